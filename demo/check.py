@@ -1,0 +1,110 @@
+"""Measure a downloaded adapter with plain diffusers, transformers and peft: nothing of the service is imported here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+DRAWS = 8
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean loss without and with the adapter, over the same items and the same noise."""
+
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        return self.after / self.before - 1.0
+
+
+def captioned_images(folder: Path) -> list[tuple[Image.Image, str]]:
+    """Images of a folder with the captions that stand beside them."""
+    return [(Image.open(path).convert("RGB"), path.with_suffix(".txt").read_text().strip()) for path in sorted(folder.glob("*.png"))]
+
+
+def image_pipeline(weights: Path, adapter: Path | None = None):  # noqa: ANN201 - a diffusers class without types
+    """Load the backbone as any user of diffusers would, and the adapter with `load_lora_weights`."""
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(weights, dtype=torch.float32, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    if adapter is not None:
+        pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
+    return pipeline
+
+
+@torch.no_grad()
+def image_loss(pipeline, items: Sequence[tuple[Image.Image, str]], seed: int = 7) -> float:  # noqa: ANN001
+    """Mean denoising error over the items and DRAWS fixed, timestep-stratified noise draws."""
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    pixels = pipeline.image_processor.preprocess([image.resize((side, side), Image.LANCZOS) for image, _ in items])
+    latents = pipeline.vae.encode(pixels).latent_dist.mean * pipeline.vae.config.scaling_factor
+    tokens = pipeline.tokenizer(
+        [caption for _, caption in items], padding="max_length", truncation=True,
+        max_length=pipeline.tokenizer.model_max_length, return_tensors="pt",
+    )  # fmt: skip
+    text = pipeline.text_encoder(tokens.input_ids)[0]
+    generator = torch.Generator().manual_seed(seed)
+    losses = []
+    for draw in range(DRAWS):
+        steps = (draw + torch.rand(len(items), generator=generator)) / DRAWS * scheduler.config.num_train_timesteps
+        noise = torch.randn(latents.shape, generator=generator)
+        noisy = scheduler.add_noise(latents, noise, steps.long())
+        predicted = pipeline.unet(noisy, steps.long(), text).sample
+        losses.append((predicted - noise).square().mean().item())
+    return sum(losses) / DRAWS
+
+
+def image_effect(weights: Path, adapter: Path, items: Sequence[tuple[Image.Image, str]]) -> Effect:
+    return Effect(image_loss(image_pipeline(weights), items), image_loss(image_pipeline(weights, adapter), items))
+
+
+def read_rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+@torch.no_grad()
+def text_loss(model, tokenizer, rows: Sequence[dict[str, object]]) -> float:  # noqa: ANN001
+    """Mean cross-entropy of the answers' tokens, one row at a time: no padding to get wrong."""
+    losses = []
+    for row in rows:
+        prompt, whole = prompt_and_whole(tokenizer, row)
+        ids = tokenizer(whole, return_tensors="pt", add_special_tokens=False).input_ids
+        labels = ids.clone()
+        labels[:, : len(tokenizer(prompt, add_special_tokens=False).input_ids)] = -100
+        losses.append(model(input_ids=ids, labels=labels).loss.item())
+    return sum(losses) / len(losses)
+
+
+def prompt_and_whole(tokenizer, row: dict[str, object]) -> tuple[str, str]:  # noqa: ANN001
+    if "text" in row:
+        return "", str(row["text"])
+    if "messages" in row:
+        messages = row["messages"]
+        assert isinstance(messages, list)
+        prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+        return prompt, tokenizer.apply_chat_template(messages, tokenize=False)
+    return str(row["prompt"]), str(row["prompt"]) + str(row["completion"])
+
+
+def text_effect(weights: Path, adapter: Path, rows: Sequence[dict[str, object]]) -> Effect:
+    """Compare a causal LM without and with a peft folder."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(weights)
+    model = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32).eval()
+    before = text_loss(model, tokenizer, rows)
+    adapted = PeftModel.from_pretrained(model, adapter).eval()
+    return Effect(before, text_loss(adapted, tokenizer, rows))

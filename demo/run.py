@@ -1,0 +1,165 @@
+"""Take real references through the service with the stock openai client, and write a report about what came back."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import httpx
+import openai
+
+from demo.progress import ProgressLine, duration
+from demo.report import Report, write_report
+from demo.service import albatross, create_key, running_service
+
+HERE = Path(__file__).parent
+FAMILIES = {
+    "images": {
+        "backbone": "emoji-ldm",
+        "references": HERE / "emoji_ldm/references/cat",
+        "heldout": HERE / "emoji_ldm/heldout/cat",
+        "preset": "subject",
+        "trigger": "sks",
+    },
+    "texts": {
+        "backbone": "smollm2-135m",
+        "references": HERE / "texts/references/pirate.jsonl",
+        "heldout": HERE / "texts/heldout/pirate.jsonl",
+        "preset": "tone",
+        "trigger": None,
+    },
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
+    parser.add_argument("--family", choices=sorted(FAMILIES), default="images", help="what to adapt: image or text backbone")
+    parser.add_argument("--references", type=Path, help="a folder of images with .txt captions, or a JSONL file; default: the demo's own")
+    parser.add_argument("--heldout", type=Path, help="more of the same, never trained on, to measure the effect")
+    parser.add_argument("--url", help="use a running service instead of starting one, for example http://localhost:8000")
+    parser.add_argument("--api-key", help="with --url: a key made by `albatross keys create`")
+    parser.add_argument("--data", type=Path, default=Path("albatross-data/demo"), help="data folder of the service that is started")
+    parser.add_argument("--out", type=Path, help="folder of the report; default demo-report or demo-report-text")
+    parser.add_argument("--seed", type=int, default=7)
+    return parser.parse_args()
+
+
+def packed(references: Path) -> tuple[str, bytes]:
+    """One upload: a zip of images and captions, or the JSONL as it is."""
+    if references.is_file():
+        return references.name, references.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(references.iterdir()):
+            if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp", ".txt"}:
+                archive.write(path, path.name)
+    return f"{references.name}.zip", buffer.getvalue()
+
+
+def follow(client: openai.OpenAI, job_id: str) -> openai.types.fine_tuning.FineTuningJob:
+    """Poll the job to its end, showing stage, share and remaining time."""
+    line = ProgressLine()
+    while True:
+        job = client.fine_tuning.jobs.retrieve(job_id)
+        line.show(job.status, (job.model_extra or {}).get("bat") or {})
+        if job.status in {"succeeded", "failed", "cancelled"}:
+            line.close(job.status)
+            return job
+        time.sleep(1)
+
+
+def download(client: openai.OpenAI, model: str, form: str, folder: Path) -> Path:
+    """Fetch the adapter in one format; a zip is unpacked."""
+    headers = {"Authorization": f"Bearer {client.api_key}"}
+    url = f"{str(client.base_url).rstrip('/')}/models/{model}/download"
+    answer = httpx.get(url, params={"format": form}, headers=headers, follow_redirects=True, timeout=120)
+    answer.raise_for_status()
+    target = folder / "adapter" / form
+    target.mkdir(parents=True, exist_ok=True)
+    if answer.content[:2] == b"PK":
+        zipfile.ZipFile(io.BytesIO(answer.content)).extractall(target)
+        return target
+    file = target / "pytorch_lora_weights.safetensors"
+    file.write_bytes(answer.content)
+    return file
+
+
+def fetch(client: openai.OpenAI, job_id: str, what: str, **query: object) -> list[dict[str, object]]:
+    """All rows of one of the service's own lists (metrics, influence, samples)."""
+    rows: list[dict[str, object]] = []
+    while True:
+        after = {"after": rows[-1]["id"]} if rows else {}
+        page = client.get(f"/fine_tuning/jobs/{job_id}/{what}", cast_to=httpx.Response, options={"params": {**query, **after}}).json()
+        rows += page["data"]
+        if not page.get("has_more"):
+            return rows
+
+
+def measure(family: str, job_model: str, adapter: Path, heldout: Path, data: Path):  # noqa: ANN201 - Effect needs torch
+    """Load the adapter with plain library calls and compare losses on held-out references."""
+    from core.backbones import Registry
+    from core.settings import Settings
+    from demo import check
+
+    weights = Path(Registry.load(Settings(data=data)).get(job_model).path)
+    if family == "images":
+        return check.image_effect(weights, adapter, check.captioned_images(heldout))
+    return check.text_effect(weights, adapter, check.read_rows(heldout))
+
+
+def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
+    family = FAMILIES[arguments.family]
+    references = arguments.references or family["references"]
+    heldout = arguments.heldout or family["heldout"]
+    out = arguments.out or Path("demo-report" if arguments.family == "images" else "demo-report-text")
+    out.mkdir(parents=True, exist_ok=True)
+
+    name, content = packed(references)
+    file = client.files.create(file=(name, content), purpose="fine-tune")
+    findings = ((file.model_extra or {}).get("bat") or {}).get("findings") or []
+    print(f"Uploaded {name}: {file.id}, {file.bytes:,} bytes" + "".join(f"\n  note: {finding['message']}" for finding in findings))
+    bat = {"preset": family["preset"]} | ({"trigger": family["trigger"]} if family["trigger"] else {})
+    job = client.fine_tuning.jobs.create(
+        model=str(family["backbone"]), training_file=file.id, suffix="demo", seed=arguments.seed, extra_body={"bat": bat}
+    )
+    print(f"Created {job.id} on {job.model}")
+    job = follow(client, job.id)
+    if job.status != "succeeded":
+        raise SystemExit(f"The job ended as {job.status}: {job.error.message if job.error else 'no reason given'}")
+    form = "diffusers" if arguments.family == "images" else "peft"
+    adapter = download(client, str(job.fine_tuned_model), form, out)
+    print(f"Downloaded {job.fine_tuned_model} to {adapter}")
+    effect = measure(arguments.family, job.model, adapter, heldout, arguments.data)
+    print(f"Loss on held-out references: {effect.before:.4f} before, {effect.after:.4f} after ({effect.change:+.1%})")
+    report = Report(
+        family=arguments.family, job=json.loads(job.model_dump_json()), before=effect.before, after=effect.after,
+        metrics=fetch(client, job.id, "metrics", limit=1000), influence=fetch(client, job.id, "influence", limit=1000),
+        samples=fetch(client, job.id, "samples", limit=1000),
+    )  # fmt: skip
+    return write_report(report, out)
+
+
+def main() -> None:
+    arguments = parse()
+    began = time.monotonic()
+    if arguments.url:
+        client = openai.OpenAI(base_url=f"{arguments.url.rstrip('/')}/v1", api_key=arguments.api_key)
+        page = demonstrate(client, arguments)
+    else:
+        arguments.data.mkdir(parents=True, exist_ok=True)
+        if arguments.family == "texts":
+            subprocess.run(albatross("backbones", "prepare", "smollm2-135m", "--data", str(arguments.data)), check=True)
+        with running_service(arguments.data, arguments.data / "serve.log") as address:
+            print(f"Albatross is running at {address}; its log is {arguments.data / 'serve.log'}")
+            key = create_key(arguments.data, "demo")
+            page = demonstrate(openai.OpenAI(base_url=f"{address}/v1", api_key=key), arguments)
+    print(f"Done in {duration(time.monotonic() - began)}. Open {page}")
+
+
+if __name__ == "__main__":
+    main()
