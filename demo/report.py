@@ -1,0 +1,219 @@
+"""Write what a job did as one HTML page and one PNG: samples, curves, candidates and the reasons."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+Row = dict[str, object]
+CANDIDATES_SHOWN = 12
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c2430}
+h1{font-size:1.7rem}h2{margin-top:2.2rem;font-size:1.2rem}
+.lead{font-size:1.15rem;background:#eef4ff;border-left:4px solid #3563e9;padding:.8rem 1rem}
+table{border-collapse:collapse}td,th{padding:.35rem .6rem;text-align:left;vertical-align:top;border-bottom:1px solid #e3e7ee}
+th.published{color:#3563e9}td.small,.small{color:#5b6472;font-size:.85rem}
+img.sample{width:96px;height:96px;image-rendering:pixelated;border:1px solid #d7dce5}
+img.published{border:2px solid #3563e9}
+.strip{display:flex;flex-wrap:wrap;gap:.6rem}.strip figure{margin:0;width:84px;text-align:center;font-size:.72rem;color:#5b6472}
+.strip img{width:64px;height:64px;image-rendering:pixelated}img.wide{max-width:100%}
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows, as the API returned it."""
+
+    family: str
+    job: dict[str, object]
+    before: float
+    after: float
+    metrics: list[Row]
+    influence: list[Row]
+    samples: list[Row]
+
+    @property
+    def bat(self) -> Row:
+        bat = self.job.get("bat")
+        return bat if isinstance(bat, dict) else {}
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write index.html and report.png into the folder; returns the page."""
+    figure = draw_curves(report)
+    figure.savefig(folder / "curves.png", dpi=110)
+    plt.close(figure)
+    if report.family == "images":
+        sample_sheet(report).save(folder / "report.png")
+    else:
+        (folder / "report.png").write_bytes((folder / "curves.png").read_bytes())
+    page = folder / "index.html"
+    page.write_text(render(report, (folder / "curves.png").read_bytes()), encoding="utf-8")
+    return page
+
+
+def render(report: Report, curves: bytes) -> str:
+    sections = [
+        f"<h1>{escape(report.job.get('fine_tuned_model'))}</h1>",
+        f'<p class="lead">{escape(report.bat.get("stop_reason"))}</p>',
+        effect_sentence(report),
+        "<h2>Before, right, and too late</h2>" + samples_table(report),
+        "<h2>Why this step</h2>" + picture(curves, "wide"),
+        "<h2>The backbone's own data: what helps and what hurts</h2>" + influence_section(report),
+        "<h2>What was decided, and why</h2>" + decisions(report),
+    ]
+    body = "\n".join(sections)
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Albatross report</title><style>{STYLE}</style>\n{body}\n</html>\n'
+
+
+def escape(value: object) -> str:
+    return html.escape("" if value is None else str(value))
+
+
+def effect_sentence(report: Report) -> str:
+    change = report.after / report.before - 1
+    verb = "fell" if change < 0 else "rose"
+    return (
+        f"<p>On held-out references, which were never trained on, the loss {verb} from {report.before:.4f} to "
+        f"{report.after:.4f} ({change:+.1%}), measured with the downloaded file in plain library calls.</p>"
+    )
+
+
+def columns(report: Report) -> list[tuple[int, list[str]]]:
+    """Steps with their labels, in order of training."""
+    labels: dict[int, list[str]] = {}
+    for row in report.samples:
+        names = row.get("labels")
+        labels[int(str(row["step"]))] = [str(name) for name in names] if isinstance(names, list) else []
+    return sorted(labels.items())
+
+
+def prompts(report: Report) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((str(row["role"]), str(row["prompt"])) for row in report.samples))
+
+
+def samples_table(report: Report) -> str:
+    steps = columns(report)
+    cells = {(row["step"], row["prompt"]): row for row in report.samples}
+    head = "".join(
+        f'<th class="{"published" if "published" in names else ""}">{escape(", ".join(name.replace("_", " ") for name in names) or "kept")}'
+        f'<br><span class="small">step {step}</span></th>'
+        for step, names in steps
+    )
+    rows = []
+    for role, prompt in prompts(report):
+        shown = "".join(f"<td>{sample(cells.get((step, prompt), {}), 'published' in names)}</td>" for step, names in steps)
+        rows.append(f'<tr><td>{escape(prompt)}<br><span class="small">{escape(role)} prompt</span></td>{shown}</tr>')
+    return f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
+
+
+def sample(row: Row, published: bool) -> str:
+    image = row.get("image")
+    if image:
+        return f'<img class="sample{" published" if published else ""}" src="{escape(image)}" alt="{escape(row.get("prompt"))}">'
+    return escape(row.get("text"))
+
+
+def picture(content: bytes, kind: str) -> str:
+    return f'<img class="{kind}" src="data:image/png;base64,{base64.b64encode(content).decode()}" alt="training curves">'
+
+
+def influence_section(report: Report) -> str:
+    ranked = sorted(report.influence, key=lambda row: -float(str(row["score"])))
+    if not ranked:
+        return "<p>No candidates were scored for this job.</p>"
+    bat = report.bat
+    facts = (
+        f"{bat.get('selected')} of {bat.get('pool_size')} candidates were replayed beside the references (gamma {bat.get('gamma')}). "
+        f"Verdict: {bat.get('verdict')}. Two halves of the scoring agree at {bat.get('score_reliability')} (rank correlation), "
+        "so read the order as a tendency."
+    )
+    best, worst = ranked[:CANDIDATES_SHOWN], ranked[-CANDIDATES_SHOWN:][::-1]
+    return f"<p>{escape(facts)}</p><h3>Highest scores</h3>{strip(best)}<h3>Lowest scores</h3>{strip(worst)}"
+
+
+def strip(rows: list[Row]) -> str:
+    if any(row.get("thumbnail") for row in rows):
+        figures = (
+            f'<figure><img src="{escape(row.get("thumbnail"))}" alt=""><br>{escape(row.get("caption"))}<br>{float(str(row["score"])):+.2g}</figure>'
+            for row in rows
+        )
+        return f'<div class="strip">{"".join(figures)}</div>'
+    lines = (
+        f'<tr><td>{float(str(row["score"])):+.2g}</td><td class="small">{escape(row.get("source"))}</td><td>{escape(row.get("text"))}</td></tr>'
+        for row in rows
+    )
+    return f"<table>{''.join(lines)}</table>"
+
+
+def decisions(report: Report) -> str:
+    resolved = report.bat.get("resolved")
+    if not isinstance(resolved, dict):
+        return ""
+    reasons = resolved.get("reasons")
+    reasons = reasons if isinstance(reasons, dict) else {}
+    rows = (
+        f'<tr><td>{escape(name)}</td><td>{escape(value)}</td><td class="small">{escape(reasons.get(name))}</td></tr>'
+        for name, value in resolved.items()
+        if name != "reasons"
+    )
+    return f"<table><tr><th>setting</th><th>value</th><th>why</th></tr>{''.join(rows)}</table>"
+
+
+def series(report: Report, name: str) -> tuple[list[int], list[float]]:
+    pairs = [
+        (int(str(row["step"])), float(str(row[name])))
+        for row in report.metrics
+        if row.get("stage") == "train" and row.get(name) is not None
+    ]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def draw_curves(report: Report) -> Figure:
+    """Loss, cosine similarity and CS-Fluctuation over the steps, with the steps that matter marked."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    for name, label in (("loss", "batch"), ("reference_loss", "references"), ("heldout_loss", "held-out"), ("probe_loss", "backbone probe")):
+        steps, values = series(report, name)
+        if steps:
+            axes[0].plot(steps, values, label=label, alpha=0.35 if name == "loss" else 1.0)
+    axes[0].legend(fontsize=8)
+    for axis, name in ((axes[1], "cosine_similarity"), (axes[2], "cs_fluctuation")):
+        axis.plot(*series(report, name), color="#1c2430")
+    for axis, title in zip(axes, ("Loss", "Cosine similarity of adapter and layer", "CS-Fluctuation"), strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step")
+        mark_steps(axis, report.bat)
+    return figure
+
+
+def mark_steps(axis: plt.Axes, bat: Row) -> None:
+    for name, color, style in (("published_step", "#3563e9", "-"), ("turning_point_step", "#c2410c", "--")):
+        if isinstance(bat.get(name), int):
+            axis.axvline(bat[name], color=color, linestyle=style, linewidth=1.2)
+            axis.annotate(name.removesuffix("_step").replace("_", " "), (bat[name], 1), xycoords=("data", "axes fraction"),
+                          fontsize=8, color=color, rotation=90, va="top", ha="right")  # fmt: skip
+
+
+def sample_sheet(report: Report, side: int = 96, margin: int = 4) -> Image.Image:
+    """All sample images in one picture: a row a prompt, a column a step."""
+    steps, rows = columns(report), prompts(report)
+    cells = {(row["step"], row["prompt"]): row for row in report.samples}
+    pitch = side + margin
+    sheet = Image.new("RGB", (len(steps) * pitch + margin, len(rows) * pitch + margin), "white")
+    for x, (step, _) in enumerate(steps):
+        for y, (_, prompt) in enumerate(rows):
+            image = str(cells.get((step, prompt), {}).get("image") or "")
+            if image:
+                tile = Image.open(io.BytesIO(base64.b64decode(image.split(",", 1)[1]))).convert("RGB")
+                sheet.paste(tile.resize((side, side), Image.NEAREST), (x * pitch + margin, y * pitch + margin))
+    return sheet
