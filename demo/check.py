@@ -27,10 +27,13 @@ class Effect:
 
 def captioned_images(folder: Path) -> list[tuple[Image.Image, str]]:
     """Images of a folder with the captions that stand beside them."""
-    return [(Image.open(path).convert("RGB"), path.with_suffix(".txt").read_text().strip()) for path in sorted(folder.glob("*.png"))]
+    return [
+        (Image.open(path).convert("RGB"), path.with_suffix(".txt").read_text().strip())
+        for path in sorted(folder.glob("*.png"))
+    ]
 
 
-def image_pipeline(weights: Path, adapter: Path | None = None):  # noqa: ANN201 - a diffusers class without types
+def image_pipeline(weights: Path, adapter: Path | None = None):
     """Load the backbone as any user of diffusers would, and the adapter with `load_lora_weights`."""
     from diffusers import StableDiffusionPipeline
 
@@ -42,7 +45,7 @@ def image_pipeline(weights: Path, adapter: Path | None = None):  # noqa: ANN201 
 
 
 @torch.no_grad()
-def image_loss(pipeline, items: Sequence[tuple[Image.Image, str]], seed: int = 7) -> float:  # noqa: ANN001
+def image_loss(pipeline, items: Sequence[tuple[Image.Image, str]], seed: int = 7) -> float:
     """Mean denoising error over the items and DRAWS fixed, timestep-stratified noise draws."""
     from diffusers import DDPMScheduler
 
@@ -75,7 +78,7 @@ def read_rows(path: Path) -> list[dict[str, object]]:
 
 
 @torch.no_grad()
-def text_loss(model, tokenizer, rows: Sequence[dict[str, object]]) -> float:  # noqa: ANN001
+def text_loss(model, tokenizer, rows: Sequence[dict[str, object]]) -> float:
     """Mean cross-entropy of the answers' tokens, one row at a time: no padding to get wrong."""
     losses = []
     for row in rows:
@@ -87,7 +90,7 @@ def text_loss(model, tokenizer, rows: Sequence[dict[str, object]]) -> float:  # 
     return sum(losses) / len(losses)
 
 
-def prompt_and_whole(tokenizer, row: dict[str, object]) -> tuple[str, str]:  # noqa: ANN001
+def prompt_and_whole(tokenizer, row: dict[str, object]) -> tuple[str, str]:
     if "text" in row:
         return "", str(row["text"])
     if "messages" in row:

@@ -112,7 +112,9 @@ def samples_table(report: Report) -> str:
     )
     rows = []
     for role, prompt in prompts(report):
-        shown = "".join(f"<td>{sample(cells.get((step, prompt), {}), 'published' in names)}</td>" for step, names in steps)
+        shown = "".join(
+            f"<td>{sample(cells.get((step, prompt), {}), 'published' in names)}</td>" for step, names in steps
+        )
         rows.append(f'<tr><td>{escape(prompt)}<br><span class="small">{escape(role)} prompt</span></td>{shown}</tr>')
     return f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
 
@@ -125,7 +127,9 @@ def sample(row: Row, published: bool) -> str:
 
 
 def picture(content: bytes, kind: str) -> str:
-    return f'<img class="{kind}" src="data:image/png;base64,{base64.b64encode(content).decode()}" alt="training curves">'
+    return (
+        f'<img class="{kind}" src="data:image/png;base64,{base64.b64encode(content).decode()}" alt="training curves">'
+    )
 
 
 def influence_section(report: Report) -> str:
@@ -182,7 +186,12 @@ def series(report: Report, name: str) -> tuple[list[int], list[float]]:
 def draw_curves(report: Report) -> Figure:
     """Loss, cosine similarity and CS-Fluctuation over the steps, with the steps that matter marked."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    for name, label in (("loss", "batch"), ("reference_loss", "references"), ("heldout_loss", "held-out"), ("probe_loss", "backbone probe")):
+    for name, label in (
+        ("loss", "batch"),
+        ("reference_loss", "references"),
+        ("heldout_loss", "held-out"),
+        ("probe_loss", "backbone probe"),
+    ):
         steps, values = series(report, name)
         if steps:
             axes[0].plot(steps, values, label=label, alpha=0.35 if name == "loss" else 1.0)

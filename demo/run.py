@@ -38,12 +38,22 @@ FAMILIES = {
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
-    parser.add_argument("--family", choices=sorted(FAMILIES), default="images", help="what to adapt: image or text backbone")
-    parser.add_argument("--references", type=Path, help="a folder of images with .txt captions, or a JSONL file; default: the demo's own")
+    parser.add_argument(
+        "--family", choices=sorted(FAMILIES), default="images", help="what to adapt: image or text backbone"
+    )
+    parser.add_argument(
+        "--references",
+        type=Path,
+        help="a folder of images with .txt captions, or a JSONL file; default: the demo's own",
+    )
     parser.add_argument("--heldout", type=Path, help="more of the same, never trained on, to measure the effect")
-    parser.add_argument("--url", help="use a running service instead of starting one, for example http://localhost:8000")
+    parser.add_argument(
+        "--url", help="use a running service instead of starting one, for example http://localhost:8000"
+    )
     parser.add_argument("--api-key", help="with --url: a key made by `albatross keys create`")
-    parser.add_argument("--data", type=Path, default=Path("albatross-data/demo"), help="data folder of the service that is started")
+    parser.add_argument(
+        "--data", type=Path, default=Path("albatross-data/demo"), help="data folder of the service that is started"
+    )
     parser.add_argument("--out", type=Path, help="folder of the report; default demo-report or demo-report-text")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args()
@@ -94,16 +104,19 @@ def fetch(client: openai.OpenAI, job_id: str, what: str, **query: object) -> lis
     rows: list[dict[str, object]] = []
     while True:
         after = {"after": rows[-1]["id"]} if rows else {}
-        page = client.get(f"/fine_tuning/jobs/{job_id}/{what}", cast_to=httpx.Response, options={"params": {**query, **after}}).json()
+        page = client.get(
+            f"/fine_tuning/jobs/{job_id}/{what}", cast_to=httpx.Response, options={"params": {**query, **after}}
+        ).json()
         rows += page["data"]
         if not page.get("has_more"):
             return rows
 
 
-def measure(family: str, job_model: str, adapter: Path, heldout: Path, data: Path):  # noqa: ANN201 - Effect needs torch
+def measure(family: str, job_model: str, adapter: Path, heldout: Path, data: Path):
     """Load the adapter with plain library calls and compare losses on held-out references."""
     from core.backbones import Registry
     from core.settings import Settings
+
     from demo import check
 
     weights = Path(Registry.load(Settings(data=data)).get(job_model).path)
@@ -122,10 +135,17 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
     name, content = packed(references)
     file = client.files.create(file=(name, content), purpose="fine-tune")
     findings = ((file.model_extra or {}).get("bat") or {}).get("findings") or []
-    print(f"Uploaded {name}: {file.id}, {file.bytes:,} bytes" + "".join(f"\n  note: {finding['message']}" for finding in findings))
+    print(
+        f"Uploaded {name}: {file.id}, {file.bytes:,} bytes"
+        + "".join(f"\n  note: {finding['message']}" for finding in findings)
+    )
     bat = {"preset": family["preset"]} | ({"trigger": family["trigger"]} if family["trigger"] else {})
     job = client.fine_tuning.jobs.create(
-        model=str(family["backbone"]), training_file=file.id, suffix="demo", seed=arguments.seed, extra_body={"bat": bat}
+        model=str(family["backbone"]),
+        training_file=file.id,
+        suffix="demo",
+        seed=arguments.seed,
+        extra_body={"bat": bat},
     )
     print(f"Created {job.id} on {job.model}")
     job = follow(client, job.id)

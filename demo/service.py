@@ -30,7 +30,9 @@ def albatross(*arguments: str) -> list[str]:
 
 def create_key(data: Path, name: str) -> str:
     """Make an API key in the service's database; the key is the last line that the command prints."""
-    done = subprocess.run(albatross("keys", "create", name, "--data", str(data)), check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        albatross("keys", "create", name, "--data", str(data)), check=True, capture_output=True, text=True
+    )
     return done.stdout.strip().splitlines()[-1]
 
 
