@@ -1,0 +1,79 @@
+"""The errors that Albatross raises on purpose.
+
+AlbatrossError
+ +- InvalidInput            the caller can mend it
+ |   +- TooLarge            too many bytes, pixels or items
+ |   +- UnsupportedMedia    a kind of content that is not taken
+ +- Unauthenticated         no key, or not a valid one
+ +- Forbidden               a valid key that may not do this
+ +- NotFound                unknown, or another account's
+ +- Conflict                the state of things does not allow it
+ +- RateLimited             too much at once; carries retry_after
+ +- Unavailable             a part of the service is away; carries retry_after
+ +- JobFailure              ends a job; `code` is what the job's error shows
+     +- TransientFailure    ends an attempt; the job is tried again
+"""
+
+from __future__ import annotations
+
+
+class AlbatrossError(Exception):
+    """An error with a message that is safe to show and says what to do next."""
+
+    def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+
+class InvalidInput(AlbatrossError):
+    """The request or an uploaded file can't be used as it is."""
+
+
+class TooLarge(InvalidInput):
+    """More bytes, pixels or items than a limit allows."""
+
+
+class UnsupportedMedia(InvalidInput):
+    """A kind of content that is not taken at all."""
+
+
+class Unauthenticated(AlbatrossError):
+    """No key was sent, or it is not a valid one."""
+
+
+class Forbidden(AlbatrossError):
+    """The key is valid but may not do this."""
+
+
+class NotFound(AlbatrossError):
+    """The thing does not exist, or belongs to another account: nobody can tell which."""
+
+
+class Conflict(AlbatrossError):
+    """The present state of the thing does not allow this."""
+
+
+class RetryLater(AlbatrossError):
+    """Not now: try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, code: str, param: str | None = None, retry_after: float = 5.0) -> None:
+        super().__init__(message, code=code, param=param)
+        self.retry_after = retry_after
+
+
+class RateLimited(RetryLater):
+    """The account has too much going on at once."""
+
+
+class Unavailable(RetryLater):
+    """The database, the storage or the disk can't serve right now."""
+
+
+class JobFailure(AlbatrossError):
+    """Ends a job for good; `code` is one of the wire's job error codes."""
+
+
+class TransientFailure(JobFailure):
+    """Ends this attempt only: the job goes back to the queue with a delay."""

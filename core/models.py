@@ -1,0 +1,229 @@
+"""The tables. Times are unix seconds; identifiers are prefixed random strings."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Json = dict[str, Any]
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def new_id(prefix: str) -> str:
+    """A fresh identifier: the prefix and 24 random letters and digits (124 bits)."""
+    return prefix + "".join(secrets.choice(ALPHABET) for _ in range(24))
+
+
+class Table(DeclarativeBase):
+    """Base of the tables; named constraints, so that migrations can name them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {float: Double(), str: String(255), Json: JSON(), list[str]: JSON(), list[Json]: JSON()}  # noqa: RUF012
+
+
+class Account(Table):
+    """Who owns files, jobs and adapters."""
+
+    __tablename__ = "account"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("acct-"))
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+
+
+class ApiKey(Table):
+    """One key of an account; only the hash of its secret is kept."""
+
+    __tablename__ = "api_key"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    name: Mapped[str]
+    secret_sha256: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+
+
+class File(Table):
+    """An upload, or a result that a job has published as a file."""
+
+    __tablename__ = "file"
+    __table_args__ = (Index("ix_file_account_id_created_at", "account_id", "created_at", "id"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("file-"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    storage_key: Mapped[str] = mapped_column(Text)
+    status: Mapped[str]
+    status_details: Mapped[str | None] = mapped_column(Text)
+    kind: Mapped[str | None]
+    items: Mapped[int] = mapped_column(default=0)
+    findings: Mapped[list[Json]] = mapped_column(default=list)
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]
+    job_id: Mapped[str | None]
+
+
+class Job(Table):
+    """One request for an adapter. `epoch` is the fencing token: it grows with every claim."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index("ix_job_claim", "queue", "state", "priority", "created_at"),
+        Index("ix_job_account_id_created_at", "account_id", "created_at", "id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ftjob-"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    queue: Mapped[str]
+    priority: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str]
+    stage: Mapped[str | None]
+    backbone: Mapped[str]
+    request: Mapped[Json]
+    parameters: Mapped[Json | None]
+    training_files: Mapped[list[str]]
+    validation_file: Mapped[str | None]
+    suffix: Mapped[str | None]
+    user_metadata: Mapped[Json | None]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float | None]
+    worker_id: Mapped[str | None]
+    heartbeat_at: Mapped[float | None]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    progress_step: Mapped[int] = mapped_column(default=0)
+    progress_at: Mapped[float | None]
+    eta_seconds: Mapped[float | None]
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    deadline_at: Mapped[float | None]
+    cancel_requested_at: Mapped[float | None]
+    crash_count: Mapped[int] = mapped_column(default=0)
+    retry_count: Mapped[int] = mapped_column(default=0)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_param: Mapped[str | None]
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    dispatched_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]
+    outcome: Mapped[Json | None]
+    trained_tokens: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class JobEvent(Table):
+    """One line of a job's history; state moves carry from_state and to_state."""
+
+    __tablename__ = "job_event"
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(unique=True, default=lambda: new_id("ftevent-"))
+    created_at: Mapped[float]
+    level: Mapped[str] = mapped_column(default="info")
+    type: Mapped[str] = mapped_column(default="message")
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[Json | None]
+    from_state: Mapped[str | None]
+    to_state: Mapped[str | None]
+    stage: Mapped[str | None]
+    epoch: Mapped[int | None]
+    actor: Mapped[str]
+
+
+class Metric(Table):
+    """The curves: one row a step of a stage."""
+
+    __tablename__ = "metric"
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    created_at: Mapped[float]
+    data: Mapped[Json]
+
+
+class Checkpoint(Table):
+    """A kept step of the adapter that a user may take instead of the published one."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (UniqueConstraint("job_id", "step"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ftckpt_"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
+    account_id: Mapped[str]
+    step: Mapped[int]
+    epoch: Mapped[int]
+    labels: Mapped[list[str]]
+    storage_key: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    metrics: Mapped[Json]
+    created_at: Mapped[float]
+
+
+class Artifact(Table):
+    """A stored file of a job: of a finished stage (for resuming), or a result."""
+
+    __tablename__ = "artifact"
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    kind: Mapped[str]
+    format: Mapped[str | None]
+    storage_key: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    file_id: Mapped[str | None]
+    created_at: Mapped[float]
+
+
+class Adapter(Table):
+    """A published adapter. The unique job_id makes publication happen once."""
+
+    __tablename__ = "adapter"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), unique=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    backbone: Mapped[str]
+    kind: Mapped[str]
+    epoch: Mapped[int]
+    published_step: Mapped[int]
+    created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
+
+
+class Idempotency(Table):
+    """The first answer to a create call with this key."""
+
+    __tablename__ = "idempotency"
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str]
+    job_id: Mapped[str | None]
+    created_at: Mapped[float]
+
+
+class Worker(Table):
+    """A worker process as it last reported itself."""
+
+    __tablename__ = "worker"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    queue: Mapped[str]
+    host: Mapped[str]
+    pid: Mapped[int]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+    draining: Mapped[bool] = mapped_column(default=False)
+    job_id: Mapped[str | None]

@@ -1,0 +1,74 @@
+"""Where files live: the protocol, the layout of keys, and the choice between a local folder and S3."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from core.settings import Settings
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What was stored: its key, its size and the sha256 of its bytes."""
+
+    key: str
+    bytes: int
+    sha256: str
+
+
+class Storage(Protocol):
+    """A flat store of whole files. Raises NotFound, or TransientFailure where the store is away."""
+
+    def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
+        """Store a whole file under the key, replacing what was there; all or nothing."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the file for reading; the caller closes it."""
+
+    def fetch(self, key: str, path: Path) -> StoredObject:
+        """Copy the file to a path; all or nothing."""
+
+    def url(self, key: str, *, seconds: int = 300, filename: str | None = None) -> str | None:
+        """A signed address for one GET, or None where clients can't reach the store."""
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete everything under the prefix; returns how many files."""
+
+
+def storage(settings: Settings) -> Storage:
+    """The store that the settings name."""
+    if settings.storage == "s3":
+        from core.s3 import S3Storage
+
+        return S3Storage(settings)
+    from core.local import LocalStorage
+
+    return LocalStorage(settings.data / "storage", settings.secret)
+
+
+def sha256_of(source: Path | bytes) -> str:
+    """sha256 of a file's or a buffer's bytes."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_key(account_id: str, file_id: str) -> str:
+    """Key of an upload."""
+    return f"accounts/{account_id}/files/{file_id}"
+
+
+def job_prefix(account_id: str, job_id: str) -> str:
+    """Prefix of everything that a job stores."""
+    return f"accounts/{account_id}/jobs/{job_id}/"
+
+
+def job_key(account_id: str, job_id: str, epoch: int, name: str) -> str:
+    """Key of a file that a job writes; the epoch keeps a late writer from overwriting its successor's."""
+    return f"{job_prefix(account_id, job_id)}e{epoch}/{name}"
