@@ -1,0 +1,88 @@
+"""What the method asks of a backbone, image or text alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from core.method.lora import LoraModel
+
+# Encoded examples, cached once: tensors with the examples in the leading dimension.
+# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width). texts: input_ids, labels, attention_mask (n, T).
+Batch = dict[str, Tensor]
+# images: {"image": PIL.Image, "caption": str}; texts: {"messages"} or {"prompt", "completion"} or {"text"}
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The randomness of one loss evaluation, a row for each example; all None for a causal language model."""
+
+    timestep: Tensor | None = None  # (n,) integers
+    noise: Tensor | None = None  # (n, c, h, w)
+    latent: Tensor | None = None  # (n, c, h, w), where the latent is drawn and not its mean
+
+
+class Backbone(Protocol):
+    """A frozen network with adapters, and what is needed to train, score and show them."""
+
+    kind: str
+    lora: LoraModel
+    device: torch.device
+
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """Turn items into tensors that can be cached; nothing is encoded twice."""
+
+    def loss(self, batch: Batch, draw: Draw) -> Tensor:
+        """Return the loss of every sample, (N,) in float32, with the adapter in use; N may be R b, run-major."""
+
+    def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
+        """Return fresh noise for one training step."""
+
+    def fixed_draws(self, count: int, examples: int, seed: int) -> list[Draw]:
+        """Return the same noise for the same seed, always: timesteps stratified over draws, shared by all examples."""
+
+    def sample(self, prompts: Sequence[str], *, seed: int) -> list[Any]:
+        """Return an image or a completion for every prompt, with the adapter in use."""
+
+
+def take(batch: Batch, index: Tensor) -> Batch:
+    """Return the examples `index` of a batch."""
+    return {name: tensor[index.to(tensor.device)] for name, tensor in batch.items()}
+
+
+def tile(batch: Batch, runs: int) -> Batch:
+    """Return the batch `runs` times over, run-major."""
+    return {name: tensor.repeat(runs, *(1,) * (tensor.dim() - 1)) for name, tensor in batch.items()}
+
+
+def tile_draw(draw: Draw, runs: int) -> Draw:
+    """Return the draw `runs` times over, so that all runs see the same noise."""
+    return Draw(
+        **{
+            name: None if part is None else part.repeat(runs, *(1,) * (part.dim() - 1))
+            for name, part in vars(draw).items()
+        }
+    )
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return the examples of all batches as one; texts are padded to the longest."""
+    width = {name: max(batch[name].shape[1] for batch in batches) for name in batches[0] if batches[0][name].dim() == 2}
+    return {name: torch.cat([_padded(name, batch[name], width.get(name)) for batch in batches]) for name in batches[0]}
+
+
+def count(batch: Batch) -> int:
+    """Return how many examples a batch has."""
+    return len(next(iter(batch.values())))
+
+
+def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
+    if width is None or tensor.shape[1] == width:
+        return tensor
+    fill = -100 if name == "labels" else 0
+    return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)

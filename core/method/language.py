@@ -1,0 +1,146 @@
+"""A causal language model backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from core.method.backbone import Batch, Draw, Item
+from core.method.lora import LoraModel
+
+IGNORED = -100
+
+
+class LanguageBackbone:
+    """A frozen causal LM; the loss of an example is the mean cross-entropy of its answer's tokens."""
+
+    kind = "texts"
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, target_modules: Sequence[str], autocast: bool = False
+    ) -> None:  # fmt: skip
+        self.model, self.tokenizer = model, tokenizer
+        self.lora = LoraModel(model, target_modules)
+        self.max_tokens = max_tokens
+        self.autocast = autocast
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        max_tokens: int,
+        target_modules: Sequence[str],
+        device: str = "cpu",
+        autocast: bool = False,
+    ) -> LanguageBackbone:
+        """Load a transformers-format folder, offline and from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
+        dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
+        return cls(model.to(device), tokenizer, max_tokens=max_tokens, target_modules=target_modules, autocast=autocast)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.model.device
+
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """Return input_ids, labels (-100 where not learned) and attention_mask (n, T), padded on the right."""
+        rows = [self._tokens(item) for item in items]
+        width = max(len(ids) for ids, _ in rows)
+        pad = (
+            self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id or 0
+        )
+        return {
+            "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in rows]),
+            "labels": torch.tensor([labels + [IGNORED] * (width - len(ids)) for ids, labels in rows]),
+            "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows]),
+        }
+
+    def loss(self, batch: Batch, draw: Draw) -> Tensor:
+        """Return the mean cross-entropy over the learned tokens of every sample, (N,)."""
+        ids, labels, mask = (batch[name].to(self.device) for name in ("input_ids", "labels", "attention_mask"))
+        width = int(mask.sum(1).max())  # padding that nobody in this batch needs
+        ids, labels, mask = ids[:, :width], labels[:, :width], mask[:, :width]
+        context = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
+        with context:
+            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        targets = labels[:, 1:]
+        losses = torch.nn.functional.cross_entropy(
+            logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+        )
+        learned = targets != IGNORED
+        return losses.sum(1) / learned.sum(1).clamp_min(1)
+
+    def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
+        """Return nothing: a causal LM's loss has no randomness."""
+        return Draw()
+
+    def fixed_draws(self, count: int, examples: int, seed: int) -> list[Draw]:
+        """Return one empty draw: more would repeat the same numbers."""
+        return [Draw()]
+
+    @torch.no_grad()
+    def sample(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int = 48) -> list[str]:
+        """Return the most likely completion of every prompt (greedy, so the seed changes nothing)."""
+        return [self._complete(prompt, max_new_tokens) for prompt in prompts]
+
+    def _complete(self, prompt: str, max_new_tokens: int) -> str:
+        text = (
+            self._chat([{"role": "user", "content": prompt}], answer=True) if self.tokenizer.chat_template else prompt
+        )
+        ids = self.tokenizer(text, return_tensors="pt", add_special_tokens=False).to(self.device)
+        answer = self.model.generate(
+            **ids, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=self.tokenizer.eos_token_id or 0,
+        )  # fmt: skip
+        return str(self.tokenizer.decode(answer[0, ids.input_ids.shape[1] :], skip_special_tokens=True)).strip()
+
+    def _tokens(self, item: Item) -> tuple[list[int], list[int]]:
+        ids: list[int] = []
+        labels: list[int] = []
+        for text, learned in self._parts(item):
+            tokens = self.tokenizer(text, add_special_tokens=False).input_ids
+            ids += tokens
+            labels += tokens if learned else [IGNORED] * len(tokens)
+        if item.get("text") is not None and self.tokenizer.eos_token_id is not None:
+            ids, labels = [*ids, self.tokenizer.eos_token_id], [*labels, self.tokenizer.eos_token_id]
+        return ids[: self.max_tokens], labels[: self.max_tokens]
+
+    def _parts(self, item: Item) -> list[tuple[str, bool]]:
+        """Cut an item into texts and whether they are learned: answers are, questions and roles are not."""
+        if item.get("text") is not None:
+            return [(str(item["text"]), True)]
+        messages = item.get("messages")
+        if messages is None and self.tokenizer.chat_template is None:
+            end = self.tokenizer.eos_token or ""
+            return [(str(item["prompt"]), False), (str(item["completion"]) + end, True)]
+        if messages is None:
+            messages = [
+                {"role": "user", "content": item["prompt"]},
+                {"role": "assistant", "content": item["completion"]},
+            ]
+        return self._turns(list(messages))
+
+    def _turns(self, messages: list[dict[str, str]]) -> list[tuple[str, bool]]:
+        parts, done = [], ""
+        for place, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self._chat(messages[:place], answer=True)
+            after = self._chat(messages[: place + 1], answer=False)
+            parts += [(before[len(done) :], False), (after[len(before) :], True)]
+            done = after
+        return parts
+
+    def _chat(self, messages: list[dict[str, str]], *, answer: bool) -> str:
+        if self.tokenizer.chat_template is None:
+            return "".join(f"{message['role']}: {message['content']}\n" for message in messages) + (
+                "assistant: " if answer else ""
+            )
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
