@@ -1,0 +1,1 @@
+"""Hold the demo backbone: a small text-to-image latent diffusion model of emoji."""
