@@ -1,0 +1,55 @@
+"""Check that a piece of text can be stored, logged and shown without harm."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Bidirectional overrides and isolates make a line read differently from what it says.
+DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+LAYOUT = frozenset("\n\t")
+
+
+class UncleanText(ValueError):
+    """The text holds a character that is not taken; the message names it."""
+
+
+def clean(text: str) -> str:
+    """Return `text` in NFC with plain line ends; raise UncleanText at a character that is not text."""
+    for character in text:
+        if (fault := _fault(character)) is not None:
+            raise UncleanText(f"{fault} U+{ord(character):04X}; remove it")
+    return unicodedata.normalize("NFC", text)
+
+
+def decode(content: bytes) -> str:
+    """Decode UTF-8 with or without a byte order mark, turn line ends into newlines, and clean the text."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UncleanText(f"not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def display_name(name: str, longest: int = 100) -> str:
+    """Make a short label of a file name that someone else chose; never a path to open."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    kept = "".join(character for character in last if _fault(character) is None and character not in LAYOUT).strip()
+    if len(kept) > longest:
+        stem, dot, suffix = kept.rpartition(".")
+        tail = f".{suffix}" if dot and stem and len(suffix) <= 8 else ""
+        kept = kept[: longest - len(tail)] + tail
+    return kept if kept.strip(".") else "unnamed"
+
+
+def _fault(character: str) -> str | None:
+    """Name what is wrong with a character, or None."""
+    if character in LAYOUT:
+        return None
+    category = unicodedata.category(character)
+    if category == "Cc":
+        return "the control character"
+    if category == "Cs":
+        return "the lone surrogate"
+    if character in DIRECTION_MARKS:
+        return "the direction override"
+    return None

@@ -1,0 +1,193 @@
+"""Inspect a model folder before anything loads it: safe weights only, known classes only, no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.defaults import Family
+from core.errors import InvalidInput
+
+LOADED = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja"})  # what a loader may open, and so is hashed
+CODE = frozenset({".py", ".pyc", ".so", ".dll", ".ipynb"})
+PICKLES = frozenset(
+    {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".msgpack", ".onnx", ".npy", ".npz"}
+)
+MAX_JSON_BYTES = 64_000_000
+MAX_HEADER_BYTES = 16_000_000
+MAX_TENSORS = 50_000
+
+SCHEDULERS = frozenset(
+    {
+        "DDPMScheduler",
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "LMSDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "UniPCMultistepScheduler",
+    }
+)
+REQUIRED_PARTS = {
+    "unet": frozenset({"UNet2DConditionModel"}),
+    "vae": frozenset({"AutoencoderKL"}),
+    "text_encoder": frozenset({"CLIPTextModel"}),
+    "tokenizer": frozenset({"CLIPTokenizer", "CLIPTokenizerFast"}),
+    "scheduler": SCHEDULERS,
+}
+UNUSED_PARTS = {
+    "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
+    "feature_extractor": frozenset({"CLIPImageProcessor", "CLIPFeatureExtractor"}),
+    "image_encoder": frozenset({"CLIPVisionModelWithProjection"}),
+}
+LANGUAGE_CLASSES = frozenset({"LlamaForCausalLM"})
+PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but the last
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """The files of a folder that may be loaded, sorted, and the side in pixels a diffusion model was made for."""
+
+    files: tuple[str, ...]
+    resolution: int | None
+
+
+def inspect_folder(folder: Path, family: Family) -> Inspected:
+    """Return what a folder holds; raise InvalidInput that names the file and the reason where it must not be loaded."""
+    if not folder.is_dir():
+        raise _refused(f"{folder} is not a folder")
+    files = _files(folder)
+    for name in files:
+        if name.endswith(".safetensors"):
+            check_safetensors(folder / name)
+        elif name.endswith(".json"):
+            _check_config(folder, name)
+    if family == "diffusion":
+        return Inspected(files, _check_diffusion(folder))
+    _check_language(folder)
+    return Inspected(files, None)
+
+
+def check_safetensors(path: Path) -> None:
+    """Check that a header is small and describes exactly the bytes that follow it, without reading them."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise _refused(f"{path.name} is not a complete safetensors file; fetch it again (is it a Git LFS pointer?)")
+        header = _json_object(file.read(length), path.name)
+    header.pop("__metadata__", None)
+    ends = [_end(entry) for entry in header.values()]
+    if not 0 < len(ends) <= MAX_TENSORS or max(ends) != size - 8 - length:
+        raise _refused(f"{path.name} is cut short or has a tail; fetch it again")
+
+
+def _end(entry: object) -> int:
+    """Return where a tensor's bytes end, or -1 where its description makes no sense."""
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if isinstance(offsets, list) and len(offsets) == 2 and type(offsets[1]) is int:
+        return offsets[1]
+    return -1
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    """List the loadable files relative to `folder`; raise InvalidInput for code and pickles."""
+    loaded = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place) / name
+            suffix = path.suffix.lower()
+            relative = path.relative_to(folder).as_posix()
+            if suffix in CODE:
+                raise _refused(f"{relative} is code; remove it: a backbone is weights and configuration only")
+            if suffix in PICKLES:
+                raise _refused(f"{relative} may run code when loaded; remove it and keep the .safetensors files")
+            if suffix in LOADED:
+                # A link to a file is taken: model caches keep their files as links into a store beside the folder.
+                if not path.is_file():
+                    raise _refused(f"{relative} is not a regular file")
+                loaded.append(relative)
+    return tuple(sorted(loaded))
+
+
+def _check_config(folder: Path, name: str) -> None:
+    path = folder / name
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise _refused(f"{name} is larger than any configuration; remove it")
+    if "auto_map" in _json_object(path.read_bytes(), name):
+        raise _refused(f"{name} asks for code of its own (auto_map), which is never run; take a model without it")
+
+
+def _check_diffusion(folder: Path) -> int:
+    """Check the parts of a StableDiffusionPipeline folder; return the side in pixels."""
+    index = _config(folder, "model_index.json")
+    if index.get("_class_name") != "StableDiffusionPipeline":
+        raise _refused(f"model_index.json names {index.get('_class_name')!r}; only StableDiffusionPipeline is taken")
+    for part, value in index.items():
+        if isinstance(value, list) and value != [None, None]:
+            known = REQUIRED_PARTS.get(part) or UNUSED_PARTS.get(part, frozenset())
+            if len(value) != 2 or value[1] not in known:
+                raise _refused(f"model_index.json names {value!r} as its {part}; that is not taken")
+    for part, classes in REQUIRED_PARTS.items():
+        if part not in index or not (folder / part).is_dir():
+            raise _refused(f"the folder {part} is missing")
+        if part in {"unet", "vae"} and _config(folder, f"{part}/config.json").get("_class_name") not in classes:
+            raise _refused(f"{part}/config.json names another class than {', '.join(classes)}")
+    for weights in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
+        _check_weights(folder, weights)
+    stages = _config(folder, "vae/config.json").get("block_out_channels")
+    side = _config(folder, "unet/config.json").get("sample_size")
+    if not isinstance(stages, list) or type(side) is not int:
+        raise _refused("unet/config.json and vae/config.json do not say the size of an image")
+    return int(side * PIXELS_PER_LATENT ** (len(stages) - 1))
+
+
+def _check_language(folder: Path) -> None:
+    config = _config(folder, "config.json")
+    named = config.get("architectures")
+    if not isinstance(named, list) or not named or named[0] not in LANGUAGE_CLASSES:
+        raise _refused(f"config.json names {named!r}; only {', '.join(sorted(LANGUAGE_CLASSES))} is taken")
+    if config.get("quantization_config"):
+        raise _refused("config.json describes quantised weights; convert them to bfloat16 first")
+    if not (folder / "tokenizer.json").is_file():
+        raise _refused("tokenizer.json is missing; save the tokenizer in the fast format")
+    _check_weights(folder, "model")
+
+
+def _check_weights(folder: Path, stem: str) -> None:
+    """Ask for one file, or for an index whose parts are all there."""
+    if (folder / f"{stem}.safetensors").is_file():
+        return
+    index = folder / f"{stem}.safetensors.index.json"
+    if not index.is_file():
+        raise _refused(f"{stem}.safetensors is missing")
+    parts = _config(folder, f"{stem}.safetensors.index.json").get("weight_map")
+    for part in sorted(set(parts.values())) if isinstance(parts, dict) else ["the list of its parts"]:
+        if "/" in str(part) or not (index.parent / str(part)).is_file():
+            raise _refused(f"{stem}.safetensors.index.json names {part}, which is missing")
+
+
+def _config(folder: Path, name: str) -> dict[str, object]:
+    if not (folder / name).is_file():
+        raise _refused(f"{name} is missing")
+    return _json_object((folder / name).read_bytes(), name)
+
+
+def _json_object(content: bytes, name: str) -> dict[str, object]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        raise _refused(f"{name} is not valid JSON; fetch it again") from None
+    if not isinstance(value, dict):
+        return {}
+    return value
+
+
+def _refused(what: str) -> InvalidInput:
+    return InvalidInput(f"This folder can't become a backbone: {what}.", code="invalid_backbone", param="folder")
