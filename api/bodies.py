@@ -1,0 +1,144 @@
+"""Read a request body: counted, never inflated, and parsed more strictly than JSON libraries do by themselves."""
+
+import asyncio
+import json
+import math
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import NoReturn
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+
+MAX_JSON_BYTES = 1_000_000
+MAX_DEPTH = 32
+MAX_DIGITS = 40
+STALL_SECONDS = 30.0
+DRAIN_BYTES = 32_000_000
+DRAIN_SECONDS = 5.0
+_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Body:
+    """The body of one request as it comes: at most `limit` bytes, and never a silence of more than 30 s."""
+
+    def __init__(self, request: Request, limit: int, what: str) -> None:
+        self.request, self.limit, self.what = request, limit, what
+        self.complete = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the pieces; 413 beyond the limit, 415 for a compressed body, 408 when nothing comes any more."""
+        if self.request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
+        if self._declared() > self.limit:
+            raise self._too_large()
+        count = 0
+        while not self.complete:
+            chunk = await self._next()
+            count += len(chunk)
+            if count > self.limit:
+                raise self._too_large()
+            yield chunk
+
+    async def drain(self) -> None:
+        """Swallow what is still being sent, for a while: closing now would reset the client before it reads the answer."""
+        count = 0
+        with suppress(TimeoutError, ClientDisconnect, HTTPException):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self.complete and count < DRAIN_BYTES:
+                    count += len(await self._next())
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                message = await self.request.receive()
+        except TimeoutError:
+            raise HTTPException(408, "The rest of the request did not arrive in time.") from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self.complete = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body
+
+    def _declared(self) -> int:
+        declared = self.request.headers.get("content-length", "")
+        return int(declared[:18]) if declared.isdecimal() else 0
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"{self.what} is limited to {self.limit:,} bytes.", code="body_too_large")
+
+
+async def read_json(request: Request) -> object:
+    """Return the JSON value of the body, or raise InvalidInput, TooLarge or UnsupportedMedia."""
+    body = Body(request, MAX_JSON_BYTES, "A JSON body")
+    try:
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedMedia("Send JSON with the header Content-Type: application/json.", code="unsupported_media")
+        return parse_json(b"".join([chunk async for chunk in body.chunks()]))
+    except (TooLarge, UnsupportedMedia):
+        await body.drain()
+        raise
+
+
+def parse_json(body: bytes) -> object:
+    """Parse JSON and refuse what parsers let through: NaN, 1e400, repeated keys, control characters, lone surrogates."""
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            parse_constant=lambda _: _refuse("NaN and Infinity are not JSON numbers"),
+            parse_float=_finite,
+            parse_int=_short,
+            object_pairs_hook=_unique,
+        )
+    except UnicodeDecodeError:
+        _refuse("it is not UTF-8")
+    except RecursionError:
+        _refuse(f"it is nested deeper than {MAX_DEPTH} levels")
+    except json.JSONDecodeError as error:
+        _refuse(f"{error.msg} at line {error.lineno}, column {error.colno}")
+    _walk(value)
+    return value
+
+
+def clean_text(text: str) -> bool:
+    """Say whether every store and terminal can hold `text`: no control characters, surrogates or bidi overrides."""
+    return not any(
+        character in _BIDI_OVERRIDES or (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t")
+        for character in text
+    )
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise InvalidInput(f"The body could not be read as JSON: {reason}.", code="invalid_json")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse("a number in it is too large")
+
+
+def _short(digits: str) -> int:
+    return int(digits) if len(digits) <= MAX_DIGITS else _refuse("an integer in it is too long")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    return unique if len(unique) == len(pairs) else _refuse("an object in it has the same key twice")
+
+
+def _walk(value: object) -> None:
+    pending: list[tuple[object, int]] = [(value, 1)]
+    while pending:
+        item, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            _refuse(f"it is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(item, str) and not clean_text(item):
+            _refuse("a text in it holds control characters, lone surrogates or text direction overrides")
+        if isinstance(item, dict):
+            pending.extend((part, depth + 1) for pair in item.items() for part in pair)
+        elif isinstance(item, list):
+            pending.extend((part, depth + 1) for part in item)

@@ -1,0 +1,36 @@
+"""Send stored bytes: by a redirect to the object store where clients can reach it, through this process otherwise."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+from urllib.parse import quote
+
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from core.storage import CHUNK, Storage
+
+URL_SECONDS = 300
+
+
+def send(storage: Storage, key: str, filename: str, size: int, sha256: str) -> Response:
+    """Answer with the file as an attachment named `filename`; NotFound where its bytes are gone."""
+    url = public_url(storage, key, filename)
+    if url is not None:
+        return RedirectResponse(url, 307)
+    headers = {
+        "Content-Length": str(size),
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(filename)}",
+        "ETag": f'"{sha256}"',
+    }
+    return StreamingResponse(_pieces(storage.open(key)), headers=headers, media_type="application/octet-stream")
+
+
+def public_url(storage: Storage, key: str, filename: str) -> str | None:
+    """Return a presigned URL outside this process, if there is one; our own signed paths would only cost a round trip."""
+    url = storage.url(key, seconds=URL_SECONDS, filename=quote(filename, safe=" "))
+    return url if url and url.startswith("http") else None
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(CHUNK):
+            yield piece

@@ -1,0 +1,184 @@
+"""Answer every failure with OpenAI's error envelope and the right status; routes only raise."""
+
+import errno
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import get_args
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from core.errors import (
+    AlbatrossError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    RateLimited,
+    RetryLater,
+    TooLarge,
+    TransientFailure,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMedia,
+)
+
+log = logging.getLogger("albatross.api")
+
+# The first class that fits decides, so subclasses stand before their parents.
+STATUS: Mapping[type[AlbatrossError], int] = {
+    TooLarge: 413,
+    UnsupportedMedia: 415,
+    InvalidInput: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    RateLimited: 429,
+    Unavailable: 503,
+    TransientFailure: 503,
+    AlbatrossError: 500,
+}
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+RETRY_SECONDS = 5.0
+MAX_PROBLEMS = 5
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers of all that is foreseen; `unexpected` answers the rest."""
+    app.exception_handler(AlbatrossError)(_ours)
+    app.exception_handler(RequestValidationError)(_query)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(ClientDisconnect)(_gone)
+    app.exception_handler(PoolTimeout)(_database)
+    app.exception_handler(DBAPIError)(_database)
+    app.exception_handler(OSError)(_disk)
+
+
+def envelope(
+    status: int, message: str, code: str | None, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Build `{"error": {message, type, param, code}}`."""
+    kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return JSONResponse(body, status, dict(headers or {}))
+
+
+def invalid(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
+    """Turn pydantic's complaints into one InvalidInput that names the fields and never repeats their values."""
+    problems: dict[str, list[str]] = {}
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        messages = problems.setdefault(field_path(problem["loc"], model), [])
+        message = _sentence(problem["type"], problem["msg"])
+        if message not in messages:
+            messages.append(message)
+    return _summary(problems)
+
+
+def field_path(location: Sequence[int | str], model: type[BaseModel] | None) -> str:
+    """Return the dotted name of a field, without pydantic's names for the branches of a union."""
+    path: list[str] = []
+    for part in location:
+        if isinstance(part, int):
+            path.append(str(part))
+        elif model and part in model.model_fields:
+            path.append(part)
+            model = _nested(model.model_fields[part].annotation)
+        elif model and re.fullmatch(r"[\w.-]{1,64}", part, re.ASCII):
+            path.append(part)  # a field that we do not know, or the key of a mapping
+            model = None
+    return ".".join(path)
+
+
+def _nested(annotation: object) -> type[BaseModel] | None:
+    candidates = (annotation, *get_args(annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "this parameter is not known"
+    if kind == "missing":
+        return "this parameter is required"
+    message = message.removeprefix("Value error, ").removesuffix(".")
+    return message[:1].lower() + message[1:] if message.startswith("Input ") else message
+
+
+def _summary(problems: Mapping[str, list[str]]) -> InvalidInput:
+    shown = list(problems.items())[:MAX_PROBLEMS]
+    text = "; ".join(f"{path}: {', or '.join(messages)}" if path else ", or ".join(messages) for path, messages in shown)
+    more = f" (and {len(problems) - len(shown)} more)" if len(problems) > len(shown) else ""
+    return InvalidInput(f"{text}{more}.", code="invalid_parameter", param=shown[0][0] or None)
+
+
+def _ours(request: Request, error: AlbatrossError) -> Response:
+    status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+    headers = {}
+    if status in (429, 503):
+        seconds = error.retry_after if isinstance(error, RetryLater) else RETRY_SECONDS
+        headers["Retry-After"] = str(max(1, round(seconds)))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 409:
+        headers["x-should-retry"] = "false"  # clients retry 409 by themselves; ours would only fail again
+    if status >= 500:
+        log.warning("answered %d: %s", status, error.code)
+    return envelope(status, error.message, error.code, error.param, headers)
+
+
+def _query(request: Request, error: RequestValidationError) -> Response:
+    problems: dict[str, list[str]] = {}
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"][1:2])
+        problems.setdefault(path, []).append(_sentence(problem["type"], problem["msg"]))
+    return _ours(request, _summary(problems))
+
+
+def _http(request: Request, error: HTTPException) -> Response:
+    messages = {
+        404: "There is nothing at this address; see /docs for what there is.",
+        405: "This address does not take this method; see /docs.",
+    }
+    phrase = HTTPStatus(error.status_code).phrase
+    message = messages.get(error.status_code, error.detail or phrase)
+    return envelope(error.status_code, message, phrase.lower().replace(" ", "_"), headers=error.headers)
+
+
+def _gone(request: Request, error: ClientDisconnect) -> Response:
+    return envelope(400, "The request ended before its body was complete.", "incomplete_request")
+
+
+def _database(request: Request, error: Exception) -> Response:
+    if isinstance(error, DBAPIError) and not isinstance(error, OperationalError) and not error.connection_invalidated:
+        return unexpected(request.scope, error)
+    log.warning("the database does not answer: %s", type(error).__name__)
+    away = Unavailable("The database is busy or away; try again.", code="database_unavailable", retry_after=RETRY_SECONDS)
+    return _ours(request, away)
+
+
+def _disk(request: Request, error: OSError) -> Response:
+    if error.errno not in DISK_FULL:
+        return unexpected(request.scope, error)
+    full = Unavailable("The disk is full; try again later.", code="disk_full", retry_after=60.0)
+    return _ours(request, full)
+
+
+def unexpected(scope: Scope, error: Exception) -> Response:
+    """Log what nobody foresaw and say nothing of it."""
+    number = scope.get("request_id", "")
+    log.error("request %s failed", number, exc_info=error)
+    return envelope(500, f"Something went wrong on our side; tell the operator request {number}.", "internal_error")

@@ -1,0 +1,156 @@
+"""From rows of the tables to objects of the wire."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.schemas import (
+    CheckpointBat,
+    CheckpointObject,
+    EventObject,
+    FileBat,
+    FileObject,
+    JobArtifact,
+    JobBat,
+    JobError,
+    JobHyperparameters,
+    JobMethod,
+    JobObject,
+    MetricObject,
+    ModelBat,
+    ModelObject,
+)
+from core import jobs
+from core.backbones import BackboneRecord
+from core.database import now
+from core.jobs import JobState
+from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, Metric
+
+WIRE_STATUS: Mapping[str, str] = {
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "running",
+    JobState.SUCCEEDED: "succeeded",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+    JobState.EXPIRED: "failed",
+}
+FIRST_RESULT = "metrics.csv"
+
+
+def file_object(file: File) -> FileObject:
+    """Show an upload or a result."""
+    bat = FileBat(kind=file.kind, items=file.items, sha256=file.sha256, findings=file.findings, job_id=file.job_id)
+    return FileObject(
+        id=file.id, bytes=file.bytes, created_at=int(file.created_at), expires_at=_seconds(file.expires_at),
+        filename=file.filename, purpose=file.purpose, status=file.status, status_details=file.status_details, bat=bat,
+    )  # fmt: skip
+
+
+def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
+    """Show jobs with their results; two queries whatever their number."""
+    ids = [job.id for job in rows]
+    results: dict[str, list[Artifact]] = {id: [] for id in ids}
+    for artifact in session.scalars(select(Artifact).where(Artifact.job_id.in_(ids), Artifact.kind == "result")):
+        results[artifact.job_id].append(artifact)
+    models = dict(session.execute(select(Adapter.job_id, Adapter.id).where(Adapter.job_id.in_(ids))).tuples().all())
+    time = now(session)
+    return [_job_object(session, job, results[job.id], models.get(job.id), time) for job in rows]
+
+
+def job_object(session: Session, job: Job) -> JobObject:
+    """Show one job."""
+    return job_objects(session, [job])[0]
+
+
+def _job_object(session: Session, job: Job, results: list[Artifact], model: str | None, time: float) -> JobObject:
+    results.sort(key=lambda result: (result.name.rpartition("/")[2] != FIRST_RESULT, result.name))
+    hyperparameters = _hyperparameters(job)
+    running = job.state == JobState.RUNNING and job.eta_seconds is not None
+    return JobObject(
+        id=job.id, created_at=int(job.created_at), finished_at=_seconds(job.finished_at), model=job.backbone,
+        estimated_finish=int(time + (job.eta_seconds or 0)) if running else None,
+        fine_tuned_model=model, organization_id=job.account_id, status=WIRE_STATUS[job.state], error=_error(job),
+        hyperparameters=hyperparameters, method=JobMethod(supervised={"hyperparameters": hyperparameters}),
+        training_file=job.training_files[0], validation_file=job.validation_file, seed=job.seed,
+        result_files=[result.file_id for result in results if result.file_id], trained_tokens=job.trained_tokens,
+        user_provided_suffix=job.suffix, metadata=job.user_metadata, bat=_job_bat(session, job, results),
+    )  # fmt: skip
+
+
+def _job_bat(session: Session, job: Job, results: Sequence[Artifact]) -> JobBat:
+    artifacts = [
+        JobArtifact(name=r.name, format=r.format, file_id=r.file_id, sha256=r.sha256, bytes=r.bytes) for r in results
+    ]
+    ours: dict[str, Any] = {
+        "stage": job.stage, "progress": job.progress, "eta_seconds": job.eta_seconds,
+        "queue_position": jobs.queue_position(session, job), "cancel_requested": job.cancel_requested_at is not None,
+        "request": job.request.get("bat") or {}, "resolved": job.parameters, "artifacts": artifacts,
+    }  # fmt: skip
+    return JobBat(**((job.outcome or {}) | ours))
+
+
+def _hyperparameters(job: Job) -> JobHyperparameters:
+    method = job.request.get("method") or {}
+    asked = (method.get("supervised") or {}).get("hyperparameters") or job.request.get("hyperparameters") or {}
+    resolved = job.parameters or {}
+    return JobHyperparameters(
+        batch_size=resolved.get("batch_size") or asked.get("batch_size") or "auto",
+        learning_rate_multiplier=asked.get("learning_rate_multiplier") or "auto",
+        n_epochs=asked.get("n_epochs") or "auto",
+    )
+
+
+def _error(job: Job) -> JobError | None:
+    if job.error_code is None:
+        return None
+    return JobError(code=job.error_code, message=job.error_message or "", param=job.error_param)
+
+
+def event_object(event: JobEvent) -> EventObject:
+    """Show one line of a job's history."""
+    return EventObject(
+        id=event.id, created_at=int(event.created_at), level=event.level, type=event.type, message=event.message,
+        data=event.data,
+    )  # fmt: skip
+
+
+def metric_object(metric: Metric) -> MetricObject:
+    """Show the curves' values at one step."""
+    fixed = {"id": f"{metric.stage}:{metric.step}", "created_at": int(metric.created_at)}
+    return MetricObject(**(metric.data | fixed | {"stage": metric.stage, "step": metric.step}))
+
+
+def model_name(job: Job) -> str:
+    """Name the adapter that a job makes or will make."""
+    return f"ft:{job.backbone}:{job.account_id}:{job.suffix or ''}:{job.id.removeprefix('ftjob-')[:8]}"
+
+
+def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:
+    """Show a kept step."""
+    return CheckpointObject(
+        id=checkpoint.id, created_at=int(checkpoint.created_at), fine_tuning_job_id=job.id,
+        fine_tuned_model_checkpoint=f"{model_name(job)}:ckpt-step-{checkpoint.step}", step_number=checkpoint.step,
+        metrics={"step": checkpoint.step, **checkpoint.metrics},
+        bat=CheckpointBat(labels=checkpoint.labels, sha256=checkpoint.sha256, bytes=checkpoint.bytes),
+    )  # fmt: skip
+
+
+def backbone_object(record: BackboneRecord) -> ModelObject:
+    """Show a backbone that jobs may name."""
+    bat = ModelBat(kind="backbone", family=record.family, licence=record.licence)
+    return ModelObject(id=record.id, created=0, owned_by="albatross", bat=bat)
+
+
+def adapter_object(adapter: Adapter, formats: Sequence[str]) -> ModelObject:
+    """Show a finished adapter with the formats that it can be downloaded in."""
+    bat = ModelBat(
+        kind="adapter", backbone=adapter.backbone, job_id=adapter.job_id, published_step=adapter.published_step,
+        formats=list(formats),
+    )  # fmt: skip
+    return ModelObject(id=adapter.id, created=int(adapter.created_at), owned_by=adapter.account_id, bat=bat)
+
+
+def _seconds(time: float | None) -> int | None:
+    return None if time is None else int(time)

@@ -1,0 +1,58 @@
+"""The small JSON files that a job leaves beside its adapter, and the pictures that they name."""
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.schemas import SampleObject
+from core.errors import NotFound
+from core.models import Artifact
+from core.storage import Storage
+
+URL_SECONDS = 3600
+INLINE_BYTES = 200_000
+Rows = list[dict[str, Any]]
+
+
+def find(session: Session, job_id: str, filename: str) -> Artifact:
+    """Return the newest of the job's artifacts with this file name; NotFound while there is none."""
+    statement = select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.created_at.desc())
+    for artifact in session.scalars(statement):
+        if artifact.name.rpartition("/")[2] == filename:
+            return artifact
+    raise NotFound("The job has not come so far yet; follow its events.", code="not_ready")
+
+
+def images(session: Session, job_id: str) -> dict[str, Artifact]:
+    """Return the job's pictures by file name."""
+    artifacts = session.scalars(select(Artifact).where(Artifact.job_id == job_id))
+    return {a.name.rpartition("/")[2]: a for a in artifacts if a.name.endswith(".png")}
+
+
+def read(storage: Storage, artifact: Artifact) -> Rows:
+    """Return the rows of a JSON artifact, each with its `id`."""
+    with storage.open(artifact.storage_key) as file:
+        rows: Rows = json.load(file)
+    return [{"id": str(number), **row} for number, row in enumerate(rows)]
+
+
+def sample_object(storage: Storage, row: Mapping[str, Any], pictures: Mapping[str, Artifact]) -> SampleObject:
+    """Show a sample; a small picture is in the answer itself, every picture has an address for a while."""
+    artifact = pictures.get(str(row.get("image", "")).rpartition("/")[2])
+    shown = dict(row) | {"image": None, "url": None}
+    if artifact is not None:
+        shown["url"] = storage.url(artifact.storage_key, seconds=URL_SECONDS, filename=artifact.name)
+        if artifact.bytes <= INLINE_BYTES:
+            shown["image"] = _inline(storage, artifact.storage_key)
+    return SampleObject(**shown)
+
+
+@lru_cache(maxsize=256)
+def _inline(storage: Storage, key: str) -> str:
+    with storage.open(key) as file:
+        return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"

@@ -1,0 +1,176 @@
+"""OpenAI's files: uploads with references, and the results of jobs."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api import downloads
+from api.dependencies import AccountDep, AfterDep, OrderDep, Services, ServicesDep
+from api.objects import file_object
+from api.pages import page, plausible, rows_after, unknown_cursor
+from api.schemas import Deleted, FileObject, Page
+from api.uploads import Upload, receive
+from core import references
+from core.database import now
+from core.errors import Conflict, InvalidInput, NotFound
+from core.jobs import JobState
+from core.models import File, Job, new_id
+from core.storage import StoredObject, file_key
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+PURPOSE = "fine-tune"
+MIN_KEPT_SECONDS, MAX_KEPT_SECONDS = 3600, 2_592_000
+READERS = 2  # decoding images takes memory; more uploads than this wait their turn
+EXTENSIONS = {"images": ".zip", "texts": ".jsonl"}
+UPLOAD_FORM = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"const": PURPOSE},
+        "expires_after[anchor]": {"const": "created_at"},
+        "expires_after[seconds]": {"type": "integer", "minimum": MIN_KEPT_SECONDS, "maximum": MAX_KEPT_SECONDS},
+    },
+}
+
+
+@router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": UPLOAD_FORM}}}})
+async def create_file(request: Request, services: ServicesDep, account: AccountDep) -> FileObject:
+    """Take an image, a zip of images, JSONL or text; read it at once, and keep only what was understood."""
+    settings = services.settings
+    async with receive(request, settings.data / "uploads", settings.max_file_bytes) as upload:
+        kept_seconds = _check_form(upload.fields)
+        readers: CapacityLimiter = request.app.state.readers
+        return await to_thread.run_sync(_keep, services, account, upload, kept_seconds, limiter=readers)
+
+
+@router.get("")
+def list_files(
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: OrderDep = "desc",
+    purpose: Annotated[str | None, Query(max_length=64)] = None,
+) -> Page[FileObject]:
+    """List files, the newest first unless asked otherwise."""
+    with services.reading.begin() as session:
+        statement = _files(session, account)
+        if purpose is not None:
+            statement = statement.where(File.purpose == purpose)
+        last = _position(session, account, after) if after is not None else None
+        rows, more = rows_after(
+            session, statement, (File.created_at, File.id), last=last, limit=limit, descending=order == "desc"
+        )
+        return page(map(file_object, rows), more)
+
+
+@router.get("/{file_id}")
+def retrieve_file(file_id: str, services: ServicesDep, account: AccountDep) -> FileObject:
+    """Show one file."""
+    with services.reading.begin() as session:
+        return file_object(find_file(session, account, file_id))
+
+
+@router.delete("/{file_id}")
+def delete_file(file_id: str, services: ServicesDep, account: AccountDep) -> Deleted:
+    """Erase a file and its bytes, unless a job that waits or runs still needs it."""
+    with services.writing.begin() as session:
+        file = find_file(session, account, file_id, lock=True)
+        if _in_use(session, file):
+            raise Conflict("A queued or running job uses this file; cancel it or wait.", code="file_in_use")
+        file.deleted_at = now(session)
+        session.flush()
+        # inside the transaction: where the bytes cannot be erased, the file is still there and the call may be repeated
+        services.storage.delete_prefix(file.storage_key)
+    return Deleted(id=file_id, object="file")
+
+
+@router.get("/{file_id}/content", response_class=Response)
+def read_content(file_id: str, services: ServicesDep, account: AccountDep) -> Response:
+    """Send the bytes: of an upload what is kept of it, of a result the result."""
+    with services.reading.begin() as session:
+        file = find_file(session, account, file_id)
+    extension = EXTENSIONS.get(file.kind or "")
+    name = f"{Path(file.filename).stem}{extension}" if extension else file.filename
+    return downloads.send(services.storage, file.storage_key, name, file.bytes, file.sha256)
+
+
+def find_file(session: Session, account: str, file_id: str, *, lock: bool = False) -> File:
+    """Return the account's file, or raise NotFound."""
+    statement = _files(session, account).where(File.id == file_id)
+    file = session.scalar(statement.with_for_update() if lock else statement) if plausible(file_id) else None
+    if file is None:
+        raise NotFound("There is no such file.", code="file_not_found", param="file_id")
+    return file
+
+
+def _files(session: Session, account: str) -> Select[tuple[File]]:
+    alive = File.expires_at.is_(None) | (File.expires_at > now(session))
+    return select(File).where(File.account_id == account, File.deleted_at.is_(None), alive)
+
+
+def _position(session: Session, account: str, file_id: str) -> tuple[float, str]:
+    if not plausible(file_id):
+        raise unknown_cursor()
+    # an item that was deleted between two pages still has its place
+    row = session.execute(
+        select(File.created_at, File.id).where(File.account_id == account, File.id == file_id)
+    ).one_or_none()
+    if row is None:
+        raise unknown_cursor()
+    return row.created_at, row.id
+
+
+def _in_use(session: Session, file: File) -> bool:
+    active = session.scalars(
+        select(Job).where(Job.account_id == file.account_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    )
+    return any(file.id in (*job.training_files, job.validation_file) for job in active)
+
+
+def _check_form(fields: dict[str, str]) -> int | None:
+    if fields.get("purpose") != PURPOSE:
+        raise InvalidInput(f"Send purpose={PURPOSE}; no other purpose is served.", code="invalid_purpose", param="purpose")
+    anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    valid = anchor == "created_at" and seconds is not None and seconds.isascii() and seconds.isdecimal()
+    if not valid or len(str(seconds)) > 7 or not MIN_KEPT_SECONDS <= int(str(seconds)) <= MAX_KEPT_SECONDS:
+        raise InvalidInput(
+            "expires_after takes anchor=created_at and seconds from 3600 to 2592000.", code="invalid_expires_after",
+            param="expires_after",
+        )  # fmt: skip
+    return int(str(seconds))
+
+
+def _keep(services: Services, account: str, upload: Upload, kept_seconds: int | None) -> FileObject:
+    read = references.read(upload.path, upload.filename, services.settings)
+    file_id = new_id("file-")
+    with tempfile.TemporaryDirectory(dir=upload.path.parent) as folder:
+        packed = Path(folder) / "references"
+        references.pack(read, packed)
+        stored = services.storage.put(file_key(account, file_id), packed)
+    with services.writing.begin() as session:
+        file = _row(session, account, file_id, upload, read, stored, kept_seconds)
+        session.add(file)
+    return file_object(file)
+
+
+def _row(
+    session: Session, account: str, file_id: str, upload: Upload, read: references.References, stored: StoredObject,
+    kept_seconds: int | None,
+) -> File:  # fmt: skip
+    time = now(session)
+    return File(
+        id=file_id, account_id=account, filename=upload.filename, purpose=PURPOSE, bytes=stored.bytes,
+        sha256=stored.sha256, storage_key=stored.key, status="processed", kind=read.kind, items=len(read.items),
+        findings=[vars(finding) for finding in read.findings], created_at=time,
+        expires_at=time + kept_seconds if kept_seconds else None,
+    )  # fmt: skip

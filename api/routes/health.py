@@ -1,0 +1,63 @@
+"""Whether the process lives, and whether the service can do its work."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Response
+from kombu import Connection
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.dependencies import Services, ServicesDep
+from api.schemas import Health
+from core import jobs
+from core.errors import AlbatrossError, NotFound
+
+router = APIRouter(tags=["health"])
+BROKER_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
+
+
+@router.get("/healthz")
+def healthz() -> Health:
+    """Say that the process answers."""
+    return Health(status="ok")
+
+
+@router.get("/readyz")
+def readyz(services: ServicesDep, response: Response) -> Health:
+    """Check the database, its invariants, the storage and the broker; 503 where one does not work."""
+    checks = {
+        "database": _check(lambda: _database(services)),
+        "storage": _check(lambda: _storage(services)),
+        "broker": _check(lambda: _broker(services)),
+    }
+    ready = all(words == "ok" for words in checks.values())
+    response.status_code = 200 if ready else 503
+    return Health(status="ready" if ready else "not_ready", checks=checks)
+
+
+def _check(check: Callable[[], str]) -> str:
+    try:
+        return check()
+    except (SQLAlchemyError, AlbatrossError, KombuError, RedisError, OSError) as error:
+        return f"away ({type(error).__name__})"  # the message may hold an address or a password
+
+
+def _database(services: Services) -> str:
+    with services.reading.begin() as session:
+        return "; ".join(jobs.broken_invariants(session)) or "ok"
+
+
+def _storage(services: Services) -> str:
+    try:
+        services.storage.open("readyz").close()
+    except NotFound:
+        pass  # an answer, and the usual one
+    return "ok"
+
+
+def _broker(services: Services) -> str:
+    url = services.settings.broker
+    with Connection(url, connect_timeout=2, transport_options=BROKER_OPTIONS) as connection:
+        connection.default_channel.client.ping()
+    return "ok"

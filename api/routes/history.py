@@ -1,0 +1,131 @@
+"""What a job has done and found: events, checkpoints, metrics, influence, samples."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from sqlalchemy import case, select
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api import records
+from api.dependencies import AccountDep, AfterDep, ServicesDep
+from api.objects import checkpoint_object, event_object, metric_object
+from api.pages import page, rows_after, slice_after, unknown_cursor
+from api.routes.jobs import find_job
+from api.schemas import CandidateObject, CheckpointObject, EventObject, MetricObject, Page, SampleObject
+from api.streams import events_after, stream_events
+from core.models import Checkpoint, JobEvent, Metric
+
+router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
+STAGES = ("prepare", "surrogate", "score", "train", "export")
+LimitDep = Annotated[int, Query(ge=1, le=1000)]
+FEW = 20
+MANY = 1000
+
+
+@router.get("/events", response_model=Page[EventObject])
+def list_events(
+    job_id: str,
+    request: Request,
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: LimitDep = FEW,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> Page[EventObject] | Response:
+    """List events, the newest first; with `Accept: text/event-stream` send them as they happen, the oldest first."""
+    with services.reading.begin() as session:
+        job = find_job(session, account, job_id)
+        if "text/event-stream" in request.headers.get("accept", ""):
+            seen = events_after(session, job.id, last_event_id)
+            return stream_events(services.reading, job.id, seen)
+        statement = select(JobEvent).where(JobEvent.job_id == job.id)
+        last = None
+        if after is not None:
+            last = session.execute(select(JobEvent.seq).where(JobEvent.job_id == job.id, JobEvent.id == after)).first()
+            if last is None:
+                raise unknown_cursor()
+        rows, more = rows_after(session, statement, (JobEvent.seq,), last=last, limit=limit, descending=True)
+        return page(map(event_object, rows), more)
+
+
+@router.get("/checkpoints")
+def list_checkpoints(
+    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = 10
+) -> Page[CheckpointObject]:
+    """List the kept steps, the last first: the published one, and those it was chosen from."""
+    with services.reading.begin() as session:
+        job = find_job(session, account, job_id)
+        mine = Checkpoint.job_id == job.id
+        last = session.execute(select(Checkpoint.step).where(mine, Checkpoint.id == after)).first() if after else None
+        if after and last is None:
+            raise unknown_cursor()
+        statement = select(Checkpoint).where(mine)
+        rows, more = rows_after(session, statement, (Checkpoint.step,), last=last, limit=limit, descending=True)
+        return page((checkpoint_object(row, job) for row in rows), more)
+
+
+@router.get("/metrics")
+def list_metrics(
+    job_id: str,
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: LimitDep = MANY,
+    stage: Annotated[Literal["prepare", "surrogate", "score", "train", "export"] | None, Query()] = None,
+) -> Page[MetricObject]:
+    """List the curves, step by step in the order of the stages."""
+    with services.reading.begin() as session:
+        job = find_job(session, account, job_id)
+        statement = select(Metric).where(Metric.job_id == job.id)
+        if stage is not None:
+            statement = statement.where(Metric.stage == stage)
+        rank = case({name: number for number, name in enumerate(STAGES)}, value=Metric.stage, else_=len(STAGES))
+        last = _metric_position(session, job.id, after) if after is not None else None
+        rows, more = rows_after(session, statement, (rank, Metric.step), last=last, limit=limit, descending=False)
+        return page(map(metric_object, rows), more)
+
+
+@router.get("/influence")
+def list_influence(
+    job_id: str,
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: LimitDep = FEW,
+    order: Annotated[Literal["asc", "desc"], Query(description="by score: the most helpful first, or last")] = "desc",
+) -> Page[CandidateObject]:
+    """List the scored candidates with their signed influence on the reference loss (positive: it helps)."""
+    with services.reading.begin() as session:
+        job = find_job(session, account, job_id)
+        stored = records.find(session, job.id, "influence.json")
+    rows = records.read(services.storage, stored)
+    rows.sort(key=_score, reverse=order == "desc")
+    chosen, more = slice_after(rows, after, limit)
+    return page((CandidateObject(**row) for row in chosen), more)
+
+
+@router.get("/samples")
+def list_samples(
+    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = FEW
+) -> Page[SampleObject]:
+    """List the samples of the kept steps, always drawn from the same seeds: before, right, and too late."""
+    with services.reading.begin() as session:
+        job = find_job(session, account, job_id)
+        stored = records.find(session, job.id, "samples.json")
+        images = records.images(session, job.id)
+    rows = records.read(services.storage, stored)
+    chosen, more = slice_after(rows, after, limit)
+    return page((records.sample_object(services.storage, row, images) for row in chosen), more)
+
+
+def _metric_position(session: Session, job_id: str, after: str) -> tuple[int, int]:
+    stage, _, step = after.partition(":")
+    known = stage in STAGES and step.isascii() and step.isdecimal() and len(step) <= 9
+    if not known or session.get(Metric, (job_id, stage, int(step))) is None:
+        raise unknown_cursor()
+    return STAGES.index(stage), int(step)
+
+
+def _score(row: dict[str, Any]) -> float:
+    return float(row["score"] if row.get("score") is not None else "-inf")

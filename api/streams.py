@@ -1,0 +1,62 @@
+"""A job's events as they happen (server-sent events), without anything lost when a client comes back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from anyio import to_thread
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.responses import StreamingResponse
+
+from api.objects import event_object
+from core import jobs
+from core.errors import InvalidInput
+from core.models import Job, JobEvent
+
+POLL_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 15.0
+BATCH = 500
+
+
+def events_after(session: Session, job_id: str, last_event_id: str | None) -> int:
+    """Return the number of the last event that the client has seen; 0 for a new client."""
+    if last_event_id is None:
+        return 0
+    seq = session.scalar(select(JobEvent.seq).where(JobEvent.job_id == job_id, JobEvent.id == last_event_id))
+    if seq is None:
+        raise InvalidInput("Last-Event-ID is not an event of this job.", code="invalid_cursor", param="Last-Event-ID")
+    return seq
+
+
+def stream_events(reading: sessionmaker[Session], job_id: str, seen: int) -> StreamingResponse:
+    """Send the events after number `seen`, the oldest first, until the job has ended."""
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_lines(reading, job_id, seen), media_type="text/event-stream", headers=headers)
+
+
+async def _lines(reading: sessionmaker[Session], job_id: str, seen: int) -> AsyncIterator[str]:
+    spoken = time.monotonic()
+    while True:
+        events, ended = await to_thread.run_sync(_read, reading, job_id, seen)
+        for event in events:
+            seen = event.seq
+            yield f"id: {event.id}\ndata: {event_object(event).model_dump_json()}\n\n"
+        if events:
+            spoken = time.monotonic()
+        elif ended:
+            yield "event: done\ndata: [DONE]\n\n"
+            return
+        elif time.monotonic() - spoken > KEEP_ALIVE_SECONDS:
+            spoken = time.monotonic()
+            yield ": waiting\n\n"
+        if not events:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _read(reading: sessionmaker[Session], job_id: str, seen: int) -> tuple[list[JobEvent], bool]:
+    with reading.begin() as session:
+        # the state first: an event that is written after it is read belongs to a job that had not ended
+        ended = session.scalar(select(Job.state).where(Job.id == job_id)) in (None, *jobs.TERMINAL)
+        statement = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seen)
+        return list(session.scalars(statement.order_by(JobEvent.seq).limit(BATCH))), ended

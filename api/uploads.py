@@ -1,0 +1,169 @@
+"""Receive one multipart upload: the file goes to disk as it comes, the few form fields stay in memory."""
+
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO
+
+from anyio import CapacityLimiter, to_thread
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from api.bodies import Body
+from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
+
+FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
+MAX_PARTS = 8
+MAX_FIELD_BYTES = 1_000
+OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself
+FLUSH_BYTES = 1_000_000
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A received file at `path` with the name its sender gave it (for display only) and the form's other fields."""
+
+    path: Path
+    filename: str
+    fields: dict[str, str]
+
+
+@asynccontextmanager
+async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
+    """Stream the multipart body to a temporary file in `folder` (at most `limit` bytes), removed when the block ends."""
+    body = Body(request, limit + OVERHEAD_BYTES, "An upload")
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, prefix="upload-") as file:
+        try:
+            form = await _read_form(_boundary(request), body, limit, file)
+        except AlbatrossError:
+            await body.drain()
+            raise
+        yield Upload(Path(file.name), display_name(form.filename or ""), form.fields)
+
+
+def display_name(name: str) -> str:
+    """Return the last part of a file name without anything invisible, at most 100 characters."""
+    last = re.split(r"[/\\]", name)[-1]
+    visible = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c) not in _INVISIBLE)
+    return visible.strip(" .")[-100:] or "upload"
+
+
+def _boundary(request: Request) -> bytes:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        raise UnsupportedMedia("Send the file as multipart/form-data in a field named file.", code="unsupported_media")
+    boundary = options.get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 200:
+        raise _broken("its boundary is missing or too long")
+    return boundary
+
+
+async def _read_form(boundary: bytes, body: Body, limit: int, file: BinaryIO) -> "_Form":
+    disk = CapacityLimiter(1)  # not the shared one: slow disks must not starve the endpoints of threads
+    form = _Form(limit)
+    try:
+        parser = MultipartParser(boundary, form.callbacks(), max_header_count=8, max_header_size=4_000)
+        async for chunk in body.chunks():
+            parser.write(chunk)
+            if len(form.pending) >= FLUSH_BYTES:
+                await to_thread.run_sync(file.write, form.take(), limiter=disk)
+    except FormParserError:
+        raise _broken("it is not well-formed multipart/form-data") from None
+    if not form.complete:
+        raise _broken("it ends before its last boundary")
+    if form.filename is None:
+        raise InvalidInput("Send the file in a form field named file.", code="missing_file", param="file")
+    file.write(form.take())
+    file.flush()
+    return form
+
+
+def _broken(reason: str) -> InvalidInput:
+    return InvalidInput(f"The form could not be read: {reason}.", code="invalid_form")
+
+
+@dataclass
+class _Form:
+    """What the parser's callbacks have seen so far."""
+
+    limit: int
+    filename: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    pending: bytearray = field(default_factory=bytearray)
+    complete: bool = False
+    _received: int = 0
+    _parts: int = 0
+    _name: str = ""
+    _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+    _value: bytearray = field(default_factory=bytearray)
+
+    def callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._start_content,
+            "on_part_data": self._content,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def take(self) -> bytes:
+        """Hand over the file's bytes that wait to be written."""
+        taken = bytes(self.pending)
+        self.pending.clear()
+        return taken
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise _broken(f"it has more than {MAX_PARTS} parts")
+        self._name, self._value = "", bytearray()
+
+    def _end_header(self) -> None:
+        name, value = (bytes(part) for part in self._header)
+        self._header = (bytearray(), bytearray())
+        if name.lower() == b"content-disposition":
+            options = parse_options_header(value)[1]
+            self._name = options.get(b"name", b"").decode("utf-8", "replace")
+            if self._name == "file":
+                self._file(options.get(b"filename"))
+
+    def _file(self, filename: bytes | None) -> None:
+        if filename is None:
+            raise InvalidInput("The field file must be a file with a name.", code="missing_file", param="file")
+        if self.filename is not None:
+            raise InvalidInput("Send one file per request.", code="several_files", param="file")
+        self.filename = filename.decode("utf-8", "replace")
+
+    def _start_content(self) -> None:
+        if self._name != "file" and self._name not in FIELDS:
+            raise InvalidInput(f"A form field is not known; send file, {', '.join(FIELDS)}.", code="unknown_parameter")
+        if self._name in self.fields:
+            raise InvalidInput("A form field was sent twice.", code="repeated_parameter", param=self._name)
+
+    def _content(self, data: bytes, start: int, end: int) -> None:
+        if self._name == "file":
+            self._received += end - start
+            if self._received > self.limit:
+                raise TooLarge(f"A file is limited to {self.limit:,} bytes.", code="file_too_large", param="file")
+            self.pending += data[start:end]
+        else:
+            self._value += data[start:end]
+            if len(self._value) > MAX_FIELD_BYTES:
+                raise InvalidInput("A form field is too long.", code="invalid_form", param=self._name)
+
+    def _end_part(self) -> None:
+        if self._name != "file":
+            self.fields[self._name] = self._value.decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        self.complete = True
