@@ -1,0 +1,182 @@
+"""From influence scores to the candidates that are replayed, and how far those scores can be trusted.
+
+Shapes: n candidates, F folds, K draws; `scores` (F, K, n), `ranking` (n,). Positive = beneficial.
+"""
+
+import itertools
+import math
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+TRUSTED = 0.2  # split-half Spearman below which a ranking is treated as noise (METHOD: BAT-STUDY measured -.3 to +.2)
+MOST_SPLITS = 64
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The candidates kept, best first, and why these."""
+
+    indices: tuple[int, ...]
+    rule: Literal["top", "threshold", "random"]
+    eta: float | None  # the lowest score kept; None where the scores did not choose
+    reliability: float | None
+    duplicates: int  # candidates passed over because a near-duplicate was kept
+    reason: str
+
+
+def spearman(a: Tensor, b: Tensor) -> float:
+    """Return the rank correlation of two vectors (n,), ties sharing their mean rank; 0 where one is constant."""
+    x, y = _ranks(a), _ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    scale = (x.norm() * y.norm()).item()
+    return (x @ y).item() / scale if scale > 0 else 0.0
+
+
+def split_half_reliability(scores: Tensor) -> float:
+    """Return how well two halves of the evidence agree: the mean Spearman over balanced splits of `scores` (F, K, n).
+
+    Two folds or more are split by fold, because draws of one fold share its surrogate and target and would agree too
+    well. One fold is split by draw. It is the agreement of halves, not stepped up to the full length, so it errs low.
+    Raises ValueError where there is nothing to split.
+    """
+    parts = scores.mean(1) if scores.shape[0] > 1 else scores[0]
+    if len(parts) < 2:
+        raise ValueError("reliability needs two folds, or two draws of one fold")
+    correlations = []
+    for half in _halves(len(parts)):
+        rest = [part for part in range(len(parts)) if part not in half]
+        correlations.append(spearman(parts[list(half)].mean(0), parts[rest].mean(0)))
+    return sum(correlations) / len(correlations)
+
+
+def near_duplicates(features: Tensor, threshold: float = 0.98) -> tuple[int, ...]:
+    """Return a group number for every row of `features` (n, f); rows with a cosine above `threshold` share a group.
+
+    Groups are connected components, so a chain of near-duplicates is one group.
+    """
+    unit = torch.nn.functional.normalize(features.flatten(1).float(), dim=1)
+    group = list(range(len(unit)))
+
+    def root(i: int) -> int:
+        while group[i] != i:
+            group[i] = group[group[i]]
+            i = group[i]
+        return i
+
+    for start in range(0, len(unit), 512):
+        close = (unit[start : start + 512] @ unit.T > threshold).nonzero().tolist()
+        for i, j in close:
+            group[root(start + i)] = root(j)
+    return tuple(root(i) for i in range(len(unit)))
+
+
+def select(
+    ranking: Tensor,
+    *,
+    count: int | None = None,
+    eta: float | None = None,
+    sources: Sequence[Hashable] | None = None,
+    duplicates: Sequence[Hashable] | None = None,
+    reliability: float | None = None,
+    seed: int = 0,
+) -> Selection:
+    """Keep the top `count` candidates, or those scoring above `eta` (with `count` as a cap), at most one of each group.
+
+    Half of `count` is shared out equally among the `sources`, best candidates first, and the other half goes by score
+    alone: replay protects what it touches, so one source must not take everything (our reconstruction of the cap per
+    source). `duplicates` gives each candidate's group. With a `reliability` below .2 the scores do not choose: a random
+    set, spread evenly over the sources, replaces them. Raises ValueError when neither `count` nor `eta` is given.
+    """
+    if count is None and eta is None:
+        raise ValueError("select needs a count or a threshold eta")
+    n = len(ranking)
+    sources = sources if sources is not None else [None] * n
+    groups = duplicates if duplicates is not None else range(n)
+    wanted = min(n, count if count is not None else n)
+    order = [i for i in ranking.argsort(descending=True, stable=True).tolist() if math.isfinite(ranking[i])]
+    if reliability is not None and reliability < TRUSTED:
+        return _random(order, wanted, sources, groups, reliability, seed)
+    if eta is not None:
+        order = [i for i in order if ranking[i] > eta]
+    unique = _unique(order, groups)
+    kept = _stratified(unique, wanted, sources)
+    lowest = ranking[kept[-1]].item() if kept else None
+    passed = len(order) - len(unique)
+    rule: Literal["top", "threshold"] = "top" if eta is None else "threshold"
+    return Selection(tuple(kept), rule, lowest, reliability, passed, _why(rule, len(kept), n, eta, reliability))
+
+
+def _random(
+    order: list[int],
+    wanted: int,
+    sources: Sequence[Hashable],
+    groups: Sequence[Hashable],
+    reliability: float,
+    seed: int,
+) -> Selection:
+    """Draw at random, visiting the sources in turn: where the ranking is noise, breadth is what replay can offer."""
+    shuffled = sorted(order)
+    random.Random(seed).shuffle(shuffled)
+    unique = _unique(shuffled, groups)
+    turns = [i for turn in itertools.zip_longest(*_by_source(unique, sources).values()) for i in turn if i is not None]
+    kept = tuple(turns[:wanted])
+    reason = (
+        f"Two halves of the scoring agreed with a rank correlation of only {reliability:.2f} (below {TRUSTED}), so the "
+        f"ranking is mostly noise: {len(kept)} candidates were drawn at random, evenly over the sources, instead."
+    )
+    return Selection(kept, "random", None, reliability, len(order) - len(unique), reason)
+
+
+def _unique(order: Iterable[int], groups: Sequence[Hashable]) -> list[int]:
+    """Keep the first candidate of every group."""
+    first: dict[Hashable, int] = {}
+    for i in order:
+        first.setdefault(groups[i], i)
+    return list(first.values())
+
+
+def _by_source(order: Iterable[int], sources: Sequence[Hashable]) -> dict[Hashable, list[int]]:
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for i in order:
+        members[sources[i]].append(i)
+    return members
+
+
+def _stratified(order: list[int], wanted: int, sources: Sequence[Hashable]) -> list[int]:
+    """Give every source its equal part of half the places, the rest to the best that remain; best first."""
+    members = _by_source(order, sources)
+    share = wanted // (2 * max(1, len(members)))
+    kept = {i for source in members.values() for i in source[:share]}
+    for i in order:
+        if len(kept) >= wanted:
+            break
+        kept.add(i)
+    return [i for i in order if i in kept]
+
+
+def _halves(parts: int) -> list[tuple[int, ...]]:
+    """List the balanced splits, as the half that holds part 0 (evenly thinned where there are very many)."""
+    rest = itertools.combinations(range(1, parts), (parts + 1) // 2 - 1)
+    splits = [(0, *others) for others in itertools.islice(rest, 20_000)]
+    return splits[:: -(-len(splits) // MOST_SPLITS)]
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Return ranks (n,), ties sharing their mean."""
+    _, inverse, counts = values.double().unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def _why(rule: str, kept: int, of: int, eta: float | None, reliability: float | None) -> str:
+    chosen = f"score above {eta:g}" if rule == "threshold" else "score highest"
+    reason = f"{kept} of {of} candidates were kept because they {chosen}."
+    if reliability is None:
+        return reason
+    return f"{reason} Two halves of the scoring agree with a rank correlation of {reliability:.2f}."

@@ -1,0 +1,95 @@
+"""Selection by score, by threshold and by chance, and the measure of how far scores can be trusted."""
+
+import pytest
+import torch
+
+from core.method.selection import near_duplicates, select, spearman, split_half_reliability
+
+
+def test_the_best_are_kept_best_first() -> None:
+    chosen = select(torch.tensor([0.1, 0.9, -0.3, 0.5]), count=2)
+    assert chosen.indices == (1, 3)
+    assert chosen.eta == pytest.approx(0.5)
+    assert "2 of 4" in chosen.reason
+
+
+def test_a_threshold_keeps_what_scores_above_it_and_a_count_caps_it() -> None:
+    ranking = torch.tensor([0.1, 0.9, -0.3, 0.5])
+    assert select(ranking, eta=0.0).indices == (1, 3, 0)
+    assert select(ranking, eta=0.0, count=1).indices == (1,)
+    assert select(ranking, eta=2.0).indices == ()
+
+
+def test_a_rule_must_be_given() -> None:
+    with pytest.raises(ValueError, match="count or a threshold"):
+        select(torch.zeros(3))
+
+
+def test_a_candidate_without_a_finite_score_is_never_kept() -> None:
+    assert select(torch.tensor([float("nan"), 0.2, float("inf"), 0.1]), count=4).indices == (1, 3)
+
+
+def test_only_the_best_of_a_group_of_near_duplicates_is_kept() -> None:
+    chosen = select(torch.tensor([0.9, 0.8, 0.7]), count=2, duplicates=["cat", "cat", "dog"])
+    assert chosen.indices == (0, 2)
+    assert chosen.duplicates == 1
+
+
+def test_half_the_places_are_shared_out_over_the_sources() -> None:
+    ranking = torch.tensor([9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    sources = ["a"] * 8 + ["b"] * 2
+    assert select(ranking, count=4, sources=sources).indices == (0, 1, 2, 8)
+    assert select(ranking, count=4).indices == (0, 1, 2, 3)
+
+
+def test_an_unreliable_ranking_is_replaced_by_a_spread_of_chance() -> None:
+    ranking = torch.arange(40.0)
+    sources = ["rare"] * 4 + ["common"] * 36
+    chosen = select(ranking, count=8, sources=sources, reliability=0.05, seed=3)
+    assert chosen.rule == "random"
+    assert chosen.eta is None
+    assert sum(sources[i] == "rare" for i in chosen.indices) == 4
+    assert "0.05" in chosen.reason
+    assert "at random" in chosen.reason
+    assert chosen.indices == select(ranking, count=8, sources=sources, reliability=0.05, seed=3).indices
+    assert chosen.indices != select(ranking, count=8, sources=sources, reliability=0.05, seed=4).indices
+
+
+def test_a_reliable_ranking_chooses_and_says_so() -> None:
+    chosen = select(torch.arange(9.0), count=3, reliability=0.6)
+    assert chosen.rule == "top"
+    assert chosen.indices == (8, 7, 6)
+    assert "0.60" in chosen.reason
+
+
+def test_near_duplicates_are_found_across_a_chain() -> None:
+    angles = torch.tensor([0.0, 0.15, 0.3, 2.0])
+    groups = near_duplicates(torch.stack([angles.cos(), angles.sin()], 1))
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+
+
+def test_spearman_shares_ranks_between_ties() -> None:
+    """scipy.stats.spearmanr([1, 2, 2, 3], [1, 3, 2, 4]) = 0.9487."""
+    value = spearman(torch.tensor([1.0, 2, 2, 3]), torch.tensor([1.0, 3, 2, 4]))
+    assert value == pytest.approx(0.9486833, abs=1e-6)
+    assert spearman(torch.ones(4), torch.arange(4.0)) == 0.0
+
+
+def test_reliability_is_what_two_halves_of_the_folds_share() -> None:
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.randn(4000, generator=generator)
+    noise = torch.randn(4, 1, 4000, generator=generator)
+    # two halves of two folds each: each half is signal + noise / sqrt 2, so they correlate by 1 / (1 + 1/2)
+    assert split_half_reliability(signal + noise) == pytest.approx(0.65, abs=0.05)
+    assert split_half_reliability(noise) == pytest.approx(0.0, abs=0.05)
+
+
+def test_draws_of_one_fold_do_not_pass_for_agreement_between_folds() -> None:
+    folds = torch.randn(2, 1, 300, generator=torch.Generator().manual_seed(0)).expand(2, 6, 300)
+    assert abs(split_half_reliability(folds)) < 0.15
+    assert split_half_reliability(folds[:1]) == pytest.approx(1.0)
+
+
+def test_one_draw_of_one_fold_has_no_reliability() -> None:
+    with pytest.raises(ValueError, match="two folds"):
+        split_half_reliability(torch.zeros(1, 1, 5))
