@@ -44,7 +44,7 @@ class Body:
             yield chunk
 
     async def drain(self) -> None:
-        """Swallow what is still being sent, for a while: closing now would reset the client before it reads the answer."""
+        """Swallow what is still being sent, for a while: a client that is reset now never reads the answer."""
         count = 0
         with suppress(TimeoutError, ClientDisconnect, HTTPException):
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -77,7 +77,9 @@ async def read_json(request: Request) -> object:
     try:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
-            raise UnsupportedMedia("Send JSON with the header Content-Type: application/json.", code="unsupported_media")
+            raise UnsupportedMedia(
+                "Send JSON with the header Content-Type: application/json.", code="unsupported_media"
+            )
         return parse_json(b"".join([chunk async for chunk in body.chunks()]))
     except (TooLarge, UnsupportedMedia):
         await body.drain()
@@ -85,7 +87,7 @@ async def read_json(request: Request) -> object:
 
 
 def parse_json(body: bytes) -> object:
-    """Parse JSON and refuse what parsers let through: NaN, 1e400, repeated keys, control characters, lone surrogates."""
+    """Parse JSON and refuse what parsers let through: NaN, 1e400, repeated keys, control characters, surrogates."""
     try:
         value = json.loads(
             body.decode("utf-8"),

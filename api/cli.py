@@ -56,7 +56,9 @@ def _add(
         name, help=words, description=words, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
     )  # fmt: skip
-    added.add_argument("--data", type=Path, help="folder of everything local (default: $ALBATROSS_DATA or albatross-data)")
+    added.add_argument(
+        "--data", type=Path, help="folder of everything local (default: $ALBATROSS_DATA or albatross-data)"
+    )
     added.set_defaults(command=command, passes_on=passes_on)
     return added
 
@@ -73,7 +75,10 @@ def _add_service(commands: Subparsers) -> None:
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: 8000)")
     words = "Run one worker: it takes jobs from the queue and trains them."
-    examples = ("ALBATROSS_BROKER_URL=redis://broker:6379/0 albatross worker", "CUDA_VISIBLE_DEVICES=1 albatross worker")
+    examples = (
+        "ALBATROSS_BROKER_URL=redis://broker:6379/0 albatross worker",
+        "CUDA_VISIBLE_DEVICES=1 albatross worker",
+    )
     _add(commands, "worker", words, examples, _worker)
     words = "Run the dispatcher: it wakes workers and takes jobs back from dead ones."
     _add(commands, "dispatcher", words, ("albatross dispatcher --data /srv/albatross",), _execute("worker.dispatcher"))

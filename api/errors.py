@@ -10,7 +10,8 @@ from typing import get_args
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -120,7 +121,9 @@ def _sentence(kind: str, message: str) -> str:
 
 def _summary(problems: Mapping[str, list[str]]) -> InvalidInput:
     shown = list(problems.items())[:MAX_PROBLEMS]
-    text = "; ".join(f"{path}: {', or '.join(messages)}" if path else ", or ".join(messages) for path, messages in shown)
+    text = "; ".join(
+        f"{path}: {', or '.join(messages)}" if path else ", or ".join(messages) for path, messages in shown
+    )
     more = f" (and {len(problems) - len(shown)} more)" if len(problems) > len(shown) else ""
     return InvalidInput(f"{text}{more}.", code="invalid_parameter", param=shown[0][0] or None)
 
@@ -166,7 +169,9 @@ def _database(request: Request, error: Exception) -> Response:
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError) and not error.connection_invalidated:
         return unexpected(request.scope, error)
     log.warning("the database does not answer: %s", type(error).__name__)
-    away = Unavailable("The database is busy or away; try again.", code="database_unavailable", retry_after=RETRY_SECONDS)
+    away = Unavailable(
+        "The database is busy or away; try again.", code="database_unavailable", retry_after=RETRY_SECONDS
+    )
     return _ours(request, away)
 
 

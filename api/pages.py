@@ -17,7 +17,7 @@ Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 def rows_after(
     session: Session,
-    statement: Select[tuple[R]],
+    statement: Select[R],
     order: Sequence[Column],
     *,
     last: Sequence[object] | None,

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import select
@@ -48,11 +47,6 @@ def sample_object(storage: Storage, row: Mapping[str, Any], pictures: Mapping[st
     if artifact is not None:
         shown["url"] = storage.url(artifact.storage_key, seconds=URL_SECONDS, filename=artifact.name)
         if artifact.bytes <= INLINE_BYTES:
-            shown["image"] = _inline(storage, artifact.storage_key)
+            with storage.open(artifact.storage_key) as file:
+                shown["image"] = f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
     return SampleObject(**shown)
-
-
-@lru_cache(maxsize=256)
-def _inline(storage: Storage, key: str) -> str:
-    with storage.open(key) as file:
-        return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"

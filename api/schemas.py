@@ -173,7 +173,7 @@ class JobObject(BaseModel):
     model: str
     fine_tuned_model: str | None
     organization_id: str
-    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    status: str
     error: JobError | None
     hyperparameters: JobHyperparameters
     method: JobMethod
@@ -194,8 +194,8 @@ class EventObject(BaseModel):
     id: str
     object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
     created_at: int
-    level: Literal["info", "warn", "error"]
-    type: Literal["message", "metrics"]
+    level: str
+    type: str
     message: str
     data: dict[str, Any] | None
 

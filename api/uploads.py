@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO
+from typing import IO
 
 from anyio import CapacityLimiter, to_thread
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from api.bodies import Body
@@ -36,7 +36,7 @@ class Upload:
 
 @asynccontextmanager
 async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
-    """Stream the multipart body to a temporary file in `folder` (at most `limit` bytes), removed when the block ends."""
+    """Stream the body to a temporary file in `folder` (at most `limit` bytes) that goes when the block ends."""
     body = Body(request, limit + OVERHEAD_BYTES, "An upload")
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, prefix="upload-") as file:
@@ -65,7 +65,7 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-async def _read_form(boundary: bytes, body: Body, limit: int, file: BinaryIO) -> "_Form":
+async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes]) -> "_Form":
     disk = CapacityLimiter(1)  # not the shared one: slow disks must not starve the endpoints of threads
     form = _Form(limit)
     try:
@@ -104,7 +104,7 @@ class _Form:
     _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
     _value: bytearray = field(default_factory=bytearray)
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),

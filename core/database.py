@@ -43,14 +43,15 @@ def _sqlite(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # IMMEDIATE: a read that turns into a write would fail with "database is locked" instead of waiting
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        read_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
 
 
-def sessions(engine: Engine) -> sessionmaker[Session]:
-    """A factory of sessions; use as `with sessions(engine).begin() as session:`."""
-    return sessionmaker(engine, expire_on_commit=False)
+def sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session]:
+    """A factory of sessions; use as `with sessions(engine).begin() as session:`. Read-only ones wait for no writer."""
+    return sessionmaker(engine.execution_options(read_only=read_only), expire_on_commit=False)
 
 
 def now(session: Session) -> float:

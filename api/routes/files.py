@@ -111,7 +111,7 @@ def find_file(session: Session, account: str, file_id: str, *, lock: bool = Fals
     return file
 
 
-def _files(session: Session, account: str) -> Select[tuple[File]]:
+def _files(session: Session, account: str) -> Select[File]:
     alive = File.expires_at.is_(None) | (File.expires_at > now(session))
     return select(File).where(File.account_id == account, File.deleted_at.is_(None), alive)
 
@@ -137,7 +137,9 @@ def _in_use(session: Session, file: File) -> bool:
 
 def _check_form(fields: dict[str, str]) -> int | None:
     if fields.get("purpose") != PURPOSE:
-        raise InvalidInput(f"Send purpose={PURPOSE}; no other purpose is served.", code="invalid_purpose", param="purpose")
+        raise InvalidInput(
+            f"Send purpose={PURPOSE}; no other purpose is served.", code="invalid_purpose", param="purpose"
+        )
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None

@@ -108,7 +108,7 @@ def find_job(session: Session, account: str, job_id: str) -> Job:
     return job
 
 
-def _jobs(account: str) -> Select[tuple[Job]]:
+def _jobs(account: str) -> Select[Job]:
     return select(Job).where(Job.account_id == account, Job.deleted_at.is_(None))
 
 

@@ -76,7 +76,7 @@ def download_model(
     return downloads.send(services.storage, stored.storage_key, filename, stored.bytes, stored.sha256)
 
 
-def _adapters(account: str) -> Select[tuple[Adapter]]:
+def _adapters(account: str) -> Select[Adapter]:
     return select(Adapter).where(Adapter.account_id == account, Adapter.deleted_at.is_(None))
 
 
