@@ -17,11 +17,15 @@ CHUNK = 32  # examples in one batched pass
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients alive at once (256 MiB)
 
 
+Matrix = Literal["down", "up"]
+MATRICES: tuple[Matrix, Matrix] = ("down", "up")  # the order of Adapter.parameters()
+
+
 class Block(NamedTuple):
     """One LoRA matrix within the flat gradient."""
 
     path: str
-    matrix: Literal["down", "up"]
+    matrix: Matrix
     span: slice
     shape: tuple[int, int]
 
@@ -40,12 +44,13 @@ class Gradients(NamedTuple):
 
 def layout_of(adapter: Adapter) -> tuple[Block, ...]:
     """Return where each LoRA matrix of `adapter` lies in a flat gradient."""
-    blocks, start = [], 0
+    blocks: list[Block] = []
+    start = 0
     for path in adapter.down:
-        for matrix, weights in (("down", adapter.down[path]), ("up", adapter.up[path])):
-            size = weights[0].numel()
-            blocks.append(Block(path, matrix, slice(start, start + size), tuple(weights.shape[1:])))
-            start += size
+        for matrix in MATRICES:
+            _, height, width = (adapter.down if matrix == "down" else adapter.up)[path].shape
+            blocks.append(Block(path, matrix, slice(start, start + height * width), (height, width)))
+            start += height * width
     return tuple(blocks)
 
 

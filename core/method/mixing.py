@@ -151,7 +151,7 @@ def error_law(
     `backbone_gradients` (m', D): at most about 256 of the selected. n and m are the set sizes of the final run. The
     verdict speaks about `gamma`, or about gamma* when none is asked for. lambda is `damping` times the mean squared
     norm of a gradient, far more than the scores use: few rows in many dimensions know the curvature in their own span
-    only, and with the scores' lambda the law called harmful what came from the very same distribution (measured: n' = 6,
+    only, and with the scores' lambda the law called harmful what came from the very same distribution (for n' = 6 and
     D = 20,000, M(.5) / M(0) = 5,000 where .3 is true). Our reconstruction: the paper's own text of Prop. 4.2 could not
     be read. Raises ValueError below two rows of either kind.
     """
