@@ -1,0 +1,113 @@
+"""The stack of adapters is one mechanism; here it is held against separate runs, autograd and peft."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from core.errors import InvalidInput
+from core.method.backbone import Batch, Draw, tile
+from core.method.language import LanguageBackbone
+from core.method.lora import Adapter, LoraModel, load, stack
+
+TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
+
+
+def drawn(backbone: LanguageBackbone, seed: int = 1, runs: int = 1) -> Adapter:
+    adapter = backbone.lora.new(4, 8.0, runs=runs, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for matrix in adapter.up.values():
+        matrix.data.copy_(torch.randn(matrix.shape, generator=generator) * 0.1)
+    return adapter
+
+
+@pytest.fixture
+def batch(tiny_language: LanguageBackbone) -> Batch:
+    return tiny_language.encode(TEXTS)
+
+
+def test_a_fresh_adapter_changes_nothing_and_a_trained_one_does(tiny_language: LanguageBackbone, batch: Batch) -> None:
+    bare = tiny_language.loss(batch, Draw())
+    with tiny_language.lora.use(tiny_language.lora.new(4, 8.0)):
+        assert torch.equal(tiny_language.loss(batch, Draw()), bare)
+    with tiny_language.lora.use(drawn(tiny_language)):
+        assert (tiny_language.loss(batch, Draw()) - bare).abs().min() > 1e-3
+    assert torch.equal(tiny_language.loss(batch, Draw()), bare)
+
+
+def test_each_run_of_a_stack_sees_its_own_part_of_the_batch(tiny_language: LanguageBackbone, batch: Batch) -> None:
+    parts = [drawn(tiny_language, seed) for seed in (1, 2, 3)]
+    with torch.no_grad(), tiny_language.lora.use(stack(parts)):
+        together = tiny_language.loss(tile(batch, 3), Draw()).reshape(3, -1)
+    for run, adapter in enumerate(parts):
+        with torch.no_grad(), tiny_language.lora.use(adapter):
+            assert torch.allclose(together[run], tiny_language.loss(batch, Draw()), atol=1e-5)
+
+
+def test_copies_of_an_adapter_give_per_sample_gradients(tiny_language: LanguageBackbone, batch: Batch) -> None:
+    adapter = drawn(tiny_language)
+    copies = adapter.expand(3)
+    with tiny_language.lora.use(copies):
+        tiny_language.loss(batch, Draw()).sum().backward()
+    with tiny_language.lora.use(adapter):
+        single = torch.autograd.grad(tiny_language.loss(batch, Draw())[1], adapter.parameters())
+    for copied, wanted in zip(copies.parameters(), single, strict=True):
+        assert copied.grad is not None
+        assert torch.allclose(copied.grad[1:2], wanted, atol=1e-6)
+
+
+def test_the_tangent_gives_the_inner_product_of_each_gradient_with_the_direction(
+    tiny_language: LanguageBackbone, batch: Batch
+) -> None:
+    adapter, direction = drawn(tiny_language, 1), drawn(tiny_language, 2)
+    epsilon = torch.zeros(3, requires_grad=True)
+    with tiny_language.lora.use(adapter), tiny_language.lora.tangent(direction, epsilon):
+        (scores,) = torch.autograd.grad(tiny_language.loss(batch, Draw()).sum(), epsilon)
+    for sample in range(3):
+        with tiny_language.lora.use(adapter):
+            gradient = torch.autograd.grad(tiny_language.loss(batch, Draw())[sample], adapter.parameters())
+        wanted = sum((g * u).sum() for g, u in zip(gradient, direction.parameters(), strict=True))
+        assert torch.allclose(scores[sample], torch.as_tensor(wanted), rtol=1e-4, atol=1e-6)
+
+
+def test_peft_reads_the_folder_and_computes_the_same(
+    tiny_language: LanguageBackbone, tiny_language_folder: Path, batch: Batch, tmp_path: Path
+) -> None:
+    adapter = drawn(tiny_language)
+    tiny_language.lora.save(adapter, tmp_path, "tiny")
+    peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_language_folder), tmp_path).eval()
+    with torch.no_grad(), tiny_language.lora.use(adapter):
+        ours = tiny_language.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        theirs = peft(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_saved_adapter_comes_back_the_same(tiny_language: LanguageBackbone, tmp_path: Path) -> None:
+    adapter = drawn(tiny_language)
+    tiny_language.lora.save(adapter, tmp_path, "tiny")
+    assert load(tmp_path).sha256() == adapter.sha256()
+
+
+def test_a_clone_is_out_of_reach_of_further_training(tiny_language: LanguageBackbone) -> None:
+    adapter = drawn(tiny_language)
+    kept = adapter.clone()
+    before = kept.sha256()
+    for matrix in adapter.parameters():
+        matrix.data.add_(1.0)
+    assert kept.sha256() == before != adapter.sha256()
+
+
+def test_a_target_that_takes_no_adapter_is_refused_by_name() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 3))
+    with pytest.raises(InvalidInput, match="Conv2d"):
+        LoraModel(network, ["0"])
+
+
+def test_a_target_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="nowhere"):
+        LoraModel(nn.Sequential(nn.Linear(2, 2)), ["nowhere"])

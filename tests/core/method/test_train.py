@@ -1,0 +1,99 @@
+"""The loop fits, stops on broken losses, and trains stacked runs exactly as separate ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from core.errors import JobFailure
+from core.method.backbone import Backbone, Batch, Draw, tile, tile_draw
+from core.method.diffusion import DiffusionBackbone
+from core.method.language import LanguageBackbone
+from core.method.train import evaluate, train
+
+TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
+
+
+def batches(backbone: Backbone, parts: list[Batch], seed: int = 0) -> Iterator[tuple[Batch, Draw]]:
+    """The same noise for every run, each run its own examples."""
+    generator = torch.Generator().manual_seed(seed)
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    examples = len(next(iter(parts[0].values())))
+    while True:
+        yield joined, tile_draw(backbone.random_draw(examples, generator), len(parts))
+
+
+def test_training_lowers_the_loss(tiny_language: LanguageBackbone) -> None:
+    batch = tiny_language.encode(TEXTS)
+    adapter = tiny_language.lora.new(4, 8.0)
+    before = evaluate(tiny_language, None, batch, [Draw()]).mean()
+    steps = list(train(tiny_language, adapter, batches(tiny_language, [batch]), learning_rate=1e-2, max_steps=20))
+    assert [step.step for step in steps] == list(range(1, 21))
+    assert evaluate(tiny_language, adapter, batch, [Draw()]).mean() < 0.9 * before
+
+
+def test_stacked_runs_are_exactly_separate_runs(tiny_diffusion: DiffusionBackbone) -> None:
+    generator = torch.Generator().manual_seed(3)
+    parts = [
+        {
+            "mean": torch.randn(2, 4, 8, 8, generator=generator),
+            "std": torch.zeros(2, 4, 8, 8),
+            "text": tiny_diffusion.embed(words),
+        }
+        for words in (["a cat", "a dog"], ["one", "two"], ["x", "y"])
+    ]
+    stacked = tiny_diffusion.lora.new(4, 4.0, runs=3, seed=5)
+    together = list(train(tiny_diffusion, stacked, batches(tiny_diffusion, parts), learning_rate=1e-3, max_steps=4))
+    for run, part in enumerate(parts):
+        alone = tiny_diffusion.lora.new(4, 4.0, seed=5)
+        steps = list(train(tiny_diffusion, alone, batches(tiny_diffusion, [part]), learning_rate=1e-3, max_steps=4))
+        assert steps[-1].loss[0] == pytest.approx(together[-1].loss[run], abs=1e-5)
+        for ours, theirs in zip(stacked.select(run).parameters(), alone.parameters(), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_job_with_a_code(tiny_diffusion: DiffusionBackbone) -> None:
+    broken = {
+        "mean": torch.full((1, 4, 8, 8), torch.nan),
+        "std": torch.zeros(1, 4, 8, 8),
+        "text": tiny_diffusion.embed(["a cat"]),
+    }
+    with pytest.raises(JobFailure) as failure:
+        list(
+            train(
+                tiny_diffusion,
+                tiny_diffusion.lora.new(2, 2.0),
+                batches(tiny_diffusion, [broken]),
+                learning_rate=1e-3,
+                max_steps=3,
+            )
+        )
+    assert failure.value.code == "diverged"
+
+
+def test_the_gradient_of_each_run_is_clipped_by_its_own_norm(tiny_language: LanguageBackbone) -> None:
+    batch = tiny_language.encode(TEXTS)
+    adapter = tiny_language.lora.new(4, 8.0, runs=2)
+    (step,) = train(
+        tiny_language, adapter, batches(tiny_language, [batch, batch]), learning_rate=1e-2, max_steps=1, clip=1e-9
+    )
+    assert step.gradient_norm[0] == pytest.approx(step.gradient_norm[1])
+    assert step.gradient_norm[0] > 1e-3
+
+
+def test_evaluation_is_the_same_for_the_same_noise_and_leaves_no_gradient(tiny_diffusion: DiffusionBackbone) -> None:
+    batch = {
+        "mean": torch.randn(3, 4, 8, 8),
+        "std": torch.zeros(3, 4, 8, 8),
+        "text": tiny_diffusion.embed(["a", "b", "c"]),
+    }
+    adapter = tiny_diffusion.lora.new(2, 2.0, runs=2)
+    draws = tiny_diffusion.fixed_draws(4, 3, seed=1)
+    first, second = (evaluate(tiny_diffusion, adapter, batch, draws) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.shape == (2, 3)
+    assert not first.requires_grad
+    tiled = tile(batch, 1)
+    assert torch.allclose(evaluate(tiny_diffusion, None, tiled, draws)[0], first[0], atol=1e-6)
