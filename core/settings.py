@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     stop: Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"] = Field(
         "auto", description="default stopping rule"
     )
+    trainer: str | None = Field(
+        None, description="command that runs the trainer, for example inside a sandbox; unset: this Python's own"
+    )
     trainer_idle_seconds: float = Field(300, description="an idle trainer keeps its backbone loaded for so long")
     backbones: Path | None = Field(None, description="registry file of added backbones; unset: backbones.json in data")
 
