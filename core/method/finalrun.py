@@ -1,0 +1,169 @@
+"""The final run as the stopping rules see it: what is measured when, which copies are kept, and what came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, replace
+
+from core.method.backbone import Backbone, Batch, Draw, count
+from core.method.lora import Adapter
+from core.method.mixing import step_budget
+from core.method.similarity import CosineSimilarity
+from core.method.stopping import LOOK_AHEAD, CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
+from core.method.surrogate import Confidence, Evidence, evaluation_grid
+from core.method.train import Step, evaluate
+from core.method.window import CONFIRMED_AFTER, Window, calibrate_window
+from core.parameters import Parameters
+
+GALLERY = 6  # kept steps between t* and the end, from which the pictures are judged
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Say which step is published and why, and everything else a person may want to take instead."""
+
+    published_step: int
+    rule: RuleName
+    reason: str
+    turning_point_step: int | None
+    matched_loss_step: int | None
+    last_step: int
+    stopped_early: bool
+    confidence: Confidence | None  # None where nothing could be held out
+    informative: bool  # whether CS-Fluctuation stood clear of its own noise
+    window: Window
+    kept: Mapping[str, int]  # label -> step: published, turning_point, matched_loss, last
+    gallery: tuple[int, ...]  # all kept steps, from early to late
+    proposals: Mapping[str, tuple[int, str]]  # what every rule would have published, and its sentence
+
+
+class FinalRun:
+    """Measure the adapter on schedule, show it to every rule, and keep the copies that a rule may still name."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        references: Batch,
+        p: Parameters,
+        evidence: Evidence | None,
+        gamma: float,
+        snapshots: MutableMapping[int, Adapter],
+    ) -> None:
+        self.backbone, self.p, self.evidence, self.gamma, self.snapshots = backbone, p, evidence, gamma, snapshots
+        self.budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
+        stretch = 1 / (1 - gamma)  # the references fill a share 1 - gamma of the batches, so they take longer
+        self.window = _window(p, evidence, self.budget, stretch)
+        self.rules = stop_rules(
+            evidence, self.window.evaluations, self.budget, learning_rate=p.learning_rate,
+            semantics=p.cs_semantics, stretch=stretch,
+        )  # fmt: skip
+        self.chosen: StopRule = self.rules.get(p.stop, self.rules["auto"])
+        self.gallery = _gallery(evidence, stretch, self.budget)
+        self.similarity = CosineSimilarity(backbone.lora.weights())
+        self._sets: dict[str, tuple[Batch, list[Draw]]] = {}
+        self._add("reference_loss", references)
+        self._losses_at = {*evaluation_grid(self.budget), *self.gallery, *self._latest_match()}
+        self._last = 0
+
+    def watch(self, *, probe: Batch | None, heldout: Batch | None) -> None:
+        """Also follow the loss on backbone data outside the replay and on held-out data."""
+        self._add("probe_loss", probe)
+        self._add("heldout_loss", heldout)
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the chosen rule needs no further step."""
+        return self.chosen.stopped
+
+    def measure(self, step: Step, adapter: Adapter) -> Step:
+        """Return the step with what its schedule measures, after the rules have seen it and a copy is kept."""
+        self._last = step.step
+        losses = step.step in self._losses_at
+        similar = step.step > 0 and step.step % self.window.interval == 0
+        if not (losses or similar or step.step == self.budget):
+            return step
+        if losses:
+            step = self._with_losses(step, adapter)
+        if similar:
+            step = replace(step, similarity=_finite(float(self.similarity(adapter)[0])))
+        if step.step == 0:
+            assert step.reference_loss is not None
+            step = replace(step, loss=(step.reference_loss,), gradient_norm=(0.0,))
+        else:
+            self.snapshots[step.step] = adapter.clone()
+        for rule in self.rules.values():
+            rule.update(Evaluation(step.step, step.similarity, step.reference_loss))
+        self._let_go()
+        return replace(step, fluctuation=self._turning.fluctuation, turning_point=self._turning.turning_point)
+
+    def outcome(self) -> Outcome:
+        """Name the step to publish and let go of every copy that nothing names."""
+        matched = self.rules.get("matched_loss")
+        labels = {
+            "published": self.chosen.published_step,
+            "turning_point": self._turning.turning_point,
+            "matched_loss": matched.published_step if matched and matched.stopped else None,
+            "last": self._last,
+        }
+        kept = {label: step for label, step in labels.items() if step is not None}
+        gallery = sorted({*kept.values(), *(self.gallery & set(self.snapshots))})
+        for step in set(self.snapshots) - set(gallery):
+            del self.snapshots[step]
+        return Outcome(
+            published_step=kept["published"], rule=self.chosen.name, reason=self.chosen.reason,
+            turning_point_step=labels["turning_point"], matched_loss_step=labels["matched_loss"],
+            last_step=self._last, stopped_early=self._last < self.budget,
+            confidence=self.evidence.confidence if self.evidence else None,
+            informative=self._turning.detector.informative, window=self.window, kept=kept, gallery=tuple(gallery),
+            proposals={name: (rule.published_step, rule.reason) for name, rule in self.rules.items()},
+        )  # fmt: skip
+
+    @property
+    def _turning(self) -> CSFluctuation:
+        rule = self.rules["cs_fluctuation"]
+        assert isinstance(rule, CSFluctuation)
+        return rule
+
+    def _latest_match(self) -> set[int]:
+        """Return the step at which the matched loss stops at the latest; the grid may pass it by."""
+        rule = self.rules.get("matched_loss")
+        return {rule.cap} if isinstance(rule, MatchedLoss) else set()
+
+    def _add(self, name: str, batch: Batch | None) -> None:
+        if batch is not None:
+            self._sets[name] = (batch, self.backbone.fixed_draws(self.p.draws_eval, count(batch), self.p.seed))
+
+    def _with_losses(self, step: Step, adapter: Adapter) -> Step:
+        found = {name: float(evaluate(self.backbone, adapter, *held).mean()) for name, held in self._sets.items()}
+        return replace(
+            step, reference_loss=found["reference_loss"], heldout_loss=found.get("heldout_loss"),
+            probe_loss=found.get("probe_loss"),
+        )  # fmt: skip
+
+    def _let_go(self) -> None:
+        wanted = self.gallery.union(*(rule.may_publish for rule in self.rules.values()))
+        for step in set(self.snapshots) - wanted:
+            del self.snapshots[step]
+
+
+def _window(p: Parameters, evidence: Evidence | None, budget: int, stretch: float) -> Window:
+    """Return the window asked for, or the one that fits t*; a given interval stays as it is."""
+    if isinstance(p.window, int):
+        return Window(p.window, p.interval, f"The window of {p.window} evaluations was asked for.")
+    window = calibrate_window(evidence.best_step * stretch if evidence else None, budget)
+    if "interval" in p.reasons:
+        return window
+    return Window(max(2, round(window.steps / p.interval)), p.interval, f"{window.reason} The interval was asked for.")
+
+
+def _gallery(evidence: Evidence | None, stretch: float, budget: int) -> frozenset[int]:
+    """Return steps between t* and the longest the run may last, evenly spaced in log steps."""
+    first = min(budget, evidence.best_step * stretch) if evidence else budget / CONFIRMED_AFTER
+    last = min(budget, LOOK_AHEAD * first) if evidence else budget
+    ratio = (last / first) ** (1 / (GALLERY - 1))
+    return frozenset(max(1, min(budget, round(first * ratio**place))) for place in range(GALLERY))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,200 @@
+"""From surrogates to the replayed candidates: cross-fitted scores, their reliability, the selection and the error law.
+
+Shapes: F folds (one surrogate each), K draws, n references, c candidates, D adapter parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from core.method.backbone import Backbone, Batch, Draw, count, take
+from core.method.gradients import chunks, flat, per_sample_gradients
+from core.method.influence import Scorer, ScoreWarning, scorer
+from core.method.lora import Adapter
+from core.method.mixing import GammaChoice, MixingReport, choose_gamma, error_law
+from core.method.selection import Selection, near_duplicates, select, split_half_reliability
+from core.parameters import Parameters
+
+CANDIDATES_AT_ONCE = 32
+TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
+GRADIENT_FLOATS = 2**28  # floats of reference gradients alive at once (1 GiB)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Count the candidates scored so far, once for every fold: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Hold what scoring found; candidates that were not sampled from the pool have a score of NaN."""
+
+    scores: Tensor  # (c,), positive = beneficial
+    per_fold: Tensor  # (F, c)
+    reliability: float | None  # split-half Spearman; None where nothing could be split or scores are random by request
+    selection: Selection
+    mixing: MixingReport | None
+    gamma: GammaChoice
+    notes: tuple[str, ...]  # what must be told beside the scores
+
+
+@dataclass
+class _Folds:
+    """Hold the surrogates as the scores need them: one adapter a fold, on the backbone's device."""
+
+    backbone: Backbone
+    references: Batch
+    adapters: list[Adapter]
+    held: list[list[int]]  # reference indices that each surrogate has not seen
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def everything(self) -> list[int]:
+        return list(range(count(self.references)))
+
+    def rows_allowed(self, draws: int = 1) -> int:
+        """Return how many examples' gradients fit in memory together."""
+        return max(4, GRADIENT_FLOATS // (flat(self.adapters[0]).shape[1] * draws))
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Turn the scores' warnings into notes for the job, each once."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ScoreWarning)
+            yield
+        for warning in caught:
+            if not issubclass(warning.category, ScoreWarning):
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif str(warning.message) not in self.notes:
+                self.notes.append(str(warning.message))
+
+    def noise(self, fold: int, examples: int, p: Parameters) -> list[Draw]:
+        """Return the fold's own share of the fixed draws, as many for every fold; each fold has at least one."""
+        draws = self.backbone.fixed_draws(p.draws_score, examples, p.seed)
+        share = max(1, len(draws) // len(self.held))
+        return [draws[(fold + turn * len(self.held)) % len(draws)] for turn in range(share)]
+
+    def scorer(self, fold: int, p: Parameters) -> Scorer:
+        """Prepare one fold's scores from as many references as memory allows."""
+        held = self.held[fold] or self.everything
+        trained = [i for i in self.everything if i not in self.held[fold]]
+        allowed = self.rows_allowed(len(self.noise(fold, 1, p)))
+        held = _thinned(held, max(1, allowed * len(held) // (len(held) + len(trained))))
+        trained = _thinned(trained, max(1, allowed - len(held)))
+        used = sorted({*held, *trained})
+        place = {reference: at for at, reference in enumerate(used)}
+        shown = take(self.references, torch.tensor(used))
+        noise = self.noise(fold, len(used), p)
+        with self.heard():
+            return scorer(
+                self.backbone, self.adapters[fold], shown, noise, mode=p.score, seed=p.seed,
+                held=[place[i] for i in held], trained=[place[i] for i in trained],
+            )  # fmt: skip
+
+    def gradients(self, examples: Batch, parts: Sequence[Sequence[int]], draws: int, seed: int) -> Tensor:
+        """Return the gradients (rows, D) of the examples `parts[f]` at surrogate f, averaged over the draws."""
+        rows = []
+        for adapter, part in zip(self.adapters, parts, strict=True):
+            if part:
+                noise = self.backbone.fixed_draws(draws, len(part), seed)
+                batch = take(examples, torch.tensor(list(part)))
+                rows.append(per_sample_gradients(self.backbone, adapter, batch, noise).rows)
+        return torch.cat(rows)
+
+
+def score_pool(
+    backbone: Backbone,
+    surrogates: Adapter,
+    held: Sequence[Sequence[int]],
+    references: Batch,
+    candidates: Batch,
+    p: Parameters,
+    sources: Sequence[str],
+) -> Generator[Progress, None, Scoring]:
+    """Score a sample of the pool with every surrogate, select, and estimate how much of it to mix in.
+
+    Draws are spread over the folds, so that K folds cost no more than one; every fold's target gradient comes from the
+    references its surrogate has not seen.
+    """
+    kept = len(held) if backbone.kind == "images" else min(len(held), TEXT_FOLDS)
+    adapters = [surrogates.select(run).to(backbone.device) for run in range(kept)]
+    folds = _Folds(backbone, references, adapters, [list(part) for part in held[:kept]])
+    sampled = _sample(count(candidates), p.sample_ratio, p.seed)
+    if p.score == "random":
+        found = torch.rand(1, 1, len(sampled), generator=torch.Generator().manual_seed(p.seed))
+    else:
+        found = yield from _score(folds, take(candidates, sampled), p)
+    matrix = torch.full((*found.shape[:2], count(candidates)), math.nan)
+    matrix[:, :, sampled] = found
+    ranking = matrix.mean((0, 1))
+    reliability = None if p.score == "random" or max(found.shape[:2]) < 2 else split_half_reliability(found)
+    selection = select(
+        ranking, count=p.selected_count, sources=sources, duplicates=_copies(candidates), reliability=reliability,
+        seed=p.seed,
+    )  # fmt: skip
+    report = _law(folds, candidates, selection, p)
+    gamma = choose_gamma(p.gamma, report, n=count(references), m=len(selection.indices), preset=p.preset)
+    return Scoring(ranking, matrix.mean(1), reliability, selection, report, gamma, tuple(folds.notes))
+
+
+def _score(folds: _Folds, candidates: Batch, p: Parameters) -> Generator[Progress, None, Tensor]:
+    """Return the scores (F, K, c), every fold with its own share of the draws."""
+    amount = count(candidates)
+    done, total, result = 0, amount * len(folds.held), []
+    for fold in range(len(folds.held)):
+        ready, parts = folds.scorer(fold, p), []
+        for index in chunks(amount, CANDIDATES_AT_ONCE):
+            with folds.heard():
+                parts.append(ready.score(take(candidates, index), folds.noise(fold, len(index), p)))
+            done += len(index)
+            yield Progress(done, total)
+        result.append(torch.cat(parts, dim=1))
+    return torch.stack(result)
+
+
+def _law(folds: _Folds, candidates: Batch, selection: Selection, p: Parameters) -> MixingReport | None:
+    """Estimate the error law from held-out references and selected candidates, cross-fitted; None with too few."""
+    selected = list(selection.indices)
+    if not all(folds.held) or len(selected) < 2:
+        return None
+    allowed = folds.rows_allowed() // 2
+    mine = [_thinned(part, max(1, allowed // len(folds.held))) for part in folds.held]
+    others = _thinned(selected, max(2, allowed))
+    spread = [others[fold :: len(folds.held)] for fold in range(len(folds.held))]
+    if sum(map(len, mine)) < 2:
+        return None
+    return error_law(
+        folds.gradients(folds.references, mine, p.draws_score, p.seed),
+        folds.gradients(candidates, spread, p.draws_score, p.seed),
+        n=count(folds.references), m=len(selected), gamma=p.gamma if isinstance(p.gamma, float) else None, seed=p.seed,
+    )  # fmt: skip
+
+
+def _sample(amount: int, ratio: float, seed: int) -> Tensor:
+    """Return the sorted indices of a random share of the pool, at least one."""
+    order = torch.randperm(amount, generator=torch.Generator().manual_seed(seed))
+    return order[: max(1, math.ceil(ratio * amount))].sort().values
+
+
+def _copies(candidates: Batch) -> Sequence[object]:
+    """Return a group for every candidate: near-duplicate pictures share one, and so do equal texts."""
+    if "mean" in candidates:
+        return near_duplicates(candidates["mean"])
+    return [tuple(ids) for ids in candidates["input_ids"].tolist()]
+
+
+def _thinned(indices: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` of the indices, evenly spread."""
+    if len(indices) <= most:
+        return list(indices)
+    return [indices[at * len(indices) // most] for at in range(most)]

@@ -1,0 +1,138 @@
+"""Which step every rule names, and that none of them is ever without an answer."""
+
+import math
+import random
+
+import pytest
+
+from core.method.stopping import Auto, CSFluctuation, Evaluation, MatchedLoss, MaxSteps, StopRule, stop_rules
+from core.method.surrogate import Evidence
+
+
+def evidence(best_step: int = 40, level: float = 0.5) -> Evidence:
+    return Evidence(best_step, level, gain=0.1, standard_error=0.02, confidence="medium", at_end=False)
+
+
+def run(rule: StopRule, similarity, budget: int = 300, halving: float = 50.0) -> int:
+    """Show a rule a run whose reference loss halves every `halving` steps; return the step it ended at."""
+    for step in range(budget + 1):
+        cs = similarity(step) if step else None
+        rule.update(Evaluation(step, cs, 2 ** (-step / halving)))
+        assert rule.published_step in rule.may_publish
+        if rule.stopped:
+            return step
+    return budget
+
+
+def two_stage(step: int) -> float:
+    return sum(1 / (1 + math.exp(-(step - center) / 12)) for center in (40, 120))
+
+
+def exponential(step: int) -> float:
+    return 1 - math.exp(-step / 400)
+
+
+def saturating(step: int) -> float:
+    return 1 - math.exp(-step / 12)
+
+
+def test_max_steps_publishes_the_last_step() -> None:
+    rule = MaxSteps(120)
+    assert run(rule, two_stage) == 120
+    assert rule.published_step == 120
+
+
+def test_matched_loss_stops_at_the_level_when_it_comes_first() -> None:
+    rule = MatchedLoss(evidence(best_step=80, level=0.5), 300)
+    assert run(rule, two_stage, halving=20) == 20
+    assert "fell to 50 %" in rule.reason
+
+
+def test_matched_loss_stops_at_the_step_when_the_level_is_never_reached() -> None:
+    rule = MatchedLoss(evidence(best_step=40, level=0.01), 300)
+    assert run(rule, two_stage) == 40
+    assert "40 steps" in rule.reason
+
+
+def test_replay_stretches_the_step_of_the_matched_loss() -> None:
+    rule = MatchedLoss(evidence(best_step=40, level=0.01), 300, stretch=2.0)
+    assert run(rule, two_stage) == 80
+
+
+def test_cs_fluctuation_publishes_the_left_edge_of_the_second_valley() -> None:
+    rule = CSFluctuation(12, 1e-3)
+    ended = run(rule, two_stage)
+    valley = rule.detector.turning_point
+    assert ended == valley.detect == rule.published_step + 3 * 12 - 1
+    assert "turning point" in rule.reason
+
+
+@pytest.mark.parametrize("fallback", [None, MatchedLoss(evidence(), 300)])
+def test_no_second_valley_still_has_an_answer(fallback: MatchedLoss | None) -> None:
+    rule = CSFluctuation(30, 1e-3, fallback=fallback)
+    for step in range(101):
+        rule.update(Evaluation(step, exponential(step), 2 ** (-step / 50)))
+    assert not rule.stopped
+    assert rule.published_step == (40 if fallback else 100)
+    assert "no second valley" in rule.reason
+
+
+def test_a_settled_curve_ends_the_run_at_its_left_edge() -> None:
+    rule = CSFluctuation(10, 1e-3)
+    ended = run(rule, saturating)
+    assert ended < 300
+    assert rule.published_step == ended - 28
+    assert "settled" in rule.reason
+
+
+@pytest.mark.parametrize(("best_step", "published"), [(40, 40), (90, 63)])
+def test_auto_publishes_the_earlier_of_matched_loss_and_turning_point(best_step: int, published: int) -> None:
+    rule = stop_rules(evidence(best_step, 0.001), 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+    assert isinstance(rule, Auto)
+    run(rule, two_stage)
+    assert rule.turning.turning_point == 63
+    assert rule.matched.published_step == best_step
+    assert rule.published_step == published
+
+
+def test_auto_ends_after_three_and_a_half_best_steps_without_a_valley() -> None:
+    rules = stop_rules(evidence(40, 0.001), 20, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)
+    assert run(rules["auto"], exponential) == 140
+    assert rules["auto"].published_step == 40
+
+
+def test_auto_does_not_end_before_the_matched_loss_is_known() -> None:
+    rules = stop_rules(evidence(200, 0.001), 10, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)
+    assert run(rules["auto"], saturating) == 200
+
+
+def test_without_evidence_auto_relies_on_the_turning_point() -> None:
+    rules = stop_rules(None, 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)
+    assert "matched_loss" not in rules
+    run(rules["auto"], two_stage)
+    assert rules["auto"].published_step == rules["auto"].turning.turning_point
+    assert "No reference could be held out" in rules["auto"].reason
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_rule_ever_names_a_step_it_let_go(seed: int) -> None:
+    """Keep only what the rules ask for, as the run does, and look the published step up at the end."""
+    rng, level = random.Random(seed), 0.0
+    rules = stop_rules(evidence(60, 0.3), 10, 300, learning_rate=1e-3, semantics="released", stretch=1.25)
+    kept: set[int] = set()
+    for step in range(1, 301):
+        level += rng.gauss(0, 1e-4)
+        kept.add(step)
+        for rule in rules.values():
+            rule.update(Evaluation(step, level if step % 2 == 0 else None, 2 ** (-step / 50)))
+        kept &= set().union(*(rule.may_publish for rule in rules.values()))
+        assert {rule.published_step for rule in rules.values()} <= kept
+    assert len(kept) < 100
+
+
+def test_an_unclear_curve_says_that_it_may_be_chance() -> None:
+    rng, level, rule = random.Random(2), 0.0, CSFluctuation(10, 1e-3)
+    for step in range(300):
+        level += rng.gauss(0, 1e-4)
+        rule.update(Evaluation(step, level, None))
+    assert "may be chance" in rule.reason

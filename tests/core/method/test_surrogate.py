@@ -1,0 +1,132 @@
+"""Folds, grid and held-out evidence on curves whose best step is known."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.method.surrogate import SurrogateCurves, evaluation_grid, folds, near_duplicates
+
+
+def test_the_grid_is_dense_at_first_and_then_thirteen_percent_apart() -> None:
+    grid = evaluation_grid(300)
+    assert grid[:12] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert grid[-1] == 300
+    assert all(later <= 1.2 * earlier for earlier, later in pairwise(grid[9:]))
+
+
+@pytest.mark.parametrize("budget", [0, 1, 5, 8, 9])
+def test_a_short_grid_ends_at_its_budget(budget: int) -> None:
+    assert evaluation_grid(budget) == list(range(budget + 1))
+
+
+@given(st.integers(2, 40), st.integers(2, 8), st.integers(0, 5))
+def test_every_reference_is_held_out_exactly_once(count: int, parts: int, seed: int) -> None:
+    split = folds(count, parts, seed)
+    assert sorted(index for fold in split for index in fold) == list(range(count))
+    assert len(split) == min(parts, count)
+    assert max(map(len, split)) - min(map(len, split)) <= 1
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=30), st.integers(2, 5))
+def test_near_duplicates_share_a_fold(groups: list[int], parts: int) -> None:
+    place = {index: number for number, fold in enumerate(folds(len(groups), parts, 0, groups)) for index in fold}
+    assert all(len({place[i] for i, g in enumerate(groups) if g == group}) == 1 for group in groups)
+
+
+def test_folds_depend_on_the_seed_alone() -> None:
+    assert folds(12, 4, 1) == folds(12, 4, 1) != folds(12, 4, 2)
+
+
+def test_a_slightly_changed_image_is_a_near_duplicate() -> None:
+    images = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    images[3] = images[1] + 0.05 * torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert near_duplicates({"mean": images}) == [0, 1, 2, 1]
+
+
+def test_a_copied_text_is_a_near_duplicate_whatever_its_padding() -> None:
+    ids = torch.tensor([[1, 2, 3, 4, 5, 0], [9, 8, 7, 6, 5, 4], [1, 2, 3, 4, 5, 7]])
+    mask = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]])
+    assert near_duplicates({"input_ids": ids, "attention_mask": mask}) == [0, 1, 0]
+
+
+def curves(count: int, best: float, rise: float = 0.01, noise: float = 0.0, until: int = 200) -> SurrogateCurves:
+    """Draw surrogates whose training loss falls for ever and whose held-out loss is lowest at `best`."""
+    split = folds(count, 4, 0)
+    result = SurrogateCurves(tuple(map(tuple, split)))
+    offsets = noise * torch.linspace(-1, 1, len(split))
+    for step in evaluation_grid(until):
+        losses = torch.full((len(split), count), 1 / (1 + 0.02 * step))
+        for run, fold in enumerate(split):
+            gain = 0.3 * min(step, best) / best * (1 + offsets[run])
+            losses[run, list(fold)] = 1 - gain + rise * max(0.0, step - best)
+        result.add(step, losses)
+        if result.turned:
+            break
+    return result
+
+
+def test_the_best_step_and_level_are_those_of_the_held_out_minimum() -> None:
+    evidence = curves(8, best=40).evidence()
+    assert evidence.best_step == pytest.approx(40, rel=0.15)
+    assert evidence.level == pytest.approx(1 / (1 + 0.02 * evidence.best_step))
+    assert evidence.gain == pytest.approx(0.3, rel=0.15)
+    assert evidence.range == (evidence.best_step // 2, 2 * evidence.best_step)
+
+
+def test_the_surrogates_stop_at_twice_the_best_step() -> None:
+    result = curves(8, best=40)
+    assert 2 * result.evidence().best_step <= result.steps[-1] <= 1.15 * 2 * result.evidence().best_step
+    assert curves(8, best=3).steps[-1] >= 16
+
+
+def test_a_best_step_at_the_end_says_that_no_overfitting_was_seen() -> None:
+    evidence = curves(8, best=500, until=100).evidence()
+    assert evidence.at_end
+    assert evidence.best_step == 100
+    assert "No overfitting was seen" in evidence.sentence()
+
+
+@pytest.mark.parametrize(
+    ("count", "noise", "confidence"), [(8, 0.1, "high"), (6, 0.1, "medium"), (8, 1.2, "medium"), (3, 0.1, "low")]
+)
+def test_confidence_needs_references_and_agreement(count: int, noise: float, confidence: str) -> None:
+    assert curves(count, best=40, noise=noise).evidence().confidence == confidence
+
+
+@given(st.lists(st.floats(0.1, 2.0), min_size=2, max_size=30))
+def test_a_copy_kept_while_promising_is_there_in_the_end(losses: list[float]) -> None:
+    result, kept = SurrogateCurves(((0,), (1,))), set()
+    for step, loss in enumerate(losses):
+        result.add(step, torch.full((2, 2), loss))
+        kept = (kept | {step}) & result.promising()
+    assert result.evidence().best_step in kept
+    assert len(kept) <= 3
+
+
+def test_references_that_only_get_worse_are_low_confidence() -> None:
+    result = SurrogateCurves(((0, 1, 2, 3), (4, 5, 6, 7)))
+    for step in evaluation_grid(40):
+        result.add(step, torch.full((2, 8), 1 + 0.01 * step))
+    evidence = result.evidence()
+    assert evidence.best_step == 1
+    assert evidence.confidence == "low"
+    assert "add some" in evidence.sentence()
+
+
+def test_held_out_loss_counts_every_reference_once_when_folds_differ_in_size() -> None:
+    result = SurrogateCurves(((0,), (1, 2)))
+    result.add(0, torch.tensor([[6.0, 1.0, 1.0], [1.0, 3.0, 3.0]]))
+    assert result.mean_held_out() == pytest.approx(4.0)
+    assert result.mean_seen() == pytest.approx(1.0)
+
+
+def test_one_reference_alone_leaves_no_evidence() -> None:
+    result = SurrogateCurves(((),))
+    for step in evaluation_grid(20):
+        result.add(step, torch.tensor([[1 / (1 + step)]]))
+    assert result.evidence() is None
+    assert not result.turned
+    assert result.mean_held_out() is None
