@@ -1,0 +1,112 @@
+"""Candidate pools on disk: the backbone's own data, read as items and encoded once for each backbone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from core.backbones import BackboneRecord
+from core.errors import JobFailure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.method.backbone import Backbone
+
+CONTENT = ("caption", "text", "messages", "prompt", "completion")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One example of the backbone's data; `item` is what Backbone.encode takes, `png` the picture where there is one."""
+
+    id: str
+    source: str
+    licence: str
+    item: Mapping[str, Any]
+    png: bytes | None = None
+
+    @property
+    def words(self) -> str:
+        """What a person reads of it: caption or text."""
+        if self.item.get("messages"):
+            return "\n".join(f"{message['role']}: {message['content']}" for message in self.item["messages"])
+        parts = [self.item.get("caption"), self.item.get("text"), self.item.get("prompt"), self.item.get("completion")]
+        return "\n".join(str(part) for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What may be replayed, and what is kept out of the replay so that forgetting shows on it."""
+
+    candidates: tuple[Candidate, ...]
+    probe: tuple[Candidate, ...]
+    sha256: str
+
+
+def load(record: BackboneRecord) -> Pool | None:
+    """Read the pool of a backbone; None where it has none. Raises JobFailure where its files are broken."""
+    if record.pool is None:
+        return None
+    index = record.pool if record.pool.is_file() else record.pool / "index.jsonl"
+    try:
+        content = index.read_bytes()
+        rows = [json.loads(line) for line in content.splitlines() if line.strip()]
+        pictures = _pictures(index.parent / "images.zip", rows)
+        parts = {
+            split: tuple(_candidate(row, pictures) for row in rows if row["split"] == split)
+            for split in ("candidate", "probe")
+        }
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise JobFailure(
+            f"The candidate pool of {record.id} can't be read; the operator has to build it again.",
+            code="backbone_unavailable",
+        ) from error
+    return Pool(parts["candidate"], parts["probe"], hashlib.sha256(content).hexdigest())
+
+
+def encode(backbone: Backbone, items: Sequence[Candidate], file: Path) -> dict[str, Tensor]:
+    """Return the items' encoding, from `file` where it is there, and written there otherwise."""
+    from safetensors.torch import load_file, save_file
+
+    if file.is_file():
+        return load_file(file)
+    batch = backbone.encode([candidate.item for candidate in items])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=file.parent)
+    os.close(descriptor)
+    save_file({name: tensor.contiguous() for name, tensor in batch.items()}, draft)
+    os.replace(draft, file)
+    return batch
+
+
+def cache_file(folder: Path, record: BackboneRecord, pool: Pool, split: str, detail: str) -> Path:
+    """Where an encoding is kept: another backbone, pool or resolution is another file."""
+    key = hashlib.sha256(f"{record.revision} {pool.sha256} {detail}".encode()).hexdigest()[:16]
+    return folder / f"{record.id}-{split}-{key}.safetensors"
+
+
+def _candidate(row: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Candidate:
+    item: dict[str, Any] = {name: row[name] for name in CONTENT if row.get(name) is not None}
+    png = pictures.get(row.get("file", ""))
+    if png is not None:
+        item["image"] = Image.open(io.BytesIO(png)).convert("RGB")
+    return Candidate(row["id"], row.get("source", ""), row.get("licence", ""), item, png)
+
+
+def _pictures(archive: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    wanted = {row["file"] for row in rows if row.get("file")}
+    if not wanted:
+        return {}
+    with zipfile.ZipFile(archive) as opened:
+        return {name: opened.read(name) for name in wanted}

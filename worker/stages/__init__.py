@@ -1,0 +1,29 @@
+"""The five stages of a job: each reads what the stages before it have written, and writes its own folder.
+
+They run in the trainer process, or without a server in `worker.train`; either way they are driven by asking for the
+next line, and stopped between two lines by closing the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from worker.folder import STAGES, JobFolder
+from worker.protocol import Line, StageDone
+from worker.stages.context import Context
+from worker.stages.export import export
+from worker.stages.prepare import prepare
+from worker.stages.score import score
+from worker.stages.surrogate import surrogate
+from worker.stages.training import train
+
+WORK = {"prepare": prepare, "surrogate": surrogate, "score": score, "train": train, "export": export}
+
+
+def run(folder: JobFolder) -> Generator[Line, None, None]:
+    """Do what is left of the job; a stage whose folder verifies is skipped."""
+    context = Context(folder)
+    for stage in STAGES:
+        if not folder.done(stage):
+            yield from WORK[stage](context)
+        yield StageDone(stage)

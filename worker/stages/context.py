@@ -1,0 +1,143 @@
+"""What the stages of one job share: its parameters, its backbone (kept loaded between jobs) and its encoded data."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.backbones import BackboneRecord
+from core.method.backbone import Batch
+from core.method.diffusion import DiffusionBackbone
+from core.method.language import LanguageBackbone
+from core.method.lora import Adapter
+from core.parameters import Parameters
+from worker import pools
+from worker.folder import JobFolder
+from worker.protocol import Progress
+
+_loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
+TIMED_STEPS = 20
+
+
+class Context:
+    """One job as its stages see it."""
+
+    def __init__(self, folder: JobFolder) -> None:
+        self.folder = folder
+        self.spec = folder.spec()
+        self.p = Parameters.model_validate(self.spec["parameters"])
+        self.record = BackboneRecord.model_validate(self.spec["backbone"])
+        torch.manual_seed(self.p.seed)
+
+    @property
+    def backbone(self) -> DiffusionBackbone | LanguageBackbone:
+        """The backbone, loaded by the first job that needs it and kept for the next."""
+        p, device = self.p, str(self.spec["device"])
+        key = f"{self.record.id} {self.record.revision} {device} {p.resolution} {p.max_tokens}"
+        if key not in _loaded:
+            _loaded.clear()  # two do not fit a GPU
+            targets = self.record.target_modules
+            if self.record.family == "diffusion":
+                assert p.resolution is not None
+                _loaded[key] = DiffusionBackbone.load(
+                    self.record.path, resolution=p.resolution, target_modules=targets, device=device
+                )
+            else:
+                assert p.max_tokens is not None
+                _loaded[key] = LanguageBackbone.load(
+                    self.record.path, max_tokens=p.max_tokens, target_modules=targets, device=device
+                )
+        return _loaded[key]
+
+    @cached_property
+    def pool(self) -> pools.Pool | None:
+        """The candidate pool, where the job uses one."""
+        return pools.load(self.record) if self.p.augment else None
+
+    def encoded_pool(self, split: str) -> Batch:
+        """The encoding of the pool's candidates, or of its probe."""
+        assert self.pool is not None
+        items = self.pool.candidates if split == "candidate" else self.pool.probe
+        detail = f"{self.p.resolution} {self.p.max_tokens}"
+        file = pools.cache_file(Path(str(self.spec["cache"])), self.record, self.pool, split, detail)
+        return pools.encode(self.backbone, items, file)
+
+    def references(self) -> Batch:
+        """The encoded references."""
+        return load_file(self.folder.stage("prepare") / "references.safetensors")
+
+    def heldout(self) -> Batch | None:
+        """The encoded validation file, where the user gave one."""
+        file = self.folder.stage("prepare") / "heldout.safetensors"
+        return load_file(file) if file.is_file() else None
+
+    def read(self, stage: str, name: str) -> Any:
+        """Read a JSON file of a finished stage."""
+        return json.loads((self.folder.stage(stage) / name).read_text())
+
+
+class Pace:
+    """Counts steps and says how long the rest will take, from the last steps' own times."""
+
+    def __init__(self, stage: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stage, self.total, self._clock = stage, total, clock
+        self._times = [clock()]
+
+    def at(self, step: int, total: int | None = None) -> Progress:
+        """Return the stage's progress after `step` steps."""
+        self.total = total or self.total
+        self._times = [*self._times, self._clock()][-TIMED_STEPS - 1 :]
+        each = (self._times[-1] - self._times[0]) / max(1, len(self._times) - 1)
+        return Progress(self.stage, step, self.total, round(each * max(0, self.total - step), 1) if step else None)
+
+
+class SnapshotFolder(dict[int, Adapter]):
+    """Deep copies of the adapter by step, in memory; `write` leaves them in a folder, one file a step."""
+
+    def write(self, folder: Path) -> None:
+        """Write every copy."""
+        for step, adapter in self.items():
+            write_adapter(adapter, folder / f"step-{step:05d}.safetensors")
+
+
+def write_adapter(adapter: Adapter, file: Path) -> None:
+    """Write a stack of adapters to one safetensors file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{matrix}/{path}": tensor
+        for matrix, part in (("down", adapter.down), ("up", adapter.up))
+        for path, tensor in part.items()
+    }
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, file, metadata={"rank": str(adapter.rank), "alpha": repr(adapter.alpha)})
+    file.chmod(0o644)
+
+
+def read_adapter(file: Path, rank: int, alpha: float) -> Adapter:
+    """Read what `write_adapter` wrote."""
+    parts: dict[str, dict[str, Tensor]] = {"down": {}, "up": {}}
+    for name, tensor in load_file(file).items():
+        matrix, _, path = name.partition("/")
+        parts[matrix][path] = tensor
+    return Adapter(rank, alpha, parts["down"], {path: parts["up"][path] for path in parts["down"]})
+
+
+def on_device(adapter: Adapter, device: torch.device) -> Adapter:
+    """Return the adapter on the device, without gradients."""
+    return replace(
+        adapter, **{part: {k: v.to(device) for k, v in getattr(adapter, part).items()} for part in ("down", "up")}
+    )
+
+
+def finite(rows: Iterator[dict[str, object]]) -> list[dict[str, object]]:
+    """Rows without the keys that hold nothing."""
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]

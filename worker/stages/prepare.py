@@ -1,0 +1,63 @@
+"""Stage 1: check the backbone's files, encode references and pool once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from core.references import ImageItem, References
+from PIL import Image
+from safetensors.torch import save_file
+
+from core import references
+from worker.folder import write_rows
+from worker.protocol import Line, Message, Progress
+from worker.stages.context import Context
+
+PARTS = 3
+
+
+def prepare(context: Context) -> Generator[Line, None, None]:
+    """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
+    yield Progress("prepare", 0, PARTS)
+    given = references.read_folder(context.folder.references)
+    yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
+    with context.folder.writing("prepare") as folder:
+        save_file(context.backbone.encode(items(given)), folder / "references.safetensors")
+        write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
+        yield Progress("prepare", 1, PARTS)
+        validation = context.folder.path / "validation"
+        if validation.is_dir():
+            save_file(
+                context.backbone.encode(items(references.read_folder(validation))), folder / "heldout.safetensors"
+            )
+        yield Progress("prepare", 2, PARTS)
+        if context.pool is not None:
+            context.encoded_pool("candidate")
+            if context.pool.probe:
+                context.encoded_pool("probe")
+    yield Progress("prepare", PARTS, PARTS)
+
+
+def items(given: References) -> Sequence[dict[str, Any]]:
+    """The references as Backbone.encode takes them."""
+    return [_item(item) for item in given.items]
+
+
+def _item(item: Any) -> dict[str, Any]:
+    if isinstance(item, ImageItem):
+        return {"image": Image.open(io.BytesIO(item.png)).convert("RGB"), "caption": item.caption or ""}
+    fields = ("messages", "prompt", "completion", "text")
+    return {name: getattr(item, name) for name in fields if getattr(item, name) is not None}
+
+
+def described(given: References) -> list[tuple[str, str]]:
+    """A name and a few words for every reference."""
+    rows = []
+    for number, item in enumerate(given.items, 1):
+        if isinstance(item, ImageItem):
+            rows.append((item.name, item.caption or ""))
+        else:
+            rows.append((f"text {number}", str(item.text or item.prompt or (item.messages or [""])[0])[:80]))
+    return rows

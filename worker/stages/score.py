@@ -1,0 +1,117 @@
+"""Stage 3: score the candidate pool, select from it, and choose gamma."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import Any
+
+from core.method.albat import score_candidates
+from core.method.backbone import take
+from core.method.scoring import Scoring
+from worker.folder import write_rows
+from worker.pools import Candidate
+from worker.protocol import Line, Message
+from worker.stages.context import Context, Pace, on_device
+from worker.stages.surrogate import read_surrogate
+
+THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
+
+
+def score(context: Context) -> Generator[Line, None, None]:
+    """Write every candidate's score and what was decided; without a pool, that nothing was."""
+    with context.folder.writing("score") as folder:
+        if context.pool is None:
+            decided: dict[str, Any] = {
+                "selected": [],
+                "gamma": 0.0,
+                "reason": context.p.reasons.get("augment", "No pool."),
+            }
+            rows: list[dict[str, Any]] = []
+        else:
+            scoring = yield from _scored(context)
+            rows = candidate_rows(context.pool.candidates, scoring)
+            decided = decision(scoring)
+        write_rows(folder / "influence.json", rows)
+        (folder / "decision.json").write_text(json.dumps(decided, indent=1))
+    yield Message("score", decided["reason"])
+
+
+def _scored(context: Context) -> Generator[Line, None, Scoring]:
+    assert context.pool is not None
+    surrogate = read_surrogate(context)
+    sources = [candidate.source for candidate in context.pool.candidates]
+    amount = math.ceil(len(sources) * context.p.sample_ratio)
+    yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
+    surrogate = type(surrogate)(on_device(surrogate.adapter, context.backbone.device), surrogate.step, surrogate.curves)
+    steps = score_candidates(
+        context.backbone, surrogate, context.references(), context.encoded_pool("candidate"), context.p, sources
+    )
+    pace = Pace("score", amount)
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as done:
+            return done.value
+        yield pace.at(progress.done, progress.total)
+
+
+def decision(scoring: Scoring) -> dict[str, Any]:
+    """What was selected and how much of it is mixed in, with the reasons and the law behind them."""
+    mixing = asdict(scoring.mixing) if scoring.mixing else None
+    reliability = scoring.reliability
+    return {
+        "selected": list(scoring.selection.indices),
+        "gamma": scoring.gamma.gamma,
+        "verdict": scoring.mixing.verdict if scoring.mixing else None,
+        "reliability": None if reliability is None or math.isnan(reliability) else round(reliability, 3),
+        "rule": scoring.selection.rule,
+        "duplicates": scoring.selection.duplicates,
+        "reason": f"{scoring.selection.reason} {scoring.gamma.reason}",
+        "notes": list(scoring.notes),
+        "mixing": _plain(mixing),
+    }
+
+
+def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[dict[str, Any]]:
+    """A row for every scored candidate, the most helpful first."""
+    scores = scoring.scores.tolist()
+    order = sorted((i for i, value in enumerate(scores) if math.isfinite(value)), key=lambda i: -scores[i])
+    chosen = set(scoring.selection.indices)
+    order += sorted(chosen - set(order))  # a random replay may hold candidates that were not scored
+    pictured = {*order[:THUMBNAILS], *order[-THUMBNAILS:], *chosen}
+    return [
+        {
+            "id": candidates[i].id, "source": candidates[i].source, "licence": candidates[i].licence,
+            "score": scores[i] if math.isfinite(scores[i]) else None, "rank": rank, "selected": i in chosen,
+            "caption": candidates[i].item.get("caption"), "text": None if candidates[i].png else candidates[i].words,
+            "thumbnail": _thumbnail(candidates[i]) if i in pictured else None,
+        }
+        for rank, i in enumerate(order, 1)
+    ]  # fmt: skip
+
+
+def selected_batch(context: Context) -> tuple[Any, float]:
+    """The encoded selected candidates and gamma, as the stage decided; None and 0 where nothing is mixed in."""
+    decided = context.read("score", "decision.json")
+    if not decided["selected"] or not decided["gamma"]:
+        return None, 0.0
+    import torch
+
+    return take(context.encoded_pool("candidate"), torch.tensor(decided["selected"])), float(decided["gamma"])
+
+
+def _thumbnail(candidate: Candidate) -> str | None:
+    return f"data:image/png;base64,{base64.b64encode(candidate.png).decode()}" if candidate.png else None
+
+
+def _plain(value: Any) -> Any:
+    """The same without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None
