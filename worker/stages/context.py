@@ -68,7 +68,7 @@ class Context:
         assert self.pool is not None
         items = self.pool.candidates if split == "candidate" else self.pool.probe
         detail = f"{self.p.resolution} {self.p.max_tokens}"
-        file = pools.cache_file(Path(str(self.spec["cache"])), self.record, self.pool, split, detail)
+        file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
         return pools.encode(self.backbone, items, file)
 
     def references(self) -> Batch:
