@@ -227,3 +227,8 @@ class Worker(Table):
     seen_at: Mapped[float]
     draining: Mapped[bool] = mapped_column(default=False)
     job_id: Mapped[str | None]
+
+
+def model_name(job: Job) -> str:
+    """Name the adapter that a job makes or will make: ft:<backbone>:<account>:<suffix>:<short id>."""
+    return f"ft:{job.backbone}:{job.account_id}:{job.suffix or ''}:{job.id.removeprefix('ftjob-')[:8]}"

@@ -1,0 +1,93 @@
+"""The Celery worker: `celery -A worker.app worker -Q QUEUE`. Its parent process reports that it lives; its child works."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.database import connect, now, sessions
+from core.models import Worker
+from core.queue import app
+from core.settings import Settings
+from worker import tasks
+
+__all__ = ["app", "tasks"]
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """Keeps the worker's row fresh while the process lives."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
+        self._gone = threading.Event()
+        self.drain_file = tasks.drain_file(settings, os.getpid())
+
+    def begin(self) -> None:
+        """Appear, and stay seen."""
+        self.drain_file.parent.mkdir(parents=True, exist_ok=True)
+        self.drain_file.unlink(missing_ok=True)  # of an earlier process with this number
+        threading.Thread(target=self._keep, name="presence", daemon=True).start()
+
+    def drain(self) -> None:
+        """Tell the child to hand back its job."""
+        self.drain_file.parent.mkdir(parents=True, exist_ok=True)
+        self.drain_file.touch()
+
+    def end(self) -> None:
+        """Disappear."""
+        self._gone.set()
+        self.drain_file.unlink(missing_ok=True)
+        try:
+            with self._sessions.begin() as session:
+                row = session.get(Worker, tasks.worker_id(os.getpid()))
+                if row is not None:
+                    session.delete(row)
+        except SQLAlchemyError as error:
+            log.warning("the worker's row could not be removed: %s", type(error).__name__)
+
+    def _keep(self) -> None:
+        self._report()
+        while not self._gone.wait(self._settings.heartbeat_seconds):
+            self._report()
+
+    def _report(self) -> None:
+        try:
+            with self._sessions.begin() as session:
+                at = now(session)
+                row = session.get(Worker, tasks.worker_id(os.getpid()))
+                if row is None:
+                    row = Worker(
+                        id=tasks.worker_id(os.getpid()), queue=self._settings.queue, host=socket.gethostname(),
+                        pid=os.getpid(), started_at=at,
+                    )  # fmt: skip
+                    session.add(row)
+                row.seen_at, row.draining = at, self.drain_file.exists()
+        except SQLAlchemyError as error:
+            log.warning("the worker's row could not be written: %s", type(error).__name__)
+
+
+presence = Presence(Settings())
+
+
+@worker_ready.connect
+def _begin(**_: object) -> None:
+    presence.begin()
+
+
+@worker_shutting_down.connect
+def _drain(**_: object) -> None:
+    presence.drain()
+
+
+@worker_shutdown.connect
+def _end(**_: object) -> None:
+    presence.end()

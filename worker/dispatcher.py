@@ -1,0 +1,73 @@
+"""The dispatcher: takes back the jobs of dead workers, ends overdue ones, and wakes workers for those that wait.
+
+Any number of dispatchers may run; each does no harm that the others could notice.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from sqlalchemy import delete
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import jobs, queue
+from core.database import connect, now, sessions
+from core.models import Worker
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+# one wake-up serves many jobs, so a longer backlog in the broker would only go stale
+MOST_WAKES = 20
+FORGOTTEN_SECONDS = 3600.0
+
+
+class Dispatcher:
+    """Makes one round every few seconds until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Make rounds; a database or a broker that is away is tried again in the next."""
+        while not self._stopping.is_set():
+            try:
+                self.round()
+            except SQLAlchemyError as error:
+                log.warning("a round failed: %s", type(error).__name__)
+            self._stopping.wait(self._settings.dispatcher_seconds)
+
+    def stop(self) -> None:
+        """End after the present round."""
+        self._stopping.set()
+
+    def round(self) -> None:
+        """Reap, expire, forget dead workers, and send wake-ups."""
+        with self._sessions.begin() as session:
+            for job_id in jobs.reap(session, self._settings.max_crashes):
+                log.warning("%s: its worker was lost", job_id)
+        with self._sessions.begin() as session:
+            jobs.expire(session)
+            session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
+        with self._sessions.begin() as session:
+            waiting = jobs.due(session, wake_again_seconds=self._settings.wake_again_seconds)
+        for name, count in waiting:  # after the commit: a worker must find the job as it is now
+            for _ in range(min(count, MOST_WAKES)):
+                if not queue.wake(name):
+                    return
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    dispatcher = Dispatcher(Settings())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: dispatcher.stop())
+    dispatcher.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The job folder: what a job reads and writes on a worker's disk. A stage is done when its done.json verifies.
+
+spec.json       parameters, backbone, seed: all that the stages need to know
+references/     the references as core.references.write_folder leaves them; validation/ likewise, if there is any
+prepare/ surrogate/ score/ train/ export/    what each stage wrote, with done.json naming every file and its hash
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from worker.protocol import Json
+
+STAGES = ("prepare", "surrogate", "score", "train", "export")
+DONE = "done.json"
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file of a stage, by its path inside the stage's folder."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """One attempt at one job, on disk."""
+
+    path: Path
+
+    @property
+    def references(self) -> Path:
+        """Where the references lie."""
+        return self.path / "references"
+
+    @property
+    def validation(self) -> Path:
+        """Where the owner's validation data lie, if there are any."""
+        return self.path / "validation"
+
+    def stage(self, name: str) -> Path:
+        """Where a finished stage lies."""
+        return self.path / name
+
+    def write_spec(self, spec: object) -> None:
+        """Write what the stages need to know."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path / "spec.json", json.dumps(spec, indent=1, allow_nan=False).encode())
+
+    def spec(self) -> Json:
+        """Read what `write_spec` wrote."""
+        return json.loads((self.path / "spec.json").read_text())
+
+    @contextmanager
+    def writing(self, stage: str) -> Iterator[Path]:
+        """Give an empty folder that becomes the stage's folder, complete and on disk, when the block ends well."""
+        draft = self.path / f"{stage}.tmp"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        yield draft
+        seal(draft)
+        shutil.rmtree(self.stage(stage), ignore_errors=True)
+        draft.rename(self.stage(stage))
+        sync(self.path)
+
+    def done(self, stage: str) -> bool:
+        """Tell whether the stage's folder is whole: every file of done.json is there with its hash."""
+        try:
+            facts = self.facts(stage)
+            return all(fact_of(self.stage(stage), self.stage(stage) / fact.name) == fact for fact in facts)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def facts(self, stage: str) -> list[FileFact]:
+        """List the files of a finished stage."""
+        rows = json.loads((self.stage(stage) / DONE).read_text())["files"]
+        return [FileFact(**row) for row in rows]
+
+    def finished(self) -> list[str]:
+        """List the stages that are done, in order, up to the first that is not."""
+        done: list[str] = []
+        for stage in STAGES:
+            if not self.done(stage):
+                break
+            done.append(stage)
+        return done
+
+    def remove(self) -> None:
+        """Erase the folder; references are private."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def seal(folder: Path) -> None:
+    """Write done.json after every file of the folder is safely on disk."""
+    paths = sorted(folder.rglob("*"))
+    for path in paths:
+        sync(path)
+    content = {"files": [asdict(fact_of(folder, path)) for path in paths if path.is_file()]}
+    write_whole(folder / DONE, json.dumps(content, indent=1).encode())
+
+
+def fact_of(folder: Path, path: Path) -> FileFact:
+    """Measure a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileFact(path.relative_to(folder).as_posix(), digest, path.stat().st_size)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, also after a power loss."""
+    draft = path.with_name(path.name + ".tmp")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    sync(path.parent)
+
+
+def write_rows(path: Path, rows: Iterable[object]) -> None:
+    """Write rows as a JSON list, one a line."""
+    path.write_text("[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "\n]\n")
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

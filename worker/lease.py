@@ -1,0 +1,119 @@
+"""Holding on to a job: heartbeats from a thread, orders that come back, and writes that a lost lease stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import jobs
+from core.database import now
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+# A worker that can't renew stops before anybody else may take the job.
+SELF_FENCE = 0.75
+TICK_SECONDS = 0.25
+NEWS_SECONDS = 1.0  # progress reaches the database this often at most
+
+
+class Fenced(Exception):
+    """The job belongs to somebody else by now: stop, and write nothing more."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the job stands; `progress` is the share of the stage."""
+
+    stage: str
+    step: int = 0
+    progress: float = 0.0
+    eta_seconds: float | None = None
+
+
+class Lease:
+    """The claim on one job. Use as a context; `check` in every loop, `write` for every change."""
+
+    def __init__(self, sessions: sessionmaker[Session], job_id: str, epoch: int, settings: Settings) -> None:
+        self.job_id, self.epoch = job_id, epoch
+        self.cancel_requested = self.overdue = False
+        self._sessions, self._settings = sessions, settings
+        self._position = self._told = Position("prepare")
+        self._renewed = time.monotonic()
+        self._lost, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def move(self, position: Position) -> None:
+        """Note where the job stands; the next heartbeat tells."""
+        self._position = position
+
+    def check(self) -> None:
+        """Raise Fenced where the lease is lost, or may be by the time of the next write."""
+        if self._lost.is_set() or time.monotonic() - self._renewed > SELF_FENCE * self._settings.lease_seconds:
+            self._lost.set()
+            raise Fenced
+
+    def read(self, question: Callable[[Session], Answer]) -> Answer:
+        """Ask the database in one transaction, waiting for one that is away; raises Fenced when that takes too long."""
+        while True:
+            self.check()
+            try:
+                with self._sessions.begin() as session:
+                    return question(session)
+            except DATABASE_AWAY as error:
+                log.warning("the database is away: %s", type(error).__name__)
+                time.sleep(TICK_SECONDS)
+
+    def write(self, change: Callable[[Session], bool]) -> None:
+        """Make a change in one transaction, as `read`; raises Fenced where it is refused, for the job is not ours."""
+        if not self.read(change):
+            self._lost.set()
+            raise Fenced
+
+    def _keep(self) -> None:
+        """Renew the lease every heartbeat, and about once a second while there is news, until it ends or is lost."""
+        while not self._ended.wait(TICK_SECONDS) and not self._lost.is_set():
+            age = time.monotonic() - self._renewed
+            news = self._position is not self._told
+            if age >= self._settings.heartbeat_seconds or (news and age >= NEWS_SECONDS):
+                self._renew()
+
+    def _renew(self) -> None:
+        began, position = time.monotonic(), self._position
+        try:
+            with self._sessions.begin() as session:
+                orders = jobs.heartbeat(
+                    session, self.job_id, self.epoch, self._settings.lease_seconds, stage=position.stage,
+                    step=position.step, progress=position.progress, eta_seconds=position.eta_seconds,
+                )  # fmt: skip
+                at = now(session)
+        except DATABASE_AWAY as error:
+            log.warning("a heartbeat failed: %s", type(error).__name__)
+            return
+        if orders is None:
+            self._lost.set()
+            return
+        # from before the call: the lease runs from some moment after that
+        self._renewed, self._told = began, position
+        self.cancel_requested = orders.cancel
+        self.overdue = orders.deadline_at is not None and orders.deadline_at < at

@@ -1,0 +1,171 @@
+"""The supervisor's end of the trainer: start it, talk to it, stop it, and make sure that it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.settings import Settings
+from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
+
+log = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parent.parent
+# all that a trainer inherits: no address and no credential of the database, the broker or the store
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+DUMP_SECONDS = 2.0
+
+
+class TrainerDied(Exception):
+    """The trainer ended without saying why; `returncode` is negative for a signal."""
+
+    def __init__(self, returncode: int | None) -> None:
+        super().__init__(f"the trainer ended with {returncode}")
+        self.returncode = returncode
+
+
+def environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the trainer's environment: minimal, offline, and reproducible on CUDA."""
+    kept = {name: inherited[name] for name in INHERITED if name in inherited}
+    if settings.threads:
+        kept["OMP_NUM_THREADS"] = str(settings.threads)
+    fixed = {
+        "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }  # fmt: skip
+    return kept | fixed
+
+
+def command(settings: Settings) -> list[str]:
+    """Return the command line that runs the trainer as a child that dies with this process."""
+    program = shlex.split(settings.trainer) if settings.trainer else [sys.executable, "-m", "worker.trainer"]
+    return [sys.executable, "-m", "worker.launch", str(os.getpid()), *program]
+
+
+class Trainer:
+    """One running trainer process. Make it in the main thread: the kernel ties its life to the thread that forks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._process = subprocess.Popen(
+            command(settings), env=environment(settings), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, bufsize=1, start_new_session=True,
+        )  # fmt: skip
+        self._lines: queue.Queue[Line | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process id; also that of its group."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process.poll() is None
+
+    def run(self, folder: Path) -> None:
+        """Give it a job."""
+        self._say(Run(str(folder)))
+
+    def receive(self, seconds: float) -> Line | None:
+        """Wait that long for a line; None where there was none. Raises TrainerDied."""
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if line is None:
+            self.kill()
+            raise TrainerDied(self._process.returncode)
+        return None if isinstance(line, Ready) else line
+
+    def stop(self, grace_seconds: float) -> bool:
+        """Ask it to leave the job after the present step; it is killed, and False returned, when it does not."""
+        self._say(Stop())
+        deadline = time.monotonic() + grace_seconds
+        with contextlib.suppress(TrainerDied):
+            while time.monotonic() < deadline:
+                if isinstance(self.receive(0.1), Stopped | Finished | Failed):
+                    return True
+        self.kill()
+        return False
+
+    def dump_and_kill(self) -> None:
+        """Have it write all its stacks to the log, then end it."""
+        self._signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(DUMP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and everything that it started."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _say(self, line: Line) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has died: receive() will say so
+            self._process.stdin.write(to_line(line))
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            with self._process.stdout as lines:
+                for text in lines:
+                    self._lines.put(from_line(text))
+        except ValueError as error:
+            log.error("the trainer sent what is not a line: %s", error)
+        self._lines.put(None)
+
+
+class WarmTrainer:
+    """Keeps at most one trainer, with its backbone loaded, for the next job of the same backbone, for a while."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._backbone = ""
+        self._trainer: Trainer | None = None
+        self._timer: threading.Timer | None = None
+
+    def take(self, backbone: str) -> Trainer:
+        """Return a trainer for the backbone: the warm one, or a new one in its place."""
+        self._disarm()
+        if self._trainer is None or not self._trainer.alive or self._backbone != backbone:
+            self.discard()
+            self._trainer, self._backbone = Trainer(self._settings), backbone
+        return self._trainer
+
+    def rest(self) -> None:
+        """Keep the trainer for the next job, but not for ever: it holds the memory of a GPU."""
+        if self._trainer is not None:
+            self._timer = threading.Timer(self._settings.trainer_idle_seconds, self._trainer.kill)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def discard(self) -> None:
+        """End the trainer, if there is one."""
+        self._disarm()
+        if self._trainer is not None:
+            self._trainer.kill()
+        self._trainer = None
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()  # it may be killing just now
+        self._timer = None

@@ -1,0 +1,104 @@
+"""What supervisor and trainer say to each other: one JSON line each, one dataclass each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Json = dict[str, Any]  # what a JSON object holds is known only to whoever reads it
+
+
+@dataclass(frozen=True)
+class Run:
+    """To the trainer: work on the job in `folder`, whose finished stages are to be skipped."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """To the trainer: leave the job after the present step."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The trainer is up and waits for a job."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is; `eta_seconds` is for this stage, None while no step has been timed."""
+
+    stage: str
+    step: int
+    total: int
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Rows of a stage's curve, each with its `step`."""
+
+    stage: str
+    rows: list[Json]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence for the job's owner."""
+
+    stage: str
+    text: str
+    level: str = "info"
+    data: Json | None = None
+
+
+@dataclass(frozen=True)
+class StageDone:
+    """The stage's folder is complete on disk."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All stages are done; what came out lies in the job folder."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The trainer has left the job as told, and waits for another."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job can't go on; `exhausted` says that this process should not be used again."""
+
+    code: str
+    message: str
+    transient: bool = False
+    exhausted: bool = False
+    param: str | None = None
+
+
+Line = Run | Stop | Ready | Progress | Metrics | Message | StageDone | Finished | Stopped | Failed
+KINDS: dict[str, type[Line]] = {
+    kind.__name__: kind for kind in (Run, Stop, Ready, Progress, Metrics, Message, StageDone, Finished, Stopped, Failed)
+}
+
+
+def to_line(message: Line) -> str:
+    """Write a message as one line of JSON; a number that is not finite raises ValueError."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}, allow_nan=False) + "\n"
+
+
+def from_line(line: str) -> Line:
+    """Read a line that `to_line` wrote; raises ValueError for anything else."""
+    try:
+        fields = json.loads(line)
+        return KINDS[fields.pop("kind")](**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a line of the protocol: {line[:200]!r}") from error

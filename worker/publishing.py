@@ -1,0 +1,65 @@
+"""The last step of a job: what its stages stored becomes results, checkpoints and one adapter, in one transaction."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from core import events, jobs
+from core.database import now
+from core.models import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
+from worker.delivery import stage_artifacts
+from worker.folder import JobFolder
+from worker.lease import Lease
+from worker.protocol import Json
+
+RESULT = "result"
+PURPOSE = "fine-tune-results"
+
+
+def publish(job: Job, folder: JobFolder, lease: Lease) -> None:
+    """End the job as succeeded, once; raises Fenced where the lease is lost or its owner has cancelled meanwhile.
+
+    export/manifest.json says what there is: `results` (in the order of result_files), `checkpoints` and `outcome`.
+    """
+    manifest = json.loads((folder.stage("export") / "manifest.json").read_text())
+    kind = folder.spec()["parameters"]["kind"]
+    lease.write(partial(_publish, job=job, kind=kind, **manifest))
+
+
+def _publish(
+    session: Session, *, job: Job, kind: str, outcome: Json, checkpoints: list[Json], results: list[Json]
+) -> bool:
+    stored = {artifact.name: artifact for artifact in stage_artifacts(session, job.id)}
+    kept = [_checkpoint(job, row, stored[row["file"]]) for row in checkpoints]
+    if not events.add_checkpoints(session, job.id, job.epoch, kept):
+        return False
+    adapter = Adapter(
+        id=model_name(job), job_id=job.id, account_id=job.account_id, backbone=job.backbone, kind=kind,
+        epoch=job.epoch, published_step=outcome["published_step"],
+    )  # fmt: skip
+    if not jobs.finish(session, job.id, job.epoch, adapter, outcome, outcome.get("trained_tokens")):
+        return False
+    for result in results:
+        _offer(session, job, stored[f"export/{result['file']}"], result.get("format"))
+    return True
+
+
+def _offer(session: Session, job: Job, artifact: Artifact, form: str | None) -> None:
+    """Make a stored file one that the account can list and download."""
+    file = File(
+        id=new_id("file-"), account_id=job.account_id, filename=artifact.name.rpartition("/")[2], purpose=PURPOSE,
+        bytes=artifact.bytes, sha256=artifact.sha256, storage_key=artifact.storage_key, status="processed",
+        created_at=now(session), job_id=job.id,
+    )  # fmt: skip
+    session.add(file)
+    artifact.kind, artifact.format, artifact.file_id = RESULT, form, file.id
+
+
+def _checkpoint(job: Job, row: Json, artifact: Artifact) -> Checkpoint:
+    return Checkpoint(
+        account_id=job.account_id, step=row["step"], labels=row["labels"], metrics=row["metrics"],
+        storage_key=artifact.storage_key, sha256=artifact.sha256, bytes=artifact.bytes,
+    )  # fmt: skip

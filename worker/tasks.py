@@ -1,0 +1,80 @@
+"""The one Celery task: a wake-up, upon which the worker takes jobs from the database until there are none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+from celery import shared_task
+from sqlalchemy.exc import SQLAlchemyError
+
+from core import jobs
+from core.database import connect, sessions
+from core.models import Job, Worker
+from core.queue import WAKE
+from core.settings import Settings
+from core.storage import storage
+from worker.process import WarmTrainer
+from worker.supervisor import Supervisor, Workplace
+
+log = logging.getLogger(__name__)
+
+
+def worker_id(pid: int) -> str:
+    """Name a worker by its host and the process that Celery started first."""
+    return f"{socket.gethostname()}:{pid}"
+
+
+def drain_file(settings: Settings, pid: int) -> Path:
+    """Name the file whose presence tells the worker's child to hand back its job; signals do not reach it."""
+    return settings.data / "work" / f"drain-{worker_id(pid)}"
+
+
+@cache
+def workplace() -> Workplace:
+    """Open what this process needs for all of its jobs."""
+    settings, parent = Settings(), os.getppid()
+    return Workplace(
+        settings, sessions(connect(settings.database)), storage(settings), WarmTrainer(settings), worker_id(parent),
+        drain_file(settings, parent).exists,
+    )  # fmt: skip
+
+
+@shared_task(name=WAKE, acks_late=False, ignore_result=True)
+def wake() -> None:
+    """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
+    place = workplace()
+    while not place.draining() and (job := take(place)) is not None:
+        Supervisor(job, place).run()
+        note(place, None)
+
+
+def take(place: Workplace) -> Job | None:
+    """Claim the next job; None where there is none, or where the database is away (the dispatcher will wake us)."""
+    settings = place.settings
+    try:
+        with place.sessions.begin() as session:
+            job = jobs.claim(
+                session, queue=settings.queue, worker_id=place.worker_id, lease_seconds=settings.lease_seconds,
+                account_job_limit=settings.account_job_limit,
+            )  # fmt: skip
+    except SQLAlchemyError:
+        log.exception("no job could be claimed")
+        return None
+    if job is not None:
+        note(place, job.id)
+    return job
+
+
+def note(place: Workplace, job_id: str | None) -> None:
+    """Show in the worker's row what it works on; only for people to see."""
+    try:
+        with place.sessions.begin() as session:
+            row = session.get(Worker, place.worker_id)
+            if row is not None:
+                row.job_id = job_id
+    except SQLAlchemyError as error:
+        log.warning("the worker's row could not be written: %s", type(error).__name__)

@@ -1,0 +1,85 @@
+"""The process that trains: takes jobs over a pipe, one after the other, and keeps its backbone loaded in between.
+
+Standard output carries the protocol and nothing else; whatever a library prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from worker.faults import failure
+from worker.folder import JobFolder
+from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
+
+Work = Callable[[JobFolder], Generator[Line, None, None]]
+
+
+class Pipe:
+    """The trainer's end: jobs come in, lines go out, and a Stop is seen at once whatever the main thread does."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+        self._jobs: queue.Queue[Run] = queue.Queue()
+        self.stopping = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def say(self, line: Line) -> None:
+        """Send one line."""
+        self._out.write(to_line(line))
+
+    def next_job(self) -> Run:
+        """Wait for a job."""
+        return self._jobs.get()
+
+    def _listen(self) -> None:
+        for text in sys.stdin:
+            match from_line(text):
+                case Run() as run:
+                    self.stopping.clear()  # here, not by the main thread: a Stop may follow at once
+                    self._jobs.put(run)
+                case Stop():
+                    self.stopping.set()
+        os._exit(0)  # the supervisor is gone
+
+
+def serve(work: Work) -> None:
+    """Answer jobs until the pipe closes; `work` yields lines, and is closed between two of them to stop."""
+    faulthandler.enable(all_threads=True)  # so that SIGABRT shows where a stalled trainer hangs
+    pipe = Pipe()
+    pipe.say(Ready(os.getpid()))
+    while True:
+        run = pipe.next_job()
+        pipe.say(_answer(pipe, work(JobFolder(Path(run.folder)))))
+
+
+def _answer(pipe: Pipe, lines: Generator[Line, None, None]) -> Finished | Stopped | Failed:
+    """Send what the job yields, to its end or to the first step after a Stop; returns how it ended."""
+    try:
+        for line in lines:
+            if pipe.stopping.is_set():
+                return Stopped()
+            pipe.say(line)
+        return Finished()
+    except Exception as error:
+        traceback.print_exc()
+        return failure(error)
+    finally:
+        lines.close()
+
+
+def main() -> None:
+    from worker.stages import run  # imports torch
+
+    serve(run)
+
+
+if __name__ == "__main__":
+    main()
