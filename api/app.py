@@ -27,7 +27,7 @@ THREADS = 16  # the database's pool holds as many connections, so that no thread
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application on the database, storage and broker that `settings` name; tables must exist."""
-    app = FastAPI(title="Albatross", version="0.1.0", description=__doc__, lifespan=_lifespan)
+    app = FastAPI(title="Albatross", version="0.1.0", description=__doc__, lifespan=_lifespan, redirect_slashes=False)
     engine = connect(settings.database)
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),

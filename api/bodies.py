@@ -25,8 +25,8 @@ _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 class Body:
     """The body of one request as it comes: at most `limit` bytes, and never a silence of more than 30 s."""
 
-    def __init__(self, request: Request, limit: int, what: str) -> None:
-        self.request, self.limit, self.what = request, limit, what
+    def __init__(self, request: Request, limit: int, too_large: str) -> None:
+        self.request, self.limit, self.too_large = request, limit, too_large
         self.complete = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -68,12 +68,12 @@ class Body:
         return int(declared[:18]) if declared.isdecimal() else 0
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"{self.what} is limited to {self.limit:,} bytes.", code="body_too_large")
+        return TooLarge(self.too_large, code="too_large")
 
 
 async def read_json(request: Request) -> object:
     """Return the JSON value of the body, or raise InvalidInput, TooLarge or UnsupportedMedia."""
-    body = Body(request, MAX_JSON_BYTES, "A JSON body")
+    body = Body(request, MAX_JSON_BYTES, f"A JSON body is limited to {MAX_JSON_BYTES:,} bytes.")
     try:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":

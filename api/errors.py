@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from core.errors import (
@@ -158,7 +159,17 @@ def _http(request: Request, error: HTTPException) -> Response:
     }
     phrase = HTTPStatus(error.status_code).phrase
     message = messages.get(error.status_code, error.detail or phrase)
-    return envelope(error.status_code, message, phrase.lower().replace(" ", "_"), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return envelope(error.status_code, message, phrase.lower().replace(" ", "_"), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """List the methods of this address; the framework names only those of the first route that fits."""
+    paths = request.app.openapi()["paths"].items()
+    fitting = [methods for pattern, methods in paths if compile_path(pattern)[0].match(request.url.path)]
+    return sorted({method.upper() for methods in fitting for method in methods})
 
 
 def _gone(request: Request, error: ClientDisconnect) -> Response:

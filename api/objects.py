@@ -54,7 +54,8 @@ def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
     results: dict[str, list[Artifact]] = {id: [] for id in ids}
     for artifact in session.scalars(select(Artifact).where(Artifact.job_id.in_(ids), Artifact.kind == "result")):
         results[artifact.job_id].append(artifact)
-    models = dict(session.execute(select(Adapter.job_id, Adapter.id).where(Adapter.job_id.in_(ids))).tuples().all())
+    adapters = session.execute(select(Adapter.job_id, Adapter.id).where(Adapter.job_id.in_(ids)))
+    models = {job_id: name for job_id, name in adapters}
     time = now(session)
     return [_job_object(session, job, results[job.id], models.get(job.id), time) for job in rows]
 

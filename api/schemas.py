@@ -4,7 +4,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.parameters import BatRequest
+from core.parameters import BatRequest, Hyperparameters, Request
 
 T = TypeVar("T")
 Auto = Literal["auto"]
@@ -13,34 +13,20 @@ MetadataValue = Annotated[str, Field(max_length=512)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class RequestModel(BaseModel):
-    """A part of a request: unknown fields are errors, and True is not 1."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Hyperparameters(RequestModel):
-    """OpenAI's three; the finer ones are in `bat`."""
-
-    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] | None = None
-    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] | None = None
-    n_epochs: Auto | Annotated[int, Field(ge=1, le=1000)] | None = None
-
-
-class Supervised(RequestModel):
+class Supervised(Request):
     """The only method there is."""
 
     hyperparameters: Hyperparameters | None = None
 
 
-class Method(RequestModel):
+class Method(Request):
     """How to train; wins over the older `hyperparameters`."""
 
     type: Literal["supervised"]
     supervised: Supervised | None = None
 
 
-class JobRequest(RequestModel):
+class JobRequest(Request):
     """The body of POST /v1/fine_tuning/jobs."""
 
     model: Identifier

@@ -7,15 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from api.bodies import Body
 from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
 MAX_PARTS = 8
@@ -37,7 +40,7 @@ class Upload:
 @asynccontextmanager
 async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
     """Stream the body to a temporary file in `folder` (at most `limit` bytes) that goes when the block ends."""
-    body = Body(request, limit + OVERHEAD_BYTES, "An upload")
+    body = Body(request, limit + OVERHEAD_BYTES, too_large(limit))
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, prefix="upload-") as file:
         try:
@@ -46,6 +49,11 @@ async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[U
             await body.drain()
             raise
         yield Upload(Path(file.name), display_name(form.filename or ""), form.fields)
+
+
+def too_large(limit: int) -> str:
+    """Say how large a file may be."""
+    return f"A file is limited to {limit:,} bytes."
 
 
 def display_name(name: str) -> str:
@@ -69,7 +77,7 @@ async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes]) -
     disk = CapacityLimiter(1)  # not the shared one: slow disks must not starve the endpoints of threads
     form = _Form(limit)
     try:
-        parser = MultipartParser(boundary, form.callbacks(), max_header_count=8, max_header_size=4_000)
+        parser = MultipartParser(boundary, form.callbacks(), max_header_count=8, max_header_size=16_000)
         async for chunk in body.chunks():
             parser.write(chunk)
             if len(form.pending) >= FLUSH_BYTES:
@@ -104,7 +112,7 @@ class _Form:
     _header: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
     _value: bytearray = field(default_factory=bytearray)
 
-    def callbacks(self) -> MultipartCallbacks:
+    def callbacks(self) -> "MultipartCallbacks":
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -154,7 +162,7 @@ class _Form:
         if self._name == "file":
             self._received += end - start
             if self._received > self.limit:
-                raise TooLarge(f"A file is limited to {self.limit:,} bytes.", code="file_too_large", param="file")
+                raise TooLarge(too_large(self.limit), code="too_large", param="file")
             self.pending += data[start:end]
         else:
             self._value += data[start:end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -26,12 +27,18 @@ def connect(url: str) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         connect_args={"options": POSTGRES_OPTIONS, "connect_timeout": 5},
+        json_serializer=_json,
         **POOL,
     )
 
 
+def _json(value: object) -> str:
+    # SQLite finds a key only as it is written, and PostgreSQL refuses NaN: both are given the same
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 10}, **POOL)
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 10}, json_serializer=_json, **POOL)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: object) -> None:

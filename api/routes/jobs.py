@@ -21,7 +21,9 @@ from core import jobs
 from core.backbones import BackboneRecord
 from core.database import now
 from core.errors import InvalidInput, NotFound
-from core.models import File, Job
+from core.models import File, Idempotency, Job
+from core.parameters import BatRequest, check
+from core.settings import Settings
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 REPEAT_SECONDS = 600
@@ -152,8 +154,12 @@ def _sha256(content: Mapping[str, Any]) -> str:
 
 
 def _repeated(session: Session, account: str, repetition: Repetition) -> Job | None:
-    """Find the job of a call that the client repeats because it did not see our answer; it sends no key for that."""
-    if repetition.key is not None or not repetition.retried:
+    """Find the job of a call that was sent before: by its key, or because the client says that it repeats itself."""
+    if repetition.key is not None:
+        row = session.get(Idempotency, (account, repetition.key))
+        known = row is not None and row.job_id is not None and row.request_sha256 == repetition.sha256
+        return session.get(Job, row.job_id) if row is not None and known else None
+    if not repetition.retried:
         return None
     recent = _jobs(account).where(Job.created_at > now(session) - REPEAT_SECONDS)
     candidates = session.scalars(recent.order_by(Job.created_at.desc()).limit(REPEATS_LOOKED_AT))
@@ -164,28 +170,39 @@ def _create(
     session: Session, services: Services, account: str, body: JobRequest, content: dict[str, Any],
     backbone: BackboneRecord, repetition: Repetition,
 ) -> Job:  # fmt: skip
-    training = (body.training_file, *((body.bat.training_files or ()) if body.bat else ()))
-    if len(set(training)) != len(training):
-        raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
-    items = [_check_file(session, account, file_id, backbone, "training_file").items or 0 for file_id in training]
-    if backbone.kind == "images" and sum(items) > services.settings.max_images:
-        limit = services.settings.max_images
-        raise InvalidInput(f"A job takes at most {limit} images; these files hold {sum(items)}.", code="too_many_items",
-                           param="training_file")  # fmt: skip
-    if body.validation_file is not None:
-        _check_file(session, account, body.validation_file, backbone, "validation_file")
-    seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
+    training = _check_files(session, services.settings, account, body, backbone)
     job = Job(
-        account_id=account, backbone=backbone.id, request=content, training_files=list(training), seed=seed,
-        validation_file=body.validation_file, suffix=body.suffix, user_metadata=body.metadata,
-        queue=services.settings.queue,
+        account_id=account, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
+        seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
+        validation_file=body.validation_file, user_metadata=body.metadata, queue=services.settings.queue,
     )  # fmt: skip
     return jobs.create(
         session, job, services.settings, idempotency_key=repetition.key, request_sha256=repetition.sha256
     )
 
 
-def _check_file(session: Session, account: str, file_id: str, backbone: BackboneRecord, param: str) -> File:
+def _check_files(
+    session: Session, settings: Settings, account: str, body: JobRequest, backbone: BackboneRecord
+) -> list[str]:
+    bat = body.bat or BatRequest()
+    training = [body.training_file, *bat.training_files]
+    if len(set(training)) != len(training):
+        raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
+    count = 0
+    for file_id in training:
+        param = "training_file" if file_id == body.training_file else "bat.training_files"
+        count += _check_file(session, account, file_id, param, backbone).items
+    limit = settings.max_images if backbone.kind == "images" else settings.max_items
+    if count > limit:
+        message = f"A job takes at most {limit} {backbone.kind}; these files hold {count}."
+        raise InvalidInput(message, code="too_many_items", param="training_file")
+    if body.validation_file is not None:
+        _check_file(session, account, body.validation_file, "validation_file", backbone)
+    check(bat, backbone, backbone.kind, count)
+    return training
+
+
+def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord) -> File:
     statement = select(File).where(File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
     # the lock makes a deletion wait, or this call see it
     file = session.scalar(statement.with_for_update(read=True)) if plausible(file_id) else None
@@ -194,8 +211,6 @@ def _check_file(session: Session, account: str, file_id: str, backbone: Backbone
     if file.status != "processed" or not file.items:
         raise InvalidInput("The file holds no references that can be used.", code="invalid_training_file", param=param)
     if file.kind != backbone.kind:
-        raise InvalidInput(
-            f"{backbone.id} is adapted with {backbone.kind}; this file holds {file.kind}.", code="wrong_kind_of_file",
-            param=param,
-        )  # fmt: skip
+        message = f"{backbone.id} is adapted with {backbone.kind}; this file holds {file.kind}."
+        raise InvalidInput(message, code="wrong_kind_of_file", param=param)
     return file

@@ -1,0 +1,93 @@
+"""A job that has succeeded, written as a worker writes it: through core.jobs and the storage."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import openai
+
+from core import events, jobs
+from core.models import Adapter, Artifact, Checkpoint, File, Job, new_id
+from core.storage import job_key, storage
+from tests.api.server import Service, pictures, png
+
+CANDIDATES = [
+    {"id": f"emoji/{n}", "source": "faces", "score": 1.0 - n, "rank": n + 1, "selected": n < 2, "caption": f"face {n}"}
+    for n in range(5)
+]
+SAMPLES = [
+    {"step": step, "labels": labels, "prompt": "sks cat", "role": "subject", "image": f"step-{step}.png"}
+    for step, labels in ((0, ["before"]), (120, ["published", "turning_point"]), (300, ["overfitted"]))
+]
+OUTCOME = {
+    "selected": 2, "pool_size": 5, "gamma": 0.25, "verdict": "helps", "score_reliability": 0.6, "published_step": 120,
+    "turning_point_step": 120, "stopped_early": True, "stop_reason": "The second valley.", "confidence": "medium",
+}  # fmt: skip
+
+
+def adapter_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("adapter_config.json", "{}")
+        archive.writestr("adapter_model.safetensors", b"weights")
+    return buffer.getvalue()
+
+
+FILES: dict[str, tuple[str, str | None, bytes]] = {
+    "score/influence.json": ("stage", None, json.dumps(CANDIDATES).encode()),
+    "train/samples/samples.json": ("stage", None, json.dumps(SAMPLES).encode()),
+    **{f"train/samples/step-{s['step']}.png": ("stage", None, png(int(str(s["step"])))) for s in SAMPLES},
+    "metrics.csv": ("result", None, b"step,train_loss\n1,0.5\n"),
+    "adapter-peft.zip": ("result", "peft", adapter_zip()),
+    "pytorch_lora_weights.safetensors": ("result", "diffusers", b"weights"),
+    "card.json": ("result", "card", b"{}"),
+}
+
+
+def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
+    """Take a job of alice through a worker's moves; returns the ids of all that came of it."""
+    file = client.files.create(file=("cat.zip", pictures()), purpose="fine-tune")
+    job_id = client.fine_tuning.jobs.create(model="tiny-images", training_file=file.id, suffix="cat").id
+    store = storage(service.settings)
+    with service.sessions.begin() as session:
+        job = session.get_one(Job, job_id)
+        job.priority = 9  # before those that other tests have left
+        session.flush()
+        claimed = jobs.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=1000)
+        assert claimed is not None
+        assert claimed.id == job_id
+        jobs.resolve(session, job_id, 1, {"rank": 8, "batch_size": 4, "reasons": {"rank": "usual"}})
+        rows = [{"step": step, "loss": 1 / (1 + step)} for step in range(3)]
+        assert events.add_metrics(session, job_id, 1, "surrogate", rows)
+        assert events.add_metrics(session, job_id, 1, "train", [{**row, "cosine_similarity": 0.1} for row in rows])
+        artifacts = []
+        for name, (kind, form, content) in FILES.items():
+            stored = store.put(job_key(job.account_id, job_id, 1, name), content)
+            file_id = new_id("file-") if kind == "result" else None
+            if file_id:
+                session.add(
+                    File(
+                        id=file_id, account_id=job.account_id, filename=name, purpose="fine-tune-results",
+                        bytes=stored.bytes, sha256=stored.sha256, storage_key=stored.key, status="processed",
+                        created_at=job.created_at + 1, job_id=job_id,
+                    )
+                )  # fmt: skip
+                session.flush()
+            artifacts.append(
+                Artifact(name=name, kind=kind, format=form, storage_key=stored.key, sha256=stored.sha256,
+                         bytes=stored.bytes, file_id=file_id)
+            )  # fmt: skip
+        assert events.add_artifacts(session, job_id, 1, artifacts)
+        stored = store.put(job_key(job.account_id, job_id, 1, "step-120.safetensors"), b"weights of 120")
+        checkpoint = Checkpoint(
+            account_id=job.account_id, step=120, labels=["published", "turning_point"], storage_key=stored.key,
+            sha256=stored.sha256, bytes=stored.bytes, metrics={"train_loss": 0.1, "cosine_similarity": 0.2},
+        )  # fmt: skip
+        assert events.add_checkpoints(session, job_id, 1, [checkpoint])
+        name = f"ft:tiny-images:{job.account_id}:cat:{job_id.removeprefix('ftjob-')[:8]}"
+        adapter = Adapter(id=name, job_id=job_id, account_id=job.account_id, backbone="tiny-images", kind="images",
+                          epoch=1, published_step=120)  # fmt: skip
+        assert jobs.finish(session, job_id, 1, adapter, OUTCOME)
+    return {"job": job_id, "model": name, "file": file.id}

@@ -1,0 +1,143 @@
+"""What a job leaves: events, streams, checkpoints, curves, influence, samples."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+
+from core import events
+from tests.api.outcome import OUTCOME
+from tests.api.server import Service, png, refused
+
+JOBS = "/v1/fine_tuning/jobs"
+
+
+def streamed(http: httpx.Client, job: str, **headers: str) -> list[dict[str, str]]:
+    """All blocks of the event stream, until it ends."""
+    blocks: list[dict[str, str]] = []
+    with http.stream("GET", f"{JOBS}/{job}/events", headers={"Accept": "text/event-stream", **headers}) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for block in "".join(answer.iter_text()).strip().split("\n\n"):
+            blocks.append(dict(line.split(": ", 1) for line in block.splitlines()))
+    return blocks
+
+
+def test_a_finished_job_tells_what_came_of_it(client: openai.OpenAI, published: dict[str, str]) -> None:
+    job = client.fine_tuning.jobs.retrieve(published["job"])
+    assert (job.status, job.fine_tuned_model) == ("succeeded", published["model"])
+    assert job.hyperparameters.batch_size == 4
+    bat = job.model_extra["bat"]
+    assert {name: bat[name] for name in OUTCOME} == OUTCOME
+    assert bat["resolved"]["reasons"] == {"rank": "usual"}
+    assert len(job.result_files) == 4
+    assert client.files.content(job.result_files[0]).text.startswith("step,train_loss")
+    assert {"peft", "diffusers", "card"} <= {artifact["format"] for artifact in bat["artifacts"]}
+    assert client.files.retrieve(job.result_files[1]).purpose == "fine-tune-results"
+
+
+def test_events_come_newest_first_in_pages(client: openai.OpenAI, published: dict[str, str]) -> None:
+    listed = list(client.fine_tuning.jobs.list_events(published["job"], limit=1))
+    assert len(listed) == 3
+    assert "succeeded" in listed[0].message
+    assert listed[-1].message == "The job is queued."
+
+
+def test_a_stream_gives_every_event_in_order_and_goes_on_where_a_client_left(
+    http: httpx.Client, published: dict[str, str]
+) -> None:
+    blocks = streamed(http, published["job"])
+    newest_first = http.get(f"{JOBS}/{published['job']}/events").json()["data"]
+    assert [block["id"] for block in blocks[:-1]] == [event["id"] for event in newest_first[::-1]]
+    assert json.loads(blocks[0]["data"])["message"] == "The job is queued."
+    assert blocks[-1]["event"] == "done"
+    again = streamed(http, published["job"], **{"Last-Event-ID": blocks[1]["id"]})
+    assert again == blocks[2:]
+
+
+def test_a_stream_of_an_event_that_is_not_there_is_400(http: httpx.Client, published: dict[str, str]) -> None:
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": "ftevent-unknown"}
+    refused(http.get(f"{JOBS}/{published['job']}/events", headers=headers), 400, "invalid_cursor")
+
+
+def test_a_stream_shows_an_event_soon_after_it_happens(service: Service, http: httpx.Client, create) -> None:
+    job = create().json()["id"]
+    arrived: list[float] = []
+
+    def listen() -> None:
+        with http.stream("GET", f"{JOBS}/{job}/events", headers={"Accept": "text/event-stream"}) as answer:
+            for line in answer.iter_lines():
+                if "tick" in line:
+                    arrived.append(time.monotonic())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    time.sleep(0.7)
+    with service.sessions.begin() as session:
+        events.record(session, job, "tick", actor="worker")
+    happened = time.monotonic()
+    with service.http() as other:
+        other.post(f"{JOBS}/{job}/cancel")
+    listener.join(10)
+    assert len(arrived) == 1
+    assert arrived[0] - happened < 2.0
+
+
+def test_a_checkpoint_names_its_weights(client: openai.OpenAI, http: httpx.Client, published: dict[str, str]) -> None:
+    (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(published["job"])
+    assert checkpoint.step_number == checkpoint.metrics.step == 120
+    assert checkpoint.metrics.model_extra["cosine_similarity"] == 0.2
+    assert checkpoint.model_extra["bat"]["labels"] == ["published", "turning_point"]
+    assert checkpoint.fine_tuned_model_checkpoint == f"{published['model']}:ckpt-step-120"
+    answer = http.get(f"/v1/models/{checkpoint.fine_tuned_model_checkpoint}/download")
+    assert answer.content == b"weights of 120"
+    refused(http.get(f"/v1/models/{published['model']}:ckpt-step-121/download"), 404)
+
+
+def test_curves_come_in_the_order_of_the_stages(http: httpx.Client, published: dict[str, str]) -> None:
+    address = f"{JOBS}/{published['job']}/metrics"
+    rows, after = [], None
+    while True:
+        page = http.get(address, params={"limit": 4} | ({"after": after} if after else {})).json()
+        rows += page["data"]
+        after = page["last_id"]
+        if not page["has_more"]:
+            break
+    assert [(row["stage"], row["step"]) for row in rows] == [(s, n) for s in ("surrogate", "train") for n in range(3)]
+    assert rows[4]["loss"] == 0.5
+    assert rows[4]["cosine_similarity"] == 0.1
+    assert len(http.get(address, params={"stage": "train"}).json()["data"]) == 3
+
+
+@pytest.mark.parametrize("after", ["train", "train:x", "train:99", "x:1", "train:" + "9" * 50])
+def test_a_curve_after_no_step_is_400(http: httpx.Client, published: dict[str, str], after: str) -> None:
+    refused(http.get(f"{JOBS}/{published['job']}/metrics", params={"after": after}), 400, "invalid_cursor")
+
+
+def test_influence_comes_with_the_most_helpful_first(http: httpx.Client, published: dict[str, str]) -> None:
+    address = f"{JOBS}/{published['job']}/influence"
+    first = http.get(address, params={"limit": 3}).json()
+    assert [row["score"] for row in first["data"]] == [1, 0, -1]
+    assert first["has_more"]
+    rest = http.get(address, params={"after": first["last_id"]}).json()
+    assert [row["score"] for row in rest["data"]] == [-2, -3]
+    assert not rest["has_more"]
+    assert http.get(address, params={"order": "asc", "limit": 1}).json()["data"][0]["score"] == -3
+    refused(http.get(address, params={"after": "nobody"}), 400, "invalid_cursor")
+
+
+def test_samples_show_before_right_and_too_late(http: httpx.Client, published: dict[str, str]) -> None:
+    rows = http.get(f"{JOBS}/{published['job']}/samples").json()["data"]
+    assert [(row["step"], row["labels"][0]) for row in rows] == [(0, "before"), (120, "published"), (300, "overfitted")]
+    assert base64.b64decode(rows[1]["image"].split(",")[1]) == png(120)
+    assert httpx.get(str(http.base_url) + rows[1]["url"]).content == png(120)
+
+
+@pytest.mark.parametrize("what", ["influence", "samples"])
+def test_what_is_not_there_yet_is_404(create, http: httpx.Client, what: str) -> None:
+    refused(http.get(f"{JOBS}/{create().json()['id']}/{what}"), 404, "not_ready")

@@ -1,0 +1,152 @@
+"""Jobs as clients meet them, above all when they ask twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+
+from tests.api.server import Service, refused
+
+JOBS = "/v1/fine_tuning/jobs"
+Create = Callable[..., httpx.Response]
+
+
+def test_the_stock_client_creates_lists_and_cancels(client: openai.OpenAI, image_file: str) -> None:
+    bat = {"preset": "subject", "trigger": "sks", "rank": 4}
+    job = client.fine_tuning.jobs.create(
+        model="tiny-images", training_file=image_file, suffix="my-cat", seed=7, metadata={"colour": "blue"},
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": "auto", "batch_size": 2}}},
+        extra_body={"bat": bat},
+    )  # fmt: skip
+    assert (job.status, job.seed, job.metadata, job.training_file) == ("queued", 7, {"colour": "blue"}, image_file)
+    assert job.hyperparameters.batch_size == 2
+    assert job.hyperparameters.n_epochs == "auto"
+    assert job.model_extra["bat"]["request"] == bat
+    assert client.fine_tuning.jobs.retrieve(job.id).to_dict() == job.to_dict()
+    assert client.fine_tuning.jobs.list(limit=1).data[0].id == job.id
+    assert [event.message for event in client.fine_tuning.jobs.list_events(job.id)] == ["The job is queued."]
+    assert client.fine_tuning.jobs.checkpoints.list(job.id).data == []
+    assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+    assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def test_jobs_are_found_by_their_metadata(client: openai.OpenAI, create: Create) -> None:
+    mine = [create(metadata={"batch": "find-me", "n": str(n)}).json()["id"] for n in range(3)]
+    found = client.fine_tuning.jobs.list(metadata={"batch": "find-me"}, limit=2)
+    assert [job.id for job in found] == mine[::-1]
+    assert [job.id for job in client.fine_tuning.jobs.list(metadata={"batch": "find-me", "n": "1"})] == [mine[1]]
+    assert client.fine_tuning.jobs.list(metadata={"batch": "nobody"}).data == []
+
+
+@pytest.mark.parametrize("name", ["a'b", "a b", "a.b", "$", "a[0]", "é", "%"])
+def test_a_metadata_filter_is_never_part_of_the_query(http: httpx.Client, create: Create, name: str) -> None:
+    job = create(metadata={name: "x"}).json()["id"]
+    found = http.get(JOBS, params={f"metadata[{name}]": "x"}).json()["data"]
+    assert job in [row["id"] for row in found]
+    assert http.get(JOBS, params={f"metadata[{name}]": "' OR 1=1 --"}).json()["data"] == []
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\", "a\u202eb"])
+def test_a_metadata_filter_that_cannot_be_searched_for_is_400(http: httpx.Client, name: str) -> None:
+    refused(http.get(JOBS, params={f"metadata[{name}]": "x"}), 400, "invalid_filter")
+
+
+def test_an_unknown_backbone_is_400_and_the_known_ones_are_named(create: Create) -> None:
+    error = refused(create(model="/etc/passwd"), 400, "model_not_found")
+    assert error["param"] == "model"
+    assert "tiny-images" in error["message"]
+
+
+@pytest.mark.parametrize("file", ["file-unknown", "a\u00e9", "../x", "x" * 200])
+def test_an_unknown_file_is_400(create: Create, file: str) -> None:
+    assert refused(create(training_file=file), 400, "file_not_found")["param"] == "training_file"
+    assert refused(create(validation_file=file), 400, "file_not_found")["param"] == "validation_file"
+    assert refused(create(bat={"training_files": [file]}), 400, "file_not_found")["param"] == "bat.training_files"
+
+
+def test_texts_do_not_fit_an_image_backbone(create: Create, text_file: str) -> None:
+    assert refused(create(training_file=text_file), 400)["param"] == "training_file"
+
+
+def test_a_file_named_twice_is_400(create: Create, image_file: str) -> None:
+    refused(create(bat={"training_files": [image_file]}), 400, "repeated_file")
+
+
+def test_a_request_that_contradicts_itself_is_400_before_it_is_queued(create: Create) -> None:
+    assert refused(create(bat={"augment": False, "gamma": 0.5}), 400)["param"] == "bat.augment"
+    assert refused(create(bat={"preset": "tone"}), 400)["param"] == "bat.preset"
+
+
+def test_a_key_makes_a_repeated_call_harmless(create: Create) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first, second = create(headers, suffix="a"), create(headers, suffix="a")
+    assert first.status_code == second.status_code == 200
+    assert first.json()["id"] == second.json()["id"]
+
+
+def test_a_key_for_another_body_is_409_that_is_not_retried(create: Create) -> None:
+    headers = {"Idempotency-Key": "two"}
+    create(headers, suffix="a")
+    answer = create(headers, suffix="b")
+    refused(answer, 409, "idempotency_mismatch")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "é"])
+def test_a_key_that_is_none_is_400(create: Create, key: str) -> None:
+    refused(create({"Idempotency-Key": key.encode()}), 400, "invalid_idempotency_key")
+
+
+def test_a_key_is_one_accounts_own(service: Service, create: Create) -> None:
+    from tests.api.server import pictures
+
+    headers = {"Idempotency-Key": "three"}
+    mine = create(headers).json()["id"]
+    with service.http("bob") as bob:
+        file = bob.post("/v1/files", files={"file": ("a.zip", pictures())}, data={"purpose": "fine-tune"}).json()["id"]
+        his = bob.post(JOBS, json={"model": "tiny-images", "training_file": file}, headers=headers)
+    assert his.status_code == 200
+    assert his.json()["id"] != mine
+
+
+def test_twenty_calls_at_once_with_one_key_make_one_job(create: Create) -> None:
+    barrier = threading.Barrier(20)
+
+    def call(_: int) -> httpx.Response:
+        barrier.wait()
+        return create({"Idempotency-Key": "crowd"}, suffix="crowd")
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(call, range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def test_a_call_that_the_client_repeats_by_itself_makes_no_second_job(create: Create) -> None:
+    first = create({"x-stainless-retry-count": "0"}, suffix="again").json()["id"]
+    assert create({"x-stainless-retry-count": "1"}, suffix="again").json()["id"] == first
+    assert create({"x-stainless-retry-count": "0"}, suffix="again").json()["id"] != first
+    assert create({"x-stainless-retry-count": "1"}, suffix="other").json()["id"] != first
+
+
+def test_a_broker_that_is_away_does_not_delay_the_answer(create: Create) -> None:
+    began = time.monotonic()
+    assert create().status_code == 200
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_seed_is_drawn_where_none_is_given(create: Create) -> None:
+    seeds = {create().json()["seed"] for _ in range(3)}
+    assert len(seeds) == 3
+
+
+def test_an_unknown_job_is_404(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.fine_tuning.jobs.retrieve("ftjob-unknown")
+    assert caught.value.code == "job_not_found"

@@ -1,0 +1,52 @@
+"""Backbones and adapters: shown, downloaded, erased."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import httpx
+import openai
+import pytest
+
+from tests.api.server import Service, refused
+
+
+def test_backbones_and_adapters_are_models(client: openai.OpenAI, published: dict[str, str]) -> None:
+    models = {model.id: model for model in client.models.list()}
+    assert models["tiny-images"].model_extra["bat"]["kind"] == "backbone"
+    assert models[published["model"]].model_extra["bat"]["formats"] == ["card", "diffusers", "peft"]
+    assert client.models.retrieve("tiny-images").id == "tiny-images"
+    assert client.models.retrieve(published["model"]).model_extra["bat"]["job_id"] == published["job"]
+
+
+def test_an_adapter_is_downloaded_in_each_format(http: httpx.Client, published: dict[str, str]) -> None:
+    address = f"/v1/models/{published['model']}/download"
+    answer = http.get(address)
+    assert "adapter_model.safetensors" in zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert http.get(address, params={"format": "diffusers"}).content == b"weights"
+    assert http.get(address, params={"format": "card"}).json() == {}
+    refused(http.get(address, params={"format": "pickle"}), 400)
+    refused(http.get("/v1/models/tiny-images/download"), 404)
+
+
+def test_a_deleted_adapter_is_gone_with_all_its_files(
+    service: Service, client: openai.OpenAI, http: httpx.Client, published: dict[str, str]
+) -> None:
+    job = client.fine_tuning.jobs.retrieve(published["job"])
+    folder = service.settings.data / "storage"
+    assert [path for path in folder.rglob("*") if published["job"] in str(path) and path.is_file()]
+    assert client.models.delete(published["model"]).deleted
+    assert not [path for path in folder.rglob("*") if published["job"] in str(path) and path.is_file()]
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve(published["model"])
+    with pytest.raises(openai.NotFoundError):
+        client.files.content(job.result_files[0])
+    refused(http.delete(f"/v1/models/{published['model']}"), 404)
+    assert client.fine_tuning.jobs.retrieve(published["job"]).status == "succeeded"
+
+
+def test_a_backbone_cannot_be_deleted(http: httpx.Client) -> None:
+    refused(http.delete("/v1/models/tiny-images"), 403)

@@ -1,0 +1,116 @@
+"""The outside of the service: envelopes, request ids, keys, accounts."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from tests.api.server import Service, refused
+
+UNGUARDED = {"/healthz", "/readyz", "/v1/storage/{key}"}
+
+
+def routes(service: Service) -> list[tuple[str, str]]:
+    """All (method, path pattern) of the interface that need a key."""
+    paths = httpx.get(f"{service.address}/openapi.json").json()["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods if path not in UNGUARDED]
+
+
+def test_every_route_wants_a_key_before_anything_else(service: Service) -> None:
+    found = routes(service)
+    assert len(found) >= 18
+    for method, path in found:
+        answer = httpx.request(method, service.address + re.sub(r"\{\w+\}", "x", path), content=b"{")
+        assert refused(answer, 401, "missing_api_key")["type"] == "authentication_error"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "alb_short",
+        "sk-" + "x" * 48,
+        "alb_aaaaaaaa_" + "x" * 49,
+        "x" * 10_000,
+        "ünïcode",
+        "alb_aaaaaaaa_" + "\u0660" * 49,
+    ],
+)
+def test_a_key_that_is_not_one_is_401(service: Service, key: str) -> None:
+    answer = httpx.get(f"{service.address}/v1/files", headers={"Authorization": f"Bearer {key}".encode()})
+    refused(answer, 401)
+    assert key not in answer.text
+
+
+def test_a_key_in_the_query_is_no_key(service: Service) -> None:
+    refused(httpx.get(f"{service.address}/v1/files", params={"api_key": service.key()}), 401)
+
+
+def test_an_address_that_is_not_there_answers_in_the_envelope(http: httpx.Client) -> None:
+    assert refused(http.get("/v2/nothing"), 404)["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize("path", ["/v1/files/%00", "/v1/files/..%2f..%2fetc", "/v1/models/%F0%9F%98%80", "/v1/fine_tuning/jobs/" + "x" * 5000])  # fmt: skip
+def test_an_id_that_no_database_could_hold_is_404(http: httpx.Client, path: str) -> None:
+    refused(http.get(path), 404)
+
+
+def test_a_method_that_is_not_taken_is_405_and_names_those_that_are(http: httpx.Client) -> None:
+    answer = http.put("/v1/files")
+    refused(answer, 405)
+    assert "GET" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=-1",
+        "limit=1000000000",
+        "limit=ten",
+        "limit=1.5",
+        "limit=" + "9" * 5000,
+        "order=;drop",
+        "after=",
+        "after=%00",
+    ],
+)
+def test_a_query_that_makes_no_sense_is_400(http: httpx.Client, query: str) -> None:
+    refused(http.get(f"/v1/files?{query}"), 400)
+
+
+def test_an_unknown_cursor_is_400(http: httpx.Client) -> None:
+    for path in ("/v1/files", "/v1/fine_tuning/jobs"):
+        assert refused(http.get(path, params={"after": "file-unknown"}), 400, "invalid_cursor")["param"] == "after"
+
+
+def test_nothing_of_an_account_is_there_for_another(service: Service, published: dict[str, str]) -> None:
+    ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"]}
+    with service.http("alice") as owner, service.http("mallory") as stranger:
+        for method, path in routes(service):
+            wanted = re.findall(r"\{(\w+)\}", path)
+            if not wanted:
+                continue
+            address = re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
+            refused(stranger.request(method, address), 404)
+            if method == "GET":
+                assert owner.get(address).status_code == 200, path
+        for path in ("/v1/files", "/v1/fine_tuning/jobs"):
+            assert stranger.get(path).json()["data"] == []
+            assert refused(stranger.get(path, params={"after": published["job"]}), 400, "invalid_cursor")
+        assert published["model"] not in stranger.get("/v1/models").text
+
+
+def test_another_accounts_file_cannot_be_trained_on(service: Service, image_file: str) -> None:
+    with service.http("mallory") as stranger:
+        answer = stranger.post("/v1/fine_tuning/jobs", json={"model": "tiny-images", "training_file": image_file})
+    assert refused(answer, 400, "file_not_found")["param"] == "training_file"
+
+
+def test_the_docs_describe_the_body_of_a_job(http: httpx.Client) -> None:
+    schemas = http.get("/openapi.json").json()["components"]["schemas"]
+    assert {"model", "training_file", "bat"} <= set(schemas["JobRequest"]["properties"])
+    assert "gamma" in schemas["BatRequest"]["properties"]
+    assert http.get("/docs").status_code == 200
