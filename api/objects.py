@@ -26,7 +26,7 @@ from core import jobs
 from core.backbones import BackboneRecord
 from core.database import now
 from core.jobs import JobState
-from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, Metric
+from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, Metric, model_name
 
 WIRE_STATUS: Mapping[str, str] = {
     JobState.QUEUED: "queued",
@@ -54,8 +54,8 @@ def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
     results: dict[str, list[Artifact]] = {id: [] for id in ids}
     for artifact in session.scalars(select(Artifact).where(Artifact.job_id.in_(ids), Artifact.kind == "result")):
         results[artifact.job_id].append(artifact)
-    adapters = session.execute(select(Adapter.job_id, Adapter.id).where(Adapter.job_id.in_(ids)))
-    models = {job_id: name for job_id, name in adapters}
+    adapters = session.scalars(select(Adapter).where(Adapter.job_id.in_(ids)))
+    models = {adapter.job_id: adapter.id for adapter in adapters}
     time = now(session)
     return [_job_object(session, job, results[job.id], models.get(job.id), time) for job in rows]
 
@@ -121,11 +121,6 @@ def metric_object(metric: Metric) -> MetricObject:
     """Show the curves' values at one step."""
     fixed = {"id": f"{metric.stage}:{metric.step}", "created_at": int(metric.created_at)}
     return MetricObject(**(metric.data | fixed | {"stage": metric.stage, "step": metric.step}))
-
-
-def model_name(job: Job) -> str:
-    """Name the adapter that a job makes or will make."""
-    return f"ft:{job.backbone}:{job.account_id}:{job.suffix or ''}:{job.id.removeprefix('ftjob-')[:8]}"
 
 
 def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:

@@ -10,15 +10,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from core.database import migrate
+from core.database import connect, migrate, sessions
 from core.errors import Conflict, Unavailable
+from core.models import Worker
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,17 +84,19 @@ class Tree:
     children: list[Child]
     environment: Mapping[str, str]
     address: str
+    worker_seen: Callable[[int], bool]
     ready: bool = False
     failed: bool = False
-    stop_requests: int = 0
-    next_probe: float = field(default=0.0)
+    stop_asked_at: float | None = None
+    impatient: bool = False
+    next_probe: float = 0.0
 
     def run(self) -> int:
         """Keep the tree alive until it is asked to stop; returns the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
         try:
-            while not self.stop_requests and not self.failed:
+            while self.stop_asked_at is None and not self.failed:
                 self._tend()
                 if not self.ready:
                     self._probe()
@@ -100,7 +106,10 @@ class Tree:
         return 1 if self.failed else 0
 
     def _ask_to_stop(self, number: int, frame: object) -> None:
-        self.stop_requests += 1
+        if self.stop_asked_at is None:
+            self.stop_asked_at = time.monotonic()
+        else:  # a terminal and a process manager may both send the same request, so only a later one is a second one
+            self.impatient = time.monotonic() - self.stop_asked_at > 1.0
 
     def _tend(self) -> None:
         for child in self.children:
@@ -113,10 +122,12 @@ class Tree:
     def _probe(self) -> None:
         if time.monotonic() < self.next_probe:
             return
+        worker = next(child.process for child in self.children if child.name == "worker")
         try:
-            self.ready = httpx.get(f"{self.address}/readyz", timeout=5).status_code == 200
+            answers = httpx.get(f"{self.address}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:
-            self.ready = False
+            answers = False
+        self.ready = answers and worker is not None and self.worker_seen(worker.pid)
         self.next_probe = time.monotonic() + 0.2
         if self.ready:
             say(f"Albatross is ready at {self.address} (docs: {self.address}/docs)")
@@ -131,7 +142,7 @@ class Tree:
         for child in children:
             child.signal(signal.SIGTERM)
         deadline = time.monotonic() + seconds
-        while any(child.alive() for child in children) and time.monotonic() < deadline and self.stop_requests < 2:
+        while any(child.alive() for child in children) and time.monotonic() < deadline and not self.impatient:
             time.sleep(TICK_SECONDS)
         for child in children:
             if child.alive():
@@ -149,7 +160,20 @@ def serve(settings: Settings) -> int:
         migrate(settings.database)
         address = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"
         environment = {**os.environ, "ALBATROSS_DATA": str(data)}
-        return Tree(children(settings, listener.fileno()), environment, address).run()
+        return Tree(children(settings, listener.fileno()), environment, address, partial(worker_seen, settings)).run()
+
+
+def worker_seen(settings: Settings, process: int) -> bool:
+    """Say whether the worker with this process number has reported that it takes jobs."""
+    engine = connect(settings.database)
+    try:
+        with sessions(engine, read_only=True).begin() as session:
+            mine = (Worker.pid == process) & (Worker.host == socket.gethostname())
+            return session.scalar(select(Worker.id).where(mine)) is not None
+    except OperationalError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def children(settings: Settings, listener: int) -> list[Child]:

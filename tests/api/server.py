@@ -21,8 +21,6 @@ from core import keys
 from core.database import connect, migrate, sessions
 from core.settings import Settings
 
-CHAT = {"messages": [{"role": "user", "content": "Where is the sea?"}, {"role": "assistant", "content": "Arr, west."}]}
-
 
 @dataclass
 class Service:
@@ -103,10 +101,8 @@ def pictures(count: int = 4) -> bytes:
 
 def chats(count: int = 4) -> bytes:
     """JSONL of chats that differ."""
-    rows = (
-        {"messages": [{**CHAT["messages"][0], "content": f"Where is sea {n}?"}, CHAT["messages"][1]]}
-        for n in range(count)
-    )
+    answer = {"role": "assistant", "content": "Arr, west."}
+    rows = ({"messages": [{"role": "user", "content": f"Where is sea {n}?"}, answer]} for n in range(count))
     return "\n".join(map(json.dumps, rows)).encode()
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.api.server import Service, refused
 
 JOBS = "/v1/fine_tuning/jobs"
+BAD_LENGTHS = ["Content-Length: -1\r\n", "Content-Length: 2\r\nContent-Length: 3\r\n", "Content-Length: x\r\n"]
 SECRET = "do-not-repeat-me"
 
 
@@ -116,9 +117,7 @@ def test_a_large_body_without_a_length_is_413(http: httpx.Client) -> None:
     refused(http.post(JOBS, content=pieces(), headers={"Content-Type": "application/json"}), 413)
 
 
-@pytest.mark.parametrize(
-    "lengths", ["Content-Length: -1\r\n", "Content-Length: 2\r\nContent-Length: 3\r\n", "Content-Length: x\r\n"]
-)
+@pytest.mark.parametrize("lengths", BAD_LENGTHS)
 def test_a_length_that_is_none_is_400(service: Service, lengths: str) -> None:
     host, port = service.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as raw:
@@ -129,7 +128,7 @@ def test_a_length_that_is_none_is_400(service: Service, lengths: str) -> None:
 def test_a_client_that_leaves_in_the_middle_leaves_the_service_well(service: Service, http: httpx.Client) -> None:
     host, port = service.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as raw:
-        head = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key()}\r\nContent-Type: application/json\r\n"
-        raw.sendall((head + "Content-Length: 100\r\n\r\n{").encode())
+        head = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key()}\r\n"
+        raw.sendall((head + "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{").encode())
         time.sleep(0.2)
     assert http.get("/v1/files").status_code == 200
