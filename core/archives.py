@@ -1,0 +1,101 @@
+"""Open an untrusted zip: plain files with unique plain names, inflated no further than the limits."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from core import texts
+from core.errors import InvalidInput, TooLarge
+
+MAX_ENTRIES = 400
+MAX_RATIO = 100
+MIN_BOMB_BYTES = 1_000_000  # below it a ratio means nothing
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of an archive."""
+
+    name: str
+    content: bytes
+
+
+def entries(path: Path, max_bytes: int) -> Iterator[Entry]:
+    """Yield the files of the archive in order; raise InvalidInput that names the entry, TooLarge for a bomb."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            chosen = _checked(archive.infolist())
+            budget = max_bytes
+            for info in chosen:
+                content = _inflate(archive, info, budget)
+                budget -= len(content)
+                yield Entry(texts.display_name(info.filename), content)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        raise InvalidInput(
+            "The zip archive is damaged or of an unknown kind; make it anew.", code="corrupt_archive", param="file"
+        ) from error
+
+
+def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    if len(infos) > MAX_ENTRIES:
+        raise TooLarge(
+            f"The archive has {len(infos)} entries; {MAX_ENTRIES} are taken.", code="too_many_entries", param="file"
+        )
+    seen: set[str] = set()
+    kept = []
+    for info in infos:
+        label = texts.display_name(info.filename)
+        _check_entry(info, label)
+        key = info.filename.casefold()
+        if key in seen:
+            raise _refused(label, "is there twice", "duplicate_name")
+        seen.add(key)
+        if not info.is_dir() and not _is_litter(info.filename):
+            kept.append(info)
+    spans = sorted((info.header_offset, info.compress_size) for info in infos)
+    for (start, size), (following, _) in zip(spans, spans[1:], strict=False):
+        if start + size > following:
+            raise TooLarge("Entries of the archive overlap; make it anew.", code="zip_bomb", param="file")
+    return kept
+
+
+def _check_entry(info: zipfile.ZipInfo, label: str) -> None:
+    path = PurePosixPath(info.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1] or "\0" in info.filename:
+        raise _refused(label, "has a path that leads out of the archive", "unsafe_path")
+    if info.flag_bits & 1:
+        raise _refused(label, "is encrypted; make an archive without a password", "encrypted")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _refused(label, "is a link or a device", "special_file")
+    if label.lower().endswith((".zip", ".tar", ".gz", ".7z", ".rar")):
+        raise _refused(label, "is an archive in an archive; put its files in directly", "nested_archive")
+
+
+def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int) -> bytes:
+    """Read an entry counting real bytes: the sizes that its header claims prove nothing."""
+    content = bytearray()
+    with archive.open(info) as stream:
+        while chunk := stream.read(CHUNK):
+            content += chunk
+            if len(content) > budget:
+                raise TooLarge(f"The archive holds more than {budget:,} bytes.", code="archive_too_large", param="file")
+            if len(content) > max(MIN_BOMB_BYTES, MAX_RATIO * info.compress_size):
+                raise TooLarge("The archive inflates more than a hundredfold.", code="zip_bomb", param="file")
+    return bytes(content)
+
+
+def _is_litter(name: str) -> bool:
+    """Files that operating systems add by themselves."""
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in {".DS_Store", "Thumbs.db"}
+
+
+def _refused(label: str, what: str, code: str) -> InvalidInput:
+    return InvalidInput(f"The archive's entry {label} {what}.", code=code, param="file")

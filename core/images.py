@@ -1,0 +1,96 @@
+"""Decode an untrusted image into plain RGB pixels, or say what is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+
+from core.errors import InvalidInput, TooLarge
+from core.settings import Settings
+
+FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or holds a document
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image without any metadata, as PNG bytes."""
+
+    png: bytes
+    width: int
+    height: int
+    single_colour: bool
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Tell by the first bytes whether this claims to be one of the formats that are read."""
+    return head.startswith(MAGIC[:2]) or (head.startswith(MAGIC[2]) and head[8:12] == b"WEBP")
+
+
+def decode(content: bytes, name: str, limits: Settings) -> Picture:
+    """Return the image upright, in RGB and free of EXIF, GPS, comments and tails; raise InvalidInput naming the file."""
+    if not content:
+        raise _refused(name, "is empty", "empty")
+    if len(content) > limits.max_image_bytes:
+        raise TooLarge(
+            f"{name} has more than {limits.max_image_bytes:,} bytes; save it smaller.",
+            code="image_too_large",
+            param="file",
+        )
+    if not looks_like_image(content[:12]):
+        raise _refused(name, "is not a JPEG, PNG or WebP image", "not_an_image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+                _check_header(opened, name, limits)
+                opened.load()
+                return _plain(opened)
+    except InvalidInput:
+        raise
+    except Exception as error:  # Pillow raises whatever its parsers meet: OSError, SyntaxError, struct.error, ...
+        raise _refused(name, "is damaged or cut short", "corrupt") from error
+
+
+def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
+    width, height = image.size
+    if getattr(image, "n_frames", 1) > 1:
+        raise _refused(name, "is animated; send single pictures", "animated")
+    if width * height > limits.max_image_pixels:
+        raise TooLarge(
+            f"{name} has {width} x {height} pixels, and {limits.max_image_pixels / 1e6:.0f} megapixels are taken; make it smaller.",
+            code="too_many_pixels", param="file",
+        )  # fmt: skip
+    if min(width, height) < limits.min_image_side or max(width, height) > limits.max_image_side:
+        raise _refused(
+            name,
+            f"is {width} x {height}; sides of {limits.min_image_side} to {limits.max_image_side} pixels are taken",
+            "image_side",
+        )
+
+
+def _plain(opened: Image.Image) -> Picture:
+    try:
+        turned = ImageOps.exif_transpose(opened)
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        turned = opened
+    if turned.mode.startswith("I;16") or turned.mode == "I":
+        turned = turned.point(lambda value: value / 256).convert("L")
+    if turned.mode in {"RGBA", "LA", "PA"} or "transparency" in turned.info:
+        over = turned.convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        white.alpha_composite(over)
+        turned = white
+    # a new image: no metadata of the old one can come along
+    plain = Image.frombytes("RGB", turned.size, turned.convert("RGB").tobytes())
+    buffer = io.BytesIO()
+    plain.save(buffer, "PNG")
+    lowest_highest = plain.getextrema()
+    return Picture(buffer.getvalue(), *plain.size, all(low == high for low, high in lowest_highest))
+
+
+def _refused(name: str, what: str, code: str) -> InvalidInput:
+    return InvalidInput(f"{name} {what}.", code=code, param="file")

@@ -1,0 +1,133 @@
+"""Read untrusted texts: JSONL in OpenAI's shapes, or plain text in paragraphs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core import texts
+from core.errors import InvalidInput, TooLarge
+from core.settings import Settings
+
+ROLES = frozenset({"system", "user", "assistant"})
+MAX_MESSAGES = 100
+MAX_LINE_CHARACTERS = 200_000
+SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
+
+
+@dataclass(frozen=True)
+class TextItem:
+    """One reference text, in one of three shapes; the fields of the other two are None."""
+
+    messages: tuple[Mapping[str, str], ...] | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    text: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return the shape as it stands in a JSONL line."""
+        if self.messages is not None:
+            return {"messages": [dict(message) for message in self.messages]}
+        return {"text": self.text} if self.text is not None else {"prompt": self.prompt, "completion": self.completion}
+
+    def words(self) -> str:
+        """Return everything that is said, for comparing and counting."""
+        said = [message["content"] for message in self.messages or ()]
+        return "\n".join([*said, *(part for part in (self.prompt, self.completion, self.text) if part)])
+
+
+def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:
+    """Return the items of a JSONL file; raise InvalidInput that names the line."""
+    items = []
+    for number, line in enumerate(_lines(content, name, limits), 1):
+        if not line.strip():
+            continue
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise TooLarge(
+                f"Line {number} of {name} has more than {MAX_LINE_CHARACTERS:,} characters.",
+                code="line_too_long",
+                param="file",
+            )
+        items.append(_item(line, number, name))
+        if len(items) > limits.max_items:
+            raise TooLarge(f"{name} has more than {limits.max_items:,} lines.", code="too_many_items", param="file")
+    return items
+
+
+def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
+    """Return a text for every paragraph; blank lines stand between paragraphs."""
+    text = "\n".join(_lines(content, name, limits))
+    return [TextItem(text=part.strip()) for part in re.split(r"\n\s*\n", text) if part.strip()][: limits.max_items]
+
+
+def looks_like_jsonl(content: bytes) -> bool:
+    """Tell whether the first line that is not blank begins like a JSON object."""
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def _lines(content: bytes, name: str, limits: Settings) -> list[str]:
+    if len(content) > limits.max_text_bytes:
+        raise TooLarge(f"{name} has more than {limits.max_text_bytes:,} bytes.", code="text_too_large", param="file")
+    try:
+        return texts.decode(content).split("\n")
+    except texts.UncleanText as error:
+        raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error
+
+
+def _item(line: str, number: int, name: str) -> TextItem:
+    try:
+        row = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if not isinstance(row, dict):
+            raise ValueError("it is not an object")
+        return _shaped(row)
+    except RecursionError:
+        why = "it is nested too deeply"
+    except json.JSONDecodeError as error:
+        why = f"it is not JSON ({error.msg.lower()} at column {error.colno})"
+    except ValueError as error:
+        why = str(error)
+    raise InvalidInput(f"Line {number} of {name} can't be used: {why}. {SHAPES}", code="invalid_line", param="file")
+
+
+def _shaped(row: Mapping[str, Any]) -> TextItem:
+    keys = set(row) - {"weight"}
+    if keys == {"text"}:
+        return TextItem(text=_string(row["text"], "text"))
+    if keys == {"prompt", "completion"}:
+        return TextItem(prompt=_string(row["prompt"], "prompt"), completion=_string(row["completion"], "completion"))
+    if keys == {"messages"}:
+        return TextItem(messages=_messages(row["messages"]))
+    raise ValueError("its keys are none of the three shapes")
+
+
+def _messages(value: object) -> tuple[Mapping[str, str], ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
+        raise ValueError(f"messages is a list of 1 to {MAX_MESSAGES}")
+    messages = []
+    for message in value:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise ValueError("each message has a role: system, user or assistant")
+        messages.append({"role": str(message["role"]), "content": _string(message.get("content"), "content")})
+    if messages[-1]["role"] != "assistant":
+        raise ValueError("the last message must be the assistant's, which is what is learned")
+    return tuple(messages)
+
+
+def _string(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key} is missing, empty or not a string")
+    return texts.clean(value)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key is there twice")
+    return row
+
+
+def _refuse_constant(constant: str) -> object:
+    raise ValueError(f"{constant} is not a number")
