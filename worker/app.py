@@ -1,4 +1,4 @@
-"""The Celery worker: `celery -A worker.app worker -Q QUEUE`. Its parent process reports that it lives; its child works."""
+"""The Celery worker: `celery -A worker.app worker -Q QUEUE`. Its parent reports that it lives; its child works."""
 
 from __future__ import annotations
 

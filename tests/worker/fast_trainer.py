@@ -1,0 +1,106 @@
+"""A trainer that speaks the real protocol and learns nothing: five short stages, with a fault where the suffix asks.
+
+The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, or slow.
+Actions other than diverge, memory and kill happen only at the first attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from core.errors import JobFailure, TransientFailure
+from worker.folder import STAGES, JobFolder
+from worker.protocol import Line, Message, Metrics, Progress, StageDone
+from worker.trainer import serve
+
+STEPS = 10
+STEP_SECONDS = 0.02
+EVERY_TIME = {"diverge", "memory", "kill"}
+
+
+def work(folder: JobFolder) -> Generator[Line, None, None]:
+    spec = folder.spec()
+    action, _, where = (spec["suffix"] or "").partition("-")
+    diary = Path(spec["pools"])
+    diary.mkdir(parents=True, exist_ok=True)
+    for stage in STAGES:
+        if folder.done(stage):
+            continue
+        fault = action if stage == where and (action in EVERY_TIME or first_time(diary, action)) else ""
+        note(diary / "stages", f"{stage} {os.getpid()} {folder.path.name}")
+        with folder.writing(stage) as draft:
+            yield Message(stage, f"Doing {stage}: 0 of {STEPS}")
+            for step in range(1, STEPS + 1):
+                time.sleep(STEP_SECONDS)
+                if step == STEPS // 2:
+                    act(fault)
+                yield Progress(stage, step, STEPS, (STEPS - step) * STEP_SECONDS)
+                yield Metrics(stage, [{"step": step, "loss": 1 / step}])
+                while fault == "slow":
+                    time.sleep(0.05)
+                    yield Progress(stage, step, STEPS, 60.0)
+            write(stage, draft)
+        yield StageDone(stage)
+
+
+def first_time(diary: Path, action: str) -> bool:
+    seen = action in read(diary / "acted")
+    note(diary / "acted", action)
+    return not seen
+
+
+def act(fault: str) -> None:
+    match fault:
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang" | "stall":
+            time.sleep(600)
+        case "kill":
+            os.kill(os.getppid(), signal.SIGKILL)
+        case "diverge":
+            raise JobFailure("The loss was no longer a number. Lower the learning rate.", code="diverged")
+        case "pass":
+            raise TransientFailure("The scratch disk hiccuped.", code="disk_full")
+        case "memory":
+            raise MemoryError
+
+
+def write(stage: str, draft: Path) -> None:
+    if stage == "train":
+        (draft / "snapshots").mkdir()
+        for step in (5, 10):
+            (draft / f"snapshots/step-{step:05d}.safetensors").write_bytes(b"weights of %d" % step)
+    elif stage == "export":
+        for name in ("metrics.csv", "adapter-peft.zip", "card.json"):
+            (draft / name).write_bytes(name.encode())
+        checkpoints = [
+            {"file": f"train/snapshots/step-{step:05d}.safetensors", "step": step, "labels": labels, "metrics": {}}
+            for step, labels in ((5, ["published"]), (10, ["last"]))
+        ]
+        results = [
+            {"file": "metrics.csv"},
+            {"file": "adapter-peft.zip", "format": "peft"},
+            {"file": "card.json", "format": "card"},
+        ]
+        manifest = {"results": results, "checkpoints": checkpoints, "outcome": {"published_step": 5, "gamma": 0.25}}
+        (draft / "manifest.json").write_text(json.dumps(manifest))
+    else:
+        (draft / f"{stage}.json").write_text("{}")
+
+
+def note(file: Path, line: str) -> None:
+    with file.open("a") as opened:
+        opened.write(line + "\n")
+
+
+def read(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+if __name__ == "__main__":
+    serve(work)

@@ -1,0 +1,196 @@
+"""A shop floor for worker tests: settings with short leases, a database, a store, references, and jobs to claim."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import jobs
+from core.database import now
+from core.models import Account, File, Job, JobEvent, new_id
+from core.settings import Settings
+from core.storage import Storage, file_key
+from tests.worker import fast_trainer
+from worker.process import WarmTrainer
+from worker.supervisor import Supervisor, Workplace
+
+ROOT = Path(__file__).resolve().parents[2]
+FAST_TRAINER = f"{sys.executable} {fast_trainer.__file__}"
+BACKBONES = ("tiny-a", "tiny-b")
+
+
+def settings(folder: Path, database_url: str | None = None, broker_url: str | None = None) -> Settings:
+    return Settings(
+        data=folder, database_url=database_url, broker_url=broker_url, trainer=FAST_TRAINER, lease_seconds=2,
+        heartbeat_seconds=0.5, dispatcher_seconds=0.3, wake_again_seconds=1, retry_seconds=0.1, cancel_grace_seconds=1,
+        stall_seconds=1.5, min_image_side=8,
+    )  # fmt: skip
+
+
+def environment(chosen: Settings) -> dict[str, str]:
+    """The settings as variables, for processes."""
+    given = {f"ALBATROSS_{name.upper()}": str(getattr(chosen, name)) for name in chosen.model_fields_set}
+    return {**os.environ, **{name: value for name, value in given.items() if value != "None"}}
+
+
+@dataclass
+class Floor:
+    """What a test needs to make jobs, to work on them, and to look at what became of them."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    storage: Storage
+    trainer: WarmTrainer = field(init=False)
+    drain: bool = False
+
+    def __post_init__(self) -> None:
+        self.trainer = WarmTrainer(self.settings)
+        records = {
+            name: {
+                "id": name, "family": "diffusion", "path": str(self.settings.data), "revision": "1", "sha256": {},
+                "licence": "CC0", "target_modules": ["to_q"], "resolution": 32,
+            }
+            for name in BACKBONES
+        }  # fmt: skip
+        self.settings.registry_file.write_text(json.dumps({"version": 1, "backbones": records}))
+
+    def job(
+        self, suffix: str | None = None, backbone: str = "tiny-a", account: str = "acct-1", **fields: object
+    ) -> str:
+        """Upload references and queue a job; its suffix tells the fast trainer what to do."""
+        file_id = new_id("file-")
+        stored = self.storage.put(file_key(account, file_id), pictures())
+        with self.sessions.begin() as session:
+            if session.get(Account, account) is None:
+                session.add(Account(id=account, name=account, created_at=now(session)))
+                session.flush()
+            session.add(
+                File(
+                    id=file_id, account_id=account, filename="cat.zip", purpose="fine-tune", bytes=stored.bytes,
+                    sha256=stored.sha256, storage_key=stored.key, status="processed", kind="images", items=4,
+                    created_at=now(session),
+                )
+            )  # fmt: skip
+            made = Job(
+                account_id=account, backbone=backbone, request={"bat": {"max_steps": 7}}, training_files=[file_id],
+                seed=1, suffix=suffix, queue=self.settings.queue, **fields,
+            )  # fmt: skip
+            return jobs.create(session, made, self.settings).id
+
+    def cancel(self, job_id: str) -> None:
+        with self.sessions.begin() as session:
+            jobs.cancel(session, session.get_one(Job, job_id))
+
+    def claim(self) -> Job:
+        with self.sessions.begin() as session:
+            job = jobs.claim(
+                session, queue=self.settings.queue, worker_id="test", lease_seconds=self.settings.lease_seconds,
+                account_job_limit=9,
+            )  # fmt: skip
+        assert job is not None
+        return job
+
+    def supervise(self, job: Job | None = None) -> None:
+        """Work on a job in this process, as a worker's child does."""
+        place = Workplace(self.settings, self.sessions, self.storage, self.trainer, "test", draining=lambda: self.drain)
+        Supervisor(job or self.claim(), place).run()
+
+    def get(self, job_id: str) -> Job:
+        with self.sessions() as session:
+            return session.get_one(Job, job_id)
+
+    def events(self, job_id: str) -> list[str]:
+        with self.sessions() as session:
+            rows = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq))
+            return [row.message for row in rows]
+
+    def rows(self, model: type, job_id: str) -> list:
+        with self.sessions() as session:
+            return list(session.scalars(select(model).where(model.job_id == job_id)))
+
+    def stages(self) -> list[list[str]]:
+        """The stages that fast trainers have begun: stage, process, attempt."""
+        return [line.split() for line in fast_trainer.read(self.settings.data / "pools/stages")]
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            time.sleep(0.05)
+
+    def wait_for(self, job_id: str, state: str, seconds: float = 20) -> Job:
+        self.wait(lambda: self.get(job_id).state == state, seconds)
+        return self.get(job_id)
+
+    def wait_for_stage(self, stage: str, count: int = 1) -> int:
+        """Wait until that many attempts have begun the stage; returns the last one's trainer."""
+        begun = lambda: [row for row in self.stages() if row[0] == stage]  # noqa: E731
+        self.wait(lambda: len(begun()) >= count)
+        return int(begun()[-1][1])
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A real Celery worker in its own session."""
+        with self._process("celery", "-A", "worker.app", "worker", "-Q", self.settings.queue, "--without-gossip",
+                           "--without-mingle", "-O", "fair", "-l", "warning") as process:  # fmt: skip
+            yield process
+
+    @contextmanager
+    def dispatcher(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A real dispatcher."""
+        with self._process("worker.dispatcher") as process:
+            yield process
+
+    @contextmanager
+    def _process(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        log = (self.settings.data / f"{module}.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment(self.settings), stdout=log,
+            stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            kill(process)
+            log.close()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 of the process and its children, as a lost machine would."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def pictures(count: int = 4) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(count):
+            image = Image.effect_noise((32, 32), 40 + 20 * number).convert("RGB")
+            content = io.BytesIO()
+            image.save(content, "PNG")
+            archive.writestr(f"{number}.png", content.getvalue())
+            archive.writestr(f"{number}.txt", f"sks cat number {number}")
+    return buffer.getvalue()

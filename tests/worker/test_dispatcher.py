@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import signal
+import time
+
+from sqlalchemy import text
+
+from tests.worker.floor import Floor
+from worker.dispatcher import Dispatcher
+
+
+def test_a_round_takes_back_jobs_ends_overdue_ones_and_forgets_workers(plant: Floor) -> None:
+    lost, overdue, waiting = plant.job(), plant.job(deadline_at=1.0), plant.job()
+    with plant.sessions.begin() as session:
+        session.execute(text("UPDATE job SET deadline_at = NULL, state = 'RUNNING', epoch = 1, lease_until = 1 WHERE id = :id"), {"id": lost})  # fmt: skip
+        session.execute(text("INSERT INTO worker VALUES ('dead', 'gpu.default', 'h', 1, 1, 1, 0, NULL)"))
+    Dispatcher(plant.settings).round()
+    assert [plant.get(job).state for job in (lost, overdue, waiting)] == ["QUEUED", "EXPIRED", "QUEUED"]
+    assert plant.get(lost).crash_count == 1
+    with plant.sessions() as session:
+        assert session.scalar(text("SELECT count(*) FROM worker")) == 0
+
+
+def test_a_dispatcher_outlives_a_database_that_is_away(plant: Floor) -> None:
+    with plant.dispatcher() as process:
+        job_id = plant.job()
+        plant.wait(lambda: plant.get(job_id).dispatched_at is not None)
+        with plant.sessions.begin() as session:
+            session.execute(text("ALTER TABLE job RENAME TO away"))
+        time.sleep(3 * plant.settings.dispatcher_seconds)
+        with plant.sessions.begin() as session:
+            session.execute(text("ALTER TABLE away RENAME TO job"))
+        second = plant.job()
+        plant.wait(lambda: plant.get(second).dispatched_at is not None)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0

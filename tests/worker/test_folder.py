@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.folder import JobFolder
+
+
+def folder_with(tmp_path: Path, *stages: str) -> JobFolder:
+    folder = JobFolder(tmp_path)
+    for stage in stages:
+        with folder.writing(stage) as draft:
+            (draft / "deep").mkdir()
+            (draft / "deep/a.txt").write_text("some words")
+    return folder
+
+
+def test_a_stage_is_done_when_its_folder_is_whole(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, "prepare")
+    assert folder.done("prepare")
+    assert [fact.name for fact in folder.facts("prepare")] == ["deep/a.txt"]
+    assert not folder.done("surrogate")
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no list", "broken list"])
+def test_a_damaged_stage_is_not_done(tmp_path: Path, damage: str) -> None:
+    folder = folder_with(tmp_path, "prepare")
+    stage = folder.stage("prepare")
+    match damage:
+        case "cut":
+            (stage / "deep/a.txt").write_text("some")
+        case "gone":
+            (stage / "deep/a.txt").unlink()
+        case "no list":
+            (stage / "done.json").unlink()
+        case "broken list":
+            (stage / "done.json").write_text('{"files": [{}]}')
+    assert not folder.done("prepare")
+
+
+def test_a_stage_that_was_interrupted_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt), folder.writing("prepare") as draft:
+        (draft / "a.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert not folder.done("prepare")
+    folder_with(tmp_path, "prepare")
+    assert not (folder.stage("prepare") / "a.txt").exists()
+
+
+def test_stages_after_a_gap_are_not_finished(tmp_path: Path) -> None:
+    assert folder_with(tmp_path, "prepare", "surrogate", "train").finished() == ["prepare", "surrogate"]

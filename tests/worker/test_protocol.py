@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from worker.protocol import Failed, Finished, Line, Message, Metrics, Progress, Run, from_line, to_line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        Run("/somewhere"),
+        Progress("train", 3, 10, 1.5),
+        Metrics("train", [{"step": 1, "loss": 0.5}]),
+        Message("score", "Zwei Zeilen\nund ein Ä", "warn", {"a": [1]}),
+        Failed("diverged", "Lower the learning rate.", param="bat.learning_rate"),
+        Finished(),
+    ],
+)
+def test_a_line_says_what_was_meant(line: Line) -> None:
+    text = to_line(line)
+    assert text.count("\n") == 1
+    assert from_line(text) == line
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", "[]", '{"kind": "Nothing"}', '{"kind": "Run"}', '{"kind": "Run", "folder": "a", "x": 1}']
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        from_line(text)
+
+
+def test_a_number_that_is_none_never_gets_into_the_database() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        to_line(Metrics("train", [{"step": 1, "loss": math.nan}]))

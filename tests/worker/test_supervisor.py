@@ -1,0 +1,234 @@
+"""One job, worked on in this process with a real trainer process and a real database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from core import jobs
+from core.models import Adapter, Artifact, Checkpoint, File, Metric
+from tests.worker.floor import Floor, gone
+
+
+def stages_of(floor: Floor, attempt: int) -> list[str]:
+    return [stage for stage, _, folder in floor.stages() if folder.endswith(f"-e{attempt}")]
+
+
+def test_a_job_ends_with_one_adapter_and_its_files_in_order(floor: Floor) -> None:
+    job_id = floor.job()
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.progress, job.outcome) == ("SUCCEEDED", 1.0, {"published_step": 5, "gamma": 0.25})
+    [adapter] = floor.rows(Adapter, job_id)
+    assert adapter.id == f"ft:tiny-a:acct-1::{job_id[6:14]}"
+    assert (adapter.kind, adapter.published_step) == ("images", 5)
+    assert [file.filename for file in sorted(floor.rows(File, job_id), key=lambda file: file.created_at)] == [
+        "metrics.csv", "adapter-peft.zip", "card.json",
+    ]  # fmt: skip
+    assert {row.step: row.labels for row in floor.rows(Checkpoint, job_id)} == {5: ["published"], 10: ["last"]}
+    assert len(floor.rows(Metric, job_id)) == 50
+    assert "Doing score: 0 of 10" in floor.events(job_id)
+    assert list((floor.settings.data / "work").glob("ftjob*")) == []
+
+
+def test_what_a_result_points_to_can_be_read_back(floor: Floor) -> None:
+    job_id = floor.job()
+    floor.supervise()
+    results = [artifact for artifact in floor.rows(Artifact, job_id) if artifact.kind == "result"]
+    assert {artifact.format for artifact in results} == {None, "peft", "card"}
+    for artifact in results:
+        with floor.storage.open(artifact.storage_key) as file:
+            assert file.read().decode() == artifact.name.removeprefix("export/")
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "export"])
+def test_a_killed_trainer_costs_one_stage_and_no_more(floor: Floor, stage: str) -> None:
+    job_id = floor.job(f"die-{stage}")
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.retry_count, job.crash_count) == ("QUEUED", 1, 0)
+    time.sleep(floor.settings.retry_seconds)
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    assert stages_of(floor, 1)[-1] == stage
+    assert stages_of(floor, 2)[0] == stage
+
+
+def test_a_job_whose_stages_are_all_stored_needs_no_trainer(floor: Floor) -> None:
+    job_id = floor.job()
+    with floor.sessions.begin() as session:  # publishing fails once, after the last stage is stored
+        session.execute(text("CREATE TRIGGER broken BEFORE INSERT ON adapter BEGIN SELECT RAISE(ABORT, 'broken'); END"))
+    floor.supervise()
+    assert floor.get(job_id).state == "QUEUED"
+    with floor.sessions.begin() as session:
+        session.execute(text("DROP TRIGGER broken"))
+    time.sleep(floor.settings.retry_seconds)
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    assert stages_of(floor, 2) == []
+
+
+def test_a_stage_whose_stored_file_is_damaged_is_done_again(floor: Floor) -> None:
+    job_id = floor.job("pass-train")
+    floor.supervise()
+    [damaged] = [row for row in floor.rows(Artifact, job_id) if row.name == "score/score.json"]
+    floor.storage.put(damaged.storage_key, b"something else")
+    time.sleep(floor.settings.retry_seconds)
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    assert stages_of(floor, 2) == ["score", "train", "export"]
+
+
+def in_background(floor: Floor, stage: str) -> threading.Thread:
+    # the trainer is started here: its life hangs on the thread that forks it
+    floor.trainer.take("tiny-a 1")
+    thread = threading.Thread(target=floor.supervise, args=(floor.claim(),))
+    thread.start()
+    floor.wait_for_stage(stage)
+    return thread
+
+
+def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "train")
+    floor.cancel(job_id)
+    work.join(10)
+    assert floor.get(job_id).state == "CANCELLED"
+    assert floor.rows(Adapter, job_id) == []
+    assert floor.trainer.take("tiny-a 1").pid == floor.wait_for_stage("train")
+
+
+def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
+    job_id = floor.job("hang-train")
+    work = in_background(floor, "train")
+    floor.cancel(job_id)
+    work.join(10)
+    assert floor.get(job_id).state == "CANCELLED"
+    assert gone(floor.wait_for_stage("train"))
+
+
+def test_a_draining_worker_gives_the_job_back_uncounted(floor: Floor) -> None:
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "train")
+    floor.drain = True
+    work.join(10)
+    job = floor.get(job_id)
+    assert (job.state, job.crash_count, job.retry_count) == ("QUEUED", 0, 0)
+    assert job.not_before <= job.heartbeat_at
+
+
+def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, capfd: pytest.CaptureFixture[str]) -> None:
+    job_id = floor.job("stall-score")
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.retry_count) == ("QUEUED", 1)
+    assert gone(floor.wait_for_stage("score"))
+    assert "in act" in capfd.readouterr().err  # the function that hung
+    assert any("no progress" in message for message in floor.events(job_id))
+
+
+@pytest.mark.parametrize(("action", "code"), [("diverge", "diverged"), ("memory", "out_of_memory")])
+def test_a_fault_of_the_job_ends_it_with_a_reason(floor: Floor, action: str, code: str) -> None:
+    job_id = floor.job(f"{action}-surrogate")
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.error_code) == ("FAILED", code)
+    assert job.error_message
+
+
+def test_a_passing_fault_is_tried_again_and_the_history_says_so(floor: Floor) -> None:
+    job_id = floor.job("pass-surrogate")
+    floor.supervise()
+    time.sleep(floor.settings.retry_seconds)
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    assert any("hiccuped" in message for message in floor.events(job_id))
+    assert "Going on after prepare: what earlier attempts finished is still good." in floor.events(job_id)
+
+
+def test_a_late_writer_is_fenced_and_changes_nothing(floor: Floor) -> None:
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "train")
+    with floor.sessions.begin() as session:  # the lease is taken away, as if this worker had been frozen
+        session.execute(text("UPDATE job SET lease_until = 1"))
+        assert jobs.reap(session, max_crashes=3) == [job_id]
+    second = floor.claim()
+    before = (len(floor.events(job_id)), len(floor.rows(Metric, job_id)))
+    work.join(10)
+    job = floor.get(job_id)
+    assert (job.state, job.epoch) == ("RUNNING", second.epoch)
+    assert (len(floor.events(job_id)), len(floor.rows(Metric, job_id))) == before
+    assert gone(floor.wait_for_stage("train"))
+
+
+def test_a_deleted_training_file_ends_the_job(floor: Floor) -> None:
+    job_id = floor.job()
+    with floor.sessions.begin() as session:
+        session.execute(text("UPDATE file SET deleted_at = 1"))
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.error_code, job.error_param) == ("FAILED", "invalid_training_file", "training_file")
+
+
+def test_a_backbone_that_is_gone_ends_the_job(floor: Floor) -> None:
+    job_id = floor.job(backbone="tiny-c")
+    floor.supervise()
+    assert (floor.get(job_id).state, floor.get(job_id).error_code) == ("FAILED", "backbone_unavailable")
+
+
+def test_parameters_are_resolved_once_and_kept_over_attempts(floor: Floor) -> None:
+    job_id = floor.job("pass-train")
+    floor.supervise()
+    first = floor.get(job_id).parameters
+    assert first is not None
+    assert (first["max_steps"], first["device_class"]) == (7, "cpu")
+    with floor.sessions.begin() as session:
+        session.execute(text("UPDATE job SET parameters = json_set(parameters, '$.rank', 3)"))
+    time.sleep(floor.settings.retry_seconds)
+    floor.supervise()
+    assert floor.get(job_id).parameters["rank"] == 3
+
+
+def test_one_trainer_serves_jobs_of_one_backbone_and_another_one_the_next(floor: Floor) -> None:
+    for backbone in ("tiny-a", "tiny-a", "tiny-b"):
+        floor.job(backbone=backbone)
+        floor.supervise()
+    pids = list(dict.fromkeys(pid for _, pid, _ in floor.stages()))
+    assert len(pids) == 2
+    assert gone(int(pids[0]))
+    assert not gone(int(pids[1]))
+
+
+def test_an_idle_trainer_gives_up_its_memory(floor: Floor) -> None:
+    floor.settings.__dict__["trainer_idle_seconds"] = 0.2
+    floor.job()
+    floor.supervise()
+    pid = int(floor.stages()[0][1])
+    floor.wait(lambda: gone(pid))
+
+
+def test_the_trainer_inherits_no_secrets_and_is_offline(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALBATROSS_S3_SECRET_KEY", "canary")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    pid = floor.trainer.take("tiny-a 1").pid
+    floor.wait(lambda: b"fast_trainer" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    seen = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"canary" not in seen
+    assert b"HF_HUB_OFFLINE=1" in seen
+
+
+def test_a_worker_that_cannot_renew_its_lease_stops_by_itself(floor: Floor) -> None:
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "train")
+    pid = floor.wait_for_stage("train")
+    with floor.sessions.begin() as session:
+        session.execute(text("ALTER TABLE job RENAME TO away"))
+    floor.wait(lambda: gone(pid), floor.settings.lease_seconds + 1)
+    with floor.sessions.begin() as session:
+        session.execute(text("ALTER TABLE away RENAME TO job"))
+    work.join(15)
+    assert floor.get(job_id).state == "RUNNING"

@@ -1,0 +1,111 @@
+"""Real Celery workers, a real dispatcher, a real broker, both databases: what is left of a job when things die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from sqlalchemy import select
+
+from core import jobs, queue
+from core.models import Adapter, Artifact, Worker
+from core.queue import make_app
+from tests.worker.floor import Floor, gone, kill
+
+on_each_database = pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
+
+
+def workers(floor: Floor) -> list[Worker]:
+    with floor.sessions() as session:
+        return list(session.scalars(select(Worker)))
+
+
+def test_a_wake_up_starts_a_job_at_once_and_one_serves_many(plant: Floor) -> None:
+    with plant.worker():
+        plant.wait(lambda: bool(workers(plant)))
+        first, second = plant.job(), plant.job()
+        assert queue.wake(plant.settings.queue, make_app(plant.settings))
+        plant.wait_for(second, "SUCCEEDED")
+        assert plant.get(first).state == "SUCCEEDED"
+    with plant.sessions() as session:
+        assert jobs.broken_invariants(session) == []
+
+
+@on_each_database
+def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: Floor) -> None:
+    job_id = plant.job("slow-train")
+    with plant.dispatcher(), plant.worker() as doomed:
+        trainer = plant.wait_for_stage("train")
+        plant.wait(lambda: any(row.name == "score/done.json" for row in plant.rows(Artifact, job_id)))
+        began = time.monotonic()
+        kill(doomed)
+        with plant.worker():
+            job = plant.wait_for(job_id, "SUCCEEDED")
+        assert time.monotonic() - began < plant.settings.lease_seconds + plant.settings.dispatcher_seconds + 8
+    assert gone(trainer)  # it dies with the worker, or it would keep the GPU
+    assert (job.crash_count, job.retry_count, job.epoch) == (1, 0, 2)
+    assert len(plant.rows(Adapter, job_id)) == 1
+    assert [row[0] for row in plant.stages()].count("score") == 1
+    with plant.sessions() as session:
+        assert jobs.broken_invariants(session) == []
+
+
+@on_each_database
+def test_a_worker_that_is_told_to_end_hands_its_job_back_and_leaves(plant: Floor) -> None:
+    job_id = plant.job("slow-train")
+    with plant.dispatcher(), plant.worker() as process:
+        plant.wait_for_stage("train")
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        assert time.monotonic() - began < 5
+        job = plant.get(job_id)
+        assert (job.state, job.crash_count, job.retry_count) == ("QUEUED", 0, 0)
+        assert workers(plant) == []
+        assert list((plant.settings.data / "work").glob("drain-*")) == []
+
+
+def test_a_job_that_kills_its_workers_fails_and_others_go_on(plant: Floor) -> None:
+    poison = plant.job("kill-surrogate")
+    with plant.dispatcher(), plant.worker():
+        job = plant.wait_for(poison, "FAILED", 40)
+        assert (job.error_code, job.crash_count) == ("worker_crashed", 3)
+        healthy = plant.job()
+        plant.wait_for(healthy, "SUCCEEDED")
+
+
+def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:
+    job_id = plant.job()
+    with plant.dispatcher(), plant.worker():
+        for _ in range(5):
+            queue.wake(plant.settings.queue, make_app(plant.settings))
+        plant.wait_for(job_id, "SUCCEEDED")
+    assert len(plant.rows(Adapter, job_id)) == 1
+    assert len({folder for _, _, folder in plant.stages()}) == 1
+
+
+def test_a_frozen_worker_that_wakes_up_late_changes_nothing(plant: Floor) -> None:
+    job_id = plant.job("slow-train")
+    with plant.dispatcher(), plant.worker() as frozen:
+        plant.wait_for_stage("train")
+        os.killpg(frozen.pid, signal.SIGSTOP)
+        plant.wait_for(job_id, "QUEUED")
+        with plant.worker():
+            plant.wait_for(job_id, "SUCCEEDED")
+            os.killpg(frozen.pid, signal.SIGCONT)
+            time.sleep(1)
+        kill(frozen)
+    assert len(plant.rows(Adapter, job_id)) == 1
+    assert plant.get(job_id).epoch == 2
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train"])
+def test_a_running_job_is_cancelled_between_two_steps(plant: Floor, stage: str) -> None:
+    job_id = plant.job(f"slow-{stage}")
+    with plant.dispatcher(), plant.worker():
+        plant.wait_for_stage(stage)
+        plant.cancel(job_id)
+        plant.wait_for(job_id, "CANCELLED")
+    assert plant.rows(Adapter, job_id) == []
