@@ -93,4 +93,5 @@ class Answers:
             await errors.unexpected(scope, error)(scope, receive, send_marked)
         milliseconds = 1000 * (time.monotonic() - began)
         route = getattr(scope.get("route"), "path", "-")  # the pattern: addresses hold ids and filters
-        log.info("%s %s %d %.0f ms %s", scope["method"], route, status, milliseconds, scope["request_id"])
+        level = logging.DEBUG if route in health.PROBES else logging.INFO
+        log.log(level, "%s %s %d %.0f ms %s", scope["method"], route, status, milliseconds, scope["request_id"])

@@ -131,9 +131,9 @@ def _serve(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _worker(chosen: argparse.Namespace, settings: Settings) -> int:
-    from api.serve import QUIET
+    from api.serve import worker_command
 
-    _replace("celery", "-A", "worker.app", "worker", "-Q", settings.queue, "-n", f"worker-{os.getpid()}@%h", *QUIET)
+    _replace(*worker_command(settings, "worker"))
 
 
 def _create_key(chosen: argparse.Namespace, settings: Settings) -> int:

@@ -32,7 +32,7 @@ BROKER_STOP_SECONDS = 2.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 SETTLED_SECONDS = 60.0
 FAILED_STARTS = 3
-QUIET = ("--quiet", "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "-O", "fair")
+WORKER_OPTIONS = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle", "-O", "fair")
 
 
 @dataclass
@@ -179,13 +179,18 @@ def worker_seen(settings: Settings, process: int) -> bool:
 def children(settings: Settings, listener: int) -> list[Child]:
     """Name the processes of the tree; the broker only where none is configured."""
     python = (sys.executable, "-m")
-    worker = ("celery", "-A", "worker.app", "worker", "-Q", settings.queue, "-n", f"serve-{os.getpid()}@%h", *QUIET)
     rest = [
         Child("api", (*python, "api.web", str(listener)), (listener,)),
         Child("dispatcher", (*python, "worker.dispatcher")),
-        Child("worker", (*python, *worker)),
+        Child("worker", (*python, *worker_command(settings, "serve"))),
     ]
     return rest if settings.broker_url else [Child("broker", broker_command(settings)), *rest]
+
+
+def worker_command(settings: Settings, name: str) -> tuple[str, ...]:
+    """Run a Celery worker on the queue; the process number keeps its name from being another one's."""
+    node = f"{name}-{os.getpid()}@%h"
+    return ("celery", "--quiet", "-A", "worker.app", "worker", "-Q", settings.queue, "-n", node, *WORKER_OPTIONS)
 
 
 def broker_command(settings: Settings) -> tuple[str, ...]:

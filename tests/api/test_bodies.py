@@ -11,6 +11,8 @@ import pytest
 
 from tests.api.server import Service, refused
 
+# What a parser refuses never reaches a database, so one is enough.
+pytestmark = pytest.mark.parametrize("service", ["sqlite"], indirect=True, scope="module")
 JOBS = "/v1/fine_tuning/jobs"
 BAD_LENGTHS = ["Content-Length: -1\r\n", "Content-Length: 2\r\nContent-Length: 3\r\n", "Content-Length: x\r\n"]
 SECRET = "do-not-repeat-me"

@@ -1,0 +1,86 @@
+"""The `albatross` command: every command explains itself, and errors are one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api import cli
+from core import keys
+from core.database import connect, sessions
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ALBATROSS_")}
+    command = [sys.executable, "-m", "api.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=60)
+
+
+def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """All commands that have no further commands."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [leaf for group in groups for child in group.choices.values() for leaf in leaves(child)] or [parser]
+
+
+def test_every_command_explains_itself_with_examples() -> None:
+    commands = leaves(cli._parser())
+    assert len(commands) == 10
+    for command in commands:
+        text = command.format_help()
+        assert "examples:\n  " in text, command.prog
+        assert command.description in text
+
+
+def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
+    made = run("keys", "create", "alice", "--data", str(tmp_path / "new"))
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip().splitlines()[-1]
+    engine = connect(f"sqlite:///{tmp_path}/new/albatross.db")
+    with sessions(engine).begin() as session:
+        assert keys.authenticate(session, key).startswith("acct-")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 100])
+def test_a_name_that_is_none_is_one_line_of_error(tmp_path: Path, name: str) -> None:
+    failed = run("keys", "create", name, "--data", str(tmp_path))
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("albatross: ")
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_one_line_of_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        failed = run("serve", "--data", str(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert failed.returncode == 2
+    assert "choose another with --port" in failed.stderr
+
+
+def test_the_environment_names_the_data_folder_too(tmp_path: Path) -> None:
+    assert run("keys", "create", "bob", ALBATROSS_DATA=str(tmp_path / "there")).returncode == 0
+    assert (tmp_path / "there/albatross.db").is_file()
+
+
+def test_the_built_in_backbone_is_listed(tmp_path: Path) -> None:
+    assert "emoji-ldm" in run("backbones", "list", "--data", str(tmp_path)).stdout
+
+
+def test_a_folder_with_code_in_it_is_not_added(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/modeling.py").write_text("print('hello')")
+    add = ("backbones", "add", "mine", str(tmp_path / "model"), "--family", "diffusion", "--licence", "CC0")
+    failed = run(*add, "--data", str(tmp_path))
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("albatross: ")
+
+
+def test_an_argument_that_is_not_known_is_an_error() -> None:
+    assert run("keys", "create", "x", "--wat").returncode == 2
