@@ -37,6 +37,21 @@ class Outcome:
     gallery: tuple[int, ...]  # all kept steps, from early to late
     proposals: Mapping[str, tuple[int, str]]  # what every rule would have published, and its sentence
 
+    @property
+    def picture_steps(self) -> tuple[int, ...]:
+        """Return the kept steps from the matched loss to the end: those that the picture evidence chooses from."""
+        first = min(self.published_step if self.matched_loss_step is None else self.matched_loss_step, self.last_step)
+        return tuple(step for step in self.gallery if step >= first)
+
+    def favouring(self, step: int | None, reason: str) -> Outcome:
+        """Return the outcome that publishes what the pictures favour; only `auto` lets them decide."""
+        proposals = {**self.proposals, "pictures": (self.published_step if step is None else step, reason)}
+        if step is None or self.rule != "auto":
+            return replace(self, proposals=proposals)
+        return replace(
+            self, published_step=step, reason=reason, kept={**self.kept, "published": step}, proposals=proposals
+        )
+
 
 class FinalRun:
     """Measure the adapter on schedule, show it to every rule, and keep the copies that a rule may still name."""
