@@ -51,6 +51,8 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
                 return _plain(opened)
     except InvalidInput:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels(name, limits) from error
     except Exception as error:  # Pillow raises whatever its parsers meet: OSError, SyntaxError, struct.error, ...
         raise _refused(name, "is damaged or cut short", "corrupt") from error
 
@@ -60,10 +62,7 @@ def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
     if getattr(image, "n_frames", 1) > 1:
         raise _refused(name, "is animated; send single pictures", "animated")
     if width * height > limits.max_image_pixels:
-        raise TooLarge(
-            f"{name} has {width} x {height} pixels, and {limits.max_image_pixels / 1e6:.0f} megapixels are taken; make it smaller.",
-            code="too_many_pixels", param="file",
-        )  # fmt: skip
+        raise _too_many_pixels(name, limits)
     if min(width, height) < limits.min_image_side or max(width, height) > limits.max_image_side:
         raise _refused(
             name,
@@ -94,3 +93,8 @@ def _plain(opened: Image.Image) -> Picture:
 
 def _refused(name: str, what: str, code: str) -> InvalidInput:
     return InvalidInput(f"{name} {what}.", code=code, param="file")
+
+
+def _too_many_pixels(name: str, limits: Settings) -> TooLarge:
+    most = f"{limits.max_image_pixels / 1e6:.0f} megapixels"
+    return TooLarge(f"{name} has more than {most}; make it smaller.", code="too_many_pixels", param="file")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from core import archives, images, rows, texts
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
@@ -22,8 +22,8 @@ Kind = Literal["images", "texts"]
 FEW_ITEMS = 4
 SMALL_SIDE = 64
 LONG_TEXT_CHARACTERS = 8_000
-HASH_SIDE = 8
-SAME_PICTURE_BITS = 3  # of 64: re-encodings and small crops lie below, other pictures far above
+COPY_SIDE = 32
+SAME_PICTURE_LEVELS = 3.0  # of 256: a re-encoding differs by about 2, one cat with two expressions by 4 and more
 CAPTIONS = "metadata.jsonl"
 
 
@@ -227,24 +227,24 @@ def _judged(kind: Kind, items: list[ImageItem | TextItem]) -> References:
 
 
 def _image_findings(items: Sequence[ImageItem]) -> Iterable[Finding]:
-    hashes: list[tuple[str, int]] = []
+    copies: list[tuple[str, Image.Image]] = []
     for item in items:
         with Image.open(io.BytesIO(item.png)) as image:
             if all(low == high for low, high in image.getextrema()):
                 yield Finding("single_colour", f"{item.name} is one flat colour; it teaches nothing.", item.name)
-            code = _difference_hash(image)
+            copy = _grey_copy(image)
         if min(item.width, item.height) < SMALL_SIDE:
             yield Finding("too_small", f"{item.name} is only {item.width} x {item.height} pixels.", item.name)
         if not item.caption:
             yield Finding(
                 "empty_caption", f"{item.name} has no caption; add {_stem(item.name)}.txt beside it.", item.name
             )
-        for other, known in hashes:
-            if (code ^ known).bit_count() <= SAME_PICTURE_BITS:
+        for other, known in copies:
+            if _distance(copy, known) < SAME_PICTURE_LEVELS:
                 yield Finding(
                     "near_duplicate", f"{item.name} and {other} are nearly the same picture; keep one.", item.name
                 )
-        hashes.append((item.name, code))
+        copies.append((item.name, copy))
 
 
 def _text_findings(items: Sequence[TextItem]) -> Iterable[Finding]:
@@ -257,16 +257,13 @@ def _text_findings(items: Sequence[TextItem]) -> Iterable[Finding]:
             )
 
 
-def _difference_hash(image: Image.Image) -> int:
-    """64 bits that say where neighbouring pixels of a small grey copy grow darker."""
-    grey = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BILINEAR)
-    pixels = grey.tobytes()
-    bits = (
-        pixels[y * (HASH_SIDE + 1) + x] > pixels[y * (HASH_SIDE + 1) + x + 1]
-        for y in range(HASH_SIDE)
-        for x in range(HASH_SIDE)
-    )
-    return sum(bit << place for place, bit in enumerate(bits))
+def _grey_copy(image: Image.Image) -> Image.Image:
+    return image.convert("L").resize((COPY_SIDE, COPY_SIDE), Image.Resampling.BILINEAR)
+
+
+def _distance(first: Image.Image, second: Image.Image) -> float:
+    """Mean difference of two grey copies, in levels of 256."""
+    return float(ImageStat.Stat(ImageChops.difference(first, second)).mean[0])
 
 
 def _images(references: References) -> list[ImageItem]:

@@ -40,7 +40,8 @@ def environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -
         kept["OMP_NUM_THREADS"] = str(settings.threads)
     fixed = {
         "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        # threads that spin while they wait slow everything else on a small machine by an order of magnitude
+        "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }  # fmt: skip
     return kept | fixed
 

