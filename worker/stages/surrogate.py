@@ -37,7 +37,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         write_adapter(result.adapter, folder / "surrogate.safetensors")
         (folder / "curves.json").write_text(json.dumps({"step": result.step, **asdict(result.curves)}))
     evidence = result.curves.evidence()
-    yield Message("surrogate", evidence.sentence if evidence else "There are too few references to hold one out.")
+    yield Message("surrogate", evidence.sentence() if evidence else "There are too few references to hold one out.")
 
 
 def read_surrogate(context: Context) -> Surrogate:
