@@ -5,14 +5,17 @@ from __future__ import annotations
 import glob
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from core import references
 from core.backbones import BackboneRecord
+from core.defaults import DeviceClass
 from core.errors import InvalidInput, JobFailure, NotFound
 from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
+from core.rows import TextItem
 from core.settings import Settings
 from core.storage import Storage
 from worker.protocol import Json
@@ -35,46 +38,57 @@ def fetch_references(files: list[File], storage: Storage, settings: Settings, ch
     return references.merge(parts)
 
 
+def captioned(read: References, record: BackboneRecord, trigger: str | None) -> References:
+    """Return images with captions as the backbone knows them: its prefix, the trigger word, and what the owner wrote."""
+    word = trigger or record.trigger_hint
+    items = tuple(
+        replace(item, caption=caption_of(item.caption or "", record.caption_prefix, word))
+        if isinstance(item, ImageItem)
+        else item
+        for item in read.items
+    )
+    return replace(read, items=items)
+
+
+def caption_of(words: str, prefix: str, trigger: str | None) -> str:
+    """Return a caption that begins with the backbone's prefix and holds the trigger word."""
+    rest = words.removeprefix(prefix).strip()
+    if trigger and trigger.lower() not in rest.lower().split():
+        rest = f"{trigger} {rest}".strip()
+    return f"{prefix}{rest}"
+
+
 def summarise(read: References) -> ReferenceSummary:
     """Return what resolving needs to know of the references."""
-    texts = [] if read.kind == "images" else [text_of(item) for item in read.items]
-    tokens = sum(map(len, texts)) / len(texts) / CHARACTERS_PER_TOKEN if texts else None
-    return ReferenceSummary(kind=read.kind, count=len(read.items), mean_tokens=tokens, prompts=prompts_of(read))
+    said = [item.words() for item in read.items if isinstance(item, TextItem)]
+    tokens = sum(map(len, said)) / len(said) / CHARACTERS_PER_TOKEN if said else None
+    prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
+    return ReferenceSummary(kind=read.kind, count=len(read.items), mean_tokens=tokens, prompts=prompts)
 
 
-def prompts_of(read: References) -> tuple[str, ...]:
-    """Return the captions of images, or what the texts answer to."""
-    if read.kind == "images":
-        return tuple(item.caption for item in read.items if isinstance(item, ImageItem) and item.caption)
-    return tuple(prompt for item in read.items if (prompt := question_of(item)))
+def _prompt(item: ImageItem | TextItem) -> str | None:
+    """Return the caption of an image, or what a text answers to."""
+    if isinstance(item, ImageItem):
+        return item.caption
+    asked = (message["content"] for message in item.messages or () if message["role"] == "user")
+    return item.prompt or next(asked, None)
 
 
-def question_of(item: object) -> str | None:
-    """Return what a text item answers to: its prompt, or the first thing that the user says."""
-    messages = getattr(item, "messages", None) or ()
-    asked = [str(message["content"]) for message in messages if message["role"] == "user"]
-    return getattr(item, "prompt", None) or (asked[0] if asked else None)
-
-
-def text_of(item: object) -> str:
-    """Return all that a text item says, as one string."""
-    messages = getattr(item, "messages", None) or ()
-    parts = [str(message["content"]) for message in messages]
-    parts += [str(part) for name in ("prompt", "completion", "text") if (part := getattr(item, name, None))]
-    return "\n".join(parts)
+def requested(job: Job) -> tuple[BatRequest, Json]:
+    """Return the job's `bat` object and OpenAI's hyperparameters."""
+    method = (job.request.get("method") or {}).get("supervised") or {}
+    asked = method.get("hyperparameters") or job.request.get("hyperparameters") or {}
+    return BatRequest.model_validate(job.request.get("bat") or {}), asked
 
 
 def resolve_parameters(job: Job, record: BackboneRecord, read: References, settings: Settings) -> Parameters:
     """Return the parameters that an earlier attempt has resolved, else resolve them; raises JobFailure."""
     if job.parameters is not None:
         return Parameters.model_validate(job.parameters)
-    request = job.request
-    method = (request.get("method") or {}).get("supervised") or {}
-    asked = method.get("hyperparameters") or request.get("hyperparameters") or {}
+    bat, asked = requested(job)
     try:
         return resolve(
-            BatRequest.model_validate(request.get("bat") or {}), asked, backbone=record, summary=summarise(read),
-            device_class="cuda" if device(settings).startswith("cuda") else "cpu", seed=job.seed,
+            bat, asked, backbone=record, summary=summarise(read), device_class=device_class(settings), seed=job.seed,
             stop_default=settings.stop,
         )  # fmt: skip
     except InvalidInput as error:
@@ -86,6 +100,11 @@ def device(settings: Settings) -> str:
     if settings.device != "auto":
         return settings.device
     return "cuda" if glob.glob("/dev/nvidia[0-9]*") else "cpu"
+
+
+def device_class(settings: Settings) -> DeviceClass:
+    """Return which table of defaults fits the trainer's device."""
+    return "cuda" if device(settings).startswith("cuda") else "cpu"
 
 
 def specification(record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None) -> Json:

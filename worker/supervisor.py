@@ -223,14 +223,16 @@ class Supervisor:
 
     def _write_inputs(self, record: BackboneRecord) -> None:
         """Fill the job folder with the references and all that the stages need to know."""
-        read = self._references(self.job.training_files)
+        trigger = inputs.requested(self.job)[0].trigger
+        read = inputs.captioned(self._references(self.job.training_files), record, trigger)
         parameters = inputs.resolve_parameters(self.job, record, read, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: jobs.resolve(session, self.job.id, self.job.epoch, content))
         self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
         write_folder(read, self.folder.references)
         if self.job.validation_file:
-            write_folder(self._references([self.job.validation_file]), self.folder.validation)
+            validation = inputs.captioned(self._references([self.job.validation_file]), record, trigger)
+            write_folder(validation, self.folder.validation)
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])

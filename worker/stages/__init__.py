@@ -26,4 +26,4 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     for stage in STAGES:
         if not folder.done(stage):
             yield from WORK[stage](context)
-        yield StageDone(stage)
+            yield StageDone(stage)
