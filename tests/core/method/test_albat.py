@@ -111,6 +111,7 @@ def test_the_whole_algorithm_runs_from_references_to_a_published_adapter(case) -
     assert len(scoring.selection.indices) == 6
     assert all(scoring.scores[index].isfinite() for index in scoring.selection.indices)
     assert scoring.mixing.curve[0][0] == 0.0
+    assert scoring.notes == ()  # a surrogate that had seen its targets would be told of here
 
     selected, snapshots = take(candidates, torch.tensor(scoring.selection.indices)), {}
     probe = take(candidates, torch.arange(count(candidates) - 3, count(candidates)))
@@ -205,6 +206,22 @@ def test_the_same_seed_gives_the_same_surrogates_and_each_fold_its_own(tiny_lang
     assert first.adapter.sha256() == second.adapter.sha256()
     hashes = {first.adapter.select(run).sha256() for run in range(first.adapter.runs)}
     assert len(hashes) == first.adapter.runs
+
+
+def test_a_sampled_pool_gives_its_candidates_the_scores_they_have_in_the_whole_pool(tiny_language) -> None:
+    references, candidates = tiny_language.encode(TONES), tiny_language.encode(PLAIN)
+    _, surrogate = drain(train_surrogate(tiny_language, references, parameters("texts", surrogate_steps=8)))
+    part, whole = (
+        drain(
+            score_candidates(
+                tiny_language, surrogate, references, candidates, parameters("texts", sample_ratio=ratio), ["a"] * 16
+            )
+        )[1].scores
+        for ratio in (0.5, 1.0)
+    )
+    scored = part.isfinite()
+    assert scored.sum() == 8
+    assert torch.allclose(part[scored], whole[scored], rtol=1e-3)
 
 
 @pytest.mark.parametrize("score", ["random", "cosine", "datainf"])

@@ -131,6 +131,12 @@ def test_a_tie_at_the_bottom_is_still_one_valley() -> None:
     assert [valley.left for valley in detector.valleys] == [2]
 
 
+def test_a_tie_on_the_way_up_is_not_a_valley() -> None:
+    detector, curve = watch(from_slopes([0, 2, 6, 10, 16]), 2)
+    assert [value * 1e-3 for value in curve if value is not None] == pytest.approx([1, 4, 4, 9])
+    assert detector.valleys == []
+
+
 @pytest.mark.parametrize("window", [2, 10, 25])
 def test_the_left_edge_is_3m_minus_2_evaluations_before_the_valley(window: int) -> None:
     detector, curve = watch(walk(5), window, every=4)
