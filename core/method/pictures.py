@@ -1,7 +1,7 @@
 """Which kept step draws the subject and nothing but the subject: the picture evidence behind stop="auto" for images.
 
-The optimum of the denoising loss is not that of the pictures: on our test backbone no run drew a clean subject where its
-held-out loss was best, and all did at three to five times that step. What ends the good range is swallowing: unrelated
+The optimum of the denoising loss is not that of the pictures: on our test backbone no run drew a clean subject where
+its held-out loss was best, and all did at several times that step. What ends the good range is swallowing: unrelated
 prompts turn into the subject. Both are measured in the backbone's own feature space, on fixed-seed samples, on one
 scale: 0 is what the same prompts drew before training, 1 is the mean of the references. The rule is our own.
 """
@@ -12,7 +12,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from PIL import Image
 from torch import Tensor
 
