@@ -84,8 +84,9 @@ def _job_bat(session: Session, job: Job, results: Sequence[Artifact]) -> JobBat:
     artifacts = [
         JobArtifact(name=r.name, format=r.format, file_id=r.file_id, sha256=r.sha256, bytes=r.bytes) for r in results
     ]
+    progress = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
     ours: dict[str, Any] = {
-        "stage": job.stage, "progress": job.progress, "eta_seconds": job.eta_seconds,
+        "stage": job.stage, "progress": progress, "eta_seconds": job.eta_seconds,
         "queue_position": jobs.queue_position(session, job), "cancel_requested": job.cancel_requested_at is not None,
         "request": job.request.get("bat") or {}, "resolved": job.parameters, "artifacts": artifacts,
     }  # fmt: skip

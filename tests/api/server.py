@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -66,6 +67,12 @@ def started(settings: Settings) -> Iterator[Service]:
         thread.join()
         listener.close()
         engine.dispose()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Service]:
+    """The same for a block of a test."""
+    yield from started(settings)
 
 
 def register(settings: Settings) -> None:
