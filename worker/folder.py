@@ -126,6 +126,11 @@ def write_whole(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
+def write_json(path: Path, content: object) -> None:
+    """Write JSON for people and programs."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
 def write_rows(path: Path, rows: Iterable[object]) -> None:
     """Write rows as a JSON list, one a line."""
     path.write_text("[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "\n]\n")

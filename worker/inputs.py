@@ -39,7 +39,7 @@ def fetch_references(files: list[File], storage: Storage, settings: Settings, ch
 
 
 def captioned(read: References, record: BackboneRecord, trigger: str | None) -> References:
-    """Return images with captions as the backbone knows them: its prefix, the trigger word, and what the owner wrote."""
+    """Return images with captions as the backbone knows them: prefix, trigger word, and what the owner wrote."""
     word = trigger or record.trigger_hint
     items = tuple(
         replace(item, caption=caption_of(item.caption or "", record.caption_prefix, word))

@@ -22,6 +22,12 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 # all that a trainer inherits: no address and no credential of the database, the broker or the store
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+# what holds wherever torch runs: offline, reproducible on CUDA, and no threads that spin while they wait, which slow
+# everything else on a small machine by an order of magnitude
+FIXED = {
+    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
+}  # fmt: skip
 DUMP_SECONDS = 2.0
 
 
@@ -34,16 +40,11 @@ class TrainerDied(Exception):
 
 
 def environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the trainer's environment: minimal, offline, and reproducible on CUDA."""
+    """Return all that the trainer's environment holds."""
     kept = {name: inherited[name] for name in INHERITED if name in inherited}
     if settings.threads:
         kept["OMP_NUM_THREADS"] = str(settings.threads)
-    fixed = {
-        "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
-        # threads that spin while they wait slow everything else on a small machine by an order of magnitude
-        "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    }  # fmt: skip
-    return kept | fixed
+    return kept | FIXED | {"PYTHONPATH": str(ROOT)}
 
 
 def command(settings: Settings) -> list[str]:

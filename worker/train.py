@@ -21,6 +21,7 @@ from core.references import References
 from core.settings import Settings
 from worker import inputs
 from worker.folder import JobFolder
+from worker.process import FIXED
 from worker.protocol import Line, Message, Progress
 
 WIDTH = 24
@@ -97,7 +98,7 @@ def read_path(path: Path, settings: Settings) -> References:
 
 def show(folder: JobFolder, out: Path, settings: Settings) -> None:
     """Run the stages with a progress bar, then copy what they exported out of the job folder."""
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    os.environ |= FIXED
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     from worker.stages import run  # after the environment is set: it imports torch

@@ -227,11 +227,16 @@ class LoraModel:
 def load(folder: Path) -> Adapter:
     """Read a peft folder that `LoraModel.save` wrote, as an adapter of one run on the CPU."""
     config = json.loads((folder / "adapter_config.json").read_text())
+    return from_tensors(load_file(folder / "adapter_model.safetensors"), config["r"], config["lora_alpha"])
+
+
+def from_tensors(tensors: Mapping[str, Tensor], rank: int, alpha: float) -> Adapter:
+    """Return an adapter of one run from tensors under peft's names."""
     down, up = {}, {}
-    for key, tensor in load_file(folder / "adapter_model.safetensors").items():
+    for key, tensor in tensors.items():
         path, matrix, _ = key.removeprefix(PREFIX).rsplit(".", 2)
         (down if matrix == "lora_A" else up)[path] = tensor.flatten(1).unsqueeze(0)
-    return Adapter(config["r"], config["lora_alpha"], down, {path: up[path] for path in down})
+    return Adapter(rank, alpha, down, {path: up[path] for path in down})
 
 
 def peft_config(adapter: Adapter, target_modules: Sequence[str], backbone: str) -> Mapping[str, object]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from core.backbones import BackboneRecord
 from core.method.backbone import Batch
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
-from core.method.lora import Adapter
+from core.method.lora import PREFIX, Adapter, from_tensors
 from core.parameters import Parameters
 from worker import pools
 from worker.folder import JobFolder
@@ -80,6 +79,17 @@ class Context:
         file = self.folder.stage("prepare") / "heldout.safetensors"
         return load_file(file) if file.is_file() else None
 
+    def keep(self, snapshots: Mapping[int, Adapter], folder: Path) -> None:
+        """Write copies of the adapter, each under peft's own names, so that a user can load any of them."""
+        (folder / "snapshots").mkdir()
+        for step, adapter in snapshots.items():
+            save_file(self.backbone.lora.tensors(adapter, PREFIX), folder / checkpoint_file(step))
+
+    def checkpoint(self, step: int) -> Adapter:
+        """Read the copy of the adapter that training kept at the step, on the CPU."""
+        tensors = load_file(self.folder.stage("train") / checkpoint_file(step))
+        return from_tensors(tensors, self.p.rank, self.p.alpha)
+
     def read(self, stage: str, name: str) -> Any:
         """Read a JSON file of a finished stage."""
         return json.loads((self.folder.stage(stage) / name).read_text())
@@ -100,44 +110,22 @@ class Pace:
         return Progress(self.stage, step, self.total, round(each * max(0, self.total - step), 1) if step else None)
 
 
-class SnapshotFolder(dict[int, Adapter]):
-    """Deep copies of the adapter by step, in memory; `write` leaves them in a folder, one file a step."""
-
-    def write(self, folder: Path) -> None:
-        """Write every copy."""
-        for step, adapter in self.items():
-            write_adapter(adapter, folder / f"step-{step:05d}.safetensors")
+def checkpoint_file(step: int) -> str:
+    """Name the file of a kept step inside the train stage's folder."""
+    return f"snapshots/step-{step:05d}.safetensors"
 
 
-def write_adapter(adapter: Adapter, file: Path) -> None:
+def write_stack(adapter: Adapter, file: Path) -> None:
     """Write a stack of adapters to one safetensors file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{matrix}/{path}": tensor
-        for matrix, part in (("down", adapter.down), ("up", adapter.up))
-        for path, tensor in part.items()
-    }
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, file, metadata={"rank": str(adapter.rank), "alpha": repr(adapter.alpha)})
-    file.chmod(0o644)
+    tensors = {f"down/{path}": matrix for path, matrix in adapter.down.items()}
+    tensors |= {f"up/{path}": matrix for path, matrix in adapter.up.items()}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
 
 
-def read_adapter(file: Path, rank: int, alpha: float) -> Adapter:
-    """Read what `write_adapter` wrote."""
+def read_stack(file: Path, rank: int, alpha: float) -> Adapter:
+    """Read what `write_stack` wrote."""
     parts: dict[str, dict[str, Tensor]] = {"down": {}, "up": {}}
     for name, tensor in load_file(file).items():
         matrix, _, path = name.partition("/")
         parts[matrix][path] = tensor
-    return Adapter(rank, alpha, parts["down"], {path: parts["up"][path] for path in parts["down"]})
-
-
-def on_device(adapter: Adapter, device: torch.device) -> Adapter:
-    """Return the adapter on the device, without gradients."""
-    return replace(
-        adapter, **{part: {k: v.to(device) for k, v in getattr(adapter, part).items()} for part in ("down", "up")}
-    )
-
-
-def finite(rows: Iterator[dict[str, object]]) -> list[dict[str, object]]:
-    """Rows without the keys that hold nothing."""
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+    return Adapter(rank, alpha, parts["down"], parts["up"])

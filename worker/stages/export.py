@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import shutil
 import zipfile
 from collections.abc import Generator
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from core.method import export as formats
 from core.method.diffusion import DiffusionBackbone
+from core.method.finalrun import Outcome
 from core.method.lora import Adapter
-from worker.folder import write_rows
-from worker.protocol import Line, Message
-from worker.stages.context import Context, Pace, on_device, read_adapter
+from core.method.window import Window
+from worker.folder import write_json, write_rows
+from worker.protocol import Json, Line, Message
+from worker.stages.context import Context, Pace, checkpoint_file
+from worker.stages.samples import marks, sample_steps
 from worker.stages.surrogate import read_surrogate
 
 CSV_COLUMNS = (
@@ -31,103 +31,85 @@ LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors")
 
 
 def export(context: Context) -> Generator[Line, None, None]:
-    """Write adapter files, samples, curves, card and the manifest that names what is to be published."""
-    outcome = context.read("train", "outcome.json")
-    steps = shown_steps(outcome)
-    pace = Pace("export", len(steps) + 2)
+    """Write samples, adapter files, curves, card and the manifest that names what is to be published."""
+    outcome = read_outcome(context)
+    pace = Pace("export", len(outcome.gallery) + 2)
+    yield pace.at(0)
     with context.folder.writing("export") as folder:
-        adapter = kept(context, outcome["published_step"])
+        gallery = yield from sample_steps(context, outcome, folder, pace)
+        write_rows(folder / "samples.json", gallery.rows)
+        outcome = gallery.outcome
+        adapter = context.checkpoint(outcome.published_step)
         results = _write_formats(context, adapter, folder)
-        yield pace.at(1)
-        samples: list[dict[str, Any]] = []
-        for number, (step, labels) in enumerate(steps.items(), 2):
-            samples += draw(context, step, labels, folder)
-            yield pace.at(number)
-        write_rows(folder / "samples.json", samples)
-        _write_csv(context.read("train", "curve.json"), folder / "metrics.csv")
-        shutil.copyfile(context.folder.stage("score") / "influence.json", folder / "influence.json")
-        summary = summarise(context, outcome)
-        (folder / "report.json").write_text(json.dumps(summary, indent=1))
-        (folder / "card.json").write_text(json.dumps(card(context, adapter, summary), indent=1, sort_keys=True))
+        summary = summarise(context, outcome) | {"pictures": gallery.pictures}
+        _write_papers(context, adapter, summary, folder)
         results += [{"file": "card.json", "format": "card"}, {"file": "influence.json"}, {"file": "report.json"}]
         manifest = {
             "results": [{"file": "metrics.csv"}, *results],
             "checkpoints": checkpoints(context, outcome),
             "outcome": summary,
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    yield pace.at(len(steps) + 2)
+        write_json(folder / "manifest.json", manifest)
+    yield pace.at(pace.total)
     yield Message("export", "Every file was loaded back with its own library and gave the same numbers.")
 
 
-def kept(context: Context, step: int) -> Adapter:
-    """The copy of the adapter that was taken at the step."""
-    file = context.folder.stage("train") / "snapshots" / f"step-{step:05d}.safetensors"
-    return read_adapter(file, context.p.rank, context.p.alpha)
+def read_outcome(context: Context) -> Outcome:
+    """Read what training came to."""
+    stored = context.read("train", "outcome.json")
+    return Outcome(**stored | {"window": Window(**stored["window"]), "gallery": tuple(stored["gallery"])})
 
 
-def shown_steps(outcome: dict[str, Any]) -> dict[int, list[str]]:
-    """The steps that samples are drawn at, with their labels: before, those that a rule names, and the last."""
-    steps: dict[int, list[str]] = {0: ["before"]}
-    for step in outcome["gallery"]:
-        steps[step] = sorted(label for label, at in outcome["kept"].items() if at == step)
-    return dict(sorted(steps.items()))
+def _write_papers(context: Context, adapter: Adapter, summary: Json, folder: Path) -> None:
+    """Write the curves, the influence scores, the report and the card."""
+    _write_csv(context.read("train", "curve.json"), folder / "metrics.csv")
+    shutil.copyfile(context.folder.stage("score") / "influence.json", folder / "influence.json")
+    write_json(folder / "report.json", summary)
+    write_json(folder / "card.json", card(context, adapter, summary))
 
 
-def draw(context: Context, step: int, labels: list[str], folder: Path) -> list[dict[str, Any]]:
-    """Sample the job's prompts and unrelated ones at a kept step, always from the same seed."""
-    p, backbone = context.p, context.backbone
-    prompts = [("subject", prompt) for prompt in p.sample_prompts] + [
-        ("unrelated", prompt) for prompt in p.unrelated_prompts
-    ]
-    adapter = on_device(kept(context, step), backbone.device) if step else None
-    with backbone.lora.use(adapter):
-        answers = backbone.sample([prompt for _, prompt in prompts], seed=p.seed)
-    rows = []
-    for number, ((role, prompt), answer) in enumerate(zip(prompts, answers, strict=True)):
-        row = {"id": f"{step}-{number}", "step": step, "labels": labels, "role": role, "prompt": prompt}
-        if isinstance(answer, Image.Image):
-            row["image"] = f"sample-{step:05d}-{number}.png"
-            answer.save(folder / row["image"])
-        else:
-            row["text"] = answer
-        rows.append(row)
-    return rows
-
-
-def summarise(context: Context, outcome: dict[str, Any]) -> dict[str, Any]:
-    """The job's `bat` fields: what was selected, what was published, and why."""
+def summarise(context: Context, outcome: Outcome) -> Json:
+    """Return the job's `bat` fields: what was selected, what is published, and why."""
     decided = context.read("score", "decision.json")
-    curve = {row["step"]: row for row in context.read("train", "curve.json")}
     evidence = read_surrogate(context).curves.evidence()
-    published = outcome["published_step"]
     return {
         "selected": len(decided["selected"]) if decided["gamma"] else 0,
         "pool_size": len(context.pool.candidates) if context.pool else 0,
         "gamma": decided["gamma"], "verdict": decided.get("verdict"), "score_reliability": decided.get("reliability"),
         "selection_reason": decided["reason"], "notes": decided.get("notes", []), "mixing": decided.get("mixing"),
-        "published_step": published, "turning_point_step": outcome["turning_point_step"],
-        "matched_loss_step": outcome["matched_loss_step"], "last_step": outcome["last_step"],
-        "stopped_early": outcome["stopped_early"], "stop_rule": outcome["rule"], "stop_reason": outcome["reason"],
-        "confidence": outcome["confidence"], "cs_fluctuation_informative": outcome["informative"],
+        "published_step": outcome.published_step, "turning_point_step": outcome.turning_point_step,
+        "matched_loss_step": outcome.matched_loss_step, "last_step": outcome.last_step,
+        "stopped_early": outcome.stopped_early, "stop_rule": outcome.rule, "stop_reason": outcome.reason,
+        "confidence": outcome.confidence, "cs_fluctuation_informative": outcome.informative,
+        "window": asdict(outcome.window), "proposals": outcome.proposals,
         "expected_improvement": round(evidence.gain, 4) if evidence else None,
-        "expected_improvement_error": round(evidence.error, 4) if evidence else None,
-        "reference_change": _change(curve, published, "reference_loss"),
-        "forgetting": _change(curve, published, "probe_loss"),
-        "proposals": outcome["proposals"],
+        "expected_improvement_error": round(evidence.standard_error, 4) if evidence else None,
+        "evidence": evidence.sentence() if evidence else None,
+        "reference_change": _change(context, outcome.published_step, "reference_loss"),
+        "heldout_change": _change(context, outcome.published_step, "heldout_loss"),
+        "forgetting": _change(context, outcome.published_step, "probe_loss"),
+        "trained_tokens": _trained_tokens(context, outcome),
     }  # fmt: skip
 
 
-def _change(curve: dict[int, dict[str, Any]], step: int, name: str) -> float | None:
-    """How much a loss has changed from step 0 to the evaluation nearest to the step, relative."""
-    measured = [at for at, row in curve.items() if name in row]
-    if not measured or not curve.get(0, {}).get(name):
+def _trained_tokens(context: Context, outcome: Outcome) -> int | None:
+    """Return how many tokens of references and replay went through training, on average; None for images."""
+    references = context.references()
+    if "attention_mask" not in references:
         return None
-    nearest = min(measured, key=lambda at: abs(at - step))
-    return round(curve[nearest][name] / curve[0][name] - 1, 4)
+    each = float(references["attention_mask"].sum(1).float().mean())
+    return round(each * context.p.batch_size * outcome.last_step)
 
 
-def card(context: Context, adapter: Adapter, summary: dict[str, Any]) -> dict[str, Any]:
+def _change(context: Context, step: int, name: str) -> float | None:
+    """Return how much a loss has changed from step 0 to the evaluation nearest to the step, relative."""
+    curve = {row["step"]: row[name] for row in context.read("train", "curve.json") if name in row}
+    if not curve.get(0):
+        return None
+    return round(curve[min(curve, key=lambda at: abs(at - step))] / curve[0] - 1, 4)
+
+
+def card(context: Context, adapter: Adapter, summary: Json) -> Json:
     """Where the adapter comes from: backbone, data hashes, replayed data with licence, seed, versions."""
     used = [row for row in context.read("score", "influence.json") if row["selected"]] if summary["gamma"] else []
     return {
@@ -143,25 +125,18 @@ def card(context: Context, adapter: Adapter, summary: dict[str, Any]) -> dict[st
     }
 
 
-def checkpoints(context: Context, outcome: dict[str, Any]) -> list[dict[str, Any]]:
-    """The kept steps as checkpoints: file inside the job folder, step, labels and what was measured."""
+def checkpoints(context: Context, outcome: Outcome) -> list[Json]:
+    """Return the kept steps as checkpoints: file inside the job folder, step, names and what was measured."""
     curve = {row["step"]: row for row in context.read("train", "curve.json")}
     rows = []
-    for step, labels in shown_steps(outcome).items():
-        if step:
-            metrics = {("train_loss" if name == "loss" else name): value for name, value in curve.get(step, {}).items()}
-            rows.append(
-                {
-                    "file": f"train/snapshots/step-{step:05d}.safetensors",
-                    "step": step,
-                    "labels": labels,
-                    "metrics": metrics,
-                }
-            )
+    for step in outcome.gallery:
+        metrics = {("train_loss" if name == "loss" else name): value for name, value in curve.get(step, {}).items()}
+        file = f"train/{checkpoint_file(step)}"
+        rows.append({"file": file, "step": step, "labels": marks(outcome, step), "metrics": metrics})
     return rows
 
 
-def _write_formats(context: Context, adapter: Adapter, folder: Path) -> list[dict[str, Any]]:
+def _write_formats(context: Context, adapter: Adapter, folder: Path) -> list[Json]:
     backbone, name = context.backbone, context.record.id
     references = context.references()
     sample = backbone.fixed_draws(1, len(next(iter(references.values()))), context.p.seed)[0]
@@ -186,7 +161,7 @@ def _zip(source: Path, target: Path) -> None:
             archive.writestr(info, path.read_bytes())
 
 
-def _write_csv(curve: list[dict[str, Any]], file: Path) -> None:
+def _write_csv(curve: list[Json], file: Path) -> None:
     with file.open("w", newline="") as target:
         writer = csv.writer(target)
         writer.writerow(CSV_COLUMNS)

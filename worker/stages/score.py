@@ -15,7 +15,7 @@ from core.method.scoring import Scoring
 from worker.folder import write_rows
 from worker.pools import Candidate
 from worker.protocol import Line, Message
-from worker.stages.context import Context, Pace, on_device
+from worker.stages.context import Context, Pace
 from worker.stages.surrogate import read_surrogate
 
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
@@ -46,17 +46,19 @@ def _scored(context: Context) -> Generator[Line, None, Scoring]:
     sources = [candidate.source for candidate in context.pool.candidates]
     amount = math.ceil(len(sources) * context.p.sample_ratio)
     yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
-    surrogate = type(surrogate)(on_device(surrogate.adapter, context.backbone.device), surrogate.step, surrogate.curves)
     steps = score_candidates(
         context.backbone, surrogate, context.references(), context.encoded_pool("candidate"), context.p, sources
     )
-    pace = Pace("score", amount)
+    pace, told = Pace("score", amount), 0
     while True:
         try:
             progress = next(steps)
         except StopIteration as done:
             return done.value
         yield pace.at(progress.done, progress.total)
+        if 4 * progress.done // progress.total > told and progress.done < progress.total:
+            told = 4 * progress.done // progress.total
+            yield Message("score", f"Scoring {amount} candidates: {amount * progress.done // progress.total} done.")
 
 
 def decision(scoring: Scoring) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from core.method.albat import Surrogate, train_surrogate
 from core.method.surrogate import SurrogateCurves
 from worker.protocol import Line, Message, Metrics
-from worker.stages.context import Context, Pace, read_adapter, write_adapter
+from worker.stages.context import Context, Pace, read_stack, write_stack
 
 
 def surrogate(context: Context) -> Generator[Line, None, None]:
@@ -34,7 +34,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
             }
             yield Metrics("surrogate", [{name: value for name, value in row.items() if value is not None}])
             yield pace.at(step.step)
-        write_adapter(result.adapter, folder / "surrogate.safetensors")
+        write_stack(result.adapter, folder / "surrogate.safetensors")
         (folder / "curves.json").write_text(json.dumps({"step": result.step, **asdict(result.curves)}))
     evidence = result.curves.evidence()
     yield Message("surrogate", evidence.sentence() if evidence else "There are too few references to hold one out.")
@@ -43,7 +43,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
 def read_surrogate(context: Context) -> Surrogate:
     """Read what the stage wrote."""
     folder = context.folder.stage("surrogate")
-    adapter = read_adapter(folder / "surrogate.safetensors", context.p.rank, context.p.alpha)
+    adapter = read_stack(folder / "surrogate.safetensors", context.p.rank, context.p.alpha)
     stored = context.read("surrogate", "curves.json")
     curves = SurrogateCurves(
         tuple(map(tuple, stored["folds"])), stored["steps"], [tuple(row) for row in stored["seen"]],

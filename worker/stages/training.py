@@ -9,10 +9,11 @@ from typing import Any
 
 from core.method.albat import train_adapter
 from core.method.finalrun import Outcome
+from core.method.lora import Adapter
 from core.method.train import Step
 from worker.folder import write_rows
 from worker.protocol import Line, Message, Metrics
-from worker.stages.context import Context, Pace, SnapshotFolder
+from worker.stages.context import Context, Pace
 from worker.stages.score import selected_batch
 from worker.stages.surrogate import read_surrogate
 
@@ -25,13 +26,14 @@ def train(context: Context) -> Generator[Line, None, None]:
     p = context.p
     selected, gamma = selected_batch(context)
     probe = context.encoded_pool("probe") if context.pool is not None and context.pool.probe else None
-    snapshots, rows, pace = SnapshotFolder(), [], Pace("train", p.max_steps)
+    snapshots: dict[int, Adapter] = {}
+    rows, pace = [], Pace("train", p.max_steps)
     words = f"with {gamma:.0%} backbone data" if gamma else "on the references alone"
     yield Message("train", f"Training the adapter {words}, for at most {p.max_steps} steps of references.")
     with context.folder.writing("train") as folder:
         steps = train_adapter(
-            context.backbone, context.references(), selected, p, read_surrogate(context).curves, probe, snapshots, gamma,
-            context.heldout(),
+            context.backbone, context.references(), selected, p, read_surrogate(context).curves, probe, snapshots,
+            gamma, context.heldout(),
         )  # fmt: skip
         while True:
             try:
@@ -42,7 +44,7 @@ def train(context: Context) -> Generator[Line, None, None]:
             rows.append(curve_row(step))
             yield Metrics("train", [rows[-1]])
             yield pace.at(step.step, round(p.max_steps / (1 - gamma)) if "max_steps" in p.reasons else p.max_steps)
-        snapshots.write(folder / "snapshots")
+        context.keep(snapshots, folder)
         write_rows(folder / "curve.json", rows)
         (folder / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
     yield Message("train", outcome.reason)
