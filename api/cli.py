@@ -52,14 +52,18 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add(
     commands: Subparsers, name: str, words: str, examples: Sequence[str], command: Command, *, passes_on: bool = False
 ) -> argparse.ArgumentParser:
+    """Add a command; one that `passes_on` hands arguments that are not known here, and --help, to its program."""
+    epilog = "examples:\n" + "\n".join(f"  {example}" for example in examples)
     added = commands.add_parser(
-        name, help=words, description=words, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        name, help=words, description=words, epilog=epilog, add_help=not passes_on, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    if passes_on:
+        added.add_argument("-h", "--help", action="store_true", dest="explain", help="show all options and exit")
     added.add_argument(
         "--data", type=Path, help="folder of everything local (default: $ALBATROSS_DATA or albatross-data)"
     )
-    added.set_defaults(command=command, passes_on=passes_on)
+    added.set_defaults(command=command, passes_on=passes_on, epilog=epilog)
     return added
 
 
@@ -112,15 +116,21 @@ def _add_backbones(commands: Subparsers) -> None:
 
 
 def _add_pools(commands: Subparsers) -> None:
-    pools = _group(commands, "pools", "Show candidate pools and encode them ahead of the first job.")
-    for name, words in (("build", "Encode a backbone's candidate pool."), ("list", "List the candidate pools.")):
-        examples = (f"albatross pools {name}{' emoji-ldm' if name == 'build' else ''}",)
-        _add(pools, name, words, examples, _execute("worker.pools", name), passes_on=True)
+    pools = _group(commands, "pools", "Show candidate pools and build new ones.")
+    described = {
+        "build": ("Encode a backbone's candidate pool ahead of its first job, or let it write one.", "build emoji-ldm"),
+        "list": ("List the candidate pools.", "list"),
+    }
+    for name, (words, example) in described.items():
+        _add(pools, name, words, (f"albatross pools {example}",), _execute("worker.pools", name), passes_on=True)
 
 
 def _add_train(commands: Subparsers) -> None:
-    words = "Train one adapter here and now, without a server; further options: python -m worker.train --help."
-    examples = ("albatross train --backbone emoji-ldm --references pictures/ --out adapter/",)
+    words = "Train one adapter here and now, without a server."
+    examples = (
+        "albatross train --backbone emoji-ldm --references pictures/ --out adapter/",
+        "albatross train --backbone smollm2-135m --references talk.jsonl --out adapter/ --bat '{\"max_steps\": 40}'",
+    )
     _add(commands, "train", words, examples, _execute("worker.train"), passes_on=True)
 
 
@@ -175,6 +185,9 @@ def _prepare_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
 
 def _execute(*module: str) -> Command:
     def execute(chosen: argparse.Namespace, settings: Settings) -> int:
+        if getattr(chosen, "explain", False):
+            print(f"{chosen.epilog}\n")
+            _replace(*module, "--help")
         _replace(*module, *chosen.further)
 
     return execute

@@ -39,6 +39,12 @@ def test_every_command_explains_itself_with_examples() -> None:
         assert command.description in text
 
 
+def test_a_command_of_the_worker_shows_its_own_options_below_the_examples() -> None:
+    shown = run("train", "--help")
+    assert shown.returncode == 0
+    assert shown.stdout.index("examples:\n  albatross train") < shown.stdout.index("--references PATH")
+
+
 def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
     made = run("keys", "create", "alice", "--data", str(tmp_path / "new"))
     assert made.returncode == 0, made.stderr
