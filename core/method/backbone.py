@@ -1,102 +1,88 @@
-"""What the method asks of a pre-trained model: encode, lose, draw noise, sample.
-
-Shapes: R stacked runs, b samples a run, N = R b samples in one batch, run-major; n examples.
-"""
+"""What the method asks of a backbone, image or text alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from core.method.lora import LoraModel
 
+# Encoded examples, cached once: tensors with the examples in the leading dimension.
+# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width). texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
-"""Encoded examples on the CPU, one tensor a name, examples first.
-
-Images: `mean` and `std` of the scaled latent (n, c, h, w), `text` the caption's embedding (n, t, d).
-Texts: `input_ids`, `labels` (-100: not learnt) and `attention_mask`, all (n, t), padded on the right.
-"""
-
-IGNORED = -100  # the label of a token that is not learnt
+# images: {"image": PIL.Image, "caption": str}; texts: {"messages"} or {"prompt", "completion"} or {"text"}
+Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Hold the random part of a loss, one row an example; a part that is None is not random (texts have none)."""
+    """The randomness of one loss evaluation, a row for each example; all None for a causal language model."""
 
-    timestep: Tensor | None = None  # (n,) int64
+    timestep: Tensor | None = None  # (n,) integers
     noise: Tensor | None = None  # (n, c, h, w)
-    posterior: Tensor | None = None  # (n, c, h, w): where within the latent's posterior; None is its mean
-    dropped: Tensor | None = None  # (n,) bool: examples that get no caption
-
-    def take(self, index: Tensor) -> Draw:
-        """Return the rows of the examples `index`; an index may repeat."""
-        return Draw(*(None if part is None else part[index] for part in vars(self).values()))
+    latent: Tensor | None = None  # (n, c, h, w), where the latent is drawn and not its mean
 
 
 class Backbone(Protocol):
-    """A frozen pre-trained model with LoRA branches."""
+    """A frozen network with adapters, and what is needed to train, score and show them."""
 
-    kind: Literal["images", "texts"]
+    kind: str
     lora: LoraModel
     device: torch.device
-    findings: list[str]  # what the last `encode` had to change, a sentence each
 
-    def encode(self, items: Sequence[Mapping[str, object]]) -> Batch:
-        """Encode examples once: {"image": PIL image, "caption": str}, or {"messages"}, {"prompt", "completion"}, {"text"}."""
-        ...
+    def encode(self, items: Sequence[Item]) -> Batch:
+        """Turn items into tensors that can be cached; nothing is encoded twice."""
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
-        """Return every sample's loss (N,) in float32, with the adapter in use."""
-        ...
+        """Return the loss of every sample, (N,) in float32, with the adapter in use; N may be R b, run-major."""
 
-    def random_draw(self, count: int, generator: torch.Generator, drop: float = 0.0) -> Draw:
-        """Return training noise for `count` examples; a share `drop` of them loses its caption."""
-        ...
+    def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
+        """Return fresh noise for one training step."""
 
     def fixed_draws(self, count: int, examples: int, seed: int) -> list[Draw]:
-        """Return `count` draws that are the same for a seed and for every example, timesteps stratified; texts: one."""
-        ...
+        """Return the same noise for the same seed, always: timesteps stratified over draws, shared by all examples."""
 
-    def sample(
-        self,
-        prompts: Sequence[str],
-        *,
-        seed: int,
-        steps: int = 20,
-        guidance: float = 3.0,
-        max_new_tokens: int = 40,
-    ) -> list[Image.Image] | list[str]:
-        """Return one image or text a prompt, with the adapter in use (one run, or none)."""
-        ...
-
-    def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return where images lie in the bare backbone's own feature space (n, f); texts have none."""
-        ...
-
-    def state(self) -> dict[str, str | int | float]:
-        """Return the facts about the model that belong on the adapter's card."""
-        ...
+    def sample(self, prompts: Sequence[str], *, seed: int) -> list[Any]:
+        """Return an image or a completion for every prompt, with the adapter in use."""
 
 
 def take(batch: Batch, index: Tensor) -> Batch:
-    """Return the examples `index`; an index may repeat."""
-    return {name: rows[index] for name, rows in batch.items()}
+    """Return the examples `index` of a batch."""
+    return {name: tensor[index.to(tensor.device)] for name, tensor in batch.items()}
+
+
+def tile(batch: Batch, runs: int) -> Batch:
+    """Return the batch `runs` times over, run-major."""
+    return {name: tensor.repeat(runs, *(1,) * (tensor.dim() - 1)) for name, tensor in batch.items()}
+
+
+def tile_draw(draw: Draw, runs: int) -> Draw:
+    """Return the draw `runs` times over, so that all runs see the same noise."""
+    return Draw(
+        **{
+            name: None if part is None else part.repeat(runs, *(1,) * (part.dim() - 1))
+            for name, part in vars(draw).items()
+        }
+    )
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """Return the examples of all `batches` as one batch, texts padded to the longest."""
-    if "input_ids" not in batches[0]:
-        return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    longest = max(batch["input_ids"].shape[1] for batch in batches)
-    return {name: torch.cat([_lengthen(batch[name], longest, name) for batch in batches]) for name in batches[0]}
+    """Return the examples of all batches as one; texts are padded to the longest."""
+    width = {name: max(batch[name].shape[1] for batch in batches) for name in batches[0] if batches[0][name].dim() == 2}
+    return {name: torch.cat([_padded(name, batch[name], width.get(name)) for batch in batches]) for name in batches[0]}
 
 
-def _lengthen(rows: Tensor, length: int, name: str) -> Tensor:
-    return functional.pad(rows, (0, length - rows.shape[1]), value=IGNORED if name == "labels" else 0)
+def count(batch: Batch) -> int:
+    """Return how many examples a batch has."""
+    return len(next(iter(batch.values())))
+
+
+def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
+    if width is None or tensor.shape[1] == width:
+        return tensor
+    fill = -100 if name == "labels" else 0
+    return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)

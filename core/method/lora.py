@@ -1,29 +1,33 @@
-"""LoRA as stacked adapters: the one mechanism behind folds, per-sample gradients and influence scores.
+"""LoRA adapters over a frozen network: attach, use, differentiate, save and load in peft's format.
 
-Shapes: R stacked runs, b samples a run, N = R b samples in one batch (run-major), r rank.
-A layer computes y = W x + s B A x with A = `down`, B = `up`, s = alpha / rank (Hu et al., 2106.09685, section 4.1).
+One mechanism serves folds, per-sample gradients and scores: an adapter is a stack of R runs, and a batch is read as R
+equal parts, one for each run. R surrogates then train in one pass over the frozen backbone; R copies of one adapter,
+each seeing one example, give per-sample gradients; and a tangent scaled by a scalar for every sample gives scores.
+
+Shapes: R runs, r rank, N = R b samples, run-major.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.errors import InvalidInput
+
+PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Hold the weights of R stacked adapters: `down[path]` (R, r, in) and `up[path]` (R, out, r), float32."""
+    """R stacked LoRA adapters; `down` A (R, r, in) and `up` B (R, out, r) by module path, in float32."""
 
     rank: int
     alpha: float
@@ -31,214 +35,246 @@ class Adapter:
     up: dict[str, Tensor]
 
     @property
-    def scaling(self) -> float:
-        """Return s = alpha / rank."""
-        return self.alpha / self.rank
-
-    @property
     def runs(self) -> int:
-        """Return R."""
+        """R, the number of stacked adapters."""
         return len(next(iter(self.down.values())))
 
     @property
-    def device(self) -> torch.device:
-        """Return where the weights are."""
-        return next(iter(self.down.values())).device
+    def scale(self) -> float:
+        """The factor of the branch: alpha / r."""
+        return self.alpha / self.rank
 
     def parameters(self) -> list[Tensor]:
-        """Return every weight, `down` before `up`, module by module."""
-        return [weight for path in self.down for weight in (self.down[path], self.up[path])]
+        """All matrices, A and B of each module in turn."""
+        return [matrix for path in self.down for matrix in (self.down[path], self.up[path])]
 
     def clone(self) -> Adapter:
-        """Return a deep copy on the CPU that later training cannot reach."""
-        return self._map(lambda weight: weight.detach().to("cpu", copy=True))
+        """Return a deep copy on the CPU that no further training can reach."""
+        return self._map(lambda matrix: matrix.detach().to("cpu", copy=True))
 
-    def to(self, device: torch.device | str) -> Adapter:
-        """Return the adapter on `device`; what is there already is shared, not copied."""
-        return self._map(lambda weight: weight.to(device))
+    def to(self, device: torch.device | str, *, trainable: bool = False) -> Adapter:
+        """Return a copy on the device, as leaves that record gradients where `trainable`."""
+        return self._map(lambda matrix: matrix.detach().clone().to(device).requires_grad_(trainable))
 
     def select(self, run: int) -> Adapter:
-        """Return a copy of one run (R = 1)."""
-        return self._map(lambda weight: weight.detach()[run].unsqueeze(0).clone())
+        """Return one run as an adapter of its own (R = 1)."""
+        return self._map(lambda matrix: matrix[run : run + 1])
 
-    def expand(self, runs: int) -> Adapter:
-        """Return `runs` copies of a single adapter, each a leaf of its own that collects its own gradient."""
-        if self.runs != 1:
-            raise ValueError(f"only a single adapter can be expanded, this one has {self.runs} runs")
-        return self._map(lambda weight: weight.detach().repeat(runs, 1, 1).requires_grad_(True))
+    def expand(self, copies: int) -> Adapter:
+        """Return the one run R = `copies` times, as fresh leaves: their gradients are per-sample gradients."""
+        return self._map(lambda matrix: matrix.detach().repeat(copies, 1, 1).requires_grad_())
 
-    @staticmethod
-    def stack(adapters: Sequence[Adapter]) -> Adapter:
-        """Return the runs of all `adapters`, in order, as one adapter."""
-        first = adapters[0]
-        shapes = {(other.rank, other.alpha, tuple(other.down)) for other in adapters}
-        if len(shapes) != 1:
-            raise ValueError("adapters of different rank, alpha or modules cannot be stacked")
-        down = {path: torch.cat([other.down[path].detach() for other in adapters]) for path in first.down}
-        up = {path: torch.cat([other.up[path].detach() for other in adapters]) for path in first.down}
-        return replace(first, down=down, up=up)
-
-    def norm(self) -> Tensor:
-        """Return the Euclidean norm of each run's weights (R,)."""
-        squares = [weight.detach().square().sum((1, 2)) for weight in self.parameters()]
-        return torch.stack(squares).sum(0).sqrt()
+    def norm(self) -> float:
+        """The Euclidean norm of all matrices."""
+        return sum(matrix.detach().double().square().sum().item() for matrix in self.parameters()) ** 0.5
 
     def finite(self) -> bool:
-        """Tell whether every weight is a finite number."""
-        return bool(torch.isfinite(self.norm()).all())
+        """Whether every number is finite."""
+        return all(bool(matrix.isfinite().all()) for matrix in self.parameters())
 
     def sha256(self) -> str:
-        """Return a hash of rank, alpha, module paths and every bit of the weights."""
+        """Hash of all names and numbers; equal for equal adapters wherever they live."""
         digest = hashlib.sha256(f"{self.rank} {self.alpha}".encode())
         for path in sorted(self.down):
-            for weight in (self.down[path], self.up[path]):
-                digest.update(f" {path} {tuple(weight.shape)} ".encode())
-                digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
+            for matrix in (self.down[path], self.up[path]):
+                digest.update(path.encode())
+                digest.update(matrix.detach().cpu().contiguous().float().numpy().tobytes())
         return digest.hexdigest()
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Adapter:
-        down = {path: change(weight) for path, weight in self.down.items()}
-        return replace(self, down=down, up={path: change(weight) for path, weight in self.up.items()})
+    def _map(self, function) -> Adapter:
+        return Adapter(
+            self.rank,
+            self.alpha,
+            {path: function(matrix) for path, matrix in self.down.items()},
+            {path: function(matrix) for path, matrix in self.up.items()},
+        )
 
 
-@dataclass(frozen=True)
-class Tangent:
-    """A direction in weight space and how far each sample goes along it (N,)."""
+def stack(adapters: Sequence[Adapter]) -> Adapter:
+    """Return the runs of all adapters as one stack."""
+    first = adapters[0]
+    down = {path: torch.cat([adapter.down[path] for adapter in adapters]) for path in first.down}
+    up = {path: torch.cat([adapter.up[path] for adapter in adapters]) for path in first.up}
+    return Adapter(first.rank, first.alpha, down, up)
 
-    direction: Adapter
-    epsilon: Tensor
+
+class LoraLayer(nn.Module):
+    """A frozen Linear or 1x1 Conv2d with a LoRA branch that is there only while an adapter is in use."""
+
+    def __init__(self, base: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        self.base = base
+        self.convolution = isinstance(base, nn.Conv2d)
+        self.scale = 1.0
+        self.down: Tensor | None = None
+        self.up: Tensor | None = None
+        self.tangent: tuple[Tensor, Tensor, Tensor] | None = None  # U_down, U_up, epsilon (N,)
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight, which library code asks for its dtype."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The frozen bias."""
+        return self.base.bias
+
+    def matrix(self) -> Tensor:
+        """The frozen weight as a matrix W (out, in)."""
+        return self.base.weight.detach().flatten(1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """W x + s B A x, and with a tangent also epsilon_i s (U_B A x + B U_A x) for sample i."""
+        outputs = self.base(inputs)
+        if self.down is None or self.up is None:
+            return outputs
+        rows = (inputs.flatten(2).transpose(1, 2) if self.convolution else inputs).to(self.down.dtype)
+        rows = rows.reshape(self.down.shape[0], -1, rows.shape[-1])
+        inner = torch.bmm(rows, self.down.transpose(1, 2))
+        branch = torch.bmm(inner, self.up.transpose(1, 2))
+        if self.tangent is not None:
+            branch = branch + self._tangent_branch(rows, inner, self.tangent)
+        branch = (self.scale * branch).to(outputs.dtype)
+        if self.convolution:
+            samples, channels, height, width = outputs.shape
+            return outputs + branch.reshape(samples, height * width, channels).transpose(1, 2).reshape(outputs.shape)
+        return outputs + branch.reshape(outputs.shape)
+
+    def _tangent_branch(self, rows: Tensor, inner: Tensor, tangent: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        assert self.up is not None
+        u_down, u_up, epsilon = tangent
+        moved = torch.bmm(inner, u_up.transpose(1, 2)) + torch.bmm(
+            torch.bmm(rows, u_down.transpose(1, 2)), self.up.transpose(1, 2)
+        )
+        by_sample = moved.reshape(len(epsilon), -1, moved.shape[-1]) * epsilon.view(-1, 1, 1)
+        return by_sample.reshape(moved.shape)
 
 
 class LoraModel:
-    """Give the target modules of a frozen network a LoRA branch, computed by whichever adapter is in use.
+    """A network whose target modules have become LoraLayers, frozen and in evaluation mode."""
 
-    The branch is a forward hook, so the network keeps its structure, names and state dict; `detach` takes it away.
-    Targets are Linear and 1x1 Conv2d modules, matched as peft does: by the end of their path, or, given one string, by
-    a regular expression over the whole path. Raises InvalidInput where a target is missing or of another kind.
-    """
+    def __init__(self, model: nn.Module, target_modules: Sequence[str]) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.layers = _wrap(model, target_modules)
+        self.target_modules = tuple(target_modules)
 
-    def __init__(self, network: nn.Module, target_modules: Sequence[str] | str) -> None:
-        self.network = network.requires_grad_(False).eval()
-        self.target_modules = target_modules if isinstance(target_modules, str) else tuple(sorted(target_modules))
-        self.modules = find_targets(network, self.target_modules)
-        self.adapter: Adapter | None = None
-        self._tangent: Tangent | None = None
-        self._hooks = [m.register_forward_hook(partial(self._add_branch, path)) for path, m in self.modules.items()]
-
-    def detach(self) -> None:
-        """Take the branches out of the network again."""
-        for hook in self._hooks:
-            hook.remove()
-
-    @property
-    def device(self) -> torch.device:
-        """Return where the network computes."""
-        return next(iter(self.modules.values())).weight.device
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return the frozen matrix (out, in) of every target module, by path."""
-        return {path: module.weight.detach().flatten(1) for path, module in self.modules.items()}
-
-    def new(self, rank: int, alpha: float, runs: int = 1, generator: torch.Generator | None = None) -> Adapter:
-        """Return a fresh adapter, the same in every run: `down` uniform in +-1/sqrt(in) as in peft, `up` zero.
-
-        The numbers are drawn on the CPU, so that a seed means the same adapter on every device.
-        """
+    def new(self, rank: int, alpha: float, *, runs: int = 1, seed: int = 0) -> Adapter:
+        """Return a fresh trainable adapter: A as peft draws it, the same for every run, and B zero."""
+        generator = torch.Generator().manual_seed(seed)
+        device = self._device()
         down, up = {}, {}
-        for path, weight in self.weights().items():
-            rows, columns = weight.shape
-            drawn = torch.empty(1, rank, columns).uniform_(-1, 1, generator=generator) / math.sqrt(columns)
-            down[path] = drawn.repeat(runs, 1, 1).to(self.device)
-            up[path] = torch.zeros(runs, rows, rank, device=self.device)
+        for path, layer in self.layers.items():
+            outputs, inputs = layer.matrix().shape
+            bound = inputs**-0.5  # kaiming uniform with a = sqrt(5)
+            drawn = (torch.rand(1, rank, inputs, generator=generator) * 2 - 1) * bound
+            down[path] = drawn.repeat(runs, 1, 1).to(device).requires_grad_()
+            up[path] = torch.zeros(runs, outputs, rank, device=device, requires_grad=True)
         return Adapter(rank, alpha, down, up)
 
     @contextmanager
     def use(self, adapter: Adapter | None) -> Iterator[None]:
-        """Compute with `adapter` (None: the bare backbone) inside the block, and with the one before it afterwards."""
-        before = self.adapter
-        self.adapter = None if adapter is None else adapter.to(self.device)
+        """Let the network compute with the adapter (None: without one) until the block ends."""
+        before = {path: (layer.down, layer.up, layer.scale) for path, layer in self.layers.items()}
         try:
+            for path, layer in self.layers.items():
+                layer.down = adapter.down[path] if adapter else None
+                layer.up = adapter.up[path] if adapter else None
+                layer.scale = adapter.scale if adapter else 1.0
             yield
         finally:
-            self.adapter = before
+            for path, layer in self.layers.items():
+                layer.down, layer.up, layer.scale = before[path]
 
     @contextmanager
-    def tangent(self, direction: Adapter | None, epsilon: Tensor | None) -> Iterator[None]:
-        """Move sample i by epsilon_i along `direction` in weight space, to first order in epsilon.
-
-        The layer gains s epsilon_i (U_B A x + B U_A x), so the derivative of the summed loss with respect to epsilon, at
-        zero, is <grad L_i, u> for every sample at once, in one backward pass (our reconstruction, notes C.1 and C.3).
-        """
-        before = self._tangent
-        given = direction is not None and epsilon is not None
-        self._tangent = Tangent(direction.to(self.device), epsilon) if given else None
+    def tangent(self, direction: Adapter, epsilon: Tensor) -> Iterator[None]:
+        """Move sample i by epsilon_i along the direction, to first order: d loss_i / d epsilon_i = <grad L_i, u>."""
         try:
+            for path, layer in self.layers.items():
+                layer.tangent = (direction.down[path], direction.up[path], epsilon)
             yield
         finally:
-            self._tangent = before
+            for layer in self.layers.values():
+                layer.tangent = None
 
-    def _add_branch(self, path: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if self.adapter is None:
-            return output
-        convolution = isinstance(module, nn.Conv2d)
-        x = inputs[0].flatten(2).transpose(1, 2) if convolution else inputs[0]
-        # The adapter is fp32 whatever the backbone computes in: bf16 loses small updates.
-        with torch.autocast(x.device.type, enabled=False):
-            delta = self._branch(path, x.float())
-        if convolution:
-            delta = delta.transpose(1, 2).unflatten(2, output.shape[2:])
-        return output + delta.to(output.dtype)
+    def weights(self) -> dict[str, Tensor]:
+        """The frozen matrix W (out, in) of every target module."""
+        return {path: layer.matrix() for path, layer in self.layers.items()}
 
-    def _branch(self, path: str, x: Tensor) -> Tensor:
-        """Return s B A x for (N, ..., in), with the tangent's share where there is one."""
-        adapter, tangent = self.adapter, self._tangent
-        down, up = adapter.down[path], adapter.up[path]
-        hidden = project(x, down)
-        delta = project(hidden, up)
-        if tangent is not None:
-            u_down, u_up = tangent.direction.down[path], tangent.direction.up[path]
-            slope = project(hidden, u_up) + project(project(x, u_down), up)
-            delta = delta + slope * tangent.epsilon.reshape(-1, *[1] * (slope.dim() - 1))
-        return delta * adapter.scaling
+    def _device(self) -> torch.device:
+        return next(iter(self.layers.values())).weight.device
 
+    def save(self, adapter: Adapter, folder: Path, backbone: str) -> None:
+        """Write one run as a peft folder: adapter_config.json and adapter_model.safetensors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = self.tensors(adapter, PREFIX)
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        (folder / "adapter_model.safetensors").chmod(0o644)
+        config = peft_config(adapter, self.target_modules, backbone)
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
-def project(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiply run-major samples (N, ..., in) with their own run's matrix, weight (R, out, in) or (1, out, in)."""
-    if len(weight) == 1:
-        return functional.linear(x, weight[0])
-    runs = x.reshape(len(weight), -1, x.shape[-1])
-    return torch.bmm(runs, weight.transpose(1, 2)).reshape(*x.shape[:-1], weight.shape[1])
+    def tensors(self, adapter: Adapter, prefix: str) -> dict[str, Tensor]:
+        """One run under peft's names and in peft's shapes."""
+        tensors = {}
+        for path, layer in self.layers.items():
+            tail = (1, 1) if layer.convolution else ()
+            for name, matrix in (("lora_A", adapter.down[path]), ("lora_B", adapter.up[path])):
+                plain = matrix[0].detach().cpu().float().contiguous().clone()
+                tensors[f"{prefix}{path}.{name}.weight"] = plain.reshape(*plain.shape, *tail)
+        return tensors
 
 
-def find_targets(network: nn.Module, target_modules: Sequence[str] | str) -> dict[str, nn.Module]:
-    """Return the modules of `network` that `target_modules` names, by path; raise InvalidInput as LoraModel says."""
-    found = {path: module for path, module in network.named_modules() if _is_target(path, target_modules)}
-    if not found:
-        raise _refusal(f"No module of the backbone is called {target_modules}.")
-    for path, module in found.items():
-        if not _takes_lora(module):
-            raise _refusal(f"{path} is a {type(module).__name__}: only Linear and 1x1 Conv2d modules can be adapted.")
-    return found
+def load(folder: Path) -> Adapter:
+    """Read a peft folder that `LoraModel.save` wrote, as an adapter of one run on the CPU."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    return from_tensors(load_file(folder / "adapter_model.safetensors"), config["r"], config["lora_alpha"])
 
 
-def _is_target(path: str, target_modules: Sequence[str] | str) -> bool:
-    if isinstance(target_modules, str):
-        return re.fullmatch(target_modules, path) is not None
-    return any(path == name or path.endswith(f".{name}") for name in target_modules)
+def from_tensors(tensors: Mapping[str, Tensor], rank: int, alpha: float) -> Adapter:
+    """Return an adapter of one run from tensors under peft's names."""
+    down, up = {}, {}
+    for key, tensor in tensors.items():
+        path, matrix, _ = key.removeprefix(PREFIX).rsplit(".", 2)
+        (down if matrix == "lora_A" else up)[path] = tensor.flatten(1).unsqueeze(0)
+    return Adapter(rank, alpha, down, {path: up[path] for path in down})
 
 
-def _takes_lora(module: nn.Module) -> bool:
-    if isinstance(module, nn.Conv2d):
-        # `project` sees a convolution as a matrix per pixel, which only these settings are.
-        return (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
-    return isinstance(module, nn.Linear)
+def peft_config(adapter: Adapter, target_modules: Sequence[str], backbone: str) -> Mapping[str, object]:
+    """The adapter_config.json of an adapter, with sorted lists so that equal adapters give equal files."""
+    return {
+        "base_model_name_or_path": backbone,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "lora_alpha": adapter.alpha,
+        "lora_dropout": 0.0,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": adapter.rank,
+        "target_modules": sorted(target_modules),
+        "task_type": None,
+        "use_dora": False,
+        "use_rslora": False,
+    }
 
 
-def _refusal(problem: str) -> InvalidInput:
-    return InvalidInput(f"{problem} Mend the backbone's target_modules.", code="target_modules", param="target_modules")
-
-
-def same_modules(adapter: Adapter, weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether `adapter` fits a network whose target matrices are `weights`."""
-    fits = {path: (down.shape[2], adapter.up[path].shape[1]) for path, down in adapter.down.items()}
-    return fits == {path: (weight.shape[1], weight.shape[0]) for path, weight in weights.items()}
+def _wrap(model: nn.Module, target_modules: Sequence[str]) -> dict[str, LoraLayer]:
+    layers: dict[str, LoraLayer] = {}
+    for path, module in list(model.named_modules()):
+        if not any(path == target or path.endswith(f".{target}") for target in target_modules):
+            continue
+        if not isinstance(module, nn.Linear) and not (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+            raise InvalidInput(
+                f"The target module {path} is a {type(module).__name__}; only Linear and 1x1 Conv2d take an adapter.",
+                code="unsupported_target_module", param="target_modules",
+            )  # fmt: skip
+        parent, _, name = path.rpartition(".")
+        layers[path] = LoraLayer(module)
+        setattr(model.get_submodule(parent), name, layers[path])
+    if not layers:
+        raise InvalidInput(
+            f"No module of the backbone ends in any of {', '.join(target_modules)}.",
+            code="unsupported_target_module", param="target_modules",
+        )  # fmt: skip
+    return layers
