@@ -34,7 +34,7 @@ def floor(tmp_path: Path) -> Iterator[Floor]:
 @pytest.fixture
 def plant(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> Iterator[Floor]:
     """A floor that real workers and dispatchers share, with a real broker between them; on SQLite unless asked."""
-    url = None if getattr(request, "param", "sqlite") == "sqlite" else request.getfixturevalue("postgresql_url")
+    url = None if getattr(request, "param", "sqlite") == "sqlite" else request.getfixturevalue("postgresql").fresh()
     yield from furnished(settings(tmp_path / "data", url, valkey_url))
 
 

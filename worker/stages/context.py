@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,10 +22,12 @@ from core.method.lora import PREFIX, Adapter, from_tensors
 from core.parameters import Parameters
 from worker import pools
 from worker.folder import JobFolder
-from worker.protocol import Progress
+from worker.protocol import Line, Progress
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_STEPS = 20
+Step = TypeVar("Step")
+Result = TypeVar("Result")
 
 
 class Context:
@@ -74,6 +77,10 @@ class Context:
         """The encoded references."""
         return load_file(self.folder.stage("prepare") / "references.safetensors")
 
+    def probe(self) -> Batch | None:
+        """The encoded backbone data that are never replayed, on which forgetting shows."""
+        return self.encoded_pool("probe") if self.pool is not None and self.pool.probe else None
+
     def heldout(self) -> Batch | None:
         """The encoded validation file, where the user gave one."""
         file = self.folder.stage("prepare") / "heldout.safetensors"
@@ -108,6 +115,19 @@ class Pace:
         self._times = [*self._times, self._clock()][-TIMED_STEPS - 1 :]
         each = (self._times[-1] - self._times[0]) / max(1, len(self._times) - 1)
         return Progress(self.stage, step, self.total, round(each * max(0, self.total - step), 1) if step else None)
+
+
+def driven(
+    steps: Generator[Step, None, Result], lines: Callable[[Step], Iterable[Line]]
+) -> Generator[Line, None, Result]:
+    """Drive a generator of the method: yield lines about each of its steps, and return what it returns."""
+    with closing(steps):  # so that it ends with the stage, also when that is cancelled
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as done:
+                return done.value
+            yield from lines(step)
 
 
 def checkpoint_file(step: int) -> str:

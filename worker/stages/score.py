@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from core.method.albat import score_candidates
-from core.method.backbone import take
-from core.method.scoring import Scoring
-from worker.folder import write_rows
-from worker.pools import Candidate
-from worker.protocol import Line, Message
-from worker.stages.context import Context, Pace
+from core.method.backbone import Batch, take
+from core.method.scoring import Progress, Scoring
+from worker.folder import write_json, write_rows
+from worker.pools import Candidate, Pool
+from worker.protocol import Json, Line, Message
+from worker.stages.context import Context, Pace, driven
 from worker.stages.surrogate import read_surrogate
 
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
@@ -23,45 +24,37 @@ THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
 def score(context: Context) -> Generator[Line, None, None]:
     """Write every candidate's score and what was decided; without a pool, that nothing was."""
+    decided: Json = {"selected": [], "gamma": 0.0, "reason": context.p.reasons.get("augment", "No pool is used.")}
+    rows: list[Json] = []
     with context.folder.writing("score") as folder:
-        if context.pool is None:
-            decided: dict[str, Any] = {
-                "selected": [],
-                "gamma": 0.0,
-                "reason": context.p.reasons.get("augment", "No pool."),
-            }
-            rows: list[dict[str, Any]] = []
-        else:
-            scoring = yield from _scored(context)
-            rows = candidate_rows(context.pool.candidates, scoring)
-            decided = decision(scoring)
+        if context.pool is not None:
+            scoring = yield from _scored(context, context.pool)
+            rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
         write_rows(folder / "influence.json", rows)
-        (folder / "decision.json").write_text(json.dumps(decided, indent=1))
+        write_json(folder / "decision.json", decided)
     yield Message("score", decided["reason"])
 
 
-def _scored(context: Context) -> Generator[Line, None, Scoring]:
-    assert context.pool is not None
-    surrogate = read_surrogate(context)
-    sources = [candidate.source for candidate in context.pool.candidates]
+def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
+    sources = [candidate.source for candidate in pool.candidates]
     amount = math.ceil(len(sources) * context.p.sample_ratio)
-    yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
-    steps = score_candidates(
-        context.backbone, surrogate, context.references(), context.encoded_pool("candidate"), context.p, sources
-    )
-    pace, told = Pace("score", amount), 0
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as done:
-            return done.value
+    pace, quarters = Pace("score", amount), [0]
+
+    def lines(progress: Progress) -> Iterator[Line]:
         yield pace.at(progress.done, progress.total)
-        if 4 * progress.done // progress.total > told and progress.done < progress.total:
-            told = 4 * progress.done // progress.total
+        quarter = 4 * progress.done // progress.total
+        if quarters[-1] < quarter < 4:
+            quarters.append(quarter)
             yield Message("score", f"Scoring {amount} candidates: {amount * progress.done // progress.total} done.")
 
+    yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
+    candidates = context.encoded_pool("candidate")
+    surrogate = read_surrogate(context)
+    steps = score_candidates(context.backbone, surrogate, context.references(), candidates, context.p, sources)
+    return (yield from driven(steps, lines))
 
-def decision(scoring: Scoring) -> dict[str, Any]:
+
+def decision(scoring: Scoring) -> Json:
     """What was selected and how much of it is mixed in, with the reasons and the law behind them."""
     mixing = asdict(scoring.mixing) if scoring.mixing else None
     reliability = scoring.reliability
@@ -78,7 +71,7 @@ def decision(scoring: Scoring) -> dict[str, Any]:
     }
 
 
-def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[dict[str, Any]]:
+def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[Json]:
     """A row for every scored candidate, the most helpful first."""
     scores = scoring.scores.tolist()
     order = sorted((i for i, value in enumerate(scores) if math.isfinite(value)), key=lambda i: -scores[i])
@@ -96,13 +89,11 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
     ]  # fmt: skip
 
 
-def selected_batch(context: Context) -> tuple[Any, float]:
+def selected_batch(context: Context) -> tuple[Batch | None, float]:
     """The encoded selected candidates and gamma, as the stage decided; None and 0 where nothing is mixed in."""
     decided = context.read("score", "decision.json")
     if not decided["selected"] or not decided["gamma"]:
         return None, 0.0
-    import torch
-
     return take(context.encoded_pool("candidate"), torch.tensor(decided["selected"])), float(decided["gamma"])
 
 

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
 from core.method.albat import Surrogate, train_surrogate
 from core.method.surrogate import SurrogateCurves
-from worker.protocol import Line, Message, Metrics
-from worker.stages.context import Context, Pace, read_stack, write_stack
+from core.method.train import Step
+from worker.folder import write_json
+from worker.protocol import Json, Line, Message, Metrics
+from worker.stages.context import Context, Pace, driven, read_stack, write_stack
 
 
 def surrogate(context: Context) -> Generator[Line, None, None]:
     """Write the surrogates at the step where held-out references were best, and their curves."""
     p = context.p
-    yield Message("surrogate", f"Training {p.folds} surrogates on the references, each without a part of them.")
     pace = Pace("surrogate", p.surrogate_steps)
+
+    def lines(step: Step) -> Iterator[Line]:
+        row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss)}
+        measured = {"reference_loss": step.reference_loss, "heldout_loss": step.heldout_loss}
+        yield Metrics("surrogate", [row | {name: loss for name, loss in measured.items() if loss is not None}])
+        yield pace.at(step.step)
+
+    yield Message("surrogate", f"Training {p.folds} surrogates on the references, each without a part of them.")
     with context.folder.writing("surrogate") as folder:
-        steps = train_surrogate(context.backbone, context.references(), p)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as done:
-                result: Surrogate = done.value
-                break
-            mean = sum(step.loss) / len(step.loss)
-            row = {
-                "step": step.step,
-                "loss": mean,
-                "reference_loss": step.reference_loss,
-                "heldout_loss": step.heldout_loss,
-            }
-            yield Metrics("surrogate", [{name: value for name, value in row.items() if value is not None}])
-            yield pace.at(step.step)
+        result = yield from driven(train_surrogate(context.backbone, context.references(), p), lines)
         write_stack(result.adapter, folder / "surrogate.safetensors")
-        (folder / "curves.json").write_text(json.dumps({"step": result.step, **asdict(result.curves)}))
+        write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()
     yield Message("surrogate", evidence.sentence() if evidence else "There are too few references to hold one out.")
 
