@@ -16,7 +16,7 @@ from tests.api.server import Service, chats, pictures, started
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgresql").fresh()
     yield from started(Settings(data=folder, database_url=url, active_job_limit=1000, max_file_bytes=2_000_000))
 
 
