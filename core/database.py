@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from pathlib import Path
 
@@ -12,34 +13,33 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.errors import InvalidInput
+from core.settings import Settings
+
 ROOT = Path(__file__).parent.parent
+# NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON")
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 POOL = {"pool_size": 16, "max_overflow": 4, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
 
 
-def connect(url: str) -> Engine:
-    """Open an engine for the URL; a SQLite file's folder is made."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        return _sqlite(url)
+def connect(source: Settings | str) -> Engine:
+    """Open an engine for the URL or the settings' one; a SQLite file's folder is made."""
+    url = make_url(source.database if isinstance(source, Settings) else source)
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        return _sqlite(create_engine(url, json_serializer=to_json, connect_args={"timeout": 10}, **POOL))
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise InvalidInput("The database must be SQLite or PostgreSQL.", code="invalid_database", param="database_url")
     return create_engine(
-        parsed.set(drivername="postgresql+psycopg"),
+        url.set(drivername="postgresql+psycopg"),
+        json_serializer=to_json,
         connect_args={"options": POSTGRES_OPTIONS, "connect_timeout": 5},
-        json_serializer=_json,
         **POOL,
     )
 
 
-def _json(value: object) -> str:
-    # SQLite finds a key only as it is written, and PostgreSQL refuses NaN: both are given the same
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 10}, json_serializer=_json, **POOL)
-
+def _sqlite(engine: Engine) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: object) -> None:
         # the driver's own transaction handling defers BEGIN; we begin ourselves, below
@@ -63,18 +63,31 @@ def sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session
 
 def now(session: Session) -> float:
     """The database's own time in unix seconds: the only clock that leases are compared with."""
-    return float(session.execute(text(f"SELECT {clock(session)}")).scalar_one())
-
-
-def clock(session: Session) -> str:
-    """SQL for the present time in unix seconds in the session's dialect."""
     if session.get_bind().dialect.name == "sqlite":
-        return "((julianday('now') - 2440587.5) * 86400.0)"
-    return "extract(epoch from clock_timestamp())::double precision"
+        clock = "(julianday('now') - 2440587.5) * 86400.0"
+    else:
+        clock = "extract(epoch from clock_timestamp())"  # now() is when the transaction began
+    return float(session.execute(text(f"SELECT {clock}")).scalar_one())
+
+
+def to_json(value: object) -> str:
+    """Write JSON as both databases take it: null for NaN and infinities, and keys as they are written."""
+    # SQLite finds a key only as it is written; PostgreSQL refuses NaN, and so do most readers of our JSON
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the schema to a revision, up or down."""
+    """Bring the schema to a revision, up or down; processes that race wait for the first."""
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.attributes["url"] = url

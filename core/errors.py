@@ -10,6 +10,7 @@ AlbatrossError
  +- Conflict                the state of things does not allow it
  +- RateLimited             too much at once; carries retry_after
  +- Unavailable             a part of the service is away; carries retry_after
+ |   +- StorageUnavailable  files can't be stored or read now; a TransientFailure too
  +- JobFailure              ends a job; `code` is what the job's error shows
      +- TransientFailure    ends an attempt; the job is tried again
 """
@@ -77,3 +78,7 @@ class JobFailure(AlbatrossError):
 
 class TransientFailure(JobFailure):
     """Ends this attempt only: the job goes back to the queue with a delay."""
+
+
+class StorageUnavailable(Unavailable, TransientFailure):
+    """Files can't be stored or read right now: a client comes back later, a job is tried again."""

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import secrets
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = dict[str, Any]
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class JobState(StrEnum):
+    """Where a job is; only the moves of core.jobs.MOVES happen."""
+
+    QUEUED = "QUEUED"  # waits for a worker
+    RUNNING = "RUNNING"  # a worker holds its lease
+    SUCCEEDED = "SUCCEEDED"  # its adapter is published
+    FAILED = "FAILED"  # ended with an error code
+    CANCELLED = "CANCELLED"  # ended by its owner
+    EXPIRED = "EXPIRED"  # its deadline passed before it began
 
 
 def new_id(prefix: str) -> str:
@@ -23,12 +47,20 @@ class Table(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "fk": "fk_%(table_name)s_%(column_0_name)s",
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {float: Double(), str: String(255), Json: JSON(), list[str]: JSON(), list[Json]: JSON()}  # noqa: RUF012
+    # SQLAlchemy would otherwise write None as the JSON text "null"
+    type_annotation_map = {  # noqa: RUF012
+        float: Double(),
+        str: String(255),
+        Json: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        list[Json]: JSON(none_as_null=True),
+    }
 
 
 class Account(Table):
@@ -84,12 +116,18 @@ class Job(Table):
     __table_args__ = (
         Index("ix_job_claim", "queue", "state", "priority", "created_at"),
         Index("ix_job_account_id_created_at", "account_id", "created_at", "id"),
+        CheckConstraint("state IN ('{}')".format("', '".join(JobState)), name="known_state"),
+        CheckConstraint("(state = 'RUNNING') = (lease_until IS NOT NULL)", name="leased_while_running"),
+        CheckConstraint("(state IN ('QUEUED', 'RUNNING')) = (finished_at IS NULL)", name="finished_when_ended"),
+        # claims pass over a job that is asked to stop, so it would wait for ever
+        CheckConstraint("state <> 'QUEUED' OR cancel_requested_at IS NULL", name="cancelled_never_waits"),
+        CheckConstraint("state <> 'SUCCEEDED' OR cancel_requested_at IS NULL", name="cancelled_never_succeeds"),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ftjob-"))
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
     queue: Mapped[str]
     priority: Mapped[int] = mapped_column(default=0)
-    state: Mapped[str]
+    state: Mapped[str] = mapped_column(default=JobState.QUEUED)
     stage: Mapped[str | None]
     backbone: Mapped[str]
     request: Mapped[Json]

@@ -74,9 +74,9 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def postgresql_url(postgresql: PostgreSQL) -> str:
-    """An empty database for the tests of one module."""
+    """An empty database for one test."""
     return postgresql.fresh()
 
 

@@ -1,0 +1,76 @@
+"""Letting a new job in: one job for one Idempotency-Key, and no more active jobs than an account may have."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from core.database import now
+from core.errors import Conflict, RateLimited
+from core.events import record
+from core.models import Account, Idempotency, Job, JobState
+from core.settings import Settings
+
+IDEMPOTENCY_SECONDS = 24 * 3600
+
+
+def create(
+    session: Session, job: Job, settings: Settings, *, idempotency_key: str | None = None, request_sha256: str = ""
+) -> Job:
+    """Queue a new job, or return the first one for a key that is repeated within a day.
+
+    Raises RateLimited over the account's limit of active jobs, Conflict where the key was used for another request.
+    """
+    at = now(session)
+    if idempotency_key is not None:
+        first = _first_answer(session, job.account_id, idempotency_key, request_sha256, at)
+        if first is not None:
+            return first
+    _check_limit(session, job.account_id, settings.active_job_limit)
+    job.state, job.created_at = JobState.QUEUED, at
+    session.add(job)
+    session.flush()
+    if idempotency_key is not None:
+        session.get_one(Idempotency, (job.account_id, idempotency_key)).job_id = job.id
+    record(session, job.id, "The job is queued.", to_state=JobState.QUEUED, actor="api")
+    return job
+
+
+def _first_answer(session: Session, account_id: str, key: str, request_sha256: str, at: float) -> Job | None:
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(
+        delete(Idempotency).where(
+            Idempotency.account_id == account_id,
+            Idempotency.key == key,
+            Idempotency.created_at < at - IDEMPOTENCY_SECONDS,
+        )
+    )
+    # the insert takes the row's lock: a second caller with this key waits here for the first one's commit
+    session.execute(
+        insert(Idempotency)
+        .values(account_id=account_id, key=key, request_sha256=request_sha256, created_at=at)
+        .on_conflict_do_nothing()
+    )
+    row = session.get_one(Idempotency, (account_id, key), populate_existing=True)
+    if row.request_sha256 != request_sha256:
+        raise Conflict(
+            "This Idempotency-Key was used for another request. Send a new key with a new request.",
+            code="idempotency_mismatch",
+            param="Idempotency-Key",
+        )
+    return session.get(Job, row.job_id) if row.job_id else None
+
+
+def _check_limit(session: Session, account_id: str, limit: int) -> None:
+    # the lock makes parallel creates of one account count one after the other
+    session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
+    active = session.scalar(
+        select(func.count()).where(Job.account_id == account_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    )
+    if (active or 0) >= limit:
+        raise RateLimited(
+            f"{active} jobs are queued or running, and {limit} may be at once. Wait for one to end, or cancel one.",
+            code="active_job_limit",
+            retry_after=60.0,
+        )
