@@ -19,9 +19,9 @@ def damping_of(rows: Tensor, blocks: Sequence[slice], factor: float = 0.1, *, po
 
     `pooled` takes the mean over the whole adapter, otherwise over the block, as DataInf's released code does. Pooled is
     the default because a block whose gradients are nearly zero (lora_A, while B is still small) would otherwise get
-    a lambda as small as its gradients are, and u = v / lambda would be made of such blocks: on the emoji backbone lora_A
-    held 6 to 9 % of |v|^2 but 81 to 86 % of |u|^2 (pooled 6 to 7 %), and the top quarter of 96 candidates then gained
-    .14 standard deviations less than the mean (pooled .36 more). On a toy language model the two did not differ.
+    a lambda as small as its gradients are, and u = v / lambda would be made of such blocks. On the emoji backbone (one
+    set) lora_A held 6 to 9 % of |v|^2 but 81 to 86 % of |u|^2, pooled 6 to 7 %; the top quarter of 96 candidates then
+    gained .14 standard deviations less than the mean, pooled .36 more. On a toy language model the two did not differ.
     """
     if pooled:
         return (factor * rows.square().mean().item(),) * len(blocks)
