@@ -26,7 +26,7 @@ def send(storage: Storage, key: str, filename: str, size: int, sha256: str) -> R
 
 def public_url(storage: Storage, key: str, filename: str) -> str | None:
     """Return a presigned URL outside this process, if there is one; our own signed paths would cost a round trip."""
-    url = storage.url(key, seconds=URL_SECONDS, filename=quote(filename, safe=" "))
+    url = storage.url(key, seconds=URL_SECONDS, filename=filename)
     return url if url and url.startswith("http") else None
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
-from core.errors import Forbidden, NotFound, TransientFailure
+from core.errors import Forbidden, NotFound, StorageUnavailable
 from core.storage import CHUNK, StoredObject, sha256_of
 
 ROUTE = "/v1/storage/"
@@ -26,36 +29,29 @@ class LocalStorage:
 
     def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
         path = self._path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with _translated():
             _write_whole(path, source)
-        except OSError as error:
-            raise TransientFailure(
-                f"The storage folder can't be written ({error.strerror}).", code=_code(error)
-            ) from error
-        return StoredObject(key, path.stat().st_size, sha256_of(path))
+            return StoredObject(key, path.stat().st_size, sha256_of(path))
 
     def open(self, key: str) -> BinaryIO:
-        try:
+        with _translated():
             return self._path(key).open("rb")
-        except FileNotFoundError:
-            raise NotFound("The file is no longer stored.", code="file_gone") from None
 
     def fetch(self, key: str, path: Path) -> StoredObject:
-        with self.open(key):
+        with self.open(key), _translated():
             _write_whole(path, self._path(key))
-        return StoredObject(key, path.stat().st_size, sha256_of(path))
+            return StoredObject(key, path.stat().st_size, sha256_of(path))
 
     def url(self, key: str, *, seconds: int = 300, filename: str | None = None) -> str | None:
         expires = int(time.time()) + seconds
-        query = {"expires": expires, "signature": self._sign("GET", key, expires)} | (
-            {"filename": filename} if filename else {}
-        )
+        query = {"expires": expires, "signature": self._sign("GET", key, expires, filename)}
+        if filename:
+            query["filename"] = filename
         return f"{ROUTE}{quote(key)}?{urlencode(query)}"
 
-    def verify(self, method: str, key: str, expires: int, signature: str) -> Path:
+    def verify(self, method: str, key: str, expires: int, signature: str, filename: str | None = None) -> Path:
         """Return the file's path where the signature is right and fresh; Forbidden otherwise."""
-        right = hmac.compare_digest(self._sign(method, key, expires).encode(), signature.encode())
+        right = hmac.compare_digest(self._sign(method, key, expires, filename).encode(), signature.encode())
         if not right or expires < time.time():
             raise Forbidden("This address is not valid any more. Ask for the download again.", code="invalid_signature")
         path = self._path(key)
@@ -68,12 +64,15 @@ class LocalStorage:
         if folder.is_file():
             folder.unlink()
             return 1
-        count = sum(1 for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.is_dir():
+            return 0
+        count = sum(1 for path in folder.rglob("*") if path.is_file())
+        with _translated():
+            shutil.rmtree(folder)
         return count
 
-    def _sign(self, method: str, key: str, expires: int) -> str:
-        return hmac.new(self._secret, f"{method}\n{key}\n{expires}".encode(), "sha256").hexdigest()
+    def _sign(self, method: str, key: str, expires: int, filename: str | None = None) -> str:
+        return hmac.new(self._secret, f"{method}\n{key}\n{expires}\n{filename or ''}".encode(), "sha256").hexdigest()
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -94,7 +93,6 @@ def _write_whole(path: Path, source: Path | bytes) -> None:
                     shutil.copyfileobj(file, target, CHUNK)
             target.flush()
             os.fsync(target.fileno())
-        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -111,5 +109,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _code(error: OSError) -> str:
-    return "disk_full" if error.errno == 28 else "storage_unavailable"
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise NotFound("The file is no longer stored.", code="file_gone") from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = "disk_full" if full else "storage_unavailable"
+        raise StorageUnavailable(f"The storage folder can't be used ({error.strerror}).", code=code) from error

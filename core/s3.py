@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.errors import NotFound, TransientFailure
+from core.errors import NotFound, StorageUnavailable
 from core.settings import Settings
 from core.storage import StoredObject, sha256_of
 
-MISSING = {"404", "NoSuchKey", "NotFound"}
-DELETE_BATCH = 1000
+MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 
 class S3Storage:
-    """Keeps files in one bucket; verifies after each put that the store holds the same number of bytes and our sha256."""
+    """Keeps files in one bucket; after each put it checks that the store holds all bytes and our sha256."""
 
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
@@ -41,7 +42,7 @@ class S3Storage:
             head = self._client.head_object(Bucket=self.bucket, Key=key)
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         if head["ContentLength"] != size or head["Metadata"].get("sha256") != digest:
-            raise TransientFailure("The store did not keep the file whole.", code="storage_unavailable")
+            raise StorageUnavailable("The store did not keep the file whole.", code="storage_unavailable")
         return StoredObject(key, size, digest)
 
     def open(self, key: str) -> BinaryIO:
@@ -57,24 +58,30 @@ class S3Storage:
     def url(self, key: str, *, seconds: int = 300, filename: str | None = None) -> str | None:
         if self._public is None:
             return None
-        disposition = {"ResponseContentDisposition": f'attachment; filename="{filename}"'} if filename else {}
+        attachment = f"attachment; filename*=UTF-8''{quote(filename, safe='')}" if filename else "attachment"
         return str(
             self._public.generate_presigned_url(
-                "get_object", Params={"Bucket": self.bucket, "Key": key} | disposition, ExpiresIn=seconds
+                "get_object",
+                Params={"Bucket": self.bucket, "Key": key, "ResponseContentDisposition": attachment},
+                ExpiresIn=seconds,
             )
         )
 
     def delete_prefix(self, prefix: str) -> int:
-        count = 0
+        prefix, count = prefix.rstrip("/"), 0
+        if not prefix:
+            raise NotFound("There is no such file.", code="file_gone")
         with _translated():
             self._make_bucket()
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
-                for start in range(0, len(keys), DELETE_BATCH):
-                    self._client.delete_objects(
-                        Bucket=self.bucket, Delete={"Objects": keys[start : start + DELETE_BATCH]}
-                    )
-                count += len(keys)
+                keys = [entry["Key"] for entry in page.get("Contents", [])]
+                # job-1 is not to take job-10 with it
+                own = [{"Key": key} for key in keys if key == prefix or key.startswith(prefix + "/")]
+                if own:
+                    answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": own, "Quiet": True})
+                    if answer.get("Errors"):
+                        raise StorageUnavailable("Not all files could be deleted.", code="storage_unavailable")
+                count += len(own)
         return count
 
     def _make_bucket(self) -> None:
@@ -83,16 +90,19 @@ class S3Storage:
         try:
             self._client.head_bucket(Bucket=self.bucket)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in MISSING | {"NoSuchBucket"}:
+            if error.response["Error"]["Code"] not in MISSING:
                 raise
-            self._client.create_bucket(Bucket=self.bucket)
+            region = self._client.meta.region_name
+            # AWS wants the region named, except for the first of its regions, which it refuses by name
+            where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}
+            self._client.create_bucket(Bucket=self.bucket, **where)
         self._made = True
 
 
 def _client(settings: Settings, endpoint: str | None) -> Any:
     config = Config(
         connect_timeout=5, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"}, signature_version="s3v4",
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": "path" if endpoint else "auto"},
         # the newer default of sending CRC32 trailers breaks most S3-compatible servers
         request_checksum_calculation="when_required", response_checksum_validation="when_required",
     )  # fmt: skip
@@ -109,6 +119,10 @@ def _translated() -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] in MISSING:
             raise NotFound("The file is no longer stored.", code="file_gone") from error
-        raise TransientFailure("The object store refused the request.", code="storage_unavailable") from error
-    except (BotoCoreError, OSError) as error:
-        raise TransientFailure("The object store can't be reached.", code="storage_unavailable") from error
+        raise StorageUnavailable("The object store refused the request.", code="storage_unavailable") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable("The object store can't be reached.", code="storage_unavailable") from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = "disk_full" if full else "storage_unavailable"
+        raise StorageUnavailable(f"The local disk can't be used ({error.strerror}).", code=code) from error

@@ -22,7 +22,7 @@ class StoredObject:
 
 
 class Storage(Protocol):
-    """A flat store of whole files. Raises NotFound, or TransientFailure where the store is away."""
+    """A flat store of whole files. Raises NotFound, or StorageUnavailable where the store is away or full."""
 
     def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
         """Store a whole file under the key, replacing what was there; all or nothing."""
@@ -37,7 +37,7 @@ class Storage(Protocol):
         """A signed address for one GET, or None where clients can't reach the store."""
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete everything under the prefix; returns how many files."""
+        """Delete the file of this key and everything under `prefix/`; returns how many files."""
 
 
 def storage(settings: Settings) -> Storage:

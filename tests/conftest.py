@@ -74,12 +74,6 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
         yield server
 
 
-@pytest.fixture
-def postgresql_url(postgresql: PostgreSQL) -> str:
-    """An empty database for one test."""
-    return postgresql.fresh()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind for one test."""

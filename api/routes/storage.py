@@ -25,6 +25,6 @@ def read_signed(
     """Send the file that the link was signed for, until it expires."""
     if not isinstance(services.storage, LocalStorage):
         raise NotFound("Files are not served from here.", code="not_found")
-    path = services.storage.verify("GET", key, expires, signature)
+    path = services.storage.verify("GET", key, expires, signature, filename)
     name = display_name(filename) if filename else path.name
     return FileResponse(path, media_type="application/octet-stream", filename=name)
