@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Row = dict[str, object]
 CANDIDATES_SHOWN = 12
@@ -41,6 +41,7 @@ class Report:
     metrics: list[Row]
     influence: list[Row]
     samples: list[Row]
+    overfitted: list[Row]  # the last step of a run without backbone data, where there was one
 
     @property
     def bat(self) -> Row:
@@ -89,13 +90,31 @@ def effect_sentence(report: Report) -> str:
     )
 
 
-def columns(report: Report) -> list[tuple[int, list[str]]]:
-    """Steps with their labels, in order of training."""
-    labels: dict[int, list[str]] = {}
+@dataclass(frozen=True)
+class Column:
+    """The samples of one kept step."""
+
+    title: str
+    step: int
+    published: bool
+    cells: dict[str, Row]
+
+
+def columns(report: Report) -> list[Column]:
+    """The steps that have a name, in order of training, and the careless run's last step behind them."""
+    steps: dict[int, list[Row]] = {}
     for row in report.samples:
-        names = row.get("labels")
-        labels[int(str(row["step"]))] = [str(name) for name in names] if isinstance(names, list) else []
-    return sorted(labels.items())
+        if row["labels"]:
+            steps.setdefault(int(str(row["step"])), []).append(row)
+    shown = [_column(", ".join(map(str, rows[0]["labels"])), rows) for _, rows in sorted(steps.items())]
+    if report.overfitted:
+        shown.append(_column("overfitted: no backbone data, no stop", report.overfitted))
+    return shown
+
+
+def _column(title: str, rows: list[Row]) -> Column:
+    title = title.replace("_", " ")
+    return Column(title, int(str(rows[0]["step"])), "published" in title, {str(row["prompt"]): row for row in rows})
 
 
 def prompts(report: Report) -> list[tuple[str, str]]:
@@ -103,19 +122,16 @@ def prompts(report: Report) -> list[tuple[str, str]]:
 
 
 def samples_table(report: Report) -> str:
-    steps = columns(report)
-    cells = {(row["step"], row["prompt"]): row for row in report.samples}
+    shown = columns(report)
     head = "".join(
-        f'<th class="{"published" if "published" in names else ""}">{escape(", ".join(name.replace("_", " ") for name in names) or "kept")}'
-        f'<br><span class="small">step {step}</span></th>'
-        for step, names in steps
+        f'<th class="{"published" if column.published else ""}">{escape(column.title)}'
+        f'<br><span class="small">step {column.step}</span></th>'
+        for column in shown
     )
     rows = []
     for role, prompt in prompts(report):
-        shown = "".join(
-            f"<td>{sample(cells.get((step, prompt), {}), 'published' in names)}</td>" for step, names in steps
-        )
-        rows.append(f'<tr><td>{escape(prompt)}<br><span class="small">{escape(role)} prompt</span></td>{shown}</tr>')
+        cells = "".join(f"<td>{sample(column.cells.get(prompt, {}), column.published)}</td>" for column in shown)
+        rows.append(f'<tr><td>{escape(prompt)}<br><span class="small">{escape(role)} prompt</span></td>{cells}</tr>')
     return f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
 
 
@@ -133,7 +149,8 @@ def picture(content: bytes, kind: str) -> str:
 
 
 def influence_section(report: Report) -> str:
-    ranked = sorted(report.influence, key=lambda row: -float(str(row["score"])))
+    scored = [row for row in report.influence if row.get("score") is not None]
+    ranked = sorted(scored, key=lambda row: -float(str(row["score"])))
     if not ranked:
         return "<p>No candidates were scored for this job.</p>"
     bat = report.bat
@@ -142,19 +159,21 @@ def influence_section(report: Report) -> str:
         f"Verdict: {bat.get('verdict')}. Two halves of the scoring agree at {bat.get('score_reliability')} (rank correlation), "
         "so read the order as a tendency."
     )
+    most = max(abs(float(str(row["score"]))) for row in ranked) or 1.0
     best, worst = ranked[:CANDIDATES_SHOWN], ranked[-CANDIDATES_SHOWN:][::-1]
-    return f"<p>{escape(facts)}</p><h3>Highest scores</h3>{strip(best)}<h3>Lowest scores</h3>{strip(worst)}"
+    return f"<p>{escape(facts)}</p><h3>Highest scores</h3>{strip(best, most)}<h3>Lowest scores</h3>{strip(worst, most)}"
 
 
-def strip(rows: list[Row]) -> str:
+def strip(rows: list[Row], most: float) -> str:
+    """Candidates in a row, their scores as shares of the strongest: the raw unit means nothing to a person."""
     if any(row.get("thumbnail") for row in rows):
         figures = (
-            f'<figure><img src="{escape(row.get("thumbnail"))}" alt=""><br>{escape(row.get("caption"))}<br>{float(str(row["score"])):+.2g}</figure>'
+            f'<figure><img src="{escape(row.get("thumbnail"))}" alt=""><br>{escape(row.get("caption"))}<br>{float(str(row["score"])) / most:+.2f}</figure>'
             for row in rows
         )
         return f'<div class="strip">{"".join(figures)}</div>'
     lines = (
-        f'<tr><td>{float(str(row["score"])):+.2g}</td><td class="small">{escape(row.get("source"))}</td><td>{escape(row.get("text"))}</td></tr>'
+        f'<tr><td>{float(str(row["score"])) / most:+.2f}</td><td class="small">{escape(row.get("source"))}</td><td>{escape(row.get("text"))}</td></tr>'
         for row in rows
     )
     return f"<table>{''.join(lines)}</table>"
@@ -213,16 +232,19 @@ def mark_steps(axis: plt.Axes, bat: Row) -> None:
                           fontsize=8, color=color, rotation=90, va="top", ha="right")  # fmt: skip
 
 
-def sample_sheet(report: Report, side: int = 96, margin: int = 4) -> Image.Image:
-    """All sample images in one picture: a row a prompt, a column a step."""
-    steps, rows = columns(report), prompts(report)
-    cells = {(row["step"], row["prompt"]): row for row in report.samples}
+def sample_sheet(report: Report, side: int = 96, margin: int = 4, band: int = 16) -> Image.Image:
+    """All sample images in one picture: a row a prompt, a column a step, titles above."""
+    shown, rows = columns(report), prompts(report)
     pitch = side + margin
-    sheet = Image.new("RGB", (len(steps) * pitch + margin, len(rows) * pitch + margin), "white")
-    for x, (step, _) in enumerate(steps):
+    sheet = Image.new("RGB", (len(shown) * pitch + margin, len(rows) * pitch + margin + band), "white")
+    pen = ImageDraw.Draw(sheet)
+    for x, column in enumerate(shown):
+        title = "overfitted" if column.title.startswith("overfitted") else column.title.split(",")[-1].strip()
+        pen.text((x * pitch + margin, 2), f"{title} {column.step}", fill="#3563e9" if column.published else "#1c2430")
         for y, (_, prompt) in enumerate(rows):
-            image = str(cells.get((step, prompt), {}).get("image") or "")
+            image = str(column.cells.get(prompt, {}).get("image") or "")
             if image:
                 tile = Image.open(io.BytesIO(base64.b64decode(image.split(",", 1)[1]))).convert("RGB")
-                sheet.paste(tile.resize((side, side), Image.NEAREST), (x * pitch + margin, y * pitch + margin))
+                tile = tile.resize((side, side), Image.Resampling.NEAREST)
+                sheet.paste(tile, (x * pitch + margin, y * pitch + margin + band))
     return sheet

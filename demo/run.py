@@ -18,6 +18,10 @@ from demo.report import Report, write_report
 from demo.service import albatross, create_key, running_service
 
 HERE = Path(__file__).parent
+# What people do without this service: no backbone data, and training on until the end.
+CARELESS: dict[str, object] = {
+    "augment": False, "stop": "max_steps", "max_steps": 250, "folds": 2, "surrogate_steps": 10, "rank": 8,
+}  # fmt: skip
 FAMILIES = {
     "images": {
         "backbone": "emoji-ldm",
@@ -116,13 +120,26 @@ def measure(family: str, job_model: str, adapter: Path, heldout: Path, data: Pat
     """Load the adapter with plain library calls and compare losses on held-out references."""
     from core.backbones import Registry
     from core.settings import Settings
-
     from demo import check
 
     weights = Path(Registry.load(Settings(data=data)).get(job_model).path)
     if family == "images":
         return check.image_effect(weights, adapter, check.captioned_images(heldout))
     return check.text_effect(weights, adapter, check.read_rows(heldout))
+
+
+def run_job(
+    client: openai.OpenAI, backbone: str, file_id: str, bat: dict[str, object], seed: int
+) -> openai.types.fine_tuning.FineTuningJob:
+    """Create a job and see it to a good end."""
+    job = client.fine_tuning.jobs.create(
+        model=backbone, training_file=file_id, suffix="demo", seed=seed, extra_body={"bat": bat}
+    )
+    print(f"Created {job.id} on {job.model}")
+    job = follow(client, job.id)
+    if job.status != "succeeded":
+        raise SystemExit(f"The job ended as {job.status}: {job.error.message if job.error else 'no reason given'}")
+    return job
 
 
 def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
@@ -156,10 +173,15 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
     print(f"Downloaded {job.fine_tuned_model} to {adapter}")
     effect = measure(arguments.family, job.model, adapter, heldout, arguments.data)
     print(f"Loss on held-out references: {effect.before:.4f} before, {effect.after:.4f} after ({effect.change:+.1%})")
+    overfitted: list[dict[str, object]] = []
+    if arguments.family == "images":
+        print("For comparison: the same references, without backbone data and without stopping")
+        careless = run_job(client, job.model, file.id, bat | CARELESS, arguments.seed)
+        overfitted = [row for row in fetch(client, careless.id, "samples", limit=1000) if "last" in row["labels"]]
     report = Report(
         family=arguments.family, job=json.loads(job.model_dump_json()), before=effect.before, after=effect.after,
         metrics=fetch(client, job.id, "metrics", limit=1000), influence=fetch(client, job.id, "influence", limit=1000),
-        samples=fetch(client, job.id, "samples", limit=1000),
+        samples=fetch(client, job.id, "samples", limit=1000), overfitted=overfitted,
     )  # fmt: skip
     return write_report(report, out)
 
