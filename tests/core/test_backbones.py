@@ -1,0 +1,238 @@
+"""Which folders become a backbone: true classes at reduced size are taken, code and pickles are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.backbones import BackboneRecord, Registry, describe, hash_file, read_record, write_record
+from core.errors import Conflict, InvalidInput, JobFailure, NotFound
+from core.settings import Settings
+from core.weights import check_safetensors
+from tests.core.method.conftest import tiny_diffusion_folder, tiny_language_folder  # noqa: F401 (fixtures)
+
+Edit = Callable[[Path], object]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data")
+
+
+@pytest.fixture
+def diffusion(tiny_diffusion_folder: Path, tmp_path: Path) -> Path:  # noqa: F811
+    return Path(shutil.copytree(tiny_diffusion_folder, tmp_path / "diffusion"))
+
+
+@pytest.fixture
+def language(tiny_language_folder: Path, tmp_path: Path) -> Path:  # noqa: F811
+    return Path(shutil.copytree(tiny_language_folder, tmp_path / "language"))
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def swap(path: Path) -> None:
+    """Flip the last byte and keep the size: a header check can't see it."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_diffusion_folder_is_described_by_its_own_files(diffusion: Path, settings: Settings) -> None:
+    record = Registry.load(settings).add("tiny-sd", diffusion, "diffusion", licence="CC0-1.0")
+    assert (record.kind, record.resolution, record.target_modules) == (
+        "images",
+        16,
+        ("to_q", "to_k", "to_v", "to_out.0"),
+    )
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    assert record.sha256[weights] == hash_file(diffusion / weights)
+    assert {"model_index.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer.json"} <= set(record.sha256)
+
+
+def test_a_language_folder_is_described_by_its_own_files(language: Path, settings: Settings) -> None:
+    record = Registry.load(settings).add("tiny-llama", language, "language", licence="Apache-2.0")
+    assert (record.kind, record.resolution) == ("texts", None)
+    assert {"model.safetensors", "tokenizer.json", "config.json"} <= set(record.sha256)
+
+
+def test_an_added_backbone_is_there_for_the_next_process(language: Path, settings: Settings) -> None:
+    added = Registry.load(settings).add("tiny", language, "language", licence="CC0", defaults={"rank": 2})
+    again = Registry.load(settings)
+    assert again.get("tiny") == added
+    assert "tiny" in [record.id for record in again]
+
+
+def test_the_demo_backbone_is_what_its_record_says(settings: Settings) -> None:
+    registry = Registry.load(settings)
+    record = registry.get("emoji-ldm")
+    registry.verify(record)
+    assert record.pool is not None
+    assert (record.pool / "index.jsonl").is_file()
+
+
+def test_an_unknown_id_is_answered_with_the_known_ones(settings: Settings) -> None:
+    for id in ("stabilityai/sd", "../emoji-ldm", "file:///etc/passwd", ""):
+        with pytest.raises(NotFound, match="emoji-ldm") as refusal:
+            Registry.load(settings).get(id)
+        assert refusal.value.code == "model_not_found"
+    with pytest.raises(NotFound, match="backbones prepare smollm2-135m"):
+        Registry.load(settings).get("smollm2-135m")
+
+
+def test_a_built_in_id_or_a_strange_one_can_not_be_taken(language: Path, settings: Settings) -> None:
+    with pytest.raises(Conflict):
+        Registry.load(settings).add("emoji-ldm", language, "language", licence="CC0")
+    for id in ("Tiny", "a:b", "a/b", "", "x" * 65):
+        with pytest.raises(InvalidInput):
+            Registry.load(settings).add(id, language, "language", licence="CC0")
+    assert not settings.registry_file.exists()
+
+
+def test_a_file_that_changed_after_registering_is_noticed(language: Path, settings: Settings) -> None:
+    registry = Registry.load(settings)
+    record = registry.add("tiny", language, "language", licence="CC0")
+    registry.verify(record)
+    swap(language / "model.safetensors")
+    with pytest.raises(JobFailure, match=r"model\.safetensors is not the file") as failure:
+        registry.verify(record)
+    assert failure.value.code == "backbone_unavailable"
+
+
+def test_a_file_that_is_gone_is_noticed(language: Path, settings: Settings) -> None:
+    registry = Registry.load(settings)
+    record = registry.add("tiny", language, "language", licence="CC0")
+    (language / "tokenizer.json").unlink()
+    with pytest.raises(JobFailure, match="can't be read"):
+        registry.verify(record)
+
+
+def test_a_folder_that_describes_itself_may_be_moved(language: Path, tmp_path: Path) -> None:
+    write_record(describe("tiny", language, "language", licence="CC0"))
+    moved = language.rename(tmp_path / "elsewhere")
+    record = read_record(moved)
+    assert record.path == moved
+    assert "albatross.json" not in record.sha256
+
+
+def test_a_registry_file_that_is_no_registry_is_named(settings: Settings) -> None:
+    settings.data.mkdir()
+    for content in ("{", "[]", '{"backbones": {"x": {}}}'):
+        settings.registry_file.write_text(content)
+        with pytest.raises(InvalidInput, match=r"backbones\.json"):
+            Registry.load(settings)
+
+
+DIFFUSION_FAULTS: dict[str, tuple[Edit, str]] = {
+    "weights as a pickle": (lambda f: (f / "unet/diffusion_pytorch_model.bin").write_bytes(b"x"), "may run code"),
+    "a checkpoint beside it": (lambda f: (f / "model.ckpt").write_bytes(b"x"), "may run code"),
+    "code": (lambda f: (f / "pipeline.py").write_text("print(1)"), "is code"),
+    "code that a part asks for": (lambda f: change(f / "unet/config.json", auto_map={"a": "b"}), "auto_map"),
+    "another pipeline": (lambda f: change(f / "model_index.json", _class_name="FluxPipeline"), "FluxPipeline"),
+    "another class of a part": (lambda f: change(f / "model_index.json", unet=["diffusers", "Evil"]), "Evil"),
+    "a part from another library": (lambda f: change(f / "model_index.json", extra=["os", "system"]), "extra"),
+    "a part that lies about its class": (lambda f: change(f / "vae/config.json", _class_name="Other"), "vae"),
+    "no weights": (lambda f: (f / "unet/diffusion_pytorch_model.safetensors").unlink(), "is missing"),
+    "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "tokenizer is missing"),
+    "no index": (lambda f: (f / "model_index.json").unlink(), "model_index"),
+    "an index that is no JSON": (lambda f: (f / "model_index.json").write_text("{"), "not valid JSON"),
+}
+LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
+    "weights as a pickle": (lambda f: (f / "pytorch_model.bin").write_bytes(b"x"), "may run code"),
+    "code": (lambda f: (f / "modeling_x.py").write_text("print(1)"), "is code"),
+    "code that it asks for": (lambda f: change(f / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
+    "code for its tokenizer": (lambda f: change(f / "tokenizer_config.json", auto_map={"a": "b"}), "auto_map"),
+    "another architecture": (lambda f: change(f / "config.json", architectures=["EvilForCausalLM"]), "Evil"),
+    "no architecture": (lambda f: change(f / "config.json", architectures=None), "None"),
+    "quantised weights": (lambda f: change(f / "config.json", quantization_config={"bits": 4}), "quantised"),
+    "no fast tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
+    "a pointer instead of weights": (
+        lambda f: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS",
+    ),
+    "weights that are cut": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-8]), "cut short",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", DIFFUSION_FAULTS)
+def test_a_diffusion_folder_is_refused_for(diffusion: Path, settings: Settings, fault: str) -> None:
+    edit, words = DIFFUSION_FAULTS[fault]
+    edit(diffusion)
+    with pytest.raises(InvalidInput, match=words):
+        Registry.load(settings).add("x", diffusion, "diffusion", licence="CC0")
+    assert not settings.registry_file.exists()
+
+
+@pytest.mark.parametrize("fault", LANGUAGE_FAULTS)
+def test_a_language_folder_is_refused_for(language: Path, settings: Settings, fault: str) -> None:
+    edit, words = LANGUAGE_FAULTS[fault]
+    edit(language)
+    with pytest.raises(InvalidInput, match=words):
+        Registry.load(settings).add("x", language, "language", licence="CC0")
+    assert not settings.registry_file.exists()
+
+
+def test_weights_in_parts_need_all_of_their_parts(language: Path) -> None:
+    (language / "model.safetensors").rename(language / "part-1.safetensors")
+    index = language / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "part-1.safetensors"}}))
+    assert isinstance(describe("x", language, "language", licence="CC0"), BackboneRecord)
+    for part in ("part-2.safetensors", "../language/part-1.safetensors"):
+        index.write_text(json.dumps({"weight_map": {"a": part}}))
+        with pytest.raises(InvalidInput, match="missing"):
+            describe("x", language, "language", licence="CC0")
+
+
+def test_a_folder_for_the_other_family_is_refused(diffusion: Path, language: Path) -> None:
+    with pytest.raises(InvalidInput):
+        describe("x", diffusion, "language", licence="CC0")
+    with pytest.raises(InvalidInput):
+        describe("x", language, "diffusion", licence="CC0")
+
+
+def test_a_pool_that_is_not_there_is_refused(language: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"index\.jsonl"):
+        describe("x", language, "language", licence="CC0", pool=tmp_path / "no-pool")
+
+
+def weights(header: object, data: bytes) -> bytes:
+    content = json.dumps(header).encode()
+    return struct.pack("<Q", len(content)) + content + data
+
+
+def one_byte(offsets: object) -> dict[str, object]:
+    return {"a": {"dtype": "U8", "shape": [1], "data_offsets": offsets}}
+
+
+HEADERS = {
+    "seven bytes": b"1234567",
+    "a header of 2^63 bytes": struct.pack("<Q", 2**63) + b"{}",
+    "a header that is no JSON": struct.pack("<Q", 4) + b"{{{{",
+    "no tensors": weights({}, b""),
+    "a tail": weights(one_byte([0, 1]), b"abc"),
+    "a cut end": weights(one_byte([0, 2]), b"a"),
+    "offsets that are words": weights(one_byte("ab"), b"a"),
+    "a tensor that is a list": weights({"a": []}, b"a"),
+}
+
+
+def test_a_whole_safetensors_file_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(weights(one_byte([0, 1]) | {"__metadata__": {"format": "pt"}}, b"a"))
+    check_safetensors(path)
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_safetensors_file_is_refused_with(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(HEADERS[what])
+    with pytest.raises(InvalidInput):
+        check_safetensors(path)
