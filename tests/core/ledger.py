@@ -1,0 +1,104 @@
+"""Jobs to test with: queue one, run one, lose one, and look at what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import events, jobs
+from core.database import now
+from core.models import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
+from core.settings import Settings
+
+SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=50)
+Sessions = sessionmaker[Session]
+
+
+def queued(sessions: Sessions, account: str = "acct-1", **fields: object) -> str:
+    values: dict[str, object] = {"backbone": "tiny", "request": {}, "training_files": [], "seed": 1, "queue": "gpu"}
+    with sessions.begin() as session:
+        if session.get(Account, account) is None:
+            session.add(Account(id=account, name=account, created_at=now(session)))
+            session.flush()
+        return jobs.create(session, Job(account_id=account, **(values | fields)), SETTINGS).id
+
+
+def claim(sessions: Sessions, *, worker: str = "w", lease: float = 60, limit: int = 9) -> Job | None:
+    with sessions.begin() as session:
+        return jobs.claim(session, queue="gpu", worker_id=worker, lease_seconds=lease, account_job_limit=limit)
+
+
+def running(sessions: Sessions, account: str = "acct-1") -> tuple[str, int]:
+    queued(sessions, account)
+    job = claim(sessions)
+    assert job is not None
+    return job.id, job.epoch
+
+
+def get(sessions: Sessions, job_id: str) -> Job:
+    with sessions() as session:
+        return session.get_one(Job, job_id)
+
+
+def lose_lease(sessions: Sessions, job_id: str) -> None:
+    with sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(lease_until=now(session) - 1))
+
+
+def reap(sessions: Sessions, max_crashes: int = 3) -> list[str]:
+    with sessions.begin() as session:
+        return jobs.reap(session, max_crashes)
+
+
+def cancel(sessions: Sessions, job_id: str) -> Job:
+    with sessions.begin() as session:
+        return jobs.cancel(session, session.get_one(Job, job_id))
+
+
+def finish(session: Session, job_id: str, epoch: int) -> bool:
+    job = session.get_one(Job, job_id)
+    adapter = Adapter(
+        id=model_name(job), job_id=job_id, account_id=job.account_id, backbone="tiny", kind="images", epoch=epoch,
+        published_step=5,
+    )  # fmt: skip
+    return jobs.finish(session, job_id, epoch, adapter, {"published_step": 5}, 7)
+
+
+def moves(sessions: Sessions, job_id: str) -> list[tuple[str | None, str | None]]:
+    with sessions() as session:
+        rows = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)).all()
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    assert all(row.message.strip() for row in rows)
+    return [(row.from_state, row.to_state) for row in rows if row.to_state]
+
+
+def artifact() -> Artifact:
+    return Artifact(name="train/curve.json", kind="stage", storage_key="k", sha256="0", bytes=1)
+
+
+def checkpoint() -> Checkpoint:
+    return Checkpoint(step=5, labels=["published"], storage_key="k", sha256="0", bytes=1, metrics={})
+
+
+# What a worker can write, each as a question whose answer says whether it was let in.
+WRITES: dict[str, Callable[[Session, str, int], object]] = {
+    "heartbeat": lambda s, job, epoch: jobs.heartbeat(s, job, epoch, 60, stage="train", step=1),
+    "resolve": lambda s, job, epoch: jobs.resolve(s, job, epoch, {"rank": 8}),
+    "finish": finish,
+    "fail": lambda s, job, epoch: jobs.fail(s, job, epoch, "diverged", "Lower the learning rate."),
+    "retry": lambda s, job, epoch: jobs.retry(s, job, epoch, "disk_full", "The disk was full.", SETTINGS),
+    "release": jobs.release,
+    "cancelled": jobs.cancelled,
+    "report": lambda s, job, epoch: events.report(s, job, epoch, "Hello."),
+    "metrics": lambda s, job, epoch: events.add_metrics(s, job, epoch, "train", [{"step": 1, "loss": 0.5}]),
+    "artifacts": lambda s, job, epoch: events.add_artifacts(s, job, epoch, [artifact()]),
+    "checkpoints": lambda s, job, epoch: events.add_checkpoints(s, job, epoch, [checkpoint()]),
+}
+
+
+def everything(sessions: Sessions) -> list[tuple[object, ...]]:
+    with sessions() as session:
+        tables = (Job, JobEvent, Metric, Artifact, Checkpoint, Adapter)
+        return [tuple(row) for table in tables for row in session.execute(select(*table.__table__.columns))]

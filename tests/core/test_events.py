@@ -1,0 +1,65 @@
+"""Whatever a worker writes is let in under its own lease only: never late, never twice."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from core import events
+from core.models import Metric
+from tests.core.ledger import (
+    WRITES,
+    Sessions,
+    cancel,
+    claim,
+    everything,
+    finish,
+    lose_lease,
+    reap,
+    running,
+)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_late_writer_with_an_old_epoch_changes_nothing(database: Sessions, write: str) -> None:
+    job_id, old = running(database)
+    lose_lease(database, job_id)
+    assert reap(database) == [job_id]
+    assert claim(database) is not None
+    cancel(database, job_id)  # so that "cancelled" would have something to do
+    before = everything(database)
+    with database.begin() as session:
+        assert not WRITES[write](session, job_id, old)
+    assert everything(database) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_the_holder_of_the_lease_is_let_in(database: Sessions, write: str) -> None:
+    job_id, epoch = running(database)
+    if write == "cancelled":
+        cancel(database, job_id)
+    before = everything(database)
+    with database.begin() as session:
+        assert WRITES[write](session, job_id, epoch)
+    assert everything(database) != before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_an_ended_job_takes_no_more_writes(database: Sessions, write: str) -> None:
+    job_id, epoch = running(database)
+    with database.begin() as session:
+        assert finish(session, job_id, epoch)
+    before = everything(database)
+    with database.begin() as session:
+        assert not WRITES[write](session, job_id, epoch)
+    assert everything(database) == before
+
+
+def test_metrics_of_a_repeated_step_replace_the_earlier_ones(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    with database.begin() as session:
+        events.add_metrics(session, job_id, epoch, "train", [{"step": n, "loss": 1.0} for n in (1, 2, 3)])
+        events.add_metrics(session, job_id, epoch, "train", [{"step": 3, "loss": float("nan")}, {"step": 4, "loss": 2}])
+    with database() as session:
+        rows = session.scalars(select(Metric).order_by(Metric.step)).all()
+    assert [(row.step, row.data["loss"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, None), (4, 2)]
