@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Bidirectional overrides and isolates make a line read differently from what it says.
 DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 LAYOUT = frozenset("\n\t")
+# The same characters as `_fault` names, as one pattern: looking at 20 MB one by one takes seconds.
+UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 class UncleanText(ValueError):
@@ -15,9 +18,9 @@ class UncleanText(ValueError):
 
 def clean(text: str) -> str:
     """Return `text` in NFC with plain line ends; raise UncleanText at a character that is not text."""
-    for character in text:
-        if (fault := _fault(character)) is not None:
-            raise UncleanText(f"{fault} U+{ord(character):04X}; remove it")
+    if (found := UNCLEAN.search(text)) is not None:
+        line = text.count("\n", 0, found.start()) + 1
+        raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
     return unicodedata.normalize("NFC", text)
 
 
