@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import stat
 import zipfile
 import zlib
@@ -59,7 +60,7 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         if not info.is_dir() and not _is_litter(info.filename):
             kept.append(info)
     spans = sorted((info.header_offset, info.compress_size) for info in infos)
-    for (start, size), (following, _) in zip(spans, spans[1:], strict=False):
+    for (start, size), (following, _) in itertools.pairwise(spans):
         if start + size > following:
             raise TooLarge("Entries of the archive overlap; make it anew.", code="zip_bomb", param="file")
     return kept

@@ -22,7 +22,6 @@ class Picture:
     png: bytes
     width: int
     height: int
-    single_colour: bool
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -31,7 +30,7 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def decode(content: bytes, name: str, limits: Settings) -> Picture:
-    """Return the image upright, in RGB and free of EXIF, GPS, comments and tails; raise InvalidInput naming the file."""
+    """Return the image upright, in RGB, free of EXIF, GPS, comments and tails; raise InvalidInput naming the file."""
     if not content:
         raise _refused(name, "is empty", "empty")
     if len(content) > limits.max_image_bytes:
@@ -87,8 +86,7 @@ def _plain(opened: Image.Image) -> Picture:
     plain = Image.frombytes("RGB", turned.size, turned.convert("RGB").tobytes())
     buffer = io.BytesIO()
     plain.save(buffer, "PNG")
-    lowest_highest = plain.getextrema()
-    return Picture(buffer.getvalue(), *plain.size, all(low == high for low, high in lowest_highest))
+    return Picture(buffer.getvalue(), *plain.size)
 
 
 def _refused(name: str, what: str, code: str) -> InvalidInput:

@@ -80,7 +80,7 @@ app = make_app(Settings())
 
 
 def wake(queue: str, sender: Celery | None = None) -> bool:
-    """Wake an idle worker of the queue; False within about 2 s where the broker is away (the dispatcher tries again)."""
+    """Wake an idle worker of the queue; False within about 2 s where the broker is away (it is tried again)."""
     celery = sender or app
     try:
         with celery.connection_for_write(connect_timeout=1, transport_options=WAKE_LIMITS) as connection:

@@ -1,4 +1,4 @@
-"""Read what users upload. This is the one place that trusts nothing: content is sniffed, counted, cleaned and re-encoded."""
+"""Read what users upload, trusting nothing: content is sniffed, counted, cleaned and re-encoded."""
 
 from __future__ import annotations
 
@@ -191,7 +191,8 @@ def _decoded(content: bytes, name: str) -> str:
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> list[TextItem]:
     if b"\0" in head or head.startswith((b"%PDF", b"<", b"%!PS", b"8BPS", b"\x1f\x8b")):
         raise UnsupportedMedia(
-            f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, plain UTF-8 text.", code="unsupported_media", param="file"
+            f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, plain UTF-8 text.",
+            code="unsupported_media", param="file",
         )  # fmt: skip
     content = _bounded(path, limits.max_text_bytes, name)
     return (rows.read_jsonl if rows.looks_like_jsonl(head) else rows.read_plain)(content, name, limits)
@@ -230,7 +231,7 @@ def _image_findings(items: Sequence[ImageItem]) -> Iterable[Finding]:
     copies: list[tuple[str, Image.Image]] = []
     for item in items:
         with Image.open(io.BytesIO(item.png)) as image:
-            if all(low == high for low, high in image.getextrema()):
+            if image.getcolors(maxcolors=1):
                 yield Finding("single_colour", f"{item.name} is one flat colour; it teaches nothing.", item.name)
             copy = _grey_copy(image)
         if min(item.width, item.height) < SMALL_SIDE:

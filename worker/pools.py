@@ -31,7 +31,7 @@ CONTENT = ("caption", "text", "messages", "prompt", "completion")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One example of the backbone's data; `item` is what Backbone.encode takes, `png` the picture where there is one."""
+    """One example of the backbone's data; `item` is what Backbone.encode takes, `png` the picture, if any."""
 
     id: str
     source: str

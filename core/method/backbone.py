@@ -12,7 +12,8 @@ from torch import Tensor
 from core.method.lora import LoraModel
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
-# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width). texts: input_ids, labels, attention_mask (n, T).
+# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width).
+# texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
 # images: {"image": PIL.Image, "caption": str}; texts: {"messages"} or {"prompt", "completion"} or {"text"}
 Item = Mapping[str, Any]
@@ -30,9 +31,17 @@ class Draw:
 class Backbone(Protocol):
     """A frozen network with adapters, and what is needed to train, score and show them."""
 
-    kind: str
-    lora: LoraModel
-    device: torch.device
+    @property
+    def kind(self) -> str:
+        """What it is adapted with: images or texts."""
+
+    @property
+    def lora(self) -> LoraModel:
+        """The frozen network with its places for adapters."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
 
     def encode(self, items: Sequence[Item]) -> Batch:
         """Turn items into tensors that can be cached; nothing is encoded twice."""

@@ -26,7 +26,7 @@ FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the nois
 
 
 class DiffusionBackbone:
-    """A frozen UNet that predicts noise (or velocity) in the latent space of a frozen VAE, told by a frozen text encoder."""
+    """A frozen UNet that predicts noise or velocity in a frozen VAE's latent space, told by a frozen text encoder."""
 
     kind = "images"
 
@@ -57,7 +57,7 @@ class DiffusionBackbone:
         device: str = "cpu",
         autocast: bool = False,
     ) -> DiffusionBackbone:
-        """Load a diffusers-format folder, offline and from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
+        """Load a diffusers-format folder, offline, from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
         options = {"use_safetensors": True, "local_files_only": True, "torch_dtype": dtype}
         text_options = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
@@ -79,7 +79,7 @@ class DiffusionBackbone:
 
     @torch.no_grad()
     def encode(self, items: Sequence[Item]) -> Batch:
-        """Return scaled latents `mean` and `std` (n, c, h, w) and text embeddings `text` (n, tokens, width), float32 on the CPU."""
+        """Return scaled latents `mean`, `std` (n, c, h, w) and embeddings `text` (n, tokens, width), on the CPU."""
         parts: list[Batch] = []
         for start in range(0, len(items), ENCODED_AT_ONCE):
             chunk = items[start : start + ENCODED_AT_ONCE]
@@ -101,7 +101,8 @@ class DiffusionBackbone:
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the mean squared error of the predicted noise (or velocity) of every sample, (N,)."""
-        assert draw.timestep is not None and draw.noise is not None
+        assert draw.timestep is not None
+        assert draw.noise is not None
         latent = batch["mean"].to(self.device)
         if draw.latent is not None:
             latent = latent + batch["std"].to(self.device) * draw.latent.to(self.device)
@@ -142,14 +143,14 @@ class DiffusionBackbone:
         """Return one image for each prompt; the same seed gives each place in the list the same starting noise."""
         generators = [torch.Generator().manual_seed(seed + place) for place in range(len(prompts))]
         answer = self.pipeline(
-            list(prompts), num_inference_steps=steps, guidance_scale=guidance, height=self.resolution, width=self.resolution,
-            generator=generators,
+            list(prompts), num_inference_steps=steps, guidance_scale=guidance, height=self.resolution,
+            width=self.resolution, generator=generators,
         )  # fmt: skip
         return list(answer.images)
 
     @torch.no_grad()
     def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return the frozen UNet's own view of the images: the mid block's mean activations (n, f), centred on nothing."""
+        """Return the frozen UNet's own view of the images: the mid block's mean activations (n, f)."""
         latent = torch.stack([self._pixels(image) for image in images]).to(self.device, self.vae.dtype)
         latent = self.vae.encode(latent).latent_dist.mean * self.vae.config.scaling_factor
         timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)

@@ -41,7 +41,7 @@ def write_peft(backbone: DiffusionBackbone | LanguageBackbone, adapter: Adapter,
 
 
 def write_diffusers(backbone: DiffusionBackbone, adapter: Adapter, folder: Path, name: str) -> None:
-    """Write the file that `pipe.load_lora_weights` takes, with peft's own keys, whose conv and feed-forward parts survive."""
+    """Write the file that `pipe.load_lora_weights` takes, under peft's own keys: others lose modules silently."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = folded(adapter)
     config = {f"unet.{key}": value for key, value in peft_config(plain, backbone.lora.target_modules, name).items()}
@@ -55,7 +55,7 @@ def verify_peft(
 ) -> float:
     """Load the folder with peft into a fresh network; returns the error relative to the adapter's effect.
 
-    Raises JobFailure "export_verification_failed" where tensors are missing, outputs differ, or the adapter does nothing.
+    Raises JobFailure "export_verification_failed" where tensors are missing, outputs differ, or it does nothing.
     """
     fresh = _fresh(backbone)
     with warnings.catch_warnings():
@@ -110,7 +110,8 @@ def _outputs(backbone: DiffusionBackbone | LanguageBackbone, network: nn.Module,
     if isinstance(backbone, LanguageBackbone):
         ids, mask = batch["input_ids"].to(backbone.device), batch["attention_mask"].to(backbone.device)
         return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
-    assert draw.timestep is not None and draw.noise is not None
+    assert draw.timestep is not None
+    assert draw.noise is not None
     dtype = backbone.unet.dtype
     noisy = backbone.noising.add_noise(batch["mean"], draw.noise, draw.timestep).to(backbone.device, dtype)
     return network(noisy, draw.timestep.to(backbone.device), batch["text"].to(backbone.device, dtype)).sample.float()

@@ -22,7 +22,8 @@ class LanguageBackbone:
     kind = "texts"
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, target_modules: Sequence[str], autocast: bool = False
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int,
+        target_modules: Sequence[str], autocast: bool = False,
     ) -> None:  # fmt: skip
         self.model, self.tokenizer = model, tokenizer
         self.lora = LoraModel(model, target_modules)
@@ -39,7 +40,7 @@ class LanguageBackbone:
         device: str = "cpu",
         autocast: bool = False,
     ) -> LanguageBackbone:
-        """Load a transformers-format folder, offline and from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
+        """Load a transformers-format folder, offline, from safetensors only; bf16 on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)

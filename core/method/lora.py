@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class Adapter:
                 digest.update(matrix.detach().cpu().contiguous().float().numpy().tobytes())
         return digest.hexdigest()
 
-    def _map(self, function) -> Adapter:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Adapter:
         return Adapter(
             self.rank,
             self.alpha,
@@ -232,7 +232,8 @@ def load(folder: Path) -> Adapter:
 
 def from_tensors(tensors: Mapping[str, Tensor], rank: int, alpha: float) -> Adapter:
     """Return an adapter of one run from tensors under peft's names."""
-    down, up = {}, {}
+    down: dict[str, Tensor] = {}
+    up: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         path, matrix, _ = key.removeprefix(PREFIX).rsplit(".", 2)
         (down if matrix == "lora_A" else up)[path] = tensor.flatten(1).unsqueeze(0)

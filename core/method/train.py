@@ -55,7 +55,7 @@ def train(
             losses.sum().backward()
         if not bool(losses.isfinite().all()):
             raise JobFailure(
-                f"The loss was no longer a number at step {step}. Lower the learning rate, or look for a broken reference.",
+                f"The loss was no longer a number at step {step}. Lower learning_rate, or look for broken references.",
                 code="diverged",
             )
         norms = _clip(parameters, clip)

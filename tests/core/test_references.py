@@ -141,7 +141,7 @@ def test_is_refused_with_a_code_and_a_sentence(read: Read, what: str) -> None:
 
 def test_the_bad_line_is_named(read: Read) -> None:
     good = b'{"prompt": "a", "completion": "b"}\n'
-    with pytest.raises(InvalidInput, match="Line 3 of rows.jsonl"):
+    with pytest.raises(InvalidInput, match=r"Line 3 of rows\.jsonl"):
         read(good * 2 + b"{oops\n" + good, "rows.jsonl")
 
 

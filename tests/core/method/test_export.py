@@ -79,7 +79,9 @@ torch.set_num_threads(1)
 from diffusers import StableDiffusionPipeline
 pipe = StableDiffusionPipeline.from_pretrained({str(tiny_diffusion_folder)!r}, safety_checker=None)
 pipe.set_progress_bar_config(disable=True)
-draw = lambda: pipe("a cat", num_inference_steps=2, height=16, width=16, output_type="pt", generator=torch.Generator().manual_seed(0)).images
+def draw():
+    seed = torch.Generator().manual_seed(0)
+    return pipe("a cat", num_inference_steps=2, height=16, width=16, output_type="pt", generator=seed).images
 before = draw()
 pipe.load_lora_weights({str(tmp_path)!r}, weight_name="pytorch_lora_weights.safetensors")
 assert "core" not in sys.modules
