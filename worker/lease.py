@@ -63,6 +63,11 @@ class Lease:
         self._ended.set()
         self._thread.join()
 
+    @property
+    def stage(self) -> str:
+        """The stage that the job is in."""
+        return self._position.stage
+
     def move(self, position: Position) -> None:
         """Note where the job stands; the next heartbeat tells."""
         self._position = position

@@ -11,13 +11,14 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import events, jobs
 from core.backbones import BackboneRecord, Registry
 from core.errors import JobFailure, NotFound, TransientFailure
-from core.models import File, Job
+from core.models import File, Job, JobState
 from core.references import References, write_folder
 from core.settings import Settings
 from core.storage import Storage
@@ -33,6 +34,7 @@ from worker.publishing import publish
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 METRICS_SECONDS = 1.0
+LOADING_PATIENCE = 3
 CRASHED = "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
 DELETED = "A training file was deleted. Upload it again and create a new job."
@@ -77,7 +79,7 @@ class Supervisor:
 
     def __init__(self, job: Job, place: Workplace) -> None:
         self.job, self.place, self.settings = job, place, place.settings
-        self.folder = JobFolder(place.settings.data / "work" / f"{job.id}-e{job.epoch}")
+        self.folder = attempt_folder(place.settings, job.id, job.epoch)
         self.lease = Lease(place.sessions, job.id, job.epoch, place.settings)
         self._trainer: Trainer | None = None
         self._curves = Curves()
@@ -159,9 +161,14 @@ class Supervisor:
                     self._trainer = None
                     return
                 self._take(line, delivery)
-            elif time.monotonic() - heard > self.settings.stall_seconds:
+            elif time.monotonic() - heard > self._patience:
                 trainer.dump_and_kill()
-                raise TransientFailure(STALLED.format(self.settings.stall_seconds), code="worker_crashed")
+                raise TransientFailure(STALLED.format(self._patience), code="worker_crashed")
+
+    @property
+    def _patience(self) -> float:
+        """Return how long the trainer may be silent, in seconds; loading a backbone is one long step."""
+        return self.settings.stall_seconds * (LOADING_PATIENCE if self.lease.stage == "prepare" else 1)
 
     def _take(self, line: Line, delivery: Delivery) -> None:
         match line:
@@ -207,9 +214,7 @@ class Supervisor:
         waiting, self._curves = self._curves, Curves()
         for stage, rows in waiting.rows.items():
             self.lease.write(
-                lambda session, stage=stage, rows=rows: events.add_metrics(
-                    session, self.job.id, self.job.epoch, stage, rows
-                )
+                partial(events.add_metrics, job_id=self.job.id, epoch=self.job.epoch, stage=stage, rows=rows)
             )
 
     def _backbone(self) -> BackboneRecord:
@@ -243,5 +248,21 @@ class Supervisor:
 
     def _clear_older_attempts(self) -> None:
         """Erase what this job's dead attempts left on this machine."""
-        for path in self.folder.path.parent.glob(f"{self.job.id}-e*"):
+        for epoch in range(1, self.job.epoch + 1):
+            attempt_folder(self.settings, self.job.id, epoch).remove()
+
+
+def attempt_folder(settings: Settings, job_id: str, epoch: int) -> JobFolder:
+    """Return where an attempt at a job works."""
+    return JobFolder(settings.data / "work" / f"{job_id}-e{epoch}")
+
+
+def sweep(place: Workplace) -> None:
+    """Erase the folders of attempts that are over: references are private, and a killed worker leaves them."""
+    for path in (place.settings.data / "work").glob("ftjob-*-e*"):
+        job_id, _, epoch = path.name.rpartition("-e")
+        with place.sessions() as session:
+            job = session.get(Job, job_id)
+        # an attempt's folder is made after its claim is committed, and epochs only grow
+        if job is None or job.state != JobState.RUNNING or str(job.epoch) != epoch:
             shutil.rmtree(path, ignore_errors=True)

@@ -18,7 +18,7 @@ from core.queue import WAKE
 from core.settings import Settings
 from core.storage import storage
 from worker.process import WarmTrainer
-from worker.supervisor import Supervisor, Workplace
+from worker.supervisor import Supervisor, Workplace, sweep
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,10 @@ def workplace() -> Workplace:
 def wake() -> None:
     """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
     place = workplace()
+    try:
+        sweep(place)
+    except SQLAlchemyError:
+        log.exception("dead attempts could not be swept")
     while not place.draining() and (job := take(place)) is not None:
         Supervisor(job, place).run()
         note(place, None)

@@ -109,8 +109,10 @@ class Floor:
 
     def supervise(self, job: Job | None = None) -> None:
         """Work on a job in this process, as a worker's child does."""
-        place = Workplace(self.settings, self.sessions, self.storage, self.trainer, "test", draining=lambda: self.drain)
-        Supervisor(job or self.claim(), place).run()
+        Supervisor(job or self.claim(), self.place()).run()
+
+    def place(self) -> Workplace:
+        return Workplace(self.settings, self.sessions, self.storage, self.trainer, "test", draining=lambda: self.drain)
 
     def get(self, job_id: str) -> Job:
         with self.sessions() as session:

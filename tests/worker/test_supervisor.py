@@ -12,6 +12,7 @@ from sqlalchemy import text
 from core import jobs
 from core.models import Adapter, Artifact, Checkpoint, File, Metric
 from tests.worker.floor import Floor, gone
+from worker.supervisor import sweep
 
 
 def stages_of(floor: Floor, attempt: int) -> list[str]:
@@ -232,3 +233,13 @@ def test_a_worker_that_cannot_renew_its_lease_stops_by_itself(floor: Floor) -> N
         session.execute(text("ALTER TABLE away RENAME TO job"))
     work.join(15)
     assert floor.get(job_id).state == "RUNNING"
+
+
+def test_what_dead_attempts_left_on_the_disk_is_swept_and_nothing_else(floor: Floor) -> None:
+    running, waiting = floor.job(), floor.job()
+    assert floor.claim().id == running
+    work = floor.settings.data / "work"
+    for name in (f"{running}-e1", f"{running}-e0", f"{waiting}-e1", "ftjob-unknown-e1", "drain-x"):
+        (work / name).mkdir(parents=True)
+    sweep(floor.place())
+    assert sorted(path.name for path in work.iterdir()) == ["drain-x", f"{running}-e1"]
