@@ -25,8 +25,9 @@ log = logging.getLogger("albatross.api")
 THREADS = 16  # the database's pool holds as many connections, so that no thread waits for one
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the application on the database, storage and broker that `settings` name; tables must exist."""
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application on what `settings`, or the environment, name; tables must exist."""
+    settings = settings or Settings()
     app = FastAPI(title="Albatross", version="0.1.0", description=__doc__, lifespan=_lifespan, redirect_slashes=False)
     engine = connect(settings.database)
     app.state.services = Services(

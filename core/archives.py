@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ MAX_ENTRIES = 400
 MAX_RATIO = 100
 MIN_BOMB_BYTES = 1_000_000  # below it a ratio means nothing
 CHUNK = 1 << 16
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods inflate without a bound on each step
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def entries(path: Path, max_bytes: int) -> Iterator[Entry]:
             for info in chosen:
                 content = _inflate(archive, info, budget)
                 budget -= len(content)
-                yield Entry(texts.display_name(info.filename), content)
+                yield Entry(info.filename, content)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError) as error:
         raise InvalidInput(
             "The zip archive is damaged or of an unknown kind; make it anew.", code="corrupt_archive", param="file"
@@ -53,7 +56,7 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     for info in infos:
         label = texts.display_name(info.filename)
         _check_entry(info, label)
-        key = info.filename.casefold()
+        key = unicodedata.normalize("NFC", info.filename).casefold()
         if key in seen:
             raise _refused(label, "is there twice", "duplicate_name")
         seen.add(key)
@@ -67,14 +70,16 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
 
 
 def _check_entry(info: zipfile.ZipInfo, label: str) -> None:
-    path = PurePosixPath(info.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1] or "\0" in info.filename:
+    name = info.orig_filename  # `filename` is cut at a null character
+    if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match("[A-Za-z]:", name) or "\0" in name:
         raise _refused(label, "has a path that leads out of the archive", "unsafe_path")
     if info.flag_bits & 1:
         raise _refused(label, "is encrypted; make an archive without a password", "encrypted")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise _refused(label, "is a link or a device", "special_file")
+    if info.compress_type not in METHODS:
+        raise _refused(label, "is packed in an unusual way; make an ordinary zip", "corrupt_archive")
     if label.lower().endswith((".zip", ".tar", ".gz", ".7z", ".rar")):
         raise _refused(label, "is an archive in an archive; put its files in directly", "nested_archive")
 

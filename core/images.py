@@ -12,6 +12,8 @@ from core.errors import InvalidInput, TooLarge
 from core.settings import Settings
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or holds a document
+# Pillow only warns of a decompression bomb; an error for the whole process, because threads share warning filters.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 
 
@@ -42,12 +44,12 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
     if not looks_like_image(content[:12]):
         raise _refused(name, "is not a JPEG, PNG or WebP image", "not_an_image")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-                _check_header(opened, name, limits)
-                opened.load()
-                return _plain(opened)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            _check_header(opened, name, limits)
+            if opened.format == "PNG":
+                _check_sums(content)
+            opened.load()
+            return _plain(opened)
     except InvalidInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -58,7 +60,8 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
 
 def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
     width, height = image.size
-    if getattr(image, "n_frames", 1) > 1:
+    # A phone's JPEG may carry a second picture for depth or preview (MPO); the first is the photo.
+    if image.format in {"PNG", "WEBP"} and getattr(image, "n_frames", 1) > 1:
         raise _refused(name, "is animated; send single pictures", "animated")
     if width * height > limits.max_image_pixels:
         raise _too_many_pixels(name, limits)
@@ -68,6 +71,12 @@ def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
             f"is {width} x {height}; sides of {limits.min_image_side} to {limits.max_image_side} pixels are taken",
             "image_side",
         )
+
+
+def _check_sums(content: bytes) -> None:
+    """Check every chunk of a PNG; loading alone passes over the checksums of pixel data."""
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        image.verify()
 
 
 def _plain(opened: Image.Image) -> Picture:

@@ -80,7 +80,7 @@ def read(path: Path, filename: str, limits: Settings) -> References:
         items = _read_texts(path, name, head, limits)
     if not items:
         raise InvalidInput(f"{name} holds no references: no image and no text.", code="no_items", param="file")
-    return _judged("images" if isinstance(items[0], ImageItem) else "texts", _without_copies(items))
+    return _judged("images" if isinstance(items[0], ImageItem) else "texts", items)
 
 
 def merge(parts: Sequence[References]) -> References:
@@ -90,7 +90,7 @@ def merge(parts: Sequence[References]) -> References:
         raise InvalidInput(
             "A job learns from images or from texts; these files hold both.", code="mixed_kinds", param="training_file"
         )
-    return _judged(kinds.pop(), _without_copies([item for part in parts for item in part.items]))
+    return _judged(kinds.pop(), [item for part in parts for item in part.items])
 
 
 def pack(references: References, path: Path) -> None:
@@ -141,9 +141,13 @@ def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
     names: dict[str, str] = {}
     for entry in archives.entries(path, limits.max_file_bytes):
         stem = PurePosixPath(entry.name).stem
-        if entry.name == CAPTIONS:
+        if PurePosixPath(entry.name).name == CAPTIONS:
             captions |= _table(entry)
         elif entry.name.lower().endswith(".txt"):
+            if stem in captions:
+                raise InvalidInput(
+                    f"Two captions are named {stem}; give each its own name.", code="duplicate_name", param="file"
+                )
             captions[stem] = _caption(entry.content, entry.name)
         else:
             if len(pictures) == limits.max_images:
@@ -154,7 +158,8 @@ def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
                 raise InvalidInput(
                     f"Two images are named {stem}; give each its own name.", code="duplicate_name", param="file"
                 )
-            pictures[stem], names[stem] = images.decode(entry.content, entry.name, limits), entry.name
+            names[stem] = texts.display_name(entry.name)
+            pictures[stem] = images.decode(entry.content, names[stem], limits)
     for stem, caption in captions.items():
         if len(caption) > limits.max_caption_characters:
             raise InvalidInput(
@@ -221,25 +226,31 @@ def _without_copies(items: Sequence[ImageItem | TextItem]) -> list[ImageItem | T
     )[::-1]
 
 
-def _judged(kind: Kind, items: list[ImageItem | TextItem]) -> References:
+def _judged(kind: Kind, given: Sequence[ImageItem | TextItem]) -> References:
+    items = _without_copies(given)
     findings = list(_image_findings([item for item in items if isinstance(item, ImageItem)]))
+    if copies := len(given) - len(items):
+        findings.append(Finding("duplicate_item", f"{copies} exact copies were left out; each counts once."))
     findings += _text_findings([item for item in items if isinstance(item, TextItem)])
     return References(kind, tuple(items), tuple(findings))
 
 
 def _image_findings(items: Sequence[ImageItem]) -> Iterable[Finding]:
     copies: list[tuple[str, Image.Image]] = []
+    if 0 < len(items) < FEW_ITEMS:
+        yield Finding("few_items", f"There are only {len(items)} images; four or more give a clear result.")
+    if small := [item for item in items if min(item.width, item.height) < SMALL_SIDE]:
+        yield Finding("too_small", f"{len(small)} images have a side below {SMALL_SIDE} pixels.", small[0].name)
+    if bare := [item for item in items if not item.caption]:
+        yield Finding(
+            "empty_caption", f"{len(bare)} images have no caption, {bare[0].name} first; add a .txt of the same name.",
+            bare[0].name,
+        )  # fmt: skip
     for item in items:
         with Image.open(io.BytesIO(item.png)) as image:
             if image.getcolors(maxcolors=1):
                 yield Finding("single_colour", f"{item.name} is one flat colour; it teaches nothing.", item.name)
             copy = _grey_copy(image)
-        if min(item.width, item.height) < SMALL_SIDE:
-            yield Finding("too_small", f"{item.name} is only {item.width} x {item.height} pixels.", item.name)
-        if not item.caption:
-            yield Finding(
-                "empty_caption", f"{item.name} has no caption; add {_stem(item.name)}.txt beside it.", item.name
-            )
         for other, known in copies:
             if _distance(copy, known) < SAME_PICTURE_LEVELS:
                 yield Finding(

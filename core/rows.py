@@ -60,12 +60,15 @@ def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:
 def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
     """Return a text for every paragraph; blank lines stand between paragraphs."""
     text = "\n".join(_lines(content, name, limits))
-    return [TextItem(text=part.strip()) for part in re.split(r"\n\s*\n", text) if part.strip()][: limits.max_items]
+    parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+    if len(parts) > limits.max_items:
+        raise TooLarge(f"{name} has more than {limits.max_items:,} paragraphs.", code="too_many_items", param="file")
+    return [TextItem(text=part) for part in parts]
 
 
 def looks_like_jsonl(content: bytes) -> bool:
-    """Tell whether the first line that is not blank begins like a JSON object."""
-    return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    """Tell whether the first line that is not blank begins like a JSON object, or like an array of objects."""
+    return re.match(rb"[\xef\xbb\xbf\s]*(\{|\[\s*\{)", content) is not None
 
 
 def _lines(content: bytes, name: str, limits: Settings) -> list[str]:
@@ -110,6 +113,8 @@ def _messages(value: object) -> tuple[Mapping[str, str], ...]:
     for message in value:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise ValueError("each message has a role: system, user or assistant")
+        if message.get("weight", 1) != 1:
+            raise ValueError("a message has a weight other than 1, which is not supported; leave it out")
         messages.append({"role": str(message["role"]), "content": _string(message.get("content"), "content")})
     if messages[-1]["role"] != "assistant":
         raise ValueError("the last message must be the assistant's, which is what is learned")

@@ -22,7 +22,7 @@ from core.errors import JobFailure
 from core.method.backbone import Batch, Draw, count, take
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
-from core.method.lora import Adapter, LoraLayer, peft_config
+from core.method.lora import Adapter, LoraLayer, LoraModel, peft_config
 
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -90,11 +90,12 @@ def _compare(
     few = torch.arange(min(VERIFIED_ON, count(batch)))
     batch = take(batch, few)
     draw = Draw(**{name: None if part is None else part[few] for name, part in vars(draw).items()})
-    network = backbone.unet if isinstance(backbone, DiffusionBackbone) else backbone.model
-    with backbone.lora.use(None):
-        bare = _outputs(backbone, network, batch, draw)
-    with backbone.lora.use(adapter.to(backbone.device)):
-        wanted = _outputs(backbone, network, batch, draw)
+    # in float32 on every device: the rounding of bf16 weights alone is larger than what is looked for
+    ours = LoraModel(_fresh(backbone), backbone.lora.target_modules)
+    with ours.use(None):
+        bare = _outputs(backbone, ours.model, batch, draw)
+    with ours.use(adapter.to(backbone.device)):
+        wanted = _outputs(backbone, ours.model, batch, draw)
     effect = (wanted - bare).norm().item()
     error = (_outputs(backbone, loaded, batch, draw) - wanted).norm().item()
     if not effect > 0:
@@ -112,9 +113,8 @@ def _outputs(backbone: DiffusionBackbone | LanguageBackbone, network: nn.Module,
         return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
     assert draw.timestep is not None
     assert draw.noise is not None
-    dtype = backbone.unet.dtype
-    noisy = backbone.noising.add_noise(batch["mean"], draw.noise, draw.timestep).to(backbone.device, dtype)
-    return network(noisy, draw.timestep.to(backbone.device), batch["text"].to(backbone.device, dtype)).sample.float()
+    noisy = backbone.noising.add_noise(batch["mean"], draw.noise, draw.timestep).to(backbone.device)
+    return network(noisy, draw.timestep.to(backbone.device), batch["text"].to(backbone.device)).sample.float()
 
 
 def _fresh(backbone: DiffusionBackbone | LanguageBackbone) -> nn.Module:
@@ -125,7 +125,7 @@ def _fresh(backbone: DiffusionBackbone | LanguageBackbone) -> nn.Module:
         layer = network.get_submodule(path)
         assert isinstance(layer, LoraLayer)
         setattr(network.get_submodule(parent), name, layer.base)
-    return network.eval()
+    return network.float().eval()
 
 
 def _failure(form: str, why: str) -> JobFailure:

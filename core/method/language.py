@@ -103,15 +103,17 @@ class LanguageBackbone:
         return str(self.tokenizer.decode(answer[0, ids.input_ids.shape[1] :], skip_special_tokens=True)).strip()
 
     def _tokens(self, item: Item) -> tuple[list[int], list[int]]:
-        ids: list[int] = []
-        labels: list[int] = []
-        for text, learned in self._parts(item):
-            tokens = self.tokenizer(text, add_special_tokens=False).input_ids
-            ids += tokens
-            labels += tokens if learned else [IGNORED] * len(tokens)
+        """Token ids and labels; a question too long for its answer to fit loses its beginning, not the answer."""
+        parts = [
+            (self.tokenizer(text, add_special_tokens=False).input_ids, learned) for text, learned in self._parts(item)
+        ]
         if item.get("text") is not None and self.tokenizer.eos_token_id is not None:
-            ids, labels = [*ids, self.tokenizer.eos_token_id], [*labels, self.tokenizer.eos_token_id]
-        return ids[: self.max_tokens], labels[: self.max_tokens]
+            parts.append(([self.tokenizer.eos_token_id], True))
+        ids = [token for tokens, _ in parts for token in tokens]
+        labels = [token if learned else IGNORED for tokens, learned in parts for token in tokens]
+        asked = next((place for place, label in enumerate(labels) if label != IGNORED), 0)
+        start = max(0, min(asked - 1, len(ids) - self.max_tokens)) if asked >= self.max_tokens // 2 else 0
+        return ids[start : start + self.max_tokens], labels[start : start + self.max_tokens]
 
     def _parts(self, item: Item) -> list[tuple[str, bool]]:
         """Cut an item into texts and whether they are learned: answers are, questions and roles are not."""

@@ -265,9 +265,11 @@ def _wrap(model: nn.Module, target_modules: Sequence[str]) -> dict[str, LoraLaye
     for path, module in list(model.named_modules()):
         if not any(path == target or path.endswith(f".{target}") for target in target_modules):
             continue
-        if not isinstance(module, nn.Linear) and not (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+        if not isinstance(module, nn.Linear) and not (
+            isinstance(module, nn.Conv2d) and module.kernel_size == module.stride == (1, 1)
+        ):
             raise InvalidInput(
-                f"The target module {path} is a {type(module).__name__}; only Linear and 1x1 Conv2d take an adapter.",
+                f"The target module {path} is a {type(module).__name__}; only Linear and plain 1x1 Conv2d are taken.",
                 code="unsupported_target_module", param="target_modules",
             )  # fmt: skip
         parent, _, name = path.rpartition(".")

@@ -1,0 +1,73 @@
+"""Encoding, noise, losses, samples and features of a latent diffusion backbone."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDPMScheduler
+from PIL import Image
+
+from core.method.diffusion import DiffusionBackbone
+
+ITEMS = [
+    {"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"},
+    {"image": Image.new("RGB", (40, 20), "red")},
+]
+
+
+def test_items_become_latents_and_text_embeddings(tiny_diffusion: DiffusionBackbone) -> None:
+    batch = tiny_diffusion.encode(ITEMS)
+    assert batch["mean"].shape == batch["std"].shape == (2, 4, 8, 8)
+    assert batch["text"].shape == (2, 24, 32)
+    assert torch.equal(batch["text"][1], tiny_diffusion.embed([""])[0])
+
+
+def test_fixed_draws_are_the_same_always_and_cover_all_timesteps(tiny_diffusion: DiffusionBackbone) -> None:
+    first, second = (tiny_diffusion.fixed_draws(8, 3, seed=5) for _ in range(2))
+    steps = [int(draw.timestep[0]) for draw in first if draw.timestep is not None]
+    assert [step // 125 for step in steps] == list(range(8))
+    assert all(
+        torch.equal(a.noise, b.noise)
+        for a, b in zip(first, second, strict=True)
+        if a.noise is not None and b.noise is not None
+    )
+
+
+def test_the_loss_is_the_error_of_the_predicted_noise(tiny_diffusion: DiffusionBackbone) -> None:
+    batch, draw = tiny_diffusion.encode(ITEMS), tiny_diffusion.fixed_draws(1, 2, seed=0)[0]
+    assert draw.noise is not None
+    with torch.no_grad():
+        noisy = tiny_diffusion.noising.add_noise(batch["mean"], draw.noise, draw.timestep)
+        wanted = tiny_diffusion.unet(noisy, draw.timestep, batch["text"]).sample
+        losses = tiny_diffusion.loss(batch, draw)
+    assert torch.allclose(losses, (wanted - draw.noise).square().flatten(1).mean(1), atol=1e-6)
+
+
+def test_a_velocity_model_is_asked_for_velocity(tiny_diffusion: DiffusionBackbone) -> None:
+    batch, draw = tiny_diffusion.encode(ITEMS), tiny_diffusion.fixed_draws(1, 2, seed=0)[0]
+    with torch.no_grad():
+        noise_loss = tiny_diffusion.loss(batch, draw)
+        tiny_diffusion.noising = DDPMScheduler.from_config(
+            tiny_diffusion.noising.config, prediction_type="v_prediction"
+        )
+        noisy = tiny_diffusion.noising.add_noise(batch["mean"], draw.noise, draw.timestep)
+        target = tiny_diffusion.noising.get_velocity(batch["mean"], draw.noise, draw.timestep)
+        wanted = (tiny_diffusion.unet(noisy, draw.timestep, batch["text"]).sample - target).square().flatten(1).mean(1)
+        assert torch.allclose(tiny_diffusion.loss(batch, draw), wanted, atol=1e-6)
+    assert not torch.allclose(noise_loss, wanted, atol=1e-3)
+
+
+def test_the_same_seed_draws_the_same_pictures(tiny_diffusion: DiffusionBackbone) -> None:
+    first, second = (tiny_diffusion.sample(["a cat", "a cat"], seed=3, steps=2) for _ in range(2))
+    assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
+    assert first[0].tobytes() != first[1].tobytes()
+
+
+def test_features_tell_pictures_apart_and_ignore_the_adapter(tiny_diffusion: DiffusionBackbone) -> None:
+    images = [item["image"] for item in ITEMS]
+    features = tiny_diffusion.features(images)
+    assert (features[0] - features[1]).norm() > 1e-3
+    adapter = tiny_diffusion.lora.new(2, 2.0)
+    for matrix in adapter.up.values():
+        matrix.data.fill_(1.0)
+    with tiny_diffusion.lora.use(adapter):
+        assert torch.equal(tiny_diffusion.features(images), features)

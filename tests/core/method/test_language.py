@@ -1,0 +1,55 @@
+"""What of a text is learned, and what a long one loses."""
+
+from __future__ import annotations
+
+import torch
+
+from core.method.backbone import Draw, join
+from core.method.language import IGNORED, LanguageBackbone
+
+ANSWERED = {"prompt": "who are you?", "completion": "a cat."}
+
+
+def learned(backbone: LanguageBackbone, item: dict[str, object]) -> str:
+    labels = backbone.encode([item])["labels"][0]
+    return "".join(backbone.tokenizer.convert_ids_to_tokens(labels[labels != IGNORED].tolist()))
+
+
+def test_the_answer_is_learned_and_the_question_is_not(tiny_language: LanguageBackbone) -> None:
+    assert learned(tiny_language, ANSWERED) == "a cat.</s>"
+
+
+def test_all_of_a_plain_text_is_learned(tiny_language: LanguageBackbone) -> None:
+    assert learned(tiny_language, {"text": "a cat."}) == "a cat.</s>"
+
+
+def test_only_the_assistants_turns_of_a_chat_are_learned(tiny_language: LanguageBackbone) -> None:
+    turns = [("user", "hi"), ("assistant", "ho"), ("user", "why?"), ("assistant", "so")]
+    item = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    words = learned(tiny_language, item)
+    assert "ho" in words
+    assert "so" in words
+    assert "why" not in words
+
+
+def test_a_long_question_loses_its_beginning_and_never_the_answer(tiny_language: LanguageBackbone) -> None:
+    batch = tiny_language.encode([{"prompt": "why " * 40, "completion": "so."}])
+    assert batch["input_ids"].shape[1] <= tiny_language.max_tokens
+    assert learned(tiny_language, {"prompt": "why " * 40, "completion": "so."}) == "so.</s>"
+    assert float(tiny_language.loss(batch, Draw())) > 0
+
+
+def test_padding_changes_no_loss(tiny_language: LanguageBackbone) -> None:
+    short, long = ({"text": "a cat."}, {"text": "two dogs and a fish went home"})
+    apart = [tiny_language.encode([item]) for item in (short, long)]
+    with torch.no_grad():
+        alone = [float(tiny_language.loss(batch, Draw())) for batch in apart]
+        together = tiny_language.loss(join(apart), Draw())
+    assert torch.allclose(together, torch.tensor(alone), atol=1e-5)
+
+
+def test_a_loss_is_the_mean_over_learned_tokens(tiny_language: LanguageBackbone) -> None:
+    batch = tiny_language.encode([ANSWERED])
+    with torch.no_grad():
+        theirs = tiny_language.model(input_ids=batch["input_ids"], labels=batch["labels"]).loss
+        assert torch.allclose(tiny_language.loss(batch, Draw())[0], theirs, atol=1e-6)
