@@ -25,7 +25,7 @@ from worker.folder import JobFolder
 from worker.protocol import Line, Progress
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
-TIMED_STEPS = 20
+TIMED_CALLS = 20
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
@@ -103,18 +103,19 @@ class Context:
 
 
 class Pace:
-    """Counts steps and says how long the rest will take, from the last steps' own times."""
+    """Counts steps and says how long the rest will take, from the time that the last of them took."""
 
     def __init__(self, stage: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.stage, self.total, self._clock = stage, total, clock
-        self._times = [clock()]
+        self._seen = [(clock(), 0)]
 
     def at(self, step: int, total: int | None = None) -> Progress:
-        """Return the stage's progress after `step` steps."""
+        """Return the stage's progress after `step` steps; a call may be several steps after the last."""
         self.total = total or self.total
-        self._times = [*self._times, self._clock()][-TIMED_STEPS - 1 :]
-        each = (self._times[-1] - self._times[0]) / max(1, len(self._times) - 1)
-        return Progress(self.stage, step, self.total, round(each * max(0, self.total - step), 1) if step else None)
+        self._seen = [*self._seen, (self._clock(), step)][-TIMED_CALLS - 1 :]
+        (first, before), (last, _) = self._seen[0], self._seen[-1]
+        eta = round((last - first) * (self.total - step) / (step - before), 1) if step > before else None
+        return Progress(self.stage, step, self.total, eta)
 
 
 def driven(

@@ -51,6 +51,7 @@ def export(context: Context) -> Generator[Line, None, None]:
         }
         write_json(folder / "manifest.json", manifest)
     yield pace.at(pace.total)
+    yield Message("export", outcome.reason)
     yield Message("export", "Every file was loaded back with its own library and gave the same numbers.")
 
 

@@ -15,7 +15,7 @@ from core.method.diffusion import DiffusionBackbone
 from core.method.finalrun import Outcome
 from core.method.pictures import Pictures, choose, judge_pictures
 from core.references import ImageItem
-from worker.protocol import Json, Line, Message
+from worker.protocol import Json, Line
 from worker.stages.context import Context, Pace
 
 
@@ -50,7 +50,6 @@ def _draw(
         drawn.append(pictures)
         yield pace.at(len(drawn))
     evidence = choose([pictures for pictures in drawn if pictures.step in outcome.picture_steps])
-    yield Message("export", evidence.reason)
     gallery = Gallery(outcome.favouring(evidence.published_step, evidence.reason))
     for pictures in drawn:
         sampled = [("subject", *pair) for pair in pictures.subject] + [

@@ -46,6 +46,8 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
         if quarters[-1] < quarter < 4:
             quarters.append(quarter)
             yield Message("score", f"Scoring {amount} candidates: {amount * progress.done // progress.total} done.")
+        elif quarter == 4:
+            yield Message("score", f"Scored {amount} candidates; now measuring how much of them to mix in.")
 
     yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
     candidates = context.encoded_pool("candidate")

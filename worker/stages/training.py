@@ -44,7 +44,8 @@ def train(context: Context) -> Generator[Line, None, None]:
         context.keep(snapshots, folder)
         write_rows(folder / "curve.json", rows)
         write_json(folder / "outcome.json", asdict(outcome))
-    yield Message("train", outcome.reason)
+    words = f"Training ended at step {outcome.last_step} of {budget}; its rule proposes step {outcome.published_step}."
+    yield Message("train", words)
 
 
 def curve_row(step: Step) -> Json:
