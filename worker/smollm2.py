@@ -21,10 +21,10 @@ DEFAULTS = {
     "rank": 8,
     "learning_rate": 5e-4,
     "batch_size": 4,
-    "surrogate_steps": 30,
-    "max_steps": 60,
+    "surrogate_steps": 24,
+    "max_steps": 48,
     "max_tokens": 96,
-    "sample_ratio": 0.2,
+    "sample_ratio": 0.12,
 }
 UNRELATED = ("What is the capital of France?", "Explain in one sentence why the sky is blue.")
 
