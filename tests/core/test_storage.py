@@ -77,6 +77,8 @@ def test_a_local_address_opens_its_own_file_only(tmp_path: Path) -> None:
         ("GET", "other", expires, signature),
         ("PUT", key, expires, signature),
         ("GET", key, expires + 1, signature),
+        ("GET", key, expires, signature, "another name.exe"),
+        ("GET", key, expires, "é" + signature),
     ):
         with pytest.raises(Forbidden):
             store.verify(*bad)
@@ -95,11 +97,13 @@ def test_a_presigned_address_works_and_a_tampered_one_does_not(s3: str, tmp_path
     settings = s3_settings(s3, tmp_path).model_copy(update={"s3_public_endpoint": s3})
     store = S3Storage(settings)
     store.put("folder/mine", b"hello")
-    url = store.url("folder/mine", filename="mine.bin")
+    name = 'mein "Kätzchen"\r\nX: 1.bin'
+    url = store.url("folder/mine", filename=name)
     assert url is not None
     answer = httpx.get(url)
     assert (answer.status_code, answer.content) == (200, b"hello")
-    assert "mine.bin" in answer.headers["content-disposition"]
+    assert unquote(answer.headers["content-disposition"]) == f"attachment; filename*=UTF-8''{name}"
+    assert "x" not in answer.headers
     assert httpx.get(url.replace("folder/mine", "folder/other")).status_code == 403
 
 
