@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import signal
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -188,6 +190,8 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
 
 def main() -> None:
     arguments = parse()
+    # so that whoever ends the demo ends its service too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     if arguments.url:
         client = openai.OpenAI(base_url=f"{arguments.url.rstrip('/')}/v1", api_key=arguments.api_key)

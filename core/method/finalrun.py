@@ -16,6 +16,7 @@ from core.method.train import Step, evaluate
 from core.method.window import CONFIRMED_AFTER, Window, calibrate_window
 from core.parameters import Parameters
 
+WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 GALLERY = 6  # kept steps between t* and the end, from which the pictures are judged
 
 
@@ -79,6 +80,9 @@ class FinalRun:
         self._sets: dict[str, tuple[Batch, list[Draw]]] = {}
         self._add("reference_loss", references)
         self._losses_at = {*evaluation_grid(self.budget), *self.gallery, *self._latest_match()}
+        # what only people look at: a third of the grid is enough, and texts are slow to evaluate
+        rare = evaluation_grid(self.budget)[::WATCHED_EVERY]
+        self._watched_at = {*rare, *self.gallery, *self._latest_match(), self.budget}
         self._last = 0
 
     def watch(self, *, probe: Batch | None, heldout: Batch | None) -> None:
@@ -150,7 +154,8 @@ class FinalRun:
             self._sets[name] = (batch, self.backbone.fixed_draws(self.p.draws_eval, count(batch), self.p.seed))
 
     def _with_losses(self, step: Step, adapter: Adapter) -> Step:
-        found = {name: float(evaluate(self.backbone, adapter, *held).mean()) for name, held in self._sets.items()}
+        wanted = self._sets if step.step in self._watched_at else ["reference_loss"]
+        found = {name: float(evaluate(self.backbone, adapter, *self._sets[name]).mean()) for name in wanted}
         return replace(
             step, reference_loss=found["reference_loss"], heldout_loss=found.get("heldout_loss"),
             probe_loss=found.get("probe_loss"),

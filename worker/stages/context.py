@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.backbones import BackboneRecord
-from core.method.backbone import Batch
+from core.method.backbone import Batch, count, take
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
 from core.method.lora import PREFIX, Adapter, from_tensors
@@ -26,6 +26,7 @@ from worker.protocol import Line, Progress
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
+PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
@@ -79,7 +80,10 @@ class Context:
 
     def probe(self) -> Batch | None:
         """The encoded backbone data that are never replayed, on which forgetting shows."""
-        return self.encoded_pool("probe") if self.pool is not None and self.pool.probe else None
+        if self.pool is None or not self.pool.probe:
+            return None
+        whole = self.encoded_pool("probe")
+        return take(whole, torch.arange(min(PROBE_EXAMPLES, count(whole))))
 
     def heldout(self) -> Batch | None:
         """The encoded validation file, where the user gave one."""

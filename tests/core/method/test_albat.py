@@ -120,7 +120,10 @@ def test_the_whole_algorithm_runs_from_references_to_a_published_adapter(case) -
     assert isinstance(outcome, Outcome)
     assert [step.step for step in steps] == list(range(outcome.last_step + 1))
     assert steps[-1].reference_loss < steps[0].reference_loss
-    assert all(step.probe_loss is not None for step in steps if step.reference_loss is not None)
+    watched = [step.step for step in steps if step.probe_loss is not None]
+    assert watched[0] == 0
+    assert len(watched) > 1
+    assert all(step.reference_loss is not None for step in steps if step.step in watched)
     assert set(snapshots) == set(outcome.gallery)
     assert snapshots[outcome.published_step].norm() > 0
     assert outcome.reason.startswith("Published step") or "second valley" in outcome.reason
@@ -196,7 +199,8 @@ def test_validation_data_is_followed_beside_the_references(tiny_language) -> Non
     p = parameters("texts", stop="max_steps", max_steps=3, reasons={})
     references, held = tiny_language.encode(TONES[:4]), tiny_language.encode(TONES[4:])
     steps, _ = drain(train_adapter(tiny_language, references, None, p, flat_curves(2), None, {}, 0.0, heldout=held))
-    assert [step.heldout_loss is not None for step in steps] == [True] * 4
+    assert steps[0].heldout_loss is not None
+    assert steps[-1].heldout_loss is not None
     assert isinstance(steps[0], Step)
 
 
