@@ -117,9 +117,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert weed is not None
     command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0"]
-    command += ["-volume.max=100", "-master.volumeSizeLimitMB=64", *(f"-{name}={port}" for name, port in ports.items())]
+    command += [
+        "-volume.max=1000",
+        "-master.volumeSizeLimitMB=64",
+        *(f"-{name}={port}" for name, port in ports.items()),
+    ]
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT):
+    # a bucket takes 7 volumes by default, and a server without a free one answers 500 to every PUT
+    variables = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+    with running(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT):
         until(lambda: _stores(endpoint))
         yield endpoint
 
@@ -211,7 +217,7 @@ def _stores(endpoint: str) -> bool:
     from core.s3 import S3Storage
 
     try:
-        S3Storage(s3_settings(endpoint, Path())).put("probe", b"probe")
+        S3Storage(s3_settings(endpoint, Path()).model_copy(update={"s3_bucket": "probe"})).put("probe", b"probe")
     except TransientFailure:
         return False
     return True
