@@ -144,6 +144,15 @@ def run_job(
     return job
 
 
+def overfit(
+    client: openai.OpenAI, backbone: str, file_id: str, bat: dict[str, object], seed: int
+) -> list[dict[str, object]]:
+    """Run the same references carelessly; returns the samples of the last step."""
+    print("For comparison: the same references, without backbone data and without stopping")
+    job = run_job(client, backbone, file_id, bat | CARELESS, seed)
+    return [row for row in fetch(client, job.id, "samples", limit=1000) if "last" in row["labels"]]
+
+
 def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
     family = FAMILIES[arguments.family]
     references = arguments.references or family["references"]
@@ -175,11 +184,9 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
     print(f"Downloaded {job.fine_tuned_model} to {adapter}")
     effect = measure(arguments.family, job.model, adapter, heldout, arguments.data)
     print(f"Loss on held-out references: {effect.before:.4f} before, {effect.after:.4f} after ({effect.change:+.1%})")
-    overfitted: list[dict[str, object]] = []
+    overfitted = []
     if arguments.family == "images":
-        print("For comparison: the same references, without backbone data and without stopping")
-        careless = run_job(client, job.model, file.id, bat | CARELESS, arguments.seed)
-        overfitted = [row for row in fetch(client, careless.id, "samples", limit=1000) if "last" in row["labels"]]
+        overfitted = overfit(client, job.model, file.id, bat, arguments.seed)
     report = Report(
         family=arguments.family, job=json.loads(job.model_dump_json()), before=effect.before, after=effect.after,
         metrics=fetch(client, job.id, "metrics", limit=1000), influence=fetch(client, job.id, "influence", limit=1000),
