@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -36,7 +35,6 @@ class DiffusionBackbone:
         *,
         resolution: int,
         target_modules: Sequence[str],
-        autocast: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self.unet, self.vae, self.text_encoder = pipeline.unet, pipeline.vae, pipeline.text_encoder
@@ -45,7 +43,6 @@ class DiffusionBackbone:
             part.requires_grad_(False).eval()
         self.lora = LoraModel(self.unet, target_modules)
         self.resolution = resolution
-        self.autocast = autocast
 
     @classmethod
     def load(
@@ -55,7 +52,6 @@ class DiffusionBackbone:
         resolution: int,
         target_modules: Sequence[str],
         device: str = "cpu",
-        autocast: bool = False,
     ) -> DiffusionBackbone:
         """Load a diffusers-format folder, offline, from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
@@ -70,7 +66,7 @@ class DiffusionBackbone:
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         )  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(device), resolution=resolution, target_modules=target_modules, autocast=autocast)
+        return cls(pipeline.to(device), resolution=resolution, target_modules=target_modules)
 
     @property
     def device(self) -> torch.device:
@@ -114,9 +110,7 @@ class DiffusionBackbone:
         return (predicted.float() - target).square().flatten(1).mean(1)
 
     def _predict(self, noisy: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        context = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
-        with context:
-            return self.unet(noisy.to(self.unet.dtype), timestep, text.to(self.unet.dtype)).sample
+        return self.unet(noisy.to(self.unet.dtype), timestep, text.to(self.unet.dtype)).sample
 
     def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
         """Return fresh timesteps, noise and latent noise for one training step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -23,12 +22,11 @@ class LanguageBackbone:
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int,
-        target_modules: Sequence[str], autocast: bool = False,
+        target_modules: Sequence[str],
     ) -> None:  # fmt: skip
         self.model, self.tokenizer = model, tokenizer
         self.lora = LoraModel(model, target_modules)
         self.max_tokens = max_tokens
-        self.autocast = autocast
 
     @classmethod
     def load(
@@ -38,13 +36,12 @@ class LanguageBackbone:
         max_tokens: int,
         target_modules: Sequence[str],
         device: str = "cpu",
-        autocast: bool = False,
     ) -> LanguageBackbone:
         """Load a transformers-format folder, offline, from safetensors only; bf16 on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
-        return cls(model.to(device), tokenizer, max_tokens=max_tokens, target_modules=target_modules, autocast=autocast)
+        return cls(model.to(device), tokenizer, max_tokens=max_tokens, target_modules=target_modules)
 
     @property
     def device(self) -> torch.device:
@@ -69,9 +66,7 @@ class LanguageBackbone:
         ids, labels, mask = (batch[name].to(self.device) for name in ("input_ids", "labels", "attention_mask"))
         width = int(mask.sum(1).max())  # padding that nobody in this batch needs
         ids, labels, mask = ids[:, :width], labels[:, :width], mask[:, :width]
-        context = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
-        with context:
-            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         targets = labels[:, 1:]
         losses = torch.nn.functional.cross_entropy(
             logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
