@@ -96,6 +96,8 @@ def _compare(
         bare = _outputs(backbone, ours.model, batch, draw)
     with ours.use(adapter.to(backbone.device)):
         wanted = _outputs(backbone, ours.model, batch, draw)
+    if not adapter.finite():
+        raise _failure(form, "it holds numbers that are not finite")
     effect = (wanted - bare).norm().item()
     error = (_outputs(backbone, loaded, batch, draw) - wanted).norm().item()
     if not effect > 0:

@@ -64,10 +64,6 @@ class Adapter:
         """Return the one run R = `copies` times, as fresh leaves: their gradients are per-sample gradients."""
         return self._map(lambda matrix: matrix.detach().repeat(copies, 1, 1).requires_grad_())
 
-    def norm(self) -> float:
-        """The Euclidean norm of all matrices."""
-        return sum(matrix.detach().double().square().sum().item() for matrix in self.parameters()) ** 0.5
-
     def finite(self) -> bool:
         """Whether every number is finite."""
         return all(bool(matrix.isfinite().all()) for matrix in self.parameters())
