@@ -68,6 +68,16 @@ def test_an_adapter_that_does_nothing_is_never_published(
         export.verify_peft(tiny_diffusion, adapter, tmp_path, *images)
 
 
+def test_an_adapter_that_is_not_finite_is_never_published(
+    tiny_diffusion: DiffusionBackbone, images: tuple[Batch, Draw], tmp_path: Path
+) -> None:
+    adapter = drawn(tiny_diffusion)
+    next(iter(adapter.up.values())).data[0, 0, 0] = torch.nan
+    export.write_peft(tiny_diffusion, adapter, tmp_path, "tiny")
+    with pytest.raises(JobFailure, match="not finite"):
+        export.verify_peft(tiny_diffusion, adapter, tmp_path, *images)
+
+
 def test_a_process_without_our_code_loads_the_file(
     tiny_diffusion: DiffusionBackbone, tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:
