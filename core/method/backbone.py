@@ -79,6 +79,12 @@ def tile_draw(draw: Draw, runs: int) -> Draw:
     )
 
 
+def join_draws(draws: Sequence[Draw]) -> Draw:
+    """Return the noise of all draws as one."""
+    parts = {name: [getattr(draw, name) for draw in draws] for name in vars(draws[0])}
+    return Draw(**{name: None if part[0] is None else torch.cat(part) for name, part in parts.items()})
+
+
 def join(batches: Sequence[Batch]) -> Batch:
     """Return the examples of all batches as one; texts are padded to the longest."""
     width = {name: max(batch[name].shape[1] for batch in batches) for name in batches[0] if batches[0][name].dim() == 2}

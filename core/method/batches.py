@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch, Draw, count, join, take
+from core.method.backbone import Backbone, Batch, Draw, count, join, join_draws, take
 from core.method.mixing import batch_slots
 
 
@@ -37,18 +37,6 @@ def shuffled(indices: Sequence[int], generator: torch.Generator) -> Iterator[int
             yield indices[place]
 
 
-def fold_batches(
-    backbone: Backbone, references: Batch, trained: Sequence[Sequence[int]], size: int, captions: Captions, seed: int
-) -> Iterator[tuple[Batch, Draw]]:
-    """Yield batches in which run k sees `size` samples of the references `trained[k]`, each run with its own noise."""
-    generator = torch.Generator().manual_seed(seed)
-    streams = [shuffled(indices, generator) for indices in trained]
-    while True:
-        index = torch.tensor([next(stream) for stream in streams for _ in range(size)])
-        batch = captions.thin(take(references, index), generator)
-        yield batch, backbone.random_draw(len(index), generator)
-
-
 def mixed_batches(
     backbone: Backbone,
     references: Batch,
@@ -58,14 +46,24 @@ def mixed_batches(
     captions: Captions,
     seed: int,
 ) -> Iterator[tuple[Batch, Draw]]:
-    """Yield batches of `size` in which a share gamma of the slots, on average, is replayed backbone data (A1)."""
-    generator = torch.Generator().manual_seed(seed)
+    """Yield batches of `size` in which a share gamma of the slots, on average, is replayed backbone data (A1).
+
+    References, replayed data and noise each have their own randomness, so runs with the same gamma that differ in what
+    they replay see the same references in the same order under the same noise: a paired comparison.
+    """
+    generator, order, other = (torch.Generator().manual_seed(3 * seed + part) for part in range(3))
     everything = references if selected is None else join([references, selected])
     first = count(references)
-    own = shuffled(range(first), generator)
-    replayed = shuffled(range(first, count(everything)), generator)
+    own = shuffled(range(first), order)
+    replayed = shuffled(range(first, count(everything)), other)
     while True:
         slots = batch_slots(gamma, size, generator) if selected is not None else 0
         index = torch.tensor([next(own) for _ in range(size - slots)] + [next(replayed) for _ in range(slots)])
         batch = captions.thin(take(everything, index), generator)
         yield batch, backbone.random_draw(size, generator)
+
+
+def side_by_side(streams: Sequence[Iterator[tuple[Batch, Draw]]]) -> Iterator[tuple[Batch, Draw]]:
+    """Yield the batches of R runs as one, run-major, so that run k of a stack trains on stream k."""
+    for parts in zip(*streams, strict=True):
+        yield join([batch for batch, _ in parts]), join_draws([draw for _, draw in parts])

@@ -11,7 +11,7 @@ from core.method.lora import Adapter
 from core.method.mixing import step_budget
 from core.method.similarity import CosineSimilarity
 from core.method.stopping import LOOK_AHEAD, CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
-from core.method.surrogate import Confidence, Evidence, evaluation_grid
+from core.method.surrogate import Confidence, Evidence, SurrogateCurves, evaluation_grid
 from core.method.train import Step, evaluate
 from core.method.window import CONFIRMED_AFTER, Window, calibrate_window
 from core.parameters import Parameters
@@ -62,13 +62,14 @@ class FinalRun:
         backbone: Backbone,
         references: Batch,
         p: Parameters,
-        evidence: Evidence | None,
+        curves: SurrogateCurves,
         gamma: float,
         snapshots: MutableMapping[int, Adapter],
     ) -> None:
-        self.backbone, self.p, self.evidence, self.gamma, self.snapshots = backbone, p, evidence, gamma, snapshots
+        self.backbone, self.p, self.gamma, self.snapshots = backbone, p, gamma, snapshots
+        self.evidence = evidence = curves.evidence()
         self.budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
-        stretch = 1 / (1 - gamma)  # the references fill a share 1 - gamma of the batches, so they take longer
+        stretch = (1 - curves.gamma) / (1 - gamma)  # references that fill a smaller share of the batches take longer
         self.window = _window(p, evidence, self.budget, stretch)
         self.rules = stop_rules(
             evidence, self.window.evaluations, self.budget, learning_rate=p.learning_rate,

@@ -19,7 +19,8 @@ from core.method.gradients import chunks, flat, per_sample_gradients
 from core.method.influence import Scorer, ScoreWarning, scorer
 from core.method.lora import Adapter
 from core.method.mixing import GammaChoice, MixingReport, choose_gamma, error_law
-from core.method.selection import Selection, near_duplicates, select, split_half_reliability
+from core.method.pooling import Ranking, rank
+from core.method.selection import Selection, near_duplicates, select
 from core.parameters import Parameters
 
 CANDIDATES_AT_ONCE = 32
@@ -41,7 +42,7 @@ class Scoring:
 
     scores: Tensor  # (c,), positive = beneficial
     per_fold: Tensor  # (F, c)
-    reliability: float | None  # split-half Spearman; None where nothing could be split or scores are random by request
+    ranking: Ranking  # what the selection went by, and how far two halves of the evidence agree on it
     selection: Selection
     mixing: MixingReport | None
     gamma: GammaChoice
@@ -136,15 +137,14 @@ def score_pool(
         found = yield from _score(folds, take(candidates, sampled), p)
     matrix = torch.full((*found.shape[:2], count(candidates)), math.nan)
     matrix[:, :, sampled] = found
-    ranking = matrix.mean((0, 1))
-    reliability = None if p.score == "random" or max(found.shape[:2]) < 2 else split_half_reliability(found)
+    ranking = rank(matrix, sources)
     selection = select(
-        ranking, count=p.selected_count, sources=sources, duplicates=_copies(candidates), reliability=reliability,
-        seed=p.seed,
+        ranking.values, count=p.selected_count, sources=sources, duplicates=_copies(candidates),
+        reliability=ranking.reliability, seed=p.seed,
     )  # fmt: skip
     report = _law(folds, candidates, selection, p)
     gamma = choose_gamma(p.gamma, report, n=count(references), m=len(selection.indices), preset=p.preset)
-    return Scoring(ranking, matrix.mean(1), reliability, selection, report, gamma, tuple(folds.notes))
+    return Scoring(matrix.mean((0, 1)), matrix.mean(1), ranking, selection, report, gamma, tuple(folds.notes))
 
 
 def _score(folds: _Folds, candidates: Batch, p: Parameters) -> Generator[Progress, None, Tensor]:

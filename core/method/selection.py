@@ -1,6 +1,6 @@
 """From influence scores to the candidates that are replayed, and how far those scores can be trusted.
 
-Shapes: n candidates, F folds, K draws; `scores` (F, K, n), `ranking` (n,). Positive = beneficial.
+Shapes: n candidates, `ranking` (n,). Positive = beneficial.
 """
 
 import itertools
@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-TRUSTED = 0.2  # split-half Spearman below which a ranking is treated as noise (METHOD: BAT-STUDY measured -.3 to +.2)
-MOST_SPLITS = 64
+TRUSTED = (
+    0.2  # agreement of two halves below which a ranking is treated as noise; rankings of chance spread by .1 to .3
+)
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,6 @@ def spearman(a: Tensor, b: Tensor) -> float:
     x, y = x - x.mean(), y - y.mean()
     scale = (x.norm() * y.norm()).item()
     return (x @ y).item() / scale if scale > 0 else 0.0
-
-
-def split_half_reliability(scores: Tensor) -> float:
-    """Return how well two halves of the evidence agree: the mean Spearman over balanced splits of `scores` (F, K, n).
-
-    Two folds or more are split by fold, because draws of one fold share its surrogate and target and would agree too
-    well. One fold is split by draw. It is the agreement of halves, not stepped up to the full length, so it errs low.
-    Raises ValueError where there is nothing to split.
-    """
-    parts = scores.mean(1) if scores.shape[0] > 1 else scores[0]
-    if len(parts) < 2:
-        raise ValueError("reliability needs two folds, or two draws of one fold")
-    correlations = []
-    for half in _halves(len(parts)):
-        rest = [part for part in range(len(parts)) if part not in half]
-        correlations.append(spearman(parts[list(half)].mean(0), parts[rest].mean(0)))
-    return sum(correlations) / len(correlations)
 
 
 def near_duplicates(features: Tensor, threshold: float = 0.98) -> tuple[int, ...]:
@@ -127,7 +111,7 @@ def _random(
     turns = [i for turn in itertools.zip_longest(*_by_source(unique, sources).values()) for i in turn if i is not None]
     kept = tuple(turns[:wanted])
     reason = (
-        f"Two halves of the scoring agreed with a rank correlation of only {reliability:.2f} (below {TRUSTED}), so the "
+        f"Two halves of the scoring agreed with a correlation of only {reliability:.2f} (below {TRUSTED}), so the "
         f"ranking is mostly noise: {len(kept)} candidates were drawn at random, evenly over the sources, instead."
     )
     return Selection(kept, "random", None, reliability, len(order) - len(unique), reason)
@@ -160,13 +144,6 @@ def _stratified(order: list[int], wanted: int, sources: Sequence[Hashable]) -> l
     return [i for i in order if i in kept]
 
 
-def _halves(parts: int) -> list[tuple[int, ...]]:
-    """List the balanced splits, as the half that holds part 0 (evenly thinned where there are very many)."""
-    rest = itertools.combinations(range(1, parts), (parts + 1) // 2 - 1)
-    splits = [(0, *others) for others in itertools.islice(rest, 20_000)]
-    return splits[:: -(-len(splits) // MOST_SPLITS)]
-
-
 def _ranks(values: Tensor) -> Tensor:
     """Return ranks (n,), ties sharing their mean."""
     _, inverse, counts = values.double().unique(return_inverse=True, return_counts=True)
@@ -179,4 +156,4 @@ def _why(rule: str, kept: int, of: int, eta: float | None, reliability: float | 
     reason = f"{kept} of {of} candidates were kept because they {chosen}."
     if reliability is None:
         return reason
-    return f"{reason} Two halves of the scoring agree with a rank correlation of {reliability:.2f}."
+    return f"{reason} Two halves of the scoring agree with a correlation of {reliability:.2f}."

@@ -113,18 +113,19 @@ class SurrogateCurves:
     """Collect T and H of every fold on the evaluation grid and judge them."""
 
     folds: tuple[tuple[int, ...], ...]  # held-out reference indices, one tuple per surrogate
+    gamma: float = 0.0  # the share of backbone data in the surrogates' batches
     steps: list[int] = field(default_factory=list)
-    seen: list[tuple[float, ...]] = field(default_factory=list)  # T_f, one row per evaluation
-    held_out: list[tuple[float, ...]] = field(default_factory=list)  # H_f; empty rows where nothing was held out
+    seen: list[tuple[float, ...]] = field(default_factory=list)  # T_f of every fold, one row per evaluation
+    held_out: list[tuple[float, ...]] = field(default_factory=list)  # H_i of every reference, in their order
 
     def add(self, step: int, losses: Tensor) -> None:
         """Take the per-reference losses (K, n) of all surrogates at one step."""
         rows = losses.tolist()
-        held = [[row[i] for i in fold] for row, fold in zip(rows, self.folds, strict=True)]
+        held = {i: row[i] for row, fold in zip(rows, self.folds, strict=True) for i in fold}
         kept = [[x for i, x in enumerate(row) if i not in fold] for row, fold in zip(rows, self.folds, strict=True)]
         self.steps.append(step)
         self.seen.append(tuple(_mean(values) for values in kept))
-        self.held_out.append(tuple(_mean(values) for values in held if values))
+        self.held_out.append(tuple(held[i] for i in sorted(held)))
 
     @property
     def holds_out(self) -> bool:
@@ -139,9 +140,7 @@ class SurrogateCurves:
         """Return H averaged over all held-out references at one evaluation."""
         if not self.holds_out:
             return None
-        return sum(h * len(fold) for h, fold in zip(self.held_out[at], self.folds, strict=True)) / sum(
-            map(len, self.folds)
-        )
+        return _mean(self.held_out[at])
 
     def smoothed(self) -> list[float]:
         """Return the centred 3-point mean of H over the grid."""
@@ -164,6 +163,15 @@ class SurrogateCurves:
         return {self.steps[settled], *self.steps[-2:]}
 
     @property
+    def at_best(self) -> tuple[float, ...] | None:
+        """Return H_i of every reference around t* (the mean of three evaluations), None where nothing is held out."""
+        best = self.best()
+        if best is None:
+            return None
+        near = self.held_out[max(0, best - 1) : best + 2]
+        return tuple(_mean(losses) for losses in zip(*near, strict=True))
+
+    @property
     def turned(self) -> bool:
         """Tell whether held-out loss has clearly turned up, so that training surrogates further is pointless."""
         best = self.best()
@@ -174,13 +182,17 @@ class SurrogateCurves:
         best = self.best()
         if best is None:
             return None
-        start, there = self.held_out[0], self.held_out[best]
+        start, there = self._by_fold(0), self._by_fold(best)
         gains = [(a - b) / a for a, b in zip(start, there, strict=True)]
         error = _deviation(gains) / math.sqrt(len(gains))
         gain = _mean(gains)
         level = _mean([now / before for now, before in zip(self.seen[best], self.seen[0], strict=True)])
         confidence = self._confidence(gain, error)
         return Evidence(self.steps[best], level, gain, error, confidence, at_end=best >= len(self.steps) - 2)
+
+    def _by_fold(self, at: int) -> list[float]:
+        """Return H_f, the mean over every fold, at one evaluation."""
+        return [_mean([self.held_out[at][i] for i in fold]) for fold in self.folds]
 
     def _confidence(self, gain: float, error: float) -> Confidence:
         references = sum(map(len, self.folds))

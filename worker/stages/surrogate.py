@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
-from core.method.albat import Surrogate, train_surrogate
+from core.method.albat import train_surrogate
+from core.method.folds import Surrogate
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step
 from worker.folder import write_json
@@ -38,8 +39,10 @@ def read_surrogate(context: Context) -> Surrogate:
     folder = context.folder.stage("surrogate")
     adapter = read_stack(folder / "surrogate.safetensors", context.p.rank, context.p.alpha)
     stored = context.read("surrogate", "curves.json")
-    curves = SurrogateCurves(
-        tuple(map(tuple, stored["folds"])), stored["steps"], [tuple(row) for row in stored["seen"]],
-        [tuple(row) for row in stored["held_out"]],
-    )  # fmt: skip
-    return Surrogate(adapter, stored["step"], curves)
+    return Surrogate(adapter, stored.pop("step"), read_curves(stored))
+
+
+def read_curves(stored: Json) -> SurrogateCurves:
+    """Return the curves of surrogates from what `asdict` made of them."""
+    rows = {name: [tuple(row) for row in stored[name]] for name in ("seen", "held_out")}
+    return SurrogateCurves(tuple(map(tuple, stored["folds"])), stored["gamma"], stored["steps"], **rows)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core.method.albat import Surrogate, score_candidates, train_adapter, train_surrogate
+from core.method.albat import score_candidates, train_adapter, train_surrogate
+from core.method.folds import Surrogate
 from core.method.backbone import Batch, count, take
 from core.method.finalrun import Outcome
 from core.method.lora import Adapter

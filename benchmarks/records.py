@@ -1,0 +1,101 @@
+"""Keep what was measured: one file an experiment while the benchmark runs, one list of records when it is done."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arms import Prepared, automatic
+from benchmarks.rules import at, stops
+from benchmarks.runs import Curve
+from benchmarks.world import Setting, World
+
+Record = dict[str, Any]
+DIGITS = 5
+
+
+def records(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[Record]:
+    """Return a record for every run and rule; the arm `auto` is the run that gamma="auto" came to."""
+    chosen = automatic(prepared)
+    rows: list[Record] = []
+    for name, curve in curves.items():
+        arm = prepared.arms[name]
+        every = name in ("none", chosen)
+        found = stops(world, prepared, arm, curve, every_rule=every)
+        measured = [_measured(world, curve, rule, step) for rule, step in found.items()]
+        names = [name, "auto"] if name == chosen and name != "auto" else [name]
+        for label in names:
+            rows += [{**asdict(world.setting), "arm": label, "gamma": arm.gamma, **row} for row in measured]
+    return rows
+
+
+def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
+    lowest = min(range(1, len(curve.steps)), key=curve.heldout.__getitem__)
+    return {
+        "rule": rule,
+        "stop_step": step,
+        "best_step": curve.steps[lowest],
+        "heldout_start": _short(curve.heldout[0]),
+        "heldout_at_stop": _short(at(curve, curve.heldout, step)),
+        "heldout_best": _short(curve.heldout[lowest]),
+        "forgetting": _short(at(curve, curve.probe, step) / curve.probe[0] - 1),
+        "forgetting_at_best": _short(curve.probe[lowest] / curve.probe[0] - 1),
+        "seconds": round(curve.seconds, 2),
+    }
+
+
+def facts(world: World, prepared: Prepared) -> Record:
+    """Return what an experiment showed before its final runs: scores, law, trials, confidence."""
+    evidence = prepared.surrogate.curves.evidence()
+    law = prepared.law
+    return {
+        **asdict(world.setting),
+        "reliability": _short(prepared.ranking.reliability),
+        "reliability_of_sources": _short(prepared.ranking.by_source),
+        "reliability_of_candidates": _short(prepared.ranking.by_candidate),
+        "right_share": {name: _short(share) for name, (share, _) in prepared.shares.items()},
+        "shuffled_share": {name: _short(share) for name, (_, share) in prepared.shares.items()},
+        "law_gamma": law.gamma_star if law else None,
+        "law_verdict": law.verdict if law else None,
+        "law_ratio": _short(law.ratio) if law else None,
+        "trials": {
+            f"{gamma:g}": {"gain": _short(trial.gain), "error": _short(trial.error), "verdict": trial.verdict}
+            for gamma, trial in prepared.trials.items()
+        },
+        "auto_gamma": prepared.auto_gamma,
+        "expected_gain": _short(evidence.gain) if evidence else None,
+        "confidence": evidence.confidence if evidence else None,
+        "seconds": {name: round(value, 2) for name, value in prepared.seconds.items()},
+    }
+
+
+def file_of(folder: Path, setting: Setting) -> Path:
+    """Return where an experiment's results are kept until all are there."""
+    return folder / "settings" / f"{setting.key.replace(' ', '_')}.json"
+
+
+def write(file: Path, value: object) -> None:
+    """Write JSON in one move, so that a file that is there is whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(value))
+    os.replace(draft, file)
+
+
+def gather(files: Iterable[Path]) -> dict[str, list[Record]]:
+    """Return the records, facts and pictures of all experiments that are done."""
+    whole: dict[str, list[Record]] = {"records": [], "facts": [], "pictures": []}
+    for file in files:
+        part = json.loads(file.read_text())
+        for name in whole:
+            whole[name] += part.get(name, [])
+    return whole
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, DIGITS)

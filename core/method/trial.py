@@ -1,0 +1,78 @@
+"""Does backbone data help these references? Tried on the references themselves, before the adapter is trained.
+
+The folds are trained once more, now with the selected data in a share gamma of every batch, and each held-out reference
+is compared with itself: its loss under the mixture against its loss without, each at its own best step. Nothing is
+assumed of curvature or convergence, which is what the error law (mixing.py) has to do. Our own addition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from core.method.backbone import Backbone, Batch
+from core.method.folds import train_folds
+from core.method.mixing import GammaChoice, Verdict
+from core.method.surrogate import SurrogateCurves
+from core.method.train import Step
+from core.parameters import Parameters
+
+NINETY = 1.645  # standard errors on each side of a 90 % interval
+PRECAUTION = 1.0  # standard errors of loss from which on the data is not used: a doubt is enough to leave it out
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hold what mixing at `gamma` changed for held-out references; shares of their loss before training."""
+
+    gamma: float
+    gain: float  # positive: lower held-out loss with backbone data than without
+    error: float  # standard error over references
+    curves: SurrogateCurves  # of the surrogates that trained on the mixture
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 90 % interval of the gain (normal; a handful of references makes it a rough one)."""
+        return self.gain - NINETY * self.error, self.gain + NINETY * self.error
+
+    @property
+    def verdict(self) -> Verdict:
+        """Say helps where the interval lies above 0, harms from one standard error of loss on."""
+        if self.interval[0] > 0:
+            return "helps"
+        return "harms" if self.gain < -PRECAUTION * self.error else "neutral"
+
+    @property
+    def sentence(self) -> str:
+        """Say it to a person."""
+        low, high = self.interval
+        change = f"{abs(self.gain):.1%} {'lower' if self.gain >= 0 else 'higher'}"
+        return (
+            f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without "
+            f"(90 % interval {-high:+.1%} to {-low:+.1%})."
+        )
+
+    def decide(self) -> GammaChoice:
+        """Return gamma, or 0 where the trial says that the data harms."""
+        if self.verdict == "harms":
+            return GammaChoice(0.0, f"harms: not used. {self.sentence}")
+        why = "it helps" if self.verdict == "helps" else "no harm was seen, and it limits forgetting"
+        return GammaChoice(self.gamma, f"{self.sentence} So {self.gamma:.0%} is used: {why}.")
+
+
+def try_mixture(
+    backbone: Backbone, references: Batch, selected: Batch, gamma: float, plain: SurrogateCurves, p: Parameters
+) -> Generator[Step, None, Trial | None]:
+    """Train the folds of `plain` on the mixture and compare; None where nothing was held out."""
+    before = plain.at_best
+    if before is None:
+        return None
+    mixed = (yield from train_folds(backbone, references, plain.folds, p, selected, gamma)).curves
+    after = mixed.at_best
+    assert after is not None
+    start = fmean(plain.held_out[0])
+    gains = [(a - b) / start for a, b in zip(before, after, strict=True)]
+    error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+    return Trial(gamma, fmean(gains), error, mixed)
