@@ -24,7 +24,6 @@ from core.method.surrogate import SurrogateCurves, folds
 from core.method.trial import Trial, try_mixture
 
 Result = TypeVar("Result")
-REPLAYED = 32
 OTHER_SCORES = ("datainf", "cosine", "kolossov_bartlett")
 
 
@@ -58,7 +57,7 @@ def prepare(world: World, *, lean: bool) -> Prepared:
     picks = {
         "random": _random(world, p.seed),
         "influence": scoring.selection.indices,
-        "single": tuple(scoring.scores.nan_to_num(-1e9).topk(REPLAYED).indices.tolist()),
+        "single": tuple(scoring.scores.nan_to_num(-1e9).topk(world.parameters.selected_count).indices.tolist()),
         "oracle": _oracle(world, p.seed),
     }
     for score in () if lean else OTHER_SCORES:
@@ -122,14 +121,14 @@ def _scored(world: World, surrogate: Surrogate, score: str) -> Scoring:
 
 def _random(world: World, seed: int) -> tuple[int, ...]:
     order = torch.randperm(count(world.pool), generator=torch.Generator().manual_seed(500 + seed))
-    return tuple(order[:REPLAYED].tolist())
+    return tuple(order[: world.parameters.selected_count].tolist())
 
 
 def _oracle(world: World, seed: int) -> tuple[int, ...]:
     """Return clean candidates of the right source."""
     right = (world.right & ~world.shuffled).nonzero().flatten()
     order = right[torch.randperm(len(right), generator=torch.Generator().manual_seed(900 + seed))]
-    return tuple(order[:REPLAYED].tolist())
+    return tuple(order[: world.parameters.selected_count].tolist())
 
 
 def _shares(world: World, pick: Sequence[int]) -> tuple[float, float]:

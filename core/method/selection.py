@@ -14,9 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-TRUSTED = (
-    0.2  # agreement of two halves below which a ranking is treated as noise; rankings of chance spread by .1 to .3
-)
+TRUSTED = 0.1  # agreement of two halves below which a ranking is taken for noise
 
 
 @dataclass(frozen=True)
