@@ -47,12 +47,14 @@ class Prepared:
         return trial.curves if trial else self.surrogate.curves
 
 
-def prepare(world: World, *, lean: bool) -> Prepared:
+def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
     """Train surrogates, score, select, and try the mixtures; `lean` leaves out the other scores."""
     clock, p, backbone = _Clock(), world.parameters, world.backbone
     surrogate = clock("surrogates", lambda: result_of(train_surrogate(backbone, world.references, p)))
     halves = folds(count(world.references), 2, p.seed)
-    pair = clock("pair", lambda: result_of(train_folds(backbone, world.references, halves, p))).curves
+    pair = surrogate.curves
+    if p.folds != 2:
+        pair = clock("pair", lambda: result_of(train_folds(backbone, world.references, halves, p))).curves
     scoring = clock("scores", lambda: _scored(world, surrogate, "influence"))
     picks = {
         "random": _random(world, p.seed),
@@ -66,7 +68,7 @@ def prepare(world: World, *, lean: bool) -> Prepared:
             picks[score] = _scored(world, surrogate, score).selection.indices
     selected = take(world.pool, torch.tensor(picks["influence"]))
     trials = {}
-    for gamma in (0.25, 0.5):
+    for gamma in gammas:
         trying = try_mixture(backbone, world.references, selected, gamma, surrogate.curves, p)
         trial = clock(f"trial {gamma:g}", lambda trying=trying: result_of(trying))
         assert trial is not None

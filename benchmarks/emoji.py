@@ -23,6 +23,7 @@ from core.settings import Settings
 from worker import pools
 
 DATA = Path(__file__).resolve().parent / "data"
+TRIED = (0.25, 0.5)
 LEAN = True  # a run takes minutes: the scores are compared on the small language model
 ARMS = ("none", "quarter", "random .5", "influence .25", "influence .5", "oracle .5")
 PICTURED = ("none", "random .5", "influence .5")

@@ -31,6 +31,7 @@ DIALECTS = {
     "foreign": (),
 }
 SHUFFLED_SHARE = 0.2
+TRIED = (0.25, 0.5)  # shares of backbone data that are tried on held-out references
 LEAN = False  # every score, every arm
 ARMS: tuple[str, ...] = ()
 

@@ -19,7 +19,6 @@ from core.method.batches import Captions, mixed_batches, side_by_side
 from core.method.gradients import per_sample_gradients
 from core.method.lora import Adapter
 from core.method.similarity import CosineSimilarity
-from core.method.surrogate import evaluation_grid
 from core.method.train import evaluate, train
 
 EVALUATION_SEED = 77  # the noise of every evaluation, the same for all arms and settings
@@ -57,7 +56,7 @@ def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()
     measure = _Measure(world, arms, curves)
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
-    similarity, grid = CosineSimilarity(backbone.lora.weights()), set(evaluation_grid(world.horizon))
+    similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
     for step in train(backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon):
         for curve, value in zip(curves.values(), similarity(stack).tolist(), strict=True):
             curve.similarity.append(value)

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from core.method.backbone import Backbone, Batch
+from core.method.surrogate import evaluation_grid
 from core.parameters import Parameters
 
 PoolKind = Literal["related", "unrelated", "shuffled"]
@@ -44,11 +45,17 @@ class World:
     right: Tensor  # (c,) bool: candidates of the source that the references come from
     shuffled: Tensor  # (c,) bool: candidates whose labels were taken from another
     parameters: Parameters
+    thinning: int = 1  # of the evaluation grid, where evaluations are slow
 
     @property
     def horizon(self) -> int:
         """Return the steps that every run trains, in optimizer steps."""
         return self.parameters.max_steps
+
+    @property
+    def grid(self) -> list[int]:
+        """Return the steps at which losses are evaluated, the first and the last among them."""
+        return sorted({*evaluation_grid(self.horizon)[:: self.thinning], self.horizon})
 
 
 def parameters(setting: Setting, **values: object) -> Parameters:

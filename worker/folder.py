@@ -2,7 +2,7 @@
 
 spec.json       parameters, backbone, seed: all that the stages need to know
 references/     the references as core.references.write_folder leaves them; validation/ likewise, if there is any
-prepare/ surrogate/ score/ train/ export/    what each stage wrote, with done.json naming every file and its hash
+prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with done.json naming every file and its hash
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from worker.protocol import Json
 
-STAGES = ("prepare", "surrogate", "score", "train", "export")
+STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 DONE = "done.json"
 
 

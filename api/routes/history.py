@@ -17,7 +17,7 @@ from api.streams import events_after, stream_events
 from core.models import Checkpoint, JobEvent, Metric
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
-STAGES = ("prepare", "surrogate", "score", "train", "export")
+STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 LimitDep = Annotated[int, Query(ge=1, le=1000)]
 FEW = 20
 MANY = 1000
@@ -72,7 +72,7 @@ def list_metrics(
     account: AccountDep,
     after: AfterDep = None,
     limit: LimitDep = MANY,
-    stage: Annotated[Literal["prepare", "surrogate", "score", "train", "export"] | None, Query()] = None,
+    stage: Annotated[Literal["prepare", "surrogate", "score", "trial", "train", "export"] | None, Query()] = None,
 ) -> Page[MetricObject]:
     """List the curves, step by step in the order of the stages."""
     with services.reading.begin() as session:

@@ -33,6 +33,7 @@ class Outcome:
     stopped_early: bool
     confidence: Confidence | None  # None where nothing could be held out
     informative: bool  # whether CS-Fluctuation stood clear of its own noise
+    peak_to_noise: float | None  # its highest value over its noise floor there; None where it never filled its windows
     window: Window
     kept: Mapping[str, int]  # label -> step: published, turning_point, matched_loss, last
     gallery: tuple[int, ...]  # all kept steps, from early to late
@@ -135,7 +136,9 @@ class FinalRun:
             turning_point_step=labels["turning_point"], matched_loss_step=labels["matched_loss"],
             last_step=self._last, stopped_early=self._last < self.budget,
             confidence=self.evidence.confidence if self.evidence else None,
-            informative=self._turning.detector.informative, window=self.window, kept=kept, gallery=tuple(gallery),
+            informative=self._turning.detector.informative,
+            peak_to_noise=_finite(self._turning.detector.peak_to_noise),
+            window=self.window, kept=kept, gallery=tuple(gallery),
             proposals={name: (rule.published_step, rule.reason) for name, rule in self.rules.items()},
         )  # fmt: skip
 

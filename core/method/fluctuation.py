@@ -76,6 +76,11 @@ class FluctuationDetector:
         """Tell whether F ever stood clear of what noise alone would show at this window."""
         return self.peak > 0 and self.peak >= INFORMATIVE * self.floor
 
+    @property
+    def peak_to_noise(self) -> float:
+        """Return the highest F over its noise floor there; NaN before there is one."""
+        return self.peak / self.floor if self.floor > 0 else math.nan
+
     def update(self, similarity: float, step: int) -> float | None:
         """Take CS at an optimizer step and return F, or None while its windows are not full."""
         if not math.isfinite(similarity):

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from core import jobs
 from core.models import Adapter, Artifact, Checkpoint, File, Metric
 from tests.worker.floor import Floor, gone
+from worker.folder import STAGES
 from worker.supervisor import sweep
 
 
@@ -31,7 +32,7 @@ def test_a_job_ends_with_one_adapter_and_its_files_in_order(floor: Floor) -> Non
         "metrics.csv", "adapter-peft.zip", "card.json",
     ]  # fmt: skip
     assert {row.step: row.labels for row in floor.rows(Checkpoint, job_id)} == {5: ["published"], 10: ["last"]}
-    assert len(floor.rows(Metric, job_id)) == 50
+    assert len(floor.rows(Metric, job_id)) == 10 * len(STAGES)
     assert "Doing score: 0 of 10" in floor.events(job_id)
     assert list((floor.settings.data / "work").glob("ftjob*")) == []
 
@@ -81,7 +82,7 @@ def test_a_stage_whose_stored_file_is_damaged_is_done_again(floor: Floor) -> Non
     time.sleep(floor.settings.retry_seconds)
     floor.supervise()
     assert floor.get(job_id).state == "SUCCEEDED"
-    assert stages_of(floor, 2) == ["score", "train", "export"]
+    assert stages_of(floor, 2) == ["score", "trial", "train", "export"]
 
 
 def in_background(floor: Floor, stage: str) -> threading.Thread:

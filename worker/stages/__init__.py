@@ -1,4 +1,4 @@
-"""The five stages of a job: each reads what the stages before it have written, and writes its own folder.
+"""The six stages of a job: each reads what the stages before it have written, and writes its own folder.
 
 They run in the trainer process, or without a server in `worker.train`; either way they are driven by asking for the
 next line, and stopped between two lines by closing the generator.
@@ -16,8 +16,11 @@ from worker.stages.prepare import prepare
 from worker.stages.score import score
 from worker.stages.surrogate import surrogate
 from worker.stages.training import train
+from worker.stages.trial import trial
 
-WORK = {"prepare": prepare, "surrogate": surrogate, "score": score, "train": train, "export": export}
+WORK = {
+    "prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export,
+}  # fmt: skip
 
 
 def run(folder: JobFolder) -> Generator[Line, None, None]:

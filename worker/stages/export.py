@@ -1,4 +1,4 @@
-"""Stage 5: write the published step in every format, load each back, draw samples, and say what came out and why."""
+"""Stage 6: write the published step in every format, load each back, draw samples, and say what came out and why."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from core.method.window import Window
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, Pace, checkpoint_file
+from worker.stages.reasons import reasons
 from worker.stages.samples import marks, sample_steps
-from worker.stages.surrogate import read_surrogate
+from worker.stages.trial import followed_curves
 
 CSV_COLUMNS = (
     "step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy", "cosine_similarity",
@@ -71,17 +72,20 @@ def _write_papers(context: Context, adapter: Adapter, summary: Json, folder: Pat
 
 def summarise(context: Context, outcome: Outcome) -> Json:
     """Return the job's `bat` fields: what was selected, what is published, and why."""
-    decided = context.read("score", "decision.json")
-    evidence = read_surrogate(context).curves.evidence()
+    scored, mixture = context.read("score", "decision.json"), context.read("trial", "mixture.json")
+    evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
     return {
-        "selected": len(decided["selected"]) if decided["gamma"] else 0,
+        "selected": len(scored["selected"]) if gamma else 0,
         "pool_size": len(context.pool.candidates) if context.pool else 0,
-        "gamma": decided["gamma"], "verdict": decided.get("verdict"), "score_reliability": decided.get("reliability"),
-        "selection_reason": decided["reason"], "notes": decided.get("notes", []), "mixing": decided.get("mixing"),
+        "gamma": gamma, "verdict": mixture["verdict"], "score_reliability": scored.get("reliability"),
+        "selection_reason": mixture["reason"], "notes": scored.get("notes", []), "mixing": scored.get("mixing"),
+        "trial": mixture["trial"], "references": context.read("score", "references.json"),
+        "reasons": reasons(scored, mixture, outcome, evidence),
         "published_step": outcome.published_step, "turning_point_step": outcome.turning_point_step,
         "matched_loss_step": outcome.matched_loss_step, "last_step": outcome.last_step,
         "stopped_early": outcome.stopped_early, "stop_rule": outcome.rule, "stop_reason": outcome.reason,
         "confidence": outcome.confidence, "cs_fluctuation_informative": outcome.informative,
+        "cs_fluctuation_peak_to_noise": outcome.peak_to_noise,
         "window": asdict(outcome.window), "proposals": outcome.proposals,
         "expected_improvement": round(evidence.gain, 4) if evidence else None,
         "expected_improvement_error": round(evidence.standard_error, 4) if evidence else None,

@@ -8,11 +8,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from core.method.albat import score_candidates
-from core.method.backbone import Batch, take
+from core.method.ownreferences import judge_references
 from core.method.scoring import Progress, Scoring
+from core.method.surrogate import near_duplicates
 from worker.folder import write_json, write_rows
 from worker.pools import Candidate, Pool
 from worker.protocol import Json, Line, Message
@@ -24,13 +23,15 @@ THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
 def score(context: Context) -> Generator[Line, None, None]:
     """Write every candidate's score and what was decided; without a pool, that nothing was."""
-    decided: Json = {"selected": [], "gamma": 0.0, "reason": context.p.reasons.get("augment", "No pool is used.")}
+    why = context.p.reasons.get("augment", "No pool is used.")
+    decided: Json = {"selected": [], "gamma": 0.0, "selection_reason": why, "reason": why}
     rows: list[Json] = []
     with context.folder.writing("score") as folder:
         if context.pool is not None:
             scoring = yield from _scored(context, context.pool)
             rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
         write_rows(folder / "influence.json", rows)
+        write_rows(folder / "references.json", reference_rows(context))
         write_json(folder / "decision.json", decided)
     yield Message("score", decided["reason"])
 
@@ -59,14 +60,15 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
 def decision(scoring: Scoring) -> Json:
     """What was selected and how much of it is mixed in, with the reasons and the law behind them."""
     mixing = asdict(scoring.mixing) if scoring.mixing else None
-    reliability = scoring.reliability
     return {
         "selected": list(scoring.selection.indices),
         "gamma": scoring.gamma.gamma,
-        "verdict": scoring.mixing.verdict if scoring.mixing else None,
-        "reliability": None if reliability is None or math.isnan(reliability) else round(reliability, 3),
+        "reliability": _rounded(scoring.ranking.reliability),
+        "reliability_of_sources": _rounded(scoring.ranking.by_source),
+        "reliability_of_candidates": _rounded(scoring.ranking.by_candidate),
         "rule": scoring.selection.rule,
         "duplicates": scoring.selection.duplicates,
+        "selection_reason": scoring.selection.reason,
         "reason": f"{scoring.selection.reason} {scoring.gamma.reason}",
         "notes": list(scoring.notes),
         "mixing": _plain(mixing),
@@ -91,16 +93,25 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
     ]  # fmt: skip
 
 
-def selected_batch(context: Context) -> tuple[Batch | None, float]:
-    """The encoded selected candidates and gamma, as the stage decided; None and 0 where nothing is mixed in."""
-    decided = context.read("score", "decision.json")
-    if not decided["selected"] or not decided["gamma"]:
-        return None, 0.0
-    return take(context.encoded_pool("candidate"), torch.tensor(decided["selected"])), float(decided["gamma"])
+def reference_rows(context: Context) -> list[Json]:
+    """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
+    names = [row["name"] for row in context.read("prepare", "references.json")]
+    judged = judge_references(near_duplicates(context.references()), read_surrogate(context).curves)
+    return [
+        {
+            "name": names[one.index], "learnt": _rounded(one.learnt), "twins": [names[twin] for twin in one.twins],
+            "verdict": one.verdict, "sentence": one.sentence(names),
+        }
+        for one in judged
+    ]  # fmt: skip
 
 
 def _thumbnail(candidate: Candidate) -> str | None:
     return f"data:image/png;base64,{base64.b64encode(candidate.png).decode()}" if candidate.png else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 3)
 
 
 def _plain(value: Any) -> Any:

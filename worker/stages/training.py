@@ -1,4 +1,4 @@
-"""Stage 4: train the adapter until the stopping rule says so, and keep the steps that it names."""
+"""Stage 5: train the adapter until the stopping rule says so, and keep the steps that it names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from core.method.train import Step
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven
-from worker.stages.score import selected_batch
-from worker.stages.surrogate import read_surrogate
+from worker.stages.trial import followed_curves, mixed
 
 CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
 NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}
@@ -23,7 +22,7 @@ NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}
 def train(context: Context) -> Generator[Line, None, None]:
     """Write the kept copies, the curve and the outcome."""
     p, rows = context.p, list[Json]()
-    selected, gamma = selected_batch(context)
+    selected, gamma = mixed(context)
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
     pace = Pace("train", budget)
 
@@ -37,7 +36,7 @@ def train(context: Context) -> Generator[Line, None, None]:
     with context.folder.writing("train") as folder:
         snapshots: dict[int, Adapter] = {}
         steps = train_adapter(
-            context.backbone, context.references(), selected, p, read_surrogate(context).curves, context.probe(),
+            context.backbone, context.references(), selected, p, followed_curves(context), context.probe(),
             snapshots, gamma, context.heldout(),
         )  # fmt: skip
         outcome = yield from driven(steps, lines)

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from core.method.albat import score_candidates, train_adapter, train_surrogate
-from core.method.folds import Surrogate
 from core.method.backbone import Batch, count, take
 from core.method.finalrun import Outcome
+from core.method.folds import Surrogate
 from core.method.lora import Adapter
 from core.method.pictures import judge_pictures
 from core.method.surrogate import SurrogateCurves, evaluation_grid
@@ -236,7 +236,7 @@ def test_other_scores_select_as_many(tiny_language, score: str) -> None:
     _, surrogate = drain(train_surrogate(tiny_language, references, p))
     _, scoring = drain(score_candidates(tiny_language, surrogate, references, candidates, p, ["a"] * 16))
     assert len(set(scoring.selection.indices)) == 6
-    assert (scoring.reliability is None) == (score == "random")
+    assert (scoring.ranking.reliability is None) == (score == "random")
 
 
 def test_closing_a_run_half_way_leaves_the_backbone_as_it_was(tiny_language) -> None:

@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from core.method.batches import Captions, fold_batches, mixed_batches, shuffled
+from core.method.batches import Captions, mixed_batches, shuffled, side_by_side
 
 NONE = Captions(0.0, None)
 
@@ -26,12 +26,27 @@ def test_every_index_comes_once_a_pass() -> None:
     assert len({tuple(drawn[at : at + 3]) for at in range(0, 300, 3)}) == 6
 
 
-def test_a_fold_never_sees_what_it_holds_out(tiny_language) -> None:
-    batches = fold_batches(tiny_language, numbered(0, 4), [[0, 1], [2, 3], [1, 2, 3]], 2, NONE, seed=0)
-    for row in who(batches, 20):
-        assert set(row[:2]) == {0, 1}
-        assert set(row[2:4]) == {2, 3}
-        assert set(row[4:]) <= {1, 2, 3}
+def test_runs_side_by_side_each_have_their_own_part_of_the_batch(tiny_language) -> None:
+    streams = [
+        mixed_batches(tiny_language, numbered(first, 2), None, 0.0, 2, NONE, seed=first) for first in (0, 10, 20)
+    ]
+    for row in who(side_by_side(streams), 20):
+        assert [set(row[:2]), set(row[2:4]), set(row[4:])] == [{0, 1}, {10, 11}, {20, 21}]
+
+
+def test_runs_that_replay_other_data_see_the_same_references_under_the_same_noise(tiny_diffusion) -> None:
+    def latents(count: int, seed: int) -> dict[str, torch.Tensor]:
+        mean = torch.randn(count, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+        return {"mean": mean, "std": torch.zeros_like(mean), "text": torch.zeros(count, 24, 32)}
+
+    one, two = (
+        list(islice(mixed_batches(tiny_diffusion, latents(5, 0), latents(n, n), 0.5, 4, NONE, seed=1), 12))
+        for n in (7, 9)
+    )
+    for (a, noise_a), (b, noise_b) in zip(one, two, strict=True):
+        assert torch.equal(a["mean"][:2], b["mean"][:2])
+        assert not torch.equal(a["mean"][2:], b["mean"][2:])
+        assert torch.equal(noise_a.noise, noise_b.noise)
 
 
 @pytest.mark.parametrize(("gamma", "size"), [(0.5, 4), (0.25, 6), (0.9, 3), (0.3, 1)])

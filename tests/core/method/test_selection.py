@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.selection import near_duplicates, select, spearman, split_half_reliability
+from core.method.selection import near_duplicates, select, spearman
 
 
 def test_the_best_are_kept_best_first() -> None:
@@ -73,23 +73,3 @@ def test_spearman_shares_ranks_between_ties() -> None:
     value = spearman(torch.tensor([1.0, 2, 2, 3]), torch.tensor([1.0, 3, 2, 4]))
     assert value == pytest.approx(0.9486833, abs=1e-6)
     assert spearman(torch.ones(4), torch.arange(4.0)) == 0.0
-
-
-def test_reliability_is_what_two_halves_of_the_folds_share() -> None:
-    generator = torch.Generator().manual_seed(0)
-    signal = torch.randn(4000, generator=generator)
-    noise = torch.randn(4, 1, 4000, generator=generator)
-    # two halves of two folds each: each half is signal + noise / sqrt 2, so they correlate by 1 / (1 + 1/2)
-    assert split_half_reliability(signal + noise) == pytest.approx(0.65, abs=0.05)
-    assert split_half_reliability(noise) == pytest.approx(0.0, abs=0.05)
-
-
-def test_draws_of_one_fold_do_not_pass_for_agreement_between_folds() -> None:
-    folds = torch.randn(2, 1, 300, generator=torch.Generator().manual_seed(0)).expand(2, 6, 300)
-    assert abs(split_half_reliability(folds)) < 0.15
-    assert split_half_reliability(folds[:1]) == pytest.approx(1.0)
-
-
-def test_one_draw_of_one_fold_has_no_reliability() -> None:
-    with pytest.raises(ValueError, match="two folds"):
-        split_half_reliability(torch.zeros(1, 1, 5))

@@ -91,7 +91,7 @@ def test_a_job_that_is_closed_between_two_steps_goes_on_later(make_image_job: Ma
         if isinstance(line, Progress) and line.stage == "train" and line.step == 3:
             break
     lines.close()
-    assert folder.finished() == ["prepare", "surrogate", "score"]
+    assert folder.finished() == ["prepare", "surrogate", "score", "trial"]
     assert done(list(run(folder))) == ["train", "export"]
 
 

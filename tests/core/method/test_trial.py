@@ -1,0 +1,53 @@
+"""The mixture tried on held-out references: like data is found to help, unlike data to harm, and gamma follows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.method.folds import train_folds
+from core.method.surrogate import SurrogateCurves
+from core.method.trial import Trial, try_mixture
+from tests.core.method.test_albat import TONES, drain, parameters
+
+CURVES = SurrogateCurves(((0,), (1,)))
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "verdict", "gamma"),
+    [(0.05, 0.01, "helps", 0.25), (0.01, 0.02, "neutral", 0.25), (-0.01, 0.02, "neutral", 0.25),
+     (-0.03, 0.02, "harms", 0.0), (-0.05, 0.01, "harms", 0.0)],
+)  # fmt: skip
+def test_a_doubt_leaves_the_data_out_and_only_evidence_calls_it_helpful(gain, error, verdict, gamma) -> None:
+    trial = Trial(0.25, gain, error, CURVES)
+    choice = trial.decide()
+    assert (trial.verdict, choice.gamma) == (verdict, gamma)
+    assert f"{abs(gain):.1%}" in choice.reason
+    assert ("not used" in choice.reason) == (gamma == 0)
+
+
+def test_the_sentence_says_lower_where_the_data_helps() -> None:
+    assert "loss was 5.0% lower" in Trial(0.25, 0.05, 0.01, CURVES).sentence
+    assert "-6.6% to -3.4%" in Trial(0.25, 0.05, 0.01, CURVES).sentence
+    assert "loss was 5.0% higher" in Trial(0.25, -0.05, 0.01, CURVES).sentence
+
+
+def test_more_of_the_same_helps_more_than_other_data(tiny_language) -> None:
+    p = parameters("texts", folds=2, surrogate_steps=40, batch_size=4, learning_rate=1e-2)
+    references = tiny_language.encode(TONES[:4])
+    like = tiny_language.encode([{"text": f"arr, the number {word} be mine, arr"} for word in ("six", "seven", "ten")])
+    digits = tiny_language.encode([{"text": f"{number}" * 36} for number in (11, 73, 905)])
+    _, plain = drain(train_folds(tiny_language, references, [[0, 1], [2, 3]], p))
+    trials = [drain(try_mixture(tiny_language, references, part, 0.5, plain.curves, p))[1] for part in (like, digits)]
+    assert trials[0].gain > 2 * max(0.0, trials[1].gain)
+    assert trials[0].curves.gamma == 0.5
+    assert trials[0].curves.folds == plain.curves.folds
+
+
+def test_where_nothing_was_held_out_there_is_no_trial(tiny_language) -> None:
+    references = tiny_language.encode(TONES[:2])
+    curves = SurrogateCurves(((),))
+    curves.add(0, torch.ones(1, 2))
+    curves.add(1, torch.ones(1, 2))
+    steps = try_mixture(tiny_language, references, references, 0.5, curves, parameters("texts"))
+    assert drain(steps) == ([], None)

@@ -1,0 +1,79 @@
+"""Stage 4: try the mixture on held-out references, and decide whether and how much backbone data is used."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from core.method.backbone import Batch, take
+from core.method.mixing import step_budget
+from core.method.surrogate import SurrogateCurves
+from core.method.train import Step
+from core.method.trial import Trial, try_mixture
+from worker.folder import write_json
+from worker.protocol import Json, Line, Message, Metrics
+from worker.stages.context import Context, Pace, driven
+from worker.stages.surrogate import read_curves, read_surrogate
+
+
+def trial(context: Context) -> Generator[Line, None, None]:
+    """Write gamma and why; a gamma that was asked for, or that is 0 already, is not tried."""
+    scored, tried = context.read("score", "decision.json"), None
+    with context.folder.writing("trial") as folder:
+        if context.p.gamma == "auto" and scored["selected"] and scored["gamma"]:
+            tried = yield from _tried(context, scored)
+        write_json(folder / "mixture.json", mixture(scored, tried))
+        if tried is not None:
+            write_json(folder / "curves.json", asdict(tried.curves))
+            yield Message("trial", tried.decide().reason)
+
+
+def mixture(scored: Json, tried: Trial | None) -> Json:
+    """Return gamma, the verdict and the reason, and in `trial` what was measured."""
+    if tried is None:
+        return {"gamma": scored["gamma"], "verdict": None, "reason": scored["reason"], "trial": None}
+    decided = tried.decide()
+    measured = {
+        "gamma": tried.gamma, "gain": round(tried.gain, 5), "error": round(tried.error, 5),
+        "interval": [round(end, 5) for end in tried.interval],
+    }  # fmt: skip
+    reason = f"{scored['selection_reason']} {decided.reason}"
+    return {"gamma": decided.gamma, "verdict": tried.verdict, "reason": reason, "trial": measured}
+
+
+def mixed(context: Context) -> tuple[Batch | None, float]:
+    """Return the encoded selected candidates and gamma, as decided; None and 0 where nothing is mixed in."""
+    gamma = float(context.read("trial", "mixture.json")["gamma"])
+    selected = context.read("score", "decision.json")["selected"]
+    return (_selected(context, selected), gamma) if selected and gamma else (None, 0.0)
+
+
+def followed_curves(context: Context) -> SurrogateCurves:
+    """Return the curves that the final run's stopping goes by: the trial's where its mixture is used."""
+    gamma = context.read("trial", "mixture.json")["gamma"]
+    if gamma and (context.folder.stage("trial") / "curves.json").is_file():
+        return read_curves(context.read("trial", "curves.json"))
+    return read_surrogate(context).curves
+
+
+def _tried(context: Context, scored: Json) -> Generator[Line, None, Trial | None]:
+    gamma, plain = float(scored["gamma"]), read_surrogate(context).curves
+    pace = Pace("trial", step_budget(context.p.surrogate_steps, gamma))
+
+    def lines(step: Step) -> Iterator[Line]:
+        row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss)}
+        known: dict[str, Any] = {"reference_loss": step.reference_loss, "heldout_loss": step.heldout_loss}
+        yield Metrics("trial", [row | {name: loss for name, loss in known.items() if loss is not None}])
+        yield pace.at(step.step)
+
+    yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
+    selected = _selected(context, scored["selected"])
+    steps = try_mixture(context.backbone, context.references(), selected, gamma, plain, context.p)
+    return (yield from driven(steps, lines))
+
+
+def _selected(context: Context, selected: list[int]) -> Batch:
+    return take(context.encoded_pool("candidate"), torch.tensor(selected))
