@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ UNRELATED = ("emoji of pizza", "emoji of red apple", "emoji of smiling face with
 SEEN_STYLE = ("Food & Drink/food-fruit", "Animals & Nature/animal-bird", "Food & Drink/food-sweet")
 
 
-def settings(seeds: int, *, quick: bool = False) -> Iterator[Setting]:
+def settings(seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
     """Yield every setting: two subjects and a style, an eightfold range of learning rates."""
     cells = (("cat", 4, 2.4e-3), ("vehicle", 8, 1e-3), ("dusk", 8, 1e-3), ("vehicle", 16, 3e-4))
-    for seed in range(seeds):
+    for seed in seeds:
         for name, n, rate in cells[:1] if quick else cells:
             yield Setting("emoji", name, n, rate, seed)
 

@@ -6,7 +6,7 @@ A language is a Markov chain over 48 symbols. References come from a dialect: pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,9 +36,9 @@ LEAN = False  # every score, every arm
 ARMS: tuple[str, ...] = ()
 
 
-def settings(seeds: int, *, quick: bool = False) -> Iterator[Setting]:
+def settings(seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
     """Yield every setting: n, an eightfold range of learning rates, and pools that hold less and less of use."""
-    for seed in range(seeds):
+    for seed in seeds:
         for name in DIALECTS:
             for n, rate in ((4, 4e-3), (8, 2e-3), (8, 4e-3), (8, 1.6e-2), (16, 4e-3)):
                 if quick and (n, rate) != (8, 4e-3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ TOKENS, CANDIDATES, HELD_OUT, PROBE = 32, 80, 6, 6
 SETS = {"pirate": "", "recipe": "recipe", "code": "code"}
 
 
-def settings(seeds: int, *, quick: bool = False) -> Iterator[Setting]:
+def settings(seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
     """Yield every setting; the tone first, because it is the real demo's."""
     cells = (("pirate", 8, 1e-3), ("recipe", 4, 5e-4), ("code", 4, 1e-3))
     for name, n, rate in cells[:1] if quick else cells:
-        for seed in range(seeds):
+        for seed in seeds:
             yield Setting("smollm2", name, n, rate, seed)
 
 
