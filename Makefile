@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test lint clean
+.PHONY: help demo demo-text serve test lint bench-method bench-method-quick clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,5 +55,16 @@ lint: $(VENV)/.test  ## Style, types and the import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Results that are there are not measured again; delete benchmark-work to start anew.
+bench-method: $(VENV)/.test  ## What the method is worth: all experiments of the README's tables (hours on two cores; resumable)
+	ALBATROSS_DATA=benchmark-work/data $(BIN)/albatross backbones prepare smollm2-135m
+	ALBATROSS_DATA=benchmark-work/data $(BIN)/python -m benchmarks.method
+	$(BIN)/python -m benchmarks.retraining
+	$(BIN)/python -m benchmarks.tables
+
+bench-method-quick: $(VENV)/.test  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)
+	$(BIN)/python -m benchmarks.method --quick --families nano emoji --results benchmark-work/quick.json
+	$(BIN)/python -m benchmarks.tables --results benchmark-work/quick.json --show
+
 clean:  ## Remove the virtual environment and demo output
-	rm -rf $(VENV) demo-report* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo-report* benchmark-work .pytest_cache .mypy_cache .ruff_cache

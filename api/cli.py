@@ -132,6 +132,12 @@ def _add_train(commands: Subparsers) -> None:
         "albatross train --backbone smollm2-135m --references talk.jsonl --out adapter/ --bat '{\"max_steps\": 40}'",
     )
     _add(commands, "train", words, examples, _execute("worker.train"), passes_on=True)
+    words = "Turn one knob of the method on your own references, and draw what it changes."
+    examples = (
+        "albatross ablate gamma --backbone emoji-ldm --references cats/ --validation other-cats/ --out gamma/",
+        "albatross ablate window --backbone emoji-ldm --references cats/ --validation other-cats/ --out window/",
+    )
+    _add(commands, "ablate", words, examples, _execute("worker.ablate"), passes_on=True)
 
 
 def _serve(chosen: argparse.Namespace, settings: Settings) -> int:

@@ -140,6 +140,9 @@ class JobBat(BaseModel):
     gamma: float | None = None
     verdict: str | None = None
     score_reliability: float | None = None
+    trial: dict[str, Any] | None = None
+    references: list[dict[str, Any]] | None = None
+    reasons: dict[str, str] | None = None
     published_step: int | None = None
     turning_point_step: int | None = None
     stopped_early: bool | None = None

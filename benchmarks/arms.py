@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -70,7 +71,7 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
     trials = {}
     for gamma in gammas:
         trying = try_mixture(backbone, world.references, selected, gamma, surrogate.curves, p)
-        trial = clock(f"trial {gamma:g}", lambda trying=trying: result_of(trying))
+        trial = clock(f"trial {gamma:g}", partial(result_of, trying))
         assert trial is not None
         trials[gamma] = trial
     intended = scoring.gamma.gamma

@@ -31,6 +31,7 @@ DIALECTS = {
     "foreign": (),
 }
 SHUFFLED_SHARE = 0.2
+HORIZON = 160  # optimizer steps of every run
 TRIED = (0.25, 0.5)  # shares of backbone data that are tried on held-out references
 LEAN = False  # every score, every arm
 ARMS: tuple[str, ...] = ()
@@ -68,7 +69,7 @@ def world(setting: Setting, folder: Path) -> World:
         probe=_batch(torch.cat([_sentences(c, PROBE // LANGUAGES, generator) for c in _languages()])),
         pool=_batch(tokens), sources=tuple(sources), right=torch.tensor([source in own for source in sources]),
         shuffled=shuffled,
-        parameters=parameters(setting, max_steps=160, surrogate_steps=160, batch_size=4),
+        parameters=parameters(setting, max_steps=HORIZON, surrogate_steps=HORIZON, batch_size=4),
     )  # fmt: skip
 
 

@@ -150,7 +150,8 @@ def matched(
     for point in curves[arm][1:]:
         if point[0] >= level:
             share = (level - before[0]) / (point[0] - before[0])
-            return level, *(before[i] + share * (point[i] - before[i]) for i in (1, 2))
+            swallowed, drift = (before[i] + share * (point[i] - before[i]) for i in (1, 2))
+            return level, swallowed, drift
         before = point
     return None
 

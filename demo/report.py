@@ -70,6 +70,8 @@ def render(report: Report, curves: bytes) -> str:
         effect_sentence(report),
         "<h2>Before, right, and too late</h2>" + samples_table(report),
         "<h2>Why this step</h2>" + picture(curves, "wide"),
+        "<h2>What was measured, in words</h2>" + reasons_section(report),
+        "<h2>Your own references</h2>" + references_section(report),
         "<h2>The backbone's own data: what helps and what hurts</h2>" + influence_section(report),
         "<h2>What was decided, and why</h2>" + decisions(report),
     ]
@@ -148,6 +150,25 @@ def picture(content: bytes, kind: str) -> str:
     )
 
 
+def reasons_section(report: Report) -> str:
+    """A sentence for every figure of the job."""
+    reasons = report.bat.get("reasons")
+    rows = reasons.items() if isinstance(reasons, dict) else ()
+    lines = (f"<tr><td>{escape(name).replace('_', ' ')}</td><td>{escape(words)}</td></tr>" for name, words in rows)
+    return f"<table>{''.join(lines)}</table>"
+
+
+def references_section(report: Report) -> str:
+    """What each reference does among the others; the one that does not belong stands out."""
+    rows = report.bat.get("references")
+    marks = {"helps": "fits", "hurts": "look at it", "duplicate": "twice", "unknown": "unknown"}
+    lines = (
+        f"<tr><td>{escape(marks.get(str(row.get('verdict'))))}</td><td>{escape(row.get('sentence'))}</td></tr>"
+        for row in (rows if isinstance(rows, list) else ())
+    )
+    return f"<table>{''.join(lines)}</table>"
+
+
 def influence_section(report: Report) -> str:
     scored = [row for row in report.influence if row.get("score") is not None]
     ranked = sorted(scored, key=lambda row: -float(str(row["score"])))
@@ -156,7 +177,7 @@ def influence_section(report: Report) -> str:
     bat = report.bat
     facts = (
         f"{bat.get('selected')} of {bat.get('pool_size')} candidates were replayed beside the references (gamma {bat.get('gamma')}). "
-        f"Verdict: {bat.get('verdict')}. Two halves of the scoring agree at {bat.get('score_reliability')} (rank correlation), "
+        f"Verdict: {bat.get('verdict')}. Two halves of the scoring agree at {bat.get('score_reliability')} (correlation), "
         "so read the order as a tendency."
     )
     most = max(abs(float(str(row["score"]))) for row in ranked) or 1.0

@@ -75,6 +75,13 @@ def load(record: BackboneRecord) -> Pool | None:
             f"The candidate pool of {record.id} can't be read; the operator has to build it again.",
             code="backbone_unavailable",
         ) from error
+    pictures_wanted = record.family == "diffusion"
+    if any((candidate.png is not None) != pictures_wanted for part in parts.values() for candidate in part):
+        raise JobFailure(
+            f"{record.id} learns from {record.kind}, and its candidate pool holds something else; the operator has to "
+            "register a pool of the same kind.",
+            code="backbone_unavailable",
+        )
     return Pool(parts["candidate"], parts["probe"], hashlib.sha256(content).hexdigest())
 
 

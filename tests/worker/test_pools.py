@@ -46,6 +46,11 @@ def loaded(record: BackboneRecord) -> pools.Pool:
     return pool
 
 
+def test_a_pool_of_pictures_is_refused_for_a_backbone_of_texts_and_the_other_way(record: BackboneRecord) -> None:
+    with pytest.raises(JobFailure, match="tiny learns from images, and its candidate pool holds something else"):
+        pools.load(record.model_copy(update={"family": "diffusion"}))
+
+
 def test_the_probe_is_never_replayed(record: BackboneRecord) -> None:
     pool = loaded(record)
     assert [candidate.id for candidate in pool.candidates] == ["a", "b"]

@@ -63,8 +63,8 @@ class Context:
 
     @cached_property
     def pool(self) -> pools.Pool | None:
-        """The candidate pool, where the job uses one."""
-        return pools.load(self.record) if self.p.augment else None
+        """The backbone's pool, where it has one: the probe is watched also by jobs that replay nothing."""
+        return pools.load(self.record)
 
     def encoded_pool(self, split: str) -> Batch:
         """The encoding of the pool's candidates, or of its probe."""

@@ -76,7 +76,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
     evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
     return {
         "selected": len(scored["selected"]) if gamma else 0,
-        "pool_size": len(context.pool.candidates) if context.pool else 0,
+        "pool_size": len(context.pool.candidates) if context.pool and context.p.augment else 0,
         "gamma": gamma, "verdict": mixture["verdict"], "score_reliability": scored.get("reliability"),
         "selection_reason": mixture["reason"], "notes": scored.get("notes", []), "mixing": scored.get("mixing"),
         "trial": mixture["trial"], "references": context.read("score", "references.json"),

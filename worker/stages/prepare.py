@@ -31,10 +31,9 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         if context.folder.validation.is_dir():
             _encode(context, references.read_folder(context.folder.validation), folder / "heldout.safetensors")
         yield Progress("prepare", 2, PARTS)
-        if context.pool is not None:
+        if context.pool is not None and context.p.augment:
             context.encoded_pool("candidate")
-            if context.pool.probe:
-                context.encoded_pool("probe")
+        context.probe()
     yield Progress("prepare", PARTS, PARTS)
 
 

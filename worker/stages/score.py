@@ -18,22 +18,35 @@ from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, Pace, driven
 from worker.stages.surrogate import read_surrogate
 
+FEWEST_CANDIDATES = 16
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
 
 def score(context: Context) -> Generator[Line, None, None]:
     """Write every candidate's score and what was decided; without a pool, that nothing was."""
-    why = context.p.reasons.get("augment", "No pool is used.")
+    why, rows = unused(context), list[Json]()
     decided: Json = {"selected": [], "gamma": 0.0, "selection_reason": why, "reason": why}
-    rows: list[Json] = []
     with context.folder.writing("score") as folder:
-        if context.pool is not None:
+        if context.pool is not None and not why:
             scoring = yield from _scored(context, context.pool)
             rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
         write_rows(folder / "influence.json", rows)
         write_rows(folder / "references.json", reference_rows(context))
         write_json(folder / "decision.json", decided)
     yield Message("score", decided["reason"])
+
+
+def unused(context: Context) -> str:
+    """Say why no backbone data can be used; an empty string where it can."""
+    if context.pool is None or not context.p.augment:
+        return context.p.reasons.get("augment", "No backbone data was asked for.")
+    amount = len(context.pool.candidates)
+    if amount < FEWEST_CANDIDATES:
+        return (
+            f"The pool of {context.record.id} holds {amount} candidates; fewer than {FEWEST_CANDIDATES} can't be told "
+            "apart by their scores, so the adapter is trained on the references alone."
+        )
+    return ""
 
 
 def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:

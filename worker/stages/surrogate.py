@@ -13,6 +13,11 @@ from worker.folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven, read_stack, write_stack
 
+NOTHING_HELD_OUT = (
+    "All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
+    "trained on them alone, and its step is a guess. Send references that differ."
+)
+
 
 def surrogate(context: Context) -> Generator[Line, None, None]:
     """Write the surrogates at the step where held-out references were best, and their curves."""
@@ -31,7 +36,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         write_stack(result.adapter, folder / "surrogate.safetensors")
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()
-    yield Message("surrogate", evidence.sentence() if evidence else "There are too few references to hold one out.")
+    yield Message("surrogate", evidence.sentence() if evidence else NOTHING_HELD_OUT)
 
 
 def read_surrogate(context: Context) -> Surrogate:

@@ -1,4 +1,4 @@
-"""Jobs on tiny backbones of the true classes, with a pool of a dozen candidates."""
+"""Jobs on tiny backbones of the true classes, with a pool of twenty candidates."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ QUICK = {
     "window": 2,
     "interval": 1,
 }
+CANDIDATES, POOL = 20, 23
 MakeJob = Callable[..., JobFolder]
 
 
@@ -66,7 +67,7 @@ def finished_image_job(
 def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:  # noqa: F811
     rows = [
         {"id": f"t{n}", "text": f"some words number {n}.", "source": f"s{n % 2}", "licence": "CC0", "split": split(n)}
-        for n in range(12)
+        for n in range(POOL)
     ]
     pool = tmp_path / "pool.jsonl"
     pool.write_text("\n".join(map(json.dumps, rows)))
@@ -92,12 +93,12 @@ def image_record(backbone: Path, place: Path) -> BackboneRecord:
     pool = place / "pool"
     pool.mkdir()
     with zipfile.ZipFile(pool / "images.zip", "w") as archive:
-        for number in range(12):
+        for number in range(POOL):
             archive.writestr(f"{number}.png", picture(20 + number))
     rows = [
         {"id": f"c{n}", "file": f"{n}.png", "caption": f"thing {n}", "source": f"s{n % 2}", "licence": "CC0",
          "split": split(n)}
-        for n in range(12)
+        for n in range(POOL)
     ]  # fmt: skip
     (pool / "index.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return describe(
@@ -107,7 +108,7 @@ def image_record(backbone: Path, place: Path) -> BackboneRecord:
 
 
 def split(number: int) -> str:
-    return "probe" if number >= 9 else "candidate"
+    return "probe" if number >= CANDIDATES else "candidate"
 
 
 def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:

@@ -6,12 +6,13 @@ import csv
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
-from tests.worker.stages.conftest import MakeJob
+from tests.worker.stages.conftest import CANDIDATES, MakeJob, picture
 from worker.folder import STAGES, JobFolder
-from worker.protocol import Line, Metrics, Progress, StageDone
+from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
 
 Finished = tuple[JobFolder, list[Line]]
@@ -55,7 +56,7 @@ def test_progress_only_grows_and_its_estimates_are_times(finished_image_job: Fin
 def test_candidates_and_samples_have_what_a_reader_needs(finished_image_job: Finished) -> None:
     folder, _ = finished_image_job
     candidates = read(folder, "score/influence.json")
-    assert [row["rank"] for row in candidates] == list(range(1, 10))
+    assert [row["rank"] for row in candidates] == list(range(1, CANDIDATES + 1))
     assert sum(row["selected"] for row in candidates) == 4
     assert all(row["thumbnail"].startswith("data:image/png;base64,") for row in candidates)
     samples = read(folder, "export/samples.json")
@@ -101,6 +102,58 @@ def test_without_backbone_data_nothing_is_scored(make_image_job: MakeJob) -> Non
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert (outcome["gamma"], outcome["selected"], outcome["pool_size"]) == (0.0, 0, 0)
     assert read(folder, "score/influence.json") == []
+    assert outcome["forgetting"] is not None  # the probe is watched all the same
+
+
+def messages(lines: list[Line], stage: str) -> str:
+    return " ".join(line.text for line in lines if isinstance(line, Message) and line.stage == stage)
+
+
+def test_a_pool_too_small_to_score_is_left_alone_and_the_job_says_so(make_image_job: MakeJob) -> None:
+    folder = make_image_job()
+    index = Path(folder.spec()["backbone"]["pool"]) / "index.jsonl"
+    index.write_text("\n".join(index.read_text().splitlines()[:9]))
+    lines = list(run(folder))
+    assert "holds 9 candidates; fewer than 16" in messages(lines, "score")
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    assert (outcome["gamma"], outcome["selected"]) == (0.0, 0)
+    assert "references alone" in outcome["selection_reason"]
+
+
+def test_references_that_are_all_the_same_still_give_an_adapter_and_a_warning(make_image_job: MakeJob) -> None:
+    folder = make_image_job()
+    for number, file in enumerate(sorted(folder.references.glob("**/*.png"))):
+        file.write_bytes(picture(3))
+        assert number < 4
+    lines = list(run(folder))
+    assert "All references are nearly the same" in messages(lines, "surrogate")
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    assert outcome["gamma"] == 0.0
+    assert [row["verdict"] for row in outcome["references"]] == ["unknown", "duplicate", "duplicate", "duplicate"]
+    assert "Nothing could be held out" in outcome["reasons"]["confidence"]
+
+
+def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_image_job: Finished) -> None:
+    folder, lines = finished_image_job
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    assert [row["name"] for row in outcome["references"]] == ["0.png", "1.png", "2.png", "3.png"]
+    assert all(row["name"] in row["sentence"] for row in outcome["references"])
+    assert set(outcome["reasons"]) == {
+        "scores", "error_law", "proposition_4_2", "backbone_data", "cs_fluctuation", "stop", "confidence",
+    }  # fmt: skip
+    trial = outcome["trial"]
+    assert trial["interval"][0] <= trial["gain"] <= trial["interval"][1]
+    assert (outcome["verdict"] == "harms") == (outcome["gamma"] == 0)
+    assert "Tried on held-out references" in messages(lines, "trial")
+    steps = [row["step"] for line in lines if isinstance(line, Metrics) and line.stage == "trial" for row in line.rows]
+    assert steps == list(range(len(steps)))
+
+
+def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> None:
+    folder = make_image_job(gamma=0.4)
+    list(run(folder))
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    assert (outcome["gamma"], outcome["trial"], outcome["verdict"]) == (0.4, None, None)
 
 
 @pytest.mark.parametrize("stop", ["cs_fluctuation", "max_steps"])

@@ -1,0 +1,194 @@
+"""One knob of the method, turned: a job for every value on your own references, and a picture of what it changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import AlbatrossError
+from core.settings import Settings
+from worker import train as command
+from worker.folder import JobFolder
+from worker.process import FIXED
+from worker.protocol import Line, StageDone
+
+LAST = "train"  # the export would only cost time
+COLUMNS = (
+    "published_step", "best_step", "heldout_change", "heldout_best_change", "forgetting", "gamma", "reliability",
+)  # fmt: skip
+TITLES = ("loss on held-out references", "loss on backbone data that is never replayed")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Say which parameter is turned, through which values, and which stages do not depend on it."""
+
+    parameter: str
+    values: Sequence[float | int]
+    same: Sequence[str]
+    asks: str
+    besides: Mapping[str, object]  # what else a job needs for the parameter to matter
+
+
+ABLATIONS: Mapping[str, Ablation] = {
+    "surrogate-steps": Ablation(
+        "surrogate_steps", (200, 400, 800), ("prepare",), "How long must surrogates train for useful scores?", {}
+    ),
+    "gamma": Ablation(
+        "gamma", (0.0, 0.25, 0.5, 0.75, 0.9, 0.95), ("prepare", "surrogate"), "How much backbone data is too much?", {}
+    ),
+    "sample-ratio": Ablation(
+        "sample_ratio", (0.1, 0.25, 0.5, 1.0), ("prepare", "surrogate"), "How much of the pool must be scored?", {}
+    ),
+    "window": Ablation(
+        "window", (5, 10, 20, 40), ("prepare", "surrogate", "score", "trial"),
+        "What does the window M of CS-Fluctuation do to its turning point?", {"stop": "cs_fluctuation", "interval": 1},
+    ),
+    "folds": Ablation("folds", (2, 4, 8), ("prepare",), "How many surrogates are enough?", {}),
+}  # fmt: skip
+
+
+def main() -> int:
+    """Run the command; returns its exit status."""
+    chosen = parse()
+    ablation = ABLATIONS[chosen.which]
+    values = chosen.values or ablation.values
+    try:
+        rows = [run(chosen, ablation, value) for value in values]
+    except AlbatrossError as error:
+        print(f"albatross: {error.message}", file=sys.stderr)
+        return 2
+    (chosen.out / "ablation.json").write_text(json.dumps({"ablation": chosen.which, "rows": rows}, indent=1) + "\n")
+    print(table(ablation, rows))
+    draw(ablation, rows, chosen.out / "ablation.png")
+    print(f"The curves are in {chosen.out / 'ablation.png'}, the figures in {chosen.out / 'ablation.json'}.")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    told = "\n".join(f"  {name:16} {one.asks}" for name, one in ABLATIONS.items())
+    parser = argparse.ArgumentParser(
+        prog="albatross ablate", description=f"{__doc__}\n\n{told}\n\nA second run with the same --out goes on.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("which", choices=sorted(ABLATIONS), metavar="WHICH", help=", ".join(ABLATIONS))
+    add("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")
+    add("--references", required=True, type=Path, metavar="PATH", help="folder, image, zip, JSONL or text file")
+    add("--validation", required=True, type=Path, metavar="PATH", help="more of the same, never trained on: the truth")
+    add("--out", required=True, type=Path, metavar="DIR", help="where jobs, figures and picture go")
+    add("--values", type=json.loads, metavar="JSON", help="other values than the usual, e.g. '[0, 0.5]'")
+    add("--seed", type=int, default=0)
+    add("--bat", type=json.loads, default={}, metavar="JSON", help="settings of every job, as in the API")
+    return parser.parse_args()
+
+
+def run(chosen: argparse.Namespace, ablation: Ablation, value: float | int) -> dict[str, Any]:
+    """Do one job up to its training, or read it where it is done; returns what it showed."""
+    print(f"{ablation.parameter} = {value}", file=sys.stderr)
+    settings = Settings()
+    job = argparse.Namespace(**vars(chosen))
+    job.out = chosen.out / f"{chosen.which}-{value}"
+    job.bat = {**chosen.bat, **ablation.besides, ablation.parameter: value}
+    folder = command.prepare(job, settings)
+    _borrow(chosen.out, folder, ablation.same)
+    os.environ |= FIXED
+    from worker.stages import run as stages  # after the environment is set: it imports torch
+
+    lines = stages(folder)
+    command.draw(_until_trained(lines))
+    lines.close()
+    return {"value": value, **_shown(folder)}
+
+
+def _until_trained(lines: Iterator[Line]) -> Iterator[Line]:
+    for line in lines:
+        yield line
+        if line == StageDone(LAST):
+            return
+
+
+def _borrow(out: Path, folder: JobFolder, stages: Sequence[str]) -> None:
+    """Take the stages that do not depend on the value from another value's job, where one has them."""
+    for stage in stages:
+        done = (other for other in sorted(out.glob("*/work")) if JobFolder(other).done(stage))
+        other = next(done, None)
+        if not folder.done(stage) and other is not None:
+            shutil.copytree(other / stage, folder.stage(stage), dirs_exist_ok=True)
+
+
+def _shown(folder: JobFolder) -> dict[str, Any]:
+    def read(name: str) -> Any:
+        return json.loads((folder.path / name).read_text())
+
+    curve, outcome = read("train/curve.json"), read("train/outcome.json")
+    held = {row["step"]: row["heldout_loss"] for row in curve if "heldout_loss" in row}
+    probe = {row["step"]: row["probe_loss"] for row in curve if "probe_loss" in row}
+    published = outcome["published_step"]
+    return {
+        "published_step": published,
+        "turning_point_step": outcome["turning_point_step"],
+        "heldout_change": _change(held, published),
+        "heldout_best_change": min(held.values()) / held[0] - 1,
+        "best_step": min(held, key=held.__getitem__),
+        "forgetting": _change(probe, published),
+        "gamma": read("trial/mixture.json")["gamma"],
+        "reliability": read("score/decision.json").get("reliability"),
+        "heldout": held,
+        "probe": probe,
+    }
+
+
+def _change(curve: Mapping[int, float], step: int) -> float | None:
+    """Return the change of a loss from the start to the evaluation nearest to the step, relative."""
+    return curve[min(curve, key=lambda at: abs(at - step))] / curve[0] - 1 if curve else None
+
+
+def table(ablation: Ablation, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the figures as lines to read."""
+    lines = [f"{ablation.parameter:>16}" + "".join(f"{name:>21}" for name in COLUMNS)]
+    for row in rows:
+        lines.append(f"{row['value']:>16}" + "".join(f"{_word(name, row[name]):>21}" for name in COLUMNS))
+    return "\n".join(lines)
+
+
+def _word(name: str, value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.1%}" if name.endswith("change") or name == "forgetting" else f"{value:g}"
+
+
+def draw(ablation: Ablation, rows: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Draw held-out loss and forgetting over the steps, a line for every value, the published step marked."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for row in rows:
+        for axis, name in zip(axes, ("heldout", "probe"), strict=True):
+            steps, losses = [int(step) for step in row[name]], list(row[name].values())
+            (line,) = axis.plot(steps, losses, label=f"{row['value']:g}")
+            near = min(range(len(steps)), key=lambda at: abs(steps[at] - row["published_step"])) if steps else None
+            if near is not None:
+                axis.plot(steps[near], losses[near], "o", color=line.get_color())
+    for axis, title in zip(axes, TITLES, strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step; the dot is what is published")
+    axes[0].legend(title=ablation.parameter, fontsize=8)
+    figure.suptitle(ablation.asks)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
