@@ -75,7 +75,10 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         assert trial is not None
         trials[gamma] = trial
     intended = scoring.gamma.gamma
-    auto = trials[intended].decide().gamma if intended in trials else intended
+    auto, following = intended, trials.get(intended)
+    while following is not None:
+        auto = following.decide().gamma
+        following = trials.get(following.next_gamma) if following.next_gamma else None
     return Prepared(
         _arms(world, picks, auto), surrogate, pair, trials, scoring.ranking, scoring.mixing, auto,
         {name: _shares(world, pick) for name, pick in picks.items() if pick}, clock.seconds,

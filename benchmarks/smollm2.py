@@ -21,16 +21,12 @@ LEAN = True
 TRIED = (0.25,)
 ARMS = ("none", "random .25", "influence .25")
 TOKENS, CANDIDATES, HELD_OUT, PROBE = 32, 80, 6, 6
-# a tone that is foreign to the pool, and two domains whose other texts are in it
-SETS = {"pirate": "", "recipe": "recipe", "code": "code"}
 
 
 def settings(seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
-    """Yield every setting; the tone first, because it is the real demo's."""
-    cells = (("pirate", 8, 1e-3), ("recipe", 4, 5e-4), ("code", 4, 1e-3))
-    for name, n, rate in cells[:1] if quick else cells:
-        for seed in seeds:
-            yield Setting("smollm2", name, n, rate, seed)
+    """Yield every setting: the tone of the demo, which is foreign to the pool."""
+    for seed in seeds:
+        yield Setting("smollm2", "pirate", 8, 1e-3, seed)
 
 
 def world(setting: Setting, folder: Path) -> World:
@@ -39,19 +35,18 @@ def world(setting: Setting, folder: Path) -> World:
     pool = pools.load(record)
     assert pool is not None
     generator = torch.Generator().manual_seed(3000 + setting.seed)
-    own, others = _split(setting.set, pool, generator)
-    kept = [others[place] for place in torch.randperm(len(others), generator=generator).tolist()][:CANDIDATES]
-    rest = own[setting.n + HELD_OUT :]
-    candidates = [candidate.item for candidate in kept] + rest
-    sources = tuple(candidate.source for candidate in kept) + (SETS[setting.set],) * len(rest)
+    own = _texts(setting.set, generator)
+    kept = [pool.candidates[place] for place in torch.randperm(len(pool.candidates), generator=generator).tolist()]
+    kept = kept[:CANDIDATES]
     return World(
         setting, backbone,
         references=backbone.encode(own[: setting.n]),
         heldout=backbone.encode(own[setting.n : setting.n + HELD_OUT]),
         probe=backbone.encode([candidate.item for candidate in pool.probe[:PROBE]]),
-        pool=backbone.encode(candidates), sources=sources,
-        right=torch.tensor([bool(source) and source == SETS[setting.set] for source in sources]),
-        shuffled=torch.zeros(len(candidates), dtype=torch.bool),
+        pool=backbone.encode([candidate.item for candidate in kept]),
+        sources=tuple(candidate.source for candidate in kept),
+        right=torch.zeros(len(kept), dtype=torch.bool),
+        shuffled=torch.zeros(len(kept), dtype=torch.bool),
         parameters=parameters(
             setting, rank=8, alpha=16.0, max_steps=24, surrogate_steps=16, batch_size=2, folds=2, selected_count=16,
             sample_ratio=0.6,
@@ -60,18 +55,11 @@ def world(setting: Setting, folder: Path) -> World:
     )  # fmt: skip
 
 
-def _split(
-    name: str, pool: pools.Pool, generator: torch.Generator
-) -> tuple[list[dict[str, Any]], list[pools.Candidate]]:
-    """Return the set's own texts in random order, and the candidates that are not of its domain."""
-    if SETS[name]:
-        own = [dict(candidate.item) for candidate in pool.candidates if candidate.source == SETS[name]]
-    else:
-        files = (TEXTS / part / f"{name}.jsonl" for part in ("references", "heldout"))
-        own = [json.loads(line) for file in files for line in file.read_text().splitlines() if line.strip()]
-    order = torch.randperm(len(own), generator=generator).tolist()
-    others = [candidate for candidate in pool.candidates if candidate.source != SETS[name] or not SETS[name]]
-    return [own[place] for place in order], others
+def _texts(name: str, generator: torch.Generator) -> list[dict[str, Any]]:
+    """Return the set's texts in random order."""
+    files = (TEXTS / part / f"{name}.jsonl" for part in ("references", "heldout"))
+    own = [json.loads(line) for file in files for line in file.read_text().splitlines() if line.strip()]
+    return [own[place] for place in torch.randperm(len(own), generator=generator).tolist()]
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,9 @@ from core.method.train import Step
 from core.parameters import Parameters
 
 NINETY = 1.645  # standard errors on each side of a 90 % interval
-PRECAUTION = 1.0  # standard errors of loss from which on the data is not used: a doubt is enough to leave it out
+# Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
+PRECAUTION, TOLERATED = 1.0, 0.01
+SMALLEST_TRIED = 0.2  # a share that harms is halved and tried again, but not below this
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,16 @@ class Trial:
 
     @property
     def verdict(self) -> Verdict:
-        """Say helps where the interval lies above 0, harms from one standard error of loss on."""
-        if self.interval[0] > 0:
+        """Say helps where the interval lies above 0, harms where the loss is more than noise and more than 1 %."""
+        if self.interval[0] > 0 and not self.cut_short:
             return "helps"
-        return "harms" if self.gain < -PRECAUTION * self.error else "neutral"
+        return "harms" if self.gain < -max(PRECAUTION * self.error, TOLERATED) else "neutral"
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the mixture was still improving at its last step: more steps might be all that it had."""
+        evidence = self.curves.evidence()
+        return evidence is not None and evidence.at_end
 
     @property
     def sentence(self) -> str:
@@ -52,7 +60,14 @@ class Trial:
         return (
             f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without "
             f"(90 % interval {-high:+.1%} to {-low:+.1%})."
+            + (" It was still falling when the steps ran out, so this is no verdict." if self.cut_short else "")
         )
+
+    @property
+    def next_gamma(self) -> float | None:
+        """Return the share to try next: half of one that harms, None where this trial has decided."""
+        smaller = self.gamma / 2
+        return smaller if self.verdict == "harms" and smaller >= SMALLEST_TRIED else None
 
     def decide(self) -> GammaChoice:
         """Return gamma, or 0 where the trial says that the data harms."""

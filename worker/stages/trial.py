@@ -24,7 +24,10 @@ def trial(context: Context) -> Generator[Line, None, None]:
     scored, tried = context.read("score", "decision.json"), None
     with context.folder.writing("trial") as folder:
         if context.p.gamma == "auto" and scored["selected"] and scored["gamma"]:
-            tried = yield from _tried(context, scored)
+            gamma: float | None = float(scored["gamma"])
+            while gamma:
+                tried = yield from _tried(context, scored["selected"], gamma)
+                gamma = tried.next_gamma if tried else None
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:
             write_json(folder / "curves.json", asdict(tried.curves))
@@ -59,8 +62,8 @@ def followed_curves(context: Context) -> SurrogateCurves:
     return read_surrogate(context).curves
 
 
-def _tried(context: Context, scored: Json) -> Generator[Line, None, Trial | None]:
-    gamma, plain = float(scored["gamma"]), read_surrogate(context).curves
+def _tried(context: Context, chosen: list[int], gamma: float) -> Generator[Line, None, Trial | None]:
+    plain = read_surrogate(context).curves
     pace = Pace("trial", step_budget(context.p.surrogate_steps, gamma))
 
     def lines(step: Step) -> Iterator[Line]:
@@ -70,7 +73,7 @@ def _tried(context: Context, scored: Json) -> Generator[Line, None, Trial | None
         yield pace.at(step.step)
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
-    selected = _selected(context, scored["selected"])
+    selected = _selected(context, chosen)
     steps = try_mixture(context.backbone, context.references(), selected, gamma, plain, context.p)
     return (yield from driven(steps, lines))
 

@@ -16,7 +16,7 @@ CURVES = SurrogateCurves(((0,), (1,)))
 @pytest.mark.parametrize(
     ("gain", "error", "verdict", "gamma"),
     [(0.05, 0.01, "helps", 0.25), (0.01, 0.02, "neutral", 0.25), (-0.01, 0.02, "neutral", 0.25),
-     (-0.03, 0.02, "harms", 0.0), (-0.05, 0.01, "harms", 0.0)],
+     (-0.008, 0.001, "neutral", 0.25), (-0.03, 0.02, "harms", 0.0), (-0.05, 0.01, "harms", 0.0)],
 )  # fmt: skip
 def test_a_doubt_leaves_the_data_out_and_only_evidence_calls_it_helpful(gain, error, verdict, gamma) -> None:
     trial = Trial(0.25, gain, error, CURVES)
@@ -24,6 +24,22 @@ def test_a_doubt_leaves_the_data_out_and_only_evidence_calls_it_helpful(gain, er
     assert (trial.verdict, choice.gamma) == (verdict, gamma)
     assert f"{abs(gain):.1%}" in choice.reason
     assert ("not used" in choice.reason) == (gamma == 0)
+
+
+def test_a_large_share_that_harms_is_halved_and_a_small_one_given_up() -> None:
+    assert Trial(0.5, -0.05, 0.01, CURVES).next_gamma == 0.25
+    assert Trial(0.25, -0.05, 0.01, CURVES).next_gamma is None
+    assert Trial(0.5, 0.0, 0.01, CURVES).next_gamma is None
+
+
+def test_a_gain_that_only_more_steps_may_have_made_is_not_called_help() -> None:
+    falling = SurrogateCurves(((0,), (1,)), 0.5)
+    for step in range(6):
+        falling.add(step, torch.full((2, 2), 1.0 - 0.1 * step))
+    trial = Trial(0.5, 0.05, 0.001, falling)
+    assert trial.verdict == "neutral"
+    assert "no verdict" in trial.sentence
+    assert trial.decide().gamma == 0.5
 
 
 def test_the_sentence_says_lower_where_the_data_helps() -> None:

@@ -1,4 +1,4 @@
-"""Whole jobs through the five stages on tiny backbones: what is written, what is skipped, what is exact."""
+"""Whole jobs through the six stages on tiny backbones: what is written, what is skipped, what is exact."""
 
 from __future__ import annotations
 
