@@ -263,7 +263,9 @@ class _Settling:
             why = "gamma is 0." if pool is not None else f"{self.backbone.id} has no candidate pool."
         self.settle("augment", wanted, why)
         augment = self.values["augment"]
-        self.settle("gamma", "auto" if augment else 0.0, "The error law measured after scoring chooses it.")
+        self.settle(
+            "gamma", "auto" if augment else 0.0, "It is chosen after scoring, by a trial on held-out references."
+        )
         if not augment:
             self.reasons["gamma"] = "Without backbone data there is nothing to mix in."
         self.values["pool"] = self.backbone.id if augment else None

@@ -12,11 +12,11 @@ from worker.folder import STAGES, JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages.context import Context
 from worker.stages.export import export
+from worker.stages.mixing import trial
 from worker.stages.prepare import prepare
 from worker.stages.score import score
 from worker.stages.surrogate import surrogate
 from worker.stages.training import train
-from worker.stages.trial import trial
 
 WORK = {
     "prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export,

@@ -19,9 +19,9 @@ from core.method.window import Window
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, Pace, checkpoint_file
+from worker.stages.mixing import followed_curves
 from worker.stages.reasons import reasons
 from worker.stages.samples import marks, sample_steps
-from worker.stages.trial import followed_curves
 
 CSV_COLUMNS = (
     "step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy", "cosine_similarity",

@@ -13,7 +13,7 @@ from core.method.train import Step
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven
-from worker.stages.trial import followed_curves, mixed
+from worker.stages.mixing import followed_curves, mixed
 
 CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
 NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}

@@ -115,9 +115,7 @@ def test_a_report_can_be_written_as_json() -> None:
     assert json.loads(json.dumps(dataclasses.asdict(report)))["verdict"] == "helps"
 
 
-def law(star: float, break_even: float, verdict: str = "helps") -> MixingReport:
-    report = mean_report(0.0, 0)
-    return dataclasses.replace(report, gamma_star=star, break_even=break_even, verdict=verdict)
+LAW = mean_report(0.0, 0, resamples=1)
 
 
 @pytest.mark.parametrize(
@@ -126,17 +124,13 @@ def law(star: float, break_even: float, verdict: str = "helps") -> MixingReport:
         (0.4, None, "subject", 0.4),
         ("natural", None, "subject", 32 / 38),
         ("auto", None, "subject", 0.0),
-        ("auto", law(0.35, 0.7), "subject", 0.35),
-        ("auto", law(0.9, 0.95), "subject", 0.5),
-        ("auto", law(0.15, 0.3), "subject", 0.25),
-        ("auto", law(0.1, 0.2), "face", 0.1),
-        ("auto", law(0.4, 0.8), "style", 0.25),
-        ("auto", law(0.1, 0.2), "tone", 0.1),
-        ("auto", law(0.3, 0.6, "harms"), "subject", 0.0),
-        ("auto", law(0.0, 0.0, "neutral"), "subject", 0.0),
+        ("auto", LAW, "subject", 0.5),
+        ("auto", LAW, "face", 0.5),
+        ("auto", LAW, "style", 0.25),
+        ("auto", LAW, "tone", 0.25),
     ],
 )
-def test_gamma_follows_the_request_the_law_and_the_preset(
+def test_gamma_follows_the_request_and_the_preset(
     request_: float | str, report: MixingReport | None, preset: str, expected: float
 ) -> None:
     choice = choose_gamma(request_, report, n=6, m=32, preset=preset)

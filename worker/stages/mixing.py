@@ -24,10 +24,7 @@ def trial(context: Context) -> Generator[Line, None, None]:
     scored, tried = context.read("score", "decision.json"), None
     with context.folder.writing("trial") as folder:
         if context.p.gamma == "auto" and scored["selected"] and scored["gamma"]:
-            gamma: float | None = float(scored["gamma"])
-            while gamma:
-                tried = yield from _tried(context, scored["selected"], gamma)
-                gamma = tried.next_gamma if tried else None
+            tried = yield from _trials(context, scored["selected"], float(scored["gamma"]))
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:
             write_json(folder / "curves.json", asdict(tried.curves))
@@ -62,15 +59,26 @@ def followed_curves(context: Context) -> SurrogateCurves:
     return read_surrogate(context).curves
 
 
-def _tried(context: Context, chosen: list[int], gamma: float) -> Generator[Line, None, Trial | None]:
-    plain = read_surrogate(context).curves
-    pace = Pace("trial", step_budget(context.p.surrogate_steps, gamma))
+def _trials(context: Context, chosen: list[int], gamma: float) -> Generator[Line, None, Trial | None]:
+    """Try gamma, and a smaller one where it harms; the steps of a second trial are counted on from the first."""
+    done, pace = 0, Pace("trial", step_budget(context.p.surrogate_steps, gamma))
+    while True:
+        tried = yield from _tried(context, chosen, gamma, pace, done)
+        if tried is None or tried.next_gamma is None:
+            return tried
+        done, gamma = done + tried.curves.steps[-1] + 1, tried.next_gamma
+
+
+def _tried(
+    context: Context, chosen: list[int], gamma: float, pace: Pace, done: int
+) -> Generator[Line, None, Trial | None]:
+    plain, last = read_surrogate(context).curves, done + step_budget(context.p.surrogate_steps, gamma)
 
     def lines(step: Step) -> Iterator[Line]:
-        row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss)}
+        row: Json = {"step": done + step.step, "gamma": gamma, "loss": sum(step.loss) / len(step.loss)}
         known: dict[str, Any] = {"reference_loss": step.reference_loss, "heldout_loss": step.heldout_loss}
         yield Metrics("trial", [row | {name: loss for name, loss in known.items() if loss is not None}])
-        yield pace.at(step.step)
+        yield pace.at(done + step.step, last)
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
     selected = _selected(context, chosen)
