@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import fmean
+from statistics import correlation, fmean
 from typing import Any
 
 from benchmarks.method import RESULTS
@@ -60,9 +60,10 @@ def forgetting(record: Record) -> float:
 def arms_table(records: list[Record]) -> str:
     """Return every arm against no backbone data, and influence against random replay."""
     lines = ["| data | arm | best step | published step | forgetting | runs |", "|---|---|---|---|---|---|"]
-    for group, belongs in GROUPS.items():
+    everything: dict[str, Callable[[Record], bool]] = {"all families": lambda record: True}
+    for group, belongs in {**everything, **GROUPS}.items():
         mine = [record for record in records if belongs(record) and record["rule"] == "auto"]
-        for arm in ARMS:
+        for arm in ARMS if group in GROUPS else ("auto",):
             values = [paired(mine, (arm, "auto"), ("none", "auto"), value) for value in (best, published, forgetting)]
             if values[0] is not None:
                 cells = " | ".join(_cell(value) for value in values)
@@ -121,6 +122,45 @@ def scores_table(facts: list[Record]) -> str:
     return "\n".join(lines)
 
 
+def trials_table(records: list[Record], facts: list[Record]) -> str:
+    """Return what the trial on held-out references said, and what mixing then truly did at each run's best step."""
+    lines = ["| forecast | gamma | says | experiments | true effect on held-out loss |", "|---|---|---|---|---|"]
+    for gamma in ("0.25", "0.5"):
+        arm, found = f"influence {gamma[1:]}", []
+        for fact in facts:
+            mine = [r for r in records if r["rule"] == "never" and r["arm"] in (arm, "none") and unit(r) == unit(fact)]
+            losses = {record["arm"]: best(record) for record in mine}
+            if len(losses) == 2 and gamma in fact["trials"]:
+                found.append((fact, losses[arm] - losses["none"]))
+        sayings = (("trial", lambda f, g=gamma: f["trials"][g]["verdict"]), ("error law", lambda f: f["law_verdict"]))
+        for forecast, said in sayings:
+            for verdict in ("helps", "neutral", "harms"):
+                values = [(cluster(unit(fact)), value) for fact, value in found if said(fact) == verdict]
+                if values:
+                    cells = f"{len(values)} | {_cell(estimate(values))}"
+                    lines.append(f"| {forecast} | {float(gamma):g} | {verdict} | {cells} |")
+        if len(found) > 2:
+            agreement = correlation(
+                [-fact["trials"][gamma]["gain"] for fact, _ in found], [value for _, value in found]
+            )
+            lines.append(f"| trial | {float(gamma):g} | correlation | {len(found)} | {agreement:.2f} |")
+    return "\n".join(lines)
+
+
+def confidence_table(records: list[Record], facts: list[Record]) -> str:
+    """Return, by what a job would say of its confidence, how near the best step it stopped."""
+    levels = {unit(fact): fact["confidence"] for fact in facts}
+    judged = [(r, x) for r, x in excess(records) if (r["arm"], r["rule"]) == ("none", "matched loss K=4")]
+    lines = ["| confidence | share of runs | within twice the best step | mean excess |", "|---|---|---|---|"]
+    for level in ("high", "medium", "low"):
+        mine = [(record, value) for record, value in judged if levels.get(unit(record)) == level]
+        if mine:
+            near = fmean(0.5 <= record["stop_step"] / record["best_step"] <= 2 for record, _ in mine)
+            given_away = fmean(value for _, value in mine)
+            lines.append(f"| {level} | {len(mine) / len(judged):.0%} | {near:.0%} | {given_away:.2f} |")
+    return "\n".join(lines)
+
+
 def pictures_table(pictures: list[Record]) -> str:
     """Return swallowing and drift of unrelated prompts at the same similarity of the subject."""
     lines = ["| set | arm | similarity reached | swallowed there | drift there |", "|---|---|---|---|---|"]
@@ -132,7 +172,19 @@ def pictures_table(pictures: list[Record]) -> str:
             if mine:
                 cells = " | ".join(f"{fmean(row[i] for row in mine):.2f}" for i in range(3))
                 lines.append(f"| {name} | {arm} | {cells} |")
+    for arm in ("random .5", "influence .5"):
+        lines.append(f"| all | {arm} - none | | {_less(pictures, arm, 1)} | {_less(pictures, arm, 2)} |")
     return "\n".join(lines)
+
+
+def _less(pictures: list[Record], arm: str, place: int) -> str:
+    """Return what an arm changes against no backbone data, paired, at the same similarity."""
+    found = []
+    for one in sorted({unit(row) for row in pictures}):
+        pair = [matched(pictures, one, name, ("none", "random .5", "influence .5")) for name in (arm, "none")]
+        if pair[0] and pair[1]:
+            found.append((cluster(one), pair[0][place] - pair[1][place]))
+    return _cell(estimate(found), 1, 2) if found else ""
 
 
 def matched(
@@ -160,10 +212,11 @@ def _mean(values: list[float]) -> str:
     return f"{fmean(values):.2f}" if values else ""
 
 
-def _cell(value: Estimate | None) -> str:
+def _cell(value: Estimate | None, scale: float = 100.0, digits: int = 1) -> str:
     if value is None:
         return ""
-    return f"**{value.text()}**" if value.clear else value.text()
+    text = value.text(scale, digits)
+    return f"**{text}**" if value.clear else text
 
 
 def tables(whole: dict[str, list[Record]]) -> dict[str, str]:
@@ -176,6 +229,8 @@ def tables(whole: dict[str, list[Record]]) -> dict[str, str]:
         "rules-confirmed": rules_table(confirmed) if confirmed else "",
         "selection-confirmed": selection_table(confirmed) if confirmed else "",
         "scores": scores_table(whole["facts"]),
+        "trials": trials_table(whole["records"], whole["facts"]),
+        "confidence": confidence_table(whole["records"], whole["facts"]),
         "pictures": pictures_table(whole["pictures"]),
     }
 

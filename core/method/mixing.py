@@ -179,7 +179,7 @@ def choose_gamma(
     """Turn the request into a share of batch slots.
 
     "auto" is the share that a preset starts with; the trial on held-out references (trial.py) has the last word. The
-    law is not asked: it called mixing helpful in every experiment of ours, also where it cost 2 per cent. It is 0
+    law is not asked: it never called mixing harmful in our experiments, also where it cost 2 per cent. It is 0
     without a report, because then nothing could be held out to try it on.
     """
     if m == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def described(given: References) -> list[tuple[str, str]]:
     rows = []
     for number, item in enumerate(given.items, 1):
         if isinstance(item, ImageItem):
-            rows.append((item.name, item.caption or ""))
+            # an upload is kept with its pictures numbered; its owner knows them without
+            rows.append((re.sub(r"^\d{3}-", "", item.name), item.caption or ""))
         else:
             rows.append((f"text {number}", str(item.text or item.prompt or (item.messages or [""])[0])[:80]))
     return rows

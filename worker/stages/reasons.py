@@ -63,7 +63,7 @@ def proposition(law: Mapping[str, Any]) -> str:
     surely = "holds" if strict["left"] <= strict["right"] else "does not"
     return (
         f"Prop. 4.2 (reading R1) {holds}: {left:.3g} on the left, {right:.3g} on the right; the stricter sufficient "
-        f"condition {surely}. It held in all of our experiments, also where mixing harmed, so it decides nothing here."
+        f"condition {surely}. It held wherever we looked, also where mixing harmed, so it decides nothing here."
     )
 
 

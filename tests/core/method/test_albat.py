@@ -120,7 +120,8 @@ def test_the_whole_algorithm_runs_from_references_to_a_published_adapter(case) -
     steps, outcome = drain(run)
     assert isinstance(outcome, Outcome)
     assert [step.step for step in steps] == list(range(outcome.last_step + 1))
-    assert steps[-1].reference_loss < steps[0].reference_loss
+    losses = [step.reference_loss for step in steps if step.reference_loss is not None]
+    assert losses[-1] < losses[0]
     watched = [step.step for step in steps if step.probe_loss is not None]
     assert watched[0] == 0
     assert len(watched) > 1
