@@ -38,7 +38,7 @@ $(VENV)/.test: $(VENV)/.text
 	$(PIP) -e '.[worker,demo,test]'
 	@touch $@
 
-demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with a report (about 5 minutes)
+demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with a report (about 6 minutes)
 	$(BIN)/python -m demo.run --family images
 
 demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (about 10 minutes)

@@ -1,0 +1,42 @@
+"""K surrogates in one stack are K separate runs, and what is mixed in beside the references reaches all of them."""
+
+from __future__ import annotations
+
+import torch
+
+from core.method.backbone import take
+from core.method.batches import Captions, mixed_batches
+from core.method.folds import WEAK_STEPS, train_folds
+from core.method.train import train
+from tests.core.method.test_albat import TONES, drain, parameters
+
+HELD = [[0, 3], [1], [2, 4]]
+
+
+def test_each_surrogate_of_the_stack_is_the_one_that_would_have_been_trained_alone(tiny_language) -> None:
+    references, p = tiny_language.encode(TONES), parameters("texts", surrogate_steps=6)
+    replay = tiny_language.encode([{"text": "the number 3 is 21"}, {"text": "the number 4 is 28"}])
+    _, together = drain(train_folds(tiny_language, references, HELD, p, replay, 0.5))
+    for fold, part in enumerate(HELD):
+        own = take(references, torch.tensor([i for i in range(5) if i not in part]))
+        alone = tiny_language.lora.new(p.rank, p.alpha, seed=p.seed)
+        batches = mixed_batches(tiny_language, own, replay, 0.5, p.batch_size, Captions(0.0, None), p.seed + fold)
+        list(train(tiny_language, alone, batches, learning_rate=p.learning_rate, max_steps=together.step))
+        for one, other in zip(together.adapter.select(fold).parameters(), alone.parameters(), strict=True):
+            assert torch.allclose(one, other.detach(), atol=1e-5)
+
+
+def test_the_curves_remember_what_was_mixed_in_and_last_as_much_longer(tiny_language) -> None:
+    references, p = tiny_language.encode(TONES), parameters("texts", surrogate_steps=6, learning_rate=1e-5)
+    steps, alone = drain(train_folds(tiny_language, references, HELD, p))
+    longer, mixed = drain(train_folds(tiny_language, references, HELD, p, references, 0.5))
+    assert (alone.curves.gamma, mixed.curves.gamma) == (0.0, 0.5)
+    assert (steps[-1].step, longer[-1].step) == (6, 12)
+    assert [len(row) for row in mixed.curves.held_out] == [5] * len(mixed.curves.steps)
+
+
+def test_a_surrogate_that_has_seen_everything_is_kept_weak(tiny_language) -> None:
+    p = parameters("texts", surrogate_steps=60)
+    steps, surrogate = drain(train_folds(tiny_language, tiny_language.encode(TONES), [[]], p))
+    assert steps[-1].step == WEAK_STEPS
+    assert surrogate.curves.evidence() is None
