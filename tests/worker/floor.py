@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import jobs
+from core.backbones import BackboneRecord
 from core.database import now
 from core.models import Account, File, Job, JobEvent, new_id
 from core.settings import Settings
@@ -46,6 +47,23 @@ def environment(chosen: Settings) -> dict[str, str]:
     """The settings as variables, for processes."""
     given = {f"ALBATROSS_{name.upper()}": str(getattr(chosen, name)) for name in chosen.model_fields_set}
     return {**os.environ, **{name: value for name, value in given.items() if value != "None"}}
+
+
+def run_module(module: str, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module as a command over a data folder of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=180,
+        env={**os.environ, "ALBATROSS_DATA": str(data)},
+    )  # fmt: skip
+
+
+def register(record: BackboneRecord, data: Path) -> Path:
+    """Make a data folder whose only registered backbone is `record`, under the name tiny."""
+    chosen = Settings(data=data)
+    chosen.data.mkdir()
+    entry = {"version": 1, "backbones": {"tiny": record.model_dump(mode="json")}}
+    chosen.registry_file.write_text(json.dumps(entry))
+    return data
 
 
 @dataclass

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-from core.settings import Settings
-from tests.worker.floor import ROOT, pictures
+from tests.worker.floor import pictures, register, run_module
 from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
     QUICK,
     _one_thread,
@@ -19,20 +15,10 @@ from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
 )
 
 
-def train(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "worker.train", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env={**os.environ, "ALBATROSS_DATA": str(data)},
-    )  # fmt: skip
-
-
 def test_a_folder_of_pictures_becomes_an_adapter_and_a_reason(
     tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
 ) -> None:  # fmt: skip
-    settings = Settings(data=tmp_path / "data")
-    settings.data.mkdir()
-    record = image_record(tiny_diffusion_folder, tmp_path).model_dump(mode="json")
-    settings.registry_file.write_text(json.dumps({"version": 1, "backbones": {"tiny": record}}))
+    data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     (tmp_path / "cat.zip").write_bytes(pictures())
     with zipfile.ZipFile(tmp_path / "cat.zip") as archive:
         archive.extractall(tmp_path / "cat")
@@ -47,19 +33,21 @@ def test_a_folder_of_pictures_becomes_an_adapter_and_a_reason(
         "--bat",
         json.dumps(QUICK),
     )
-    done = train(settings.data, *command)
+    done = run_module("worker.train", data, *command)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "report.json").read_text())["stop_reason"] in done.stdout
     assert (out / "peft/adapter_config.json").is_file()
     assert (out / "pytorch_lora_weights.safetensors").is_file()
     assert "train      [" in done.stderr
-    again = train(settings.data, *command)  # all stages are there: nothing is trained twice
+    again = run_module("worker.train", data, *command)  # all stages are there: nothing is trained twice
     assert again.returncode == 0
     assert "train      [" not in again.stderr
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
-    done = train(tmp_path, "--backbone", "none", "--references", str(tmp_path), "--out", str(tmp_path / "out"))
+    done = run_module(
+        "worker.train", tmp_path, "--backbone", "none", "--references", str(tmp_path), "--out", str(tmp_path / "out")
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("albatross: There is no such backbone.")
     assert "Traceback" not in done.stderr
