@@ -161,7 +161,13 @@ def reasons_section(report: Report) -> str:
 def references_section(report: Report) -> str:
     """What each reference does among the others; the one that does not belong stands out."""
     rows = report.bat.get("references")
-    marks = {"helps": "fits", "hurts": "look at it", "duplicate": "twice", "unknown": "unknown"}
+    marks = {
+        "helps": "fits",
+        "doubtful": "look at it",
+        "hurts": "look at it",
+        "duplicate": "twice",
+        "unknown": "unknown",
+    }
     lines = (
         f"<tr><td>{escape(marks.get(str(row.get('verdict'))))}</td><td>{escape(row.get('sentence'))}</td></tr>"
         for row in (rows if isinstance(rows, list) else ())

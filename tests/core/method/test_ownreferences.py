@@ -25,6 +25,12 @@ def test_the_odd_one_out_is_named_and_twins_name_each_other() -> None:
     assert "house.png seems not to belong: what the others teach makes it 10% worse" in judged[3].sentence(NAMES)
 
 
+def test_one_that_fits_far_less_than_the_rest_is_doubted() -> None:
+    judged = judge_references([0, 1, 2, 3], curves([-0.4, -0.5, -0.3, -0.1]))
+    assert [one.verdict for one in judged] == ["helps", "helps", "helps", "doubtful"]
+    assert "the others take 10% of its loss away, where 35% is usual" in judged[3].sentence(NAMES)
+
+
 def test_without_held_out_references_nothing_is_claimed() -> None:
     alone = SurrogateCurves(((),))
     alone.add(0, torch.ones(1, 2))
