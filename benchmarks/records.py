@@ -83,7 +83,7 @@ def write(file: Path, value: object) -> None:
     """Write JSON in one move, so that a file that is there is whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(value))
+    draft.write_text(json.dumps(value, separators=(",", ":")) + "\n")
     os.replace(draft, file)
 
 
