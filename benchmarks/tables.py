@@ -13,6 +13,7 @@ from benchmarks.method import RESULTS
 from benchmarks.statistics import Estimate, Record, cluster, estimate, excess, paired, unit
 
 ROOT = RESULTS.parents[2]
+RETRAINED = RESULTS.with_name("retraining.json")
 TARGETS = ("README.md", "docs/method.md")
 NAMES = {"nano": "small LM", "emoji": "emoji LDM", "smollm2": "SmolLM2-135M"}
 CONFIRMED_FROM = 6  # seeds of the small model that were run once, after everything had been decided
@@ -119,6 +120,17 @@ def scores_table(facts: list[Record]) -> str:
             shuffled = [x for fact in mine if (x := fact["shuffled_share"].get("influence")) is not None]
             repeat = [fact["reliability"] for fact in mine if fact["reliability"] is not None]
             lines.append(f"| {group} | {n} | {_mean(repeat)} | {_mean(right)} | {_mean(shuffled)} |")
+    return "\n".join(lines)
+
+
+def retraining_table(rows: list[Record]) -> str:
+    """Return the rank correlation of scores with exact retraining, and the most that its noise allows."""
+    lines = ["| score | single candidates | groups of eight of one source |", "|---|---|---|"]
+    for score in ("influence", "datainf", "cosine", "kolossov_bartlett", "ceiling"):
+        keys = [
+            key for part in ("single", "groups") for key in (f"{score}, {part}", f"{part}, {score}") if key in rows[0]
+        ]
+        lines.append(f"| {score} | " + " | ".join(f"{fmean(row[key] for row in rows):+.2f}" for key in keys) + " |")
     return "\n".join(lines)
 
 
@@ -229,6 +241,7 @@ def tables(whole: dict[str, list[Record]]) -> dict[str, str]:
         "rules-confirmed": rules_table(confirmed) if confirmed else "",
         "selection-confirmed": selection_table(confirmed) if confirmed else "",
         "scores": scores_table(whole["facts"]),
+        "retraining": retraining_table(json.loads(RETRAINED.read_text())),
         "trials": trials_table(whole["records"], whole["facts"]),
         "confidence": confidence_table(whole["records"], whole["facts"]),
         "pictures": pictures_table(whole["pictures"]),
