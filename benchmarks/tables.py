@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.method import RESULTS
 from benchmarks.statistics import Estimate, Record, cluster, estimate, excess, paired, unit
+from core.method.trial import PRECAUTION, TOLERATED
 
 ROOT = RESULTS.parents[2]
 RETRAINED = RESULTS.with_name("retraining.json")
@@ -142,7 +143,7 @@ def trials_table(records: list[Record], facts: list[Record]) -> str:
             losses = {record["arm"]: best(record) for record in mine}
             if len(losses) == 2 and gamma in fact["trials"]:
                 found.append((fact, losses[arm] - losses["none"]))
-        sayings = (("trial", lambda f, g=gamma: f["trials"][g]["verdict"]), ("error law", lambda f: f["law_verdict"]))
+        sayings = (("trial", lambda f, g=gamma: said_by(f["trials"][g])), ("error law", lambda f: f["law_verdict"]))
         for forecast, said in sayings:
             for verdict in ("helps", "neutral", "harms"):
                 values = [(cluster(unit(fact)), value) for fact, value in found if said(fact) == verdict]
@@ -155,6 +156,13 @@ def trials_table(records: list[Record], facts: list[Record]) -> str:
             )
             lines.append(f"| trial | {float(gamma):g} | correlation | {len(found)} | {agreement:.2f} |")
     return "\n".join(lines)
+
+
+def said_by(trial: Record) -> str:
+    """Return a trial's verdict by the present thresholds, which may be younger than the record."""
+    if trial["gain"] < -max(PRECAUTION * trial["error"], TOLERATED):
+        return "harms"
+    return "helps" if trial["verdict"] == "helps" else "neutral"
 
 
 def confidence_table(records: list[Record], facts: list[Record]) -> str:
