@@ -42,10 +42,12 @@ class Prepared:
     shares: dict[str, tuple[float, float]]  # per selection: share of the right source and of shuffled, over chance
     seconds: dict[str, float]
 
-    def curves_of(self, arm: Arm) -> SurrogateCurves:
-        """Return the evidence a job would have for this arm: the trial at its gamma, else the plain surrogates."""
+    def curves_of(self, arm: Arm) -> SurrogateCurves | None:
+        """Return the evidence a job would have for this arm; None where its mixture was not the one tried."""
+        if not arm.gamma:
+            return self.surrogate.curves
         trial = self.trials.get(arm.gamma)
-        return trial.curves if trial else self.surrogate.curves
+        return trial.curves if trial and arm.selected == self.arms["influence .25"].selected else None
 
 
 def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
@@ -80,12 +82,12 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         auto = following.decide().gamma
         following = trials.get(following.next_gamma) if following.next_gamma else None
     return Prepared(
-        _arms(world, picks, auto), surrogate, pair, trials, scoring.ranking, scoring.mixing, auto,
+        _arms(world, picks), surrogate, pair, trials, scoring.ranking, scoring.mixing, auto,
         {name: _shares(world, pick) for name, pick in picks.items() if pick}, clock.seconds,
     )  # fmt: skip
 
 
-def _arms(world: World, picks: dict[str, tuple[int, ...]], auto: float) -> dict[str, Arm]:
+def _arms(world: World, picks: dict[str, tuple[int, ...]]) -> dict[str, Arm]:
     n, m = count(world.references), len(picks["influence"])
     arms = {
         "none": Arm("none"),
@@ -100,15 +102,12 @@ def _arms(world: World, picks: dict[str, tuple[int, ...]], auto: float) -> dict[
     arms |= {f"{name} .5": Arm(f"{name} .5", pick, 0.5) for name, pick in picks.items() if name in OTHER_SCORES}
     if picks["oracle"]:
         arms["oracle .5"] = Arm("oracle .5", picks["oracle"], 0.5)
-    if auto not in (0.0, 0.25, 0.5):
-        arms["auto"] = Arm("auto", picks["influence"], auto)
     return arms
 
 
 def automatic(prepared: Prepared) -> str:
     """Return the arm that gamma="auto" comes to."""
-    names = {0.0: "none", 0.25: "influence .25", 0.5: "influence .5"}
-    return names.get(prepared.auto_gamma, "auto")
+    return {0.0: "none", 0.25: "influence .25", 0.5: "influence .5"}[prepared.auto_gamma]
 
 
 def result_of(steps: Generator[object, None, Result]) -> Result:

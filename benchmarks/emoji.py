@@ -47,10 +47,7 @@ def world(setting: Setting, folder: Path) -> World:
     record, backbone = _backbone()
     pool = pools.load(record)
     assert pool is not None
-    generator = torch.Generator().manual_seed(2000 + setting.seed)
-    items = _items(setting.set, pool)
-    order = torch.randperm(len(items), generator=generator).tolist()
-    chosen = [items[place] for place in order]
+    chosen = _shuffled(setting, pool)
     candidates = pools.encode(backbone, pool.candidates, folder / "emoji-pool.safetensors")
     probe = pools.encode(backbone, pool.probe[:PROBE], folder / "emoji-probe.safetensors")
     sources = tuple(candidate.source for candidate in pool.candidates)
@@ -71,8 +68,10 @@ def pictures(world: World, kept: Kept) -> list[dict[str, Any]]:
     """Draw the kept steps of three arms and measure them in the backbone's own features."""
     backbone = world.backbone
     assert isinstance(backbone, DiffusionBackbone)
-    shown = [item["image"] for item in _chosen(world.setting)]
-    prompts = [str(item["caption"]) for item in _chosen(world.setting)[:4]]
+    pool = pools.load(_backbone()[0])
+    assert pool is not None
+    chosen = _shuffled(world.setting, pool)[: world.setting.n]
+    shown, prompts = [item["image"] for item in chosen], [str(item["caption"]) for item in chosen[:4]]
     rows = []
     for arm in PICTURED:
         copies = {step: kept.adapter(arm, step) for step in PICTURED_STEPS}
@@ -85,13 +84,11 @@ def pictures(world: World, kept: Kept) -> list[dict[str, Any]]:
     return rows
 
 
-def _chosen(setting: Setting) -> list[dict[str, Any]]:
-    record, _ = _backbone()
-    pool = pools.load(record)
-    assert pool is not None
+def _shuffled(setting: Setting, pool: pools.Pool) -> list[dict[str, Any]]:
+    """Return the set's pictures in the setting's order: references first, then the held-out ones."""
     items = _items(setting.set, pool)
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(2000 + setting.seed)).tolist()
-    return [items[place] for place in order][: setting.n]
+    return [items[place] for place in order]
 
 
 def _items(name: str, pool: pools.Pool) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def experiment(setting: Setting, folder: Path) -> Record:
     family = importlib.import_module(f"benchmarks.{setting.family}")
     world = family.world(setting, folder)
     prepared = prepare(world, lean=family.LEAN, gammas=family.TRIED)
-    arms = {name: arm for name, arm in prepared.arms.items() if not family.ARMS or name in (*family.ARMS, "auto")}
+    arms = {name: arm for name, arm in prepared.arms.items() if not family.ARMS or name in family.ARMS}
     curves, kept = train_arms(world, arms, getattr(family, "PICTURED_STEPS", ()))
     pictures = family.pictures(world, kept) if kept.copies else []
     rows = records.records(world, prepared, curves)

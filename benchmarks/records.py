@@ -28,7 +28,7 @@ def records(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[
         every = name in ("none", chosen)
         found = stops(world, prepared, arm, curve, every_rule=every)
         measured = [_measured(world, curve, rule, step) for rule, step in found.items()]
-        names = [name, "auto"] if name == chosen and name != "auto" else [name]
+        names = [name, "auto"] if name == chosen else [name]
         for label in names:
             rows += [{**asdict(world.setting), "arm": label, "gamma": arm.gamma, **row} for row in measured]
     return rows

@@ -7,9 +7,9 @@ over seeds. Its ceiling comes from the rank correlation of two halves of those s
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -80,7 +80,7 @@ def _retrained(world: World, best_step: int, selections: Sequence[tuple[int, ...
     for repeat in range(REPEATS):
         seed = 100 * (repeat + 1) + world.setting.seed
         changed = world.parameters.model_copy(update={"max_steps": steps, "seed": seed})
-        other = World(**{**vars(world), "parameters": changed, "thinning": 1000})
+        other = replace(world, parameters=changed, thinning=1000)
         arms = {str(number): Arm(str(number), picks, share) for number, picks in enumerate(selections)}
         curves, _ = train_arms(other, arms)
         rows.append([-curve.heldout[-1] for curve in curves.values()])
@@ -119,7 +119,6 @@ def main() -> None:
     for key in rows[0]:
         if key not in ("set", "n", "seed"):
             print(f"{key:28} {fmean(row[key] for row in rows):+.2f}")
-    print(json.dumps(rows[0]))
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ Steps = dict[str, int]
 def stops(world: World, prepared: Prepared, arm: Arm, curve: Curve, *, every_rule: bool) -> Steps:
     """Return the step that each rule publishes for the run."""
     replay = _Replay(world, arm, curve)
-    own = prepared.curves_of(arm)
-    found: Steps = {"never": world.horizon, "auto": replay.auto(own), "matched loss K=4": replay.matched(own)}
+    own, found = prepared.curves_of(arm), {"never": world.horizon}
+    if own:
+        found |= {"auto": replay.auto(own), "matched loss K=4": replay.matched(own)}
     if arm.gamma:
         found["matched loss, stretched"] = replay.matched(prepared.surrogate.curves)
     if curve.left_out:
         found["hold out a quarter"] = _lowest(curve.steps, curve.left_out)
-    if every_rule:
+    if own and every_rule:
         found |= replay.fluctuation_rules(own)
         found["matched loss K=2"] = replay.matched(prepared.pair)
     if curve.signal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -70,8 +70,3 @@ def parameters(setting: Setting, **values: object) -> Parameters:
         "draws_score": 1, "draws_eval": 1, "reasons": {},
     }  # fmt: skip
     return Parameters.model_validate(usual | values)
-
-
-def row(setting: Setting) -> dict[str, object]:
-    """Return the setting as the columns of a record."""
-    return asdict(setting)
