@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from celery import Celery
 from celery.exceptions import CeleryError
@@ -19,60 +20,62 @@ WAKE_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retrie
 log = logging.getLogger(__name__)
 
 
+# What keeps a lost, late or doubled message harmless, whatever the queue is called.
+CONFIGURATION: Mapping[str, object] = {
+    # a late ack runs a job twice after any connection loss; the lease in the database does that work
+    "task_acks_late": False,
+    "task_reject_on_worker_lost": False,
+    "task_ignore_result": True,
+    "task_store_errors_even_if_ignored": False,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+    "task_create_missing_queues": False,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2},
+    # deadlines live in the database; a limit here would kill without handing the job back
+    "task_time_limit": None,
+    "task_soft_time_limit": None,
+    "task_track_started": False,
+    "worker_send_task_events": False,
+    "task_send_sent_event": False,
+    # one job a GPU, and no hoarding; spawn, because CUDA must never meet a fork
+    "worker_pool": "prefork",
+    "worker_concurrency": 1,
+    "worker_pool_start_method": "spawn",
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
+    "worker_max_tasks_per_child": 200,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_enable_prefetch_count_reduction": False,
+    # anyone who can write to the broker could shut workers down
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_soft_shutdown_timeout": 0.0,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_retry": True,
+    # the default of 100 makes a worker give up for good
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 4,
+    "broker_pool_limit": 4,
+    "broker_transport_options": {
+        "visibility_timeout": 3600,
+        # without it a publish on a half-open connection hangs for ever
+        "socket_timeout": 10,
+        "socket_connect_timeout": 4,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "global_keyprefix": "albatross:",
+        "retry_on_timeout": False,
+    },
+}
+
+
 def make_app(settings: Settings) -> Celery:
     """Configure Celery so that a lost, late or doubled message can do no harm."""
     app = Celery("albatross", broker=settings.broker, backend=None)
-    app.conf.update(
-        # a late ack runs a job twice after any connection loss; the lease in the database does that work
-        task_acks_late=False,
-        task_reject_on_worker_lost=False,
-        task_ignore_result=True,
-        task_store_errors_even_if_ignored=False,
-        task_serializer="json",
-        accept_content=["json"],
-        result_accept_content=["json"],
-        task_default_queue=settings.queue,
-        task_create_missing_queues=False,
-        task_queues=[Queue(settings.queue)],
-        task_publish_retry=True,
-        task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2},
-        # deadlines live in the database; a limit here would kill without handing the job back
-        task_time_limit=None,
-        task_soft_time_limit=None,
-        task_track_started=False,
-        worker_send_task_events=False,
-        task_send_sent_event=False,
-        # one job a GPU, and no hoarding; spawn, because CUDA must never meet a fork
-        worker_pool="prefork",
-        worker_concurrency=1,
-        worker_pool_start_method="spawn",
-        worker_prefetch_multiplier=1,
-        worker_disable_prefetch=True,
-        worker_max_tasks_per_child=200,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_enable_prefetch_count_reduction=False,
-        # anyone who can write to the broker could shut workers down
-        worker_enable_remote_control=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        worker_soft_shutdown_timeout=0.0,
-        broker_connection_retry_on_startup=True,
-        broker_connection_retry=True,
-        # the default of 100 makes a worker give up for good
-        broker_connection_max_retries=None,
-        broker_connection_timeout=4,
-        broker_pool_limit=4,
-        broker_transport_options={
-            "visibility_timeout": 3600,
-            # without it a publish on a half-open connection hangs for ever
-            "socket_timeout": 10,
-            "socket_connect_timeout": 4,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            "global_keyprefix": "albatross:",
-            "retry_on_timeout": False,
-        },
-    )
+    app.conf.update(CONFIGURATION, task_default_queue=settings.queue, task_queues=[Queue(settings.queue)])
     return app
 
 
