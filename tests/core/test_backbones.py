@@ -162,22 +162,22 @@ LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
 }  # fmt: skip
 
 
+def refused(settings: Settings, folder: Path, family: str, fault: tuple[Callable[[Path], object], str]) -> None:
+    edit, words = fault
+    edit(folder)
+    with pytest.raises(InvalidInput, match=words):
+        Registry.load(settings).add("x", folder, family, licence="CC0")
+    assert not settings.registry_file.exists()
+
+
 @pytest.mark.parametrize("fault", DIFFUSION_FAULTS)
 def test_a_diffusion_folder_is_refused_for(diffusion: Path, settings: Settings, fault: str) -> None:
-    edit, words = DIFFUSION_FAULTS[fault]
-    edit(diffusion)
-    with pytest.raises(InvalidInput, match=words):
-        Registry.load(settings).add("x", diffusion, "diffusion", licence="CC0")
-    assert not settings.registry_file.exists()
+    refused(settings, diffusion, "diffusion", DIFFUSION_FAULTS[fault])
 
 
 @pytest.mark.parametrize("fault", LANGUAGE_FAULTS)
 def test_a_language_folder_is_refused_for(language: Path, settings: Settings, fault: str) -> None:
-    edit, words = LANGUAGE_FAULTS[fault]
-    edit(language)
-    with pytest.raises(InvalidInput, match=words):
-        Registry.load(settings).add("x", language, "language", licence="CC0")
-    assert not settings.registry_file.exists()
+    refused(settings, language, "language", LANGUAGE_FAULTS[fault])
 
 
 def test_weights_in_parts_need_all_of_their_parts(language: Path) -> None:
