@@ -99,7 +99,7 @@ def run(chosen: argparse.Namespace, ablation: Ablation, value: float | int) -> d
     job.out = chosen.out / f"{chosen.which}-{value}"
     job.bat = {**chosen.bat, **ablation.besides, ablation.parameter: value}
     folder = command.prepare(job, settings)
-    _borrow(chosen.out, folder, ablation.same)
+    _borrow(chosen.out, folder, ablation)
     os.environ |= FIXED
     from worker.stages import run as stages  # after the environment is set: it imports torch
 
@@ -116,13 +116,21 @@ def _until_trained(lines: Iterator[Line]) -> Iterator[Line]:
             return
 
 
-def _borrow(out: Path, folder: JobFolder, stages: Sequence[str]) -> None:
-    """Take the stages that do not depend on the value from another value's job, where one has them."""
-    for stage in stages:
-        done = (other for other in sorted(out.glob("*/work")) if JobFolder(other).done(stage))
-        other = next(done, None)
-        if not folder.done(stage) and other is not None:
-            shutil.copytree(other / stage, folder.stage(stage), dirs_exist_ok=True)
+def _borrow(out: Path, folder: JobFolder, ablation: Ablation) -> None:
+    """Take the stages that do not depend on the value from a job that differs in nothing but the value."""
+    others = [JobFolder(path) for path in sorted(out.absolute().glob("*/work")) if path != folder.path]
+    alike = [other for other in others if _besides(other, ablation) == _besides(folder, ablation)]
+    for stage in ablation.same:
+        lender = next((other for other in alike if other.done(stage)), None)
+        if not folder.done(stage) and lender is not None:
+            shutil.copytree(lender.stage(stage), folder.stage(stage), dirs_exist_ok=True)
+
+
+def _besides(folder: JobFolder, ablation: Ablation) -> dict[str, Any]:
+    """Return what a job was told, without the parameter that is turned and the reasons, which speak of it."""
+    told = folder.spec()
+    kept = {k: v for k, v in told["parameters"].items() if k not in (ablation.parameter, "reasons")}
+    return {**told, "parameters": kept}
 
 
 def _shown(folder: JobFolder) -> dict[str, Any]:

@@ -42,15 +42,15 @@ class Trial:
     @property
     def verdict(self) -> Verdict:
         """Say helps where the interval lies above 0, harms where the loss is more than noise and more than 1 %."""
-        if self.interval[0] > 0 and not self.cut_short:
+        if self.interval[0] > 0 and not self.doubtful:
             return "helps"
         return "harms" if self.gain < -max(PRECAUTION * self.error, TOLERATED) else "neutral"
 
     @property
-    def cut_short(self) -> bool:
-        """Whether the mixture was still improving at its last step: more steps might be all that it had."""
+    def doubtful(self) -> bool:
+        """Whether there was a gain while the mixture was still improving at its last step: it had more steps."""
         evidence = self.curves.evidence()
-        return evidence is not None and evidence.at_end
+        return self.gain > 0 and evidence is not None and evidence.at_end
 
     @property
     def sentence(self) -> str:
@@ -60,7 +60,7 @@ class Trial:
         return (
             f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without "
             f"(90 % interval {-high:+.1%} to {-low:+.1%})."
-            + (" It was still falling when the steps ran out, so this is no verdict." if self.cut_short else "")
+            + (" It was still falling when the steps ran out: more steps may be all that it gained." * self.doubtful)
         )
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.worker.floor import register, run_module
@@ -16,21 +19,32 @@ from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
     tiny_diffusion_folder,
 )
 
+Ablate = Callable[..., subprocess.CompletedProcess[str]]
 
-def test_every_value_is_a_job_and_the_picture_shows_them_all(
-    tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
-) -> None:  # fmt: skip
+
+@pytest.fixture
+def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:  # noqa: F811
+    """Return a function that turns a knob through values, always in the folder `out`."""
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     for part, numbers in (("own", range(4)), ("other", range(4, 6))):
         (tmp_path / part).mkdir()
         for number in numbers:
             (tmp_path / part / f"{number}.png").write_bytes(picture(number))
-    command = (
-        "gamma", "--backbone", "tiny", "--references", str(tmp_path / "own"), "--validation", str(tmp_path / "other"),
-        "--out", str(tmp_path / "out"), "--bat", json.dumps(QUICK), "--values", "[0, 0.5]",
+    options = (
+        "--backbone", "tiny", "--references", str(tmp_path / "own"), "--validation", str(tmp_path / "other"),
+        "--out", str(tmp_path / "out"), "--bat", json.dumps(QUICK),
     )  # fmt: skip
-    done = run_module("worker.ablate", data, *command)
-    assert done.returncode == 0, done.stderr
+
+    def run(which: str, values: str, *further: str) -> subprocess.CompletedProcess[str]:
+        done = run_module("worker.ablate", data, which, *options, "--values", values, *further)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def test_every_value_is_a_job_and_the_picture_shows_them_all(ablate: Ablate, tmp_path: Path) -> None:
+    done = ablate("gamma", "[0, 0.5]")
     rows = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]
     assert [(row["value"], row["gamma"]) for row in rows] == [(0, 0.0), (0.5, 0.5)]
     assert all(row["forgetting"] is not None and len(row["heldout"]) > 2 for row in rows)
@@ -38,9 +52,14 @@ def test_every_value_is_a_job_and_the_picture_shows_them_all(
     assert "heldout_change" in done.stdout
     with Image.open(tmp_path / "out/ablation.png") as drawn:
         assert drawn.width > 500
-    again = run_module("worker.ablate", data, *command)
-    assert again.returncode == 0
-    assert "train      [" not in again.stderr
+    assert "train      [" not in ablate("gamma", "[0, 0.5]").stderr
+
+
+def test_a_stage_is_borrowed_only_from_a_job_that_differs_in_nothing_but_the_value(ablate: Ablate) -> None:
+    assert "surrogate  [" in ablate("folds", "[2]").stderr
+    assert "surrogate  [" in ablate("gamma", "[0.5]").stderr  # two folds are another job's
+    assert "surrogate  [" not in ablate("gamma", "[0.25]").stderr
+    assert "surrogate  [" in ablate("gamma", "[0.75]", "--seed", "1").stderr
 
 
 def test_the_help_names_every_ablation(tmp_path: Path) -> None:

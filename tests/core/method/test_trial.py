@@ -38,7 +38,8 @@ def test_a_gain_that_only_more_steps_may_have_made_is_not_called_help() -> None:
         falling.add(step, torch.full((2, 2), 1.0 - 0.1 * step))
     trial = Trial(0.5, 0.05, 0.001, falling)
     assert trial.verdict == "neutral"
-    assert "no verdict" in trial.sentence
+    assert "more steps may be all" in trial.sentence
+    assert "more steps" not in Trial(0.5, -0.05, 0.001, falling).sentence
     assert trial.decide().gamma == 0.5
 
 
