@@ -120,6 +120,7 @@ class Parameters(BaseModel):
     dropout_caption: float
     draws_score: int
     draws_eval: int
+    accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
     reasons: dict[str, str]
 
 

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     max_retries: NonNegativeInt = Field(default=5, description="attempts after passing faults before a job is failed")
     retry_seconds: NonNegativeFloat = Field(default=10, description="delay before the first retry; doubles each time")
     cancel_grace_seconds: NonNegativeFloat = Field(default=30, description="time a trainer has to stop by itself")
+    save_seconds: NonNegativeFloat = Field(
+        default=60, description="a stage saves where it stands this often, and when its worker shuts down"
+    )
     stall_seconds: PositiveFloat = Field(default=600, description="a stage without progress for so long is killed")
     account_job_limit: PositiveInt = Field(default=4, description="jobs of one account that run at once")
     active_job_limit: PositiveInt = Field(default=10, description="jobs of one account that may be queued or running")

@@ -115,4 +115,5 @@ def specification(record: BackboneRecord, parameters: Parameters, settings: Sett
         "device": device(settings),
         "pools": str(settings.data / "pools"),
         "suffix": suffix,
+        "save_seconds": settings.save_seconds,
     }
