@@ -18,7 +18,8 @@ from core.queue import WAKE
 from core.settings import Settings
 from core.storage import storage
 from worker.process import WarmTrainer
-from worker.supervisor import Supervisor, Workplace, sweep
+from worker.scratch import sweep
+from worker.supervisor import Supervisor, Workplace
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def wake() -> None:
     """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
     place = workplace()
     try:
-        sweep(place)
+        sweep(place.settings, place.sessions)
     except SQLAlchemyError:
         log.exception("dead attempts could not be swept")
     while not place.draining() and (job := take(place)) is not None:

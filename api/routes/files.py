@@ -19,8 +19,7 @@ from api.uploads import Upload, receive
 from core import references
 from core.database import now
 from core.errors import Conflict, InvalidInput, NotFound
-from core.jobs import JobState
-from core.models import File, Job, new_id
+from core.models import File, Job, JobState, new_id
 from core.storage import StoredObject, file_key
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
