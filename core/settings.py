@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         description="address space of one decoder; the largest picture takes 1.3 GiB",
     )
     reader_cpu_seconds: PositiveInt = Field(
-        default=20, description="CPU time of one decoder, and one second more for each megabyte of the upload"
+        default=30, description="CPU time of one decoder, and one second more for each megabyte of the upload"
     )
 
     device: Literal["auto", "cpu", "cuda"] = Field(

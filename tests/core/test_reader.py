@@ -239,7 +239,8 @@ def test_no_secret_and_no_connection_is_in_the_process_or_its_children(
 
 def test_the_process_dies_with_whoever_started_it(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from core.reader import Reader; from core.settings import Settings;"
+        "import sys, time; from pathlib import Path; "
+        "from core.reader import Reader; from core.settings import Settings; "
         "Reader(Settings(data=Path(sys.argv[1]))).start(); print('started', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
