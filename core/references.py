@@ -83,6 +83,18 @@ def read(path: Path, filename: str, limits: Settings) -> References:
     return _judged("images" if isinstance(items[0], ImageItem) else "texts", items)
 
 
+def read_packed(path: Path, filename: str, limits: Settings) -> References:
+    """Read what `pack` wrote: as PNG or escaped, one picture or text may take more bytes than as it was sent."""
+    most = {"max_image_bytes": limits.max_file_bytes, "max_text_bytes": limits.max_file_bytes}
+    return read(path, filename, limits.model_copy(update=most))
+
+
+def too_much(limits: Settings) -> TooLarge:
+    """Say that the references take too much room once they are kept as PNG or JSONL."""
+    message = f"Kept as PNG, the pictures take more than {limits.max_file_bytes:,} bytes; send fewer or smaller ones."
+    return TooLarge(message, code="file_too_large", param="file")
+
+
 def merge(parts: Sequence[References]) -> References:
     """Return several uploads as one set; raise InvalidInput where images and texts are mixed."""
     kinds = {part.kind for part in parts}
@@ -139,6 +151,7 @@ def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
     pictures: dict[str, images.Picture] = {}
     captions: dict[str, str] = {}
     names: dict[str, str] = {}
+    room = limits.max_file_bytes  # a photo grows about sixfold as PNG, and all of them are in memory
     for entry in archives.entries(path, limits.max_file_bytes):
         stem = PurePosixPath(entry.name).stem
         if PurePosixPath(entry.name).name == CAPTIONS:
@@ -160,6 +173,9 @@ def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
                 )
             names[stem] = texts.display_name(entry.name)
             pictures[stem] = images.decode(entry.content, names[stem], limits)
+            room -= len(pictures[stem].png)
+            if room < 0:
+                raise too_much(limits)
     for stem, caption in captions.items():
         if len(caption) > limits.max_caption_characters:
             raise InvalidInput(

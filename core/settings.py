@@ -92,6 +92,14 @@ class Settings(BaseSettings):
     max_items: PositiveInt = Field(default=10_000, description="most texts of a job")
     max_text_bytes: PositiveInt = Field(default=20_000_000, description="largest text upload")
     max_caption_characters: PositiveInt = Field(default=2_000, description="longest caption or prompt")
+    readers: PositiveInt = Field(default=2, description="uploads that are decoded at once; others wait their turn")
+    reader_memory_bytes: PositiveInt = Field(
+        default=2 << 30,
+        description="address space of one decoder; the largest picture takes 1.3 GiB",
+    )
+    reader_cpu_seconds: PositiveInt = Field(
+        default=30, description="CPU time of one decoder, and one second more for each megabyte of the upload"
+    )
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="torch device of the trainer: auto, cpu or cuda"

@@ -6,24 +6,11 @@ do the same, but is unsafe in a process with threads.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask for SIGKILL when the parent thread ends; exits at once where it has already ended (Linux only)."""
-    if sys.platform != "linux":
-        return  # a trainer elsewhere ends when its standard input is closed
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl failed")
-    if os.getppid() != parent:
-        os._exit(1)
+from core.parent import die_with_parent
 
 
 def main() -> None:
