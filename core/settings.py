@@ -99,7 +99,13 @@ class Settings(BaseSettings):
     )
     trainer: str | None = Field(
         default=None,
-        description="command that runs the trainer, for example inside a sandbox; unset: this Python's own",
+        description="command that runs the trainer in place of this Python's own",
+    )
+    sandbox: Literal["auto", "off", "require"] = Field(
+        default="auto", description="trainers run in a bubblewrap sandbox: where it works, never, or always"
+    )
+    max_trainer_file_bytes: PositiveInt = Field(
+        default=20_000_000_000, description="largest single file that a trainer may write"
     )
     trainer_idle_seconds: NonNegativeFloat = Field(
         default=300, description="an idle trainer keeps its backbone loaded for so long"

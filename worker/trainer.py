@@ -16,6 +16,7 @@ from pathlib import Path
 
 from worker.faults import failure
 from worker.folder import JobFolder
+from worker.launch import LAUNCHED_AS
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 
 Work = Callable[[JobFolder], Generator[Line, None, None]]
@@ -54,7 +55,7 @@ def serve(work: Work) -> None:
     """Answer jobs until the pipe closes; `work` yields lines, and is closed between two of them to stop."""
     faulthandler.enable(all_threads=True)  # so that SIGABRT shows where a stalled trainer hangs
     pipe = Pipe()
-    pipe.say(Ready(os.getpid()))
+    pipe.say(Ready(int(os.environ.get(LAUNCHED_AS, os.getpid()))))
     while True:
         run = pipe.next_job()
         pipe.say(_answer(pipe, work(JobFolder(Path(run.folder)))))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.errors import JobFailure, TransientFailure
 from worker.folder import STAGES, JobFolder
+from worker.launch import LAUNCHED_AS
 from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.trainer import serve
 
@@ -32,7 +33,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
         if folder.done(stage):
             continue
         fault = action if stage == where and (action in EVERY_TIME or first_time(diary, action)) else ""
-        note(diary / "stages", f"{stage} {os.getpid()} {folder.path.name}")
+        note(diary / "stages", f"{stage} {os.environ[LAUNCHED_AS]} {folder.path.name}")
         with folder.writing(stage) as draft:
             yield Message(stage, f"Doing {stage}: 0 of {STEPS}")
             for step in range(1, STEPS + 1):
