@@ -7,10 +7,12 @@ import os
 import socket
 import threading
 
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from billiard.process import current_process
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core import logs
 from core.database import connect, now, sessions
 from core.errors import AlbatrossError
 from core.models import Worker
@@ -77,6 +79,12 @@ class Presence:
 
 
 presence = Presence(Settings())
+
+
+@setup_logging.connect
+def _log(**_: object) -> None:
+    parent = os.getpid() if current_process().name == "MainProcess" else os.getppid()
+    logs.configure(Settings(), "worker", worker=tasks.worker_id(parent))
 
 
 @worker_init.connect

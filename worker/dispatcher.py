@@ -13,12 +13,12 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import jobs, queue
+from core import jobs, logs, queue
 from core.database import connect, now, sessions
 from core.models import Worker
 from core.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
 MOST_WAKES = 20
 FORGOTTEN_SECONDS = 3600.0
@@ -49,7 +49,7 @@ class Dispatcher:
         """Reap, expire, forget dead workers, and send wake-ups."""
         with self._sessions.begin() as session:
             for job_id in jobs.reap(session, self._settings.max_crashes):
-                log.warning("%s: its worker was lost", job_id)
+                log.warning("a job's worker was lost", extra={"job": job_id})
         with self._sessions.begin() as session:
             jobs.expire(session)
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
@@ -62,8 +62,9 @@ class Dispatcher:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    dispatcher = Dispatcher(Settings())
+    settings = Settings()
+    logs.configure(settings, "dispatcher")
+    dispatcher = Dispatcher(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop())
     dispatcher.run()

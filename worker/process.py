@@ -18,6 +18,7 @@ from pathlib import Path
 from core.settings import Settings
 from worker import sandbox
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
+from worker.utterances import Utterances
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUD
 FIXED = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
 }  # fmt: skip
 DUMP_SECONDS = 2.0
 
@@ -66,8 +68,10 @@ class Trainer:
         self._sandboxed = sandbox.active(settings)
         self._process = subprocess.Popen(
             command(settings), env=environment(settings), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, bufsize=1, start_new_session=True,
+            stderr=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
         )  # fmt: skip
+        assert self._process.stderr is not None
+        self._utterances = Utterances(self._process.stderr)
         self._lines: queue.Queue[Line | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -83,6 +87,7 @@ class Trainer:
 
     def run(self, folder: Path) -> None:
         """Give it a job."""
+        self._utterances.job = folder.name.rpartition("-e")[0]
         self._say(Run(str(folder)))
 
     def receive(self, seconds: float) -> Line | None:
@@ -118,6 +123,7 @@ class Trainer:
         """End it and everything that it started."""
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._utterances.end()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()

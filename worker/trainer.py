@@ -10,10 +10,10 @@ import os
 import queue
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from core.logs import traceback_of
 from worker.faults import failure
 from worker.folder import JobFolder
 from worker.launch import LAUNCHED_AS
@@ -70,7 +70,7 @@ def _answer(pipe: Pipe, lines: Generator[Line, None, None]) -> Finished | Stoppe
             pipe.say(line)
         return Finished()
     except Exception as error:
-        traceback.print_exc()
+        print(traceback_of(error), file=sys.stderr)
         return failure(error)
     finally:
         lines.close()

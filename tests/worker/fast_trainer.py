@@ -1,6 +1,6 @@
 """A trainer that speaks the real protocol and learns nothing: five short stages, with a fault where the suffix asks.
 
-The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, or slow.
+The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow, or quote.
 Actions other than diverge, memory and kill happen only at the first attempt.
 """
 
@@ -39,7 +39,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
             for step in range(1, STEPS + 1):
                 time.sleep(STEP_SECONDS)
                 if step == STEPS // 2:
-                    act(fault)
+                    act(fault, folder)
                 yield Progress(stage, step, STEPS, (STEPS - step) * STEP_SECONDS)
                 yield Metrics(stage, [{"step": step, "loss": 1 / step}])
                 while fault == "slow":
@@ -55,7 +55,7 @@ def first_time(diary: Path, action: str) -> bool:
     return not seen
 
 
-def act(fault: str) -> None:
+def act(fault: str, folder: JobFolder) -> None:
     match fault:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -69,6 +69,8 @@ def act(fault: str) -> None:
             raise TransientFailure("The scratch disk hiccuped.", code="disk_full")
         case "memory":
             raise MemoryError
+        case "quote":
+            raise ValueError("".join(path.read_text(errors="ignore") for path in folder.references.iterdir()))
 
 
 def write(stage: str, draft: Path) -> None:
