@@ -16,7 +16,7 @@ from api import errors
 from api.dependencies import Services, Waker
 from api.routes import files, health, history, jobs, models, storage
 from api.schemas import JobRequest
-from core import queue
+from core import logs, queue
 from core.database import connect, sessions
 from core.reader import Reader
 from core.settings import Settings
@@ -48,6 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    if not logging.getLogger().handlers:  # started by uvicorn's own command
+        logs.configure(app.state.services.settings, "api")
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     services: Services = app.state.services
     services.reader.start()
@@ -81,6 +83,10 @@ class Answers:
             await self.app(scope, receive, send)
             return
         scope["request_id"] = f"req_{secrets.token_hex(12)}"
+        with logs.bound(request=scope["request_id"]):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.monotonic(), 0
 
         async def send_marked(message: Message) -> None:
@@ -101,4 +107,4 @@ class Answers:
         milliseconds = 1000 * (time.monotonic() - began)
         route = getattr(scope.get("route"), "path", "-")  # the pattern: addresses hold ids and filters
         level = logging.DEBUG if route in health.PROBES else logging.INFO
-        log.log(level, "%s %s %d %.0f ms %s", scope["method"], route, status, milliseconds, scope["request_id"])
+        log.log(level, "%s %s %d %.0f ms", scope["method"], route, status, milliseconds)

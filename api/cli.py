@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from pydantic import ValidationError
+
 from core.errors import AlbatrossError
 from core.settings import Settings
 
@@ -26,7 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.environ[f"ALBATROSS_{name.upper()}"] = str(value)  # the children read it too
     command: Command = chosen.command
     try:
-        return command(chosen, Settings())
+        settings = Settings()
+    except ValidationError as error:
+        problems = (f"{'_'.join(map(str, found['loc'])) or 'settings'}: {found['msg']}" for found in error.errors())
+        print(f"albatross: {'; '.join(problems)}", file=sys.stderr)
+        return 2
+    try:
+        return command(chosen, settings)
     except AlbatrossError as error:
         print(f"albatross: {error.message}", file=sys.stderr)
         return 2

@@ -196,5 +196,5 @@ def _disk(request: Request, error: OSError) -> Response:
 def unexpected(scope: Scope, error: Exception) -> Response:
     """Log what nobody foresaw and say nothing of it."""
     number = scope.get("request_id", "")
-    log.error("request %s failed", number, exc_info=error)
+    log.error("a request failed", exc_info=error)
     return envelope(500, f"Something went wrong on our side; tell the operator request {number}.", "internal_error")

@@ -4,6 +4,7 @@ Each child is started through worker.launch, which makes the kernel kill it when
 """
 
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -20,11 +21,13 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from core import logs
 from core.database import connect, migrate, sessions
 from core.errors import Conflict, Unavailable
 from core.models import Worker
 from core.settings import Settings
 
+log = logging.getLogger("albatross.serve")
 ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 0.1
 STOP_SECONDS = 25.0  # then what is left is killed; a job that was running goes back to the queue
@@ -154,6 +157,7 @@ class Tree:
 
 def serve(settings: Settings) -> int:
     """Migrate the database, start everything that the settings do not place elsewhere, and stay until told to stop."""
+    logs.configure(settings, "serve")
     data = settings.data.resolve()
     data.mkdir(parents=True, exist_ok=True)
     with only_one(data / "serve.lock"), bound(settings.host, settings.port) as listener:
@@ -231,8 +235,8 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def say(words: str) -> None:
-    """Print one line of the service's own log."""
-    print(f"albatross: {words}", flush=True)
+    """Log what happens to the tree."""
+    log.info("%s", words)
 
 
 def _reachable(host: str) -> str:

@@ -1,12 +1,13 @@
-"""Serve the HTTP interface on a socket that the caller has bound: `python -m api.web FILE_DESCRIPTOR`."""
+"""Serve the HTTP interface: `python -m api.web HOST PORT`, or `... FILE_DESCRIPTOR` of a socket that is bound."""
 
-import logging
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
 from api.app import create_app
+from core import logs
 from core.settings import Settings
 
 CONCURRENCY = 200  # more connections at once than this are answered 503
@@ -18,7 +19,7 @@ LONGEST_HEADERS = 16_384
 def server(settings: Settings) -> uvicorn.Server:
     """Configure uvicorn; it writes no access log, because addresses hold ids and filters."""
     config = uvicorn.Config(
-        create_app(settings), access_log=False, log_level="warning", server_header=False, limit_concurrency=CONCURRENCY,
+        create_app(settings), access_log=False, log_config=None, server_header=False, limit_concurrency=CONCURRENCY,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         h11_max_incomplete_event_size=LONGEST_HEADERS, http="h11",
     )  # fmt: skip
@@ -26,9 +27,19 @@ def server(settings: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    listener = socket.socket(fileno=int(sys.argv[1]))
-    server(Settings()).run(sockets=[listener])
+    settings = Settings()
+    logs.configure(settings, "api")
+    with listening(sys.argv[1:]) as listener:
+        server(settings).run(sockets=[listener])
+
+
+def listening(place: Sequence[str]) -> socket.socket:
+    """Take over the descriptor of a bound socket, or bind one to a host and a port."""
+    if len(place) == 1:
+        return socket.socket(fileno=int(place[0]))
+    host, port = place
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=128)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,10 @@ ROOT = Path(__file__).parent.parent
 # NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON")
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
-POOL = {"pool_size": 16, "max_overflow": 4, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
+OPTIONS = {
+    "pool_size": 16, "max_overflow": 4, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800,
+    "hide_parameters": True,  # errors would quote what people wrote
+}  # fmt: skip
 
 
 def connect(source: Settings | str) -> Engine:
@@ -28,14 +31,14 @@ def connect(source: Settings | str) -> Engine:
     url = make_url(source.database if isinstance(source, Settings) else source)
     if url.get_backend_name() == "sqlite":
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        return _sqlite(create_engine(url, json_serializer=to_json, connect_args={"timeout": 10}, **POOL))
+        return _sqlite(create_engine(url, json_serializer=to_json, connect_args={"timeout": 10}, **OPTIONS))
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise InvalidInput("The database must be SQLite or PostgreSQL.", code="invalid_database", param="database_url")
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         json_serializer=to_json,
         connect_args={"options": POSTGRES_OPTIONS, "connect_timeout": 5},
-        **POOL,
+        **OPTIONS,
     )
 
 

@@ -14,8 +14,13 @@ def die_with_parent(parent: int) -> None:
     """Ask for SIGKILL when the parent thread ends; exits at once where it has already ended (Linux only)."""
     if sys.platform != "linux":
         return  # elsewhere a child ends when what it reads from is closed
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl failed")
+    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def process_control(option: int, value: int) -> None:
+    """Call prctl (Linux only); raises OSError."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")

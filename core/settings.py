@@ -29,7 +29,10 @@ Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute()
 class Settings(BaseSettings):
     """Knobs with working defaults: an embedded service over SQLite, a local folder and its own broker."""
 
-    model_config = SettingsConfigDict(env_prefix="ALBATROSS_", frozen=True, env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ALBATROSS_", frozen=True, env_ignore_empty=True, extra="ignore",
+        hide_input_in_errors=True,  # the input is all settings, passwords among them
+    )  # fmt: skip
 
     data: Place = Field(
         default=Path("albatross-data"),
@@ -61,6 +64,13 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, description="port that `serve` listens on")
     public_url: str | None = Field(
         default=None, description="address that clients use, where it is not http://host:port"
+    )
+
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="lines of the log: text, json, or text on a terminal and JSON elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least important lines that are still logged"
     )
 
     queue: str = Field(default="gpu.default", description="queue that new jobs join and that this worker serves")
@@ -110,7 +120,13 @@ class Settings(BaseSettings):
     )
     trainer: str | None = Field(
         default=None,
-        description="command that runs the trainer, for example inside a sandbox; unset: this Python's own",
+        description="command that runs the trainer in place of this Python's own",
+    )
+    sandbox: Literal["auto", "off", "require"] = Field(
+        default="auto", description="trainers run in a bubblewrap sandbox: where it works, never, or always"
+    )
+    max_trainer_file_bytes: PositiveInt = Field(
+        default=20_000_000_000, description="largest single file that a trainer may write"
     )
     trainer_idle_seconds: NonNegativeFloat = Field(
         default=300, description="an idle trainer keeps its backbone loaded for so long"

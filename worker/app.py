@@ -7,15 +7,18 @@ import os
 import socket
 import threading
 
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from billiard.process import current_process
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core import logs
 from core.database import connect, now, sessions
+from core.errors import AlbatrossError
 from core.models import Worker
 from core.queue import app
 from core.settings import Settings
-from worker import tasks
+from worker import sandbox, tasks
 
 __all__ = ["app", "tasks"]
 
@@ -76,6 +79,20 @@ class Presence:
 
 
 presence = Presence(Settings())
+
+
+@setup_logging.connect
+def _log(**_: object) -> None:
+    parent = os.getpid() if current_process().name == "MainProcess" else os.getppid()
+    logs.configure(Settings(), "worker", worker=tasks.worker_id(parent))
+
+
+@worker_init.connect
+def _prepare(**_: object) -> None:
+    try:
+        sandbox.announce(Settings())
+    except AlbatrossError as error:
+        raise SystemExit(f"albatross: {error.message}") from None
 
 
 @worker_ready.connect

@@ -54,7 +54,7 @@ class Delivery:
             facts = [*self._folder.facts(name), fact_of(path, path / DONE)]
             stored = [self._kept.get(fact.sha256) or self._put_once(name, path, fact) for fact in facts]
         except (TransientFailure, NotFound, FileNotFoundError) as error:  # or the trainer is past it by now
-            log.warning("%s: a save of %s could not be stored: %s", self._job.id, stage, type(error).__name__)
+            log.warning("a save of %s could not be stored: %s", stage, type(error).__name__)
             return False
         rows = [
             Artifact(

@@ -14,12 +14,12 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import queue, reaping, tally
+from core import logs, queue, reaping, tally
 from core.database import connect, now, sessions
 from core.models import Worker
 from core.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
 MOST_WAKES = 20
 FORGOTTEN_SECONDS = 3600.0
@@ -53,7 +53,7 @@ class Dispatcher:
             if lost:
                 tally.add(session, tally.LEASES_LOST, len(lost))
         for job_id in lost:
-            log.warning("%s: its worker was lost", job_id)
+            log.warning("a job's worker was lost", extra={"job": job_id})
         with self._sessions.begin() as session:
             reaping.expire(session)
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
@@ -72,8 +72,9 @@ class Dispatcher:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    dispatcher = Dispatcher(Settings())
+    settings = Settings()
+    logs.configure(settings, "dispatcher")
+    dispatcher = Dispatcher(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop())
     dispatcher.run()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from core.errors import AlbatrossError, JobFailure, TransientFailure
 from worker.protocol import Failed
 
 OUT_OF_MEMORY = "The job did not fit into memory. Use a smaller batch_size, resolution or rank."
 DISK_FULL = "The worker's disk is full. The operator has to make room; the job is tried again."
+FILE_TOO_LARGE = (
+    "The trainer may not write files that large. Use a smaller rank, or have the operator raise max_trainer_file_bytes."
+)
 UNEXPECTED = "The trainer met an error of its own; the operator finds it in the worker's log."
 # torch's own classes, by name: this module must not load torch
 MEMORY_ERRORS = frozenset({"MemoryError", "OutOfMemoryError"})
@@ -24,9 +28,20 @@ def failure(error: Exception) -> Failed:
         return Failed("invalid_training_file", error.message, param=error.param)
     if _out_of_memory(error):
         return Failed("out_of_memory", OUT_OF_MEMORY, exhausted=True)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    number = _errno(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return Failed("disk_full", DISK_FULL, transient=True, exhausted=True)
+    if number == errno.EFBIG:
+        return Failed("file_too_large", FILE_TOO_LARGE, exhausted=True)
     return Failed("internal_error", UNEXPECTED, transient=True, exhausted=True)
+
+
+def _errno(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    # safetensors writes in Rust, which tells the number only in words
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else None
 
 
 def _out_of_memory(error: Exception) -> bool:

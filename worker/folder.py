@@ -84,9 +84,16 @@ class JobFolder:
             return False
 
     def facts(self, stage: str) -> list[FileFact]:
-        """List the files of a finished stage."""
-        rows = json.loads((self.stage(stage) / DONE).read_text())["files"]
-        return [FileFact(**row) for row in rows]
+        """List the files of a finished stage; raises ValueError for a name that leads out of its folder."""
+        if stage not in STAGES:
+            raise ValueError("there is no such stage")
+        root = self.stage(stage)
+        whole = root.resolve()
+        facts = [FileFact(**row) for row in json.loads((root / DONE).read_text())["files"]]
+        # the trainer wrote them, and what reads them here may read and write more than it may
+        if any(Path(fact.name).is_absolute() or (root / fact.name).resolve() != whole / fact.name for fact in facts):
+            raise ValueError("a file of the stage leads out of its folder")
+        return facts
 
     def finished(self) -> list[str]:
         """List the stages that are done, in order, up to the first that is not."""

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -51,7 +52,7 @@ class Lease:
         self._position = self._told = Position("prepare")
         self._renewed = time.monotonic()
         self._lost, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._keep,), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Lease:
         self._thread.start()

@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.settings import Settings
+from worker import sandbox
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
+from worker.utterances import Utterances
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,12 +29,13 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUD
 FIXED = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
 }  # fmt: skip
 DUMP_SECONDS = 2.0
 
 
 class TrainerDied(Exception):
-    """The trainer ended without saying why; `returncode` is negative for a signal."""
+    """The trainer ended without saying why; a signal shows as a negative `returncode`, or as 128 + N in a sandbox."""
 
     def __init__(self, returncode: int | None) -> None:
         super().__init__(f"the trainer ended with {returncode}")
@@ -48,19 +51,27 @@ def environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -
 
 
 def command(settings: Settings) -> list[str]:
-    """Return the command line that runs the trainer as a child that dies with this process."""
+    """Return the command line that runs the trainer as a child that dies with this process, in a sandbox if it may."""
     program = shlex.split(settings.trainer) if settings.trainer else [sys.executable, "-m", "worker.trainer"]
-    return [sys.executable, "-m", "worker.launch", str(os.getpid()), *program]
+    limits = ["--file-bytes", str(settings.max_trainer_file_bytes)]
+    if sandbox.active(settings):
+        program = sandbox.wrap(program, settings)  # which forbids new privileges by itself
+    else:
+        limits.append("--no-new-privileges")
+    return [sys.executable, "-m", "worker.launch", *limits, str(os.getpid()), *program]
 
 
 class Trainer:
     """One running trainer process. Make it in the main thread: the kernel ties its life to the thread that forks."""
 
     def __init__(self, settings: Settings) -> None:
+        self._sandboxed = sandbox.active(settings)
         self._process = subprocess.Popen(
             command(settings), env=environment(settings), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, bufsize=1, start_new_session=True,
+            stderr=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
         )  # fmt: skip
+        assert self._process.stderr is not None
+        self._utterances = Utterances(self._process.stderr)
         self._lines: queue.Queue[Line | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -76,6 +87,7 @@ class Trainer:
 
     def run(self, folder: Path) -> None:
         """Give it a job."""
+        self._utterances.job = folder.name.rpartition("-e")[0]
         self._say(Run(str(folder)))
 
     def receive(self, seconds: float) -> Line | None:
@@ -102,7 +114,7 @@ class Trainer:
 
     def dump_and_kill(self) -> None:
         """Have it write all its stacks to the log, then end it."""
-        self._signal(signal.SIGABRT)
+        self._abort()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(DUMP_SECONDS)
         self.kill()
@@ -111,9 +123,17 @@ class Trainer:
         """End it and everything that it started."""
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._utterances.end()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+
+    def _abort(self) -> None:
+        if not self._sandboxed:
+            self._signal(signal.SIGABRT)
+            return
+        with contextlib.suppress(ProcessLookupError):  # to the program alone: the sandbox would end it, and its words
+            os.kill(sandbox.program_of(self.pid), signal.SIGABRT)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

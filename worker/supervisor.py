@@ -16,7 +16,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs, tally
+from core import events, jobs, logs, tally
 from core.backbones import BackboneRecord, Registry
 from core.errors import JobFailure, NotFound, TransientFailure
 from core.models import File, Job
@@ -101,11 +101,11 @@ class Supervisor:
 
     def run(self) -> None:
         """Work until the job has ended, has been given back, or belongs to somebody else."""
-        with self.lease:
+        with logs.bound(job=self.job.id), self.lease:
             try:
                 self._end(self._work)
             except Fenced:
-                log.warning("%s: the lease was lost; this attempt ends silently", self.job.id)
+                log.warning("the lease was lost; this attempt ends silently")
                 self.place.trainer.discard()
                 self._count_late()
             finally:
@@ -137,12 +137,12 @@ class Supervisor:
                 lambda session: jobs.fail(session, job_id, epoch, failure.code, failure.message, failure.param)
             )
         except TrainerDied as error:
-            log.warning("%s: %s", job_id, error)
+            log.warning("%s", error)
             self._retry("worker_crashed", CRASHED)
         except Fenced:
             raise
         except Exception:
-            log.exception("%s: an error that nobody expected", job_id)
+            log.exception("an error that nobody expected")
             self._retry("internal_error", UNEXPECTED)
 
     def _retry(self, code: str, message: str) -> None:

@@ -47,7 +47,13 @@ def workplace() -> Workplace:
 @shared_task(name=WAKE, acks_late=False, ignore_result=True)
 def wake() -> None:
     """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
-    place = workplace()
+    try:
+        _work(workplace())
+    except Exception:  # Celery would log what the error says
+        log.exception("the work was left; the job goes back to the queue when its lease ends")
+
+
+def _work(place: Workplace) -> None:
     try:
         sweep(place.settings, place.sessions)
     except SQLAlchemyError:

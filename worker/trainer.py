@@ -10,12 +10,13 @@ import os
 import queue
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from core.logs import traceback_of
 from worker.faults import failure
 from worker.folder import JobFolder
+from worker.launch import LAUNCHED_AS
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 
 Work = Callable[[JobFolder], Generator[Line, None, None]]
@@ -54,7 +55,7 @@ def serve(work: Work) -> None:
     """Answer jobs until the pipe closes; `work` yields lines, and is closed between two of them to stop."""
     faulthandler.enable(all_threads=True)  # so that SIGABRT shows where a stalled trainer hangs
     pipe = Pipe()
-    pipe.say(Ready(os.getpid()))
+    pipe.say(Ready(int(os.environ.get(LAUNCHED_AS, os.getpid()))))
     while True:
         run = pipe.next_job()
         pipe.say(_answer(pipe, work(JobFolder(Path(run.folder)))))
@@ -69,7 +70,7 @@ def _answer(pipe: Pipe, lines: Generator[Line, None, None]) -> Finished | Stoppe
                 return Stopped()
         return Finished()
     except Exception as error:
-        traceback.print_exc()
+        print(traceback_of(error), file=sys.stderr)
         return failure(error)
     finally:
         lines.close()

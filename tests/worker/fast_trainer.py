@@ -2,7 +2,8 @@
 
 It saves its step after every step, and when it is stopped, and goes on from there.
 
-The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, or slow.
+The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory,
+slow, or quote.
 Actions other than diverge, memory and kill happen only at the first attempt.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from core.errors import JobFailure, TransientFailure
 from worker.folder import STAGES, JobFolder
+from worker.launch import LAUNCHED_AS
 from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 
@@ -34,7 +36,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
         if folder.done(stage):
             continue
         fault = action if stage == where and (action in EVERY_TIME or first_time(diary, action)) else ""
-        note(diary / "stages", f"{stage} {os.getpid()} {folder.path.name}")
+        note(diary / "stages", f"{stage} {os.environ[LAUNCHED_AS]} {folder.path.name}")
         with folder.writing(stage) as draft:
             before = folder.saved(stage)
             done = json.loads((before / "step.json").read_text()) if before else 0
@@ -43,7 +45,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
                 time.sleep(STEP_SECONDS)
                 note(diary / "steps", f"{folder.path.name} {stage} {step}")
                 if step == STEPS // 2:
-                    act(fault)
+                    act(fault, folder)
                 with folder.saving(stage) as save:
                     (save / "step.json").write_text(str(step))
                 yield Saved(stage)
@@ -63,7 +65,7 @@ def first_time(diary: Path, action: str) -> bool:
     return not seen
 
 
-def act(fault: str) -> None:
+def act(fault: str, folder: JobFolder) -> None:
     match fault:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -77,6 +79,8 @@ def act(fault: str) -> None:
             raise TransientFailure("The scratch disk hiccuped.", code="disk_full")
         case "memory":
             raise MemoryError
+        case "quote":
+            raise ValueError("".join(path.read_text(errors="ignore") for path in folder.references.iterdir()))
 
 
 def write(stage: str, draft: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,3 +54,16 @@ def test_a_stage_that_was_interrupted_leaves_nothing_that_counts(tmp_path: Path)
 
 def test_stages_after_a_gap_are_not_finished(tmp_path: Path) -> None:
     assert folder_with(tmp_path, "prepare", "surrogate", "train").finished() == ["prepare", "surrogate"]
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/hostname", "link"])
+def test_a_file_that_leads_out_of_its_stage_is_never_followed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = folder_with(tmp_path / "job", "prepare")
+    (folder.stage("prepare") / "link").symlink_to(tmp_path / "secret")
+    file = folder.stage("prepare") / name
+    fact = {"name": name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
+    (folder.stage("prepare") / "done.json").write_text(json.dumps({"files": [fact]}))
+    with pytest.raises(ValueError, match="leads out"):
+        folder.facts("prepare")
+    assert not folder.done("prepare")

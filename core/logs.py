@@ -1,0 +1,155 @@
+"""One line of log for each thing that happened: text for people or JSON for programs, and never anybody's content.
+
+Fields of a JSON line: time, level, process, logger, message; worker, job and request where known; traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType, TracebackType
+
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import AlbatrossError
+from core.settings import Settings
+
+OURS = ("albatross", "api", "core", "worker")  # all others speak only when something is wrong
+FIELDS = ("worker", "job", "request")
+# messages of these kinds speak of code and machines; those of others, ValueError above all, quote what they were given
+SPEAKING = (RuntimeError, ImportError, AttributeError, NameError, TypeError, AssertionError, MemoryError)
+LONGEST = 1000
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
+log = logging.getLogger("albatross")
+
+
+@contextmanager
+def bound(**fields: str) -> Iterator[None]:
+    """Add fields to every line that this thread or task logs in the block."""
+    token = _bound.set({**_bound.get(), **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def configure(settings: Settings, process: str, **fields: str) -> None:
+    """Send all logs of this process to standard error, with these fields in every line."""
+    handler = logging.StreamHandler(sys.stderr)
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    handler.setFormatter((TextLines if as_text else JsonLines)({"process": process, **fields}))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in OURS:
+        logging.getLogger(name).setLevel(settings.log_level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = name != "uvicorn.access"  # addresses hold ids and filters
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # it would print the arguments of a line that can't be written
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda arguments: _uncaught(
+        arguments.exc_type, arguments.exc_value or arguments.exc_type(), arguments.exc_traceback
+    )
+
+
+def traceback_of(error: BaseException) -> str:
+    """Write where an error came from: kinds and places in the code, but no words that may quote somebody's content."""
+    parts: list[str] = []
+    current: BaseException | None = error
+    seen: set[int] = set()
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        frames = "".join(traceback.format_list(traceback.extract_tb(current.__traceback__)))
+        parts.append(f"{frames}{_description(current)}")
+        inner = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or inner
+    return "\nwhich led to\n".join(reversed(parts))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, in ASCII, so that no message can begin a line of its own."""
+
+    def __init__(self, fixed: Mapping[str, str]) -> None:
+        super().__init__()
+        self._fixed = fixed
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), **self._fixed, "logger": record.name}
+        line |= {"message": _message(record), **_fields(record)}
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            line["traceback"] = traceback_of(error)
+        return json.dumps(line)
+
+
+class TextLines(logging.Formatter):
+    """A line for people; what belongs to it but needs more lines is indented."""
+
+    def __init__(self, fixed: Mapping[str, str]) -> None:
+        super().__init__()
+        self._process = fixed["process"]
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and more that are indented where there is a traceback."""
+        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        words = f"{time} {record.levelname} {self._process}: {_message(record)}{fields}"
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            words += "\n" + traceback_of(error)
+        return CONTROL.sub(lambda found: ascii(found[0])[1:-1], words).replace("\n", "\n    ")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str]:
+    given = {name: str(vars(record)[name]) for name in FIELDS if name in vars(record)}
+    return {**_bound.get(), **given}
+
+
+def _message(record: logging.LogRecord) -> str:
+    message = record.getMessage().strip()
+    return message.partition("\n")[0] if record.name == "asyncio" else message  # the rest of asyncio's shows values
+
+
+def _description(error: BaseException) -> str:
+    kind, words = f"{type(error).__module__}.{type(error).__qualname__}", _words(error)[:LONGEST]
+    return f"{kind}: {words}" if words else kind
+
+
+def _words(error: BaseException) -> str:
+    match error:
+        case AlbatrossError():
+            return error.code
+        case ValidationError():
+            kinds = sorted({problem["type"] for problem in error.errors(include_url=False, include_input=False)})
+            return f"{error.title}: {', '.join(kinds)}"
+        case DBAPIError():
+            return f"{type(error.orig).__name__} {getattr(error.orig, 'sqlstate', None) or ''}".strip()
+        case OSError():
+            return error.strerror or ""
+        case BaseExceptionGroup():
+            return ", ".join(map(_description, error.exceptions))
+    answer = getattr(error, "response", None)  # of an S3 server
+    if isinstance(answer, dict):
+        return str(answer.get("Error", {}).get("Code", ""))
+    return str(error) if isinstance(error, SPEAKING) else ""
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    log.critical("ended by an error that nobody expected", exc_info=(kind, error, trace))
