@@ -17,7 +17,7 @@ from tests.inputs.wire import Answer
 PUBLIC = "alb_aaaaaaaa_"
 
 
-def keyed(number: str, what: str, key: str, **more: object) -> Case:
+def keyed(number: str, what: str, key: str) -> Case:
     send = request("GET", FILES, account=None, Authorization=f"Bearer {key}")
     return Case(number, what, send, 401, "invalid_api_key", secret=key)
 
@@ -33,11 +33,11 @@ def made(scene: Scene, *, expires_in: float | None = None, revoked: bool = False
 
 
 def with_made(**how: object) -> Send:
-    def send(scene: Scene) -> Answer:
-        key = made(scene, **how)  # type: ignore[arg-type]
-        return scene.send("GET", FILES, headers={"Authorization": f"Bearer {key}"})
+    return lambda scene: with_key(scene, made(scene, **how))  # type: ignore[arg-type]
 
-    return send
+
+def with_key(scene: Scene, key: str) -> Answer:
+    return scene.send("GET", FILES, headers={"Authorization": f"Bearer {key}"})
 
 
 def key_in_query(scene: Scene) -> Answer:
@@ -56,11 +56,10 @@ KEY_CASES = [
     keyed("C33", "a key with letters of other alphabets", PUBLIC + "\u0660" * 49),
     keyed("C33", "a key with bytes that are not UTF-8", PUBLIC + "\udcff" * 49),
     keyed("C33", "a public part that nobody has", PUBLIC + "x" * 49),
-    Case("C33", "a key of 1 MB", request("GET", FILES, account=None, Authorization="Bearer " + "x" * 1_000_000), 400,
-         envelope=False, why="the server itself refuses headers over 16 kB that come in more than one piece"),
+    Case("C33", "a key of 1 MB", request("GET", FILES, account=None, Authorization="Bearer " + "x" * 1_000_000), 0,
+         why="the server itself refuses headers over 16 kB that come in more than one piece"),
     Case("C33", "the right public part and a wrong secret",
-         lambda scene: scene.send("GET", FILES, headers={"Authorization": f"Bearer {scene.service.key()[:-10]}{'x' * 10}"}),
-         401, "invalid_api_key"),
+         lambda scene: with_key(scene, f"{scene.service.key()[:-10]}{'x' * 10}"), 401, "invalid_api_key"),
     Case("C34", "an expired key", with_made(expires_in=-1), 401, "invalid_api_key"),
     Case("C34", "a revoked key", with_made(revoked=True), 401, "invalid_api_key"),
 ]  # fmt: skip

@@ -80,12 +80,12 @@ FRAMING_CASES = [
     Case("C15", "a length and chunks",
          plain("POST", [("Content-Type", JSON), ("Content-Length", "2"), ("Transfer-Encoding", "chunked")], TWO_ENDS),
          400, "invalid_json", why="RFC 9112 lets chunks win; the connection serves nobody else after it"),
-    Case("C24", "a header of 1 MB", request("GET", FILES, X_Long="x" * MIB), 400, envelope=False,
+    Case("C24", "a header of 1 MB", request("GET", FILES, X_Long="x" * MIB), 0,
          why="the server itself refuses headers over 16 kB that come in more than one piece"),
     Case("C24", "500 headers", plain("GET", [(f"X-{number}", "1") for number in range(500)], path=FILES), 200,
          why="they fit into the 16 kB that headers may have"),
-    Case("C24", "100,000 headers", plain("GET", [(f"X-{number}", "1") for number in range(100_000)], path=FILES), 400,
-         envelope=False, why="they do not fit"),
+    Case("C24", "100,000 headers", plain("GET", [(f"X-{number}", "1") for number in range(100_000)], path=FILES), 0,
+         why="they do not fit"),
     Case("C27", "another Host", plain("GET", [("Host", "evil.example")], path=FILES), 400, envelope=False,
          why="two Host headers are no HTTP"),
     Case("C27", "a path for a Host", lambda scene: with_host(scene, "a/../admin"), 200,
@@ -178,8 +178,8 @@ RANGES = ",".join(["0-"] * 1000)
 RANGE_CASES = [
     Case("C28", "1,000 ranges of a file", lambda scene: ranged(scene, f"{FILES}/{scene.file()}/content"), 200,
          why="ranges are not served: the whole file is"),
-    Case("C28", "1,000 ranges of a signed link", lambda scene: ranged(scene, signed(scene)), 206,
-         why="ranges that overlap are sent once"),
+    Case("C28", "1,000 ranges of a signed link", lambda scene: ranged(scene, signed(scene)), 200,
+         why="a request for too many ranges is taken for one of the whole file"),
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ Body = bytes | Iterable[bytes]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service has said; `sent` is the beginning of what it was sent."""
+    """What the service has said, status 0 where it hung up; `sent` is the beginning of what it was sent."""
 
     status: int
     headers: Message
@@ -45,7 +45,10 @@ def exchange(address: str, method: str, head: bytes, body: Body = b"") -> Answer
             for piece in [body] if isinstance(body, bytes) else body:
                 sent += piece[: 20_000 - len(sent)]
                 raw.sendall(piece)
-        return heard(raw, method, bytes(sent))
+        try:
+            return heard(raw, method, bytes(sent))
+        except ConnectionResetError:
+            return Answer(0, Message(), b"", bytes(sent))
 
 
 def heard(raw: socket.socket, method: str, sent: bytes = b"") -> Answer:
