@@ -82,7 +82,7 @@ ADAPTERS = [
     Case("C87", "a pickle", upload(pickle.dumps({"a": 1}), "adapter.pkl"), 415, "unsupported_media"),
     *(Case("C87", f"weights of torch as {kind}", upload(torch_zip(), f"adapter{kind}"), 400, "not_an_image")
       for kind in (".pt", ".bin", ".ckpt")),
-    *(Case(number, what, upload(content, "adapter.safetensors"), 415, "unsupported_media",
+    *(Case(number, what, upload(content, "lora.safetensors"), 415, "unsupported_media",
            why="weights are never taken, whatever they hold")
       for number, what, content in WEIGHTS),
 ]  # fmt: skip

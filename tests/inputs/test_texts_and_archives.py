@@ -10,7 +10,6 @@ import pytest
 from tests.api.server import chats, png
 from tests.inputs.catalogue import FILES, SECRET, Case, Scene, job, table, upload
 from tests.inputs.files import changed, many_entries, overlapping, special, zipped
-from tests.inputs.wire import Answer
 
 LINE = b'{"text": "a"}\n'
 MARKS = ("a" + "\u0301\u0316" * 1000).encode()
@@ -35,7 +34,7 @@ TEXTS = [
     bad("C77", "a text in Latin-1", "Käse und Brot".encode("latin-1"), "encoding"),
     bad("C78", "a caption of 1 MB", captioned(b"cat " * 250_000), "caption_too_long"),
     bad("C78", "a caption of 3 MB", captioned(b"cat " * 750_000), "text_too_large", 413),
-    bad("C78", "100 captions of 2 MB", zipped({f"{n}.txt": b"cat " * 500_000 for n in range(100)}), "caption_too_long"),
+    bad("C78", "20 captions of 2 MB", zipped({f"{n}.txt": b"cat " * 500_000 for n in range(20)}), "caption_too_long"),
     bad("C78", "a table of 3 MB", zipped({"metadata.jsonl": b"{}\n" * 1_000_000}), "text_too_large", 413),
     bad("C78", "a million lines", LINE * 1_000_000, "too_many_items", 413),
     bad("C78", "ten million paragraphs", b"a\n\n" * 6_600_000, "too_many_items", 413),
@@ -59,7 +58,7 @@ TEXTS = [
     line("a role that is a list", b'{"messages": [{"role": [], "content": "a"}]}'),
     line("a role that is an object", b'{"messages": [{"role": {}, "content": "a"}]}'),
     line("an integer of 5,000 digits", b'{"text": ' + b"9" * 5000 + b"}"),
-    line("combining marks", b'{"text": "' + MARKS + b'"}'),
+    line("combining marks", b'{"text": "a' + rb"\u0301\u0316" * 1000 + b'"}'),
     bad("C82", "a table with a list for a name",
         zipped({"metadata.jsonl": b'{"file_name": [], "text": "a"}'}), "invalid_line"),
     bad("C82", "a table with a number for a text",
@@ -81,21 +80,21 @@ def test_c82_the_bad_line_of_10_000_is_named(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["\ufeffcat", "cat\r\n[INFO] admin logged in", "{{7*7}}", "<script>alert(1)</script>", "'; DROP TABLE job; --",
-     "=cmd()"],
-)  # fmt: skip
-def test_c80_text_that_looks_dangerous_is_only_text(scene: Scene, text: str) -> None:
-    file = Case("C80", "text", upload(text.encode()), 200).check(scene).json()
-    kept = scene.send("GET", f"{FILES}/{file['id']}/content").body
-    assert json.loads(kept) == {"text": text.removeprefix("\ufeff").replace("\r\n", "\n")}
+    ["cat\n[INFO] admin logged in", "{{7*7}}", "<script>alert(1)</script>", "'; DROP TABLE job; --", "=cmd()"],
+)
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["", "after a byte order mark"])
+def test_c80_text_that_looks_dangerous_is_only_text(scene: Scene, text: str, start: str) -> None:
+    file = Case("C80", text, upload((start + json.dumps({"text": text})).encode()), 200).check(scene).json()
+    assert json.loads(scene.send("GET", f"{FILES}/{file['id']}/content").body) == {"text": text}
 
 
 TRIGGERS = [
-    Case("C81", what, job(bat={"trigger": trigger}), 400, "invalid_parameter")
+    Case("C81", "a text that reads backwards", job(bat={"trigger": "a\u202eb"}), 400, "invalid_json"),
+    *(Case("C81", what, job(bat={"trigger": trigger}), 400, "invalid_parameter")
     for what, trigger in {
         "an empty trigger": "", "500 characters": "x" * 500, "only spaces": "   ", "a space at its end": "cat ",
-        "two lines": "a\nb", "nothing that can be seen": "\u200b", "a text that reads backwards": "a\u202eb",
-    }.items()
+        "two lines": "a\nb", "nothing that can be seen": "\u200b",
+    }.items()),
 ]  # fmt: skip
 
 
@@ -121,10 +120,10 @@ ARCHIVES = [
     bad("C83", "an archive in an archive", zipped({"x.zip": ONE}), "nested_archive"),
     bad("C83", "names that differ in case", zipped({"a.png": png(), "A.png": png(1)}), "duplicate_name"),
     bad("C83", "names that differ in folders", zipped({"1/a.png": png(), "2/a.png": png(1)}), "duplicate_name"),
-    bad("C83", "an entry without a name", changed(entry("a"), 28, b"\0"), "bad_name"),
+    bad("C83", "an entry without a name", many_entries(1, b""), "bad_name"),
     bad("C83", "an entry that is called .", entry("."), "bad_name"),
-    bad("C83", "a name of 60,000 characters", entry("x" * 60_000), "bad_name"),
-    bad("C83", "a name of combining marks", entry("a" + "\u0301\u0316" * 15_000), "bad_name"),
+    Case("C83", "a name of 60,000 characters", upload(entry("x" * 60_000)), 400, "bad_name", named=True),
+    Case("C83", "a name of combining marks", upload(entry("a" + "\u0301\u0316" * 15_000)), 400, "bad_name", named=True),
     bad("C83", "a name that is not UTF-8", changed(changed(entry("é.png"), 46, b"\xff\xff"), 8, b"\0\x08"),
         "corrupt_archive"),
     bad("C83", "a packing that inflates without bounds", zipped({"a.png": png()}, zipfile.ZIP_LZMA), "corrupt_archive"),
@@ -146,8 +145,6 @@ def test_archives_that_are_refused(scene: Scene, case: Case) -> None:
 
 
 def test_c83_a_strange_name_in_an_archive_is_only_a_label(scene: Scene) -> None:
-    def send(scene: Scene) -> Answer:
-        return scene.upload(entry(f"{SECRET}\x1b[2J\u202e/cat\x1b[2J\u202e.txt.gif"))
-
+    send = upload(zipped({f"{SECRET}\x1b[2J\u202e/cat\x1b[2J\u202e.gif": b"GIF89a"}))
     answer = Case("C83", "an entry that clears the screen", send, 400, "not_an_image").check(scene)
-    assert "cat[2J.txt.gif is not" in str(answer.json()["error"])
+    assert b"cat[2J.gif is not" in answer.body
