@@ -15,7 +15,7 @@ from tests.inputs.wire import FORM, PURPOSE, Answer, Body, exchange, form, head
 JOBS = "/v1/fine_tuning/jobs"
 FILES = "/v1/files"
 SECRET = "do-not-repeat-me"
-ECHO = 20  # as many characters of the input in a row are a repetition of it
+ECHO = 30  # as many characters of the input in a row are a repetition of it
 NUMBERS = range(1, 107)
 LEFT_OUT = (
     ("C25", "half a header and silence: uvicorn has no time limit for headers, the reverse proxy in front has"),
@@ -80,8 +80,8 @@ class Case:
     """A row: `number` in the list of bad inputs, `status` 0 where the server hangs up, with a short 400 or no word.
 
     `why` says why the answer is not the one that a reader would expect first; `envelope` is false where HTTP itself is
-    so broken that the server answers before the application does; `secret` must never come back, nor anything else of the input; but what an upload
-    calls itself is `named` in the answer, shortened and cleaned.
+    so broken that the server answers before the application does. `secret` must never come back, nor anything else of
+    the input; but what an upload calls itself is `named` in the answer, shortened and cleaned.
     """
 
     number: str

@@ -53,12 +53,12 @@ VALUES = [
     *(Case("C53", f"a seed of {seed}", job(seed=seed), 400, "invalid_parameter") for seed in (2**64, 2**31, -1, 1.5)),
     *(Case("C53", f"{name} of 0", job(hyperparameters={name: 0}), 400, "invalid_parameter")
       for name in ("n_epochs", "batch_size", "learning_rate_multiplier")),
-    *(Case("C55", what, job(bat=bat), 400, "contradictory_parameters") for what, bat in CONTRADICTIONS.items()),
+    *(Case("C55", what, job(bat=bat), 400, "contradiction") for what, bat in CONTRADICTIONS.items()),
     Case("C55", "texts for an image backbone", lambda scene: scene.job(training_file=scene.file("texts")), 400,
          "wrong_kind_of_file"),
     Case("C55", "a resolution for texts",
          lambda scene: scene.job(model="tiny-texts", training_file=scene.file("texts"), bat={"resolution": 512}), 400,
-         "contradictory_parameters"),
+         "contradiction"),
 ]  # fmt: skip
 
 
@@ -144,23 +144,23 @@ STATES = [
     Case("C47", "a key of 256", keyed("x" * 256), 400, "invalid_idempotency_key"),
     Case("C47", "an empty key", keyed(""), 400, "invalid_idempotency_key"),
     Case("C47", "a key of other letters", keyed("é"), 400, "invalid_idempotency_key"),
-    Case("C47", "a key with a line end in it", keyed("a\n b"), 400, envelope=False,
-         why="the server itself refuses headers that are folded by a bare line end"),
+    Case("C47", "a key with a line end in it", keyed("a\r\n b"), 200,
+         why="a header that goes on in the next line is one line"),
     Case("C48", "a finished job is cancelled", on_the_published("POST", f"{JOBS}/{{job}}/cancel"), 409,
          "job_not_cancellable"),
     Case("C48", "a cancelled job is cancelled", cancelled_twice, 200),
     Case("C49", "an adapter is wanted before there is one",
          on_a_waiting_job("GET", "/v1/models/ft:tiny-images:x:{job}/download"), 404, "model_not_found",
          why="an adapter has a name only when it is there"),
-    Case("C49", "scores are wanted before there are any", on_a_waiting_job("GET", f"{JOBS}/{{job}}/influence"), 200,
-         why="an empty list, as of all that a job has not done yet"),
+    Case("C49", "scores are wanted before there are any", on_a_waiting_job("GET", f"{JOBS}/{{job}}/influence"), 404,
+         "not_ready", why="404, because clients try a 409 again by themselves"),
     Case("C50", "a file that a job waits for is deleted", on_a_waiting_job("DELETE", f"{FILES}/{{file}}"), 409,
          "file_in_use"),
     Case("C51", "a file is deleted twice", deleted_twice, 404, "file_not_found"),
     Case("C52", "a job on no file", job(training_file=""), 400, "invalid_parameter"),
     Case("C52", "a job on a file that is not there", job(training_file="file-x"), 400, "file_not_found"),
     Case("C52", "a job on one image", lambda scene: scene.job(training_file=one_image(scene)), 400,
-         "contradictory_parameters"),
+         "contradiction"),
     Case("C100", "a link that is too old", link(seconds=-1), 403, "invalid_signature"),
     Case("C100", "a link for another file", link(key="accounts/y/file"), 403, "invalid_signature"),
     Case("C100", "a link by another method", link(method="DELETE"), 405, "method_not_allowed"),
@@ -184,11 +184,10 @@ def test_calls_at_the_wrong_time(scene: Scene, case: Case) -> None:
 def test_c104_a_cancel_that_races_the_end_of_its_job_leaves_one_of_the_two(scene: Scene) -> None:
     seen = set()
     with ThreadPoolExecutor(1) as worker:
-        for number in range(30):
+        for number in range(40):
             job_id = str(scene.job().json()["id"])
             running_job(scene, job_id)
-            ending = worker.submit(finish, scene, job_id)
-            time.sleep(number % 10 / 1000)
+            ending = worker.submit(finish, scene, job_id, delay=number % 10 / 250)
             answer = scene.send("POST", f"{JOBS}/{job_id}/cancel")
             published = ending.result()
             with scene.service.sessions() as session:
@@ -210,7 +209,8 @@ def running_job(scene: Scene, job_id: str) -> None:
         assert claimed.id == job_id
 
 
-def finish(scene: Scene, job_id: str) -> bool:
+def finish(scene: Scene, job_id: str, delay: float) -> bool:
+    time.sleep(delay)
     with scene.service.sessions.begin() as session:
         job = session.get_one(Job, job_id)
         adapter = Adapter(id=new_id("ft:"), job_id=job_id, account_id=job.account_id, backbone="tiny-images",
