@@ -123,7 +123,8 @@ def write_folder(references: References, folder: Path) -> None:
 
 def read_folder(folder: Path) -> References:
     """Read what `write_folder` wrote."""
-    lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    # not splitlines, which cuts at U+2028 too
+    lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().split("\n") if line]
     items: list[ImageItem | TextItem] = []
     for line in lines:
         if "file" in line:
@@ -149,7 +150,7 @@ def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
         elif entry.name.lower().endswith(".txt"):
             if stem in captions:
                 raise _named_twice("captions", label)
-            captions[stem] = _caption(" ".join(_decoded(entry.content, label).split()), label, limits)
+            captions[stem] = _caption(_decoded(entry.content, label), label, limits)
         else:
             if len(pictures) == limits.max_images:
                 raise TooLarge(
@@ -174,8 +175,7 @@ def _table(entry: archives.Entry, label: str, limits: Settings) -> dict[str, str
             continue
         try:
             row = json.loads(line)
-            name, text = row["file_name"], texts.clean(row["text"].strip())
-            found[PurePosixPath(name).stem] = _caption(text, label, limits)
+            found[PurePosixPath(row["file_name"]).stem] = _caption(row["text"], label, limits)
         except InvalidInput:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -185,6 +185,7 @@ def _table(entry: archives.Entry, label: str, limits: Settings) -> dict[str, str
 
 
 def _caption(text: str, label: str, limits: Settings) -> str:
+    text = texts.clean(" ".join(text.split()))
     if len(text) > limits.max_caption_characters:
         raise InvalidInput(
             f"A caption in {label} has {len(text)} characters; {limits.max_caption_characters} are taken.",

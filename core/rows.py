@@ -60,7 +60,7 @@ def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
     """Return a text for every paragraph; blank lines stand between paragraphs."""
     items = []
     for number, part in enumerate(_paragraphs(_text(content, name, limits)), 1):
-        items.append(_bounded(TextItem(text=part), f"Paragraph {number}", name))
+        items.append(_bounded(TextItem(text=texts.clean(part)), f"Paragraph {number}", name))
         if len(items) > limits.max_items:
             message = f"{name} has more than {limits.max_items:,} paragraphs."
             raise TooLarge(message, code="too_many_items", param="file")

@@ -20,23 +20,32 @@ class UncleanText(ValueError):
 
 
 def clean(text: str) -> str:
-    """Return `text` in NFC with plain line ends; raise UncleanText at a character that is not text."""
+    """Return `text` in NFC; raise UncleanText at a character that is not text."""
+    _check(text)
+    return unicodedata.normalize("NFC", text)
+
+
+def decode(content: bytes) -> str:
+    """Decode UTF-8 with or without a byte order mark, turn line ends into newlines, and check for unclean text.
+
+    What comes back is not in NFC: in JSON the n of an escaped line end would melt together with a mark that follows.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UncleanText(f"not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    _check(text)
+    return text
+
+
+def _check(text: str) -> None:
     if (found := UNCLEAN.search(text)) is not None:
         line = text.count("\n", 0, found.start()) + 1
         raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
     # putting n marks of one letter in order takes n * n steps: minutes for a megabyte of them
     if not text.isascii() and _crowded().search(text):
         raise UncleanText(f"more than {MOST_MARKS} combining marks in a row; remove them")
-    return unicodedata.normalize("NFC", text)
-
-
-def decode(content: bytes) -> str:
-    """Decode UTF-8 with or without a byte order mark, turn line ends into newlines, and clean the text."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UncleanText(f"not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def display_name(name: str, longest: int = 100) -> str:

@@ -19,3 +19,19 @@ def scene(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> I
     )
     for service in started(settings):
         yield Scene(service)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bad inputs")
+    group.addoption("--fuzz-seconds", type=float, default=3.0, help="how long real files are damaged and read")
+    group.addoption("--fuzz-seed", type=int, default=1, help="the same seed does the same damage")
+
+
+@pytest.fixture
+def fuzz_seconds(request: pytest.FixtureRequest) -> float:
+    return float(request.config.getoption("--fuzz-seconds"))
+
+
+@pytest.fixture
+def fuzz_seed(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--fuzz-seed"))
