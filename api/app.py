@@ -12,9 +12,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors
+from api import errors, uploads
 from api.dependencies import Services, Waker
-from api.routes import files, health, history, jobs, models, storage
+from api.pace import Pace
+from api.routes import account, files, health, history, jobs, measures, models, storage
 from api.schemas import JobRequest
 from core import logs, queue
 from core.database import connect, sessions
@@ -23,6 +24,7 @@ from core.settings import Settings
 from core.storage import storage as open_storage
 
 log = logging.getLogger("albatross.api")
+METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 THREADS = 16  # the database's pool holds as many connections, so that no thread waits for one
 
 
@@ -34,11 +36,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
         storage=open_storage(settings), reader=Reader(settings), waker=Waker(queue.wake),
+        pace=Pace(settings.requests_per_minute),
     )  # fmt: skip
-    app.state.readers = CapacityLimiter(
-        settings.readers
-    )  # decoding takes memory: more uploads than this wait their turn
-    for routes in (files, history, jobs, models, storage, health):
+    # decoding takes memory: more uploads than this wait their turn
+    app.state.readers = CapacityLimiter(settings.readers)
+    for routes in (files, history, jobs, models, account, storage, health, measures):
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)
@@ -53,6 +55,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     services: Services = app.state.services
     services.reader.start()
+    uploads.sweep(services.settings.data / "uploads")
     yield
     services.reader.close()
     services.engine.dispose()
@@ -106,5 +109,8 @@ class Answers:
             await errors.unexpected(scope, error)(scope, receive, send_marked)
         milliseconds = 1000 * (time.monotonic() - began)
         route = getattr(scope.get("route"), "path", "-")  # the pattern: addresses hold ids and filters
+        method = scope["method"] if scope["method"] in METHODS else "other"  # a client may make up any number
+        measures.ANSWERS.labels(method, route, status).inc()
+        measures.SECONDS.labels(route).observe(milliseconds / 1000)
         level = logging.DEBUG if route in health.PROBES else logging.INFO
         log.log(level, "%s %s %d %.0f ms", scope["method"], route, status, milliseconds)

@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.bodies import read_json
 from api.errors import invalid
+from api.pace import Pace
 from api.schemas import JobRequest
-from core import keys
+from core import audit, keys
 from core.backbones import Registry
-from core.errors import Unauthenticated
+from core.erasure import Eraser
+from core.errors import Forbidden, Unauthenticated
 from core.reader import Reader
 from core.settings import Settings
 from core.storage import Storage
@@ -64,6 +66,12 @@ class Services:
     storage: Storage
     reader: Reader
     waker: Waker
+    pace: Pace
+
+    @property
+    def eraser(self) -> Eraser:
+        """What erases for good."""
+        return Eraser(self.writing, self.storage, self.settings.secret)
 
     @property
     def registry(self) -> Registry:
@@ -81,15 +89,60 @@ ServicesDep = Annotated[Services, Depends(services)]
 BearerDep = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
-def account(services: ServicesDep, bearer: BearerDep) -> str:
-    """Return the account of the presented key, or raise Unauthenticated."""
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request, and with which key."""
+
+    account: str
+    key: str
+    address: str | None
+    request_id: str | None
+
+    def note(self, session: Session, action: str, target: str) -> None:
+        """Write into the audit log what is done in this transaction."""
+        audit.record(
+            session, self.account, action, target, key_id=self.key, address=self.address, request_id=self.request_id
+        )  # fmt: skip
+
+
+def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> Caller:
+    """Return who presents the key; raises Unauthenticated, Forbidden without the scope, RateLimited."""
     if bearer is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer alb_...`.", code="missing_api_key")
-    with services.writing.begin() as session:
-        return keys.authenticate(session, bearer.credentials)
+    with services.reading.begin() as session:
+        access = keys.authenticate(session, bearer.credentials)
+    needed = "read" if request.method in ("GET", "HEAD") else "write"
+    if needed not in access.scopes:
+        raise Forbidden(
+            f"This key has the scopes {', '.join(sorted(access.scopes))}; this call needs {needed}.",
+            code="insufficient_scope",
+        )
+    services.pace.take(access.account)
+    if access.note_use:
+        with services.writing.begin() as session:
+            keys.used(session, access.key)
+    address = audit.network(request.client.host if request.client else None)
+    request.state.access = access
+    return Caller(access.account, access.key, address, request.scope.get("request_id"))
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
+
+
+def account(caller: CallerDep) -> str:
+    """Return the caller's account."""
+    return caller.account
+
+
+def administrator(request: Request, caller: CallerDep) -> Caller:
+    """Return the caller, whose key must have the scope admin."""
+    if "admin" not in request.state.access.scopes:
+        raise Forbidden("This call needs a key with the scope admin.", code="insufficient_scope")
+    return caller
 
 
 AccountDep = Annotated[str, Depends(account)]
+AdministratorDep = Annotated[Caller, Depends(administrator)]
 
 
 async def job_request(request: Request, account: AccountDep) -> JobRequest:

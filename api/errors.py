@@ -24,6 +24,7 @@ from core.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    QuotaExceeded,
     RateLimited,
     RetryLater,
     TooLarge,
@@ -137,8 +138,8 @@ def _ours(request: Request, error: AlbatrossError) -> Response:
         headers["Retry-After"] = str(max(1, round(seconds)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 409:
-        headers["x-should-retry"] = "false"  # clients retry 409 by themselves; ours would only fail again
+    if status == 409 or isinstance(error, QuotaExceeded):
+        headers["x-should-retry"] = "false"  # clients retry by themselves; these would only fail again
     if status >= 500:
         log.warning("answered %d: %s", status, error.code)
     return envelope(status, error.message, error.code, error.param, headers)

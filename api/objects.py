@@ -30,6 +30,7 @@ from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobS
 WIRE_STATUS: Mapping[str, str] = {
     JobState.QUEUED: "queued",
     JobState.RUNNING: "running",
+    JobState.PAUSED: "paused",
     JobState.SUCCEEDED: "succeeded",
     JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled",
@@ -87,7 +88,8 @@ def _job_bat(session: Session, job: Job, results: Sequence[Artifact]) -> JobBat:
     ours: dict[str, Any] = {
         "stage": job.stage, "progress": progress, "eta_seconds": job.eta_seconds,
         "queue_position": orders.queue_position(session, job), "cancel_requested": job.cancel_requested_at is not None,
-        "request": job.request.get("bat") or {}, "resolved": job.parameters, "artifacts": artifacts,
+        "pause_requested": job.pause_requested_at is not None,
+                "request": job.request.get("bat") or {}, "resolved": job.parameters, "artifacts": artifacts,
     }  # fmt: skip
     return JobBat(**((job.outcome or {}) | ours))
 

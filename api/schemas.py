@@ -82,12 +82,54 @@ class FileObject(BaseModel):
     bat: FileBat
 
 
+class DeletedBat(BaseModel):
+    """Where the receipt of an erasure is: GET /v1/erasures/{erasure}."""
+
+    erasure: str
+    status: Literal["pending", "completed"]
+
+
 class Deleted(BaseModel):
-    """The answer to a DELETE."""
+    """The answer to a DELETE: from now on the thing is gone for everybody; its bytes are, once `status` says so."""
 
     id: str
     object: str
     deleted: bool = True
+    bat: DeletedBat
+
+
+class ErasureObject(BaseModel):
+    """What was erased, and when; with `signature` it is the receipt."""
+
+    id: str
+    object: str = "erasure"
+    kind: Literal["file", "job", "model", "account"]
+    target: str
+    account: str
+    status: Literal["pending", "completed"]
+    requested_at: float
+    completed_at: float | None
+    objects: int
+    rows: int
+    signature: str | None
+
+
+class AccountObject(BaseModel):
+    """What an account has and may have; null is no limit."""
+
+    id: str
+    object: str = "account"
+    name: str
+    created_at: int
+    stored_bytes: int
+    bytes_limit: int | None
+    gpu_seconds: float
+    gpu_seconds_limit: float | None
+    active_jobs: int
+    active_job_limit: int
+    jobs_per_minute: int
+    requests_per_minute: int
+    scopes: list[str]
 
 
 class JobError(BaseModel):
@@ -133,6 +175,7 @@ class JobBat(BaseModel):
     eta_seconds: float | None
     queue_position: int | None
     cancel_requested: bool
+    pause_requested: bool
     request: dict[str, Any]
     resolved: dict[str, Any] | None
     selected: int | None = None

@@ -1,6 +1,8 @@
 """Receive one multipart upload: the file goes to disk as it comes, the few form fields stay in memory."""
 
 import re
+import shutil
+import time
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +27,7 @@ MAX_PARTS = 8
 MAX_FIELD_BYTES = 1_000
 OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself
 FLUSH_BYTES = 1_000_000
+LEFT_SECONDS = 3600.0
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -49,6 +52,14 @@ async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[U
             await body.drain()
             raise
         yield Upload(Path(file.name), display_name(form.filename or ""), form.fields)
+
+
+def sweep(folder: Path) -> None:
+    """Erase what uploads left behind when their process was killed; those under way are younger."""
+    before = time.time() - LEFT_SECONDS
+    for path in folder.glob("*"):
+        if path.stat().st_mtime < before:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def too_large(limit: int) -> str:

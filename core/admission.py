@@ -1,15 +1,16 @@
-"""Letting a new job in: one job for one Idempotency-Key, and no more active jobs than an account may have."""
+"""Letting a new job in: one job for one Idempotency-Key, and no more than the account may have."""
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from core import quotas
 from core.database import now
-from core.errors import Conflict, RateLimited
+from core.errors import Conflict
 from core.events import record
-from core.models import Account, Idempotency, Job, JobState
+from core.models import Idempotency, Job, JobState
 from core.settings import Settings
 
 IDEMPOTENCY_SECONDS = 24 * 3600
@@ -20,14 +21,15 @@ def create(
 ) -> Job:
     """Queue a new job, or return the first one for a key that is repeated within a day.
 
-    Raises RateLimited over the account's limit of active jobs, Conflict where the key was used for another request.
+    Raises RateLimited or QuotaExceeded over the account's limits, Conflict where the key was used for another request.
     """
     at = now(session)
     if idempotency_key is not None:
         first = _first_answer(session, job.account_id, idempotency_key, request_sha256, at)
         if first is not None:
             return first
-    _check_limit(session, job.account_id, settings.active_job_limit)
+    job.reserved_seconds = job.reserved_seconds or settings.job_gpu_seconds
+    quotas.check_new_job(session, job.account_id, settings, job.reserved_seconds)
     job.state, job.created_at = JobState.QUEUED, at
     session.add(job)
     session.flush()
@@ -60,17 +62,3 @@ def _first_answer(session: Session, account_id: str, key: str, request_sha256: s
             param="Idempotency-Key",
         )
     return session.get(Job, row.job_id) if row.job_id else None
-
-
-def _check_limit(session: Session, account_id: str, limit: int) -> None:
-    # the lock makes parallel creates of one account count one after the other
-    session.execute(select(Account.id).where(Account.id == account_id).with_for_update())
-    active = session.scalar(
-        select(func.count()).where(Job.account_id == account_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
-    )
-    if (active or 0) >= limit:
-        raise RateLimited(
-            f"{active} jobs are queued or running, and {limit} may be at once. Wait for one to end, or cancel one.",
-            code="active_job_limit",
-            retry_after=60.0,
-        )

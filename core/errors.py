@@ -9,6 +9,7 @@ AlbatrossError
  +- NotFound                unknown, or another account's
  +- Conflict                the state of things does not allow it
  +- RateLimited             too much at once; carries retry_after
+ |   +- QuotaExceeded       too much in all: it does not help to try again soon
  +- Unavailable             a part of the service is away; carries retry_after
  |   +- StorageUnavailable  files can't be stored or read now; a TransientFailure too
  +- JobFailure              ends a job; `code` is what the job's error shows
@@ -66,6 +67,10 @@ class RetryLater(AlbatrossError):
 
 class RateLimited(RetryLater):
     """The account has too much going on at once."""
+
+
+class QuotaExceeded(RateLimited):
+    """The account has all that it may have; only deleting, waiting long or a larger quota helps."""
 
 
 class Unavailable(RetryLater):

@@ -1,4 +1,4 @@
-"""API keys: `alb_<public id>_<secret><checksum>`, shown once and kept only as a hash."""
+"""API keys: `alb_<public id>_<secret><checksum>`, shown once, kept only as a hash, and limited by their scopes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,49 @@ import hmac
 import re
 import secrets
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.database import now
-from core.errors import InvalidInput, Unauthenticated
+from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.models import Account, ApiKey
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SECRET_LENGTH = 43  # 43 letters of base 62 hold 256 bits
 KEY = re.compile(r"alb_([a-z0-9]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})", re.ASCII)
 USED_AGAIN_SECONDS = 300
+# read: look at everything; write: upload, create, cancel, delete; admin: erase the whole account
+SCOPES = ("read", "write", "admin")
+USUAL = ("read", "write")
 
 
-def create(session: Session, name: str, *, account: str | None = None, expires_at: float | None = None) -> str:
+@dataclass(frozen=True)
+class Access:
+    """What a valid key opens."""
+
+    account: str
+    key: str  # its public part
+    scopes: frozenset[str]
+    note_use: bool  # whether the time of its last use is worth writing down
+
+
+def create(
+    session: Session, name: str, *, account: str | None = None, expires_at: float | None = None,
+    scopes: Sequence[str] = USUAL,
+) -> str:  # fmt: skip
     """Make a key, and the account where it is new; returns the key, which can't be shown again."""
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise InvalidInput(f"A key's scopes are some of {', '.join(SCOPES)}.", code="invalid_scope", param="scopes")
     if not re.fullmatch(r"[\w .@-]{1,64}", name):
         raise InvalidInput(
             "A key's name has 1 to 64 letters, digits, spaces or . @ - _", code="invalid_name", param="name"
         )
     owner = session.scalar(select(Account).where(Account.name == (account or name)))
+    if owner is not None and owner.erased_at is not None:
+        raise InvalidInput("This account is erased; choose another name.", code="account_erased", param="account")
     if owner is None:
         owner = Account(name=account or name, created_at=now(session))
         session.add(owner)
@@ -39,6 +61,7 @@ def create(session: Session, name: str, *, account: str | None = None, expires_a
         account_id=owner.id,
         name=name,
         secret_sha256=_hash(secret),
+        scopes=sorted(set(scopes)),
         created_at=now(session),
         expires_at=expires_at,
     )
@@ -55,21 +78,48 @@ def checksum(secret: str) -> str:
     return letters
 
 
-def authenticate(session: Session, presented: str) -> str:
-    """Return the id of the account that the key belongs to, or raise Unauthenticated; the work is the same for both."""
+def authenticate(session: Session, presented: str) -> Access:
+    """Return what the key opens, or raise Unauthenticated; the work is the same for both, and nothing is written."""
     match = KEY.fullmatch(presented[:100])
     public, secret, check = match.groups() if match else ("", "", "")
     key = session.get(ApiKey, public)
+    owner = session.get(Account, key.account_id if key else "")
     right = hmac.compare_digest(_hash(secret).encode(), (key.secret_sha256 if key else _hash("nobody")).encode())
     at = now(session)
     alive = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
+    alive = alive and owner is not None and owner.erased_at is None
     if key is None or not (match and right and alive and check == checksum(secret)):
         raise Unauthenticated(
             "The API key is not valid. Make one with `albatross keys create NAME`.", code="invalid_api_key"
         )
-    if key.last_used_at is None or key.last_used_at < at - USED_AGAIN_SECONDS:
-        key.last_used_at = at
-    return key.account_id
+    stale = key.last_used_at is None or key.last_used_at < at - USED_AGAIN_SECONDS
+    return Access(key.account_id, key.id, frozenset(key.scopes), stale)
+
+
+def used(session: Session, public: str) -> None:
+    """Note that the key was used now."""
+    session.execute(update(ApiKey).where(ApiKey.id == public).values(last_used_at=now(session)))
+
+
+def revoke(session: Session, public: str) -> ApiKey:
+    """Make the key open nothing from now on; NotFound where there is none."""
+    key = session.get(ApiKey, public)
+    if key is None:
+        raise NotFound(f"There is no key {public}; see `albatross keys list`.", code="key_not_found")
+    key.revoked_at = key.revoked_at or now(session)
+    return key
+
+
+def rotate(session: Session, public: str, overlap_seconds: float) -> str:
+    """Make a new key like this one, which goes on to work for a while; returns the new one, shown once."""
+    old = session.get(ApiKey, public)
+    if old is None or old.revoked_at is not None:
+        raise NotFound(f"There is no key {public} that works; see `albatross keys list`.", code="key_not_found")
+    account = session.get_one(Account, old.account_id)
+    made = create(session, old.name, account=account.name, expires_at=old.expires_at, scopes=old.scopes)
+    ends = now(session) + overlap_seconds
+    old.expires_at = ends if old.expires_at is None else min(ends, old.expires_at)
+    return made
 
 
 def _hash(secret: str) -> str:

@@ -18,6 +18,7 @@ from core.errors import Forbidden, NotFound, StorageUnavailable
 from core.storage import CHUNK, StoredObject, sha256_of
 
 ROUTE = "/v1/storage/"
+DRAFT = ".part-"  # what a file is called until it is whole
 
 
 class LocalStorage:
@@ -59,6 +60,19 @@ class LocalStorage:
             raise NotFound("The file is no longer stored.", code="file_gone")
         return path
 
+    def keys(self, prefix: str) -> list[str]:
+        place = self._path(prefix.rstrip("/"))
+        found = [place] if place.is_file() else sorted(place.rglob("*"))
+        files = [path for path in found if path.is_file() and not path.name.startswith(DRAFT)]
+        return [path.relative_to(self.root).as_posix() for path in files]
+
+    def sweep(self, seconds: float) -> int:
+        before = time.time() - seconds
+        old = [path for path in self.root.rglob(f"{DRAFT}*") if path.stat().st_mtime < before]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
     def delete_prefix(self, prefix: str) -> int:
         folder = self._path(prefix.rstrip("/"))
         if folder.is_file():
@@ -83,7 +97,7 @@ class LocalStorage:
 
 def _write_whole(path: Path, source: Path | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)
     try:
         with os.fdopen(descriptor, "wb") as target:
             if isinstance(source, bytes):

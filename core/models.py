@@ -300,6 +300,7 @@ class Erasure(Table):
     account_id: Mapped[str] = mapped_column(index=True)
     kind: Mapped[str]  # file, job, model or account
     target: Mapped[str]
+    created_at: Mapped[float]  # of the thing itself: lists that are being paged through go on behind it
     requested_at: Mapped[float]
     tried_at: Mapped[float | None]
     done_at: Mapped[float | None] = mapped_column(index=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from core.errors import NotFound, StorageUnavailable
 from core.settings import Settings
 from core.storage import StoredObject, sha256_of
 
+UNKNOWN_CALL = {"NotImplemented", "MethodNotAllowed"}  # of stores that know no versions
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 
@@ -67,21 +69,59 @@ class S3Storage:
             )
         )
 
+    def keys(self, prefix: str) -> list[str]:
+        with _translated():
+            self._make_bucket()
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix.rstrip("/")
+            )
+            return [entry["Key"] for page in pages for entry in page.get("Contents", []) if _within(entry, prefix)]
+
     def delete_prefix(self, prefix: str) -> int:
-        prefix, count = prefix.rstrip("/"), 0
-        if not prefix:
+        if not prefix.rstrip("/"):
             raise NotFound("There is no such file.", code="file_gone")
         with _translated():
             self._make_bucket()
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                keys = [entry["Key"] for entry in page.get("Contents", [])]
-                # job-1 is not to take job-10 with it
-                own = [{"Key": key} for key in keys if key == prefix or key.startswith(prefix + "/")]
+            self._abort_uploads(prefix)
+            gone: set[str] = set()
+            for page in self._versions(prefix):
+                own = [{"Key": entry["Key"], **_version(entry)} for entry in page if _within(entry, prefix)]
                 if own:
                     answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": own, "Quiet": True})
                     if answer.get("Errors"):
                         raise StorageUnavailable("Not all files could be deleted.", code="storage_unavailable")
-                count += len(own)
+                gone |= {entry["Key"] for entry in own}
+        return len(gone)
+
+    def sweep(self, seconds: float) -> int:
+        before = datetime.now(UTC) - timedelta(seconds=seconds)
+        with _translated():
+            self._make_bucket()
+            return self._abort_uploads("", before)
+
+    def _versions(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
+        """Yield pages of everything that is stored under a prefix: versions and delete markers, or plain objects."""
+        where = {"Bucket": self.bucket, "Prefix": prefix.rstrip("/")}
+        try:
+            for page in self._client.get_paginator("list_object_versions").paginate(**where):
+                yield [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in UNKNOWN_CALL:
+                raise
+        for page in self._client.get_paginator("list_objects_v2").paginate(**where):
+            yield page.get("Contents", [])
+
+    def _abort_uploads(self, prefix: str, before: datetime | None = None) -> int:
+        """Abort multipart uploads that never ended; their parts take room and are in no list of objects."""
+        count = 0
+        where = {"Bucket": self.bucket, "Prefix": prefix.rstrip("/")}
+        for page in self._client.get_paginator("list_multipart_uploads").paginate(**where):
+            for upload in page.get("Uploads", []):
+                if (not prefix or _within(upload, prefix)) and (before is None or upload["Initiated"] < before):
+                    self._client.abort_multipart_upload(
+                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )  # fmt: skip
+                    count += 1
         return count
 
     def _make_bucket(self) -> None:
@@ -110,6 +150,17 @@ def _client(settings: Settings, endpoint: str | None) -> Any:
         "s3", endpoint_url=endpoint, region_name=settings.s3_region, aws_access_key_id=settings.s3_access_key,
         aws_secret_access_key=settings.s3_secret_key, config=config,
     )  # fmt: skip
+
+
+def _within(entry: dict[str, Any], prefix: str) -> bool:
+    """Tell whether an object is the prefix itself or under it: job-1 is not to take job-10 with it."""
+    key, prefix = str(entry["Key"]), prefix.rstrip("/")
+    return key == prefix or key.startswith(prefix + "/")
+
+
+def _version(entry: dict[str, Any]) -> dict[str, str]:
+    number = entry.get("VersionId")
+    return {"VersionId": number} if number and number != "null" else {}
 
 
 @contextmanager

@@ -91,7 +91,28 @@ class Settings(BaseSettings):
     )
     stall_seconds: PositiveFloat = Field(default=600, description="a stage without progress for so long is killed")
     account_job_limit: PositiveInt = Field(default=4, description="jobs of one account that run at once")
-    active_job_limit: PositiveInt = Field(default=10, description="jobs of one account that may be queued or running")
+    active_job_limit: PositiveInt = Field(
+        default=10, description="jobs of one account that may be queued, running or paused"
+    )
+    jobs_per_minute: PositiveInt = Field(default=60, description="jobs that an account may create within a minute")
+    requests_per_minute: NonNegativeInt = Field(
+        default=3000, description="requests of one account within a minute that one API process answers; 0: no limit"
+    )
+    account_bytes: PositiveInt | None = Field(
+        default=20_000_000_000, description="bytes that an account may store, unless it has a limit of its own"
+    )
+    account_gpu_seconds: PositiveFloat | None = Field(
+        default=None, description="GPU seconds an account may spend in 30 days, unless it has a limit of its own"
+    )
+    job_gpu_seconds: PositiveFloat = Field(
+        default=86_400, description="GPU seconds after which a job is ended; so many are set aside for it"
+    )
+    tidy_seconds: NonNegativeFloat = Field(
+        default=86_400, description="what an ended job has stored and nobody needs is erased after so long"
+    )
+    retention_days: PositiveFloat | None = Field(
+        default=None, description="ended jobs, with all that came of them, are erased after so long; unset: never"
+    )
 
     max_file_bytes: PositiveInt = Field(default=500_000_000, description="largest upload")
     max_image_bytes: PositiveInt = Field(default=15_000_000, description="largest single image")

@@ -36,8 +36,14 @@ class Storage(Protocol):
     def url(self, key: str, *, seconds: int = 300, filename: str | None = None) -> str | None:
         """A signed address for one GET, or None where clients can't reach the store."""
 
+    def keys(self, prefix: str) -> list[str]:
+        """The key itself, if there is such a file, and all keys under `prefix/`."""
+
     def delete_prefix(self, prefix: str) -> int:
-        """Delete the file of this key and everything under `prefix/`; returns how many files."""
+        """Delete the file of this key and everything under `prefix/`, in all versions; returns how many files."""
+
+    def sweep(self, seconds: float) -> int:
+        """Erase what uploads that never ended left behind more than so long ago; returns how many."""
 
 
 def storage(settings: Settings) -> Storage:
@@ -57,6 +63,11 @@ def sha256_of(source: Path | bytes) -> str:
         return hashlib.sha256(source).hexdigest()
     with source.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def account_prefix(account_id: str) -> str:
+    """Prefix of everything that an account stores."""
+    return f"accounts/{account_id}"
 
 
 def file_key(account_id: str, file_id: str) -> str:

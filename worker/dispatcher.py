@@ -1,4 +1,4 @@
-"""The dispatcher: takes back the jobs of dead workers, ends overdue ones, and wakes workers for those that wait.
+"""The dispatcher: takes back jobs of dead workers, ends overdue ones, wakes workers for those that wait, and erases.
 
 Any number of dispatchers may run; each does no harm that the others could notice.
 """
@@ -8,21 +8,26 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from itertools import takewhile
 
 from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import logs, queue, reaping, tally
+from core import logs, queue, reaping, tally, tidying
 from core.database import connect, now, sessions
+from core.erasure import Eraser
+from core.errors import AlbatrossError
 from core.models import Worker
 from core.settings import Settings
+from core.storage import storage
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
 MOST_WAKES = 20
 FORGOTTEN_SECONDS = 3600.0
+SWEEP_SECONDS, UNENDED_SECONDS = 3600.0, 86_400.0  # how often uploads that never ended are looked for, and how old
 
 
 class Dispatcher:
@@ -31,6 +36,9 @@ class Dispatcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
+        self._storage = storage(settings)
+        self._eraser = Eraser(self._sessions, self._storage, settings.secret)
+        self._swept = -SWEEP_SECONDS
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -47,7 +55,7 @@ class Dispatcher:
         self._stopping.set()
 
     def round(self) -> None:
-        """Reap, expire, forget dead workers, and send wake-ups."""
+        """Reap, expire, forget dead workers, send wake-ups, and erase."""
         with self._sessions.begin() as session:
             lost = reaping.reap(session, self._settings.max_crashes)
             if lost:
@@ -58,6 +66,21 @@ class Dispatcher:
             reaping.expire(session)
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
         self._wake()
+        self._erase()
+
+    def _erase(self) -> None:
+        """Erase what owners want gone, what has had its time, and what nobody needs; a store may be away."""
+        with self._sessions.begin() as session:
+            tidying.expire_files(session)
+            tidying.expire_jobs(session, self._settings.retention_days)
+        try:
+            self._eraser.round()
+            tidying.tidy(self._sessions, self._storage, self._settings)
+            if time.monotonic() - self._swept >= SWEEP_SECONDS:
+                self._swept = time.monotonic()
+                self._storage.sweep(UNENDED_SECONDS)
+        except AlbatrossError as error:
+            log.warning("the storage is away: %s", error.code)
 
     def _wake(self) -> None:
         """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""

@@ -7,18 +7,23 @@ from typing import Annotated
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Select, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api import downloads
-from api.dependencies import AccountDep, AfterDep, OrderDep, Services, ServicesDep
+from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, Services, ServicesDep
+from api.erasures import erased, place_of_erased
 from api.objects import file_object
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import Deleted, FileObject, Page
 from api.uploads import Upload, receive
+from core import erasure as erasing
+from core import quotas
 from core.database import now
-from core.errors import Conflict, InvalidInput, NotFound
-from core.models import File, Job, JobState, new_id
+from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound
+from core.models import File, Job, new_id
+from core.moves import ACTIVE
 from core.reader import Facts
 from core.storage import StoredObject, file_key
 
@@ -39,13 +44,16 @@ UPLOAD_FORM = {
 
 
 @router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": UPLOAD_FORM}}}})
-async def create_file(request: Request, services: ServicesDep, account: AccountDep) -> FileObject:
+async def create_file(request: Request, services: ServicesDep, caller: CallerDep) -> FileObject:
     """Take an image, a zip of images, JSONL or text; read it at once, and keep only what was understood."""
     settings = services.settings
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal():  # too much is refused before it is sent; what is kept of it is counted again
+        await to_thread.run_sync(_check_room, services, caller, int(declared[:18]))
     async with receive(request, settings.data / "uploads", settings.max_file_bytes) as upload:
         kept_seconds = _check_form(upload.fields)
         readers: CapacityLimiter = request.app.state.readers
-        return await to_thread.run_sync(_keep, services, account, upload, kept_seconds, limiter=readers)
+        return await to_thread.run_sync(_keep, services, caller, upload, kept_seconds, limiter=readers)
 
 
 @router.get("")
@@ -77,17 +85,15 @@ def retrieve_file(file_id: str, services: ServicesDep, account: AccountDep) -> F
 
 
 @router.delete("/{file_id}")
-def delete_file(file_id: str, services: ServicesDep, account: AccountDep) -> Deleted:
-    """Erase a file and its bytes, unless a job that waits or runs still needs it."""
+def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
+    """Erase a file for good, unless a job that waits, runs or is paused still needs it."""
     with services.writing.begin() as session:
-        file = find_file(session, account, file_id, lock=True)
+        file = find_file(session, caller.account, file_id, lock=True)
         if _in_use(session, file):
-            raise Conflict("A queued or running job uses this file; cancel it or wait.", code="file_in_use")
-        file.deleted_at = now(session)
-        session.flush()
-        # inside the transaction: where the bytes cannot be erased, the file is still there and the call may be repeated
-        services.storage.delete_prefix(file.storage_key)
-    return Deleted(id=file_id, object="file")
+            raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
+        erasure = erasing.request(session, caller.account, "file", file_id)
+        caller.note(session, "file.delete", file_id)
+    return erased(services, erasure, "file")
 
 
 @router.get("/{file_id}/content", response_class=Response)
@@ -122,14 +128,12 @@ def _position(session: Session, account: str, file_id: str) -> tuple[float, str]
         select(File.created_at, File.id).where(File.account_id == account, File.id == file_id)
     ).one_or_none()
     if row is None:
-        raise unknown_cursor()
+        return place_of_erased(session, account, file_id)
     return row.created_at, row.id
 
 
 def _in_use(session: Session, file: File) -> bool:
-    active = session.scalars(
-        select(Job).where(Job.account_id == file.account_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
-    )
+    active = session.scalars(select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE)))
     return any(file.id in (*job.training_files, job.validation_file) for job in active)
 
 
@@ -150,15 +154,26 @@ def _check_form(fields: dict[str, str]) -> int | None:
     return int(str(seconds))
 
 
-def _keep(services: Services, account: str, upload: Upload, kept_seconds: int | None) -> FileObject:
+def _check_room(services: Services, caller: Caller, amount: int) -> None:
+    with services.writing.begin() as session:
+        quotas.check_new_bytes(session, caller.account, services.settings, amount)
+
+
+def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int | None) -> FileObject:
     file_id = new_id("file-")
     with tempfile.TemporaryDirectory(dir=upload.path.parent) as folder:
         packed = Path(folder) / "references"
         facts = services.reader.read(upload.path, upload.filename, packed)
-        stored = services.storage.put(file_key(account, file_id), packed)
-    with services.writing.begin() as session:
-        file = _row(session, account, file_id, upload, facts, stored, kept_seconds)
-        session.add(file)
+        stored = services.storage.put(file_key(caller.account, file_id), packed)
+    try:
+        with services.writing.begin() as session:
+            quotas.check_new_bytes(session, caller.account, services.settings, stored.bytes)
+            file = _row(session, caller.account, file_id, upload, facts, stored, kept_seconds)
+            session.add(file)
+            caller.note(session, "file.create", file_id)
+    except (AlbatrossError, SQLAlchemyError):
+        services.storage.delete_prefix(stored.key)  # nobody will ever ask for it
+        raise
     return file_object(file)
 
 

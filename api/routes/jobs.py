@@ -1,10 +1,10 @@
-"""OpenAI's fine-tuning jobs: create, show, list, cancel."""
+"""OpenAI's fine-tuning jobs: create, show, list, cancel, pause, resume; and erase."""
 
 import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,11 +13,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from api.bodies import clean_text
-from api.dependencies import AccountDep, AfterDep, JobRequestDep, Services, ServicesDep
+from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequestDep, Services, ServicesDep
+from api.erasures import erased, place_of_erased
 from api.objects import job_object, job_objects
-from api.pages import page, plausible, rows_after, unknown_cursor
-from api.schemas import JobObject, JobRequest, Page
+from api.pages import page, plausible, rows_after
+from api.schemas import Deleted, JobObject, JobRequest, Page
 from core import admission, orders
+from core import erasure as erasing
 from core.backbones import BackboneRecord
 from core.database import now
 from core.errors import InvalidInput, NotFound
@@ -47,7 +49,7 @@ class Repetition:
 def create_job(
     body: JobRequestDep,
     services: ServicesDep,
-    account: AccountDep,
+    caller: CallerDep,
     background: BackgroundTasks,
     key: KeyHeader = None,
     retries: RetryHeader = None,
@@ -57,9 +59,10 @@ def create_job(
     content = body.model_dump(mode="json", exclude_unset=True)
     repetition = Repetition(_checked_key(key), (retries or "0") != "0", _sha256(content))
     with services.writing.begin() as session:
-        job = _repeated(session, account, repetition)
+        job = _repeated(session, caller.account, repetition)
         if job is None:
-            job = _create(session, services, account, body, content, backbone, repetition)
+            job = _create(session, services, caller.account, body, content, backbone, repetition)
+            caller.note(session, "job.create", job.id)
         answer = job_object(session, job)
     # only now, when the row is there to be found; and not before the answer, which must not wait for a broker
     background.add_task(services.waker.wake, job.queue)
@@ -93,11 +96,44 @@ def retrieve_job(job_id: str, services: ServicesDep, account: AccountDep) -> Job
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, services: ServicesDep, account: AccountDep) -> JobObject:
-    """Cancel a queued job at once, a running one after its present step."""
+def cancel_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObject:
+    """Cancel a waiting job at once, a running one after its present step."""
+    return _ordered(services, caller, job_id, orders.cancel, "job.cancel")
+
+
+@router.post("/{job_id}/pause")
+def pause_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObject:
+    """Pause a queued job at once; a running one saves where it stands after its present step, and frees its worker."""
+    return _ordered(services, caller, job_id, orders.pause, "job.pause")
+
+
+@router.post("/{job_id}/resume")
+def resume_job(job_id: str, services: ServicesDep, caller: CallerDep, background: BackgroundTasks) -> JobObject:
+    """Queue a paused job again; it goes on from the step at which it stopped."""
+    answer = _ordered(services, caller, job_id, orders.resume, "job.resume")
+    background.add_task(services.waker.wake, services.settings.queue)
+    return answer
+
+
+@router.delete("/{job_id}")
+def delete_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
+    """Erase a job and all that came of it, for good; one that runs is cancelled first."""
     with services.writing.begin() as session:
-        job = find_job(session, account, job_id)
-        orders.cancel(session, job)
+        job = find_job(session, caller.account, job_id)
+        erasure = erasing.request(session, caller.account, "job", job.id)
+        caller.note(session, "job.delete", job.id)
+    return erased(services, erasure, "fine_tuning.job")
+
+
+def _ordered(
+    services: Services, caller: Caller, job_id: str, order: Callable[[Session, Job], Job], action: str
+) -> JobObject:  # fmt: skip
+    """Give an order as the owner; returns the job as it then is."""
+    with services.writing.begin() as session:
+        job = find_job(session, caller.account, job_id)
+        order(session, job)
+        caller.note(session, action, job.id)
+        session.flush()
         session.refresh(job)
         return job_object(session, job)
 
@@ -118,7 +154,7 @@ def _position(session: Session, account: str, job_id: str) -> tuple[float, str]:
     statement = select(Job.created_at, Job.id).where(Job.account_id == account, Job.id == job_id)
     row = session.execute(statement).one_or_none() if plausible(job_id) else None
     if row is None:
-        raise unknown_cursor()
+        return place_of_erased(session, account, job_id)
     return row.created_at, row.id
 
 

@@ -9,14 +9,14 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api import downloads
-from api.dependencies import AccountDep, ServicesDep
+from api.dependencies import AccountDep, CallerDep, ServicesDep
+from api.erasures import erased
 from api.objects import adapter_object, backbone_object
 from api.pages import page, plausible
 from api.schemas import Deleted, ModelObject, Page
-from core.database import now
+from core import erasure as erasing
 from core.errors import Forbidden, NotFound
-from core.models import Adapter, Artifact, Checkpoint, File
-from core.storage import job_prefix
+from core.models import Adapter, Artifact, Checkpoint
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 CHECKPOINT = ":ckpt-step-"
@@ -45,19 +45,15 @@ def retrieve_model(model: str, services: ServicesDep, account: AccountDep) -> Mo
 
 
 @router.delete("/{model}")
-def delete_model(model: str, services: ServicesDep, account: AccountDep) -> Deleted:
-    """Erase an adapter with all of its files; its job stays as a record."""
+def delete_model(model: str, services: ServicesDep, caller: CallerDep) -> Deleted:
+    """Erase an adapter with all of its files, for good; its job stays as a record."""
     if any(record.id == model for record in services.registry):
         raise Forbidden("A backbone belongs to the service; only your adapters can be deleted.", code="not_yours")
     with services.writing.begin() as session:
-        adapter = _find(session, account, model)
-        adapter.deleted_at = now(session)
-        for file in session.scalars(select(File).where(File.job_id == adapter.job_id, File.deleted_at.is_(None))):
-            file.deleted_at = adapter.deleted_at
-        session.flush()
-        # inside the transaction: where the bytes cannot be erased, the call may be repeated
-        services.storage.delete_prefix(job_prefix(account, adapter.job_id))
-    return Deleted(id=model, object="model")
+        adapter = _find(session, caller.account, model)
+        erasure = erasing.request(session, caller.account, "model", adapter.id)
+        caller.note(session, "model.delete", adapter.id)
+    return erased(services, erasure, "model")
 
 
 @router.get("/{model}/download", response_class=Response)

@@ -43,7 +43,8 @@ def upgrade() -> None:
     )  # fmt: skip
     op.create_index("ix_usage_account_id_created_at", "usage", ["account_id", "created_at"])
     op.create_table(
-        "erasure", _key("id"), _needed("account_id"), _needed("kind"), _needed("target"), _needed("requested_at", TIME),
+        "erasure", _key("id"), _needed("account_id"), _needed("kind"), _needed("target"), _needed("created_at", TIME),
+        _needed("requested_at", TIME),
         sa.Column("tried_at", TIME), sa.Column("done_at", TIME), _needed("objects", sa.Integer()),
         _needed("rows", sa.Integer()), sa.Column("signature", TEXT), sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
     )  # fmt: skip

@@ -7,14 +7,14 @@ import re
 import httpx
 import pytest
 
-from tests.api.server import Service, refused
+from tests.api.server import Service, png, refused
 
 PUBLIC = "alb_aaaaaaaa_"
 BAD_KEYS = ["alb_short", "sk-" + "x" * 48, PUBLIC + "x" * 49, "x" * 10_000, "ünïcode", PUBLIC + "\u0660" * 49]
 BAD_PATHS = ["files/%00", "files/..%2f..%2fetc", "models/%F0%9F%98%80", "fine_tuning/jobs/" + "x" * 5000]
 BAD_LIMITS = ["0", "-1", "1000000000", "ten", "1.5", "9" * 5000]
 BAD_QUERIES = [*(f"limit={limit}" for limit in BAD_LIMITS), "order=;drop", "after=", "after=%00"]
-UNGUARDED = {"/healthz", "/readyz", "/v1/storage/{key}"}
+UNGUARDED = {"/healthz", "/readyz", "/metrics", "/v1/storage/{key}", "/v1/accounts/{account_id}/erasure"}
 
 
 def routes(service: Service) -> list[tuple[str, str]]:
@@ -71,6 +71,8 @@ def test_an_unknown_cursor_is_400(http: httpx.Client) -> None:
 def test_nothing_of_an_account_is_there_for_another(service: Service, published: dict[str, str]) -> None:
     ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"]}
     with service.http("alice") as owner, service.http("mallory") as stranger:
+        spare = owner.post("/v1/files", files={"file": ("a.png", png())}, data={"purpose": "fine-tune"}).json()["id"]
+        ids["erasure_id"] = owner.delete(f"/v1/files/{spare}").json()["bat"]["erasure"]
         for method, path in routes(service):
             wanted = re.findall(r"\{(\w+)\}", path)
             if not wanted:
@@ -79,7 +81,7 @@ def test_nothing_of_an_account_is_there_for_another(service: Service, published:
             refused(stranger.request(method, address), 404)
             if method == "GET":
                 assert owner.get(address).status_code == 200, path
-        for path in ("/v1/files", "/v1/fine_tuning/jobs"):
+        for path in ("/v1/files", "/v1/fine_tuning/jobs", "/v1/erasures"):
             assert stranger.get(path).json()["data"] == []
             assert refused(stranger.get(path, params={"after": published["job"]}), 400, "invalid_cursor")
         assert published["model"] not in stranger.get("/v1/models").text

@@ -32,7 +32,7 @@ def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 def test_every_command_explains_itself_with_examples() -> None:
     commands = leaves(cli._parser())
-    assert len(commands) == 11
+    assert len(commands) == 19
     for command in commands:
         text = command.format_help()
         assert "examples:\n  " in text, command.prog
@@ -51,7 +51,7 @@ def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
     key = made.stdout.strip().splitlines()[-1]
     engine = connect(f"sqlite:///{tmp_path}/new/albatross.db")
     with sessions(engine).begin() as session:
-        assert keys.authenticate(session, key).startswith("acct-")
+        assert keys.authenticate(session, key).account.startswith("acct-")
     engine.dispose()
 
 

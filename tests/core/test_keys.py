@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from core import keys
 from core.database import now
-from core.errors import InvalidInput, Unauthenticated
+from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.models import Account, ApiKey
 from tests.core.ledger import Sessions
 
@@ -19,7 +19,7 @@ def make(sessions: Sessions, name: str = "laptop", **fields: object) -> str:
 
 def authenticate(sessions: Sessions, presented: str) -> str:
     with sessions.begin() as session:
-        return keys.authenticate(session, presented)
+        return keys.authenticate(session, presented).account
 
 
 def test_a_key_opens_its_account(database: Sessions) -> None:
@@ -72,7 +72,10 @@ def test_a_key_in_use_shows_when_but_is_not_written_at_every_call(database: Sess
     key = make(database)
 
     def used() -> float | None:
-        authenticate(database, key)
+        with database.begin() as session:
+            access = keys.authenticate(session, key)
+            if access.note_use:
+                keys.used(session, access.key)
         with database() as session:
             return session.scalars(select(ApiKey.last_used_at)).one()
 
@@ -88,3 +91,45 @@ def test_a_key_in_use_shows_when_but_is_not_written_at_every_call(database: Sess
 def test_a_name_that_would_spoil_a_listing_is_refused(database: Sessions, name: str) -> None:
     with pytest.raises(InvalidInput):
         make(database, name)
+
+
+def test_a_key_may_do_what_its_scopes_say_and_no_scope_is_made_up(database: Sessions) -> None:
+    key = make(database, scopes=["read"])
+    with database() as session:
+        assert keys.authenticate(session, key).scopes == {"read"}
+    for scopes in ([], ["root"], ["read", "all"]):
+        with pytest.raises(InvalidInput):
+            make(database, "other", scopes=scopes)
+
+
+def test_a_rotated_key_works_for_a_while_beside_the_new_one(database: Sessions) -> None:
+    old = make(database, scopes=["read"])
+    with database.begin() as session:
+        new = keys.rotate(session, old.split("_")[1], overlap_seconds=100)
+    assert authenticate(database, old) == authenticate(database, new)
+    with database.begin() as session:
+        assert keys.authenticate(session, new).scopes == {"read"}
+        session.execute(update(ApiKey).where(ApiKey.id == old.split("_")[1]).values(expires_at=now(session) - 1))
+    with pytest.raises(Unauthenticated):
+        authenticate(database, old)
+    assert authenticate(database, new)
+
+
+def test_a_key_is_revoked_by_its_public_part_and_an_unknown_one_is_named(database: Sessions) -> None:
+    key = make(database)
+    with database.begin() as session:
+        keys.revoke(session, key.split("_")[1])
+    with pytest.raises(Unauthenticated):
+        authenticate(database, key)
+    with pytest.raises(NotFound, match="nobody12"), database.begin() as session:
+        keys.revoke(session, "nobody12")
+
+
+def test_the_keys_of_an_erased_account_open_nothing_and_its_name_stays_taken(database: Sessions) -> None:
+    key = make(database, account="ada")
+    with database.begin() as session:
+        session.execute(update(Account).values(erased_at=now(session)))
+    with pytest.raises(Unauthenticated):
+        authenticate(database, key)
+    with pytest.raises(InvalidInput, match="erased"):
+        make(database, "another", account="ada")

@@ -1,0 +1,127 @@
+"""Figures for Prometheus: what this process has answered, and what the database knows of queues, workers and GPU time.
+
+No figure carries an account, a job or any content.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.responses import Response
+
+from api.dependencies import ServicesDep
+from core import tally
+from core.database import now
+from core.models import Erasure, Job, JobState, Tally, Usage, Worker
+
+router = APIRouter(tags=["health"])
+SEEN_SECONDS = 60.0
+requests = CollectorRegistry()
+ANSWERS = Counter(
+    "albatross_http_requests", "Answers of this process", ["method", "route", "status"], registry=requests
+)
+SECONDS = Histogram(
+    "albatross_http_request_seconds", "Time to the end of an answer", ["route"], registry=requests,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
+)  # fmt: skip
+Families = Iterable[Metric]
+F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(services: ServicesDep) -> Response:
+    """Show the figures in Prometheus' text format; keep this address from the outside at the reverse proxy."""
+    shared = CollectorRegistry()
+    shared.register(Shared(services.reading))
+    return Response(generate_latest(requests) + generate_latest(shared), media_type=CONTENT_TYPE_LATEST)
+
+
+class Shared(Collector):
+    """What all processes share: read from the database when it is asked for."""
+
+    def __init__(self, sessions: sessionmaker[Session]) -> None:
+        self._sessions = sessions
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures, and first of all whether the database answered."""
+        up = GaugeMetricFamily("albatross_database_up", "Whether the database answered")
+        try:
+            with self._sessions.begin() as session:
+                found = [family for part in PARTS for family in part(session)]
+        except SQLAlchemyError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from found
+
+
+def _jobs(session: Session) -> Families:
+    states = GaugeMetricFamily("albatross_jobs", "Jobs by state", labels=["state"])
+    rows = dict(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples())
+    for state in JobState:
+        states.add_metric([state.lower()], rows.get(state, 0))
+    return [states]
+
+
+def _queue(session: Session) -> Families:
+    at = now(session)
+    age = GaugeMetricFamily("albatross_queue_age_seconds", "How long the oldest due job has waited", labels=["queue"])
+    depth = GaugeMetricFamily("albatross_queue_due_jobs", "Jobs that only wait for a worker", labels=["queue"])
+    due = select(Job.queue, func.count(), func.min(Job.created_at)).where(
+        Job.state == JobState.QUEUED, Job.not_before <= at
+    )
+    for queue, count, oldest in session.execute(due.group_by(Job.queue)):
+        age.add_metric([queue], max(0.0, at - oldest))
+        depth.add_metric([queue], count)
+    return [age, depth]
+
+
+def _workers(session: Session) -> Families:
+    seen = GaugeMetricFamily("albatross_workers", "Workers that reported within a minute", labels=["queue", "doing"])
+    busy = Worker.job_id.is_not(None)
+    rows = select(Worker.queue, busy, func.count()).where(Worker.seen_at > now(session) - SEEN_SECONDS)
+    for queue, working, count in session.execute(rows.group_by(Worker.queue, busy)):
+        seen.add_metric([queue, "working" if working else "idle"], count)
+    return [seen]
+
+
+def _usage(session: Session) -> Families:
+    spent = CounterMetricFamily("albatross_gpu_seconds", "GPU seconds that attempts have spent", labels=["stage"])
+    for stage, seconds in session.execute(select(Usage.stage, func.sum(Usage.seconds)).group_by(Usage.stage)):
+        spent.add_metric([stage], seconds)
+    return [spent]
+
+
+def _tallies(session: Session) -> Families:
+    counted = dict(session.execute(select(Tally.name, Tally.count)).tuples())
+    return [_counter(f"albatross_{name}", HELP[name], counted.get(name, 0)) for name in tally.NAMES]
+
+
+def _erasures(session: Session) -> Families:
+    waiting = GaugeMetricFamily("albatross_erasures_pending", "Erasures that are not done yet")
+    waiting.add_metric([], session.scalar(select(func.count()).where(Erasure.done_at.is_(None))) or 0)
+    return [waiting]
+
+
+def _counter(name: str, words: str, value: float) -> Metric:
+    family = CounterMetricFamily(name, words)
+    family.add_metric([], value)
+    return family
+
+
+HELP = {
+    tally.LEASES_LOST: "Jobs taken back from workers that had gone silent",
+    tally.LATE_WRITERS: "Workers that found their job to be somebody else's",
+    tally.WAKE_UPS: "Wake-ups that dispatchers have sent",
+    tally.WAKE_UPS_REFUSED: "Rounds in which the broker took no wake-up",
+    tally.ERASURES: "Erasures that were completed",
+}
+PARTS: tuple[Callable[[Session], Families], ...] = (_jobs, _queue, _workers, _usage, _tallies, _erasures)

@@ -1,0 +1,186 @@
+"""Erasing for good: a file, a job, a model or an account, with its objects and rows, until a receipt can be signed.
+
+A request hides the thing at once. `advance` then does what is left, as often as it takes: every step may be repeated,
+so a crash between two of them costs nothing. A dispatcher asks again until it is done, and for a while after that
+looks whether a late writer has put something back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import orders, tally
+from core.database import now
+from core.models import (
+    Account,
+    Adapter,
+    ApiKey,
+    Artifact,
+    Checkpoint,
+    Erasure,
+    File,
+    Idempotency,
+    Job,
+    JobEvent,
+    Json,
+    Metric,
+    Table,
+    Usage,
+)
+from core.moves import ACTIVE
+from core.storage import Storage, account_prefix, job_prefix
+
+LOOK_AGAIN_SECONDS = 60.0
+WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for
+FEW = 20
+
+
+def request(session: Session, account_id: str, kind: str, target: str) -> Erasure:
+    """Hide the thing from now on, stop what works on it, and write down that it has to go."""
+    at = now(session)
+    erasure = Erasure(account_id=account_id, kind=kind, target=target, created_at=at, requested_at=at)
+    if kind == "file":
+        file = session.get_one(File, target)
+        file.deleted_at, erasure.created_at = at, file.created_at
+    elif kind == "model":
+        adapter = session.get_one(Adapter, target)
+        adapter.deleted_at, erasure.created_at = at, adapter.created_at
+        _hide_files(session, at, File.job_id == adapter.job_id)
+    elif kind == "job":
+        erasure.created_at = _hide_job(session, session.get_one(Job, target), at)
+    else:
+        session.get_one(Account, target).erased_at = at
+        for job in session.scalars(select(Job).where(Job.account_id == target, Job.deleted_at.is_(None))):
+            _hide_job(session, job, at)
+        _hide_files(session, at, File.account_id == target)
+    session.add(erasure)
+    session.flush()
+    return erasure
+
+
+def _hide_job(session: Session, job: Job, at: float) -> float:
+    if job.state in ACTIVE:
+        orders.cancel(session, job)
+    job.deleted_at = at
+    _hide_files(session, at, File.job_id == job.id)
+    return job.created_at
+
+
+def _hide_files(session: Session, at: float, which: ColumnElement[bool]) -> None:
+    for file in session.scalars(select(File).where(which, File.deleted_at.is_(None))):
+        file.deleted_at = at
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """Does what erasures ask for; `secret` signs the receipts."""
+
+    sessions: sessionmaker[Session]
+    storage: Storage
+    secret: str
+
+    def advance(self, erasure_id: str) -> bool:
+        """Take an erasure as far as it goes now; True when it is done. Raises StorageUnavailable."""
+        with self.sessions.begin() as session:
+            erasure = session.get_one(Erasure, erasure_id)
+            erasure.tried_at = now(session)
+            prefixes = _prefixes(session, erasure)
+            if erasure.done_at is None and _busy(session, erasure):
+                return False
+        objects = sum(self.storage.delete_prefix(prefix) for prefix in prefixes)
+        if any(self.storage.keys(prefix) for prefix in prefixes):
+            return False  # something was written meanwhile
+        with self.sessions.begin() as session:
+            erasure = session.get_one(Erasure, erasure_id, with_for_update=True)
+            erasure.objects += objects
+            if erasure.done_at is None:
+                erasure.rows += _delete_rows(session, erasure)
+                erasure.done_at = now(session)
+                erasure.signature = sign(receipt(erasure), self.secret)
+                tally.add(session, tally.ERASURES)
+            return True
+
+    def round(self) -> None:
+        """Advance some of the erasures that are not done, or were done lately."""
+        with self.sessions() as session:
+            at = now(session)
+            tried = Erasure.tried_at.is_(None) | (Erasure.tried_at < at - LOOK_AGAIN_SECONDS)
+            open_ = Erasure.done_at.is_(None)
+            lately = (Erasure.done_at > at - WATCHED_SECONDS) & tried
+            ids = session.scalars(select(Erasure.id).where(open_ | lately).order_by(Erasure.tried_at).limit(FEW)).all()
+        for erasure_id in ids:
+            self.advance(erasure_id)
+
+
+def receipt(erasure: Erasure) -> Json:
+    """Return what a receipt says, apart from its signature."""
+    return {
+        "id": erasure.id, "kind": erasure.kind, "target": erasure.target, "account": erasure.account_id,
+        "requested_at": erasure.requested_at, "completed_at": erasure.done_at, "objects": erasure.objects,
+        "rows": erasure.rows,
+    }  # fmt: skip
+
+
+def sign(content: Json, secret: str) -> str:
+    """Return the HMAC-SHA256 of a receipt; only the service that gave it can make or check it."""
+    told = {name: value for name, value in content.items() if name != "objects"}  # late objects are counted on
+    return hmac.new(secret.encode(), json.dumps(told, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+
+
+def genuine(content: Json, signature: str, secret: str) -> bool:
+    """Tell whether this service has signed the receipt."""
+    return hmac.compare_digest(sign(content, secret).encode(), signature.encode())
+
+
+def _prefixes(session: Session, erasure: Erasure) -> list[str]:
+    """Return where everything of the thing is stored."""
+    if erasure.kind == "file":
+        file = session.get(File, erasure.target)
+        return [file.storage_key] if file is not None else []
+    if erasure.kind == "account":
+        return [account_prefix(erasure.target)]
+    if erasure.kind == "job":
+        return [job_prefix(erasure.account_id, erasure.target)]
+    adapter = session.get(Adapter, erasure.target)
+    return [job_prefix(erasure.account_id, adapter.job_id)] if adapter is not None else []
+
+
+def _busy(session: Session, erasure: Erasure) -> bool:
+    """Tell whether a worker may still write for the thing."""
+    which = {"job": Job.id == erasure.target, "account": Job.account_id == erasure.target}.get(erasure.kind)
+    if which is None:
+        return False
+    return bool(session.scalar(select(func.count()).select_from(Job).where(which, Job.state.in_(ACTIVE))))
+
+
+def _delete_rows(session: Session, erasure: Erasure) -> int:
+    """Delete all rows of the thing; of a model only its files' rows, since the job stays as a record."""
+    target = erasure.target
+    if erasure.kind == "file":
+        return _delete(session, File, File.id == target)
+    if erasure.kind == "model":
+        job_id = select(Adapter.job_id).where(Adapter.id == target).scalar_subquery()
+        return sum(_delete(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint))
+    if erasure.kind == "job":
+        return _delete_jobs(session, Job.id == target)
+    rows = _delete_jobs(session, Job.account_id == target)
+    rows += sum(_delete(session, table, table.account_id == target) for table in (File, Idempotency, Usage, ApiKey))
+    return rows + _delete(session, Account, Account.id == target)
+
+
+def _delete_jobs(session: Session, which: ColumnElement[bool]) -> int:
+    parts = (JobEvent, Metric, Checkpoint, Artifact, File, Adapter, Idempotency)
+    rows = sum(_delete(session, table, table.job_id.in_(select(Job.id).where(which))) for table in parts)
+    return rows + _delete(session, Job, which)
+
+
+def _delete(session: Session, table: type[Table], which: ColumnElement[bool]) -> int:
+    result = session.execute(delete(table).where(which).execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", result).rowcount

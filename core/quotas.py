@@ -1,0 +1,85 @@
+"""What an account may have at once and in all: jobs, jobs a minute, bytes, GPU seconds.
+
+Each check locks the account's row first, so that parallel calls of one account are counted one after the other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core import usage
+from core.database import now
+from core.errors import QuotaExceeded, RateLimited, Unauthenticated
+from core.models import Account, Artifact, File, Job
+from core.moves import ACTIVE
+from core.settings import Settings
+
+MINUTE = 60.0
+
+
+def check_new_job(session: Session, account_id: str, settings: Settings, reserved_seconds: float) -> None:
+    """Raise RateLimited or QuotaExceeded where the account may not have one more job with so many GPU seconds."""
+    account = locked(session, account_id)
+    _check_rate(session, account_id, settings.jobs_per_minute)
+    mine = Job.account_id == account_id
+    active = session.scalar(select(func.count()).where(mine, Job.state.in_(ACTIVE))) or 0
+    if active >= settings.active_job_limit:
+        raise RateLimited(
+            f"{active} jobs are queued, running or paused, and {settings.active_job_limit} may be at once. "
+            "Wait for one to end, or cancel one.",
+            code="active_job_limit", retry_after=60.0,
+        )  # fmt: skip
+    limit = account.gpu_seconds_limit or settings.account_gpu_seconds
+    if limit is not None and (committed := usage.committed(session, account_id)) + reserved_seconds > limit:
+        raise QuotaExceeded(
+            f"The job may need {reserved_seconds:.0f} GPU seconds; of {limit:.0f} in 30 days {committed:.0f} are spent "
+            "or set aside for active jobs. Wait for those to end, or ask the operator for more.",
+            code="insufficient_quota",
+        )
+
+
+def check_new_bytes(session: Session, account_id: str, settings: Settings, amount: int) -> None:
+    """Raise QuotaExceeded where so many more bytes would be too many."""
+    account = locked(session, account_id)
+    limit = account.bytes_limit or settings.account_bytes
+    if limit is not None and (held := stored_bytes(session, account_id)) + amount > limit:
+        raise QuotaExceeded(
+            f"This would take {amount:,} bytes; {held:,} of {limit:,} are in use. Delete files, models or jobs.",
+            code="insufficient_quota",
+        )
+
+
+def stored_bytes(session: Session, account_id: str) -> int:
+    """Return the bytes of the account's uploads and of all that its jobs have stored."""
+    uploads = select(func.sum(File.bytes)).where(
+        File.account_id == account_id, File.job_id.is_(None), File.deleted_at.is_(None)
+    )
+    made = (
+        select(func.sum(Artifact.bytes))
+        .join(Job, Job.id == Artifact.job_id)
+        .where(Job.account_id == account_id, Job.deleted_at.is_(None))
+    )
+    return int(session.scalar(uploads) or 0) + int(session.scalar(made) or 0)
+
+
+def locked(session: Session, account_id: str) -> Account:
+    """Return the account, locked until the transaction ends; Unauthenticated where it was erased meanwhile."""
+    account = session.scalar(
+        select(Account).where(Account.id == account_id).with_for_update().execution_options(populate_existing=True)
+    )
+    if account is None or account.erased_at is not None:
+        raise Unauthenticated("The account is erased.", code="invalid_api_key")
+    return account
+
+
+def _check_rate(session: Session, account_id: str, limit: int) -> None:
+    """Raise RateLimited where the account has created `limit` jobs within the last minute."""
+    at = now(session)
+    recent = select(Job.created_at).where(Job.account_id == account_id, Job.created_at > at - MINUTE)
+    times = session.scalars(recent.order_by(Job.created_at.desc()).limit(limit)).all()
+    if len(times) >= limit:
+        raise RateLimited(
+            f"{limit} jobs were created within a minute, which is the limit.", code="rate_limit_exceeded",
+            retry_after=max(1.0, times[-1] + MINUTE - at),
+        )  # fmt: skip

@@ -1,0 +1,236 @@
+"""What is erased is gone from every table and from every store, and the receipt says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, select, text, update
+
+from core import audit, erasure, events, jobs, tidying
+from core.database import now
+from core.erasure import Eraser, genuine, receipt
+from core.errors import StorageUnavailable
+from core.models import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
+from core.settings import Settings
+from core.storage import Storage, StoredObject, file_key, job_key
+from tests.core.ledger import Sessions, claim, finish, get, queued, running
+
+CANARY = "canary-7f3a"
+# what stays for good: who did what when, that it was erased, and how much was spent
+STAYING = {"audit", "erasure", "tally", "alembic_version"}
+
+
+def eraser(sessions: Sessions, store: Storage) -> Eraser:
+    return Eraser(sessions, store, "secret")
+
+
+def put(store: Storage, key: str) -> StoredObject:
+    return store.put(key, CANARY.encode())
+
+
+def upload(sessions: Sessions, store: Storage, account: str = "acct-1", name: str = "file-1") -> str:
+    stored = put(store, file_key(account, name))
+    with sessions.begin() as session:
+        session.add(
+            File(id=name, account_id=account, filename=CANARY, purpose="fine-tune", bytes=stored.bytes, kind="texts",
+                 sha256=stored.sha256, storage_key=stored.key, status="processed", created_at=now(session))
+        )  # fmt: skip
+    return name
+
+
+def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
+    """A job with a row in every table and objects of two attempts, one of them unknown to the database."""
+    job_id, epoch = running(sessions)
+    names = ("train/curve.json", "saves/train-00001/state.json", "export/adapter.zip")
+    stored = [put(store, job_key("acct-1", job_id, epoch, name)) for name in names]
+    put(store, job_key("acct-1", job_id, 0, "left-by-a-dead-attempt"))
+    with sessions.begin() as session:
+        rows = [Artifact(name=n, kind="stage", storage_key=s.key, sha256=s.sha256, bytes=s.bytes)
+                for n, s in zip(names, stored, strict=True)]  # fmt: skip
+        assert events.add_artifacts(session, job_id, epoch, rows)
+        assert events.add_metrics(session, job_id, epoch, "train", [{"step": 1, CANARY: 0.5}])
+        kept = Checkpoint(step=1, labels=[], storage_key=stored[0].key, sha256="", bytes=1, metrics={})
+        assert events.add_checkpoints(session, job_id, epoch, [kept])
+        session.add(Idempotency(account_id="acct-1", key=CANARY, request_sha256="", job_id=job_id, created_at=1.0))
+        session.add(Usage(job_id=job_id, epoch=epoch, stage="train", account_id="acct-1", seconds=1.0, created_at=1.0))
+        session.execute(update(Job).where(Job.id == job_id).values(suffix=CANARY, request={"bat": CANARY}))
+        session.add(
+            File(id=f"file-{job_id}", account_id="acct-1", filename=CANARY, purpose="fine-tune-results", bytes=1,
+                 sha256="", storage_key=stored[2].key, status="processed", created_at=1.0, job_id=job_id)
+        )  # fmt: skip
+    if ended:
+        with sessions.begin() as session:
+            assert finish(session, job_id, epoch)
+    return job_id
+
+
+def ask(sessions: Sessions, kind: str, target: str) -> str:
+    with sessions.begin() as session:
+        audit.record(session, "acct-1", f"{kind}.delete", target)
+        return erasure.request(session, "acct-1", kind, target).id
+
+
+def hits(sessions: Sessions, needle: str) -> list[str]:
+    """Tables with a row that holds the words, in any column."""
+    found = []
+    with sessions() as session:
+        connection = session.connection()
+        for table in inspect(connection).get_table_names():
+            rows = session.execute(text(f'SELECT * FROM "{table}"'))
+            found += [table for row in rows if needle in str(tuple(row))]
+    return sorted(set(found))
+
+
+def test_a_file_goes_with_its_bytes_and_the_receipt_is_genuine(database: Sessions, store: Storage) -> None:
+    queued(database)
+    upload(database, store)
+    number = ask(database, "file", "file-1")
+    assert eraser(database, store).advance(number)
+    assert store.keys("accounts/acct-1") == []
+    assert hits(database, CANARY) == []
+    with database() as session:
+        done = session.get_one(Erasure, number)
+        assert (done.objects, done.rows) == (1, 1)
+        told = receipt(done)
+        assert genuine(told, done.signature or "", "secret")
+        assert not genuine(told | {"target": "file-2"}, done.signature or "", "secret")
+        assert not genuine(told, done.signature or "", "another secret")
+
+
+def test_a_job_goes_with_everything_that_came_of_it(database: Sessions, store: Storage) -> None:
+    job_id = worked(database, store)
+    number = ask(database, "job", job_id)
+    assert eraser(database, store).advance(number)
+    assert store.keys("accounts/acct-1") == []
+    assert hits(database, CANARY) == []
+    assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
+    with database() as session:
+        assert session.get_one(Erasure, number).objects == 4
+
+
+def test_a_running_job_is_cancelled_first_and_erased_when_its_worker_has_left_it(
+    database: Sessions, store: Storage
+) -> None:
+    job_id = worked(database, store, ended=False)
+    number = ask(database, "job", job_id)
+    assert not eraser(database, store).advance(number)
+    assert len(store.keys("accounts/acct-1")) == 4
+    with database.begin() as session:
+        beat = jobs.heartbeat(session, job_id, 1, 60)
+        assert beat is not None
+        assert beat.cancel
+        assert jobs.stopped(session, job_id, 1)
+    eraser(database, store).round()
+    assert store.keys("accounts/acct-1") == []
+    assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
+
+
+def test_a_model_goes_with_its_files_and_its_job_stays_as_a_record(database: Sessions, store: Storage) -> None:
+    job_id = worked(database, store)
+    with database() as session:
+        model = session.scalars(select(Adapter.id)).one()
+    assert eraser(database, store).advance(ask(database, "model", model))
+    assert store.keys("accounts/acct-1") == []
+    assert get(database, job_id).state == "SUCCEEDED"
+    with database() as session:
+        assert session.scalars(select(File)).all() == []
+
+
+def test_an_account_goes_with_all_that_it_has_and_nothing_of_others(database: Sessions, store: Storage) -> None:
+    job_id = worked(database, store)
+    upload(database, store)
+    queued(database, "acct-2")
+    upload(database, store, "acct-2", "file-2")
+    waiting = queued(database)
+    number = ask(database, "account", "acct-1")
+    assert eraser(database, store).advance(number)
+    assert store.keys("accounts/acct-1") == []
+    assert len(store.keys("accounts/acct-2")) == 1
+    assert set(hits(database, "acct-1")) | set(hits(database, job_id)) | set(hits(database, waiting)) <= STAYING
+    with database() as session:
+        assert session.scalars(select(Account.id)).all() == ["acct-2"]
+        assert session.get_one(Erasure, number).done_at is not None
+
+
+class Failing:
+    """A store that is away for some calls."""
+
+    def __init__(self, store: Storage, calls: int) -> None:
+        self._store, self.calls = store, calls
+
+    def __getattr__(self, name: str) -> object:
+        def call(*arguments: object) -> object:
+            self.calls -= 1
+            if self.calls >= 0:
+                raise StorageUnavailable("away", code="storage_unavailable")
+            return getattr(self._store, name)(*arguments)
+
+        return call
+
+
+def test_an_erasure_that_breaks_off_anywhere_is_taken_up_again(database: Sessions, store: Storage) -> None:
+    number = ask(database, "job", worked(database, store))
+    failing = Failing(store, 2)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            eraser(database, failing).advance(number)
+        with database() as session:
+            assert session.get_one(Erasure, number).done_at is None
+    eraser(database, failing).round()
+    with database() as session:
+        assert session.get_one(Erasure, number).done_at is not None
+    assert store.keys("accounts/acct-1") == []
+
+
+def test_what_a_late_writer_puts_back_is_erased_too(database: Sessions, store: Storage) -> None:
+    job_id = worked(database, store)
+    number = ask(database, "job", job_id)
+    assert eraser(database, store).advance(number)
+    put(store, job_key("acct-1", job_id, 1, "export/late"))
+    with database.begin() as session:
+        signed = session.get_one(Erasure, number).signature
+        session.execute(update(Erasure).values(tried_at=Erasure.tried_at - erasure.LOOK_AGAIN_SECONDS - 1))
+    eraser(database, store).round()
+    assert store.keys("accounts/acct-1") == []
+    with database() as session:
+        done = session.get_one(Erasure, number)
+        assert (done.objects, done.signature) == (5, signed)
+        assert genuine(receipt(done), signed or "", "secret")
+
+
+def test_what_ended_jobs_left_behind_is_tidied_up_and_what_is_needed_stays(database: Sessions, store: Storage) -> None:
+    job_id = worked(database, store)
+    with database.begin() as session:
+        session.execute(update(Artifact).where(Artifact.name.like("saves/%")).values(kind="save"))
+    settings = Settings(data=Path("/nonexistent"), tidy_seconds=0)
+    assert tidying.tidy(database, store, settings.model_copy(update={"tidy_seconds": 100.0})) == 0
+    assert tidying.tidy(database, store, settings) == 2
+    assert tidying.tidy(database, store, settings) == 0
+    names = [key.rpartition("/e1/")[2] for key in store.keys(f"accounts/acct-1/jobs/{job_id}")]
+    assert sorted(names) == ["export/adapter.zip", "train/curve.json"]
+
+
+def test_uploads_whose_time_is_over_are_erased_unless_a_job_needs_them(database: Sessions, store: Storage) -> None:
+    job_id = queued(database, training_files=["file-1"])
+    upload(database, store)
+    upload(database, store, name="file-2")
+    with database.begin() as session:
+        session.execute(update(File).values(expires_at=1.0))
+        assert tidying.expire_files(session) == 1
+    eraser(database, store).round()
+    assert [key.rpartition("/")[2] for key in store.keys("accounts/acct-1")] == ["file-1"]
+    job = claim(database)
+    assert job is not None
+    assert job.id == job_id
+
+
+def test_ended_jobs_are_kept_as_long_as_the_operator_says(database: Sessions, store: Storage) -> None:
+    job_id = worked(database, store)
+    with database.begin() as session:
+        assert tidying.expire_jobs(session, None) == 0
+        assert tidying.expire_jobs(session, 1.0) == 0
+        session.execute(update(Job).values(finished_at=Job.finished_at - 2 * tidying.DAY))
+        assert tidying.expire_jobs(session, 1.0) == 1
+    eraser(database, store).round()
+    assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}

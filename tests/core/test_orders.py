@@ -1,0 +1,112 @@
+"""What owners order: pause, resume and cancel in every state, and who is served next."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import update
+
+from core import jobs, orders
+from core.errors import Conflict
+from core.models import Job
+from tests.core.ledger import Sessions, cancel, claim, finish, get, lose_lease, moves, queued, reap, running
+
+
+def order(sessions: Sessions, what: str, job_id: str) -> str:
+    with sessions.begin() as session:
+        return getattr(orders, what)(session, session.get_one(Job, job_id)).state
+
+
+def test_a_queued_job_is_paused_at_once_and_waits_for_its_owner(database: Sessions) -> None:
+    job_id = queued(database)
+    assert order(database, "pause", job_id) == "PAUSED"
+    assert order(database, "pause", job_id) == "PAUSED"
+    assert claim(database) is None
+    assert order(database, "resume", job_id) == "QUEUED"
+    assert order(database, "resume", job_id) == "QUEUED"
+    assert claim(database) is not None
+    assert [to for _, to in moves(database, job_id)] == ["QUEUED", "PAUSED", "QUEUED", "RUNNING"]
+
+
+def test_a_running_job_is_paused_by_its_worker(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    assert order(database, "pause", job_id) == "RUNNING"
+    with database.begin() as session:
+        beat = jobs.heartbeat(session, job_id, epoch, 60)
+        assert beat is not None
+        assert (beat.pause, beat.cancel) == (True, False)
+        assert jobs.stopped(session, job_id, epoch)
+    job = get(database, job_id)
+    assert (job.state, job.pause_requested_at, job.lease_until, job.crash_count) == ("PAUSED", None, None, 0)
+
+
+def test_an_order_to_pause_can_be_taken_back(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    order(database, "pause", job_id)
+    assert order(database, "resume", job_id) == "RUNNING"
+    with database.begin() as session:
+        assert not jobs.stopped(session, job_id, epoch)
+
+
+def test_a_worker_that_dies_with_an_order_to_pause_leaves_a_paused_job(database: Sessions) -> None:
+    job_id, _ = running(database)
+    order(database, "pause", job_id)
+    lose_lease(database, job_id)
+    assert reap(database) == [job_id]
+    assert (get(database, job_id).state, get(database, job_id).crash_count) == ("PAUSED", 1)
+
+
+def test_a_job_that_ends_before_it_could_pause_has_ended(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    order(database, "pause", job_id)
+    with database.begin() as session:
+        assert finish(session, job_id, epoch)
+    assert get(database, job_id).state == "SUCCEEDED"
+    for what in ("pause", "resume", "cancel"):
+        with pytest.raises(Conflict, match="already ended"):
+            order(database, what, job_id)
+
+
+def test_a_paused_job_can_be_cancelled_and_a_cancelling_one_not_be_paused(database: Sessions) -> None:
+    job_id = queued(database)
+    order(database, "pause", job_id)
+    assert order(database, "cancel", job_id) == "CANCELLED"
+    second, _ = running(database)
+    cancel(database, second)
+    with pytest.raises(Conflict, match="being cancelled"):
+        order(database, "pause", second)
+
+
+def test_an_account_with_one_job_waits_for_at_most_one_of_an_account_with_many(database: Sessions) -> None:
+    for _ in range(20):
+        queued(database, "many")
+    first = claim(database)
+    assert first is not None
+    queued(database, "one")
+    with database.begin() as session:
+        assert finish(session, first.id, first.epoch)
+    served = claim(database)
+    assert served is not None
+    assert served.account_id == "one"
+
+
+def test_accounts_are_served_in_turn_and_nobody_starves(database: Sessions) -> None:
+    for number in range(60):
+        queued(database, f"acct-{0 if number < 50 else number}")
+    order_of_accounts = []
+    while (job := claim(database)) is not None:
+        order_of_accounts.append(job.account_id)
+        with database.begin() as session:
+            assert finish(session, job.id, job.epoch)
+    assert len(order_of_accounts) == 60
+    assert len(set(order_of_accounts[:11])) == 11  # everybody once before anybody twice
+
+
+def test_a_job_that_did_not_fit_goes_back_with_smaller_pieces(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    with database.begin() as session:
+        session.execute(update(Job).values(parameters={"batch_size": 8}))
+        assert jobs.lighten(session, job_id, epoch, 2)
+        assert not jobs.lighten(session, job_id, epoch, 4)  # it is not this worker's any more
+    job = get(database, job_id)
+    assert (job.state, job.parameters) == ("QUEUED", {"batch_size": 8, "accumulation": 2})
+    assert (job.crash_count, job.retry_count) == (0, 0)
