@@ -20,6 +20,7 @@ MAX_DEPTH = 32
 MAX_DIGITS = 40
 DRAIN_BYTES = 32_000_000
 DRAIN_SECONDS = 5.0
+LATE = "The rest of the request did not arrive in time."
 _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -57,7 +58,7 @@ class Body:
             async with asyncio.timeout(self._patience()):
                 message = await self.request.receive()
         except TimeoutError:
-            raise HTTPException(408, "The rest of the request did not arrive in time.") from None
+            raise HTTPException(408, LATE, {"Connection": "close"}) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         self.complete = not message.get("more_body", False)
