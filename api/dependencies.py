@@ -85,8 +85,12 @@ def account(services: ServicesDep, bearer: BearerDep) -> str:
     """Return the account of the presented key, or raise Unauthenticated."""
     if bearer is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer alb_...`.", code="missing_api_key")
-    with services.writing.begin() as session:
-        return keys.authenticate(session, bearer.credentials)
+    with services.reading.begin() as session:
+        key, at = keys.verified(session, bearer.credentials)
+    if keys.unnoted(key, at):
+        with services.writing.begin() as session:
+            keys.authenticate(session, bearer.credentials)
+    return key.account_id
 
 
 AccountDep = Annotated[str, Depends(account)]

@@ -174,7 +174,8 @@ def row(database: str, kind: str, result: Result, before: float, after: float) -
     good = result.rate >= goal and result.quantile(0.99) <= MAX_P99_MS and result.errors == 0
     print(
         f"{database:<11} {kind:<6} {result.rate:5.0f}/s  p50 {result.quantile(0.5):5.1f} ms  "
-        f"p99 {result.quantile(0.99):5.1f} ms  CPU {1000 * result.cpu_seconds / len(result.taken):.2f} ms each  errors {result.errors}  RSS {before:.0f} -> {after:.0f} MB  "
+        f"p99 {result.quantile(0.99):5.1f} ms  CPU {1000 * result.cpu_seconds / len(result.taken):.2f} ms each  "
+        f"errors {result.errors}  RSS {before:.0f} -> {after:.0f} MB  "
         f"{'' if good else f'goal: {goal:.0f}/s, {MAX_P99_MS:.0f} ms, no errors'}",
         flush=True,
     )

@@ -11,7 +11,7 @@ import zlib
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.database import now
+from core.database import clock, now
 from core.errors import InvalidInput, Unauthenticated
 from core.models import Account, ApiKey
 
@@ -56,20 +56,31 @@ def checksum(secret: str) -> str:
 
 
 def authenticate(session: Session, presented: str) -> str:
-    """Return the id of the account that the key belongs to, or raise Unauthenticated; the work is the same for both."""
+    """Return the id of the account that the key belongs to and note its use, or raise Unauthenticated."""
+    key, at = verified(session, presented)
+    if unnoted(key, at):
+        key.last_used_at = at
+    return key.account_id
+
+
+def unnoted(key: ApiKey, at: float) -> bool:
+    """Say whether the key's use is to be written down: not at every call, because that would make each a writer."""
+    return key.last_used_at is None or key.last_used_at < at - USED_AGAIN_SECONDS
+
+
+def verified(session: Session, presented: str) -> tuple[ApiKey, float]:
+    """Return the key and the database's time, writing nothing; the work is the same for a wrong key."""
     match = KEY.fullmatch(presented[:100])
     public, secret, check = match.groups() if match else ("", "", "")
-    key = session.get(ApiKey, public)
+    row = session.execute(select(ApiKey, clock(session)).where(ApiKey.id == public)).one_or_none()
+    key, at = row.tuple() if row else (None, 0.0)
     right = hmac.compare_digest(_hash(secret).encode(), (key.secret_sha256 if key else _hash("nobody")).encode())
-    at = now(session)
     alive = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
     if key is None or not (match and right and alive and check == checksum(secret)):
         raise Unauthenticated(
             "The API key is not valid. Make one with `albatross keys create NAME`.", code="invalid_api_key"
         )
-    if key.last_used_at is None or key.last_used_at < at - USED_AGAIN_SECONDS:
-        key.last_used_at = at
-    return key.account_id
+    return key, at
 
 
 def _hash(secret: str) -> str:
