@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
+from anyio import to_thread
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.bodies import read_json
 from api.errors import invalid
+from api.known import Known
 from api.schemas import JobRequest
 from core import keys
 from core.backbones import Registry
@@ -64,6 +66,7 @@ class Services:
     storage: Storage
     reader: Reader
     waker: Waker
+    known: Known[str] = field(default_factory=Known)
 
     @property
     def registry(self) -> Registry:
@@ -81,15 +84,24 @@ ServicesDep = Annotated[Services, Depends(services)]
 BearerDep = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
-def account(services: ServicesDep, bearer: BearerDep) -> str:
+async def account(services: ServicesDep, bearer: BearerDep) -> str:
     """Return the account of the presented key, or raise Unauthenticated."""
     if bearer is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer alb_...`.", code="missing_api_key")
+    # a thread only where the database must be asked: waking one costs as much as many an answer
+    known = services.known.find(bearer.credentials)
+    if known is not None:
+        return known
+    return await to_thread.run_sync(_authenticated, services, bearer.credentials)
+
+
+def _authenticated(services: Services, presented: str) -> str:
     with services.reading.begin() as session:
-        key, at = keys.verified(session, bearer.credentials)
+        key, at = keys.verified(session, presented)
     if keys.unnoted(key, at):
         with services.writing.begin() as session:
-            keys.authenticate(session, bearer.credentials)
+            keys.authenticate(session, presented)
+    services.known.remember(presented, key.account_id)
     return key.account_id
 
 
