@@ -25,7 +25,7 @@ from core.storage import storage as open_storage
 
 log = logging.getLogger("albatross.api")
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
-THREADS = 16  # the database's pool holds as many connections, so that no thread waits for one
+THREADS = 8  # more get in each other's way; the database's pool holds more connections, so that none waits for one
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

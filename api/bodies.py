@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NoReturn
@@ -11,22 +12,25 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.settings import Settings
 from core.texts import UNCLEAN
 
 MAX_JSON_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_DIGITS = 40
-STALL_SECONDS = 30.0
 DRAIN_BYTES = 32_000_000
 DRAIN_SECONDS = 5.0
+LATE = "The rest of the request did not arrive in time."
 
 
 class Body:
-    """The body of one request as it comes: at most `limit` bytes, and never a silence of more than 30 s."""
+    """The body of one request as it comes: at most `limit` bytes, no long silence, and not slower than is bearable."""
 
     def __init__(self, request: Request, limit: int, too_large: str) -> None:
         self.request, self.limit, self.too_large = request, limit, too_large
         self.complete = False
+        self._settings: Settings = request.app.state.services.settings
+        self._began, self._received = time.monotonic(), 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the pieces; 413 beyond the limit, 415 for a compressed body, 408 when nothing comes any more."""
@@ -34,11 +38,9 @@ class Body:
             raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
         if self._declared() > self.limit:
             raise self._too_large()
-        count = 0
         while not self.complete:
             chunk = await self._next()
-            count += len(chunk)
-            if count > self.limit:
+            if self._received > self.limit:
                 raise self._too_large()
             yield chunk
 
@@ -52,15 +54,22 @@ class Body:
 
     async def _next(self) -> bytes:
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout(self._patience()):
                 message = await self.request.receive()
         except TimeoutError:
-            raise HTTPException(408, "The rest of the request did not arrive in time.") from None
+            raise HTTPException(408, LATE, {"Connection": "close"}) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         self.complete = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
+        self._received += len(body)
         return body
+
+    def _patience(self) -> float:
+        """Seconds to wait for the next piece: what came buys time, so that a byte now and then does not."""
+        silence = self._settings.body_silence_seconds
+        bought = silence + self._received / self._settings.min_body_rate
+        return min(silence, self._began + bought - time.monotonic())
 
     def _declared(self) -> int:
         declared = self.request.headers.get("content-length", "")

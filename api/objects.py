@@ -49,14 +49,16 @@ def file_object(file: File) -> FileObject:
 
 
 def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
-    """Show jobs with their results; two queries whatever their number."""
-    ids = [job.id for job in rows]
-    results: dict[str, list[Artifact]] = {id: [] for id in ids}
-    for artifact in session.scalars(select(Artifact).where(Artifact.job_id.in_(ids), Artifact.kind == "result")):
-        results[artifact.job_id].append(artifact)
-    adapters = session.scalars(select(Adapter).where(Adapter.job_id.in_(ids)))
-    models = {adapter.job_id: adapter.id for adapter in adapters}
-    time = now(session)
+    """Show jobs with their results; a few queries whatever their number, and none for what cannot be there yet."""
+    results: dict[str, list[Artifact]] = {job.id: [] for job in rows}
+    if begun := [job.id for job in rows if job.epoch]:
+        for artifact in session.scalars(select(Artifact).where(Artifact.job_id.in_(begun), Artifact.kind == "result")):
+            results[artifact.job_id].append(artifact)
+    models: dict[str, str] = {}
+    if published := [job.id for job in rows if job.state == JobState.SUCCEEDED]:
+        adapters = session.scalars(select(Adapter).where(Adapter.job_id.in_(published)))
+        models = {adapter.job_id: adapter.id for adapter in adapters}
+    time = now(session) if any(job.state == JobState.RUNNING for job in rows) else 0.0
     return [_job_object(session, job, results[job.id], models.get(job.id), time) for job in rows]
 
 

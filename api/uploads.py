@@ -4,14 +4,15 @@ import re
 import shutil
 import time
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
@@ -22,6 +23,8 @@ from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+P = ParamSpec("P")
+T = TypeVar("T")
 FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1_000
@@ -44,14 +47,32 @@ class Upload:
 async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
     """Stream the body to a temporary file in `folder` (at most `limit` bytes) that goes when the block ends."""
     body = Body(request, limit + OVERHEAD_BYTES, too_large(limit))
-    folder.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=folder, prefix="upload-") as file:
+    disk = Disk()
+    file = await disk.run(_temporary_file, folder)
+    try:
         try:
-            form = await _read_form(_boundary(request), body, limit, file)
+            form = await _read_form(_boundary(request), body, limit, file, disk)
         except AlbatrossError:
             await body.drain()
             raise
         yield Upload(Path(file.name), display_name(form.filename or ""), form.fields)
+    finally:
+        with CancelScope(shield=True):
+            await disk.run(file.close)  # which deletes it, and that takes a while too
+
+
+class Disk:
+    """Runs calls that a slow disk may block, one after the other and away from the event loop.
+
+    Not in the threads that endpoints share: uploads to a slow disk must not starve them.
+    """
+
+    def __init__(self) -> None:
+        self._limiter = CapacityLimiter(1)
+
+    async def run(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Return what the call returns."""
+        return await to_thread.run_sync(partial(call, *arguments, **named), limiter=self._limiter)
 
 
 def sweep(folder: Path) -> None:
@@ -84,23 +105,27 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes]) -> "_Form":
-    disk = CapacityLimiter(1)  # not the shared one: slow disks must not starve the endpoints of threads
+def _temporary_file(folder: Path) -> IO[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return cast(IO[bytes], NamedTemporaryFile(dir=folder, prefix="upload-"))
+
+
+async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes], disk: Disk) -> "_Form":
     form = _Form(limit)
     try:
         parser = MultipartParser(boundary, form.callbacks(), max_header_count=8, max_header_size=16_000)
         async for chunk in body.chunks():
             parser.write(chunk)
-            if len(form.pending) >= FLUSH_BYTES:
-                await to_thread.run_sync(file.write, form.take(), limiter=disk)
+            if form.pending_bytes >= FLUSH_BYTES:
+                await disk.run(file.writelines, form.take())
     except FormParserError:
         raise _broken("it is not well-formed multipart/form-data") from None
     if not form.complete:
         raise _broken("it ends before its last boundary")
     if form.filename is None:
         raise InvalidInput("Send the file in a form field named file.", code="missing_file", param="file")
-    file.write(form.take())
-    file.flush()
+    await disk.run(file.writelines, form.take())
+    await disk.run(file.flush)
     return form
 
 
@@ -115,7 +140,8 @@ class _Form:
     limit: int
     filename: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
-    pending: bytearray = field(default_factory=bytearray)
+    pending: list[bytes] = field(default_factory=list)
+    pending_bytes: int = 0
     complete: bool = False
     _received: int = 0
     _parts: int = 0
@@ -135,10 +161,9 @@ class _Form:
             "on_end": self._end,
         }
 
-    def take(self) -> bytes:
-        """Hand over the file's bytes that wait to be written."""
-        taken = bytes(self.pending)
-        self.pending.clear()
+    def take(self) -> list[bytes]:
+        """Hand over the file's pieces that wait to be written."""
+        taken, self.pending, self.pending_bytes = self.pending, [], 0
         return taken
 
     def _begin(self) -> None:
@@ -174,7 +199,8 @@ class _Form:
             self._received += end - start
             if self._received > self.limit:
                 raise TooLarge(too_large(self.limit), code="too_large", param="file")
-            self.pending += data[start:end]
+            self.pending.append(data[start:end])
+            self.pending_bytes += end - start
         else:
             self._value += data[start:end]
             if len(self._value) > MAX_FIELD_BYTES:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,11 @@ class Service:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
+    def cpu(self) -> float:
+        """Processor seconds that the API process has used."""
+        ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
 
 @contextmanager
 def api(settings: Settings) -> Iterator[Service]:
@@ -51,7 +56,7 @@ def api(settings: Settings) -> Iterator[Service]:
     with sessions(engine).begin() as session:
         key = keys.create(session, "load")
     engine.dispose()
-    named = settings.model_dump(mode="json", exclude_unset=True)
+    named = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     environment = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
         **{f"ALBATROSS_{name.upper()}": str(value) for name, value in named.items()},
@@ -63,7 +68,7 @@ def api(settings: Settings) -> Iterator[Service]:
         with log.open("wb") as output, child(
             command, cwd=ROOT, env=environment, pass_fds=[listener.fileno()], stdout=output, stderr=output
         ) as process:  # fmt: skip
-            _until_answers(port)
+            _until_answers(port, process, log)
             yield Service(port, process.pid, settings, key)
             assert process.poll() is None, log.read_text()[-2000:]
 
@@ -110,12 +115,13 @@ def child(command: list[str], **options: object) -> Iterator[subprocess.Popen[by
             process.wait()
 
 
-def _until_answers(port: int) -> None:
+def _until_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
-        with socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS) as connection:
+        assert process.poll() is None, log.read_text()[-2000:]
+        assert time.monotonic() < deadline, "the API did not start"
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, suppress(TimeoutError):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             if connection.recv(64).startswith(b"HTTP/1.1 200"):
                 return
-        assert time.monotonic() < deadline, "the API did not start"
         time.sleep(0.1)

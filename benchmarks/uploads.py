@@ -71,21 +71,27 @@ def send(service: Service, path: Path) -> int:
 
 
 def poll(port: int, stop: Connection) -> None:
-    """Ask for /healthz again and again, and send back how long each answer took in ms; runs in a process of its own."""
+    """Ask for /healthz again and again in a process of its own; sends back how long each answer took in ms.
+
+    And by how much its own short sleeps were too long at most: what this machine does to any process.
+    """
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    taken = []
+    taken, late = [], 0.0
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        slept = time.perf_counter()
         while not stop.poll(POLL_SECONDS):
             began = time.perf_counter()
+            late = max(late, 1000 * (began - slept - POLL_SECONDS))
             connection.sendall(request)
             answer = b""
             while not answer.endswith(HEALTHY):
                 piece = connection.recv(4096)
                 assert piece, answer
                 answer += piece
-            taken.append(1000 * (time.perf_counter() - began))
-    stop.send(sorted(taken))
+            slept = time.perf_counter()
+            taken.append(1000 * (slept - began))
+    stop.send((sorted(taken), late))
 
 
 def measure(kind: str, service: Service, file: Path) -> bool:
@@ -104,14 +110,15 @@ def measure(kind: str, service: Service, file: Path) -> bool:
         sender.join()
     seconds = time.perf_counter() - began
     ours.send(None)
-    taken = ours.recv()
+    taken, late = ours.recv()
     poller.join()
     growth = service.memory("VmHWM") - before
     right = statuses == [KINDS[kind][1]] * UPLOADS
     print(
         f"{kind:<9} {UPLOADS} x {MEGABYTES} MB in {seconds:5.1f} s ({UPLOADS * MEGABYTES / seconds:4.0f} MB/s)  "
         f"RSS {before:.0f} MB + {growth:.0f} MB  /healthz p50 {taken[len(taken) // 2]:.1f} ms, "
-        f"p99 {taken[int(0.99 * len(taken))]:.1f} ms, longest {taken[-1]:.0f} ms of {len(taken)}"
+        f"p99 {taken[int(0.99 * len(taken))]:.1f} ms, longest {taken[-1]:.0f} ms of {len(taken)}, "
+        f"of which the machine itself up to {late:.0f} ms"
         f"{'' if right else f'  statuses {statuses}'}",
         flush=True,
     )

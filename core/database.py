@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import ColumnElement, Connection, Double, Engine, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,6 +20,10 @@ ROOT = Path(__file__).parent.parent
 # NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON")
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
+CLOCKS: dict[str, ColumnElement[float]] = {
+    "sqlite": literal_column("(julianday('now') - 2440587.5) * 86400.0", Double()),
+    "postgresql": literal_column("extract(epoch from clock_timestamp())", Double()),  # now() is when it all began
+}
 OPTIONS = {
     "pool_size": 16, "max_overflow": 4, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800,
     "hide_parameters": True,  # errors would quote what people wrote
@@ -61,16 +65,20 @@ def _sqlite(engine: Engine) -> Engine:
 
 def sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session]:
     """A factory of sessions; use as `with sessions(engine).begin() as session:`. Read-only ones wait for no writer."""
-    return sessionmaker(engine.execution_options(read_only=read_only), expire_on_commit=False)
+    options: dict[str, object] = {"read_only": read_only}
+    if read_only and engine.dialect.name == "postgresql":
+        options["isolation_level"] = "AUTOCOMMIT"  # every statement sees its own moment anyway; saves BEGIN and COMMIT
+    return sessionmaker(engine.execution_options(**options), expire_on_commit=False)
 
 
 def now(session: Session) -> float:
     """The database's own time in unix seconds: the only clock that leases are compared with."""
-    if session.get_bind().dialect.name == "sqlite":
-        clock = "(julianday('now') - 2440587.5) * 86400.0"
-    else:
-        clock = "extract(epoch from clock_timestamp())"  # now() is when the transaction began
-    return float(session.execute(text(f"SELECT {clock}")).scalar_one())
+    return float(session.execute(select(clock(session))).scalar_one())
+
+
+def clock(session: Session) -> ColumnElement[float]:
+    """The same time as a column, for a query that asks for something else too."""
+    return CLOCKS[session.get_bind().dialect.name]
 
 
 def to_json(value: object) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.database import now
+from core.database import clock, now
 from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.models import Account, ApiKey
 
@@ -82,12 +82,12 @@ def authenticate(session: Session, presented: str) -> Access:
     """Return what the key opens, or raise Unauthenticated; the work is the same for both, and nothing is written."""
     match = KEY.fullmatch(presented[:100])
     public, secret, check = match.groups() if match else ("", "", "")
-    key = session.get(ApiKey, public)
-    owner = session.get(Account, key.account_id if key else "")
+    found = select(ApiKey, Account.erased_at, clock(session)).join(Account, Account.id == ApiKey.account_id)
+    row = session.execute(found.where(ApiKey.id == public)).one_or_none()
+    key, erased_at, at = row.tuple() if row else (None, None, 0.0)
     right = hmac.compare_digest(_hash(secret).encode(), (key.secret_sha256 if key else _hash("nobody")).encode())
-    at = now(session)
     alive = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
-    alive = alive and owner is not None and owner.erased_at is None
+    alive = alive and erased_at is None
     if key is None or not (match and right and alive and check == checksum(secret)):
         raise Unauthenticated(
             "The API key is not valid. Make one with `albatross keys create NAME`.", code="invalid_api_key"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, literal_column, select
 from sqlalchemy.orm import Session
 
 from core.database import now
@@ -11,6 +11,7 @@ from core.events import record
 from core.models import Job, JobState
 from core.moves import move
 
+ROWS = literal_column("count(*)", Integer())  # func.count() takes longer to build than the database to answer
 CANCELLING = "Cancelling: the job stops after the present step."
 PAUSING = "Pausing: the job stops after the present step, and keeps what it has."
 
@@ -68,5 +69,5 @@ def queue_position(session: Session, job: Job) -> int | None:
     if job.state != JobState.QUEUED:
         return None
     earlier = (Job.priority > job.priority) | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
-    before = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, earlier)
+    before = select(ROWS).where(Job.queue == job.queue, Job.state == JobState.QUEUED, earlier)
     return session.scalar(before) or 0

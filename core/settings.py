@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     max_items: PositiveInt = Field(default=10_000, description="most texts of a job")
     max_text_bytes: PositiveInt = Field(default=20_000_000, description="largest text upload")
     max_caption_characters: PositiveInt = Field(default=2_000, description="longest caption or prompt")
+    body_silence_seconds: PositiveFloat = Field(
+        default=30, description="a request whose body pauses for so long is given up"
+    )
+    min_body_rate: PositiveInt = Field(
+        default=16_000, description="bytes a second at which a body must come, counted after body_silence_seconds"
+    )
     readers: PositiveInt = Field(default=2, description="uploads that are decoded at once; others wait their turn")
     reader_memory_bytes: PositiveInt = Field(
         default=2 << 30,

@@ -20,8 +20,8 @@ BROKER_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
 @router.get("/healthz")
-def healthz() -> Health:
-    """Say that the process answers."""
+async def healthz() -> Health:
+    """Say that the process answers: on the event loop itself, since one that is stuck shall not be called healthy."""
     return Health(status="ok")
 
 
