@@ -24,6 +24,9 @@ def scene(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> I
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bad inputs")
     group.addoption("--fuzz-seconds", type=float, default=3.0, help="how long real files are damaged and read")
+    group.addoption(
+        "--api-cases", type=int, default=0, help="calls made up from the OpenAPI document; 0: half a minute"
+    )
     group.addoption("--fuzz-seed", type=int, default=1, help="the same seed does the same damage")
 
 
@@ -35,3 +38,8 @@ def fuzz_seconds(request: pytest.FixtureRequest) -> float:
 @pytest.fixture
 def fuzz_seed(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--fuzz-seed"))
+
+
+@pytest.fixture
+def api_cases(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--api-cases"))
