@@ -1,4 +1,4 @@
-"""Change files so that ever more of a reader's code runs: `python -m tests.inputs.fuzz READER SECONDS`; see `make fuzz`."""
+"""Change files so that ever more of a reader's code runs: `python -m tests.inputs.fuzz file|form|json SECONDS`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ def main() -> None:
     corpus = Path(tempfile.mkdtemp(prefix="albatross-fuzz-"))
     for number, sample in enumerate(mutation.SAMPLES.values()):
         (corpus / f"{number}").write_bytes(wire.form(sample[:5_000]) if name == "form" else sample)
-    options = [
+    limits = [
         f"-max_total_time={seconds}",
         f"-max_len={LARGEST}",
         "-timeout=10",
         "-rss_limit_mb=2048",
-        "-print_final_stats=1",
     ]
     with getattr(readers, f"{name}_reader")() as reader:
-        atheris.Setup([sys.argv[0], *options, str(corpus)], reader)
+        atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", str(corpus)], reader)
         atheris.Fuzz()
 
 
