@@ -4,12 +4,14 @@ PYTHON ?= python3
 # Extra arguments for installing torch, for example the index of its CPU builds on a machine without a GPU.
 TORCH_PIP_ARGS ?=
 PORT ?= 8000
+FUZZ_SECONDS ?= 600
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test lint bench-method bench-method-quick clean
+.PHONY: help demo demo-text serve test lint fuzz fuzz-api bench-method bench-method-quick clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,18 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 
 test: $(VENV)/.test  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(BIN)/python -m pytest
+
+# The fuzzer that watches which code runs has wheels for some Pythons only; without it the rest is done.
+$(VENV)/.fuzz: $(VENV)/.test
+	-$(PIP) --only-binary :all: atheris
+	@touch $@
+
+fuzz: $(VENV)/.fuzz  ## Damaged and made-up files for all readers of untrusted bytes: FUZZ_SECONDS=600 of each kind
+	$(BIN)/python -m pytest tests/inputs/test_readers.py -s --fuzz-seconds $(FUZZ_SECONDS) --fuzz-seed $(SEED)
+	for reader in file form json; do $(BIN)/python -m tests.inputs.fuzz $$reader $(FUZZ_SECONDS) || exit 1; done
+
+fuzz-api: $(VENV)/.test  ## 20,000 calls made up from the OpenAPI document, against a live service (about half an hour)
+	$(BIN)/python -m pytest tests/inputs/test_schema.py -s --api-cases 20000 --fuzz-seed $(SEED)
 
 lint: $(VENV)/.test  ## Style, types and the import rule
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from api import errors, uploads
 from api.dependencies import Services, Waker
 from api.pace import Pace
 from api.routes import account, files, health, history, jobs, measures, models, storage
-from api.schemas import JobRequest
+from api.schemas import Error, JobRequest
 from core import logs, queue
 from core.database import connect, sessions
 from core.reader import Reader
@@ -25,6 +26,7 @@ from core.storage import storage as open_storage
 
 log = logging.getLogger("albatross.api")
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
+REFERENCE = "#/components/schemas/{model}"
 THREADS = 8  # more get in each other's way; the database's pool holds more connections, so that none waits for one
 
 
@@ -44,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)
-    _describe_job_request(app)
+    _describe(app)
     return app
 
 
@@ -61,18 +63,37 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services.engine.dispose()
 
 
-def _describe_job_request(app: FastAPI) -> None:
-    """Put the request's schema into /docs; the route reads its body itself, so that the key is checked first."""
+def _describe(app: FastAPI) -> None:
+    """Put into /docs what routes do not say of themselves: bodies that they read on their own, errors, headers."""
     generate = app.openapi
 
-    def openapi() -> dict[str, object]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            reference = "#/components/schemas/{model}"
-            schemas = models_json_schema([(JobRequest, "validation")], ref_template=reference)[1]["$defs"]
-            generate()["components"]["schemas"].update(schemas)
+            document = generate()
+            schemas: dict[str, Any] = document["components"]["schemas"]
+            models = [(JobRequest, "validation"), (Error, "serialization")]
+            schemas.update(models_json_schema(models, ref_template=REFERENCE)[1]["$defs"])  # type: ignore[arg-type]
+            del schemas["HTTPValidationError"], schemas["ValidationError"]
+            for operation in (operation for path in document["paths"].values() for operation in path.values()):
+                _describe_answers(operation["responses"])
+                operation.get("requestBody", {})["required"] = True
+            ready = document["paths"]["/readyz"]["get"]["responses"]
+            ready["503"]["content"] = ready["200"]["content"]
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_answers(answers: dict[str, Any]) -> None:
+    answers.pop("422", None)
+    answers["200"].setdefault(
+        "content", {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    )
+    error = {"application/json": {"schema": {"$ref": REFERENCE.format(model="Error")}}}
+    answers["4XX"] = {"description": "The request cannot be served as it is", "content": error}
+    answers["503"] = {"description": "A part of the service is away or full: try again", "content": error}
+    for answer in answers.values():
+        answer["headers"] = {"x-request-id": {"schema": {"type": "string"}, "required": True}}
 
 
 class Answers:

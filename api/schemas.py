@@ -47,6 +47,21 @@ class JobRequest(Request):
         return self.hyperparameters or Hyperparameters()
 
 
+class ErrorDetail(BaseModel):
+    """What went wrong, which parameter is to blame, and a word for programs to go by."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(BaseModel):
+    """Every answer that is not what was asked for."""
+
+    error: ErrorDetail
+
+
 class Page(BaseModel, Generic[T]):
     """One page of a list; the next one starts `after=last_id`."""
 

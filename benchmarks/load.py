@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.service import Service, api, postgresql
-from core import jobs, keys
+from core import admission, keys
 from core.database import connect, now, sessions
 from core.models import ApiKey, File, Job
 from core.settings import Settings
@@ -147,7 +147,7 @@ def fill(settings: Settings) -> list[Owner]:
             session.flush()
             made = [_job(account, file.id, settings.queue) for _ in range(JOBS // ACCOUNTS)]
             for job in made:
-                jobs.create(session, job, settings)
+                admission.create(session, job, settings)
         owners.append(Owner(key, file.id, [job.id for job in made]))
     engine.dispose()
     return owners

@@ -119,6 +119,16 @@ def pack(references: References, path: Path) -> None:
                 archive.writestr(f"{stem}.txt", item.caption)
 
 
+def read_packed(path: Path, filename: str, limits: Settings) -> References:
+    """Read what `pack` wrote: PNG takes more bytes than the photo that it was made of, JSON more than plain text."""
+    roomy = {
+        "max_file_bytes": 3 * limits.max_file_bytes,
+        "max_image_bytes": 4 * limits.max_image_pixels + limits.max_image_bytes,
+        "max_text_bytes": 3 * limits.max_text_bytes,
+    }
+    return read(path, filename, limits.model_copy(update=roomy))
+
+
 def write_folder(references: References, folder: Path) -> None:
     """Write the references as the trainer reads them: items.jsonl and, for images, images/NNN.png."""
     (folder / "images").mkdir(parents=True, exist_ok=True)

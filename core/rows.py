@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,8 @@ def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:
                 code="line_too_long",
                 param="file",
             )
-        items.append(_bounded(_item(line, number, name), f"Line {number}", name))
+        items.append(_item(line, number, name))
+        _check_length(items[-1].words(), f"Line {number}", name)
         if len(items) > limits.max_items:
             raise TooLarge(f"{name} has more than {limits.max_items:,} lines.", code="too_many_items", param="file")
     return items
@@ -60,18 +62,19 @@ def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
     """Return a text for every paragraph; blank lines stand between paragraphs."""
     items = []
     for number, part in enumerate(_paragraphs(_text(content, name, limits)), 1):
-        items.append(_bounded(TextItem(text=texts.clean(part)), f"Paragraph {number}", name))
+        _check_length(part, f"Paragraph {number}", name)
+        items.append(TextItem(text=unicodedata.normalize("NFC", part)))
+        _check_length(items[-1].words(), f"Paragraph {number}", name)  # some letters become three
         if len(items) > limits.max_items:
             message = f"{name} has more than {limits.max_items:,} paragraphs."
             raise TooLarge(message, code="too_many_items", param="file")
     return items
 
 
-def _bounded(item: TextItem, place: str, name: str) -> TextItem:
-    if len(item.words()) > MAX_TEXT_CHARACTERS:
+def _check_length(text: str, place: str, name: str) -> None:
+    if len(text) > MAX_TEXT_CHARACTERS:
         message = f"{place} of {name} holds more than {MAX_TEXT_CHARACTERS:,} characters; split it into several."
         raise TooLarge(message, code="text_too_long", param="file")
-    return item
 
 
 def looks_like_jsonl(content: bytes) -> bool:

@@ -44,7 +44,7 @@ def _check(text: str) -> None:
         line = text.count("\n", 0, found.start()) + 1
         raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
     # putting n marks of one letter in order takes n * n steps: minutes for a megabyte of them
-    if not text.isascii() and _crowded().search(text):
+    if not text.isascii() and _crowded(text):
         raise UncleanText(f"more than {MOST_MARKS} combining marks in a row; remove them")
 
 
@@ -59,12 +59,19 @@ def display_name(name: str, longest: int = 100) -> str:
     return kept if kept.strip(".") else "unnamed"
 
 
+def _crowded(text: str) -> bool:
+    """Tell whether too many combining marks stand in a row, counting characters that fall apart into only marks."""
+    run, rarer = _marks()
+    return run.search(text if max(text) < "\U00010000" else text.translate(rarer)) is not None
+
+
 @cache
-def _crowded() -> re.Pattern[str]:
-    """Match too many combining marks in a row, counting characters that fall apart into nothing but marks."""
+def _marks() -> tuple[re.Pattern[str], dict[int, str]]:
+    """Return a run of marks of the first 65,536 characters, of which alone a set is searched for fast, and the rest."""
     everything = map(chr, range(0x300, sys.maxunicode + 1))
-    marks = "".join(c for c in everything if unicodedata.combining(unicodedata.normalize("NFD", c)[0]))
-    return re.compile(f"[{re.escape(marks)}]{{{MOST_MARKS + 1}}}")
+    marks = [c for c in everything if unicodedata.combining(unicodedata.normalize("NFD", c)[0])]
+    one = f"[{re.escape(''.join(c for c in marks if ord(c) < 0x10000))}]"
+    return re.compile(f"{one}{one}{{{MOST_MARKS}}}"), {ord(c): "\u0301" for c in marks if ord(c) >= 0x10000}
 
 
 def _fault(character: str) -> str | None:

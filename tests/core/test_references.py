@@ -257,7 +257,7 @@ def test_what_is_packed_or_written_is_read_back_the_same(
 ) -> None:
     first = read(content)
     references.pack(first, tmp_path / "packed")
-    again = references.read(tmp_path / "packed", "packed", limits)
+    again = references.read_packed(tmp_path / "packed", "packed", limits)
     references.write_folder(again, tmp_path / "folder")
     last = references.read_folder(tmp_path / "folder")
     if first.kind == "texts":
@@ -266,6 +266,20 @@ def test_what_is_packed_or_written_is_read_back_the_same(
         assert [(i.png, i.caption) for i in last.items if isinstance(i, ImageItem)] == [
             (i.png, i.caption) for i in first.items if isinstance(i, ImageItem)
         ]
+
+
+def test_what_was_taken_at_the_limit_is_read_again(limits: Settings, tmp_path: Path) -> None:
+    noise = Image.effect_noise((600, 600), 80).convert("RGB")
+    noise.save(tmp_path / "photo", "JPEG", quality=20)
+    tight = limits.model_copy(update={"max_image_bytes": (tmp_path / "photo").stat().st_size})
+    first = references.read(tmp_path / "photo", "photo", tight)
+    references.pack(first, tmp_path / "packed")
+    assert references.read_packed(tmp_path / "packed", "packed", tight).items[0].png == first.items[0].png  # type: ignore[union-attr]
+    (tmp_path / "text").write_bytes(b'"\n' * 40_000)
+    tight = limits.model_copy(update={"max_text_bytes": 80_000})
+    first = references.read(tmp_path / "text", "text", tight)
+    references.pack(first, tmp_path / "packed")
+    assert references.read_packed(tmp_path / "packed", "packed", tight).items == first.items
 
 
 def test_images_and_texts_are_not_mixed(read: Read) -> None:

@@ -21,17 +21,32 @@ def scene(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> I
         yield Scene(service)
 
 
+# In a run of all tests pytest reads this file too late for its options, and the short defaults hold.
+DEFAULTS = {"--fuzz-seconds": 3.0, "--fuzz-seed": 1, "--api-cases": 0}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bad inputs")
-    group.addoption("--fuzz-seconds", type=float, default=3.0, help="how long real files are damaged and read")
-    group.addoption("--fuzz-seed", type=int, default=1, help="the same seed does the same damage")
+    group.addoption("--fuzz-seconds", type=float, help="how long real files are damaged and read")
+    group.addoption("--fuzz-seed", type=int, help="the same seed does the same damage")
+    group.addoption("--api-cases", type=int, help="calls to make up from the OpenAPI document; 0: as many as 30 s hold")
+
+
+def _option(request: pytest.FixtureRequest, name: str) -> float:
+    given = request.config.getoption(name, None)
+    return DEFAULTS[name] if given is None else given
 
 
 @pytest.fixture
 def fuzz_seconds(request: pytest.FixtureRequest) -> float:
-    return float(request.config.getoption("--fuzz-seconds"))
+    return _option(request, "--fuzz-seconds")
 
 
 @pytest.fixture
 def fuzz_seed(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--fuzz-seed"))
+    return int(_option(request, "--fuzz-seed"))
+
+
+@pytest.fixture
+def api_cases(request: pytest.FixtureRequest) -> int:
+    return int(_option(request, "--api-cases"))

@@ -35,7 +35,6 @@ def file_reader() -> Iterator[Reader]:
     with tempfile.TemporaryDirectory() as folder:
         path, packed = Path(folder) / "upload", Path(folder) / "packed"
         small = limits(Path(folder))
-        roomy = small.model_copy(update={"max_file_bytes": 10**9, "max_image_bytes": 10**9, "max_text_bytes": 10**9})
 
         def read(content: bytes) -> bool:
             path.write_bytes(content)
@@ -45,7 +44,7 @@ def file_reader() -> Iterator[Reader]:
                 return _said_well(error)
             assert first.items
             references.pack(first, packed)
-            again = references.read(packed, "packed", roomy)
+            again = references.read_packed(packed, "packed", small)
             with tempfile.TemporaryDirectory() as trainers:
                 references.write_folder(again, Path(trainers))
                 last = references.read_folder(Path(trainers))
