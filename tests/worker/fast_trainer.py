@@ -1,7 +1,7 @@
 """A trainer that speaks the real protocol and learns nothing: five short stages, with a fault where the suffix asks.
 
-The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow, or quote.
-Actions other than diverge, memory and kill happen only at the first attempt.
+The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow, or
+quote. Actions other than diverge, memory and kill happen only at the first attempt.
 """
 
 from __future__ import annotations
