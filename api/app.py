@@ -18,6 +18,7 @@ from api.routes import files, health, history, jobs, models, storage
 from api.schemas import JobRequest
 from core import logs, queue
 from core.database import connect, sessions
+from core.reader import Reader
 from core.settings import Settings
 from core.storage import storage as open_storage
 
@@ -32,9 +33,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     engine = connect(settings.database)
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
-        storage=open_storage(settings), waker=Waker(queue.wake),
+        storage=open_storage(settings), reader=Reader(settings), waker=Waker(queue.wake),
     )  # fmt: skip
-    app.state.readers = CapacityLimiter(files.READERS)
+    app.state.readers = CapacityLimiter(
+        settings.readers
+    )  # decoding takes memory: more uploads than this wait their turn
     for routes in (files, history, jobs, models, storage, health):
         app.include_router(routes.router)
     errors.install(app)
@@ -48,8 +51,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if not logging.getLogger().handlers:  # started by uvicorn's own command
         logs.configure(app.state.services.settings, "api")
     to_thread.current_default_thread_limiter().total_tokens = THREADS
+    services: Services = app.state.services
+    services.reader.start()
     yield
-    app.state.services.engine.dispose()
+    services.reader.close()
+    services.engine.dispose()
 
 
 def _describe_job_request(app: FastAPI) -> None:

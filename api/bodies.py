@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NoReturn
@@ -12,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.texts import UNCLEAN
 
 MAX_JSON_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -19,7 +19,6 @@ MAX_DIGITS = 40
 STALL_SECONDS = 30.0
 DRAIN_BYTES = 32_000_000
 DRAIN_SECONDS = 5.0
-_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Body:
@@ -108,10 +107,7 @@ def parse_json(body: bytes) -> object:
 
 def clean_text(text: str) -> bool:
     """Say whether every store and terminal can hold `text`: no control characters, surrogates or bidi overrides."""
-    return not any(
-        character in _BIDI_OVERRIDES or (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t")
-        for character in text
-    )
+    return UNCLEAN.search(text.replace("\r", "")) is None
 
 
 def _refuse(reason: str) -> NoReturn:

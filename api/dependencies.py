@@ -17,6 +17,7 @@ from api.schemas import JobRequest
 from core import keys
 from core.backbones import Registry
 from core.errors import Unauthenticated
+from core.reader import Reader
 from core.settings import Settings
 from core.storage import Storage
 
@@ -61,6 +62,7 @@ class Services:
     writing: sessionmaker[Session]
     reading: sessionmaker[Session]
     storage: Storage
+    reader: Reader
     waker: Waker
 
     @property

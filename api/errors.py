@@ -10,7 +10,7 @@ from typing import get_args
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -57,7 +57,7 @@ TYPES = {
 }
 RETRY_SECONDS = 5.0
 MAX_PROBLEMS = 5
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def install(app: FastAPI) -> None:
@@ -177,6 +177,9 @@ def _gone(request: Request, error: ClientDisconnect) -> Response:
 
 
 def _database(request: Request, error: Exception) -> Response:
+    if isinstance(error, DataError):  # a null character in a query, for one: not every text can be searched for
+        log.warning("a value that the database cannot hold")
+        return envelope(400, "A value in the request cannot be stored or searched for.", "invalid_parameter")
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError) and not error.connection_invalidated:
         return unexpected(request.scope, error)
     log.warning("the database does not answer: %s", type(error).__name__)

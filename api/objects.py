@@ -22,11 +22,10 @@ from api.schemas import (
     ModelBat,
     ModelObject,
 )
-from core import jobs
+from core import orders
 from core.backbones import BackboneRecord
 from core.database import now
-from core.jobs import JobState
-from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, Metric, model_name
+from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
 
 WIRE_STATUS: Mapping[str, str] = {
     JobState.QUEUED: "queued",
@@ -87,7 +86,7 @@ def _job_bat(session: Session, job: Job, results: Sequence[Artifact]) -> JobBat:
     progress = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
     ours: dict[str, Any] = {
         "stage": job.stage, "progress": progress, "eta_seconds": job.eta_seconds,
-        "queue_position": jobs.queue_position(session, job), "cancel_requested": job.cancel_requested_at is not None,
+        "queue_position": orders.queue_position(session, job), "cancel_requested": job.cancel_requested_at is not None,
         "request": job.request.get("bat") or {}, "resolved": job.parameters, "artifacts": artifacts,
     }  # fmt: skip
     return JobBat(**((job.outcome or {}) | ours))

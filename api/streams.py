@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import StreamingResponse
 
 from api.objects import event_object
-from core import jobs
+from core import moves
 from core.errors import InvalidInput
 from core.models import Job, JobEvent
 
@@ -57,6 +57,6 @@ async def _lines(reading: sessionmaker[Session], job_id: str, seen: int) -> Asyn
 def _read(reading: sessionmaker[Session], job_id: str, seen: int) -> tuple[list[JobEvent], bool]:
     with reading.begin() as session:
         # the state first: an event that is written after it is read belongs to a job that had not ended
-        ended = session.scalar(select(Job.state).where(Job.id == job_id)) in (None, *jobs.TERMINAL)
+        ended = session.scalar(select(Job.state).where(Job.id == job_id)) in (None, *moves.TERMINAL)
         statement = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seen)
         return list(session.scalars(statement.order_by(JobEvent.seq).limit(BATCH))), ended

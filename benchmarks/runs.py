@@ -7,19 +7,19 @@ weights, and arms with the same gamma also the order of the references and the n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from benchmarks.world import World
-from core.method.backbone import Batch, Draw, count, take
-from core.method.batches import Captions, mixed_batches, side_by_side
+from core.method.backbone import count, take
+from core.method.batches import Captions, MixedBatches, SideBySide
 from core.method.gradients import per_sample_gradients
 from core.method.lora import Adapter
 from core.method.similarity import CosineSimilarity
-from core.method.train import evaluate, train
+from core.method.train import Training, evaluate
 
 EVALUATION_SEED = 77  # the noise of every evaluation, the same for all arms and settings
 
@@ -57,7 +57,7 @@ def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
     similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
-    for step in train(backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon):
+    for step in Training(backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon):
         for curve, value in zip(curves.values(), similarity(stack).tolist(), strict=True):
             curve.similarity.append(value)
         if step.step in grid:
@@ -118,12 +118,12 @@ def _mean_without(losses: Tensor, left_out: list[int]) -> float:
     return sum(kept) / len(kept)
 
 
-def _side_by_side(world: World, arms: list[Arm]) -> Iterator[tuple[Batch, Draw]]:
+def _side_by_side(world: World, arms: list[Arm]) -> SideBySide:
     """Return the batches of all arms as one, run-major."""
     p, everything, streams = world.parameters, range(count(world.references)), []
     for arm in arms:
         own = take(world.references, torch.tensor([i for i in everything if i not in arm.left_out]))
         replayed = take(world.pool, torch.tensor(arm.selected)) if arm.selected and arm.gamma else None
         empty = Captions(0.0, None)
-        streams.append(mixed_batches(world.backbone, own, replayed, arm.gamma, p.batch_size, empty, p.seed))
-    return side_by_side(streams)
+        streams.append(MixedBatches(world.backbone, own, replayed, arm.gamma, p.batch_size, empty, p.seed))
+    return SideBySide(streams)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import stat
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,8 @@ from core import texts
 from core.errors import InvalidInput, TooLarge
 
 MAX_ENTRIES = 400
+MAX_DIRECTORY_BYTES = 1_000_000
+MAX_NAME_CHARACTERS = 1_000
 MAX_RATIO = 100
 MIN_BOMB_BYTES = 1_000_000  # below it a ratio means nothing
 CHUNK = 1 << 16
@@ -30,17 +32,28 @@ class Entry:
     content: bytes
 
 
-def entries(path: Path, max_bytes: int) -> Iterator[Entry]:
+class _File(io.FileIO):
+    """A file that refuses to be read in a large piece: zipfile takes a directory of a million entries in one."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise TooLarge("The archive has far too many entries.", code="too_many_entries", param="file")
+        return super().read(size)
+
+
+def entries(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Entry]:
     """Yield the files of the archive in order; raise InvalidInput that names the entry, TooLarge for a bomb."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _File(path) as file, zipfile.ZipFile(file) as archive:
             chosen = _checked(archive.infolist())
             budget = max_bytes
             for info in chosen:
-                content = _inflate(archive, info, budget)
+                content = _inflate(archive, info, budget, max_entry_bytes)
                 budget -= len(content)
                 yield Entry(info.filename, content)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+    except InvalidInput:
+        raise
+    except Exception as error:  # zipfile raises whatever its parser meets: BadZipFile, ValueError, struct.error, ...
         raise InvalidInput(
             "The zip archive is damaged or of an unknown kind; make it anew.", code="corrupt_archive", param="file"
         ) from error
@@ -71,6 +84,8 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
 
 def _check_entry(info: zipfile.ZipInfo, label: str) -> None:
     name = info.orig_filename  # `filename` is cut at a null character
+    if not PurePosixPath(info.filename).parts or len(name) > MAX_NAME_CHARACTERS:
+        raise _refused(label, "has no name, or a very long one", "bad_name")
     if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match("[A-Za-z]:", name) or "\0" in name:
         raise _refused(label, "has a path that leads out of the archive", "unsafe_path")
     if info.flag_bits & 1:
@@ -84,7 +99,7 @@ def _check_entry(info: zipfile.ZipInfo, label: str) -> None:
         raise _refused(label, "is an archive in an archive; put its files in directly", "nested_archive")
 
 
-def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int) -> bytes:
+def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int, largest: int) -> bytes:
     """Read an entry counting real bytes: the sizes that its header claims prove nothing."""
     content = bytearray()
     with archive.open(info) as stream:
@@ -94,6 +109,9 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int) -> by
                 raise TooLarge(f"The archive holds more than {budget:,} bytes.", code="archive_too_large", param="file")
             if len(content) > max(MIN_BOMB_BYTES, MAX_RATIO * info.compress_size):
                 raise TooLarge("The archive inflates more than a hundredfold.", code="zip_bomb", param="file")
+            if len(content) > largest:
+                message = f"{texts.display_name(info.filename)} has more than {largest:,} bytes."
+                raise TooLarge(message, code="entry_too_large", param="file")
     return bytes(content)
 
 

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from core.database import now
 from core.models import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
 
+SAVE = "save"  # the kind of artifacts that say where a stage stood
+
 
 def record(
     session: Session,
@@ -93,6 +95,20 @@ def add_artifacts(session: Session, job_id: str, epoch: int, artifacts: Sequence
         artifact.job_id, artifact.epoch, artifact.created_at = job_id, epoch, at
         session.merge(artifact)
     return True
+
+
+def replace_saves(session: Session, job_id: str, epoch: int, saves: Sequence[Artifact]) -> list[str] | None:
+    """Register where a stage now stands in place of all that was saved before; None where the lease is lost.
+
+    Returns the storage keys that nothing refers to any more.
+    """
+    if held(session, job_id, epoch) is None:
+        return None
+    mine = (Artifact.job_id == job_id) & (Artifact.kind == SAVE)
+    before = set(session.scalars(select(Artifact.storage_key).where(mine)))
+    session.execute(delete(Artifact).where(mine))
+    add_artifacts(session, job_id, epoch, saves)
+    return sorted(before - {artifact.storage_key for artifact in saves})
 
 
 def add_checkpoints(session: Session, job_id: str, epoch: int, checkpoints: Sequence[Checkpoint]) -> bool:

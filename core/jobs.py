@@ -1,40 +1,25 @@
-"""Job states and every move between them: the only code that changes a state.
+"""A job in the hands of a worker: claimed under a lease, kept by heartbeats, and given up in one of many ways.
 
 All functions take a session inside a transaction that the caller opened. Each locks the job's row before it looks, so
-whoever comes second sees what the first has done. Functions that a worker calls carry the epoch of its claim; with an
-older epoch they change nothing and say so (the fencing token of the lease).
+whoever comes second sees what the first has done. Every one after the claim carries its epoch; with an older epoch
+they change nothing and say so (the fencing token of the lease). What owners may order is in core.orders, what
+dispatchers do in core.reaping, and the states themselves in core.moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from core.admission import create
 from core.database import now
-from core.errors import Conflict
-from core.events import held, record
-from core.invariants import broken_invariants
-from core.models import Adapter, Job, JobState, Json
+from core.events import held
+from core.models import Account, Adapter, Job, JobState, Json
+from core.moves import fail as end
+from core.moves import move, obey
 from core.settings import Settings
 
-__all__ = [
-    "MOVES", "TERMINAL", "JobState", "Orders", "broken_invariants", "cancel", "cancelled", "claim", "create", "due",
-    "expire", "fail", "finish", "heartbeat", "queue_position", "reap", "release", "resolve", "retry",
-]  # fmt: skip
-
-MOVES: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.EXPIRED}),
-    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-    JobState.EXPIRED: frozenset(),
-}
-TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
 LONGEST_DELAY = 600.0  # seconds between two attempts
 
@@ -45,6 +30,7 @@ class Orders:
 
     cancel: bool
     deadline_at: float | None
+    pause: bool = False
 
 
 def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float, account_job_limit: int) -> Job | None:
@@ -61,7 +47,8 @@ def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float,
     job.progress, job.progress_step, job.progress_at, job.eta_seconds = 0.0, 0, at, None
     job.started_at = job.started_at or at
     attempt = "" if job.epoch == 1 else f" (attempt {job.epoch})"
-    _move(session, job, JobState.RUNNING, f"A worker has taken the job{attempt}.", actor=worker_id)
+    move(session, job, JobState.RUNNING, f"A worker has taken the job{attempt}.", actor=worker_id)
+    session.execute(update(Account).where(Account.id == job.account_id).values(served_at=at))
     return job
 
 
@@ -73,11 +60,14 @@ def _next_due(queue: str, at: float, account_job_limit: int) -> Select[Job]:
         .correlate(Job)
         .scalar_subquery()
     )
+    # among accounts with as few running jobs, the one that has waited longest; never served comes first
+    served = func.coalesce(Account.served_at, 0.0)
     return (
         select(Job)
+        .join(Account, Account.id == Job.account_id)
         .where(Job.queue == queue, Job.state == JobState.QUEUED, Job.not_before <= at, running < account_job_limit)
         .where(Job.deleted_at.is_(None), Job.deadline_at.is_(None) | (Job.deadline_at >= at))
-        .order_by(Job.priority.desc(), running, Job.created_at, Job.id)
+        .order_by(Job.priority.desc(), running, served, Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
         .execution_options(populate_existing=True)
@@ -108,7 +98,10 @@ def heartbeat(
         job.stage, job.progress_step, job.progress = here
         job.eta_seconds = eta_seconds
     session.flush()
-    return Orders(cancel=job.cancel_requested_at is not None, deadline_at=job.deadline_at)
+    return Orders(
+        cancel=job.cancel_requested_at is not None, deadline_at=job.deadline_at,
+        pause=job.pause_requested_at is not None,
+    )  # fmt: skip
 
 
 def resolve(session: Session, job_id: str, epoch: int, parameters: Json) -> bool:
@@ -126,12 +119,16 @@ def finish(
 ) -> bool:
     """Publish the adapter and end the job; False where the lease is lost or the job was cancelled meanwhile."""
     job = held(session, job_id, epoch)
-    if job is None or _cancel_if_asked(session, job):
+    if job is None:
         return False
+    if job.cancel_requested_at is not None:
+        obey(session, job)
+        return False
+    # an order to pause that comes now comes too late: there is nothing left to do
     adapter.created_at = now(session)
     session.add(adapter)
     job.outcome, job.trained_tokens, job.progress = outcome, tokens, 1.0
-    _move(session, job, JobState.SUCCEEDED, f"The job succeeded: {adapter.id} is ready.")
+    move(session, job, JobState.SUCCEEDED, f"The job succeeded: {adapter.id} is ready.")
     return True
 
 
@@ -140,8 +137,8 @@ def fail(session: Session, job_id: str, epoch: int, code: str, message: str, par
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    if not _cancel_if_asked(session, job):
-        _fail(session, job, code, message, param)
+    if not obey(session, job):
+        end(session, job, code, message, param)
     return True
 
 
@@ -150,15 +147,15 @@ def retry(session: Session, job_id: str, epoch: int, code: str, message: str, se
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    if _cancel_if_asked(session, job):
+    if obey(session, job):
         return True
     job.retry_count += 1
     if job.retry_count > settings.max_retries:
-        _fail(session, job, code, f"{message} It was tried {job.retry_count} times.")
+        end(session, job, code, f"{message} It was tried {job.retry_count} times.")
         return True
     delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), LONGEST_DELAY)
     job.not_before = now(session) + delay
-    _move(session, job, JobState.QUEUED, f"{message} Trying again in {delay:.0f} s.", level="warn")
+    move(session, job, JobState.QUEUED, f"{message} Trying again in {delay:.0f} s.", level="warn")
     return True
 
 
@@ -167,116 +164,24 @@ def release(session: Session, job_id: str, epoch: int) -> bool:
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    if not _cancel_if_asked(session, job):
-        _move(session, job, JobState.QUEUED, "The worker is shutting down; the job goes on elsewhere.")
+    if not obey(session, job):
+        move(session, job, JobState.QUEUED, "The worker is shutting down; the job goes on elsewhere.")
     return True
 
 
-def cancel(session: Session, job: Job) -> Job:
-    """Cancel a queued job at once, and order a running one to stop between two steps; Conflict once it has ended."""
-    session.refresh(job, with_for_update=True)
-    if job.state == JobState.QUEUED:
-        _move(session, job, JobState.CANCELLED, "The job was cancelled before it began.", actor="api")
-    elif job.state == JobState.RUNNING:
-        if job.cancel_requested_at is None:
-            job.cancel_requested_at = now(session)
-            record(session, job.id, "Cancelling: the job stops after the present step.", epoch=job.epoch, actor="api")
-    elif job.state != JobState.CANCELLED:
-        raise Conflict(
-            f"The job has already ended ({job.state.lower()}); only a job that waits or runs can be cancelled.",
-            code="job_not_cancellable",
-        )
-    return job
-
-
-def cancelled(session: Session, job_id: str, epoch: int) -> bool:
-    """End a running job whose owner has asked for it."""
+def stopped(session: Session, job_id: str, epoch: int) -> bool:
+    """Cancel or pause a running job whose owner has asked for it; False where nobody has, or the lease is lost."""
     job = held(session, job_id, epoch)
-    return job is not None and _cancel_if_asked(session, job)
+    return job is not None and obey(session, job)
 
 
-def reap(session: Session, max_crashes: int) -> list[str]:
-    """Take back the jobs whose lease has run out; returns their ids. Any number of reapers may race."""
-    lost = select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < now(session)).order_by(Job.id)
-    rows = session.scalars(lost.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
-    for job in rows:
-        job.crash_count += 1
-        if _cancel_if_asked(session, job, actor="dispatcher"):
-            continue
-        if job.crash_count >= max_crashes:
-            times = "" if max_crashes == 1 else f" {job.crash_count} times"
-            message = (
-                f"The worker crashed on this job{times}. "
-                "Try fewer or smaller references, or ask the operator to look into the log."
-            )
-            _fail(session, job, "worker_crashed", message, actor="dispatcher")
-        else:
-            words = "The worker was lost; the job waits for another."
-            _move(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")
-    return [job.id for job in rows]
-
-
-def expire(session: Session) -> int:
-    """End queued jobs whose deadline has passed; returns how many."""
-    late = select(Job).where(Job.state == JobState.QUEUED, Job.deadline_at < now(session)).order_by(Job.id)
-    rows = session.scalars(late.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
-    for job in rows:
-        job.error_code = "deadline_exceeded"
-        job.error_message = "The job's deadline passed before a worker was free. Create it again, or add workers."
-        _move(session, job, JobState.EXPIRED, job.error_message, level="error", actor="dispatcher")
-    return len(rows)
-
-
-def due(session: Session, *, wake_again_seconds: float) -> Sequence[tuple[str, int]]:
-    """Queues with jobs that should get a wake-up now, and how many; marks those jobs as dispatched."""
-    at = now(session)
-    waiting = (Job.state == JobState.QUEUED) & (Job.not_before <= at)
-    stale = Job.dispatched_at.is_(None) | (Job.dispatched_at < at - wake_again_seconds)
-    rows = session.execute(select(Job.queue, func.count()).where(waiting, stale).group_by(Job.queue)).all()
-    if rows:
-        session.execute(update(Job).where(waiting, stale).values(dispatched_at=at))
-    return [(str(queue), int(count)) for queue, count in rows]
-
-
-def queue_position(session: Session, job: Job) -> int | None:
-    """How many jobs of the queue stand before this one; None once it has begun."""
-    if job.state != JobState.QUEUED:
-        return None
-    earlier = (Job.priority > job.priority) | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
-    before = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, earlier)
-    return session.scalar(before) or 0
-
-
-def _cancel_if_asked(session: Session, job: Job, *, actor: str = "worker") -> bool:
-    if job.cancel_requested_at is None:
+def lighten(session: Session, job_id: str, epoch: int, pieces: int) -> bool:
+    """Give a job that did not fit into memory back, to be computed in so many pieces a batch."""
+    job = held(session, job_id, epoch)
+    if job is None:
         return False
-    _move(session, job, JobState.CANCELLED, "The job was cancelled.", actor=actor)
+    job.parameters = {**(job.parameters or {}), "accumulation": pieces}
+    if not obey(session, job):
+        words = f"The job did not fit into memory; it goes on with every batch computed in {pieces} pieces."
+        move(session, job, JobState.QUEUED, words, level="warn")
     return True
-
-
-def _fail(
-    session: Session, job: Job, code: str, message: str, param: str | None = None, *, actor: str = "worker"
-) -> None:
-    message = message.replace("\0", "")  # PostgreSQL has no such character
-    job.error_code, job.error_message, job.error_param = code, message, param
-    _move(session, job, JobState.FAILED, f"The job failed: {message}", level="error", actor=actor)
-
-
-def _move(
-    session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker"
-) -> None:
-    """Move a locked job to another state and write the event of it."""
-    origin = JobState(job.state)
-    assert to in MOVES[origin], f"{origin} -> {to} is not a move"
-    with session.no_autoflush:  # a flush would write half of the change, and the table's checks refuse that
-        at = now(session)
-    job.state = to
-    if to != JobState.RUNNING:
-        job.stage = job.lease_until = job.eta_seconds = None
-    if to == JobState.QUEUED:
-        job.worker_id = job.dispatched_at = None
-    if to in TERMINAL:
-        job.finished_at = at
-    if to == JobState.CANCELLED:
-        job.cancel_requested_at = job.cancel_requested_at or at
-    record(session, job.id, message, level=level, from_state=origin, to_state=to, epoch=job.epoch, actor=actor)

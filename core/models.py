@@ -30,6 +30,7 @@ class JobState(StrEnum):
 
     QUEUED = "QUEUED"  # waits for a worker
     RUNNING = "RUNNING"  # a worker holds its lease
+    PAUSED = "PAUSED"  # waits for its owner
     SUCCEEDED = "SUCCEEDED"  # its adapter is published
     FAILED = "FAILED"  # ended with an error code
     CANCELLED = "CANCELLED"  # ended by its owner
@@ -64,12 +65,16 @@ class Table(DeclarativeBase):
 
 
 class Account(Table):
-    """Who owns files, jobs and adapters."""
+    """Who owns files, jobs and adapters. A limit of None is the service's default."""
 
     __tablename__ = "account"
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("acct-"))
     name: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
+    served_at: Mapped[float | None]  # when a worker last took one of its jobs
+    erased_at: Mapped[float | None]  # from then on its keys open nothing
+    bytes_limit: Mapped[int | None] = mapped_column(BigInteger)
+    gpu_seconds_limit: Mapped[float | None]
 
 
 class ApiKey(Table):
@@ -80,6 +85,7 @@ class ApiKey(Table):
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
     name: Mapped[str]
     secret_sha256: Mapped[str]
+    scopes: Mapped[list[str]]
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
@@ -118,9 +124,12 @@ class Job(Table):
         Index("ix_job_account_id_created_at", "account_id", "created_at", "id"),
         CheckConstraint("state IN ('{}')".format("', '".join(JobState)), name="known_state"),
         CheckConstraint("(state = 'RUNNING') = (lease_until IS NOT NULL)", name="leased_while_running"),
-        CheckConstraint("(state IN ('QUEUED', 'RUNNING')) = (finished_at IS NULL)", name="finished_when_ended"),
+        CheckConstraint(
+            "(state IN ('QUEUED', 'RUNNING', 'PAUSED')) = (finished_at IS NULL)", name="finished_when_ended"
+        ),
         # claims pass over a job that is asked to stop, so it would wait for ever
         CheckConstraint("state <> 'QUEUED' OR cancel_requested_at IS NULL", name="cancelled_never_waits"),
+        CheckConstraint("state = 'RUNNING' OR pause_requested_at IS NULL", name="asked_to_pause_while_running"),
         CheckConstraint("state <> 'SUCCEEDED' OR cancel_requested_at IS NULL", name="cancelled_never_succeeds"),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ftjob-"))
@@ -148,6 +157,8 @@ class Job(Table):
     not_before: Mapped[float] = mapped_column(default=0.0)
     deadline_at: Mapped[float | None]
     cancel_requested_at: Mapped[float | None]
+    pause_requested_at: Mapped[float | None]
+    reserved_seconds: Mapped[float] = mapped_column(default=0.0)  # of GPU time that it may use at most
     crash_count: Mapped[int] = mapped_column(default=0)
     retry_count: Mapped[int] = mapped_column(default=0)
     error_code: Mapped[str | None]
@@ -158,6 +169,7 @@ class Job(Table):
     finished_at: Mapped[float | None]
     dispatched_at: Mapped[float | None]
     deleted_at: Mapped[float | None]
+    tidied_at: Mapped[float | None]  # when what it had stored and nobody needs was erased
     outcome: Mapped[Json | None]
     trained_tokens: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -265,6 +277,58 @@ class Worker(Table):
     seen_at: Mapped[float]
     draining: Mapped[bool] = mapped_column(default=False)
     job_id: Mapped[str | None]
+
+
+class Usage(Table):
+    """GPU seconds that an attempt spent in a stage; kept when the job is erased, since it holds nothing of it."""
+
+    __tablename__ = "usage"
+    __table_args__ = (Index("ix_usage_account_id_created_at", "account_id", "created_at"),)
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str]
+    seconds: Mapped[float]
+    created_at: Mapped[float]
+
+
+class Erasure(Table):
+    """Something that its owner wants gone for good, until the receipt says that it is."""
+
+    __tablename__ = "erasure"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("erasure-"))
+    account_id: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[str]  # file, job, model or account
+    target: Mapped[str]
+    requested_at: Mapped[float]
+    tried_at: Mapped[float | None]
+    done_at: Mapped[float | None] = mapped_column(index=True)
+    objects: Mapped[int] = mapped_column(default=0)
+    rows: Mapped[int] = mapped_column(default=0)
+    signature: Mapped[str | None]
+
+
+class Audit(Table):
+    """Who did what and when; never with what content. Rows are only added."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_account_id_at", "account_id", "at"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("audit-"))
+    at: Mapped[float]
+    account_id: Mapped[str]
+    key_id: Mapped[str | None]  # None: the service itself, or its operator
+    action: Mapped[str]
+    target: Mapped[str]
+    address: Mapped[str | None]  # the first half of the caller's network address
+    request_id: Mapped[str | None]
+
+
+class Tally(Table):
+    """A count of what has happened since the service was set up, for /metrics."""
+
+    __tablename__ = "tally"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 def model_name(job: Job) -> str:

@@ -18,9 +18,17 @@ ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", 
 StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
 Clean = Annotated[str, AfterValidator(texts.clean)]
 Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
-Trigger = Annotated[Clean, Field(min_length=1, max_length=40, pattern=r"^\S.*\S$|^\S$")]
+Trigger = Annotated[
+    Clean, Field(min_length=1, max_length=40, pattern=r"^\S.*\S$|^\S$"), AfterValidator(lambda word: _visible(word))
+]
 LONGEST_RUN = 20_000
 Share = Annotated[float, Field(ge=0, le=0.95)]
+
+
+def _visible(word: str) -> str:
+    if not any(character.isprintable() and not character.isspace() for character in word):
+        raise ValueError("it holds nothing that can be seen")
+    return word
 
 
 class Request(BaseModel):
@@ -120,6 +128,7 @@ class Parameters(BaseModel):
     dropout_caption: float
     draws_score: int
     draws_eval: int
+    accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
     reasons: dict[str, str]
 
 

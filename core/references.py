@@ -25,6 +25,7 @@ LONG_TEXT_CHARACTERS = 8_000
 COPY_SIDE = 32
 SAME_PICTURE_LEVELS = 3.0  # of 256: a re-encoding differs by about 2, one cat with two expressions by 4 and more
 CAPTIONS = "metadata.jsonl"
+MAX_CAPTIONS_BYTES = 2_000_000  # of one file with captions
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,18 @@ def read(path: Path, filename: str, limits: Settings) -> References:
     return _judged("images" if isinstance(items[0], ImageItem) else "texts", items)
 
 
+def read_packed(path: Path, filename: str, limits: Settings) -> References:
+    """Read what `pack` wrote: as PNG or escaped, one picture or text may take more bytes than as it was sent."""
+    most = {"max_image_bytes": limits.max_file_bytes, "max_text_bytes": limits.max_file_bytes}
+    return read(path, filename, limits.model_copy(update=most))
+
+
+def too_much(limits: Settings) -> TooLarge:
+    """Say that the references take too much room once they are kept as PNG or JSONL."""
+    message = f"Kept as PNG, the pictures take more than {limits.max_file_bytes:,} bytes; send fewer or smaller ones."
+    return TooLarge(message, code="file_too_large", param="file")
+
+
 def merge(parts: Sequence[References]) -> References:
     """Return several uploads as one set; raise InvalidInput where images and texts are mixed."""
     kinds = {part.kind for part in parts}
@@ -122,7 +135,8 @@ def write_folder(references: References, folder: Path) -> None:
 
 def read_folder(folder: Path) -> References:
     """Read what `write_folder` wrote."""
-    lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    # not splitlines, which cuts at U+2028 too
+    lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().split("\n") if line]
     items: list[ImageItem | TextItem] = []
     for line in lines:
         if "file" in line:
@@ -139,54 +153,65 @@ def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
     pictures: dict[str, images.Picture] = {}
     captions: dict[str, str] = {}
     names: dict[str, str] = {}
-    for entry in archives.entries(path, limits.max_file_bytes):
+    kept_bytes = 0
+    for entry in archives.entries(path, limits.max_file_bytes, limits.max_image_bytes):
         stem = PurePosixPath(entry.name).stem
+        label = texts.display_name(entry.name)
         if PurePosixPath(entry.name).name == CAPTIONS:
-            captions |= _table(entry)
+            captions |= _table(entry, label, limits)
         elif entry.name.lower().endswith(".txt"):
             if stem in captions:
-                raise InvalidInput(
-                    f"Two captions are named {stem}; give each its own name.", code="duplicate_name", param="file"
-                )
-            captions[stem] = _caption(entry.content, entry.name)
+                raise _named_twice("captions", label)
+            captions[stem] = _caption(_decoded(entry.content, label), label, limits)
         else:
             if len(pictures) == limits.max_images:
                 raise TooLarge(
                     f"The archive holds more than {limits.max_images} images.", code="too_many_images", param="file"
                 )
             if stem in pictures:
-                raise InvalidInput(
-                    f"Two images are named {stem}; give each its own name.", code="duplicate_name", param="file"
-                )
-            names[stem] = texts.display_name(entry.name)
-            pictures[stem] = images.decode(entry.content, names[stem], limits)
-    for stem, caption in captions.items():
-        if len(caption) > limits.max_caption_characters:
-            raise InvalidInput(
-                f"The caption of {stem} has {len(caption)} characters; {limits.max_caption_characters} are taken.",
-                code="caption_too_long", param="file",
-            )  # fmt: skip
+                raise _named_twice("images", label)
+            names[stem] = label
+            pictures[stem] = images.decode(entry.content, label, limits)
+            kept_bytes += len(pictures[stem].png)
+            if kept_bytes > limits.max_file_bytes:
+                raise too_much(limits)
     return [_as_item(picture, names[stem], captions.get(stem)) for stem, picture in pictures.items()]
 
 
-def _table(entry: archives.Entry) -> dict[str, str]:
+def _table(entry: archives.Entry, label: str, limits: Settings) -> dict[str, str]:
     """Captions from a metadata.jsonl with `file_name` and `text`."""
     found = {}
-    for number, line in enumerate(_decoded(entry.content, entry.name).splitlines(), 1):
+    for number, line in enumerate(_decoded(entry.content, label).split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            found[PurePosixPath(str(row["file_name"])).stem] = texts.clean(str(row["text"]).strip())
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            message = f'Line {number} of {entry.name} is not {{"file_name": "...", "text": "..."}}.'
+            found[PurePosixPath(row["file_name"]).stem] = _caption(row["text"], label, limits)
+        except InvalidInput:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            message = f'Line {number} of {label} is not {{"file_name": "...", "text": "..."}}.'
             raise InvalidInput(message, code="invalid_line", param="file") from error
     return found
 
 
-def _caption(content: bytes, name: str) -> str:
-    return " ".join(_decoded(content, name).split())
+def _caption(text: str, label: str, limits: Settings) -> str:
+    text = texts.clean(" ".join(text.split()))
+    if len(text) > limits.max_caption_characters:
+        raise InvalidInput(
+            f"A caption in {label} has {len(text)} characters; {limits.max_caption_characters} are taken.",
+            code="caption_too_long", param="file",
+        )  # fmt: skip
+    return text
+
+
+def _named_twice(what: str, label: str) -> InvalidInput:
+    return InvalidInput(f"Two {what} are named as {label}; give each its own.", code="duplicate_name", param="file")
 
 
 def _decoded(content: bytes, name: str) -> str:
+    if len(content) > MAX_CAPTIONS_BYTES:
+        raise TooLarge(f"{name} has more than {MAX_CAPTIONS_BYTES:,} bytes.", code="text_too_large", param="file")
     try:
         return texts.decode(content)
     except texts.UncleanText as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.settings import Settings
 ROLES = frozenset({"system", "user", "assistant"})
 MAX_MESSAGES = 100
 MAX_LINE_CHARACTERS = 200_000
+MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as many, and is to be read again
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
 
 
@@ -42,16 +43,14 @@ class TextItem:
 def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:
     """Return the items of a JSONL file; raise InvalidInput that names the line."""
     items = []
-    for number, line in enumerate(_lines(content, name, limits), 1):
-        if not line.strip():
-            continue
+    for number, line in _lines(_text(content, name, limits)):
         if len(line) > MAX_LINE_CHARACTERS:
             raise TooLarge(
                 f"Line {number} of {name} has more than {MAX_LINE_CHARACTERS:,} characters.",
                 code="line_too_long",
                 param="file",
             )
-        items.append(_item(line, number, name))
+        items.append(_bounded(_item(line, number, name), f"Line {number}", name))
         if len(items) > limits.max_items:
             raise TooLarge(f"{name} has more than {limits.max_items:,} lines.", code="too_many_items", param="file")
     return items
@@ -59,11 +58,20 @@ def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:
 
 def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
     """Return a text for every paragraph; blank lines stand between paragraphs."""
-    text = "\n".join(_lines(content, name, limits))
-    parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-    if len(parts) > limits.max_items:
-        raise TooLarge(f"{name} has more than {limits.max_items:,} paragraphs.", code="too_many_items", param="file")
-    return [TextItem(text=part) for part in parts]
+    items = []
+    for number, part in enumerate(_paragraphs(_text(content, name, limits)), 1):
+        items.append(_bounded(TextItem(text=texts.clean(part)), f"Paragraph {number}", name))
+        if len(items) > limits.max_items:
+            message = f"{name} has more than {limits.max_items:,} paragraphs."
+            raise TooLarge(message, code="too_many_items", param="file")
+    return items
+
+
+def _bounded(item: TextItem, place: str, name: str) -> TextItem:
+    if len(item.words()) > MAX_TEXT_CHARACTERS:
+        message = f"{place} of {name} holds more than {MAX_TEXT_CHARACTERS:,} characters; split it into several."
+        raise TooLarge(message, code="text_too_long", param="file")
+    return item
 
 
 def looks_like_jsonl(content: bytes) -> bool:
@@ -71,13 +79,32 @@ def looks_like_jsonl(content: bytes) -> bool:
     return re.match(rb"[\xef\xbb\xbf\s]*(\{|\[\s*\{)", content) is not None
 
 
-def _lines(content: bytes, name: str, limits: Settings) -> list[str]:
+def _text(content: bytes, name: str, limits: Settings) -> str:
     if len(content) > limits.max_text_bytes:
         raise TooLarge(f"{name} has more than {limits.max_text_bytes:,} bytes.", code="text_too_large", param="file")
     try:
-        return texts.decode(content).split("\n")
+        return texts.decode(content)
     except texts.UncleanText as error:
         raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank with their numbers; never all at once: millions of them fill the memory."""
+    number, counted = 1, 0
+    for found in re.finditer(r"\S[^\n]*", text):
+        number += text.count("\n", counted, found.start())
+        counted = found.start()
+        yield number, found[0]
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    start = 0
+    for gap in re.finditer(r"\n\s*\n", text):
+        if part := text[start : gap.start()].strip():
+            yield part
+        start = gap.end()
+    if part := text[start:].strip():
+        yield part
 
 
 def _item(line: str, number: int, name: str) -> TextItem:
@@ -111,11 +138,12 @@ def _messages(value: object) -> tuple[Mapping[str, str], ...]:
         raise ValueError(f"messages is a list of 1 to {MAX_MESSAGES}")
     messages = []
     for message in value:
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or role not in ROLES:
             raise ValueError("each message has a role: system, user or assistant")
         if message.get("weight", 1) != 1:
             raise ValueError("a message has a weight other than 1, which is not supported; leave it out")
-        messages.append({"role": str(message["role"]), "content": _string(message.get("content"), "content")})
+        messages.append({"role": role, "content": _string(message.get("content"), "content")})
     if messages[-1]["role"] != "assistant":
         raise ValueError("the last message must be the assistant's, which is what is learned")
     return tuple(messages)

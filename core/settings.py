@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     max_retries: NonNegativeInt = Field(default=5, description="attempts after passing faults before a job is failed")
     retry_seconds: NonNegativeFloat = Field(default=10, description="delay before the first retry; doubles each time")
     cancel_grace_seconds: NonNegativeFloat = Field(default=30, description="time a trainer has to stop by itself")
+    save_seconds: NonNegativeFloat = Field(
+        default=60, description="a stage saves where it stands this often, and when its worker shuts down"
+    )
     stall_seconds: PositiveFloat = Field(default=600, description="a stage without progress for so long is killed")
     account_job_limit: PositiveInt = Field(default=4, description="jobs of one account that run at once")
     active_job_limit: PositiveInt = Field(default=10, description="jobs of one account that may be queued or running")
@@ -99,6 +102,14 @@ class Settings(BaseSettings):
     max_items: PositiveInt = Field(default=10_000, description="most texts of a job")
     max_text_bytes: PositiveInt = Field(default=20_000_000, description="largest text upload")
     max_caption_characters: PositiveInt = Field(default=2_000, description="longest caption or prompt")
+    readers: PositiveInt = Field(default=2, description="uploads that are decoded at once; others wait their turn")
+    reader_memory_bytes: PositiveInt = Field(
+        default=2 << 30,
+        description="address space of one decoder; the largest picture takes 1.3 GiB",
+    )
+    reader_cpu_seconds: PositiveInt = Field(
+        default=30, description="CPU time of one decoder, and one second more for each megabyte of the upload"
+    )
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="torch device of the trainer: auto, cpu or cuda"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
+from functools import cache
 
 # Bidirectional overrides and isolates make a line read differently from what it says.
 DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 LAYOUT = frozenset("\n\t")
 # The same characters as `_fault` names, as one pattern: looking at 20 MB one by one takes seconds.
 UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+MOST_MARKS = 30  # on one letter: Unicode's own bound for text that is processed as a stream
 
 
 class UncleanText(ValueError):
@@ -17,20 +20,32 @@ class UncleanText(ValueError):
 
 
 def clean(text: str) -> str:
-    """Return `text` in NFC with plain line ends; raise UncleanText at a character that is not text."""
-    if (found := UNCLEAN.search(text)) is not None:
-        line = text.count("\n", 0, found.start()) + 1
-        raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
+    """Return `text` in NFC; raise UncleanText at a character that is not text."""
+    _check(text)
     return unicodedata.normalize("NFC", text)
 
 
 def decode(content: bytes) -> str:
-    """Decode UTF-8 with or without a byte order mark, turn line ends into newlines, and clean the text."""
+    """Decode UTF-8 with or without a byte order mark, turn line ends into newlines, and check for unclean text.
+
+    What comes back is not in NFC: in JSON the n of an escaped line end would melt together with a mark that follows.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UncleanText(f"not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    _check(text)
+    return text
+
+
+def _check(text: str) -> None:
+    if (found := UNCLEAN.search(text)) is not None:
+        line = text.count("\n", 0, found.start()) + 1
+        raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
+    # putting n marks of one letter in order takes n * n steps: minutes for a megabyte of them
+    if not text.isascii() and _crowded().search(text):
+        raise UncleanText(f"more than {MOST_MARKS} combining marks in a row; remove them")
 
 
 def display_name(name: str, longest: int = 100) -> str:
@@ -42,6 +57,14 @@ def display_name(name: str, longest: int = 100) -> str:
         tail = f".{suffix}" if dot and stem and len(suffix) <= 8 else ""
         kept = kept[: longest - len(tail)] + tail
     return kept if kept.strip(".") else "unnamed"
+
+
+@cache
+def _crowded() -> re.Pattern[str]:
+    """Match too many combining marks in a row, counting characters that fall apart into nothing but marks."""
+    everything = map(chr, range(0x300, sys.maxunicode + 1))
+    marks = "".join(c for c in everything if unicodedata.combining(unicodedata.normalize("NFD", c)[0]))
+    return re.compile(f"[{re.escape(marks)}]{{{MOST_MARKS + 1}}}")
 
 
 def _fault(character: str) -> str | None:

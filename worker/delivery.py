@@ -1,9 +1,11 @@
-"""Files of finished stages between the job folder and the store, so that another worker can go on from them."""
+"""Files between the job folder and the store, so that another worker can go on: finished stages, and saves of one."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +16,13 @@ from core import events
 from core.errors import NotFound, TransientFailure
 from core.models import Artifact, Job
 from core.storage import Storage, StoredObject, job_key
-from worker.folder import DONE, STAGES, FileFact, JobFolder, fact_of
+from worker.folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of
 from worker.lease import Lease
 
 UPLOAD_TRIES = 6  # 1 + 2 + 4 + 8 + 16 s: what is trained is not given up for a store that restarts
 STAGE_FILE = "stage"
+
+log = logging.getLogger(__name__)
 
 
 class Delivery:
@@ -26,22 +30,77 @@ class Delivery:
 
     def __init__(self, job: Job, folder: JobFolder, storage: Storage, check: Callable[[], None]) -> None:
         self._job, self._folder, self._storage, self._check = job, folder, storage, check
+        self._kept: dict[str, StoredObject] = {}  # what is saved of the stage in work, by the hash of its content
+        self._saved = ""  # the save that is stored
 
     def upload(self, stage: str, lease: Lease) -> None:
-        """Store a finished stage and register its files in one transaction; done.json goes last."""
+        """Store a finished stage and register its files in one transaction; done.json goes last, saves are dropped."""
         root = self._folder.stage(stage)
         facts = [*self._folder.facts(stage), fact_of(root, root / DONE)]
-        stored = [(f"{stage}/{fact.name}", self._put(stage, root / fact.name, fact)) for fact in facts]
+        stored = [(f"{stage}/{fact.name}", self._put(f"{stage}/{fact.name}", root / fact.name, fact)) for fact in facts]
         lease.write(partial(_register, job_id=self._job.id, epoch=self._job.epoch, stored=stored))
+        self._replace([], lease)
+
+    def save(self, stage: str, lease: Lease) -> bool:
+        """Store where the stage stands, in place of what was saved before; False where that could not be done now.
+
+        What an earlier save holds too is not sent again. A save is a comfort: without it the older one stands.
+        """
+        path = self._folder.saved(stage)
+        if path is None or path.name == self._saved:
+            return False
+        name = f"{SAVES}/{path.name}"
+        try:
+            facts = [*self._folder.facts(name), fact_of(path, path / DONE)]
+            stored = [self._kept.get(fact.sha256) or self._put_once(name, path, fact) for fact in facts]
+        except (TransientFailure, NotFound, FileNotFoundError) as error:  # or the trainer is past it by now
+            log.warning("a save of %s could not be stored: %s", stage, type(error).__name__)
+            return False
+        rows = [
+            Artifact(
+                name=f"{name}/{fact.name}", kind=events.SAVE, storage_key=file.key, sha256=fact.sha256, bytes=fact.bytes
+            )
+            for fact, file in zip(facts, stored, strict=True)
+        ]
+        self._replace(rows, lease)
+        self._saved = path.name
+        return True
+
+    def _put_once(self, name: str, path: Path, fact: FileFact) -> StoredObject:
+        key = job_key(self._job.account_id, self._job.id, self._job.epoch, f"{name}/{fact.name}")
+        return self._storage.put(key, path / fact.name)
+
+    def _replace(self, rows: list[Artifact], lease: Lease) -> None:
+        """Register a save, or none, and erase what only the one before needed."""
+        useless: list[str] = []
+
+        def replace(session: Session) -> bool:
+            keys = events.replace_saves(session, self._job.id, self._job.epoch, rows)
+            useless[:] = keys or ()
+            return keys is not None
+
+        if rows or self._kept:
+            lease.write(replace)
+        self._kept = {row.sha256: StoredObject(row.storage_key, row.bytes, row.sha256) for row in rows}
+        for key in useless:
+            with suppress(TransientFailure):  # what is left behind is tidied up after the job's end
+                self._storage.delete_prefix(key)
 
     def restore(self, artifacts: Iterable[Artifact]) -> list[str]:
-        """Fetch the stages that earlier attempts have finished; returns them. A stage that is not whole is left out."""
+        """Fetch the stages that earlier attempts have finished, and the newest save; returns the finished stages.
+
+        A stage that is not whole is left out, with all that came after it; so is such a save.
+        """
         by_stage: dict[str, list[Artifact]] = {}
         for artifact in artifacts:
             by_stage.setdefault(artifact.name.partition("/")[0], []).append(artifact)
+        saves = by_stage.pop(SAVES, [])
+        self._kept = {row.sha256: StoredObject(row.storage_key, row.bytes, row.sha256) for row in saves}
         for stage in STAGES:
             if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._folder.done(stage):
                 break
+        if not self._fetch(saves):
+            self._folder.forget_saves()
         return self._folder.finished()
 
     def _fetch(self, artifacts: list[Artifact]) -> bool:
@@ -55,8 +114,8 @@ class Delivery:
             return False
         return True
 
-    def _put(self, stage: str, path: Path, fact: FileFact) -> StoredObject:
-        key = job_key(self._job.account_id, self._job.id, self._job.epoch, f"{stage}/{fact.name}")
+    def _put(self, name: str, path: Path, fact: FileFact) -> StoredObject:
+        key = job_key(self._job.account_id, self._job.id, self._job.epoch, name)
         stored = self._patiently(partial(self._storage.put, key, path))
         if stored.sha256 != fact.sha256:
             raise TransientFailure("The store did not keep a file whole.", code="storage_unavailable")
@@ -82,12 +141,22 @@ class Delivery:
 
 def stage_artifacts(session: Session, job_id: str) -> list[Artifact]:
     """Return the registered files of a job's finished stages."""
-    return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.kind == STAGE_FILE)))
+    return _artifacts(session, job_id, STAGE_FILE)
+
+
+def left_behind(session: Session, job_id: str) -> list[Artifact]:
+    """Return all that earlier attempts have registered to go on from: finished stages, and the newest save."""
+    return _artifacts(session, job_id, STAGE_FILE, events.SAVE)
+
+
+def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
+    return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.kind.in_(kinds))))
 
 
 def _register(session: Session, *, job_id: str, epoch: int, stored: list[tuple[str, StoredObject]]) -> bool:
-    rows = [
-        Artifact(name=name, kind=STAGE_FILE, storage_key=file.key, sha256=file.sha256, bytes=file.bytes)
-        for name, file in stored
-    ]
+    rows = [_artifact(name, STAGE_FILE, file) for name, file in stored]
     return events.add_artifacts(session, job_id, epoch, rows)
+
+
+def _artifact(name: str, kind: str, file: StoredObject) -> Artifact:
+    return Artifact(name=name, kind=kind, storage_key=file.key, sha256=file.sha256, bytes=file.bytes)

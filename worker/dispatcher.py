@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from itertools import takewhile
 
 from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import jobs, logs, queue
+from core import logs, queue, reaping, tally
 from core.database import connect, now, sessions
 from core.models import Worker
 from core.settings import Settings
@@ -48,17 +49,26 @@ class Dispatcher:
     def round(self) -> None:
         """Reap, expire, forget dead workers, and send wake-ups."""
         with self._sessions.begin() as session:
-            for job_id in jobs.reap(session, self._settings.max_crashes):
-                log.warning("a job's worker was lost", extra={"job": job_id})
+            lost = reaping.reap(session, self._settings.max_crashes)
+            if lost:
+                tally.add(session, tally.LEASES_LOST, len(lost))
+        for job_id in lost:
+            log.warning("a job's worker was lost", extra={"job": job_id})
         with self._sessions.begin() as session:
-            jobs.expire(session)
+            reaping.expire(session)
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""
         with self._sessions.begin() as session:
-            waiting = jobs.due(session, wake_again_seconds=self._settings.wake_again_seconds)
-        for name, count in waiting:  # after the commit: a worker must find the job as it is now
-            for _ in range(min(count, MOST_WAKES)):
-                if not queue.wake(name):
-                    return
+            waiting = reaping.due(session, wake_again_seconds=self._settings.wake_again_seconds)
+        wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKES))]
+        sent = len(list(takewhile(queue.wake, wanted)))  # after the commit: a worker must find the job as it is now
+        with self._sessions.begin() as session:
+            for name, amount in ((tally.WAKE_UPS, sent), (tally.WAKE_UPS_REFUSED, int(sent < len(wanted)))):
+                if amount:
+                    tally.add(session, name, amount)
 
 
 def main() -> None:

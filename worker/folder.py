@@ -1,6 +1,7 @@
 """The job folder: what a job reads and writes on a worker's disk. A stage is done when its done.json verifies.
 
 spec.json       parameters, backbone, seed: all that the stages need to know
+saves/          where the stage in work stood when it last saved itself, newest last
 references/     the references as core.references.write_folder leaves them; validation/ likewise, if there is any
 prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with done.json naming every file and its hash
 """
@@ -20,6 +21,8 @@ from worker.protocol import Json
 
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 DONE = "done.json"
+SAVES = "saves"
+SAVES_KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,34 @@ class JobFolder:
                 break
             done.append(stage)
         return done
+
+    @contextmanager
+    def saving(self, stage: str) -> Iterator[Path]:
+        """Give an empty folder that becomes the stage's newest save, whole and on disk, when the block ends well."""
+        older = self._saves(stage)
+        number = int(older[-1].name.rpartition("-")[2]) + 1 if older else 1
+        target = self.path / SAVES / f"{stage}-{number:05d}"
+        draft = target.with_suffix(".tmp")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        yield draft
+        seal(draft)
+        draft.rename(target)
+        sync(target.parent)
+        for path in [*older, target][:-SAVES_KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def saved(self, stage: str) -> Path | None:
+        """Return the stage's newest save that is whole; None where there is none."""
+        whole = (path for path in reversed(self._saves(stage)) if self.done(f"{SAVES}/{path.name}"))
+        return next(whole, None)
+
+    def forget_saves(self) -> None:
+        """Erase what stages have saved: the one in work is done."""
+        shutil.rmtree(self.path / SAVES, ignore_errors=True)
+
+    def _saves(self, stage: str) -> list[Path]:
+        return sorted(path for path in (self.path / SAVES).glob(f"{stage}-*") if path.suffix != ".tmp")
 
     def remove(self) -> None:
         """Erase the folder; references are private."""

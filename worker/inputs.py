@@ -11,7 +11,7 @@ from pathlib import Path
 from core import references
 from core.backbones import BackboneRecord
 from core.defaults import DeviceClass
-from core.errors import InvalidInput, JobFailure, NotFound
+from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable
 from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
@@ -24,15 +24,19 @@ CHARACTERS_PER_TOKEN = 4.0
 
 
 def fetch_references(files: list[File], storage: Storage, settings: Settings, check: Callable[[], None]) -> References:
-    """Read the sanitised uploads out of the store as one set; raises JobFailure where they are gone or unusable."""
+    """Read the sanitised uploads out of the store as one set; raises JobFailure where they are gone or unusable.
+
+    StorageUnavailable where the bytes are not those that were stored: the job tries again, from a mended store.
+    """
     parts = []
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
             check()
             path = Path(folder) / file.id
             try:
-                storage.fetch(file.storage_key, path)
-                parts.append(references.read(path, file.filename, settings))
+                if storage.fetch(file.storage_key, path).sha256 != file.sha256:
+                    raise StorageUnavailable(f"The store has damaged the file {file.id}.", code="storage_unavailable")
+                parts.append(references.read_packed(path, file.filename, settings))
             except (NotFound, InvalidInput) as error:
                 raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
     return references.merge(parts)
@@ -115,4 +119,5 @@ def specification(record: BackboneRecord, parameters: Parameters, settings: Sett
         "device": device(settings),
         "pools": str(settings.data / "pools"),
         "suffix": suffix,
+        "save_seconds": settings.save_seconds,
     }

@@ -9,23 +9,14 @@ do the same, but is unsafe in a process with threads.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import resource
-import signal
 import sys
 
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+from core.parent import die_with_parent, process_control
+
+PR_SET_NO_NEW_PRIVS = 38
 LAUNCHED_AS = "ALBATROSS_LAUNCHED_AS"  # the number of the process on this machine, which a sandbox hides from it
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask for SIGKILL when the parent thread ends; exits at once where it has already ended (Linux only)."""
-    if sys.platform != "linux":
-        return  # a trainer elsewhere ends when its standard input is closed
-    _process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def main() -> None:
@@ -36,7 +27,7 @@ def main() -> None:
     if chosen.file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (chosen.file_bytes, chosen.file_bytes))
     if chosen.no_new_privileges and sys.platform == "linux":
-        _process_control(PR_SET_NO_NEW_PRIVS, 1)
+        process_control(PR_SET_NO_NEW_PRIVS, 1)
     os.environ[LAUNCHED_AS] = str(os.getpid())
     os.execvp(chosen.program[0], chosen.program)
 
@@ -48,12 +39,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-new-privileges", action="store_true")
     parser.add_argument("program", nargs=argparse.REMAINDER)
     return parser.parse_args()
-
-
-def _process_control(option: int, value: int) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl failed")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Lease:
 
     def __init__(self, sessions: sessionmaker[Session], job_id: str, epoch: int, settings: Settings) -> None:
         self.job_id, self.epoch = job_id, epoch
-        self.cancel_requested = self.overdue = False
+        self.cancel_requested = self.pause_requested = self.overdue = False
         self._sessions, self._settings = sessions, settings
         self._position = self._told = Position("prepare")
         self._renewed = time.monotonic()
@@ -121,5 +121,5 @@ class Lease:
             return
         # from before the call: the lease runs from some moment after that
         self._renewed, self._told = began, position
-        self.cancel_requested = orders.cancel
+        self.cancel_requested, self.pause_requested = orders.cancel, orders.pause
         self.overdue = orders.deadline_at is not None and orders.deadline_at < at

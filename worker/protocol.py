@@ -18,7 +18,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Stop:
-    """To the trainer: leave the job after the present step."""
+    """To the trainer: leave the job after the present step; a stage that can saves where it stands."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,13 @@ class StageDone:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """The stage has saved where it stands; the newest whole folder of its saves can be stored."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """All stages are done; what came out lies in the job folder."""
 
@@ -84,9 +91,10 @@ class Failed:
     param: str | None = None
 
 
-Line = Run | Stop | Ready | Progress | Metrics | Message | StageDone | Finished | Stopped | Failed
+Line = Run | Stop | Ready | Progress | Metrics | Message | StageDone | Saved | Finished | Stopped | Failed
 KINDS: dict[str, type[Line]] = {
-    kind.__name__: kind for kind in (Run, Stop, Ready, Progress, Metrics, Message, StageDone, Finished, Stopped, Failed)
+    kind.__name__: kind
+    for kind in (Run, Stop, Ready, Progress, Metrics, Message, StageDone, Saved, Finished, Stopped, Failed)
 }
 
 

@@ -7,42 +7,55 @@ nothing, whatever it does.
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs, logs
+from core import events, jobs, logs, tally
 from core.backbones import BackboneRecord, Registry
 from core.errors import JobFailure, NotFound, TransientFailure
-from core.models import File, Job, JobState
+from core.models import File, Job
 from core.references import References, write_folder
 from core.settings import Settings
 from core.storage import Storage
 from worker import inputs
-from worker.delivery import Delivery, stage_artifacts
+from worker.delivery import Delivery, left_behind
 from worker.faults import UNEXPECTED
-from worker.folder import STAGES, JobFolder
+from worker.folder import STAGES
 from worker.lease import Fenced, Lease, Position
+from worker.meter import Meter
 from worker.process import Trainer, TrainerDied, WarmTrainer
-from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, StageDone
+from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.publishing import publish
+from worker.scratch import attempt_folder
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
+MOST_PIECES = 8  # that a batch is computed in before a job is said not to fit
 METRICS_SECONDS = 1.0
 LOADING_PATIENCE = 3
 CRASHED = "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
 DELETED = "A training file was deleted. Upload it again and create a new job."
+SPENT = "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
 
 
-class Cancelled(Exception):
-    """The owner wants the job to end."""
+class Asked(Exception):
+    """The owner wants the job to end or to pause."""
+
+
+class TooBig(Exception):
+    """The job did not fit into memory; in so many pieces a batch it may."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__(f"{pieces} pieces")
+        self.pieces = pieces
 
 
 class Draining(Exception):
@@ -81,6 +94,8 @@ class Supervisor:
         self.job, self.place, self.settings = job, place, place.settings
         self.folder = attempt_folder(place.settings, job.id, job.epoch)
         self.lease = Lease(place.sessions, job.id, job.epoch, place.settings)
+        self._delivery = Delivery(job, self.folder, place.storage, self._check)
+        self._meter = Meter(job)
         self._trainer: Trainer | None = None
         self._curves = Curves()
 
@@ -92,7 +107,9 @@ class Supervisor:
             except Fenced:
                 log.warning("the lease was lost; this attempt ends silently")
                 self.place.trainer.discard()
+                self._count_late()
             finally:
+                self._meter.stop(self.place.sessions)
                 self.folder.remove()
                 self.place.trainer.rest()
 
@@ -101,12 +118,16 @@ class Supervisor:
         job_id, epoch = self.job.id, self.job.epoch
         try:
             work()
-        except Cancelled:
-            self._leave()
-            self.lease.write(lambda session: jobs.cancelled(session, job_id, epoch))
+        except Asked:
+            self._leave(save=self.lease.pause_requested)
+            self.lease.write(lambda session: jobs.stopped(session, job_id, epoch))
         except Draining:
-            self._leave()
+            self._leave(save=True)
             self.lease.write(lambda session: jobs.release(session, job_id, epoch))
+        except TooBig as error:
+            pieces = error.pieces
+            self.place.trainer.discard()
+            self.lease.write(lambda session: jobs.lighten(session, job_id, epoch, pieces))
         except TransientFailure as error:
             self._retry(error.code, error.message)
         except JobFailure as error:
@@ -128,24 +149,25 @@ class Supervisor:
         self.place.trainer.discard()
         self.lease.write(lambda session: jobs.retry(session, self.job.id, self.job.epoch, code, message, self.settings))
 
-    def _leave(self) -> None:
-        """Have the trainer leave the job; one that does not within the grace is killed."""
-        if self._trainer is not None and self._trainer.alive:
-            self._trainer.stop(self.settings.cancel_grace_seconds)
+    def _leave(self, *, save: bool = False) -> None:
+        """Have the trainer leave the job, and store what it has saved; one that does not within the grace is killed."""
+        if self._trainer is None or not self._trainer.alive:
+            return
+        if self._trainer.stop(self.settings.cancel_grace_seconds) and save:
+            self._delivery.save(self.lease.stage, self.lease)
 
     def _work(self) -> None:
         self._clear_older_attempts()
         record = self._backbone()
         self._write_inputs(record)
-        delivery = Delivery(self.job, self.folder, self.place.storage, self._check)
-        done = delivery.restore(self.lease.read(lambda session: stage_artifacts(session, self.job.id)))
+        done = self._delivery.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
         if done:
             self._say(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
         if len(done) < len(STAGES):
-            self._train(record, delivery)
+            self._train(record)
         publish(self.job, self.folder, self.lease)
 
-    def _train(self, record: BackboneRecord, delivery: Delivery) -> None:
+    def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
         self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}")
         trainer.run(self.folder.path)
@@ -153,6 +175,7 @@ class Supervisor:
         while True:
             self._check()
             line = trainer.receive(POLL_SECONDS)
+            self._meter.run(self.lease.stage)
             if self._curves.due or isinstance(line, StageDone | Finished):
                 self._write_curves()
             if line is not None:
@@ -160,7 +183,7 @@ class Supervisor:
                 if isinstance(line, Finished):
                     self._trainer = None
                     return
-                self._take(line, delivery)
+                self._take(line)
             elif time.monotonic() - heard > self._patience:
                 trainer.dump_and_kill()
                 raise TransientFailure(STALLED.format(self._patience), code="worker_crashed")
@@ -170,7 +193,7 @@ class Supervisor:
         """Return how long the trainer may be silent, in seconds; loading a backbone is one long step."""
         return self.settings.stall_seconds * (LOADING_PATIENCE if self.lease.stage == "prepare" else 1)
 
-    def _take(self, line: Line, delivery: Delivery) -> None:
+    def _take(self, line: Line) -> None:
         match line:
             case Progress():
                 share = min(1.0, line.step / line.total) if line.total else 0.0
@@ -180,7 +203,9 @@ class Supervisor:
             case Message():
                 self._say(line.text, line)
             case StageDone():
-                delivery.upload(line.stage, self.lease)
+                self._delivery.upload(line.stage, self.lease)
+            case Saved():
+                self._delivery.save(line.stage, self.lease)
             case Failed():
                 self._fail(line)
 
@@ -188,15 +213,23 @@ class Supervisor:
         if line.exhausted:
             self.place.trainer.discard()
         self._trainer = None
+        if line.code == "out_of_memory" and (pieces := self._smaller()) is not None:
+            raise TooBig(pieces)
         if line.transient:
             raise TransientFailure(line.message, code=line.code)
         raise JobFailure(line.message, code=line.code, param=line.param)
 
+    def _smaller(self) -> int | None:
+        """Return twice as many pieces a batch as now; None where that can't be, or did not help so far."""
+        parameters = self.folder.spec()["parameters"]
+        pieces = 2 * int(parameters["accumulation"])
+        return pieces if pieces <= min(MOST_PIECES, parameters["batch_size"]) else None
+
     def _check(self) -> None:
         """Raise for whatever must stop the work."""
         self.lease.check()
-        if self.lease.cancel_requested:
-            raise Cancelled
+        if self.lease.cancel_requested or self.lease.pause_requested:
+            raise Asked
         if self.place.draining():
             raise Draining
         if self.lease.overdue:
@@ -212,10 +245,17 @@ class Supervisor:
 
     def _write_curves(self) -> None:
         waiting, self._curves = self._curves, Curves()
+        spent = self.lease.read(self._meter.write)
+        if 0 < self.job.reserved_seconds < spent:
+            raise JobFailure(SPENT.format(self.job.reserved_seconds), code="deadline_exceeded")
         for stage, rows in waiting.rows.items():
             self.lease.write(
                 partial(events.add_metrics, job_id=self.job.id, epoch=self.job.epoch, stage=stage, rows=rows)
             )
+
+    def _count_late(self) -> None:
+        with suppress(SQLAlchemyError), self.place.sessions.begin() as session:
+            tally.add(session, tally.LATE_WRITERS)
 
     def _backbone(self) -> BackboneRecord:
         registry = Registry.load(self.settings)
@@ -250,19 +290,3 @@ class Supervisor:
         """Erase what this job's dead attempts left on this machine."""
         for epoch in range(1, self.job.epoch + 1):
             attempt_folder(self.settings, self.job.id, epoch).remove()
-
-
-def attempt_folder(settings: Settings, job_id: str, epoch: int) -> JobFolder:
-    """Return where an attempt at a job works."""
-    return JobFolder(settings.data / "work" / f"{job_id}-e{epoch}")
-
-
-def sweep(place: Workplace) -> None:
-    """Erase the folders of attempts that are over: references are private, and a killed worker leaves them."""
-    for path in (place.settings.data / "work").glob("ftjob-*-e*"):
-        job_id, _, epoch = path.name.rpartition("-e")
-        with place.sessions() as session:
-            job = session.get(Job, job_id)
-        # an attempt's folder is made after its claim is committed, and epochs only grow
-        if job is None or job.state != JobState.RUNNING or str(job.epoch) != epoch:
-            shutil.rmtree(path, ignore_errors=True)

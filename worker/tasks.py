@@ -17,7 +17,8 @@ from core.queue import WAKE, worker_id
 from core.settings import Settings
 from core.storage import storage
 from worker.process import WarmTrainer
-from worker.supervisor import Supervisor, Workplace, sweep
+from worker.scratch import sweep
+from worker.supervisor import Supervisor, Workplace
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def wake() -> None:
 
 def _work(place: Workplace) -> None:
     try:
-        sweep(place)
+        sweep(place.settings, place.sessions)
     except SQLAlchemyError:
         log.exception("dead attempts could not be swept")
     while not place.draining() and (job := take(place)) is not None:

@@ -65,9 +65,9 @@ def _answer(pipe: Pipe, lines: Generator[Line, None, None]) -> Finished | Stoppe
     """Send what the job yields, to its end or to the first step after a Stop; returns how it ended."""
     try:
         for line in lines:
+            pipe.say(line)  # first: what is saved on the way out counts it as said
             if pipe.stopping.is_set():
                 return Stopped()
-            pipe.say(line)
         return Finished()
     except Exception as error:
         print(traceback_of(error), file=sys.stderr)

@@ -16,17 +16,15 @@ from api.objects import file_object
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import Deleted, FileObject, Page
 from api.uploads import Upload, receive
-from core import references
 from core.database import now
 from core.errors import Conflict, InvalidInput, NotFound
-from core.jobs import JobState
-from core.models import File, Job, new_id
+from core.models import File, Job, JobState, new_id
+from core.reader import Facts
 from core.storage import StoredObject, file_key
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 PURPOSE = "fine-tune"
 MIN_KEPT_SECONDS, MAX_KEPT_SECONDS = 3600, 2_592_000
-READERS = 2  # decoding images takes memory; more uploads than this wait their turn
 EXTENSIONS = {"images": ".zip", "texts": ".jsonl"}
 UPLOAD_FORM = {
     "type": "object",
@@ -153,26 +151,25 @@ def _check_form(fields: dict[str, str]) -> int | None:
 
 
 def _keep(services: Services, account: str, upload: Upload, kept_seconds: int | None) -> FileObject:
-    read = references.read(upload.path, upload.filename, services.settings)
     file_id = new_id("file-")
     with tempfile.TemporaryDirectory(dir=upload.path.parent) as folder:
         packed = Path(folder) / "references"
-        references.pack(read, packed)
+        facts = services.reader.read(upload.path, upload.filename, packed)
         stored = services.storage.put(file_key(account, file_id), packed)
     with services.writing.begin() as session:
-        file = _row(session, account, file_id, upload, read, stored, kept_seconds)
+        file = _row(session, account, file_id, upload, facts, stored, kept_seconds)
         session.add(file)
     return file_object(file)
 
 
 def _row(
-    session: Session, account: str, file_id: str, upload: Upload, read: references.References, stored: StoredObject,
+    session: Session, account: str, file_id: str, upload: Upload, facts: Facts, stored: StoredObject,
     kept_seconds: int | None,
 ) -> File:  # fmt: skip
     time = now(session)
     return File(
         id=file_id, account_id=account, filename=upload.filename, purpose=PURPOSE, bytes=stored.bytes,
-        sha256=stored.sha256, storage_key=stored.key, status="processed", kind=read.kind, items=len(read.items),
-        findings=[vars(finding) for finding in read.findings], created_at=time,
+        sha256=stored.sha256, storage_key=stored.key, status="processed", kind=facts.kind, items=facts.items,
+        findings=facts.findings, created_at=time,
         expires_at=time + kept_seconds if kept_seconds else None,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import Services, ServicesDep
 from api.schemas import Health
-from core import jobs
+from core import invariants
 from core.errors import AlbatrossError, NotFound
 
 router = APIRouter(tags=["health"])
@@ -47,7 +47,7 @@ def _check(check: Callable[[], str]) -> str:
 
 def _database(services: Services) -> str:
     with services.reading.begin() as session:
-        return "; ".join(jobs.broken_invariants(session)) or "ok"
+        return "; ".join(invariants.broken_invariants(session)) or "ok"
 
 
 def _storage(services: Services) -> str:

@@ -17,7 +17,7 @@ from api.dependencies import AccountDep, AfterDep, JobRequestDep, Services, Serv
 from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import JobObject, JobRequest, Page
-from core import jobs
+from core import admission, orders
 from core.backbones import BackboneRecord
 from core.database import now
 from core.errors import InvalidInput, NotFound
@@ -97,7 +97,7 @@ def cancel_job(job_id: str, services: ServicesDep, account: AccountDep) -> JobOb
     """Cancel a queued job at once, a running one after its present step."""
     with services.writing.begin() as session:
         job = find_job(session, account, job_id)
-        jobs.cancel(session, job)
+        orders.cancel(session, job)
         session.refresh(job)
         return job_object(session, job)
 
@@ -176,7 +176,7 @@ def _create(
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
         validation_file=body.validation_file, user_metadata=body.metadata, queue=services.settings.queue,
     )  # fmt: skip
-    return jobs.create(
+    return admission.create(
         session, job, services.settings, idempotency_key=repetition.key, request_sha256=repetition.sha256
     )
 

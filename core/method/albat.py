@@ -6,23 +6,26 @@ drives them logs, saves, cancels (by closing them) or stops asking.
 
 from __future__ import annotations
 
-from collections.abc import Generator, MutableMapping, Sequence
+from collections.abc import Generator, Iterator, MutableMapping, Sequence
 
 from core.method.backbone import Backbone, Batch, count
-from core.method.batches import mixed_batches
+from core.method.batches import MixedBatches
 from core.method.finalrun import FinalRun, Outcome
 from core.method.folds import Surrogate, captions, train_folds
 from core.method.lora import Adapter
+from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.scoring import Progress, Scoring, score_pool
 from core.method.surrogate import SurrogateCurves, folds, near_duplicates
-from core.method.train import Step, train
+from core.method.train import Step, Training
 from core.parameters import Parameters
 
 
-def train_surrogate(backbone: Backbone, references: Batch, p: Parameters) -> Generator[Step, None, Surrogate]:
+def train_surrogate(
+    backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE
+) -> Generator[Step, None, Surrogate]:
     """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold."""
     held = folds(count(references), p.folds, p.seed, near_duplicates(references))
-    return (yield from train_folds(backbone, references, held if len(held) > 1 else [[]], p))
+    return (yield from train_folds(backbone, references, held if len(held) > 1 else [[]], p, keeper=keeper))
 
 
 def score_candidates(
@@ -32,10 +35,11 @@ def score_candidates(
     candidates: Batch,
     p: Parameters,
     sources: Sequence[str],
+    keeper: Keeper = NOWHERE,
 ) -> Generator[Progress, None, Scoring]:
     """Score a share `p.sample_ratio` of the candidates, select the best and choose gamma; see scoring.py."""
     held = surrogate.curves.folds
-    return (yield from score_pool(backbone, surrogate.adapter, held, references, candidates, p, sources))
+    return (yield from score_pool(backbone, surrogate.adapter, held, references, candidates, p, sources, keeper))
 
 
 def train_adapter(
@@ -48,23 +52,36 @@ def train_adapter(
     snapshots: MutableMapping[int, Adapter],
     gamma: float,
     heldout: Batch | None = None,
+    keeper: Keeper = NOWHERE,
 ) -> Generator[Step, None, Outcome]:
     """Train a fresh adapter on the mixture (A1) until the stopping rule says so, and name the step to publish.
 
     `snapshots` receives deep copies and afterwards holds every step that the outcome names and no others; the adapter
     to publish is `snapshots[outcome.published_step]`, never the live one. `probe` is backbone data outside the replay,
     on which forgetting shows; `heldout` is the user's own validation data. `curves` are those of the surrogates, or of
-    the trial where the mixture was tried. Step 0 is before training.
+    the trial where the mixture was tried. Step 0 is before training. With a `keeper` that has found a state, the run
+    goes on from there, and `snapshots` gets the copies of that state.
     """
     run = FinalRun(backbone, references, p, curves, gamma if selected is not None else 0.0, snapshots)
     run.watch(probe=probe, heldout=heldout)
     adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
-    batches = mixed_batches(
-        backbone, references, selected, run.gamma, p.batch_size, captions(backbone, p), p.seed
+    batches = MixedBatches(backbone, references, selected, run.gamma, p.batch_size, captions(backbone, p), p.seed)
+    training = Training(
+        backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget, pieces=p.accumulation
     )  # fmt: skip
-    yield run.measure(Step(0, (), (), p.learning_rate), adapter)
-    for step in train(backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget):
-        yield run.measure(step, adapter)
-        if run.ended:
-            break
+    found = keeper.found()
+    if found is not None:
+        run.restore(found.part("run"))
+        training.restore(found.part("training"))
+
+    def measured() -> Iterator[Step]:
+        if found is None:
+            yield run.measure(Step(0, (), (), p.learning_rate), adapter)
+        while not run.ended and (step := next(training, None)) is not None:
+            yield run.measure(step, adapter)
+
+    def state() -> State:
+        return State.of({"run": run.state(), "training": training.state()})
+
+    yield from saved(measured(), keeper, state)
     return run.outcome()

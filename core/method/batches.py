@@ -6,12 +6,14 @@ Shapes: R runs, b samples a run; a batch holds R b samples, run-major.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from core.method.backbone import Backbone, Batch, Draw, count, join, join_draws, take
 from core.method.mixing import batch_slots
+from core.method.saving import State
 
 
 class Captions:
@@ -30,40 +32,115 @@ class Captions:
         return batch | {"text": torch.where(dropped[:, None, None], self.empty.to(batch["text"]), batch["text"])}
 
 
-def shuffled(indices: Sequence[int], generator: torch.Generator) -> Iterator[int]:
-    """Yield the indices for ever, each once a pass, in a new order every pass."""
-    while True:
-        for place in torch.randperm(len(indices), generator=generator).tolist():
-            yield indices[place]
+class Batches(Protocol):
+    """An endless stream of batches whose place can be saved."""
+
+    def __iter__(self) -> Iterator[tuple[Batch, Draw]]:
+        """Return the stream itself."""
+
+    def __next__(self) -> tuple[Batch, Draw]:
+        """Return the next batch and its noise."""
+
+    def state(self) -> State:
+        """Return where the stream stands."""
+
+    def restore(self, state: State) -> None:
+        """Go to where another stream of the same make stood."""
 
 
-def mixed_batches(
-    backbone: Backbone,
-    references: Batch,
-    selected: Batch | None,
-    gamma: float,
-    size: int,
-    captions: Captions,
-    seed: int,
-) -> Iterator[tuple[Batch, Draw]]:
-    """Yield batches of `size` in which a share gamma of the slots, on average, is replayed backbone data (A1).
+class Shuffled:
+    """The indices for ever, each once a pass, in a new order every pass."""
+
+    def __init__(self, indices: Sequence[int], seed: int) -> None:
+        self.indices = indices
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order: list[int] = []  # of the present pass
+        self.done = 0  # of this pass
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        if self.done == len(self.order):
+            self.order, self.done = torch.randperm(len(self.indices), generator=self.generator).tolist(), 0
+        self.done += 1
+        return self.indices[self.order[self.done - 1]]
+
+    def state(self) -> State:
+        """Return the present pass, and the randomness that the next ones come from."""
+        return State({"order": self.order, "done": self.done}, {"generator": self.generator.get_state()})
+
+    def restore(self, state: State) -> None:
+        """Go to where another shuffle of as many indices stood."""
+        self.order, self.done = list(state.values["order"]), state.values["done"]
+        self.generator.set_state(state.tensors["generator"])
+
+
+class MixedBatches:
+    """Batches of `size` in which a share gamma of the slots, on average, is replayed backbone data (A1).
 
     References, replayed data and noise each have their own randomness, so runs with the same gamma that differ in what
     they replay see the same references in the same order under the same noise: a paired comparison.
     """
-    generator, order, other = (torch.Generator().manual_seed(3 * seed + part) for part in range(3))
-    everything = references if selected is None else join([references, selected])
-    first = count(references)
-    own = shuffled(range(first), order)
-    replayed = shuffled(range(first, count(everything)), other)
-    while True:
-        slots = batch_slots(gamma, size, generator) if selected is not None else 0
-        index = torch.tensor([next(own) for _ in range(size - slots)] + [next(replayed) for _ in range(slots)])
-        batch = captions.thin(take(everything, index), generator)
-        yield batch, backbone.random_draw(size, generator)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        references: Batch,
+        selected: Batch | None,
+        gamma: float,
+        size: int,
+        captions: Captions,
+        seed: int,
+    ) -> None:
+        self._backbone, self._captions, self._size = backbone, captions, size
+        self._gamma, self._mixed = gamma, selected is not None
+        self._everything = references if selected is None else join([references, selected])
+        first = count(references)
+        self._noise = torch.Generator().manual_seed(3 * seed)
+        self._own = Shuffled(range(first), 3 * seed + 1)
+        self._replayed = Shuffled(range(first, count(self._everything)), 3 * seed + 2)
+
+    def __iter__(self) -> Iterator[tuple[Batch, Draw]]:
+        return self
+
+    def __next__(self) -> tuple[Batch, Draw]:
+        slots = batch_slots(self._gamma, self._size, self._noise) if self._mixed else 0
+        own = [next(self._own) for _ in range(self._size - slots)]
+        index = torch.tensor(own + [next(self._replayed) for _ in range(slots)])
+        batch = self._captions.thin(take(self._everything, index), self._noise)
+        return batch, self._backbone.random_draw(self._size, self._noise)
+
+    def state(self) -> State:
+        """Return all three sources of chance as they stand."""
+        noise = State(tensors={"generator": self._noise.get_state()})
+        return State.of({"noise": noise, "own": self._own.state(), "replayed": self._replayed.state()})
+
+    def restore(self, state: State) -> None:
+        """Go to where another stream over the same data stood."""
+        self._noise.set_state(state.part("noise").tensors["generator"])
+        self._own.restore(state.part("own"))
+        self._replayed.restore(state.part("replayed"))
 
 
-def side_by_side(streams: Sequence[Iterator[tuple[Batch, Draw]]]) -> Iterator[tuple[Batch, Draw]]:
-    """Yield the batches of R runs as one, run-major, so that run k of a stack trains on stream k."""
-    for parts in zip(*streams, strict=True):
-        yield join([batch for batch, _ in parts]), join_draws([draw for _, draw in parts])
+class SideBySide:
+    """The batches of R runs as one, run-major, so that run k of a stack trains on stream k."""
+
+    def __init__(self, streams: Sequence[Batches]) -> None:
+        self._streams = streams
+
+    def __iter__(self) -> Iterator[tuple[Batch, Draw]]:
+        return self
+
+    def __next__(self) -> tuple[Batch, Draw]:
+        parts = [next(stream) for stream in self._streams]
+        return join([batch for batch, _ in parts]), join_draws([draw for _, draw in parts])
+
+    def state(self) -> State:
+        """Return where every stream stands."""
+        return State.of({str(run): stream.state() for run, stream in enumerate(self._streams)})
+
+    def restore(self, state: State) -> None:
+        """Go to where other streams over the same data stood."""
+        for run, stream in enumerate(self._streams):
+            stream.restore(state.part(str(run)))

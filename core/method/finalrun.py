@@ -7,8 +7,9 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from core.method.backbone import Backbone, Batch, Draw, count
-from core.method.lora import Adapter
+from core.method.lora import Adapter, from_stack
 from core.method.mixing import step_budget
+from core.method.saving import State
 from core.method.similarity import CosineSimilarity
 from core.method.stopping import LOOK_AHEAD, CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
 from core.method.surrogate import Confidence, Evidence, SurrogateCurves, evaluation_grid
@@ -86,6 +87,7 @@ class FinalRun:
         rare = evaluation_grid(self.budget)[::WATCHED_EVERY]
         self._watched_at = {*rare, *self.gallery, *self._latest_match(), self.budget}
         self._last = 0
+        self._shown: list[Evaluation] = []  # to the rules so far
 
     def watch(self, *, probe: Batch | None, heldout: Batch | None) -> None:
         """Also follow the loss on backbone data outside the replay and on held-out data."""
@@ -113,8 +115,7 @@ class FinalRun:
             step = replace(step, loss=(step.reference_loss,), gradient_norm=(0.0,))
         else:
             self.snapshots[step.step] = adapter.clone()
-        for rule in self.rules.values():
-            rule.update(Evaluation(step.step, step.similarity, step.reference_loss))
+        self._show(Evaluation(step.step, step.similarity, step.reference_loss))
         self._let_go()
         return replace(step, fluctuation=self._turning.fluctuation, turning_point=self._turning.turning_point)
 
@@ -141,6 +142,24 @@ class FinalRun:
             window=self.window, kept=kept, gallery=tuple(gallery),
             proposals={name: (rule.published_step, rule.reason) for name, rule in self.rules.items()},
         )  # fmt: skip
+
+    def state(self) -> State:
+        """Return what the rules have seen, from which they can be brought to where they are, and the kept copies."""
+        values = {"shown": [list(vars(evaluation).values()) for evaluation in self._shown], "last": self._last}
+        return State(values, kept={str(step): copy.tensors() for step, copy in self.snapshots.items()})
+
+    def restore(self, state: State) -> None:
+        """Go to where another final run of the same make stood."""
+        for row in state.values["shown"]:
+            self._show(Evaluation(*row))
+        self._last = state.values["last"]
+        for step, tensors in state.kept.items():
+            self.snapshots[int(step)] = from_stack(tensors, self.p.rank, self.p.alpha)
+
+    def _show(self, evaluation: Evaluation) -> None:
+        self._shown.append(evaluation)
+        for rule in self.rules.values():
+            rule.update(evaluation)
 
     @property
     def _turning(self) -> CSFluctuation:

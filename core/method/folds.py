@@ -9,12 +9,13 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch, Draw, count, take
-from core.method.batches import Captions, mixed_batches, side_by_side
-from core.method.lora import Adapter
+from core.method.backbone import Backbone, Batch, count, take
+from core.method.batches import Captions, MixedBatches, SideBySide
+from core.method.lora import Adapter, from_stack
 from core.method.mixing import step_budget
+from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.surrogate import SurrogateCurves, evaluation_grid
-from core.method.train import Step, evaluate, train
+from core.method.train import Step, Training, evaluate
 from core.parameters import Parameters
 
 WEAK_STEPS = 16  # without held-out references the surrogate must stay weak, or its gradients vanish (notes B.2)
@@ -43,32 +44,93 @@ def train_folds(
     p: Parameters,
     selected: Batch | None = None,
     gamma: float = 0.0,
+    keeper: Keeper = NOWHERE,
 ) -> Generator[Step, None, Surrogate]:
     """Train a surrogate without each of the folds `held`, in one stack, until held-out loss has clearly turned up.
 
     `selected` fills a share gamma of every batch. Losses in a Step are one for each surrogate; on the evaluation grid
-    it also holds T and H averaged over them.
+    it also holds T and H averaged over them. With a `keeper` that has found a state, it goes on from there.
     """
-    curves = SurrogateCurves(tuple(map(tuple, held)), gamma)
-    budget = step_budget(p.surrogate_steps, gamma) if curves.holds_out else min(p.surrogate_steps, WEAK_STEPS)
-    adapter = backbone.lora.new(p.rank, p.alpha, runs=len(held), seed=p.seed)
-    draws = backbone.fixed_draws(p.draws_eval, count(references), p.seed)
-    batches = _batches(backbone, references, held, p, selected, gamma)
-    grid, copies = set(evaluation_grid(budget)), {}
-    curves.add(0, evaluate(backbone, adapter, references, draws))
-    yield Step(0, curves.seen[0], (0.0,) * len(held), p.learning_rate, None, None, *_means(curves))
-    for step in train(backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=budget):
-        if step.step in grid:
-            curves.add(step.step, evaluate(backbone, adapter, references, draws))
-            copies[step.step] = adapter.clone()
-            copies = {at: copy for at, copy in copies.items() if at in curves.promising()}
-            step = replace(step, reference_loss=curves.mean_seen(), heldout_loss=curves.mean_held_out())
-        yield step
-        if curves.turned:
-            break
-    evidence = curves.evidence()
-    best = evidence.best_step if evidence else max(copies)
-    return Surrogate(copies[best], best, curves)
+    folds, found = Folds(backbone, references, held, p, selected, gamma), keeper.found()
+    if found is not None:
+        folds.restore(found)
+    yield from saved(folds.steps(), keeper, folds.state)
+    return folds.result()
+
+
+class Folds:
+    """A stack of surrogates in training: their curves so far, and copies of the steps that may turn out best."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        references: Batch,
+        held: Sequence[Sequence[int]],
+        p: Parameters,
+        selected: Batch | None,
+        gamma: float,
+    ) -> None:
+        self.curves = SurrogateCurves(tuple(map(tuple, held)), gamma)
+        holds_out = self.curves.holds_out
+        self.budget = step_budget(p.surrogate_steps, gamma) if holds_out else min(p.surrogate_steps, WEAK_STEPS)
+        self.adapter = backbone.lora.new(p.rank, p.alpha, runs=len(held), seed=p.seed)
+        self.copies: dict[int, Adapter] = {}
+        self._backbone, self._references, self._rate = backbone, references, p.learning_rate
+        self._draws = backbone.fixed_draws(p.draws_eval, count(references), p.seed)
+        self._grid = set(evaluation_grid(self.budget))
+        self._training = Training(
+            backbone, self.adapter, _batches(backbone, references, held, p, selected, gamma),
+            learning_rate=p.learning_rate, max_steps=self.budget, pieces=p.accumulation,
+        )  # fmt: skip
+
+    def _begin(self) -> Step:
+        """Return step 0: the losses before training."""
+        self._evaluate(0)
+        curves = self.curves
+        return Step(
+            0, curves.seen[0], (0.0,) * len(curves.folds), self._rate,
+            reference_loss=curves.mean_seen(), heldout_loss=curves.mean_held_out(),
+        )  # fmt: skip
+
+    def steps(self) -> Iterator[Step]:
+        """Train on, from step 0 or where it stands, until held-out loss has turned up or the steps run out."""
+        if not self.curves.steps:
+            yield self._begin()
+        while not self.curves.turned and (step := next(self._training, None)) is not None:
+            if step.step in self._grid:
+                self._evaluate(step.step)
+                self.copies[step.step] = self.adapter.clone()
+                self.copies = {at: copy for at, copy in self.copies.items() if at in self.curves.promising()}
+                step = replace(
+                    step, reference_loss=self.curves.mean_seen(), heldout_loss=self.curves.mean_held_out()
+                )  # fmt: skip
+            yield step
+
+    def result(self) -> Surrogate:
+        """Return the surrogates at the step where held-out references were best."""
+        evidence = self.curves.evidence()
+        best = evidence.best_step if evidence else max(self.copies)
+        return Surrogate(self.copies[best], best, self.curves)
+
+    def state(self) -> State:
+        """Return the training, the curves, and the copies."""
+        curves = State({"steps": self.curves.steps, "seen": self.curves.seen, "held_out": self.curves.held_out})
+        copies = State(kept={str(step): copy.tensors() for step, copy in self.copies.items()})
+        return State.of({"training": self._training.state(), "curves": curves, "copies": copies})
+
+    def restore(self, state: State) -> None:
+        """Go to where another training of the same folds stood."""
+        self._training.restore(state.part("training"))
+        rows = state.part("curves").values
+        self.curves.steps[:] = rows["steps"]
+        self.curves.seen[:] = map(tuple, rows["seen"])
+        self.curves.held_out[:] = map(tuple, rows["held_out"])
+        rank, alpha = self.adapter.rank, self.adapter.alpha
+        kept = state.part("copies").kept
+        self.copies = {int(step): from_stack(tensors, rank, alpha) for step, tensors in kept.items()}
+
+    def _evaluate(self, step: int) -> None:
+        self.curves.add(step, evaluate(self._backbone, self.adapter, self._references, self._draws))
 
 
 def captions(backbone: Backbone, p: Parameters) -> Captions:
@@ -85,16 +147,12 @@ def _batches(
     p: Parameters,
     selected: Batch | None,
     gamma: float,
-) -> Iterator[tuple[Batch, Draw]]:
+) -> SideBySide:
     """Return the stack's batches; a fold keeps its references' order and noise whatever is mixed in beside them."""
     left_out, everything = captions(backbone, p), range(count(references))
     streams = []
     for fold, part in enumerate(held):
         trained = take(references, torch.tensor([i for i in everything if i not in part]))
         seed = p.seed + fold
-        streams.append(mixed_batches(backbone, trained, selected, gamma, p.batch_size, left_out, seed))
-    return side_by_side(streams)
-
-
-def _means(curves: SurrogateCurves) -> tuple[float, float | None]:
-    return curves.mean_seen(), curves.mean_held_out()
+        streams.append(MixedBatches(backbone, trained, selected, gamma, p.batch_size, left_out, seed))
+    return SideBySide(streams)

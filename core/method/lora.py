@@ -64,6 +64,11 @@ class Adapter:
         """Return the one run R = `copies` times, as fresh leaves: their gradients are per-sample gradients."""
         return self._map(lambda matrix: matrix.detach().repeat(copies, 1, 1).requires_grad_())
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every matrix by a name of its own, detached; `from_stack` reads them."""
+        named = {f"down/{path}": matrix.detach() for path, matrix in self.down.items()}
+        return named | {f"up/{path}": matrix.detach() for path, matrix in self.up.items()}
+
     def finite(self) -> bool:
         """Whether every number is finite."""
         return all(bool(matrix.isfinite().all()) for matrix in self.parameters())
@@ -234,6 +239,15 @@ def from_tensors(tensors: Mapping[str, Tensor], rank: int, alpha: float) -> Adap
         path, matrix, _ = key.removeprefix(PREFIX).rsplit(".", 2)
         (down if matrix == "lora_A" else up)[path] = tensor.flatten(1).unsqueeze(0)
     return Adapter(rank, alpha, down, {path: up[path] for path in down})
+
+
+def from_stack(tensors: Mapping[str, Tensor], rank: int, alpha: float) -> Adapter:
+    """Return the adapter, of any number of runs, that `Adapter.tensors` named."""
+    parts: dict[str, dict[str, Tensor]] = {"down": {}, "up": {}}
+    for name, tensor in tensors.items():
+        matrix, _, path = name.partition("/")
+        parts[matrix][path] = tensor
+    return Adapter(rank, alpha, parts["down"], parts["up"])
 
 
 def peft_config(adapter: Adapter, target_modules: Sequence[str], backbone: str) -> Mapping[str, object]:

@@ -20,6 +20,7 @@ from core.method.influence import Scorer, ScoreWarning, scorer
 from core.method.lora import Adapter
 from core.method.mixing import GammaChoice, MixingReport, choose_gamma, error_law
 from core.method.pooling import Ranking, rank
+from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.selection import Selection, near_duplicates, select
 from core.parameters import Parameters
 
@@ -121,6 +122,7 @@ def score_pool(
     candidates: Batch,
     p: Parameters,
     sources: Sequence[str],
+    keeper: Keeper = NOWHERE,
 ) -> Generator[Progress, None, Scoring]:
     """Score a sample of the pool with every surrogate, select, and estimate how much of it to mix in.
 
@@ -134,7 +136,7 @@ def score_pool(
     if p.score == "random":
         found = torch.rand(1, 1, len(sampled), generator=torch.Generator().manual_seed(p.seed))
     else:
-        found = yield from _score(folds, take(candidates, sampled), p)
+        found = yield from _score(folds, take(candidates, sampled), p, keeper)
     matrix = torch.full((*found.shape[:2], count(candidates)), math.nan)
     matrix[:, :, sampled] = found
     ranking = rank(matrix, sources)
@@ -147,19 +149,37 @@ def score_pool(
     return Scoring(matrix.mean((0, 1)), matrix.mean(1), ranking, selection, report, gamma, tuple(folds.notes))
 
 
-def _score(folds: _Folds, candidates: Batch, p: Parameters) -> Generator[Progress, None, Tensor]:
-    """Return the scores (F, K, c), every fold with its own share of the draws."""
+def _score(folds: _Folds, candidates: Batch, p: Parameters, keeper: Keeper) -> Generator[Progress, None, Tensor]:
+    """Return the scores (F, K, c), every fold with its own share of the draws; found ones are not computed again."""
+    parts: list[list[Tensor]] = [[] for _ in folds.held]
+    if (found := keeper.found()) is not None:
+        folds.notes[:] = found.values["notes"]
+        for fold, scores in found.tensors.items():
+            parts[int(fold)].append(scores)
+
+    def state() -> State:
+        return State({"notes": folds.notes}, {str(fold): torch.cat(part, 1) for fold, part in enumerate(parts) if part})
+
+    yield from saved(_missing(folds, candidates, p, parts), keeper, state)
+    return torch.stack([torch.cat(part, dim=1) for part in parts])
+
+
+def _missing(
+    folds: _Folds, candidates: Batch, p: Parameters, parts: Sequence[list[Tensor]]
+) -> Iterator[Progress]:  # fmt: skip
+    """Add to every fold's part, (K, c) in pieces, the scores that it does not hold yet."""
     amount = count(candidates)
-    done, total, result = 0, amount * len(folds.held), []
-    for fold in range(len(folds.held)):
-        ready, parts = folds.scorer(fold, p), []
+    for fold, part in enumerate(parts):
+        known = sum(scores.shape[1] for scores in part)
+        if known == amount:
+            continue
+        ready = folds.scorer(fold, p)
         for index in chunks(amount, CANDIDATES_AT_ONCE):
+            if index[0] < known:
+                continue
             with folds.heard():
-                parts.append(ready.score(take(candidates, index), folds.noise(fold, len(index), p)))
-            done += len(index)
-            yield Progress(done, total)
-        result.append(torch.cat(parts, dim=1))
-    return torch.stack(result)
+                part.append(ready.score(take(candidates, index), folds.noise(fold, len(index), p)))
+            yield Progress(fold * amount + int(index[-1]) + 1, amount * len(parts))
 
 
 def _law(folds: _Folds, candidates: Batch, selection: Selection, p: Parameters) -> MixingReport | None:

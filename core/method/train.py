@@ -1,4 +1,4 @@
-"""The training loop: fits stacked adapters and yields after every optimizer step."""
+"""The training loop: fits stacked adapters, one optimizer step at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torch import Tensor
 
 from core.errors import JobFailure
 from core.method.backbone import Backbone, Batch, Draw, count, take, tile, tile_draw
+from core.method.batches import Batches
+from core.method.gradients import part_of
 from core.method.lora import Adapter
+from core.method.saving import State
 
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
 
@@ -31,37 +34,89 @@ class Step:
     turning_point: int | None = None
 
 
-def train(
-    backbone: Backbone,
-    adapter: Adapter,
-    batches: Iterator[tuple[Batch, Draw]],
-    *,
-    learning_rate: float,
-    max_steps: int,
-    weight_decay: float = 0.0,
-    clip: float = 1.0,
-) -> Iterator[Step]:
-    """Fit the adapter's runs to their parts of each batch, yielding after every optimizer step.
+class Training:
+    """Fits the adapter's runs to their parts of each batch; every `next` is one optimizer step.
 
     A batch holds R b samples, run-major. Losses add over runs and AdamW works on single numbers, so R stacked runs are
-    exactly R separate ones; gradients are clipped by the norm of each run. Raises JobFailure "diverged" on a loss that
-    is not finite.
+    exactly R separate ones; gradients are clipped by the norm of each run. `pieces` computes every batch in so many
+    parts, which needs less memory and gives the same gradient but for rounding. Raises JobFailure "diverged" on a loss
+    that is not finite.
     """
-    parameters = adapter.parameters()
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-    for step, (batch, draw) in zip(range(1, max_steps + 1), batches, strict=False):
-        with torch.enable_grad(), backbone.lora.use(adapter):
-            losses = backbone.loss(batch, draw).reshape(adapter.runs, -1).mean(1)
-            losses.sum().backward()
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapter: Adapter,
+        batches: Batches,
+        *,
+        learning_rate: float,
+        max_steps: int,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
+        pieces: int = 1,
+    ) -> None:
+        self._backbone, self._adapter, self._batches = backbone, adapter, batches
+        self._rate, self._budget, self._clip, self._pieces = learning_rate, max_steps, clip, pieces
+        self._parameters = adapter.parameters()
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay)
+        self.step = 0
+
+    def __iter__(self) -> Iterator[Step]:
+        return self
+
+    def __next__(self) -> Step:
+        if self.step >= self._budget:
+            raise StopIteration
+        losses = self._backward(*next(self._batches))
+        self.step += 1
         if not bool(losses.isfinite().all()):
             raise JobFailure(
-                f"The loss was no longer a number at step {step}. Lower learning_rate, or look for broken references.",
+                f"The loss was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
+                "references.",
                 code="diverged",
             )
-        norms = _clip(parameters, clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        yield Step(step, tuple(losses.tolist()), tuple(norms.tolist()), learning_rate)
+        norms = _clip(self._parameters, self._clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return Step(self.step, tuple(losses.tolist()), tuple(norms.tolist()), self._rate)
+
+    def state(self) -> State:
+        """Return the adapter, the optimizer and the place in the stream of batches, after whole steps only."""
+        weights = {f"{at}": parameter.detach() for at, parameter in enumerate(self._parameters)}
+        moments = self._optimizer.state_dict()["state"]
+        optimizer = {f"{at}/{name}": tensor for at, entry in moments.items() for name, tensor in entry.items()}
+        parts = {"weights": State(tensors=weights), "optimizer": State(tensors=optimizer)}
+        return State.of({**parts, "batches": self._batches.state(), "at": State({"step": self.step})})
+
+    def restore(self, state: State) -> None:
+        """Go to where another training of the same make stood."""
+        with torch.no_grad():
+            for name, tensor in state.part("weights").tensors.items():
+                self._parameters[int(name)].copy_(tensor)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in state.part("optimizer").tensors.items():
+            at, _, name = key.partition("/")
+            moments.setdefault(int(at), {})[name] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._batches.restore(state.part("batches"))
+        self.step = state.part("at").values["step"]
+
+    def _backward(self, batch: Batch, draw: Draw) -> Tensor:
+        """Add every run's gradient of its mean loss; returns the losses (R,)."""
+        by_run = torch.arange(count(batch)).view(self._adapter.runs, -1)
+        total = torch.zeros(self._adapter.runs)
+        for index in by_run.chunk(self._pieces, dim=1):
+            part, noise = (batch, draw) if index.shape == by_run.shape else _cut(batch, draw, index.flatten())
+            with torch.enable_grad(), self._backbone.lora.use(self._adapter):
+                losses = self._backbone.loss(part, noise).reshape(index.shape).mean(1)
+                (losses * (index.shape[1] / by_run.shape[1])).sum().backward()
+            total += losses.detach().float().cpu() * (index.shape[1] / by_run.shape[1])
+        return total
+
+
+def _cut(batch: Batch, draw: Draw, index: Tensor) -> tuple[Batch, Draw]:
+    return take(batch, index), part_of(draw, index)
 
 
 def _clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
@@ -84,11 +139,7 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
         for index in torch.arange(count(batch)).split(size):
             total = torch.zeros(runs, len(index))
             for draw in draws:
-                losses = backbone.loss(tile(take(batch, index), runs), tile_draw(_part(draw, index), runs))
+                losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
                 total += losses.reshape(runs, -1).float().cpu()
             parts.append(total / len(draws))
     return torch.cat(parts, dim=1)
-
-
-def _part(draw: Draw, index: Tensor) -> Draw:
-    return Draw(**{name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()})

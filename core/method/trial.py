@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from core.method.backbone import Backbone, Batch
 from core.method.folds import train_folds
 from core.method.mixing import GammaChoice, Verdict
+from core.method.saving import NOWHERE, Keeper
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step
 from core.parameters import Parameters
@@ -78,13 +79,19 @@ class Trial:
 
 
 def try_mixture(
-    backbone: Backbone, references: Batch, selected: Batch, gamma: float, plain: SurrogateCurves, p: Parameters
+    backbone: Backbone,
+    references: Batch,
+    selected: Batch,
+    gamma: float,
+    plain: SurrogateCurves,
+    p: Parameters,
+    keeper: Keeper = NOWHERE,
 ) -> Generator[Step, None, Trial | None]:
     """Train the folds of `plain` on the mixture and compare; None where nothing was held out."""
     before = plain.at_best
     if before is None:
         return None
-    mixed = (yield from train_folds(backbone, references, plain.folds, p, selected, gamma)).curves
+    mixed = (yield from train_folds(backbone, references, plain.folds, p, selected, gamma, keeper)).curves
     after = mixed.at_best
     assert after is not None
     start = fmean(plain.held_out[0])

@@ -53,7 +53,8 @@ def started(settings: Settings) -> Iterator[Service]:
     migrate(settings.database)
     register(settings)
     engine = connect(settings.database)
-    listener = socket.create_server(("127.0.0.1", 0))
+    # opened again by its number it knows its protocol, without which asyncio leaves Nagle's delay of 40 ms an answer on
+    listener = socket.socket(fileno=socket.create_server(("127.0.0.1", 0)).detach())
     web = server(settings)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs
+from core import admission, events, jobs, orders, reaping
 from core.database import now
 from core.models import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
 from core.settings import Settings
@@ -22,7 +22,7 @@ def queued(sessions: Sessions, account: str = "acct-1", **fields: object) -> str
         if session.get(Account, account) is None:
             session.add(Account(id=account, name=account, created_at=now(session)))
             session.flush()
-        return jobs.create(session, Job(account_id=account, **(values | fields)), SETTINGS).id
+        return admission.create(session, Job(account_id=account, **(values | fields)), SETTINGS).id
 
 
 def claim(sessions: Sessions, *, worker: str = "w", lease: float = 60, limit: int = 9) -> Job | None:
@@ -49,12 +49,12 @@ def lose_lease(sessions: Sessions, job_id: str) -> None:
 
 def reap(sessions: Sessions, max_crashes: int = 3) -> list[str]:
     with sessions.begin() as session:
-        return jobs.reap(session, max_crashes)
+        return reaping.reap(session, max_crashes)
 
 
 def cancel(sessions: Sessions, job_id: str) -> Job:
     with sessions.begin() as session:
-        return jobs.cancel(session, session.get_one(Job, job_id))
+        return orders.cancel(session, session.get_one(Job, job_id))
 
 
 def finish(session: Session, job_id: str, epoch: int) -> bool:
@@ -90,7 +90,7 @@ WRITES: dict[str, Callable[[Session, str, int], object]] = {
     "fail": lambda s, job, epoch: jobs.fail(s, job, epoch, "diverged", "Lower the learning rate."),
     "retry": lambda s, job, epoch: jobs.retry(s, job, epoch, "disk_full", "The disk was full.", SETTINGS),
     "release": jobs.release,
-    "cancelled": jobs.cancelled,
+    "cancelled": jobs.stopped,
     "report": lambda s, job, epoch: events.report(s, job, epoch, "Hello."),
     "metrics": lambda s, job, epoch: events.add_metrics(s, job, epoch, "train", [{"step": 1, "loss": 0.5}]),
     "artifacts": lambda s, job, epoch: events.add_artifacts(s, job, epoch, [artifact()]),

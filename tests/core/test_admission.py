@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from core import jobs
+from core import admission
 from core.database import now
 from core.errors import Conflict, RateLimited
 from core.models import Account, Idempotency, Job
@@ -27,7 +27,7 @@ def create(sessions: Sessions, key: str | None = None, sha256: str = "a", name: 
     job = Job(account_id=name, backbone="tiny", request={}, training_files=[], seed=1, queue="gpu")
     with sessions.begin() as session:
         settings = Settings(active_job_limit=limit)
-        return jobs.create(session, job, settings, idempotency_key=key, request_sha256=sha256).id
+        return admission.create(session, job, settings, idempotency_key=key, request_sha256=sha256).id
 
 
 def at_once(call: Callable[[], str]) -> list[str | Exception]:

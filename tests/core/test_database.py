@@ -70,7 +70,7 @@ def test_the_migrations_make_the_models_checks(database: Sessions, engine: Engin
     made = {check["name"] for check in inspect(engine).get_check_constraints("job")}
     named = {each.name for each in Table.metadata.tables["job"].constraints if isinstance(each, CheckConstraint)}
     assert made == named
-    assert len(named) == 5
+    assert len(named) == 6
 
 
 def test_processes_that_migrate_at_once_wait_for_each_other(engine: Engine, database_url: str) -> None:

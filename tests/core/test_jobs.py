@@ -9,11 +9,11 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import jobs
+from core import invariants, jobs, orders, reaping
 from core.database import now
 from core.errors import Conflict
-from core.jobs import MOVES, TERMINAL, JobState
-from core.models import Adapter, Job
+from core.models import Adapter, Job, JobState
+from core.moves import MOVES, TERMINAL
 from tests.core.ledger import (
     SETTINGS,
     WRITES,
@@ -163,7 +163,7 @@ def test_whatever_a_cancelled_job_does_next_it_ends_cancelled(database: Sessions
 def test_a_job_that_nobody_cancelled_is_not_ended_by_cancelled(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        assert not jobs.cancelled(session, job_id, epoch)
+        assert not jobs.stopped(session, job_id, epoch)
     assert get(database, job_id).state == JobState.RUNNING
 
 
@@ -181,7 +181,7 @@ def test_a_job_whose_deadline_passes_in_the_queue_expires(database: Sessions) ->
         at = now(session)
     late, timely = queued(database, deadline_at=at - 1), queued(database, deadline_at=at + 100)
     with database.begin() as session:
-        assert jobs.expire(session) == 1
+        assert reaping.expire(session) == 1
     assert (get(database, late).state, get(database, late).error_code) == ("EXPIRED", "deadline_exceeded")
     assert get(database, timely).state == JobState.QUEUED
 
@@ -198,44 +198,45 @@ def test_a_higher_priority_goes_before_an_older_job(database: Sessions) -> None:
     queued(database)
     urgent = queued(database, priority=5)
     with database() as session:
-        assert jobs.queue_position(session, session.get_one(Job, urgent)) == 0
+        assert orders.queue_position(session, session.get_one(Job, urgent)) == 0
     job = claim(database)
     assert job is not None
     assert job.id == urgent
     with database() as session:
-        assert jobs.queue_position(session, session.get_one(Job, urgent)) is None
+        assert orders.queue_position(session, session.get_one(Job, urgent)) is None
 
 
 def test_a_waiting_job_is_announced_once_a_period(database: Sessions) -> None:
     job_id = queued(database)
     queued(database, not_before=4e9)
     with database.begin() as session:
-        assert jobs.due(session, wake_again_seconds=60) == [("gpu", 1)]
-        assert jobs.due(session, wake_again_seconds=60) == []
+        assert reaping.due(session, wake_again_seconds=60) == [("gpu", 1)]
+        assert reaping.due(session, wake_again_seconds=60) == []
         session.execute(update(Job).where(Job.id == job_id).values(dispatched_at=now(session) - 61))
-        assert jobs.due(session, wake_again_seconds=60) == [("gpu", 1)]
+        assert reaping.due(session, wake_again_seconds=60) == [("gpu", 1)]
 
 
 def test_what_must_never_be_is_found(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        assert jobs.broken_invariants(session) == []
+        assert invariants.broken_invariants(session) == []
         finish(session, job_id, epoch)
-        assert jobs.broken_invariants(session) == []
+        assert invariants.broken_invariants(session) == []
     with database.begin() as session:
         session.delete(session.scalars(select(Adapter)).one())
         session.execute(update(Job).values(state="FAILED"))
         session.flush()
-        assert jobs.broken_invariants(session) == ["a job's history ends in another state"]
+        assert invariants.broken_invariants(session) == ["a job's history ends in another state"]
         session.execute(update(Job).values(state="SUCCEEDED"))
-        assert jobs.broken_invariants(session) == ["a succeeded job has no adapter"]
+        assert invariants.broken_invariants(session) == ["a succeeded job has no adapter"]
 
 
 @pytest.mark.parametrize(
     "values",
     [
         {"state": "RUNNING"},
-        {"state": "PAUSED"},
+        {"state": "ASLEEP"},
+        {"pause_requested_at": 1.0},
         {"lease_until": 1.0},
         {"cancel_requested_at": 1.0},
         {"state": "FAILED"},

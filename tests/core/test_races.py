@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from core import jobs
+from core import invariants, orders, reaping
 from core.errors import Conflict
-from core.jobs import MOVES, TERMINAL
 from core.models import Job, JobState
+from core.moves import MOVES, TERMINAL
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, queued, running
 
 ROOT = Path(__file__).parents[2]
@@ -81,10 +81,10 @@ def apply(sessions: Sessions, move: str, job_id: str, epoch: int) -> object:
     """Make one move of those that workers, owners and dispatchers make."""
     with sessions.begin() as session:
         if move == "reap":
-            return jobs.reap(session, 3)
+            return reaping.reap(session, 3)
         if move == "cancel":
             with suppress(Conflict):
-                return jobs.cancel(session, session.get_one(Job, job_id))
+                return orders.cancel(session, session.get_one(Job, job_id))
             return None
         return WRITES[move](session, job_id, epoch)
 
@@ -116,7 +116,7 @@ def test_a_move_that_races_with_the_end_comes_before_or_after_it(database: Sessi
 def check(sessions: Sessions) -> None:
     """No impossible state, one adapter for each success, and unbroken histories of allowed moves."""
     with sessions() as session:
-        assert jobs.broken_invariants(session) == []
+        assert invariants.broken_invariants(session) == []
         rows = session.execute(select(Job.id, Job.state)).all()
     for job_id, state in rows:
         chain = moves(sessions, job_id)

@@ -1,7 +1,9 @@
-"""A trainer that speaks the real protocol and learns nothing: five short stages, with a fault where the suffix asks.
+"""A trainer that speaks the real protocol and learns nothing: short stages, with a fault where the suffix asks.
 
-The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow, or
-quote. Actions other than diverge, memory and kill happen only at the first attempt.
+It saves its step after every step, and when it is stopped, and goes on from there.
+
+The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow,
+or quote. Actions other than diverge, memory and kill happen only at the first attempt.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from core.errors import JobFailure, TransientFailure
 from worker.folder import STAGES, JobFolder
 from worker.launch import LAUNCHED_AS
-from worker.protocol import Line, Message, Metrics, Progress, StageDone
+from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 
 STEPS = 10
@@ -35,17 +37,24 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
         fault = action if stage == where and (action in EVERY_TIME or first_time(diary, action)) else ""
         note(diary / "stages", f"{stage} {os.environ[LAUNCHED_AS]} {folder.path.name}")
         with folder.writing(stage) as draft:
-            yield Message(stage, f"Doing {stage}: 0 of {STEPS}")
-            for step in range(1, STEPS + 1):
+            before = folder.saved(stage)
+            done = json.loads((before / "step.json").read_text()) if before else 0
+            yield Message(stage, f"Doing {stage}: {done} of {STEPS}")
+            for step in range(done + 1, STEPS + 1):
                 time.sleep(STEP_SECONDS)
+                note(diary / "steps", f"{folder.path.name} {stage} {step}")
                 if step == STEPS // 2:
                     act(fault, folder)
+                with folder.saving(stage) as save:
+                    (save / "step.json").write_text(str(step))
+                yield Saved(stage)
                 yield Progress(stage, step, STEPS, (STEPS - step) * STEP_SECONDS)
                 yield Metrics(stage, [{"step": step, "loss": 1 / step}])
                 while fault == "slow":
                     time.sleep(0.05)
                     yield Progress(stage, step, STEPS, 60.0)
             write(stage, draft)
+        folder.forget_saves()
         yield StageDone(stage)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import jobs
+from core import admission, jobs, orders
 from core.backbones import BackboneRecord
 from core.database import now
 from core.models import Account, File, Job, JobEvent, new_id
@@ -110,11 +110,16 @@ class Floor:
                 account_id=account, backbone=backbone, request=request, training_files=[file_id], seed=1,
                 suffix=suffix, queue=self.settings.queue, **fields,
             )  # fmt: skip
-            return jobs.create(session, made, self.settings).id
+            return admission.create(session, made, self.settings).id
 
-    def cancel(self, job_id: str) -> None:
+    def order(self, what: str, job_id: str) -> None:
+        """Cancel, pause or resume, as the owner."""
         with self.sessions.begin() as session:
-            jobs.cancel(session, session.get_one(Job, job_id))
+            getattr(orders, what)(session, session.get_one(Job, job_id))
+
+    def job_ids(self) -> list[str]:
+        with self.sessions() as session:
+            return list(session.scalars(select(Job.id).order_by(Job.created_at)))
 
     def claim(self) -> Job:
         with self.sessions.begin() as session:

@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from core import jobs
-from core.models import Adapter, Artifact, Checkpoint, File, Metric
+from core import reaping
+from core.models import Adapter, Artifact, Checkpoint, File, Metric, Usage
+from tests.worker import fast_trainer
 from tests.worker.floor import Floor, gone
 from worker.folder import STAGES
-from worker.supervisor import sweep
+from worker.scratch import sweep
+
+
+def in_background(floor: Floor, stage: str) -> threading.Thread:
+    # the trainer is started here: its life hangs on the thread that forks it
+    floor.trainer.take("tiny-a 1")
+    thread = threading.Thread(target=floor.supervise, args=(floor.claim(),))
+    thread.start()
+    floor.wait_for_stage(stage)
+    return thread
 
 
 def stages_of(floor: Floor, attempt: int) -> list[str]:
@@ -85,19 +95,10 @@ def test_a_stage_whose_stored_file_is_damaged_is_done_again(floor: Floor) -> Non
     assert stages_of(floor, 2) == ["score", "trial", "train", "export"]
 
 
-def in_background(floor: Floor, stage: str) -> threading.Thread:
-    # the trainer is started here: its life hangs on the thread that forks it
-    floor.trainer.take("tiny-a 1")
-    thread = threading.Thread(target=floor.supervise, args=(floor.claim(),))
-    thread.start()
-    floor.wait_for_stage(stage)
-    return thread
-
-
 def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
-    floor.cancel(job_id)
+    floor.order("cancel", job_id)
     work.join(10)
     assert floor.get(job_id).state == "CANCELLED"
     assert floor.rows(Adapter, job_id) == []
@@ -107,7 +108,7 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
 def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     job_id = floor.job("hang-train")
     work = in_background(floor, "train")
-    floor.cancel(job_id)
+    floor.order("cancel", job_id)
     work.join(10)
     assert floor.get(job_id).state == "CANCELLED"
     assert gone(floor.wait_for_stage("train"))
@@ -134,13 +135,69 @@ def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog
     assert any("no progress" in message for message in floor.events(job_id))
 
 
-@pytest.mark.parametrize(("action", "code"), [("diverge", "diverged"), ("memory", "out_of_memory")])
-def test_a_fault_of_the_job_ends_it_with_a_reason(floor: Floor, action: str, code: str) -> None:
-    job_id = floor.job(f"{action}-surrogate")
+def test_a_fault_of_the_job_ends_it_with_a_reason(floor: Floor) -> None:
+    job_id = floor.job("diverge-surrogate")
     floor.supervise()
     job = floor.get(job_id)
-    assert (job.state, job.error_code) == ("FAILED", code)
+    assert (job.state, job.error_code) == ("FAILED", "diverged")
     assert job.error_message
+
+
+def test_a_job_that_does_not_fit_is_computed_in_ever_smaller_pieces_before_it_fails(floor: Floor) -> None:
+    job_id = floor.job("memory-surrogate", bat={"max_steps": 7, "batch_size": 6})
+    pieces = []
+    while floor.get(job_id).state == "QUEUED":
+        floor.supervise()
+        pieces.append(floor.get(job_id).parameters["accumulation"])
+    job = floor.get(job_id)
+    assert pieces == [2, 4, 4]
+    assert (job.state, job.error_code, job.crash_count, job.retry_count) == ("FAILED", "out_of_memory", 0, 0)
+
+
+def steps_of(floor: Floor, stage: str) -> list[int]:
+    """The steps that fast trainers have done in a stage, in the order of their doing."""
+    lines = fast_trainer.read(floor.settings.data / "pools/steps")
+    return [int(line.split()[2]) for line in lines if line.split()[1] == stage]
+
+
+@pytest.mark.parametrize("stage", ["surrogate", "train"])
+def test_a_killed_trainer_goes_on_from_its_last_save(floor: Floor, stage: str) -> None:
+    floor.job(f"die-{stage}")
+    floor.supervise()
+    saved = {row.name.partition("-")[2][:5] for row in floor.rows(Artifact, floor.job_ids()[0]) if row.kind == "save"}
+    time.sleep(floor.settings.retry_seconds)
+    floor.supervise()
+    assert floor.get(floor.job_ids()[0]).state == "SUCCEEDED"
+    done = steps_of(floor, stage)
+    assert saved == {"00004"}
+    assert done == [*range(1, 6), *range(5, 11)]
+    assert not any(row.kind == "save" for row in floor.rows(Artifact, floor.job_ids()[0]))
+
+
+def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -> None:
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "train")
+    floor.wait(lambda: steps_of(floor, "train") == [1])
+    floor.order("pause", job_id)
+    work.join(10)
+    job = floor.get(job_id)
+    assert (job.state, job.crash_count, job.retry_count, job.lease_until) == ("PAUSED", 0, 0, None)
+    assert {row.name.split("/")[1] for row in floor.rows(Artifact, job_id) if row.kind == "save"} == {"train-00001"}
+    floor.order("resume", job_id)
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    assert steps_of(floor, "train") == list(range(1, 11))
+
+
+def test_a_job_that_may_spend_no_more_gpu_seconds_ends_and_says_so(floor: Floor) -> None:
+    job_id = floor.job("slow-train", reserved_seconds=2.0)
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.error_code) == ("FAILED", "deadline_exceeded")
+    assert "2 GPU seconds" in job.error_message
+    spent = {row.stage: row.seconds for row in floor.rows(Usage, job_id)}
+    assert 2.0 < sum(spent.values()) < 6.0
+    assert spent["train"] > spent["prepare"] > 0
 
 
 def test_a_passing_fault_is_tried_again_and_the_history_says_so(floor: Floor) -> None:
@@ -158,7 +215,7 @@ def test_a_late_writer_is_fenced_and_changes_nothing(floor: Floor) -> None:
     work = in_background(floor, "train")
     with floor.sessions.begin() as session:  # the lease is taken away, as if this worker had been frozen
         session.execute(text("UPDATE job SET lease_until = 1"))
-        assert jobs.reap(session, max_crashes=3) == [job_id]
+        assert reaping.reap(session, max_crashes=3) == [job_id]
     second = floor.claim()
     before = (len(floor.events(job_id)), len(floor.rows(Metric, job_id)))
     work.join(10)
@@ -243,5 +300,5 @@ def test_what_dead_attempts_left_on_the_disk_is_swept_and_nothing_else(floor: Fl
     work = floor.settings.data / "work"
     for name in (f"{running}-e1", f"{running}-e0", f"{waiting}-e1", "ftjob-unknown-e1", "drain-x"):
         (work / name).mkdir(parents=True)
-    sweep(floor.place())
+    sweep(floor.settings, floor.sessions)
     assert sorted(path.name for path in work.iterdir()) == ["drain-x", f"{running}-e1"]

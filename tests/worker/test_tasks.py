@@ -9,7 +9,7 @@ import time
 import pytest
 from sqlalchemy import select
 
-from core import jobs, queue
+from core import invariants, queue
 from core.models import Adapter, Artifact, Worker
 from core.queue import make_app
 from tests.worker.floor import Floor, gone, kill
@@ -30,7 +30,7 @@ def test_a_wake_up_starts_a_job_at_once_and_one_serves_many(plant: Floor) -> Non
         plant.wait_for(second, "SUCCEEDED")
         assert plant.get(first).state == "SUCCEEDED"
     with plant.sessions() as session:
-        assert jobs.broken_invariants(session) == []
+        assert invariants.broken_invariants(session) == []
 
 
 @on_each_database
@@ -49,7 +49,7 @@ def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: F
     assert len(plant.rows(Adapter, job_id)) == 1
     assert [row[0] for row in plant.stages()].count("score") == 1
     with plant.sessions() as session:
-        assert jobs.broken_invariants(session) == []
+        assert invariants.broken_invariants(session) == []
 
 
 @on_each_database
@@ -109,6 +109,6 @@ def test_a_running_job_is_cancelled_between_two_steps(plant: Floor, stage: str) 
     job_id = plant.job(f"slow-{stage}")
     with plant.dispatcher(), plant.worker():
         plant.wait_for_stage(stage)
-        plant.cancel(job_id)
+        plant.order("cancel", job_id)
         plant.wait_for(job_id, "CANCELLED")
     assert plant.rows(Adapter, job_id) == []

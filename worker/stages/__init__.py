@@ -29,4 +29,5 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     for stage in STAGES:
         if not folder.done(stage):
             yield from WORK[stage](context)
+            context.folder.forget_saves()
             yield StageDone(stage)

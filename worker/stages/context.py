@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from core.backbones import BackboneRecord
 from core.method.backbone import Batch, count, take
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
-from core.method.lora import PREFIX, Adapter, from_tensors
+from core.method.lora import PREFIX, Adapter, from_stack, from_tensors
 from core.parameters import Parameters
 from worker import pools
 from worker.folder import JobFolder
-from worker.protocol import Line, Progress
+from worker.protocol import Line, Progress, Saved
+from worker.stages.keeping import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
@@ -60,6 +60,10 @@ class Context:
                     self.record.path, max_tokens=p.max_tokens, target_modules=targets, device=device
                 )
         return _loaded[key]
+
+    def keeper(self, stage: str) -> StageKeeper:
+        """What saves the stage on its way."""
+        return StageKeeper(self.folder, stage, float(self.spec["save_seconds"]))
 
     @cached_property
     def pool(self) -> pools.Pool | None:
@@ -109,13 +113,18 @@ class Context:
 class Pace:
     """Counts steps and says how long the rest will take, from the time that the last of them took."""
 
-    def __init__(self, stage: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stage: str, total: int, clock: Callable[[], float] = time.monotonic, keeper: StageKeeper | None = None
+    ) -> None:
         self.stage, self.total, self._clock = stage, total, clock
         self._seen = [(clock(), 0)]
+        self._keeper = keeper
 
     def at(self, step: int, total: int | None = None) -> Progress:
         """Return the stage's progress after `step` steps; a call may be several steps after the last."""
         self.total = total or self.total
+        if self._keeper is not None and self._keeper.resumed:  # the steps so far were not done in this process
+            self._seen, self._keeper.resumed = [(self._clock(), step)], False
         self._seen = [*self._seen, (self._clock(), step)][-TIMED_CALLS - 1 :]
         (first, before), (last, _) = self._seen[0], self._seen[-1]
         eta = round((last - first) * (self.total - step) / (step - before), 1) if step > before else None
@@ -123,9 +132,12 @@ class Pace:
 
 
 def driven(
-    steps: Generator[Step, None, Result], lines: Callable[[Step], Iterable[Line]]
+    steps: Generator[Step, None, Result], lines: Callable[[Step], Iterable[Line]], keeper: StageKeeper | None = None
 ) -> Generator[Line, None, Result]:
-    """Drive a generator of the method: yield lines about each of its steps, and return what it returns."""
+    """Drive a generator of the method: yield lines about each of its steps, and return what it returns.
+
+    Where its `keeper` has saved something, a line tells; a stop between two lines of a step leaves that step saved.
+    """
     with closing(steps):  # so that it ends with the stage, also when that is cancelled
         while True:
             try:
@@ -133,6 +145,8 @@ def driven(
             except StopIteration as done:
                 return done.value
             yield from lines(step)
+            if keeper is not None and keeper.news():
+                yield Saved(keeper.stage)
 
 
 def checkpoint_file(step: int) -> str:
@@ -142,15 +156,9 @@ def checkpoint_file(step: int) -> str:
 
 def write_stack(adapter: Adapter, file: Path) -> None:
     """Write a stack of adapters to one safetensors file."""
-    tensors = {f"down/{path}": matrix for path, matrix in adapter.down.items()}
-    tensors |= {f"up/{path}": matrix for path, matrix in adapter.up.items()}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    save_file({name: tensor.cpu().contiguous() for name, tensor in adapter.tensors().items()}, file)
 
 
 def read_stack(file: Path, rank: int, alpha: float) -> Adapter:
     """Read what `write_stack` wrote."""
-    parts: dict[str, dict[str, Tensor]] = {"down": {}, "up": {}}
-    for name, tensor in load_file(file).items():
-        matrix, _, path = name.partition("/")
-        parts[matrix][path] = tensor
-    return Adapter(rank, alpha, parts["down"], parts["up"])
+    return from_stack(load_file(file), rank, alpha)

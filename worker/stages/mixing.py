@@ -16,6 +16,7 @@ from core.method.trial import Trial, try_mixture
 from worker.folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven
+from worker.stages.keeping import StageKeeper
 from worker.stages.surrogate import read_curves, read_surrogate
 
 
@@ -61,17 +62,20 @@ def followed_curves(context: Context) -> SurrogateCurves:
 
 def _trials(context: Context, chosen: list[int], gamma: float) -> Generator[Line, None, Trial | None]:
     """Try gamma, and a smaller one where it harms; the steps of a second trial are counted on from the first."""
-    done, pace = 0, Pace("trial", step_budget(context.p.surrogate_steps, gamma))
+    keeper = context.keeper("trial")
+    keeper.beside.update(done=0, gamma=gamma)
+    keeper.found()  # an attempt before this one may have come as far as the second trial
+    pace = Pace("trial", step_budget(context.p.surrogate_steps, gamma), keeper=keeper)
     while True:
-        tried = yield from _tried(context, chosen, gamma, pace, done)
+        tried = yield from _tried(context, chosen, keeper, pace)
         if tried is None or tried.next_gamma is None:
             return tried
-        done, gamma = done + tried.curves.steps[-1] + 1, tried.next_gamma
+        context.folder.forget_saves()  # they are of the trial that is over
+        keeper.beside.update(done=keeper.beside["done"] + tried.curves.steps[-1] + 1, gamma=tried.next_gamma)
 
 
-def _tried(
-    context: Context, chosen: list[int], gamma: float, pace: Pace, done: int
-) -> Generator[Line, None, Trial | None]:
+def _tried(context: Context, chosen: list[int], keeper: StageKeeper, pace: Pace) -> Generator[Line, None, Trial | None]:
+    done, gamma = int(keeper.beside["done"]), float(keeper.beside["gamma"])
     plain, last = read_surrogate(context).curves, done + step_budget(context.p.surrogate_steps, gamma)
 
     def lines(step: Step) -> Iterator[Line]:
@@ -82,8 +86,8 @@ def _tried(
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
     selected = _selected(context, chosen)
-    steps = try_mixture(context.backbone, context.references(), selected, gamma, plain, context.p)
-    return (yield from driven(steps, lines))
+    steps = try_mixture(context.backbone, context.references(), selected, gamma, plain, context.p, keeper)
+    return (yield from driven(steps, lines, keeper))
 
 
 def _selected(context: Context, selected: list[int]) -> Batch:

@@ -52,7 +52,8 @@ def unused(context: Context) -> str:
 def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     sources = [candidate.source for candidate in pool.candidates]
     amount = math.ceil(len(sources) * context.p.sample_ratio)
-    pace, quarters = Pace("score", amount), [0]
+    keeper, quarters = context.keeper("score"), [0]
+    pace = Pace("score", amount, keeper=keeper)
 
     def lines(progress: Progress) -> Iterator[Line]:
         yield pace.at(progress.done, progress.total)
@@ -66,8 +67,10 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
     candidates = context.encoded_pool("candidate")
     surrogate = read_surrogate(context)
-    steps = score_candidates(context.backbone, surrogate, context.references(), candidates, context.p, sources)
-    return (yield from driven(steps, lines))
+    steps = score_candidates(
+        context.backbone, surrogate, context.references(), candidates, context.p, sources, keeper
+    )  # fmt: skip
+    return (yield from driven(steps, lines, keeper))
 
 
 def decision(scoring: Scoring) -> Json:

@@ -22,7 +22,8 @@ NOTHING_HELD_OUT = (
 def surrogate(context: Context) -> Generator[Line, None, None]:
     """Write the surrogates at the step where held-out references were best, and their curves."""
     p = context.p
-    pace = Pace("surrogate", p.surrogate_steps)
+    keeper = context.keeper("surrogate")
+    pace = Pace("surrogate", p.surrogate_steps, keeper=keeper)
 
     def lines(step: Step) -> Iterator[Line]:
         row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss)}
@@ -32,7 +33,8 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
 
     yield Message("surrogate", f"Training {p.folds} surrogates on the references, each without a part of them.")
     with context.folder.writing("surrogate") as folder:
-        result = yield from driven(train_surrogate(context.backbone, context.references(), p), lines)
+        steps = train_surrogate(context.backbone, context.references(), p, keeper)
+        result = yield from driven(steps, lines, keeper)
         write_stack(result.adapter, folder / "surrogate.safetensors")
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()

@@ -21,14 +21,16 @@ NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}
 
 def train(context: Context) -> Generator[Line, None, None]:
     """Write the kept copies, the curve and the outcome."""
-    p, rows = context.p, list[Json]()
+    p, keeper = context.p, context.keeper("train")
+    keeper.beside["rows"] = list[Json]()  # the curve so far; another one when a state is found
     selected, gamma = mixed(context)
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
-    pace = Pace("train", budget)
+    pace = Pace("train", budget, keeper=keeper)
 
     def lines(step: Step) -> Iterator[Line]:
-        rows.append(curve_row(step))
-        yield Metrics("train", rows[-1:])
+        row = curve_row(step)
+        keeper.beside["rows"].append(row)
+        yield Metrics("train", [row])
         yield pace.at(step.step)
 
     words = f"with {gamma:.0%} backbone data" if gamma else "on the references alone"
@@ -37,11 +39,11 @@ def train(context: Context) -> Generator[Line, None, None]:
         snapshots: dict[int, Adapter] = {}
         steps = train_adapter(
             context.backbone, context.references(), selected, p, followed_curves(context), context.probe(),
-            snapshots, gamma, context.heldout(),
+            snapshots, gamma, context.heldout(), keeper,
         )  # fmt: skip
-        outcome = yield from driven(steps, lines)
+        outcome = yield from driven(steps, lines, keeper)
         context.keep(snapshots, folder)
-        write_rows(folder / "curve.json", rows)
+        write_rows(folder / "curve.json", keeper.beside["rows"])
         write_json(folder / "outcome.json", asdict(outcome))
     words = f"Training ended at step {outcome.last_step} of {budget}; its rule proposes step {outcome.published_step}."
     yield Message("train", words)

@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from core.method.batches import Captions, mixed_batches, shuffled, side_by_side
+from core.method.batches import Captions, MixedBatches, Shuffled, SideBySide
 
 NONE = Captions(0.0, None)
 
@@ -21,16 +21,14 @@ def who(batches, steps: int) -> list[list[int]]:
 
 
 def test_every_index_comes_once_a_pass() -> None:
-    drawn = list(islice(shuffled([3, 5, 9], torch.Generator().manual_seed(0)), 300))
+    drawn = list(islice(Shuffled([3, 5, 9], seed=0), 300))
     assert all(sorted(drawn[at : at + 3]) == [3, 5, 9] for at in range(0, 300, 3))
     assert len({tuple(drawn[at : at + 3]) for at in range(0, 300, 3)}) == 6
 
 
 def test_runs_side_by_side_each_have_their_own_part_of_the_batch(tiny_language) -> None:
-    streams = [
-        mixed_batches(tiny_language, numbered(first, 2), None, 0.0, 2, NONE, seed=first) for first in (0, 10, 20)
-    ]
-    for row in who(side_by_side(streams), 20):
+    streams = [MixedBatches(tiny_language, numbered(first, 2), None, 0.0, 2, NONE, seed=first) for first in (0, 10, 20)]
+    for row in who(SideBySide(streams), 20):
         assert [set(row[:2]), set(row[2:4]), set(row[4:])] == [{0, 1}, {10, 11}, {20, 21}]
 
 
@@ -40,7 +38,7 @@ def test_runs_that_replay_other_data_see_the_same_references_under_the_same_nois
         return {"mean": mean, "std": torch.zeros_like(mean), "text": torch.zeros(count, 24, 32)}
 
     one, two = (
-        list(islice(mixed_batches(tiny_diffusion, latents(5, 0), latents(n, n), 0.5, 4, NONE, seed=1), 12))
+        list(islice(MixedBatches(tiny_diffusion, latents(5, 0), latents(n, n), 0.5, 4, NONE, seed=1), 12))
         for n in (7, 9)
     )
     for (a, noise_a), (b, noise_b) in zip(one, two, strict=True):
@@ -51,19 +49,19 @@ def test_runs_that_replay_other_data_see_the_same_references_under_the_same_nois
 
 @pytest.mark.parametrize(("gamma", "size"), [(0.5, 4), (0.25, 6), (0.9, 3), (0.3, 1)])
 def test_replay_fills_its_share_of_the_slots_on_average(tiny_language, gamma: float, size: int) -> None:
-    rows = who(mixed_batches(tiny_language, numbered(0, 5), numbered(100, 7), gamma, size, NONE, seed=1), 600)
+    rows = who(MixedBatches(tiny_language, numbered(0, 5), numbered(100, 7), gamma, size, NONE, seed=1), 600)
     assert all(len(row) == size for row in rows)
     share = sum(number >= 100 for row in rows for number in row) / (600 * size)
     assert share == pytest.approx(gamma, abs=0.05)
 
 
 def test_without_replay_there_are_only_references(tiny_language) -> None:
-    rows = who(mixed_batches(tiny_language, numbered(0, 5), None, 0.5, 4, NONE, seed=1), 50)
+    rows = who(MixedBatches(tiny_language, numbered(0, 5), None, 0.5, 4, NONE, seed=1), 50)
     assert {number for row in rows for number in row} == {0, 1, 2, 3, 4}
 
 
 def test_references_and_replay_of_other_lengths_share_a_batch(tiny_language) -> None:
-    batch, _ = next(mixed_batches(tiny_language, numbered(0, 5, 3), numbered(100, 5, 8), 0.5, 4, NONE, seed=1))
+    batch, _ = next(MixedBatches(tiny_language, numbered(0, 5, 3), numbered(100, 5, 8), 0.5, 4, NONE, seed=1))
     assert batch["input_ids"].shape == (4, 8)
     assert batch["attention_mask"].sum(1).tolist() == [3, 3, 8, 8]
 
@@ -71,7 +69,7 @@ def test_references_and_replay_of_other_lengths_share_a_batch(tiny_language) -> 
 def test_the_same_seed_gives_the_same_batches(tiny_diffusion) -> None:
     references = {"mean": torch.randn(4, 4, 8, 8), "std": torch.zeros(4, 4, 8, 8), "text": torch.randn(4, 24, 32)}
     first, second, other = (
-        next(mixed_batches(tiny_diffusion, references, None, 0.0, 2, NONE, seed)) for seed in (3, 3, 4)
+        next(MixedBatches(tiny_diffusion, references, None, 0.0, 2, NONE, seed)) for seed in (3, 3, 4)
     )
     assert torch.equal(first[1].noise, second[1].noise)
     assert torch.equal(first[0]["mean"], second[0]["mean"])

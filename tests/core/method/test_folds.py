@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from core.method.backbone import take
-from core.method.batches import Captions, mixed_batches
+from core.method.batches import Captions, MixedBatches
 from core.method.folds import WEAK_STEPS, train_folds
-from core.method.train import train
+from core.method.train import Training
 from tests.core.method.test_albat import TONES, drain, parameters
 
 HELD = [[0, 3], [1], [2, 4]]
@@ -20,8 +20,8 @@ def test_each_surrogate_of_the_stack_is_the_one_that_would_have_been_trained_alo
     for fold, part in enumerate(HELD):
         own = take(references, torch.tensor([i for i in range(5) if i not in part]))
         alone = tiny_language.lora.new(p.rank, p.alpha, seed=p.seed)
-        batches = mixed_batches(tiny_language, own, replay, 0.5, p.batch_size, Captions(0.0, None), p.seed + fold)
-        list(train(tiny_language, alone, batches, learning_rate=p.learning_rate, max_steps=together.step))
+        batches = MixedBatches(tiny_language, own, replay, 0.5, p.batch_size, Captions(0.0, None), p.seed + fold)
+        list(Training(tiny_language, alone, batches, learning_rate=p.learning_rate, max_steps=together.step))
         for one, other in zip(together.adapter.select(fold).parameters(), alone.parameters(), strict=True):
             assert torch.allclose(one, other.detach(), atol=1e-5)
 

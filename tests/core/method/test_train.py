@@ -11,7 +11,7 @@ from core.errors import JobFailure
 from core.method.backbone import Backbone, Batch, Draw, tile, tile_draw
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
-from core.method.train import evaluate, train
+from core.method.train import Training, evaluate
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
 
@@ -29,7 +29,7 @@ def test_training_lowers_the_loss(tiny_language: LanguageBackbone) -> None:
     batch = tiny_language.encode(TEXTS)
     adapter = tiny_language.lora.new(4, 8.0)
     before = evaluate(tiny_language, None, batch, [Draw()]).mean()
-    steps = list(train(tiny_language, adapter, batches(tiny_language, [batch]), learning_rate=1e-2, max_steps=20))
+    steps = list(Training(tiny_language, adapter, batches(tiny_language, [batch]), learning_rate=1e-2, max_steps=20))
     assert [step.step for step in steps] == list(range(1, 21))
     assert evaluate(tiny_language, adapter, batch, [Draw()]).mean() < 0.9 * before
 
@@ -45,10 +45,10 @@ def test_stacked_runs_are_exactly_separate_runs(tiny_diffusion: DiffusionBackbon
         for words in (["a cat", "a dog"], ["one", "two"], ["x", "y"])
     ]
     stacked = tiny_diffusion.lora.new(4, 4.0, runs=3, seed=5)
-    together = list(train(tiny_diffusion, stacked, batches(tiny_diffusion, parts), learning_rate=1e-3, max_steps=4))
+    together = list(Training(tiny_diffusion, stacked, batches(tiny_diffusion, parts), learning_rate=1e-3, max_steps=4))
     for run, part in enumerate(parts):
         alone = tiny_diffusion.lora.new(4, 4.0, seed=5)
-        steps = list(train(tiny_diffusion, alone, batches(tiny_diffusion, [part]), learning_rate=1e-3, max_steps=4))
+        steps = list(Training(tiny_diffusion, alone, batches(tiny_diffusion, [part]), learning_rate=1e-3, max_steps=4))
         assert steps[-1].loss[0] == pytest.approx(together[-1].loss[run], abs=1e-5)
         for ours, theirs in zip(stacked.select(run).parameters(), alone.parameters(), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-5)
@@ -62,7 +62,7 @@ def test_a_loss_that_is_not_a_number_ends_the_job_with_a_code(tiny_diffusion: Di
     }
     with pytest.raises(JobFailure) as failure:
         list(
-            train(
+            Training(
                 tiny_diffusion,
                 tiny_diffusion.lora.new(2, 2.0),
                 batches(tiny_diffusion, [broken]),
@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_a_number_ends_the_job_with_a_code(tiny_diffusion: Di
 def test_the_gradient_of_each_run_is_clipped_by_its_own_norm(tiny_language: LanguageBackbone) -> None:
     batch = tiny_language.encode(TEXTS)
     adapter = tiny_language.lora.new(4, 8.0, runs=2)
-    (step,) = train(
+    (step,) = Training(
         tiny_language, adapter, batches(tiny_language, [batch, batch]), learning_rate=1e-2, max_steps=1, clip=1e-9
     )
     assert step.gradient_norm[0] == pytest.approx(step.gradient_norm[1])

@@ -1,0 +1,189 @@
+"""The process that decodes uploads, `python -m core.decoding FILE_DESCRIPTOR LIMITS`: started and asked by core.reader.
+
+It keeps the decoders loaded and forks a child for each upload. A decoder that is made to crash, to hang, or to eat
+memory harms its own child and nothing else: this process looks at no upload itself, holds no connection and no secret,
+and ends as soon as whoever started it has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from core import references
+from core.errors import InvalidInput
+from core.images import FORMATS
+from core.parent import die_with_parent
+from core.settings import Settings
+
+TICK_SECONDS = 0.05
+MAX_MESSAGE_BYTES = 65_536
+MAX_OPEN_FILES = 32
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One upload: read the file at `path`, write what is kept of it to `packed`, and take no more time than this."""
+
+    path: str
+    filename: str
+    packed: str
+    cpu_seconds: int
+    seconds: float
+
+
+class Nursery:
+    """The children: one that waits for the next upload, because a fork takes time, and those that decode."""
+
+    def __init__(self, control: socket.socket, limits: Settings) -> None:
+        self._control, self._limits = control, limits
+        self._ends_at: dict[int, float] = {}
+        self._spare, self._to_spare = self._fork()
+
+    def serve(self) -> None:
+        """Give every task to a child, bury the dead, kill those whose time is up; returns at the end of file."""
+        while True:
+            if select.select([self._control], [], [], TICK_SECONDS if self._ends_at else None)[0]:
+                message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 1)
+                if not message:
+                    break
+                self._give(message, descriptors[0])
+            self._tend()
+        for child in (self._spare, *self._ends_at):
+            os.kill(child, signal.SIGKILL)
+
+    def _give(self, message: bytes, answer: int) -> None:
+        self._ends_at[self._spare] = time.monotonic() + json.loads(message)["seconds"]
+        try:
+            socket.send_fds(self._to_spare, [message], [answer])
+        except OSError as error:  # somebody has killed it; the closed answer says so
+            _say(f"the waiting decoder is gone: {error.strerror}")
+        os.close(answer)  # now the end of the child is the end of its answer
+        self._to_spare.close()
+        self._spare, self._to_spare = self._fork()
+
+    def _tend(self) -> None:
+        for child in list(self._ends_at):
+            if time.monotonic() > self._ends_at[child]:
+                os.kill(child, signal.SIGKILL)  # never another process of this number: it has not been waited for
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                del self._ends_at[child]
+                if status:
+                    _say(f"a decoder ended with {os.waitstatus_to_exitcode(status)}")
+
+    def _fork(self) -> tuple[int, socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent, child = os.getpid(), os.fork()
+        if child:
+            theirs.close()
+            return child, ours
+        try:
+            die_with_parent(parent)
+            self._control.close()
+            ours.close()
+            decode(theirs, self._limits)
+        except BaseException as error:  # nothing may go on as a second server
+            _confess(error)
+            os._exit(1)
+        os._exit(0)
+
+
+def decode(tasks: socket.socket, limits: Settings) -> None:
+    """Wait for the one task of this process, and answer it with JSON on the descriptor that comes with it."""
+    _limit(limits)
+    message, descriptors, _, _ = socket.recv_fds(tasks, MAX_MESSAGE_BYTES, 1)
+    task = Task(**json.loads(message))
+    _lower(resource.RLIMIT_CPU, task.cpu_seconds)
+    content = json.dumps(_outcome(task, limits)).encode()
+    with open(descriptors[0], "wb") as answer:
+        answer.write(content)
+
+
+def _limit(limits: Settings) -> None:
+    """Take away what decoding does not need; a limit that is passed ends the child or fails the call."""
+    _lower(resource.RLIMIT_AS, limits.reader_memory_bytes)
+    _lower(resource.RLIMIT_FSIZE, limits.max_file_bytes)
+    _lower(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
+    _lower(resource.RLIMIT_NPROC, 0)  # nothing that could outlive it
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def _lower(limit: int, most: int) -> None:
+    hard = resource.getrlimit(limit)[1]
+    lowered = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (lowered, lowered))
+
+
+def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
+    """Read and pack; returns the facts, or the error that the sender is to see."""
+    packed = Path(task.packed)
+    try:
+        read = references.read(Path(task.path), task.filename, limits)
+        references.pack(read, packed)
+        if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
+            references.read_packed(packed, task.filename, limits)
+    except InvalidInput as error:
+        return _refusal(error)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            return _refusal(references.too_much(limits))
+        if error.errno in FULL:
+            return {"errno": error.errno}
+        raise
+    return {"kind": read.kind, "items": len(read.items), "findings": [asdict(finding) for finding in read.findings]}
+
+
+def _refusal(error: InvalidInput) -> dict[str, Any]:
+    return {"error": type(error).__name__, "message": error.message, "code": error.code, "param": error.param}
+
+
+def _confess(error: BaseException) -> None:
+    """Log where it happened and never the message, which may hold what the upload holds."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
+    _say(f"{type(error).__name__} at {place} while an upload was read")
+
+
+def _say(words: str) -> None:
+    print(f"reader: {words}", file=sys.stderr, flush=True)
+
+
+def _warm(limits: Settings) -> None:
+    """Read pictures of our own, so that every child inherits what a decoder loads at its first use."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, side = Path(folder) / "warm", max(limits.min_image_side, 16)
+        for format in FORMATS:
+            Image.radial_gradient("L").resize((side, side)).save(path, format)
+            references.pack(references.read(path, "warm", limits), Path(folder) / "packed")
+            (Path(folder) / "packed").rename(path)
+            references.read(path, "warm", limits)
+
+
+def main() -> None:
+    limits = Settings(**json.loads(sys.argv[2]))
+    _warm(limits)
+    gc.freeze()  # else a child that collects copies the pages that it shares
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        Nursery(control, limits).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The states of a job, and the one function that moves it from one to another.
+
+Whoever calls has locked the job's row, in a transaction of his own.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from core.database import now
+from core.events import record
+from core.models import Job, JobState
+
+MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.PAUSED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+}
+TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
+ACTIVE = frozenset(MOVES) - TERMINAL
+
+
+def move(session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker") -> None:
+    """Move a locked job to another state and write the event of it."""
+    origin = JobState(job.state)
+    assert to in MOVES[origin], f"{origin} -> {to} is not a move"
+    with session.no_autoflush:  # a flush would write half of the change, and the table's checks refuse that
+        at = now(session)
+    job.state, job.pause_requested_at = to, None
+    if to != JobState.RUNNING:
+        job.stage = job.lease_until = job.eta_seconds = None
+    if to == JobState.QUEUED:
+        job.worker_id = job.dispatched_at = None
+    if to in TERMINAL:
+        job.finished_at = at
+    if to == JobState.CANCELLED:
+        job.cancel_requested_at = job.cancel_requested_at or at
+    record(session, job.id, message, level=level, from_state=origin, to_state=to, epoch=job.epoch, actor=actor)
+
+
+def fail(
+    session: Session, job: Job, code: str, message: str, param: str | None = None, *, actor: str = "worker"
+) -> None:
+    """End a locked job with an error."""
+    message = message.replace("\0", "")  # PostgreSQL has no such character
+    job.error_code, job.error_message, job.error_param = code, message, param
+    move(session, job, JobState.FAILED, f"The job failed: {message}", level="error", actor=actor)
+
+
+def obey(session: Session, job: Job, *, actor: str = "worker") -> bool:
+    """End or pause a locked running job whose owner has asked for it; False where nothing was asked."""
+    if job.cancel_requested_at is not None:
+        move(session, job, JobState.CANCELLED, "The job was cancelled.", actor=actor)
+        return True
+    if job.pause_requested_at is not None:
+        move(session, job, JobState.PAUSED, "The job is paused; resume it when you like.", actor=actor)
+        return True
+    return False

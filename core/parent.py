@@ -1,0 +1,26 @@
+"""Tie the life of a process to that of its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask for SIGKILL when the parent thread ends; exits at once where it has already ended (Linux only)."""
+    if sys.platform != "linux":
+        return  # elsewhere a child ends when what it reads from is closed
+    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def process_control(option: int, value: int) -> None:
+    """Call prctl (Linux only); raises OSError."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")

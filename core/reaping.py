@@ -1,0 +1,56 @@
+"""What a dispatcher does with jobs: takes them back from dead workers, ends overdue ones, says which need a wake-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from core.database import now
+from core.models import Job, JobState
+from core.moves import fail as end
+from core.moves import move, obey
+
+
+def reap(session: Session, max_crashes: int) -> list[str]:
+    """Take back the jobs whose lease has run out; returns their ids. Any number of reapers may race."""
+    lost = select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < now(session)).order_by(Job.id)
+    rows = session.scalars(lost.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
+    for job in rows:
+        job.crash_count += 1
+        if obey(session, job, actor="dispatcher"):
+            continue
+        if job.crash_count >= max_crashes:
+            times = "" if max_crashes == 1 else f" {job.crash_count} times"
+            message = (
+                f"The worker crashed on this job{times}. "
+                "Try fewer or smaller references, or ask the operator to look into the log."
+            )
+            end(session, job, "worker_crashed", message, actor="dispatcher")
+        else:
+            words = "The worker was lost; the job waits for another."
+            move(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")
+    return [job.id for job in rows]
+
+
+def expire(session: Session) -> int:
+    """End queued jobs whose deadline has passed; returns how many."""
+    late = select(Job).where(Job.state == JobState.QUEUED, Job.deadline_at < now(session)).order_by(Job.id)
+    rows = session.scalars(late.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
+    for job in rows:
+        job.error_code = "deadline_exceeded"
+        job.error_message = "The job's deadline passed before a worker was free. Create it again, or add workers."
+        move(session, job, JobState.EXPIRED, job.error_message, level="error", actor="dispatcher")
+    return len(rows)
+
+
+def due(session: Session, *, wake_again_seconds: float) -> Sequence[tuple[str, int]]:
+    """Queues with jobs that should get a wake-up now, and how many; marks those jobs as dispatched."""
+    at = now(session)
+    waiting = (Job.state == JobState.QUEUED) & (Job.not_before <= at)
+    stale = Job.dispatched_at.is_(None) | (Job.dispatched_at < at - wake_again_seconds)
+    rows = session.execute(select(Job.queue, func.count()).where(waiting, stale).group_by(Job.queue)).all()
+    if rows:
+        session.execute(update(Job).where(waiting, stale).values(dispatched_at=at))
+    return [(str(queue), int(count)) for queue, count in rows]

@@ -1,0 +1,120 @@
+"""Each reader of untrusted bytes as one call that says whether the bytes were taken; any other end is a bug."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.types import Message
+
+from api.bodies import clean_text, parse_json
+from api.uploads import receive
+from core import references, texts
+from core.errors import InvalidInput
+from core.settings import Settings
+
+Reader = Callable[[bytes], bool]
+LIMIT = 20_000  # bytes of an upload
+
+
+def limits(folder: Path) -> Settings:
+    """Limits that small files reach."""
+    return Settings(
+        data=folder, max_file_bytes=200_000, max_image_bytes=100_000, max_image_pixels=40_000, max_image_side=1_000,
+        max_images=5, max_items=50, max_text_bytes=200_000, max_caption_characters=2_000,
+    )  # fmt: skip
+
+
+@contextmanager
+def file_reader() -> Iterator[Reader]:
+    """Read an upload; what is taken can be packed and unpacked, and is read again as it was each time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, packed = Path(folder) / "upload", Path(folder) / "packed"
+        small = limits(Path(folder))
+        roomy = small.model_copy(update={"max_file_bytes": 10**9, "max_image_bytes": 10**9, "max_text_bytes": 10**9})
+
+        def read(content: bytes) -> bool:
+            path.write_bytes(content)
+            try:
+                first = references.read(path, "upload.bin", small)
+            except InvalidInput as error:
+                return _said_well(error)
+            assert first.items
+            references.pack(first, packed)
+            again = references.read(packed, "packed", roomy)
+            with tempfile.TemporaryDirectory() as trainers:
+                references.write_folder(again, Path(trainers))
+                last = references.read_folder(Path(trainers))
+            for kept in (again, last):
+                if first.kind == "texts":
+                    assert kept.items == first.items
+                else:
+                    assert [pixels(item) for item in kept.items] == [pixels(item) for item in first.items]
+            return True
+
+        yield read
+
+
+def _said_well(error: InvalidInput) -> bool:
+    """Check that the message is one clean line of moderate length, whatever it is about."""
+    assert texts.UNCLEAN.search(error.message) is None
+    assert "\n" not in error.message
+    assert len(error.message) < 1_000
+    return False
+
+
+def pixels(item: object) -> tuple[object, object]:
+    assert isinstance(item, references.ImageItem)
+    return item.sha256, item.caption
+
+
+@contextmanager
+def form_reader(kind: str = "multipart/form-data; boundary=the-boundary", piece: int = 1_000) -> Iterator[Reader]:
+    """Receive a form in pieces; nothing stays behind."""
+    with tempfile.TemporaryDirectory() as name, asyncio.Runner() as runner:
+        folder = Path(name)
+
+        def read(content: bytes) -> bool:
+            try:
+                size = runner.run(_received(content, folder, kind, piece))
+            except InvalidInput as error:
+                return _said_well(error)
+            finally:
+                assert list(folder.iterdir()) == []
+            assert size <= LIMIT
+            return True
+
+        yield read
+
+
+async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
+    pieces = [content[at : at + piece] for at in range(0, len(content), piece)] or [b""]
+
+    async def next_piece() -> Message:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    headers = [(b"content-type", kind.encode("latin-1", "replace"))]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    async with receive(Request(scope, next_piece), folder, LIMIT) as upload:
+        assert 0 < len(upload.filename) <= 100
+        assert texts.UNCLEAN.search(upload.filename) is None
+        return upload.path.stat().st_size
+
+
+@contextmanager
+def json_reader() -> Iterator[Reader]:
+    """Parse a body; what is taken holds only what every store can hold."""
+
+    def read(content: bytes) -> bool:
+        try:
+            value = parse_json(content)
+        except InvalidInput as error:
+            return _said_well(error)
+        assert clean_text(str(value).replace("\\", ""))
+        return True
+
+    yield read

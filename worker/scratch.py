@@ -1,0 +1,27 @@
+"""Where attempts work on this machine, and how what dead ones left there is erased."""
+
+from __future__ import annotations
+
+import shutil
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.models import Job, JobState
+from core.settings import Settings
+from worker.folder import JobFolder
+
+
+def attempt_folder(settings: Settings, job_id: str, epoch: int) -> JobFolder:
+    """Return where an attempt at a job works."""
+    return JobFolder(settings.data / "work" / f"{job_id}-e{epoch}")
+
+
+def sweep(settings: Settings, sessions: sessionmaker[Session]) -> None:
+    """Erase the folders of attempts that are over: references are private, and a killed worker leaves them."""
+    for path in (settings.data / "work").glob("ftjob-*-e*"):
+        job_id, _, epoch = path.name.rpartition("-e")
+        with sessions() as session:
+            job = session.get(Job, job_id)
+        # an attempt's folder is made after its claim is committed, and epochs only grow
+        if job is None or job.state != JobState.RUNNING or str(job.epoch) != epoch:
+            shutil.rmtree(path, ignore_errors=True)
