@@ -23,6 +23,7 @@ from core.database import connect, sessions
 from core.reader import Reader
 from core.settings import Settings
 from core.storage import storage as open_storage
+from core.version import VERSION
 
 log = logging.getLogger("albatross.api")
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
@@ -33,7 +34,7 @@ THREADS = 8  # more get in each other's way; the database's pool holds more conn
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application on what `settings`, or the environment, name; tables must exist."""
     settings = settings or Settings()
-    app = FastAPI(title="Albatross", version="0.1.0", description=__doc__, lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(title="Albatross", version=VERSION, description=__doc__, lifespan=_lifespan, redirect_slashes=False)
     engine = connect(settings.database)
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),

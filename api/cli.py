@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AlbatrossError as error:
         print(f"albatross: {error.message}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"albatross: {error.filename or 'an operation'}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_service(commands)
+    _add_backup(commands)
     people.add(commands)
     _add_backbones(commands)
     _add_pools(commands)
@@ -68,9 +72,19 @@ def _add_service(commands: Subparsers) -> None:
     )
     add_command(commands, "worker", words, examples, _worker)
     words = "Run the dispatcher: it wakes workers and takes jobs back from dead ones."
-    add_command(
-        commands, "dispatcher", words, ("albatross dispatcher --data /srv/albatross",), _execute("worker.dispatcher")
-    )
+    example = "albatross dispatcher --data /srv/albatross"
+    add_command(commands, "dispatcher", words, (example,), _execute("worker.dispatcher"))
+
+
+def _add_backup(commands: Subparsers) -> None:
+    words = "Copy a service, which may be running, into a new folder: database, files and keys."
+    examples = ("albatross backup /backups/monday", "albatross backup /backups/monday --data /srv/albatross")
+    backup = add_command(commands, "backup", words, examples, _backup)
+    backup.add_argument("folder", metavar="FOLDER", type=Path)
+    words = "Make a new data folder from a backup, after checking every file of it."
+    example = "albatross restore /backups/monday --data /srv/albatross-again"
+    restore = add_command(commands, "restore", words, (example,), _restore)
+    restore.add_argument("folder", metavar="FOLDER", type=Path)
 
 
 def _add_backbones(commands: Subparsers) -> None:
@@ -128,6 +142,30 @@ def _worker(chosen: argparse.Namespace, settings: Settings) -> int:
     from api.serve import worker_command
 
     _replace(*worker_command(settings, "worker"))
+
+
+def _backup(chosen: argparse.Namespace, settings: Settings) -> int:
+    from core.backup import backup
+
+    report = backup(settings, chosen.folder)
+    print(f"Copied {report.files} files, {report.bytes:,} bytes, to {chosen.folder}.")
+    _say_what_is_missing(report.missing)
+    return 0
+
+
+def _restore(chosen: argparse.Namespace, settings: Settings) -> int:
+    from core.backup import restore
+
+    report = restore(settings, chosen.folder)
+    print(f"Restored {report.files} files, {report.bytes:,} bytes, to {settings.data}.")
+    _say_what_is_missing(report.missing)
+    return 0
+
+
+def _say_what_is_missing(missing: Sequence[str]) -> None:
+    if missing:
+        print(f"{len(missing)} files that the database names were not in the storage; erased meanwhile, or lost:")
+        print("\n".join(f"  {key}" for key in missing))
 
 
 def _list_backbones(chosen: argparse.Namespace, settings: Settings) -> int:

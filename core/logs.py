@@ -121,7 +121,7 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
 
 
 def _message(record: logging.LogRecord) -> str:
-    message = record.getMessage().strip()
+    message = record.getMessage().strip("\n")
     return message.partition("\n")[0] if record.name == "asyncio" else message  # the rest of asyncio's shows values
 
 

@@ -85,7 +85,7 @@ class ApiKey(Table):
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
     name: Mapped[str]
     secret_sha256: Mapped[str]
-    scopes: Mapped[list[str]]
+    scopes: Mapped[list[str]] = mapped_column(default=lambda: ["read", "write"])
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]

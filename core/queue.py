@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Mapping
 
+from billiard.process import current_process
 from celery import Celery
 from celery.exceptions import CeleryError
+from celery.signals import celeryd_init, setup_logging
 from kombu import Queue
 from kombu.exceptions import KombuError
 
+from core import logs
 from core.settings import Settings
 
 WAKE = "wake"
@@ -80,6 +85,19 @@ def make_app(settings: Settings) -> Celery:
 
 
 app = make_app(Settings())
+
+
+def worker_id(pid: int) -> str:
+    """Name a worker by its host and the process that Celery started first."""
+    return f"{socket.gethostname()}:{pid}"
+
+
+@celeryd_init.connect
+@setup_logging.connect
+def _log_as_we_do(**_: object) -> None:
+    """Configure the logs of a worker; here, since this is what its child imports before Celery would do it."""
+    first = os.getpid() if current_process().name == "MainProcess" else os.getppid()
+    logs.configure(Settings(), "worker", worker=worker_id(first))
 
 
 def wake(queue: str, sender: Celery | None = None) -> bool:

@@ -84,12 +84,6 @@ def read(path: Path, filename: str, limits: Settings) -> References:
     return _judged("images" if isinstance(items[0], ImageItem) else "texts", items)
 
 
-def read_packed(path: Path, filename: str, limits: Settings) -> References:
-    """Read what `pack` wrote: as PNG or escaped, one picture or text may take more bytes than as it was sent."""
-    most = {"max_image_bytes": limits.max_file_bytes, "max_text_bytes": limits.max_file_bytes}
-    return read(path, filename, limits.model_copy(update=most))
-
-
 def too_much(limits: Settings) -> TooLarge:
     """Say that the references take too much room once they are kept as PNG or JSONL."""
     message = f"Kept as PNG, the pictures take more than {limits.max_file_bytes:,} bytes; send fewer or smaller ones."

@@ -7,16 +7,14 @@ import os
 import socket
 import threading
 
-from billiard.process import current_process
-from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import logs
 from core.database import connect, now, sessions
 from core.errors import AlbatrossError
 from core.models import Worker
-from core.queue import app
+from core.queue import app, worker_id
 from core.settings import Settings
 from worker import sandbox, tasks
 
@@ -51,7 +49,7 @@ class Presence:
         self.drain_file.unlink(missing_ok=True)
         try:
             with self._sessions.begin() as session:
-                row = session.get(Worker, tasks.worker_id(os.getpid()))
+                row = session.get(Worker, worker_id(os.getpid()))
                 if row is not None:
                     session.delete(row)
         except SQLAlchemyError as error:
@@ -66,10 +64,10 @@ class Presence:
         try:
             with self._sessions.begin() as session:
                 at = now(session)
-                row = session.get(Worker, tasks.worker_id(os.getpid()))
+                row = session.get(Worker, worker_id(os.getpid()))
                 if row is None:
                     row = Worker(
-                        id=tasks.worker_id(os.getpid()), queue=self._settings.queue, host=socket.gethostname(),
+                        id=worker_id(os.getpid()), queue=self._settings.queue, host=socket.gethostname(),
                         pid=os.getpid(), started_at=at,
                     )  # fmt: skip
                     session.add(row)
@@ -79,12 +77,6 @@ class Presence:
 
 
 presence = Presence(Settings())
-
-
-@setup_logging.connect
-def _log(**_: object) -> None:
-    parent = os.getpid() if current_process().name == "MainProcess" else os.getppid()
-    logs.configure(Settings(), "worker", worker=tasks.worker_id(parent))
 
 
 @worker_init.connect

@@ -84,16 +84,19 @@ class JobFolder:
             return False
 
     def facts(self, stage: str) -> list[FileFact]:
-        """List the files of a finished stage; raises ValueError for a name that leads out of its folder."""
-        if stage not in STAGES:
-            raise ValueError("there is no such stage")
+        """List the files of a finished stage or a save; raises ValueError for a name that leads out of its folder."""
         root = self.stage(stage)
-        whole = root.resolve()
+        self._inside(root, DONE)
         facts = [FileFact(**row) for row in json.loads((root / DONE).read_text())["files"]]
-        # the trainer wrote them, and what reads them here may read and write more than it may
-        if any(Path(fact.name).is_absolute() or (root / fact.name).resolve() != whole / fact.name for fact in facts):
-            raise ValueError("a file of the stage leads out of its folder")
+        for fact in facts:
+            self._inside(root, fact.name)
         return facts
+
+    def _inside(self, root: Path, name: str) -> None:
+        # the trainer may have written it, and what reads it here may read and write more than a trainer may
+        expected = self.path.parent.resolve() / self.path.name / root.relative_to(self.path) / name
+        if Path(name).is_absolute() or (root / name).resolve() != expected:
+            raise ValueError("a file leads out of its folder")
 
     def finished(self) -> list[str]:
         """List the stages that are done, in order, up to the first that is not."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import jobs
 from core.database import connect, sessions
 from core.models import Job, Worker
-from core.queue import WAKE
+from core.queue import WAKE, worker_id
 from core.settings import Settings
 from core.storage import storage
 from worker.process import WarmTrainer
@@ -22,11 +21,6 @@ from worker.scratch import sweep
 from worker.supervisor import Supervisor, Workplace
 
 log = logging.getLogger(__name__)
-
-
-def worker_id(pid: int) -> str:
-    """Name a worker by its host and the process that Celery started first."""
-    return f"{socket.gethostname()}:{pid}"
 
 
 def drain_file(settings: Settings, pid: int) -> Path:

@@ -45,7 +45,7 @@ class Utterances:
                     return
 
     def _log(self, said: bytes) -> None:
-        text = said.decode(errors="replace").strip()
-        if text:
+        text = said.decode(errors="replace").strip("\n")
+        if text.strip():
             level = logging.WARNING if FRAME in said else logging.INFO
             log.log(level, "the trainer says:\n%s", text, extra={"job": self.job} if self.job else None)

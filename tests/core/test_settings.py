@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.settings import MAX_SOCKET_PATH, Settings
+from core.version import VERSION
 
 
 def test_variables_are_read_and_empty_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +86,8 @@ def test_processes_that_start_at_once_agree_on_one_kept_secret(tmp_path: Path) -
     assert len(found.pop()) == 64
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["signing.key"]
     assert stat.S_IMODE((tmp_path / "data/signing.key").stat().st_mode) == 0o600
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["version"] == VERSION

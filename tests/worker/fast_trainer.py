@@ -2,9 +2,8 @@
 
 It saves its step after every step, and when it is stopped, and goes on from there.
 
-The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory,
-slow, or quote.
-Actions other than diverge, memory and kill happen only at the first attempt.
+The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow,
+or quote. Actions other than diverge, memory and kill happen only at the first attempt.
 """
 
 from __future__ import annotations

@@ -56,14 +56,26 @@ def test_stages_after_a_gap_are_not_finished(tmp_path: Path) -> None:
     assert folder_with(tmp_path, "prepare", "surrogate", "train").finished() == ["prepare", "surrogate"]
 
 
-@pytest.mark.parametrize("name", ["../../secret", "/etc/hostname", "link"])
+@pytest.mark.parametrize("name", ["../../secret", "/etc/hostname", "link", "folder/secret"])
 def test_a_file_that_leads_out_of_its_stage_is_never_followed(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_text("secret")
     folder = folder_with(tmp_path / "job", "prepare")
     (folder.stage("prepare") / "link").symlink_to(tmp_path / "secret")
+    (folder.stage("prepare") / "folder").symlink_to(tmp_path)
     file = folder.stage("prepare") / name
     fact = {"name": name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
     (folder.stage("prepare") / "done.json").write_text(json.dumps({"files": [fact]}))
     with pytest.raises(ValueError, match="leads out"):
         folder.facts("prepare")
     assert not folder.done("prepare")
+
+
+@pytest.mark.parametrize("level", ["done.json", "prepare", "job"])
+def test_a_folder_in_place_of_which_stands_a_link_is_never_followed(tmp_path: Path, level: str) -> None:
+    folder = folder_with(tmp_path / "job", "prepare")
+    replaced = {"done.json": folder.stage("prepare") / "done.json", "prepare": folder.stage("prepare")}
+    path = replaced.get(level, folder.path)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="leads out"):
+        folder.facts("prepare")
