@@ -24,9 +24,14 @@ def failure(error: Exception) -> Failed:
         return Failed("invalid_training_file", error.message, param=error.param)
     if _out_of_memory(error):
         return Failed("out_of_memory", OUT_OF_MEMORY, exhausted=True)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if disk_full(error):
         return Failed("disk_full", DISK_FULL, transient=True, exhausted=True)
     return Failed("internal_error", UNEXPECTED, transient=True, exhausted=True)
+
+
+def disk_full(error: Exception) -> bool:
+    """Tell whether an error says that there is no room on this machine's disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -24,7 +24,7 @@ from core.settings import Settings
 from core.storage import Storage
 from worker import inputs
 from worker.delivery import Delivery, stage_artifacts
-from worker.faults import UNEXPECTED
+from worker.faults import DISK_FULL, UNEXPECTED, disk_full
 from worker.folder import STAGES, JobFolder
 from worker.lease import Fenced, Lease, Position
 from worker.process import Trainer, TrainerDied, WarmTrainer
@@ -120,9 +120,13 @@ class Supervisor:
             self._retry("worker_crashed", CRASHED)
         except Fenced:
             raise
-        except Exception:
-            log.exception("%s: an error that nobody expected", job_id)
-            self._retry("internal_error", UNEXPECTED)
+        except Exception as error:
+            if disk_full(error):
+                log.warning("%s: the disk is full", job_id)
+                self._retry("disk_full", DISK_FULL)
+            else:
+                log.exception("%s: an error that nobody expected", job_id)
+                self._retry("internal_error", UNEXPECTED)
 
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()
