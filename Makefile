@@ -4,12 +4,15 @@ PYTHON ?= python3
 # Extra arguments for installing torch, for example the index of its CPU builds on a machine without a GPU.
 TORCH_PIP_ARGS ?=
 PORT ?= 8000
+SEED ?= 1
+JOBS ?= 200
+DATABASE ?= both
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test lint bench-method bench-method-quick clean
+.PHONY: help demo demo-text serve test chaos lint bench-method bench-method-quick clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +52,9 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 
 test: $(VENV)/.test  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.test  ## Kill, freeze and cut off every part while jobs run: SEED=1, JOBS=200, DATABASE=both (about 15 minutes)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --database $(DATABASE)
 
 lint: $(VENV)/.test  ## Style, types and the import rule
 	$(BIN)/ruff check .

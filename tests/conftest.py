@@ -130,7 +130,16 @@ def s3_command(folder: Path) -> tuple[list[str], dict[str, str], str]:
     ports = {name: free_port(also=10_000) for name in ("master.port", "volume.port", "filer.port", "s3.port")}
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert weed is not None
-    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0"]
+    command = [
+        weed,
+        "server",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-s3",
+        f"-s3.config={config}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     command += [
         "-volume.max=1000",
         "-master.volumeSizeLimitMB=64",
