@@ -55,6 +55,7 @@ class Client:
         self.number, self.orders, self.calls = number, orders, list[Call]()
         self._address, self._key, self._pace, self._journal = address, key, pace, journal
         self._file, self._asked = "", 0
+        self.ends = 0.0  # the moment until which it goes on looking
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, name=f"client-{number}", daemon=True)
 
@@ -66,15 +67,15 @@ class Client:
                 began = time.monotonic()
                 cancelling: list[tuple[float, Order]] = []
                 for place, order in enumerate(self.orders):
-                    time.sleep(max(0.0, began + place * self._pace - time.monotonic()))
+                    self._look_until(began + place * self._pace)
                     self._order(place, order)
                     if order.cancel_after is not None:
                         cancelling.append((time.monotonic() + order.cancel_after, order))
                     cancelling = self._cancel_due(cancelling)
-                    self._look(self.orders[max(0, place - 3)])
                 while cancelling:
                     cancelling = self._cancel_due(cancelling)
                     time.sleep(PAUSE)
+                self._look_until(self.ends)
         except BaseException as error:  # told by the verdict: a client that died has tested nothing
             self.error = error
 
@@ -109,8 +110,16 @@ class Client:
                 order.cancelled, order.cancel_refused = answer.status_code == 200, answer.status_code == 409
         return [(due, order) for due, order in waiting if due > time.monotonic()]
 
+    def _look_until(self, end: float) -> None:
+        """Look how the jobs do, one after the other, until a time."""
+        while (left := end - time.monotonic()) > 0:
+            ordered = [order for order in self.orders if order.ids]
+            if ordered:
+                self._asked += 1
+                self._look(ordered[self._asked % len(ordered)])
+            time.sleep(min(left, PAUSE))
+
     def _look(self, order: Order) -> None:
-        """Look once at how a job does, whatever the answer."""
         for job_id in list(order.ids)[:1]:
             look = lambda job_id=job_id: self._http.get(f"/v1/fine_tuning/jobs/{job_id}")  # noqa: E731
             answer = self._call("look", look)

@@ -30,6 +30,7 @@ class Evidence:
     endings: dict[str, float | None]
     left_processes: list[int]
     left_folders: list[str]
+    asleep: list[str]
 
     def __post_init__(self) -> None:
         self.jobs = {job.id: job for job in self._rows(Job)}

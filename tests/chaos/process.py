@@ -77,14 +77,20 @@ class Process:
         if self.process is not None:
             self.process.wait()
 
-    def end(self, seconds: float, number: signal.Signals = signal.SIGTERM) -> float | None:
-        """Ask it to end and wait; returns after how many seconds it did, None where it had to be killed."""
+    def end(self, seconds: float, number: signal.Signals = signal.SIGTERM, dump: bool = False) -> float | None:
+        """Ask it to end and wait; returns after how many seconds it did, None where it had to be killed.
+
+        With `dump`, one that does not end is first asked to write where it stands into its log (Celery: SIGUSR1).
+        """
         began = time.monotonic()
         self.tell(number)
         try:
             if self.process is not None:
                 self.process.wait(seconds)
         except subprocess.TimeoutExpired:
+            if dump:
+                self.tell(signal.SIGUSR1)
+                time.sleep(1)
             self.kill()
             return None
         return time.monotonic() - began

@@ -10,20 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.jobs import TERMINAL
-from core.models import Job
 from tests.chaos.check import Check
 from tests.chaos.clients import Client, orders
-from tests.chaos.evidence import Evidence
 from tests.chaos.journal import Journal
 from tests.chaos.plant import Plant, Size
-from tests.chaos.process import processes_about
 from tests.chaos.proxy import Mode
+from tests.chaos.rest import rest
 from tests.chaos.troubles import Troubles, plan
 from tests.chaos.verdict import judge
 
-SECONDS_A_JOB = 1.3
-END_SECONDS = {"worker": 20.0, "dispatcher": 8.0, "api": 15.0}
+SECONDS_A_JOB = 1.2
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def storm(order: Order, folder: Path) -> list[Check]:
     try:
         with Plant(folder, order.database, order.seed, journal, order.size) as plant:
             clients = _serve(order, plant, journal)
-            return judge(_rest(plant, journal, clients, order.jobs), order.long)
+            return judge(rest(plant, journal, clients, order.jobs), order.long)
     finally:
         journal.close()
 
@@ -56,7 +52,7 @@ def _serve(order: Order, plant: Plant, journal: Journal) -> list[Client]:
     """Let clients and troubles loose on the plant until both are through."""
     seconds = SECONDS_A_JOB * order.jobs
     troubles = Troubles(plant)
-    planned = plan(order.seed, seconds, order.kinds or list(troubles.kinds))
+    planned = plan(order.seed, seconds, order.kinds or troubles.bag())
     for trouble in planned:
         journal.say(f"plan  {trouble}")
     wanted = orders(order.seed, order.jobs, len(plant.keys), order.poisoned)
@@ -65,6 +61,7 @@ def _serve(order: Order, plant: Plant, journal: Journal) -> list[Client]:
         for number, mine in enumerate(wanted)
     ]
     for client in clients:
+        client.ends = time.monotonic() + seconds
         client.thread.start()
     troubles.run(planned)
     _heal(plant)
@@ -80,32 +77,6 @@ def _heal(plant: Plant) -> None:
         process.wanted = True
         process.tell_all(signal.SIGCONT)
     plant.journal.say("the troubles are over")
-
-
-def _rest(plant: Plant, journal: Journal, clients: list[Client], jobs: int) -> Evidence:
-    """Wait until all is done, end the service as an operator would, and collect what is left."""
-    over = time.monotonic()
-    waiting = lambda: plant.count(Job.id, Job.state.not_in(TERMINAL))  # noqa: E731
-    rested = plant.wait(lambda: waiting() == 0, 60.0 + 1.5 * jobs)
-    journal.note("rest", reached=rested, seconds=round(time.monotonic() - over, 1))
-    work = plant.settings.data / "work"
-    plant.wait(lambda: plant.wake() and not list(work.glob("ftjob-*")), 15)
-    folders = [path.name for path in work.glob("ftjob-*")]
-    endings = _end(plant)
-    mine = {process.pid for process in plant.servers.processes}
-    left = [pid for pid in processes_about(plant.settings.data) if pid not in mine]
-    return Evidence(plant, journal, clients, endings, left, folders)
-
-
-def _end(plant: Plant) -> dict[str, float | None]:
-    """Stop workers, dispatchers and the API with SIGTERM; returns how long each took, None where it was killed."""
-    endings = {}
-    for name in (*plant.workers, *plant.dispatchers, "api"):
-        process = plant.processes[name]
-        process.wanted = False
-        endings[name] = process.end(END_SECONDS[name.partition("-")[0]])
-        plant.journal.say(f"{name} ended after {endings[name]} s")
-    return endings
 
 
 def in_a_folder(order: Order, keep: Path | None) -> tuple[list[Check], Path]:

@@ -17,11 +17,16 @@ from tests.chaos.plant import Plant
 from tests.chaos.process import Process, command_of, descendants, send
 from tests.chaos.proxy import Mode
 
-GAP = 2.0  # seconds between two troubles, on average
+GAP = 1.6  # seconds between two troubles, on average
 WEATHER = {
     Mode.RESET: 0.0, Mode.REFUSE: 0.0, Mode.BLACK_HOLE: 0.0, Mode.HOLD: 0.0, Mode.LATENCY: 0.05, Mode.CUT: 20_000.0,
 }  # fmt: skip
+OFTEN = {
+    "late writer": 3, "late packets": 2, "kill worker": 3, "drain worker": 2, "restart database": 2, "torn answers": 2,
+}  # fmt: skip
 DRAIN_LIMIT = 30.0
+BUSY_SECONDS = 5.0  # how long to wait for a worker to have a job
+JOB_SECONDS = 2.0  # about what a job takes
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,14 @@ class Troubles:
         self._late = LateWriters(plant, self.stop)
         self._one_weather = {name: threading.Lock() for name in ("broker", "storage", "database")}
         self.kinds: dict[str, Callable[[Trouble], None]] = {
-            "kill worker": self._kill_worker, "kill worker again": self._kill_worker, "kill child": self._kill_child,
-            "kill trainer": self._kill_trainer, "kill dispatcher": self._kill_dispatcher, "kill api": self._kill_api,
-            "kill broker": self._kill_broker, "freeze worker": self._freeze_worker,
-            "freeze trainer": self._freeze_trainer, "freeze dispatcher": self._freeze_dispatcher,
-            "freeze api": self._freeze_api, "freeze broker": self._freeze_broker, "drain worker": self._drain_worker,
-            "drain worker again": self._drain_worker, "flush broker": self._flush_broker,
-            "restart database": self._restart_database, "late writer": self._late_writer,
-            "late writer again": self._late_writer, "late writer once more": self._late_writer,
-            "five wake-ups": self._five_wakes, "refused requests": self._refused_requests,
-            "torn answers": self._torn_answers,
+            "kill worker": self._kill_worker, "kill child": self._kill_child, "kill trainer": self._kill_trainer,
+            "kill dispatcher": self._kill_dispatcher, "kill api": self._kill_api, "kill broker": self._kill_broker,
+            "freeze worker": self._freeze_worker, "freeze trainer": self._freeze_trainer,
+            "freeze dispatcher": self._freeze_dispatcher, "freeze api": self._freeze_api,
+            "freeze broker": self._freeze_broker, "drain worker": self._drain_worker,
+            "flush broker": self._flush_broker, "restart database": self._restart_database,
+            "late writer": self._late_writer, "five wake-ups": self._five_wakes,
+            "refused requests": self._refused_requests, "torn answers": self._torn_answers,
         }  # fmt: skip
         if plant.disk_is_small:
             self.kinds["full disk"] = self._full_disk
@@ -74,6 +77,10 @@ class Troubles:
                 self.kinds[f"{link} {mode}"] = self._weather
         if plant.servers.kind == "postgresql":
             self.kinds["late packets"] = self._late_packets
+
+    def bag(self) -> list[str]:
+        """Return every kind, those that matter most more than once."""
+        return [kind for kind in self.kinds for _ in range(OFTEN.get(kind, 1))]
 
     def run(self, planned: Sequence[Trouble]) -> None:
         """Make the troubles when they are due, each in a thread; returns when the last is over."""
@@ -102,6 +109,22 @@ class Troubles:
         self._journal.say(f"skip  {trouble.kind}: all are in trouble already")
         return None
 
+    def _worker(self, trouble: Trouble, work: Callable[[Process], None], part: str = "worker") -> None:
+        """Trouble a worker in the middle of a job, if one comes within a few seconds."""
+
+        def busy(process: Process) -> None:
+            if self._plant.wait(lambda: bool(self._plant.held_by(process)), BUSY_SECONDS):
+                time.sleep(trouble.number % 100 / 100 * JOB_SECONDS)
+            with self._journal.span(f"{trouble.kind} ({process.name}, process {process.pid})", part):
+                work(process)
+
+        process = self._one(self._plant.workers, trouble)
+        if process is not None:
+            try:
+                busy(process)
+            finally:
+                process.turn.release()
+
     def _with(self, names: Sequence[str], trouble: Trouble, part: str, work: Callable[[Process], None]) -> None:
         process = self._one(names, trouble)
         if process is None:
@@ -120,7 +143,7 @@ class Troubles:
         time.sleep(seconds)
 
     def _kill_worker(self, trouble: Trouble) -> None:
-        self._with(self._plant.workers, trouble, "worker", lambda process: self._kill(process, trouble.seconds))
+        self._worker(trouble, lambda process: self._kill(process, trouble.seconds))
 
     def _kill_dispatcher(self, trouble: Trouble) -> None:
         self._with(self._plant.dispatchers, trouble, "dispatcher", lambda process: self._kill(process, trouble.seconds))
@@ -139,7 +162,7 @@ class Troubles:
                 if "spawn_main" in command_of(pid):
                     send(pid, signal.SIGKILL)
 
-        self._with(self._plant.workers, trouble, "worker", kill)
+        self._worker(trouble, kill)
 
     def _trainers(self, process: Process) -> list[int]:
         return [pid for pid in descendants(process.pid) if "chaos/trainer.py" in command_of(pid)]
@@ -149,7 +172,7 @@ class Troubles:
             for pid in self._trainers(process):
                 send(pid, signal.SIGKILL)
 
-        self._with(self._plant.workers, trouble, "trainer", kill)
+        self._worker(trouble, kill, "trainer")
 
     def _freeze_trainer(self, trouble: Trouble) -> None:
         def freeze(process: Process) -> None:
@@ -160,7 +183,7 @@ class Troubles:
             for pid in trainers:
                 send(pid, signal.SIGCONT)
 
-        self._with(self._plant.workers, trouble, "trainer", freeze)
+        self._worker(trouble, freeze, "trainer")
 
     def _freeze(self, process: Process, seconds: float) -> None:
         self.stop(process)
@@ -178,7 +201,7 @@ class Troubles:
 
     def _freeze_worker(self, trouble: Trouble) -> None:
         longer = trouble.seconds + self._plant.settings.lease_seconds
-        self._with(self._plant.workers, trouble, "worker", lambda process: self._freeze(process, longer))
+        self._worker(trouble, lambda process: self._freeze(process, longer))
 
     def _freeze_dispatcher(self, trouble: Trouble) -> None:
         names = self._plant.dispatchers
@@ -198,14 +221,14 @@ class Troubles:
             jobs = {job.id: job.crash_count for job in held}
             self._journal.note("drain", worker=process.name, began=began, seconds=took, jobs=jobs)
 
-        self._with(self._plant.workers, trouble, "worker", drain)
+        self._worker(trouble, drain)
 
     def _late_writer(self, trouble: Trouble) -> None:
         self._late.between_upload_and_commit()
 
     def _late_packets(self, trouble: Trouble) -> None:
         lease = self._plant.settings.lease_seconds
-        self._with(self._plant.workers, trouble, "worker", lambda process: self._late.packets(process, lease))
+        self._worker(trouble, lambda process: self._late.packets(process, lease))
 
     def _flush_broker(self, trouble: Trouble) -> None:
         with (

@@ -162,13 +162,14 @@ def whole_files(evidence: Evidence, long: bool) -> Check:
 
 
 def nothing_left(evidence: Evidence, long: bool) -> Check:
-    """The tables hold together, and neither processes nor private folders are left."""
+    """The tables hold together, every worker still works, and neither processes nor private folders are left."""
     slow = [name for name, took in evidence.endings.items() if took is None]
     words = (
         f"broken invariants: {evidence.broken or 'none'}; {len(evidence.left_processes)} processes and "
-        f"{len(evidence.left_folders)} attempt folders left; at the end killed: {slow or 'none'}"
+        f"{len(evidence.left_folders)} attempt folders left; workers that took no more jobs: "
+        f"{evidence.asleep or 'none'}; killed at the end: {slow or 'none'}"
     )
-    good = not (evidence.broken or evidence.left_processes or evidence.left_folders or slow)
+    good = not (evidence.broken or evidence.left_processes or evidence.left_folders or evidence.asleep or slow)
     return Check("    all is tidy at the end", good, words, {"endings": evidence.endings})
 
 

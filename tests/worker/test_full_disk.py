@@ -16,11 +16,11 @@ def crammed(floor: Floor) -> Iterator[Floor]:
     """A floor whose job folders have no room at all."""
     work = floor.settings.data / "work"
     work.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", work]
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", work]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("mounting takes a privilege")
     try:
-        (work / "ballast").write_bytes(bytes(64 * 1024))
+        (work / "ballast").write_bytes(bytes(2 << 20))
         yield floor
     finally:
         floor.trainer.discard()
