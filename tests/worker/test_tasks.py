@@ -94,17 +94,17 @@ def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:
 
 
 def test_a_child_that_is_slow_to_start_on_a_busy_machine_is_waited_for(plant: Floor) -> None:
-    with plant.worker() as worker:
-        plant.wait(lambda: bool(children(worker.pid)))
-        (child,) = children(worker.pid)
-        os.kill(child, signal.SIGSTOP)
+    with plant.worker() as worker, plant.dispatcher():
+        plant.wait_for(plant.job(), "SUCCEEDED")
+        (lost,) = children(worker.pid)
+        os.kill(lost, signal.SIGKILL)
+        plant.wait(lambda: bool(children(worker.pid)) and children(worker.pid) != [lost])
+        (slow,) = children(worker.pid)
+        os.kill(slow, signal.SIGSTOP)
         time.sleep(5)  # a little longer than Celery waits by default
-        os.kill(child, signal.SIGCONT)
-        job_id = plant.job()
-        plant.wait(lambda: bool(workers(plant)))
-        assert queue.wake(plant.settings.queue, make_app(plant.settings))
-        plant.wait_for(job_id, "SUCCEEDED")
-        assert child in children(worker.pid)
+        os.kill(slow, signal.SIGCONT)
+        plant.wait_for(plant.job(), "SUCCEEDED")
+        assert children(worker.pid) == [slow]
 
 
 # not on SQLite: who is frozen inside a transaction there keeps its one write lock, and everybody waits
