@@ -38,13 +38,13 @@ class Order:
     account: int
     key: str
     suffix: str | None
-    cancel_after: float | None
+    cancel_after: float | None  # seconds; 0: as soon as it is seen running
     twice: bool
     wrong_twin: bool
     ids: set[str] = field(default_factory=set)
     twin_status: int | None = None
     cancelled: bool = False
-    cancel_refused: bool = False
+    decided: bool = False  # its cancel call was answered, with yes or no
     seen: list[str] = field(default_factory=list)
 
 
@@ -69,7 +69,7 @@ class Client:
                 for place, order in enumerate(self.orders):
                     self._look_until(began + place * self._pace)
                     self._order(place, order)
-                    if order.cancel_after is not None:
+                    if order.cancel_after:
                         cancelling.append((time.monotonic() + order.cancel_after, order))
                     cancelling = self._cancel_due(cancelling)
                 while cancelling:
@@ -104,11 +104,13 @@ class Client:
     def _cancel_due(self, waiting: list[tuple[float, Order]]) -> list[tuple[float, Order]]:
         for due, order in waiting:
             if due <= time.monotonic():
-                (job_id,) = list(order.ids)[:1]
-                cancel = lambda job_id=job_id: self._http.post(f"/v1/fine_tuning/jobs/{job_id}/cancel")  # noqa: E731
-                answer = self._clear("cancel", cancel)
-                order.cancelled, order.cancel_refused = answer.status_code == 200, answer.status_code == 409
+                self._cancel(order)
         return [(due, order) for due, order in waiting if due > time.monotonic()]
+
+    def _cancel(self, order: Order) -> None:
+        job_id = next(iter(order.ids))
+        answer = self._clear("cancel", lambda: self._http.post(f"/v1/fine_tuning/jobs/{job_id}/cancel"))
+        order.cancelled, order.decided = answer.status_code == 200, True
 
     def _look_until(self, end: float) -> None:
         """Look how the jobs do, one after the other, until a time."""
@@ -116,7 +118,8 @@ class Client:
             ordered = [order for order in self.orders if order.ids]
             if ordered:
                 self._asked += 1
-                self._look(ordered[self._asked % len(ordered)])
+                doomed = [order for order in ordered if order.cancel_after == 0.0 and not order.decided]
+                self._look((doomed or ordered)[self._asked % len(doomed or ordered)])
             time.sleep(min(left, PAUSE))
 
     def _look(self, order: Order) -> None:
@@ -125,6 +128,8 @@ class Client:
             answer = self._call("look", look)
             if answer is not None and answer.status_code == 200:
                 order.seen.append(answer.json()["status"])
+                if order.cancel_after == 0.0 and not order.decided and order.seen[-1] != "queued":
+                    self._cancel(order)
 
     def _insist(self, what: str, ask: Callable[[], httpx.Response]) -> dict[str, str]:
         answer = self._clear(what, ask)
@@ -162,7 +167,7 @@ def orders(seed: int, jobs: int, accounts: int, poisoned: int) -> list[list[Orde
     planned: list[list[Order]] = [[] for _ in range(accounts)]
     for number in range(jobs):
         mine = planned[number % accounts]
-        cancel = chance.choice((0.0, 0.5, 1.0, 2.0, 4.0)) if chance.random() < 0.12 else None
+        cancel = chance.choice((0.0, 0.0, 0.5, 1.0, 4.0)) if chance.random() < 0.15 else None
         mine.append(
             Order(
                 number % accounts, f"key-{len(mine)}", POISON if number in poison else None,

@@ -218,7 +218,7 @@ class Troubles:
             held, began = self._plant.held_by(process), time.time()
             process.revive_seconds = trouble.seconds
             took = process.end(DRAIN_LIMIT)
-            jobs = {job.id: job.crash_count for job in held}
+            jobs = {job.id: job.epoch for job in held}
             self._journal.note("drain", worker=process.name, began=began, seconds=took, jobs=jobs)
 
         self._worker(trouble, drain)
