@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sqlalchemy import select
 
@@ -67,11 +69,17 @@ def _claimers(plant: Plant, job_ids: set[str]) -> set[str]:
 
 
 def _end(plant: Plant) -> dict[str, float | None]:
-    """Stop workers, dispatchers and the API with SIGTERM; returns how long each took, None where it was killed."""
-    endings = {}
-    for name in (*plant.workers, *plant.dispatchers, "api"):
-        process = plant.processes[name]
-        process.wanted = False
-        endings[name] = process.end(END_SECONDS[name.partition("-")[0]], dump=name in plant.workers)
-        plant.journal.say(f"{name} ended after {endings[name]} s")
+    """Stop workers, then dispatchers, then the API; returns how long each took, None where it had to be killed."""
+    endings: dict[str, float | None] = {}
+    with ThreadPoolExecutor() as threads:
+        for names in (plant.workers, plant.dispatchers, ["api"]):
+            endings |= zip(names, threads.map(partial(_end_one, plant), names), strict=True)
     return endings
+
+
+def _end_one(plant: Plant, name: str) -> float | None:
+    process = plant.processes[name]
+    process.wanted = False
+    took = process.end(END_SECONDS[name.partition("-")[0]], dump=name in plant.workers)
+    plant.journal.say(f"{name} had to be killed" if took is None else f"{name} ended after {took:.1f} s")
+    return took
