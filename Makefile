@@ -6,12 +6,14 @@ TORCH_PIP_ARGS ?=
 PORT ?= 8000
 FUZZ_SECONDS ?= 600
 SEED ?= 1
+JOBS ?= 200
+DATABASE ?= both
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test lint fuzz fuzz-api bench-method bench-method-quick clean
+.PHONY: help demo demo-text serve test chaos lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 
 test: $(VENV)/.test  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.test  ## Kill, freeze and cut off every part while jobs run: SEED=1, JOBS=200, DATABASE=both (about 15 minutes)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --database $(DATABASE)
 
 # The fuzzer that watches which code runs has wheels for some Pythons only; without it the rest is done.
 $(VENV)/.fuzz: $(VENV)/.test

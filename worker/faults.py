@@ -28,12 +28,16 @@ def failure(error: Exception) -> Failed:
         return Failed("invalid_training_file", error.message, param=error.param)
     if _out_of_memory(error):
         return Failed("out_of_memory", OUT_OF_MEMORY, exhausted=True)
-    number = _errno(error)
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if disk_full(error):
         return Failed("disk_full", DISK_FULL, transient=True, exhausted=True)
-    if number == errno.EFBIG:
+    if _errno(error) == errno.EFBIG:
         return Failed("file_too_large", FILE_TOO_LARGE, exhausted=True)
     return Failed("internal_error", UNEXPECTED, transient=True, exhausted=True)
+
+
+def disk_full(error: Exception) -> bool:
+    """Tell whether an error says that there is no room on this machine's disk."""
+    return _errno(error) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _errno(error: Exception) -> int | None:

@@ -25,7 +25,7 @@ from core.settings import Settings
 from core.storage import Storage
 from worker import inputs
 from worker.delivery import Delivery, left_behind
-from worker.faults import UNEXPECTED
+from worker.faults import DISK_FULL, UNEXPECTED, disk_full
 from worker.folder import STAGES
 from worker.lease import Fenced, Lease, Position
 from worker.meter import Meter
@@ -141,9 +141,13 @@ class Supervisor:
             self._retry("worker_crashed", CRASHED)
         except Fenced:
             raise
-        except Exception:
-            log.exception("an error that nobody expected")
-            self._retry("internal_error", UNEXPECTED)
+        except Exception as error:
+            if disk_full(error):
+                log.warning("the disk is full")
+                self._retry("disk_full", DISK_FULL)
+            else:
+                log.exception("an error that nobody expected")
+                self._retry("internal_error", UNEXPECTED)
 
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -20,6 +21,12 @@ on_each_database = pytest.mark.parametrize("plant", ["sqlite", "postgresql"], in
 def workers(floor: Floor) -> list[Worker]:
     with floor.sessions() as session:
         return list(session.scalars(select(Worker)))
+
+
+def children(pid: int) -> list[int]:
+    """The pool's processes of a worker."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def test_a_wake_up_starts_a_job_at_once_and_one_serves_many(plant: Floor) -> None:
@@ -85,6 +92,20 @@ def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:
         plant.wait_for(job_id, "SUCCEEDED")
     assert len(plant.rows(Adapter, job_id)) == 1
     assert len({folder for _, _, folder in plant.stages()}) == 1
+
+
+def test_a_child_that_is_slow_to_start_on_a_busy_machine_is_waited_for(plant: Floor) -> None:
+    with plant.worker() as worker, plant.dispatcher():
+        plant.wait_for(plant.job(), "SUCCEEDED")
+        (lost,) = children(worker.pid)
+        os.kill(lost, signal.SIGKILL)
+        plant.wait(lambda: bool(children(worker.pid)) and children(worker.pid) != [lost])
+        (slow,) = children(worker.pid)
+        os.kill(slow, signal.SIGSTOP)
+        time.sleep(5)  # a little longer than Celery waits by default
+        os.kill(slow, signal.SIGCONT)
+        plant.wait_for(plant.job(), "SUCCEEDED")
+        assert children(worker.pid) == [slow]
 
 
 # not on SQLite: who is frozen inside a transaction there keeps its one write lock, and everybody waits

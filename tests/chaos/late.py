@@ -1,0 +1,101 @@
+"""Late writers: workers that go on with a job which belongs to somebody else by then."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.jobs import TERMINAL
+from tests.chaos.plant import Plant
+from tests.chaos.process import Process
+from tests.chaos.proxy import Mode
+from tests.chaos.s3proxy import LONGEST_HOLD, Held
+
+TRAP_SECONDS = 25.0
+FENCED = "{}: the lease was lost"
+WORDS_SECONDS = 10.0
+
+
+class LateWriters:
+    """Makes them, and notes whether each was fenced; `stop` freezes a process safely."""
+
+    def __init__(self, plant: Plant, stop: Callable[[Process], None]) -> None:
+        self._plant, self._journal, self._stop = plant, plant.journal, stop
+        self._turn = threading.Lock()
+
+    def between_upload_and_commit(self) -> None:
+        """Freeze the next worker whose last upload is stored, until its job is somebody else's; then let it go on."""
+        store = self._plant.servers.store
+        if not self._turn.acquire(blocking=False):
+            self._journal.say("skip  late writer: there is one already")
+            return
+        try:
+            store.armed = True
+            held = store.held.get(timeout=TRAP_SECONDS)
+        except queue.Empty:
+            self._journal.say("skip  late writer: nobody came to the last upload")
+        else:
+            self._hold(held)
+        finally:
+            store.armed = False
+            self._turn.release()
+
+    def _hold(self, held: Held) -> None:
+        try:
+            process = self._holder(held)
+            if process is None or not process.turn.acquire(blocking=False):
+                self._journal.say(f"skip  late writer: the worker of {held.job_id} is in trouble already")
+                return
+            try:
+                self._freeze(process, held)
+            finally:
+                process.turn.release()
+        finally:
+            held.released.set()
+
+    def _holder(self, held: Held) -> Process | None:
+        try:
+            return self._plant.holder(held.job_id, held.epoch)
+        except SQLAlchemyError:
+            return None
+
+    def _freeze(self, process: Process, held: Held) -> None:
+        with self._journal.span(f"late writer ({process.name}, {held.job_id}, attempt {held.epoch})", "worker"):
+            offset = process.log.stat().st_size
+            self._stop(process)
+            taken = self._plant.wait(lambda: self._taken(held.job_id, held.epoch), LONGEST_HOLD - 5)
+            held.released.set()
+            process.tell_all(signal.SIGCONT)
+            fenced = self._plant.wait(lambda: FENCED.format(held.job_id) in process.logged(offset), WORDS_SECONDS)
+        self._journal.note("late writer", job_id=held.job_id, epoch=held.epoch, taken=taken, fenced=fenced)
+
+    def packets(self, process: Process, lease_seconds: float) -> None:
+        """Hold back all that a working worker sends to the database until its job is somebody else's."""
+        if not self._plant.wait(lambda: bool(self._plant.held_by(process)), TRAP_SECONDS):
+            return
+        job = self._plant.held_by(process)[:1]
+        if not job:
+            return
+        (port,) = self._plant.servers.named(f"database of {process.name}")
+        offset, job_id, epoch = process.log.stat().st_size, job[0].id, job[0].epoch
+        port.set(Mode.HOLD)
+        try:
+            taken = self._plant.wait(lambda: self._taken(job_id, epoch), 4 * lease_seconds + WORDS_SECONDS)
+            time.sleep(0.2)
+        finally:
+            port.set(Mode.PASS)
+        fenced = self._plant.wait(lambda: FENCED.format(job_id) in process.logged(offset), WORDS_SECONDS)
+        self._journal.note("late packets", job_id=job_id, epoch=epoch, taken=taken, fenced=fenced)
+
+    def _taken(self, job_id: str, epoch: int) -> bool:
+        """Tell whether another attempt has begun, or the job has ended otherwise."""
+        try:
+            job = self._plant.get(job_id)
+        except SQLAlchemyError:
+            return False
+        return job.epoch > epoch or job.state in TERMINAL
