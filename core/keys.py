@@ -84,7 +84,7 @@ def authenticate(session: Session, presented: str) -> Access:
     public, secret, check = match.groups() if match else ("", "", "")
     found = select(ApiKey, Account.erased_at, clock(session)).join(Account, Account.id == ApiKey.account_id)
     row = session.execute(found.where(ApiKey.id == public)).one_or_none()
-    key, erased_at, at = row.tuple() if row else (None, None, 0.0)
+    key, erased_at, at = row if row else (None, None, 0.0)
     right = hmac.compare_digest(_hash(secret).encode(), (key.secret_sha256 if key else _hash("nobody")).encode())
     alive = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
     alive = alive and erased_at is None
