@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, Select, func, literal_column, select, text, update
+from sqlalchemy import Select, bindparam, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from core.admission import create
-from core.database import now
+from core.database import ROWS, now
 from core.errors import Conflict
 from core.events import held, record
 from core.invariants import broken_invariants
@@ -36,7 +36,6 @@ MOVES: dict[JobState, frozenset[JobState]] = {
 }
 TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
-ROWS = literal_column("count(*)", Integer())  # func.count() takes longer to build than the database to answer
 LONGEST_DELAY = 600.0  # seconds between two attempts
 
 
@@ -239,13 +238,19 @@ def due(session: Session, *, wake_again_seconds: float) -> Sequence[tuple[str, i
     return [(str(queue), int(count)) for queue, count in rows]
 
 
+# built once, because every look at a queued job asks it
+_EARLIER = (Job.priority > bindparam("rank")) | (
+    (Job.priority == bindparam("rank")) & (Job.created_at < bindparam("since"))
+)
+_BEFORE = select(ROWS).where(Job.queue == bindparam("in_queue"), Job.state == JobState.QUEUED, _EARLIER)
+
+
 def queue_position(session: Session, job: Job) -> int | None:
     """How many jobs of the queue stand before this one; None once it has begun."""
     if job.state != JobState.QUEUED:
         return None
-    earlier = (Job.priority > job.priority) | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
-    before = select(ROWS).where(Job.queue == job.queue, Job.state == JobState.QUEUED, earlier)
-    return session.scalar(before) or 0
+    mine = {"in_queue": job.queue, "rank": job.priority, "since": job.created_at}
+    return session.scalar(_BEFORE, mine) or 0
 
 
 def _cancel_if_asked(session: Session, job: Job, *, actor: str = "worker") -> bool:

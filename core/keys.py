@@ -73,7 +73,7 @@ def verified(session: Session, presented: str) -> tuple[ApiKey, float]:
     match = KEY.fullmatch(presented[:100])
     public, secret, check = match.groups() if match else ("", "", "")
     row = session.execute(select(ApiKey, clock(session)).where(ApiKey.id == public)).one_or_none()
-    key, at = row.tuple() if row else (None, 0.0)
+    key, at = (row[0], row[1]) if row else (None, 0.0)
     right = hmac.compare_digest(_hash(secret).encode(), (key.secret_sha256 if key else _hash("nobody")).encode())
     alive = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
     if key is None or not (match and right and alive and check == checksum(secret)):
