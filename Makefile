@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test lint bench-method bench-method-quick clean
+.PHONY: help demo demo-text serve test lint bench-method bench-method-quick bench-load bench-uploads clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ bench-method: $(VENV)/.test  ## What the method is worth: all experiments of the
 bench-method-quick: $(VENV)/.test  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)
 	$(BIN)/python -m benchmarks.method --quick --families nano emoji --results benchmark-work/quick.json
 	$(BIN)/python -m benchmarks.tables --results benchmark-work/quick.json --show
+
+bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and PostgreSQL, with 1,000 jobs (about 4 minutes)
+	$(BIN)/python -m benchmarks.load
+
+bench-uploads: $(VENV)/.test  ## Eight uploads of 200 MB at once: the API's memory, and how long it answers nobody
+	$(BIN)/python -m benchmarks.uploads
 
 clean:  ## Remove the virtual environment and demo output
 	rm -rf $(VENV) demo-report* benchmark-work .pytest_cache .mypy_cache .ruff_cache
