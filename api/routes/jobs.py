@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
@@ -48,7 +48,6 @@ def create_job(
     body: JobRequestDep,
     services: ServicesDep,
     account: AccountDep,
-    background: BackgroundTasks,
     key: KeyHeader = None,
     retries: RetryHeader = None,
 ) -> JobObject:
@@ -61,8 +60,7 @@ def create_job(
         if job is None:
             job = _create(session, services, account, body, content, backbone, repetition)
         answer = job_object(session, job)
-    # only now, when the row is there to be found; and not before the answer, which must not wait for a broker
-    background.add_task(services.waker.wake, job.queue)
+    services.waker.wake(job.queue)  # only now, when the row is there to be found; it waits for no broker
     return answer
 
 
