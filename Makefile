@@ -85,5 +85,11 @@ bench-method-quick: $(VENV)/.test  ## The same on one seed and fewer settings, t
 	$(BIN)/python -m benchmarks.method --quick --families nano emoji --results benchmark-work/quick.json
 	$(BIN)/python -m benchmarks.tables --results benchmark-work/quick.json --show
 
+bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and PostgreSQL, with 1,000 jobs (about 4 minutes)
+	$(BIN)/python -m benchmarks.load
+
+bench-uploads: $(VENV)/.test  ## Eight uploads of 200 MB at once: the API's memory, and how long it answers nobody
+	$(BIN)/python -m benchmarks.uploads
+
 clean:  ## Remove the virtual environment and demo output
 	rm -rf $(VENV) demo-report* benchmark-work .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,7 @@
 """What routes are given: the services of this process, the caller's account, a checked body, a place in a list."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
@@ -26,6 +27,7 @@ from core.settings import Settings
 from core.storage import Storage
 
 B = TypeVar("B", bound=BaseModel)
+MERGE_SECONDS = 0.05
 
 
 class Waker:
@@ -55,6 +57,9 @@ class Waker:
                 self._ready.wait_for(lambda: bool(self._queues))
                 queue = self._queues.pop()
             self._send(queue)
+            time.sleep(
+                MERGE_SECONDS
+            )  # a wake-up opens a connection: a hundred jobs a second need not a hundred of them
 
 
 @dataclass(frozen=True)

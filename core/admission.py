@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from core import quotas
 from core.database import now
 from core.errors import Conflict
-from core.events import record
-from core.models import Idempotency, Job, JobState
+from core.models import Idempotency, Job, JobEvent, JobState
 from core.settings import Settings
 
 IDEMPOTENCY_SECONDS = 24 * 3600
@@ -35,7 +34,12 @@ def create(
     session.flush()
     if idempotency_key is not None:
         session.get_one(Idempotency, (job.account_id, idempotency_key)).job_id = job.id
-    record(session, job.id, "The job is queued.", to_state=JobState.QUEUED, actor="api")
+    # nobody else knows the job yet: there is no last event to look for and nobody to wait for
+    queued = JobEvent(
+        job_id=job.id, seq=1, created_at=at, message="The job is queued.", to_state=job.state, actor="api"
+    )
+    session.add(queued)
+    session.flush()
     return job
 
 

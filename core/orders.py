@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Integer, literal_column, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from core.database import now
+from core.database import ROWS, now
 from core.errors import Conflict
 from core.events import record
 from core.models import Job, JobState
 from core.moves import move
 
-ROWS = literal_column("count(*)", Integer())  # func.count() takes longer to build than the database to answer
 CANCELLING = "Cancelling: the job stops after the present step."
 PAUSING = "Pausing: the job stops after the present step, and keeps what it has."
 
@@ -64,10 +63,16 @@ def _ended(job: Job, what: str, code: str) -> Conflict:
     return Conflict(f"The job has already ended ({job.state.lower()}); it can't be {what} any more.", code=code)
 
 
+# built once, because every look at a queued job asks it
+_EARLIER = (Job.priority > bindparam("rank")) | (
+    (Job.priority == bindparam("rank")) & (Job.created_at < bindparam("since"))
+)
+_BEFORE = select(ROWS).where(Job.queue == bindparam("in_queue"), Job.state == JobState.QUEUED, _EARLIER)
+
+
 def queue_position(session: Session, job: Job) -> int | None:
     """How many jobs of the queue stand before this one; None once it has begun."""
     if job.state != JobState.QUEUED:
         return None
-    earlier = (Job.priority > job.priority) | ((Job.priority == job.priority) & (Job.created_at < job.created_at))
-    before = select(ROWS).where(Job.queue == job.queue, Job.state == JobState.QUEUED, earlier)
-    return session.scalar(before) or 0
+    mine = {"in_queue": job.queue, "rank": job.priority, "since": job.created_at}
+    return session.scalar(_BEFORE, mine) or 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
@@ -50,7 +50,6 @@ def create_job(
     body: JobRequestDep,
     services: ServicesDep,
     caller: CallerDep,
-    background: BackgroundTasks,
     key: KeyHeader = None,
     retries: RetryHeader = None,
 ) -> JobObject:
@@ -64,8 +63,7 @@ def create_job(
             job = _create(session, services, caller.account, body, content, backbone, repetition)
             caller.note(session, "job.create", job.id)
         answer = job_object(session, job)
-    # only now, when the row is there to be found; and not before the answer, which must not wait for a broker
-    background.add_task(services.waker.wake, job.queue)
+    services.waker.wake(job.queue)  # only now, when the row is there to be found; it waits for no broker
     return answer
 
 
@@ -108,10 +106,10 @@ def pause_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObjec
 
 
 @router.post("/{job_id}/resume")
-def resume_job(job_id: str, services: ServicesDep, caller: CallerDep, background: BackgroundTasks) -> JobObject:
+def resume_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObject:
     """Queue a paused job again; it goes on from the step at which it stopped."""
     answer = _ordered(services, caller, job_id, orders.resume, "job.resume")
-    background.add_task(services.waker.wake, services.settings.queue)
+    services.waker.wake(services.settings.queue)
     return answer
 
 
