@@ -46,8 +46,8 @@ class Outcome:
     said: str
 
 
-def explore(service: Service, folder: Path, *, examples: int, seed: int, seconds: float = 3600) -> Outcome:
-    """Make at most `examples` calls of each kind to each operation, for at most about `seconds`."""
+def explore(service: Service, folder: Path, *, examples: int, seed: int, seconds: float | None = None) -> Outcome:
+    """Make up to `examples` calls of each kind to each operation; with `seconds`, over again until they are over."""
     known = prepare(service)
     configure(service, folder, known)
     report = folder / "report.json"
@@ -56,7 +56,7 @@ def explore(service: Service, folder: Path, *, examples: int, seed: int, seconds
         f"{service.address}/openapi.json", f"--phases={PHASES}", f"--checks={','.join(CHECKS)}", "--no-color",
         f"--max-examples={examples}", f"--seed={seed}", f"--report-json-path={report}", "--continue-on-failure",
         "--generation-database=none", "--no-shrink", "--request-timeout=60", "--suppress-health-check=all",
-        f"--max-time={seconds:.0f}",
+        *([f"--max-time={seconds:.0f}"] if seconds else []),
     ]  # fmt: skip
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "KNOWN_IDS": json.dumps(known)}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder, env=variables)
