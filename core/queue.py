@@ -50,7 +50,9 @@ CONFIGURATION: Mapping[str, object] = {
     "worker_pool_start_method": "spawn",
     # a spawned child loads all it needs first; 4 s, the default, kills every child of a busy machine, again and again
     "worker_proc_alive_timeout": 60.0,
-    "worker_prefetch_multiplier": 1,
+    # an idle worker takes one message, a busy one none. A count of 1 would do that too, until a broker is lost between
+    # a message and its acknowledgement: that message would be counted for ever, and the worker deaf
+    "worker_prefetch_multiplier": 0,
     "worker_disable_prefetch": True,
     "worker_max_tasks_per_child": 200,
     "worker_cancel_long_running_tasks_on_connection_loss": False,

@@ -73,7 +73,7 @@ class Evidence:
     def torn_objects(self) -> list[str]:
         """Fetch everything that succeeded jobs refer to, without weather; returns what is not as it was registered."""
         succeeded = {job.id for job in self.in_state("SUCCEEDED")}
-        rows = [*self.artifacts, *self.checkpoints, *self.files]
+        rows: list[Artifact | Checkpoint | File] = [*self.artifacts, *self.checkpoints, *self.files]
         wanted = {row.storage_key: (row.sha256, row.bytes) for row in rows if row.job_id in succeeded}
         self.objects = len(wanted)
         return [key for key, fact in wanted.items() if self._fact(key) != fact]

@@ -131,10 +131,10 @@ class Plant:
         """Put the job folders on a small disk of their own, which can be filled; that takes a privilege."""
         work = self.settings.data / "work"
         work.mkdir(exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", work]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(work)]
         self.disk_is_small = subprocess.run(command, check=False, capture_output=True).returncode == 0
         if self.disk_is_small:
-            self._undo.callback(subprocess.run, ["umount", work], check=False)
+            self._undo.callback(lambda: subprocess.run(["umount", work], check=False))
 
     def _keep(self) -> None:
         """Start again whatever has died, after a moment. All starts are of this thread: processes die with it."""

@@ -17,7 +17,7 @@ CHEAP = [
 
 def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
     order = Order(
-        seed=1, jobs=12, database="sqlite", poisoned=0, long=False, kinds=CHEAP, size=Size(workers=2), quiet=True
+        seed=1, jobs=10, database="sqlite", poisoned=0, long=False, kinds=CHEAP, size=Size(workers=2), quiet=True
     )
     broken = [f"{check.promise}: {check.words}" for check in storm(order, tmp_path) if not check.kept]
     assert broken == []

