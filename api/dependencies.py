@@ -178,5 +178,8 @@ def checked(model: type[B], value: object) -> B:
         raise invalid(error, model) from None
 
 
-AfterDep = Annotated[str | None, Query(min_length=1, max_length=200, description="the last id of the page before")]
+AfterDep = Annotated[
+    str | None,
+    Query(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="the last id of the page before"),
+]
 OrderDep = Annotated[Literal["asc", "desc"], Query(description="by time of creation")]

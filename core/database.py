@@ -22,6 +22,11 @@ ROOT = Path(__file__).parent.parent
 # NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON")
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
+# a server that is cut off without a word is given up within seconds, not with the kernel's patience of hours
+POSTGRES_CONNECTION = {
+    "connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2,
+    "keepalives_count": 3,
+}  # fmt: skip
 CLOCKS: dict[str, ColumnElement[float]] = {
     "sqlite": literal_column("(julianday('now') - 2440587.5) * 86400.0", Double()),
     "postgresql": literal_column("extract(epoch from clock_timestamp())", Double()),  # now() is when it all began
@@ -44,7 +49,7 @@ def connect(source: Settings | str) -> Engine:
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         json_serializer=to_json,
-        connect_args={"options": POSTGRES_OPTIONS, "connect_timeout": 5},
+        connect_args={"options": POSTGRES_OPTIONS, **POSTGRES_CONNECTION},
         **OPTIONS,
     )
 

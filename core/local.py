@@ -130,6 +130,6 @@ def _translated() -> Iterator[None]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotFound("The file is no longer stored.", code="file_gone") from None
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         code = "disk_full" if full else "storage_unavailable"
         raise StorageUnavailable(f"The storage folder can't be used ({error.strerror}).", code=code) from error

@@ -18,7 +18,7 @@ from core import logs
 from core.settings import Settings
 
 WAKE = "wake"
-WAKE_EXPIRES_SECONDS = 120
+WAKE_EXPIRES_SECONDS = 3600  # a worker throws away what is older by its own clock, which may be minutes ahead
 # A broker that takes a connection and then keeps silent costs the sender about this much, not ten seconds.
 WAKE_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1, "interval_start": 0}
 

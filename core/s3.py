@@ -175,6 +175,6 @@ def _translated() -> Iterator[None]:
     except (BotoCoreError, Boto3Error) as error:  # the second is what uploads and downloads of files end with
         raise StorageUnavailable("The object store can't be reached.", code="storage_unavailable") from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         code = "disk_full" if full else "storage_unavailable"
         raise StorageUnavailable(f"The local disk can't be used ({error.strerror}).", code=code) from error

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
         default=60, description="a stage saves where it stands this often, and when its worker shuts down"
     )
     stall_seconds: PositiveFloat = Field(default=600, description="a stage without progress for so long is killed")
+    min_free_bytes: NonNegativeInt = Field(
+        default=200_000_000, description="a worker with less room on its disk takes no job"
+    )
     account_job_limit: PositiveInt = Field(default=4, description="jobs of one account that run at once")
     active_job_limit: PositiveInt = Field(
         default=10, description="jobs of one account that may be queued, running or paused"

@@ -64,7 +64,7 @@ def load(record: BackboneRecord) -> Pool | None:
     index = record.pool if record.pool.is_file() else record.pool / "index.jsonl"
     try:
         content = index.read_bytes()
-        rows = [json.loads(line) for line in content.splitlines() if line.strip()]
+        rows = [json.loads(line) for line in content.split("\n") if line.strip()]
         pictures = _pictures(index.parent / "images.zip", rows)
         parts = {
             split: tuple(_candidate(row, pictures) for row in rows if row["split"] == split)
@@ -157,7 +157,7 @@ def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path
     present = record.pool
     if present is not None:
         index = present if present.is_file() else present / "index.jsonl"
-        rows = [json.loads(line) for line in index.read_text().splitlines() if line.strip()] + rows
+        rows = [json.loads(line) for line in index.read_text().split("\n") if line.strip()] + rows
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -50,24 +51,30 @@ def wake() -> None:
 def _work(place: Workplace) -> None:
     try:
         sweep(place.settings, place.sessions)
-    except SQLAlchemyError:
-        log.exception("dead attempts could not be swept")
+    except SQLAlchemyError as error:
+        log.warning("dead attempts could not be swept: %s", type(error).__name__)
     while not place.draining() and (job := take(place)) is not None:
         Supervisor(job, place).run()
         note(place, None)
 
 
 def take(place: Workplace) -> Job | None:
-    """Claim the next job; None where there is none, or where the database is away (the dispatcher will wake us)."""
+    """Claim the next job; None where there is none, where the disk is full, or where the database is away.
+
+    The dispatcher will wake us again.
+    """
     settings = place.settings
+    if shutil.disk_usage(settings.data).free < settings.min_free_bytes:
+        log.warning("no job is taken: less than %d bytes are free on the disk", settings.min_free_bytes)
+        return None
     try:
         with place.sessions.begin() as session:
             job = jobs.claim(
                 session, queue=settings.queue, worker_id=place.worker_id, lease_seconds=settings.lease_seconds,
                 account_job_limit=settings.account_job_limit,
             )  # fmt: skip
-    except SQLAlchemyError:
-        log.exception("no job could be claimed")
+    except SQLAlchemyError as error:
+        log.warning("no job could be claimed: %s", type(error).__name__)
         return None
     if job is not None:
         note(place, job.id)
