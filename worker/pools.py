@@ -64,7 +64,7 @@ def load(record: BackboneRecord) -> Pool | None:
     index = record.pool if record.pool.is_file() else record.pool / "index.jsonl"
     try:
         content = index.read_bytes()
-        rows = [json.loads(line) for line in content.split("\n") if line.strip()]
+        rows = [json.loads(line) for line in content.split(b"\n") if line.strip()]
         pictures = _pictures(index.parent / "images.zip", rows)
         parts = {
             split: tuple(_candidate(row, pictures) for row in rows if row["split"] == split)

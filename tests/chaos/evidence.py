@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from core.errors import AlbatrossError
-from core.jobs import broken_invariants
+from core.invariants import broken_invariants
 from core.models import Adapter, Artifact, Checkpoint, File, Idempotency, Job, JobEvent
 from tests.chaos.clients import Call, Client, Order
 from tests.chaos.journal import Journal

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.jobs import TERMINAL
+from core.moves import TERMINAL
 from tests.chaos.plant import Plant
 from tests.chaos.process import Process
 from tests.chaos.proxy import Mode
 from tests.chaos.s3proxy import LONGEST_HOLD, Held
 
 TRAP_SECONDS = 25.0
-FENCED = "{}: the lease was lost"
+FENCED = "the lease was lost"
 WORDS_SECONDS = 10.0
 
 
@@ -71,7 +71,7 @@ class LateWriters:
             taken = self._plant.wait(lambda: self._taken(held.job_id, held.epoch), LONGEST_HOLD - 5)
             held.released.set()
             process.tell_all(signal.SIGCONT)
-            fenced = self._plant.wait(lambda: FENCED.format(held.job_id) in process.logged(offset), WORDS_SECONDS)
+            fenced = self._plant.wait(lambda: _says(process.logged(offset), held.job_id), WORDS_SECONDS)
         self._journal.note("late writer", job_id=held.job_id, epoch=held.epoch, taken=taken, fenced=fenced)
 
     def packets(self, process: Process, lease_seconds: float) -> None:
@@ -89,7 +89,7 @@ class LateWriters:
             time.sleep(0.2)
         finally:
             port.set(Mode.PASS)
-        fenced = self._plant.wait(lambda: FENCED.format(job_id) in process.logged(offset), WORDS_SECONDS)
+        fenced = self._plant.wait(lambda: _says(process.logged(offset), job_id), WORDS_SECONDS)
         self._journal.note("late packets", job_id=job_id, epoch=epoch, taken=taken, fenced=fenced)
 
     def _taken(self, job_id: str, epoch: int) -> bool:
@@ -99,3 +99,8 @@ class LateWriters:
         except SQLAlchemyError:
             return False
         return job.epoch > epoch or job.state in TERMINAL
+
+
+def _says(log: str, job_id: str) -> bool:
+    """Tell whether a worker has found out that the job is not its own any more."""
+    return any(job_id in line and FENCED in line for line in log.splitlines())

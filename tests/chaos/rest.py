@@ -9,8 +9,8 @@ from functools import partial
 
 from sqlalchemy import select
 
-from core.jobs import TERMINAL
 from core.models import Job, JobEvent, JobState
+from core.moves import TERMINAL
 from tests.chaos.clients import Client, Order
 from tests.chaos.evidence import Evidence
 from tests.chaos.journal import Journal

@@ -1,7 +1,7 @@
 """A trainer that learns nothing, in about a second: a real process with the real protocol and real stage folders.
 
-Every step that it does is one line of pools/steps (job, attempt, stage, step), so that work done twice can be counted.
-A job with the suffix `poison` kills its supervisor in the middle of training, every time.
+It saves its step after every step, and goes on from there. Every step that it does is one line of pools/steps (job,
+attempt, stage, step), so that work done twice can be counted. A job with the suffix `poison` kills its supervisor in the middle of training, every time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.worker.fast_trainer import note, write
 from worker.folder import JobFolder
-from worker.protocol import Line, Message, Metrics, Progress, StageDone
+from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 
 STEPS = {"prepare": 2, "surrogate": 8, "score": 4, "trial": 4, "train": 10, "export": 2}
@@ -33,17 +33,23 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
         if folder.done(stage):
             continue
         with folder.writing(stage) as draft:
-            yield Message(stage, f"Doing {stage}: {steps} steps")
-            for step in range(1, steps + 1):
+            before = folder.saved(stage)
+            done = int((before / "step").read_text()) if before else 0
+            yield Message(stage, f"Doing {stage}: {done} of {steps} steps")
+            for step in range(done + 1, steps + 1):
                 time.sleep(STEP_SECONDS)
                 note(pools / "steps", f"{job_id} {epoch} {stage} {step}")
                 if spec["suffix"] == POISON and stage == "train" and step == 3:
                     os.kill(os.getppid(), signal.SIGKILL)
+                with folder.saving(stage) as save:
+                    (save / "step").write_text(str(step))
+                yield Saved(stage)
                 yield Progress(stage, step, steps, (steps - step) * STEP_SECONDS)
                 yield Metrics(stage, [{"step": step, "loss": 1 / step}])
             write(stage, draft)
             for file in draft.glob("snapshots/*"):
                 file.write_bytes(weights(job_id))
+        folder.forget_saves()
         yield StageDone(stage)
 
 

@@ -57,8 +57,16 @@ def children(pid: int) -> set[int]:
 
 
 def server() -> int:
-    """The process of core.decoding that this process has started."""
-    return next(pid for pid in children(os.getpid()) if b"core.decoding" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    """The process of core.decoding that this process has started, as soon as it has become that."""
+    found: list[int] = []
+
+    def looked_for() -> bool:
+        named = {pid: Path(f"/proc/{pid}/cmdline") for pid in children(os.getpid())}
+        found.extend(pid for pid, words in named.items() if b"core.decoding" in words.read_bytes())
+        return bool(found)
+
+    assert eventually(looked_for)
+    return found[0]
 
 
 def gone(pid: int) -> bool:
