@@ -27,7 +27,7 @@ from core.settings import Settings
 from core.storage import Storage
 
 B = TypeVar("B", bound=BaseModel)
-MERGE_SECONDS = 0.05
+MERGE_SECONDS = 0.2
 
 
 class Waker:

@@ -58,8 +58,10 @@ def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
     if published := [job.id for job in rows if job.state == JobState.SUCCEEDED]:
         adapters = session.scalars(select(Adapter).where(Adapter.job_id.in_(published)))
         models = {adapter.job_id: adapter.id for adapter in adapters}
+    waiting = [job.id for job in rows if job.state == JobState.QUEUED]
+    positions = orders.queue_positions(session, waiting) if waiting else {}
     time = now(session) if any(job.state == JobState.RUNNING for job in rows) else 0.0
-    return [_job_object(session, job, results[job.id], models.get(job.id), time) for job in rows]
+    return [_job_object(job, results[job.id], models.get(job.id), positions.get(job.id), time) for job in rows]
 
 
 def job_object(session: Session, job: Job) -> JobObject:
@@ -67,7 +69,9 @@ def job_object(session: Session, job: Job) -> JobObject:
     return job_objects(session, [job])[0]
 
 
-def _job_object(session: Session, job: Job, results: list[Artifact], model: str | None, time: float) -> JobObject:
+def _job_object(
+    job: Job, results: list[Artifact], model: str | None, position: int | None, time: float
+) -> JobObject:  # fmt: skip
     results.sort(key=lambda result: (result.name.rpartition("/")[2] != FIRST_RESULT, result.name))
     hyperparameters = _hyperparameters(job)
     running = job.state == JobState.RUNNING and job.eta_seconds is not None
@@ -78,20 +82,20 @@ def _job_object(session: Session, job: Job, results: list[Artifact], model: str 
         hyperparameters=hyperparameters, method=JobMethod(supervised={"hyperparameters": hyperparameters}),
         training_file=job.training_files[0], validation_file=job.validation_file, seed=job.seed,
         result_files=[result.file_id for result in results if result.file_id], trained_tokens=job.trained_tokens,
-        user_provided_suffix=job.suffix, metadata=job.user_metadata, bat=_job_bat(session, job, results),
+        user_provided_suffix=job.suffix, metadata=job.user_metadata, bat=_job_bat(job, results, position),
     )  # fmt: skip
 
 
-def _job_bat(session: Session, job: Job, results: Sequence[Artifact]) -> JobBat:
+def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> JobBat:
     artifacts = [
         JobArtifact(name=r.name, format=r.format, file_id=r.file_id, sha256=r.sha256, bytes=r.bytes) for r in results
     ]
     progress = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
     ours: dict[str, Any] = {
         "stage": job.stage, "progress": progress, "eta_seconds": job.eta_seconds,
-        "queue_position": orders.queue_position(session, job), "cancel_requested": job.cancel_requested_at is not None,
-        "pause_requested": job.pause_requested_at is not None,
-                "request": job.request.get("bat") or {}, "resolved": job.parameters, "artifacts": artifacts,
+        "queue_position": position, "cancel_requested": job.cancel_requested_at is not None,
+        "pause_requested": job.pause_requested_at is not None, "request": job.request.get("bat") or {},
+        "resolved": job.parameters, "artifacts": artifacts,
     }  # fmt: skip
     return JobBat(**((job.outcome or {}) | ours))
 

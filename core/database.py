@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -14,13 +15,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Integer, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from core.errors import InvalidInput
 from core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+BUSY_SECONDS = 10
 # NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
-SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON")
+SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={1000 * BUSY_SECONDS}", "foreign_keys=ON")
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 # a server that is cut off without a word is given up within seconds, not with the kernel's patience of hours
 POSTGRES_CONNECTION = {
@@ -43,7 +46,7 @@ def connect(source: Settings | str) -> Engine:
     url = make_url(source.database if isinstance(source, Settings) else source)
     if url.get_backend_name() == "sqlite":
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        return _sqlite(create_engine(url, json_serializer=to_json, connect_args={"timeout": 10}, **OPTIONS))
+        return _sqlite(create_engine(url, json_serializer=to_json, connect_args={"timeout": BUSY_SECONDS}, **OPTIONS))
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise InvalidInput("The database must be SQLite or PostgreSQL.", code="invalid_database", param="database_url")
     return create_engine(
@@ -55,6 +58,8 @@ def connect(source: Settings | str) -> Engine:
 
 
 def _sqlite(engine: Engine) -> Engine:
+    turn = threading.Lock()
+
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: object) -> None:
         # the driver's own transaction handling defers BEGIN; we begin ourselves, below
@@ -64,9 +69,19 @@ def _sqlite(engine: Engine) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("read_only", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # SQLite lets waiting writers sleep, up to 100 ms at a time; threads of one process can take turns at once
+        if "turn" not in connection.info and turn.acquire(timeout=BUSY_SECONDS):
+            connection.info["turn"] = turn
         # IMMEDIATE: a read that turns into a write would fail with "database is locked" instead of waiting
-        read_only = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @event.listens_for(engine, "checkin")
+    def _next(_: object, record: ConnectionPoolEntry) -> None:
+        if (held := record.info.pop("turn", None)) is not None:
+            held.release()
 
     return engine
 

@@ -111,7 +111,8 @@ def decode(tasks: socket.socket, limits: Settings) -> None:
     task = Task(**json.loads(message))
     _lower(resource.RLIMIT_CPU, task.cpu_seconds)
     content = json.dumps(_outcome(task, limits)).encode()
-    with open(descriptors[0], "wb") as answer:
+    # left open: it shall end when this process does, whose memory is free by then
+    with open(descriptors[0], "wb", closefd=False) as answer:
         answer.write(content)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session
+from collections.abc import Sequence
 
-from core.database import ROWS, now
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session, aliased
+
+from core.database import now
 from core.errors import Conflict
 from core.events import record
 from core.models import Job, JobState
@@ -63,16 +65,18 @@ def _ended(job: Job, what: str, code: str) -> Conflict:
     return Conflict(f"The job has already ended ({job.state.lower()}); it can't be {what} any more.", code=code)
 
 
+_AHEAD = aliased(Job)
+_WAITING = select(ROWS).where(_AHEAD.queue == Job.queue, _AHEAD.state == JobState.QUEUED).correlate(Job)
+_MORE_URGENT = _WAITING.where(_AHEAD.priority > Job.priority).scalar_subquery()
+_OLDER = _WAITING.where(_AHEAD.priority == Job.priority, _AHEAD.created_at < Job.created_at).scalar_subquery()
 # built once, because every look at a queued job asks it
-_EARLIER = (Job.priority > bindparam("rank")) | (
-    (Job.priority == bindparam("rank")) & (Job.created_at < bindparam("since"))
+# two counts, because each reads one stretch of the index ix_job_claim; with OR all that wait are read
+_POSITIONS = select(Job.id, _MORE_URGENT + _OLDER).where(
+    Job.id.in_(bindparam("job_ids", expanding=True)), Job.state == JobState.QUEUED
 )
-_BEFORE = select(ROWS).where(Job.queue == bindparam("in_queue"), Job.state == JobState.QUEUED, _EARLIER)
 
 
-def queue_position(session: Session, job: Job) -> int | None:
-    """How many jobs of the queue stand before this one; None once it has begun."""
-    if job.state != JobState.QUEUED:
-        return None
-    mine = {"in_queue": job.queue, "rank": job.priority, "since": job.created_at}
-    return session.scalar(_BEFORE, mine) or 0
+def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """How many jobs of the queue stand before each of these that has not begun."""
+    rows = session.execute(_POSITIONS, {"job_ids": job_ids})
+    return {row[0]: row[1] for row in rows}

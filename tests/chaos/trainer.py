@@ -1,7 +1,8 @@
 """A trainer that learns nothing, in about a second: a real process with the real protocol and real stage folders.
 
 It saves its step after every step, and goes on from there. Every step that it does is one line of pools/steps (job,
-attempt, stage, step), so that work done twice can be counted. A job with the suffix `poison` kills its supervisor in the middle of training, every time.
+attempt, stage, step), so that work done twice can be counted. A job with the suffix `poison` kills its supervisor in
+the middle of training, every time.
 """
 
 from __future__ import annotations

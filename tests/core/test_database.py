@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,21 @@ def test_a_database_that_is_away_is_an_operational_error() -> None:
     engine = connect("postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(OperationalError):
         engine.connect()
+
+
+def test_writers_of_one_process_take_turns_and_a_failed_one_gives_its_turn_back(database_url: str) -> None:
+    engine = connect(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE tally (n INTEGER)"))
+
+    def write(number: int) -> None:
+        with suppress(RuntimeError), sessions(engine).begin() as session:
+            session.execute(text("INSERT INTO tally VALUES (:n)"), {"n": number})
+            if number % 3 == 0:
+                raise RuntimeError
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(60)))
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM tally")) == 40
+    engine.dispose()

@@ -198,12 +198,12 @@ def test_a_higher_priority_goes_before_an_older_job(database: Sessions) -> None:
     queued(database)
     urgent = queued(database, priority=5)
     with database() as session:
-        assert orders.queue_position(session, session.get_one(Job, urgent)) == 0
+        assert orders.queue_positions(session, [urgent]) == {urgent: 0}
     job = claim(database)
     assert job is not None
     assert job.id == urgent
     with database() as session:
-        assert orders.queue_position(session, session.get_one(Job, urgent)) is None
+        assert orders.queue_positions(session, [urgent]) == {}
 
 
 def test_a_waiting_job_is_announced_once_a_period(database: Sessions) -> None:

@@ -162,7 +162,7 @@ def test_a_decoder_that_is_killed_costs_its_upload_and_no_other(reading: Callabl
 
 def test_a_decoder_that_hangs_is_killed(reading: Callable[..., Reader], tmp_path: Path) -> None:
     reader = reading(reader_cpu_seconds=2)
-    reader.start()
+    ask(reader, tmp_path, picture())
     stopper = signal_when_busy(signal.SIGSTOP)
     assert refusal(reader, tmp_path, picture(5000)) == "unreadable"
     stopper.join()
@@ -219,7 +219,7 @@ def test_the_process_comes_back_when_it_is_killed(reading: Callable[..., Reader]
 
 def test_an_upload_is_read_again_when_the_process_dies_under_it(reading: Callable[..., Reader], tmp_path: Path) -> None:
     reader = reading()
-    reader.start()
+    ask(reader, tmp_path, picture())
     first = server()
 
     def act() -> None:

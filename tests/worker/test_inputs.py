@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from core.backbones import BackboneRecord
+from core.errors import TransientFailure
+from core.models import File
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
-from worker.inputs import caption_of, captioned, device, summarise
+from core.storage import Storage
+from worker.inputs import caption_of, captioned, device, fetch_references, summarise
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,14 @@ def test_prompts_are_what_the_texts_answer_to() -> None:
 def test_a_named_device_is_taken_at_its_word(tmp_path: Path) -> None:
     assert device(Settings(data=tmp_path, device="cuda")) == "cuda"
     assert device(Settings(data=tmp_path, device="cpu")) == "cpu"
+
+
+def test_bytes_that_the_store_has_changed_are_no_references(store: Storage, tmp_path: Path) -> None:
+    kept = store.put("accounts/a/files/f", b'{"text": "The sea is wide."}\n')
+    file = File(id="f", filename="a.jsonl", storage_key=kept.key, sha256=kept.sha256)
+    settings = Settings(data=tmp_path)
+    assert len(fetch_references([file], store, settings, lambda: None).items) == 1
+    store.put(kept.key, b'{"text": "The sea is calm."}\n')
+    with pytest.raises(TransientFailure) as caught:
+        fetch_references([file], store, settings, lambda: None)
+    assert caught.value.code == "storage_unavailable"
