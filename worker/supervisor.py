@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 MOST_PIECES = 8  # that a batch is computed in before a job is said not to fit
 METRICS_SECONDS = 1.0
+SPENT_SECONDS = 5.0
 LOADING_PATIENCE = 3
 CRASHED = "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
@@ -83,8 +84,8 @@ class Curves:
 
     @property
     def due(self) -> bool:
-        """Tell whether it is time to write them."""
-        return bool(self.rows) and time.monotonic() - self.written > METRICS_SECONDS
+        """Tell whether it is time to write them, and what was spent; that also where a stage has no curve."""
+        return time.monotonic() - self.written > (METRICS_SECONDS if self.rows else SPENT_SECONDS)
 
 
 class Supervisor:
