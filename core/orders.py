@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, aliased
 
-from core.database import now
+from core.database import ROWS, now
 from core.errors import Conflict
 from core.events import record
 from core.models import Job, JobState
