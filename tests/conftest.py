@@ -35,6 +35,11 @@ START_SECONDS = 60
 ACCESS, SECRET = "test-access", "test-secret"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--state-steps", type=int, default=600, help="steps of the state machine's test, about")
+    parser.addoption("--races", type=int, default=10, help="rounds of every race for the end of a job")
+
+
 @dataclass(frozen=True)
 class PostgreSQL:
     """A running server; every caller of `fresh` gets an empty database of its own."""

@@ -90,8 +90,10 @@ def apply(sessions: Sessions, move: str, job_id: str, epoch: int) -> object:
 
 
 @pytest.mark.parametrize("rival", ["cancel", "reap", "fail", "release", "retry", "finish"])
-def test_a_move_that_races_with_the_end_comes_before_or_after_it(database: Sessions, rival: str) -> None:
-    for _ in range(10):
+def test_a_move_that_races_with_the_end_comes_before_or_after_it(
+    database: Sessions, rival: str, pytestconfig: pytest.Config
+) -> None:
+    for _ in range(pytestconfig.getoption("--races")):
         job_id, epoch = running(database)
         if rival == "reap":
             lose_lease(database, job_id)
