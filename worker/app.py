@@ -21,6 +21,7 @@ from worker import sandbox, tasks
 __all__ = ["app", "tasks"]
 
 log = logging.getLogger(__name__)
+LEAVE_SECONDS = 10.0  # for storing a save, on top of the grace that a trainer has
 
 
 class Presence:
@@ -39,9 +40,18 @@ class Presence:
         threading.Thread(target=self._keep, name="presence", daemon=True).start()
 
     def drain(self) -> None:
-        """Tell the child to hand back its job."""
+        """Tell the child to hand back its job, and leave without it if it does not end."""
         self.drain_file.parent.mkdir(parents=True, exist_ok=True)
         self.drain_file.touch()
+        patience = threading.Timer(self._settings.cancel_grace_seconds + LEAVE_SECONDS, self._leave)
+        patience.daemon = True
+        patience.start()
+
+    def _leave(self) -> None:
+        # Celery waits for its child for ever; the kernel kills the child with us, and the lease gives its job back
+        log.warning("the pool child did not end; leaving without it")
+        self.end()
+        os._exit(0)
 
     def end(self) -> None:
         """Disappear."""
