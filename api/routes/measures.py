@@ -65,7 +65,7 @@ class Shared(Collector):
 
 def _jobs(session: Session) -> Families:
     states = GaugeMetricFamily("albatross_jobs", "Jobs by state", labels=["state"])
-    rows = {name: count for name, count in session.execute(select(Job.state, func.count()).group_by(Job.state))}
+    rows = {row[0]: row[1] for row in session.execute(select(Job.state, func.count()).group_by(Job.state))}
     for state in JobState:
         states.add_metric([state.lower()], rows.get(state, 0))
     return [states]
@@ -101,7 +101,7 @@ def _usage(session: Session) -> Families:
 
 
 def _tallies(session: Session) -> Families:
-    counted = {name: count for name, count in session.execute(select(Tally.name, Tally.count))}
+    counted = {row[0]: row[1] for row in session.execute(select(Tally.name, Tally.count))}
     return [_counter(f"albatross_{name}", HELP[name], counted.get(name, 0)) for name in tally.NAMES]
 
 
