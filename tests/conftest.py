@@ -53,7 +53,8 @@ class PostgreSQL:
         name = f"test_{secrets.token_hex(6)}"
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            # not template1, which refuses while a vacuum happens to look at it
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
         engine.dispose()
         return self.url(name)
 
