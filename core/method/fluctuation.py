@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 Semantics = Literal["paper", "released"]
 
@@ -126,28 +126,6 @@ class FluctuationDetector:
         self._quiet = self._quiet + 1 if fluctuation < SETTLED * self.peak else 0
         if self.settled is None and self._quiet == self.window:
             self.settled = self._steps[1 - 3 * self.window]
-
-    def state(self) -> dict[str, Any]:
-        """Return everything the detector remembers, as plain JSON values."""
-        return {
-            "window": self.window, "learning_rate": self.learning_rate, "semantics": self.semantics,
-            "valleys": [asdict(valley) for valley in self.valleys], "settled": self.settled,
-            "peak": self.peak, "floor": self.floor, "similarities": list(self._similarities),
-            "steps": list(self._steps), "slopes": list(self._slopes),
-            "last": self._last, "sign": self._sign, "quiet": self._quiet,
-        }  # fmt: skip
-
-    @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> FluctuationDetector:
-        """Return the detector that `state` was taken from; it continues bit for bit."""
-        detector = cls(state["window"], state["learning_rate"], state["semantics"])
-        detector.valleys = [Valley(**valley) for valley in state["valleys"]]
-        detector.settled, detector.peak, detector.floor = state["settled"], state["peak"], state["floor"]
-        detector._similarities.extend(state["similarities"])
-        detector._steps.extend(state["steps"])
-        detector._slopes.extend(state["slopes"])
-        detector._last, detector._sign, detector._quiet = state["last"], state["sign"], state["quiet"]
-        return detector
 
 
 def variance(values: Sequence[float] | deque[float]) -> float:

@@ -158,16 +158,6 @@ def test_a_checkpoint_kept_for_every_pending_step_is_enough() -> None:
     raise AssertionError("this walk has a second valley")
 
 
-@pytest.mark.parametrize("cut", [1, 15, 29, 40, 150])
-def test_a_restored_detector_continues_bit_for_bit(cut: int) -> None:
-    cs = walk(9)
-    whole, curve = watch(cs, 10)
-    first, _ = watch(cs[:cut], 10)
-    second = FluctuationDetector.restore(first.state())
-    assert [second.update(value, cut + t) for t, value in enumerate(cs[cut:])] == curve[cut:]
-    assert second.state() == whole.state()
-
-
 def test_the_series_begins_with_the_first_defined_similarity() -> None:
     cs = walk(4)
     plain, curve = watch(cs, 5)
