@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test chaos states lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
+.PHONY: help demo demo-text serve test chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ fuzz-api: $(VENV)/.test  ## 20,000 calls made up from the OpenAPI document, agai
 
 states: $(VENV)/.test  ## The state machine over 100,000 steps, and every race for a job's end 1,000 times, on both databases
 	$(BIN)/python -m pytest tests/core/test_states.py tests/core/test_races.py --state-steps 100000 --races 1000
+
+kills: $(VENV)/.test  ## A hundred workers killed at five points of a job, on each database
+	$(BIN)/python -m pytest tests/worker/test_kills.py --kills 20
 
 lint: $(VENV)/.test  ## Style, types and the import rule
 	$(BIN)/ruff check .

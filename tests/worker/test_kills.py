@@ -1,0 +1,89 @@
+"""Workers that are killed at five points of a job: how soon it goes on, and how much is done twice."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import select
+
+from core.invariants import broken_invariants
+from core.models import Adapter, Artifact, JobEvent
+from tests.worker import fast_trainer
+from tests.worker.floor import Floor, kill
+from worker.folder import STAGES
+
+NEEDED = fast_trainer.STEPS * len(STAGES)
+MARGIN_SECONDS = 15.0
+
+
+def steps(floor: Floor, job_id: str) -> list[str]:
+    lines = fast_trainer.read(floor.settings.data / "pools/steps")
+    return [line for line in lines if line.startswith(job_id)]
+
+
+def drafts(floor: Floor, job_id: str) -> bool:
+    """Whether a save is being written just now."""
+    return any((floor.settings.data / "work").glob(f"{job_id}-e1/saves/*.tmp"))
+
+
+def stored(floor: Floor, job_id: str, name: str) -> bool:
+    with floor.sessions() as session:
+        return session.get(Artifact, (job_id, name)) is not None
+
+
+POINTS: dict[str, Callable[[Floor, str], bool]] = {
+    "claim": lambda floor, job_id: floor.get(job_id).epoch == 1,
+    "step": lambda floor, job_id: sum(" train " in line for line in steps(floor, job_id)) >= 4,
+    "save": lambda floor, job_id: len(steps(floor, job_id)) > 12 and drafts(floor, job_id),
+    "upload": lambda floor, job_id: stored(floor, job_id, "score/done.json"),
+    "commit": lambda floor, job_id: stored(floor, job_id, "export/done.json"),
+}
+
+
+def workers(floor: Floor, stack: ExitStack) -> dict[int, subprocess.Popen[bytes]]:
+    started = [stack.enter_context(floor.worker()) for _ in range(2)]
+    return {process.pid: process for process in started}
+
+
+def claimed(floor: Floor, job_id: str) -> list[float]:
+    moves = (JobEvent.job_id == job_id) & (JobEvent.to_state == "RUNNING")
+    with floor.sessions() as session:
+        return list(session.scalars(select(JobEvent.created_at).where(moves).order_by(JobEvent.seq)))
+
+
+@pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
+def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
+    plant: Floor, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delays, done, needed = list[float](), 0, 0
+    with plant.dispatcher(), ExitStack() as stack:
+        staff = workers(plant, stack)
+        for _ in range(pytestconfig.getoption("--kills")):
+            for reached in POINTS.values():
+                job_id = plant.job()
+                plant.wait(lambda job_id=job_id, reached=reached: reached(plant, job_id), 60)
+                job = plant.get(job_id)
+                if job.state == "RUNNING" and job.worker_id is not None:
+                    holder = staff.pop(int(job.worker_id.rpartition(":")[2]))
+                    kill(holder)
+                    replaced = stack.enter_context(plant.worker())
+                    staff[replaced.pid] = replaced
+                    beaten = plant.get(job_id).heartbeat_at or 0.0
+                    if plant.wait_for(job_id, "SUCCEEDED", 60).epoch == 2:
+                        delays.append(claimed(plant, job_id)[1] - beaten)
+                plant.wait_for(job_id, "SUCCEEDED", 60)
+                assert len(plant.rows(Adapter, job_id)) == 1
+                done, needed = done + len(steps(plant, job_id)), needed + NEEDED
+    with plant.sessions() as session:
+        assert broken_invariants(session) == []
+    with capsys.disabled():
+        if pytestconfig.getoption("--kills") > 1:
+            print(
+                f"\n{len(delays)} kills: next claim after {max(delays):.1f} s at most, {done / needed - 1:.1%} repeated"
+            )
+    assert delays
+    assert max(delays) < plant.settings.lease_seconds + MARGIN_SECONDS
+    assert done <= 1.1 * needed
