@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from api.dependencies import ServicesDep
 from core import tally
@@ -34,7 +34,7 @@ Families = Iterable[Metric]
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(services: ServicesDep) -> Response:
     """Show the figures in Prometheus' text format; keep this address from the outside at the reverse proxy."""
     shared = CollectorRegistry()

@@ -12,7 +12,7 @@ from core.database import now
 from core.models import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
 from core.settings import Settings
 
-SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=50, jobs_per_minute=1_000_000)
+SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=1_000_000, jobs_per_minute=1_000_000)
 Sessions = sessionmaker[Session]
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def reading(tmp_path: Path) -> Iterator[Callable[..., Reader]]:
 def picture(side: int = 64, format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.radial_gradient("L").resize((side, side)).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@cache
+def long() -> bytes:
+    """Small files of large pictures, which are decoded for ten seconds and more."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(40):
+            content = io.BytesIO()
+            Image.new("L", (6000 + number, 6000)).save(content, "PNG", compress_level=1)
+            archive.writestr(f"{number}.png", content.getvalue())
     return buffer.getvalue()
 
 
@@ -154,7 +167,7 @@ def test_a_decoder_that_is_killed_costs_its_upload_and_no_other(reading: Callabl
     ask(reader, tmp_path, picture())
     first = server()
     killer = signal_when_busy(signal.SIGSEGV)
-    assert refusal(reader, tmp_path, picture(5000)) == "unreadable"
+    assert refusal(reader, tmp_path, long()) == "unreadable"
     killer.join()
     assert ask(reader, tmp_path, picture()).items == 1
     assert server() == first
@@ -164,17 +177,13 @@ def test_a_decoder_that_hangs_is_killed(reading: Callable[..., Reader], tmp_path
     reader = reading(reader_cpu_seconds=2)
     ask(reader, tmp_path, picture())
     stopper = signal_when_busy(signal.SIGSTOP)
-    assert refusal(reader, tmp_path, picture(5000)) == "unreadable"
+    assert refusal(reader, tmp_path, long()) == "unreadable"
     stopper.join()
     assert eventually(lambda: len(children(server())) == 1), "only the one that waits for the next upload"
 
 
 def test_a_decoder_that_computes_for_too_long_is_killed(reading: Callable[..., Reader], tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number in range(8):
-            archive.writestr(f"{number}.jpg", picture(5000 + number, "JPEG", quality=20))
-    assert refusal(reading(reader_cpu_seconds=1, max_file_bytes=10**9), tmp_path, buffer.getvalue()) == "unreadable"
+    assert refusal(reading(reader_cpu_seconds=1, max_file_bytes=10**9), tmp_path, long()) == "unreadable"
 
 
 def largest() -> bytes:

@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bad inputs")
     group.addoption("--fuzz-seconds", type=float, help="how long real files are damaged and read")
     group.addoption("--fuzz-seed", type=int, help="the same seed does the same damage")
-    group.addoption("--api-cases", type=int, help="calls to make up from the OpenAPI document; 0: as many as 30 s hold")
+    group.addoption("--api-cases", type=int, help="calls to make up from the OpenAPI document; 0: as many as 15 s hold")
 
 
 def _option(request: pytest.FixtureRequest, name: str) -> float:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from starlette.requests import Request
 from starlette.types import Message
@@ -96,8 +97,10 @@ async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
     async def next_piece() -> Message:
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
+    services = SimpleNamespace(settings=Settings(data=folder))
+    app = SimpleNamespace(state=SimpleNamespace(services=services))
     headers = [(b"content-type", kind.encode("latin-1", "replace"))]
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers, "app": app}
     async with receive(Request(scope, next_piece), folder, LIMIT) as upload:
         assert 0 < len(upload.filename) <= 100
         assert texts.UNCLEAN.search(upload.filename) is None

@@ -56,7 +56,6 @@ REFUSED = [
     bad("C63", "100 MB of zTXt", with_chunk(b"zTXt", b"a\0\0" + BOMB), "corrupt"),
     bad("C63", "100 MB of iTXt", with_chunk(b"iTXt", b"a\0\1\0\0\0" + BOMB), "corrupt"),
     bad("C63", "a colour profile of 100 MB", with_chunk(b"iCCP", b"a\0\0" + BOMB), "corrupt"),
-    bad("C67", "EXIF with 4 billion values", jpeg_with_exif(HUGE_COUNT), "corrupt"),
     bad("C64", "a PNG of 10,000 frames", with_chunk(b"acTL", struct.pack(">II", 10_000, 0)), "animated"),
     bad("C64", "a WebP of 300 frames", frames("WEBP", 300), "animated"),
     no_media("C64", "a GIF of 300 frames", frames("GIF", 300)),
@@ -105,6 +104,7 @@ TAKEN = [
     *(taken("C65", f"orientation {way}", saved("JPEG", exif=exif(orientation=way))) for way in range(2, 9)),
     taken("C66", "a photo that tells where it was taken", hidden()),
     taken("C67", "EXIF that goes round in circles", jpeg_with_exif(LOOP)),
+    taken("C67", "EXIF with 4 billion values", jpeg_with_exif(HUGE_COUNT)),
     taken("C67", "EXIF of noise", jpeg_with_exif(bytes(range(256)) * 20)),
     *(taken("C68", f"{mode} pixels", saved("PNG", mode)) for mode in ("1", "L", "LA", "P", "RGBA", "I;16")),
     taken("C68", "CMYK", saved("JPEG", "CMYK")),
@@ -128,7 +128,7 @@ def test_images_that_are_taken_and_cleaned(scene: Scene, case: Case, finding: st
     for content in kept:
         with Image.open(io.BytesIO(content)) as image:
             assert (image.format, image.mode, image.info) == ("PNG", "RGB", {})
-        assert not [word for word in (b"canary", b"script", b"PK") if word in content]
+        assert not [word for word in (b"canary", b"script", b"PK\x03\x04") if word in content]
 
 
 NAMES: dict[str | bytes, str] = {

@@ -13,7 +13,7 @@ from tests.api.server import Service, started
 from tests.conftest import PostgreSQL
 from tests.inputs.schema import explore
 
-SHORT_SECONDS = 30.0
+SHORT_SECONDS = 15.0
 EXAMPLES = 200  # of each kind for each operation, in one of the rounds of a long run
 
 

@@ -71,7 +71,7 @@ def test_a_busy_worker_takes_no_messages_and_hears_again_when_it_is_free_though_
                 assert queue.wake(plant.settings.queue, make_app(plant.settings))
             time.sleep(2)  # time enough to take what it should not
             assert waiting(socket) == 3
-            plant.cancel(job_id)
+            plant.order("cancel", job_id)
             plant.wait(lambda: waiting(socket) == 0)
 
 

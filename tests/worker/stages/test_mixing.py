@@ -18,9 +18,9 @@ def test_what_harms_is_tried_once_more_with_half_and_then_left_out(
     shares = []
     real = mixing.try_mixture
 
-    def found_to_harm(backbone, references, selected, gamma, plain, p):
+    def found_to_harm(backbone, references, selected, gamma, plain, p, keeper):
         shares.append(gamma)
-        found = yield from real(backbone, references, selected, gamma, plain, p)
+        found = yield from real(backbone, references, selected, gamma, plain, p, keeper)
         return replace(found, gain=-0.2, error=0.01)
 
     monkeypatch.setattr(mixing, "try_mixture", found_to_harm)
