@@ -175,13 +175,12 @@ def stopped(session: Session, job_id: str, epoch: int) -> bool:
     return job is not None and obey(session, job)
 
 
-def lighten(session: Session, job_id: str, epoch: int, pieces: int) -> bool:
-    """Give a job that did not fit into memory back, to be computed in so many pieces a batch."""
+def adjust(session: Session, job_id: str, epoch: int, changes: Json, words: str) -> bool:
+    """Give a job back that can't go on as it is, with some of its parameters changed; `words` say which and why."""
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    job.parameters = {**(job.parameters or {}), "accumulation": pieces}
+    job.parameters = {**(job.parameters or {}), **changes}
     if not obey(session, job):
-        words = f"The job did not fit into memory; it goes on with every batch computed in {pieces} pieces."
         move(session, job, JobState.QUEUED, words, level="warn")
     return True

@@ -128,6 +128,7 @@ class Parameters(BaseModel):
     dropout_caption: float
     draws_score: int
     draws_eval: int
+    calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
     accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
     reasons: dict[str, str]
 

@@ -44,6 +44,8 @@ CRASHED = "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
 DELETED = "A training file was deleted. Upload it again and create a new job."
 SPENT = "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
+LIGHTER = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
+CALMER = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
 
 
@@ -51,12 +53,12 @@ class Asked(Exception):
     """The owner wants the job to end or to pause."""
 
 
-class TooBig(Exception):
-    """The job did not fit into memory; in so many pieces a batch it may."""
+class Unfit(Exception):
+    """The job can't go on as it is; with these parameters changed it may."""
 
-    def __init__(self, pieces: int) -> None:
-        super().__init__(f"{pieces} pieces")
-        self.pieces = pieces
+    def __init__(self, words: str, changes: Json) -> None:
+        super().__init__(words)
+        self.words, self.changes = words, changes
 
 
 class Draining(Exception):
@@ -125,10 +127,10 @@ class Supervisor:
         except Draining:
             self._leave(save=True)
             self.lease.write(lambda session: jobs.release(session, job_id, epoch))
-        except TooBig as error:
-            pieces = error.pieces
-            self.place.trainer.discard()
-            self.lease.write(lambda session: jobs.lighten(session, job_id, epoch, pieces))
+        except Unfit as error:
+            write = partial(jobs.adjust, job_id=job_id, epoch=epoch, changes=error.changes, words=error.words)
+            self._leave()
+            self.lease.write(write)
         except TransientFailure as error:
             self._retry(error.code, error.message)
         except JobFailure as error:
@@ -218,17 +220,29 @@ class Supervisor:
         if line.exhausted:
             self.place.trainer.discard()
         self._trainer = None
-        if line.code == "out_of_memory" and (pieces := self._smaller()) is not None:
-            raise TooBig(pieces)
+        if line.code == "out_of_memory":
+            self._lighten()
+        if line.code == "diverged":
+            self._calm()
         if line.transient:
             raise TransientFailure(line.message, code=line.code)
         raise JobFailure(line.message, code=line.code, param=line.param)
 
-    def _smaller(self) -> int | None:
-        """Return twice as many pieces a batch as now; None where that can't be, or did not help so far."""
+    def _lighten(self) -> None:
+        """Have every batch computed in twice as many pieces, where that is possible and has not been all in vain."""
         parameters = self.folder.spec()["parameters"]
         pieces = 2 * int(parameters["accumulation"])
-        return pieces if pieces <= min(MOST_PIECES, parameters["batch_size"]) else None
+        if pieces <= min(MOST_PIECES, parameters["batch_size"]):
+            raise Unfit(LIGHTER.format(pieces), {"accumulation": pieces})
+
+    def _calm(self) -> None:
+        """Have the stage begin anew with half the learning rate, once."""
+        parameters = self.folder.spec()["parameters"]
+        if not parameters["calmed"]:
+            rate = parameters["learning_rate"] / 2
+            words = CALMER.format(rate)
+            reasons = {**parameters["reasons"], "learning_rate": words}
+            raise Unfit(words, {"learning_rate": rate, "calmed": True, "reasons": reasons})
 
     def _check(self) -> None:
         """Raise for whatever must stop the work."""

@@ -101,12 +101,12 @@ def test_accounts_are_served_in_turn_and_nobody_starves(database: Sessions) -> N
     assert len(set(order_of_accounts[:11])) == 11  # everybody once before anybody twice
 
 
-def test_a_job_that_did_not_fit_goes_back_with_smaller_pieces(database: Sessions) -> None:
+def test_a_job_that_did_not_fit_goes_back_with_changed_parameters(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
         session.execute(update(Job).values(parameters={"batch_size": 8}))
-        assert jobs.lighten(session, job_id, epoch, 2)
-        assert not jobs.lighten(session, job_id, epoch, 4)  # it is not this worker's any more
+        assert jobs.adjust(session, job_id, epoch, {"accumulation": 2}, "It did not fit.")
+        assert not jobs.adjust(session, job_id, epoch, {"accumulation": 4}, "It did not fit.")
     job = get(database, job_id)
     assert (job.state, job.parameters) == ("QUEUED", {"batch_size": 8, "accumulation": 2})
     assert (job.crash_count, job.retry_count) == (0, 0)

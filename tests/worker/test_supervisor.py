@@ -136,11 +136,24 @@ def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog
 
 
 def test_a_fault_of_the_job_ends_it_with_a_reason(floor: Floor) -> None:
-    job_id = floor.job("diverge-surrogate")
+    job_id = floor.job("quote-surrogate")
+    floor.settings.registry_file.unlink()
     floor.supervise()
     job = floor.get(job_id)
-    assert (job.state, job.error_code) == ("FAILED", "diverged")
+    assert (job.state, job.error_code) == ("FAILED", "backbone_unavailable")
     assert job.error_message
+
+
+def test_a_job_that_diverges_is_tried_once_more_with_half_the_learning_rate(floor: Floor) -> None:
+    job_id = floor.job("diverge-train", bat={"max_steps": 7, "learning_rate": 0.01})
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.parameters["learning_rate"], job.crash_count) == ("QUEUED", 0.005, 0)
+    assert "half the learning rate, 0.005" in floor.events(job_id)[-1]
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.error_code, job.parameters["learning_rate"]) == ("FAILED", "diverged", 0.005)
+    assert [row[0] for row in floor.stages()].count("surrogate") == 1  # what was finished still holds
 
 
 def test_a_job_that_does_not_fit_is_computed_in_ever_smaller_pieces_before_it_fails(floor: Floor) -> None:
