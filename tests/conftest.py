@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--state-steps", type=int, default=600, help="steps of the state machine's test, about")
     parser.addoption("--kills", type=int, default=1, help="workers killed at each of five points of a job")
     parser.addoption("--races", type=int, default=10, help="rounds of every race for the end of a job")
+    parser.addoption("--drains", type=int, default=1, help="workers that are told to end in the middle of a job")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from worker.supervisor import Supervisor, Workplace
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST_TRAINER = f"{sys.executable} {fast_trainer.__file__}"
+SKEWED = Path(__file__).with_name("skewed")
 BACKBONES = ("tiny-a", "tiny-b")
 
 
@@ -171,23 +172,24 @@ class Floor:
         return int(begun()[-1][1])
 
     @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A real Celery worker in its own session."""
+    def worker(self, skew: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
+        """A real Celery worker in its own session, whose clock may be so many seconds fast."""
         with self._process("celery", "-A", "worker.app", "worker", "-Q", self.settings.queue, "--without-gossip",
-                           "--without-mingle", "-O", "fair", "-l", "warning") as process:  # fmt: skip
+                           "--without-mingle", "-O", "fair", "-l", "warning", skew=skew) as process:  # fmt: skip
             yield process
 
     @contextmanager
-    def dispatcher(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A real dispatcher."""
-        with self._process("worker.dispatcher") as process:
+    def dispatcher(self, skew: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
+        """A real dispatcher, whose clock may be so many seconds fast."""
+        with self._process("worker.dispatcher", skew=skew) as process:
             yield process
 
     @contextmanager
-    def _process(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def _process(self, module: str, *arguments: str, skew: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
         log = (self.settings.data / f"{module}.log").open("ab")
+        wrong = {"PYTHONPATH": str(SKEWED), "SKEW_SECONDS": str(skew)} if skew else {}
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment(self.settings), stdout=log,
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment(self.settings) | wrong, stdout=log,
             stderr=log, start_new_session=True,
         )  # fmt: skip
         try:

@@ -60,18 +60,20 @@ def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: F
 
 
 @on_each_database
-def test_a_worker_that_is_told_to_end_hands_its_job_back_and_leaves(plant: Floor) -> None:
-    job_id = plant.job("slow-train")
-    with plant.dispatcher(), plant.worker() as process:
-        plant.wait_for_stage("train")
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        assert time.monotonic() - began < 5
+def test_a_worker_that_is_told_to_end_hands_its_job_back_and_leaves(plant: Floor, pytestconfig: pytest.Config) -> None:
+    for number in range(1, 1 + pytestconfig.getoption("--drains")):
+        job_id = plant.job("slow-train")
+        with plant.dispatcher(), plant.worker() as process:
+            plant.wait_for_stage("train", number)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            assert time.monotonic() - began < 5
         job = plant.get(job_id)
         assert (job.state, job.crash_count, job.retry_count) == ("QUEUED", 0, 0)
         assert workers(plant) == []
         assert list((plant.settings.data / "work").glob("drain-*")) == []
+        plant.order("cancel", job_id)
 
 
 def test_a_job_that_kills_its_workers_fails_and_others_go_on(plant: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
