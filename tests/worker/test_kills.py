@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from core.invariants import broken_invariants
-from core.models import Adapter, Artifact, JobEvent
+from core.models import Adapter, Artifact, Job, JobEvent
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, kill
 from worker.folder import STAGES
@@ -48,6 +49,15 @@ def workers(floor: Floor, stack: ExitStack) -> dict[int, subprocess.Popen[bytes]
     return {process.pid: process for process in started}
 
 
+def watched(floor: Floor, job_id: str, reached: Callable[[Floor, str], bool]) -> Job:
+    """The job at the point, or at its end where the point went by too quickly to be seen."""
+    deadline = time.monotonic() + 60
+    while not reached(floor, job_id) and floor.get(job_id).state != "SUCCEEDED":
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return floor.get(job_id)
+
+
 def claimed(floor: Floor, job_id: str) -> list[float]:
     moves = (JobEvent.job_id == job_id) & (JobEvent.to_state == "RUNNING")
     with floor.sessions() as session:
@@ -64,8 +74,7 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
         for _ in range(pytestconfig.getoption("--kills")):
             for reached in POINTS.values():
                 job_id = plant.job()
-                plant.wait(lambda job_id=job_id, reached=reached: reached(plant, job_id), 60)
-                job = plant.get(job_id)
+                job = watched(plant, job_id, reached)
                 if job.state == "RUNNING" and job.worker_id is not None:
                     holder = staff.pop(int(job.worker_id.rpartition(":")[2]))
                     kill(holder)

@@ -115,14 +115,14 @@ def test_a_key_is_one_accounts_own(service: Service, create: Create) -> None:
     assert his.json()["id"] != mine
 
 
-def test_twenty_calls_at_once_with_one_key_make_one_job(create: Create) -> None:
-    barrier = threading.Barrier(20)
+def test_fifty_calls_at_once_with_one_key_make_one_job(create: Create) -> None:
+    barrier = threading.Barrier(50)
 
     def call(_: int) -> httpx.Response:
         barrier.wait()
         return create({"Idempotency-Key": "crowd"}, suffix="crowd")
 
-    with ThreadPoolExecutor(20) as pool:
+    with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(call, range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["id"] for answer in answers}) == 1
