@@ -201,7 +201,7 @@ def main() -> int:
             folder.chmod(0o755)  # PostgreSQL may run as another user
             settings = Settings(
                 data=folder / "data", database_url=servers[database](folder, stack), active_job_limit=10**6,
-                broker_url=stack.enter_context(broker(folder)),
+                jobs_per_minute=10**6, requests_per_minute=0, broker_url=stack.enter_context(broker(folder)),
             )  # fmt: skip
             service = stack.enter_context(api(settings))
             owners = fill(settings)
