@@ -108,6 +108,7 @@ class Plant:
             "database_url": self.servers.database_url(), "broker_url": self.servers.broker_url, "lease_seconds": 3.0,
             "heartbeat_seconds": 0.5, "active_job_limit": 10_000, "account_job_limit": 9, "max_crashes": 6,
             "max_retries": 8, "trainer": f"{sys.executable} {trainer.__file__}", "stall_seconds": 3.0,
+            "sandbox": "off",  # from within one a poisoned job can't kill its worker
         }  # fmt: skip
         given = {name: getattr(base, name) for name in base.model_fields_set}
         return Settings(**(given | named | own))
