@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,10 +48,12 @@ class Plant:
         path = {"PYTHONPATH": str(placed(f"python-{generation}"))} if generation != "3" else {}
         return said([sys.executable, script, *arguments], self.environment(**where) | path)
 
-    def node(self, script: Path, *arguments: object, **where: str) -> str:
-        """Run a module, which must lie beside the installed client, with it; returns what it prints."""
-        placed("node/node_modules/openai")
-        return said([NODE, script, *arguments], self.environment(**where))
+    def node(self, script: str, *arguments: object, **where: str) -> str:
+        """Run a module of the folder node with the client for Node; returns what it prints."""
+        with tempfile.TemporaryDirectory() as folder:  # a module finds its packages beside itself
+            Path(folder, "node_modules").symlink_to(placed("node/node_modules"))
+            shutil.copy(HERE / "node" / script, folder)
+            return said([NODE, Path(folder, script), *arguments], self.environment(**where))
 
 
 def placed(name: str) -> Path:
@@ -70,8 +74,8 @@ def said(command: list[object], variables: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def planted(folder: Path, database_url: str | None = None) -> Iterator[Plant]:
-    """Run the service and a worker for the time of a block."""
+def planted(folder: Path, database_url: str | None = None, *, works: bool = True) -> Iterator[Plant]:
+    """Run the service and, if it `works`, a worker for the time of a block."""
     settings = Settings(
         data=folder, database_url=database_url, trainer=f"{sys.executable} {trainer.__file__}", sandbox="off",
         lease_seconds=4, heartbeat_seconds=0.2, active_job_limit=1000, jobs_per_minute=1000,
@@ -80,12 +84,14 @@ def planted(folder: Path, database_url: str | None = None) -> Iterator[Plant]:
     with serving(settings) as service:
         end = threading.Event()
         worker = threading.Thread(target=_work, args=(settings, end), name="worker")
-        worker.start()
+        if works:
+            worker.start()
         try:
             yield Plant(service)
         finally:
             end.set()
-            worker.join()
+            if works:
+                worker.join()
 
 
 def _work(settings: Settings, end: threading.Event) -> None:

@@ -54,7 +54,7 @@ def test_a_script_of_today_goes_on_with_one_line(plant: Plant, chat_file: Path) 
     address = plant.environment()["OPENAI_BASE_URL"]
     assert plant.python("3", HERE / "python-3/migrate.py", chat_file, address).splitlines() == [
         "listed True", "refused integrations True", "created queued 7 {'team': 'support'} 2", "ended succeeded",
-        "events True", "results 3 step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy,cosine_similarity",
+        "events True", "results 3 step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
         "models True", "too late job_not_cancellable True", "not served True", "model deleted True",
         "file deleted True", "gone file_not_found",
     ]  # fmt: skip

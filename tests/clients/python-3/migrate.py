@@ -41,7 +41,8 @@ print("events", len(list(client.fine_tuning.jobs.list_events(job.id, limit=1))) 
 
 for number, result in enumerate(job.result_files):
     client.files.content(result).write_to_file(Path(sys.argv[1]).with_name(f"result-{number}"))
-print("results", len(job.result_files), Path(sys.argv[1]).with_name("result-0").read_text().splitlines()[0])
+columns = Path(sys.argv[1]).with_name("result-0").read_text().splitlines()[0].split(",")
+print("results", len(job.result_files), ",".join(columns[:5]))
 print("models", {"tiny-texts", job.fine_tuned_model} <= {model.id for model in client.models.list()})
 
 try:
