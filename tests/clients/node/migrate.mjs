@@ -34,7 +34,8 @@ const [kept, dropped] = await Promise.all([
   client.fineTuning.jobs.create({ ...body, method, suffix: "node" }),
   client.fineTuning.jobs.create({ ...body, hyperparameters: { n_epochs: "auto" } }),
 ]);
-console.log("cancelled", (await client.fineTuning.jobs.cancel(dropped.id)).status);
+await client.fineTuning.jobs.cancel(dropped.id);
+console.log("cancelled", (await until(dropped.id, "cancelled")).status);
 
 await until(kept.id, "running");
 await client.fineTuning.jobs.pause(kept.id);

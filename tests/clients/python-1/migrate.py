@@ -9,7 +9,7 @@ from openai import OpenAI
 
 client = OpenAI()
 
-uploaded = client.files.create(file=open(sys.argv[1], "rb"), purpose="fine-tune")
+uploaded = client.files.create(file=open(sys.argv[1], "rb"), purpose="fine-tune")  # noqa: SIM115
 client.files.wait_for_processing(uploaded.id)
 print("uploaded", uploaded.id, client.files.retrieve(uploaded.id).status)
 

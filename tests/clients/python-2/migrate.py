@@ -36,7 +36,8 @@ async def main() -> None:
     print("expires in a day", uploaded.expires_at - uploaded.created_at == 86_400)
 
     kept, dropped = await asyncio.gather(create(uploaded.id, "kept"), create(uploaded.id, "dropped"))
-    print("cancelled", (await client.fine_tuning.jobs.cancel(dropped)).status)
+    await client.fine_tuning.jobs.cancel(dropped)
+    print("cancelled", await until(dropped, "cancelled"))
 
     await until(kept, "running")
     await client.fine_tuning.jobs.pause(kept)
