@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from core.chats import Message, learned
 from core.method.backbone import Batch, Draw, Item
 from core.method.lora import LoraModel
 
@@ -126,18 +125,18 @@ class LanguageBackbone:
             ]
         return self._turns(list(messages))
 
-    def _turns(self, messages: list[Message]) -> list[tuple[str, bool]]:
+    def _turns(self, messages: list[Item]) -> list[tuple[str, bool]]:
         parts, done = [], ""
         for place, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
             before = self._chat(messages[:place], answer=True)
             after = self._chat(messages[: place + 1], answer=False)
-            parts += [(before[len(done) :], False), (after[len(before) :], learned(message))]
+            parts += [(before[len(done) :], False), (after[len(before) :], message.get("weight", 1) != 0)]
             done = after
         return parts
 
-    def _chat(self, messages: list[Message], *, answer: bool) -> str:
+    def _chat(self, messages: list[Item], *, answer: bool) -> str:
         if self.tokenizer.chat_template is None:
             return "".join(f"{message['role']}: {message['content']}\n" for message in messages) + (
                 "assistant: " if answer else ""

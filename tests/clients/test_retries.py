@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -123,6 +124,25 @@ def test_keys_make_two_losses_harmless_too(both: Plant, proxy: Proxy, http: http
         job_id = client.fine_tuning.jobs.create(model="tiny-texts", training_file=file_id, extra_headers=key).id
     assert [answer.json()["id"] for answer in proxy.late] == [job_id]
     assert jobs_of(http, file_id) == [job_id]
+
+
+def test_forty_calls_at_once_with_keys_of_their_own_make_forty_jobs(http: httpx.Client, file_id: str) -> None:
+    def call(number: int) -> httpx.Response:
+        body = {"model": "tiny-texts", "training_file": file_id}
+        return http.post(JOBS, json=body, headers={"Idempotency-Key": f"{file_id} {number}"})
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(call, range(40)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(jobs_of(http, file_id)) == 40
+
+
+def test_a_call_that_no_client_counts_is_never_taken_for_another(http: httpx.Client, file_id: str) -> None:
+    body = {"model": "tiny-texts", "training_file": file_id}
+    made = [
+        http.post(JOBS, json=body, headers=headers).json()["id"] for headers in ({"x-stainless-retry-count": "1"}, {})
+    ]
+    assert jobs_of(http, file_id) == made[::-1]
 
 
 def lowered(headers: dict[str, str]) -> dict[str, str]:
