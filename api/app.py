@@ -34,7 +34,10 @@ THREADS = 8  # more get in each other's way; the database's pool holds more conn
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application on what `settings`, or the environment, name; tables must exist."""
     settings = settings or Settings()
-    app = FastAPI(title="Albatross", version=VERSION, description=__doc__, lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Albatross", version=VERSION, description=__doc__, lifespan=_lifespan, redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what generators name their functions after
+    )  # fmt: skip
     engine = connect(settings.database)
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
@@ -78,11 +81,21 @@ def _describe(app: FastAPI) -> None:
             for operation in (operation for path in document["paths"].values() for operation in path.values()):
                 _describe_answers(operation["responses"])
                 operation.get("requestBody", {})["required"] = True
+            _list_constants(document)
             ready = document["paths"]["/readyz"]["get"]["responses"]
             ready["503"]["content"] = ready["200"]["content"]
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _list_constants(part: Any) -> None:
+    """Write a constant among several choices as a list of one: generators of clients take it for the only choice."""
+    for choice in part.get("anyOf", ()) if isinstance(part, dict) else ():
+        if "const" in choice:
+            choice["enum"] = [choice.pop("const")]
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _list_constants(inner)
 
 
 def _describe_answers(answers: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 from starlette.types import Scope
 
+from api.habits import nothing_at
 from core.errors import (
     AlbatrossError,
     Conflict,
@@ -155,7 +156,7 @@ def _query(request: Request, error: RequestValidationError) -> Response:
 
 def _http(request: Request, error: HTTPException) -> Response:
     messages = {
-        404: "There is nothing at this address; see /docs for what there is.",
+        404: nothing_at(request.url.path),
         405: "This address does not take this method; see /docs.",
     }
     phrase = HTTPStatus(error.status_code).phrase

@@ -141,9 +141,9 @@ def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:
     )  # fmt: skip
 
 
-def backbone_object(record: BackboneRecord) -> ModelObject:
-    """Show a backbone that jobs may name."""
-    bat = ModelBat(kind="backbone", family=record.family, licence=record.licence)
+def backbone_object(record: BackboneRecord, aliases: list[str]) -> ModelObject:
+    """Show a backbone that jobs may name, by its id or one of its aliases."""
+    bat = ModelBat(kind="backbone", family=record.family, licence=record.licence, aliases=aliases)
     return ModelObject(id=record.id, created=0, owned_by="albatross", bat=bat)
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from api.habits import SUFFIX, no_integrations, plain_suffix, supervised_only
 from core.parameters import BatRequest, Hyperparameters, Request
 
 T = TypeVar("T")
@@ -11,6 +12,8 @@ Auto = Literal["auto"]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+Suffix = Annotated[str, Field(pattern=SUFFIX)]
+NoIntegrations = Annotated[list[Any], Field(max_length=0)]
 
 
 class Supervised(Request):
@@ -25,6 +28,8 @@ class Method(Request):
     type: Literal["supervised"]
     supervised: Supervised | None = None
 
+    _supervised_only = model_validator(mode="before")(supervised_only)
+
 
 class JobRequest(Request):
     """The body of POST /v1/fine_tuning/jobs."""
@@ -32,12 +37,12 @@ class JobRequest(Request):
     model: Identifier
     training_file: Identifier
     validation_file: Identifier | None = None
-    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    suffix: Annotated[Suffix | None, BeforeValidator(plain_suffix)] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
-    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
+    integrations: Annotated[NoIntegrations | None, BeforeValidator(no_integrations)] = None
     bat: BatRequest | None = None
 
     def chosen(self) -> Hyperparameters:
@@ -322,6 +327,7 @@ class ModelBat(BaseModel):
     job_id: str | None = None
     published_step: int | None = None
     formats: list[str] = []
+    aliases: list[str] = []
 
 
 class ModelObject(BaseModel):

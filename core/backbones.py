@@ -62,31 +62,45 @@ class BackboneRecord(BaseModel):
 class Registry:
     """The backbones that this service offers, by id."""
 
-    def __init__(self, records: Mapping[str, BackboneRecord], file: Path) -> None:
+    def __init__(
+        self, records: Mapping[str, BackboneRecord], file: Path, aliases: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
         self._records = dict(records)
         self._file = file
+        self._aliases = dict(aliases or {})
 
     @classmethod
     def load(cls, settings: Settings) -> Registry:
         """Read the built-in backbones that are present, then the entries of the registry file."""
         folders = BUILT_IN | {id: settings.data / "backbones" / id for id in PREPARED}
         records = {id: read_record(folder) for id, folder in folders.items() if (folder / RECORD_FILE).is_file()}
-        return cls(records | _entries(settings.registry_file), settings.registry_file)
+        return cls(records | _entries(settings.registry_file), settings.registry_file, settings.model_aliases)
 
     def __iter__(self) -> Iterator[BackboneRecord]:
         return iter(sorted(self._records.values(), key=lambda record: record.id))
 
-    def get(self, id: str) -> BackboneRecord:
+    def find(self, name: str) -> BackboneRecord | None:
+        """Return the record of this id, or the one that the name is an alias of; None where there is none."""
+        return self._records.get(name) or self._records.get(self._aliases.get(name, ""))
+
+    def aliases(self, id: str) -> list[str]:
+        """Return the other names of a backbone; an alias that is some backbone's id means that backbone."""
+        return sorted(name for name, meant in self._aliases.items() if meant == id and name not in self._records)
+
+    def get(self, name: str) -> BackboneRecord:
         """Return the record; raise NotFound `model_not_found`, naming what there is and what can be prepared."""
-        if id in self._records:
-            return self._records[id]
+        record = self.find(name)
+        if record is not None:
+            return record
+        id = self._aliases.get(name, name)
         if id in PREPARED:
             raise NotFound(
                 f"The backbone {id} is not prepared on this machine: run `albatross backbones prepare {id}`.",
                 code="model_not_found", param="model",
             )  # fmt: skip
         known = ", ".join(sorted(self._records)) or "none"
-        raise NotFound(f"There is no such backbone. Known: {known}.", code="model_not_found", param="model")
+        message = f"There is no such backbone. Known: {known}. The operator can let another name stand for one of them"
+        raise NotFound(f"{message} with ALBATROSS_MODEL_ALIASES.", code="model_not_found", param="model")
 
     def add(
         self, id: str, folder: Path, family: Family, *, licence: str, pool: Path | None = None,

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core import texts
+from core import chats, texts
+from core.chats import string as _string
 from core.errors import InvalidInput, TooLarge
 from core.settings import Settings
 
-ROLES = frozenset({"system", "user", "assistant"})
-MAX_MESSAGES = 100
 MAX_LINE_CHARACTERS = 200_000
 MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as many, and is to be read again
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
@@ -24,7 +23,7 @@ SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "...
 class TextItem:
     """One reference text, in one of three shapes; the fields of the other two are None."""
 
-    messages: tuple[Mapping[str, str], ...] | None = None
+    messages: tuple[chats.Message, ...] | None = None
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
@@ -131,31 +130,11 @@ def _shaped(row: Mapping[str, Any]) -> TextItem:
         return TextItem(text=_string(row["text"], "text"))
     if keys == {"prompt", "completion"}:
         return TextItem(prompt=_string(row["prompt"], "prompt"), completion=_string(row["completion"], "completion"))
-    if keys == {"messages"}:
-        return TextItem(messages=_messages(row["messages"]))
+    if "messages" in keys:
+        return TextItem(messages=chats.messages_of(row))
+    if "preferred_output" in keys:
+        raise ValueError(chats.NO_PAIRS)
     raise ValueError("its keys are none of the three shapes")
-
-
-def _messages(value: object) -> tuple[Mapping[str, str], ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
-        raise ValueError(f"messages is a list of 1 to {MAX_MESSAGES}")
-    messages = []
-    for message in value:
-        role = message.get("role") if isinstance(message, dict) else None
-        if not isinstance(role, str) or role not in ROLES:
-            raise ValueError("each message has a role: system, user or assistant")
-        if message.get("weight", 1) != 1:
-            raise ValueError("a message has a weight other than 1, which is not supported; leave it out")
-        messages.append({"role": role, "content": _string(message.get("content"), "content")})
-    if messages[-1]["role"] != "assistant":
-        raise ValueError("the last message must be the assistant's, which is what is learned")
-    return tuple(messages)
-
-
-def _string(value: object, key: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key} is missing, empty or not a string")
-    return texts.clean(value)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

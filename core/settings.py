@@ -165,6 +165,11 @@ class Settings(BaseSettings):
         default=None, description="registry file of added backbones; unset: backbones.json in data"
     )
 
+    model_aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description='other names of backbones, as JSON: {"gpt-4o-mini-2024-07-18": "smollm2-135m"}',
+    )
+
     @model_validator(mode="after")
     def _leases_outlive_a_missed_heartbeat(self) -> Settings:
         if self.heartbeat_seconds > self.lease_seconds / 2:

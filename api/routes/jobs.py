@@ -1,11 +1,8 @@
 """OpenAI's fine-tuning jobs: create, show, list, cancel, pause, resume; and erase."""
 
-import hashlib
-import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -17,32 +14,22 @@ from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequest
 from api.erasures import erased, place_of_erased
 from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
+from api.repeats import Repetition
 from api.schemas import Deleted, JobObject, JobRequest, Page
 from core import admission, orders
 from core import erasure as erasing
 from core.backbones import BackboneRecord
 from core.database import now
 from core.errors import InvalidInput, NotFound
-from core.models import File, Idempotency, Job
+from core.models import File, Job
 from core.parameters import BatRequest, check
 from core.settings import Settings
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
-REPEAT_SECONDS = 600
-REPEATS_LOOKED_AT = 50
 MAX_SEED = 2**31 - 1
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}}, "required": True}
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", description="makes a repeated create call harmless")]
 RetryHeader = Annotated[str | None, Header(alias="x-stainless-retry-count", include_in_schema=False)]
-
-
-@dataclass(frozen=True)
-class Repetition:
-    """How a create call may be recognised as one that was sent before."""
-
-    key: str | None
-    retried: bool
-    sha256: str
 
 
 @router.post("", openapi_extra={"requestBody": BODY})
@@ -56,11 +43,12 @@ def create_job(
     """Queue a job; a repetition of an earlier call gets that call's job."""
     backbone = _backbone(services, body.model)
     content = body.model_dump(mode="json", exclude_unset=True)
-    repetition = Repetition(_checked_key(key), (retries or "0") != "0", _sha256(content))
+    repetition = Repetition.of(key, retries, content)
     with services.writing.begin() as session:
-        job = _repeated(session, caller.account, repetition)
+        job = repetition.first_job(session, caller.account)
         if job is None:
             job = _create(session, services, caller.account, body, content, backbone, repetition)
+            repetition.remember(session, job)
             caller.note(session, "job.create", job.id)
         answer = job_object(session, job)
     services.waker.wake(job.queue)  # only now, when the row is there to be found; it waits for no broker
@@ -75,10 +63,12 @@ def list_jobs(
     after: AfterDep = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Page[JobObject]:
-    """List jobs, the newest first; `metadata[key]=value` keeps those that carry it."""
+    """List jobs, the newest first; `metadata[key]=value` keeps those that carry it, `metadata=null` those without."""
     wanted = _metadata_filter(request)
     with services.reading.begin() as session:
         statement = _jobs(account)
+        if request.query_params.get("metadata") == "null":
+            statement = statement.where(Job.user_metadata.is_(None))
         for name, value in wanted.items():
             statement = statement.where(Job.user_metadata[name].as_string() == value)
         last = _position(session, account, after) if after is not None else None
@@ -175,29 +165,6 @@ def _backbone(services: Services, name: str) -> BackboneRecord:
     except NotFound as error:
         # the body names it, so it is the body that is wrong, not the address
         raise InvalidInput(error.message, code=error.code, param="model") from None
-
-
-def _checked_key(key: str | None) -> str | None:
-    if key is not None and re.fullmatch(r"[\x20-\x7e]{1,255}", key) is None:
-        raise InvalidInput("Idempotency-Key takes 1 to 255 printable ASCII characters.", code="invalid_idempotency_key")
-    return key
-
-
-def _sha256(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _repeated(session: Session, account: str, repetition: Repetition) -> Job | None:
-    """Find the job of a call that was sent before: by its key, or because the client says that it repeats itself."""
-    if repetition.key is not None:
-        row = session.get(Idempotency, (account, repetition.key))
-        known = row is not None and row.job_id is not None and row.request_sha256 == repetition.sha256
-        return session.get(Job, row.job_id) if row is not None and known else None
-    if not repetition.retried:
-        return None
-    recent = _jobs(account).where(Job.created_at > now(session) - REPEAT_SECONDS)
-    candidates = session.scalars(recent.order_by(Job.created_at.desc()).limit(REPEATS_LOOKED_AT))
-    return next((job for job in candidates if _sha256(job.request) == repetition.sha256), None)
 
 
 def _create(

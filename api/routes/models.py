@@ -29,16 +29,17 @@ def list_models(services: ServicesDep, account: AccountDep) -> Page[ModelObject]
     with services.reading.begin() as session:
         adapters = session.scalars(_adapters(account).order_by(Adapter.created_at, Adapter.id)).all()
         results = _results(session, [adapter.job_id for adapter in adapters])
-    backbones = [backbone_object(record) for record in services.registry]
+    registry = services.registry
+    backbones = [backbone_object(record, registry.aliases(record.id)) for record in registry]
     return page([*backbones, *(adapter_object(a, _formats(results, a.job_id)) for a in adapters)], False)
 
 
 @router.get("/{model}")
 def retrieve_model(model: str, services: ServicesDep, account: AccountDep) -> ModelObject:
     """Show a backbone or one of the account's adapters."""
-    for record in services.registry:
-        if record.id == model:
-            return backbone_object(record)
+    registry = services.registry
+    if (record := registry.find(model)) is not None:
+        return backbone_object(record, registry.aliases(record.id))
     with services.reading.begin() as session:
         adapter = _find(session, account, model)
         return adapter_object(adapter, _formats(_results(session, [adapter.job_id]), adapter.job_id))
@@ -47,7 +48,7 @@ def retrieve_model(model: str, services: ServicesDep, account: AccountDep) -> Mo
 @router.delete("/{model}")
 def delete_model(model: str, services: ServicesDep, caller: CallerDep) -> Deleted:
     """Erase an adapter with all of its files, for good; its job stays as a record."""
-    if any(record.id == model for record in services.registry):
+    if services.registry.find(model) is not None:
         raise Forbidden("A backbone belongs to the service; only your adapters can be deleted.", code="not_yours")
     with services.writing.begin() as session:
         adapter = _find(session, caller.account, model)

@@ -125,18 +125,18 @@ class LanguageBackbone:
             ]
         return self._turns(list(messages))
 
-    def _turns(self, messages: list[dict[str, str]]) -> list[tuple[str, bool]]:
+    def _turns(self, messages: list[Item]) -> list[tuple[str, bool]]:
         parts, done = [], ""
         for place, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
             before = self._chat(messages[:place], answer=True)
             after = self._chat(messages[: place + 1], answer=False)
-            parts += [(before[len(done) :], False), (after[len(before) :], True)]
+            parts += [(before[len(done) :], False), (after[len(before) :], message.get("weight", 1) != 0)]
             done = after
         return parts
 
-    def _chat(self, messages: list[dict[str, str]], *, answer: bool) -> str:
+    def _chat(self, messages: list[Item], *, answer: bool) -> str:
         if self.tokenizer.chat_template is None:
             return "".join(f"{message['role']}: {message['content']}\n" for message in messages) + (
                 "assistant: " if answer else ""

@@ -32,6 +32,13 @@ def test_only_the_assistants_turns_of_a_chat_are_learned(tiny_language: Language
     assert "why" not in words
 
 
+def test_a_turn_of_weight_0_is_read_and_not_learned(tiny_language: LanguageBackbone) -> None:
+    turns = [("user", "hi", 1), ("assistant", "ho", 0), ("user", "why?", 1), ("assistant", "so", 1)]
+    item = {"messages": [{"role": role, "content": content, "weight": weight} for role, content, weight in turns]}
+    assert "so" in learned(tiny_language, item)
+    assert "ho" not in learned(tiny_language, item)
+
+
 def test_a_long_question_loses_its_beginning_and_never_the_answer(tiny_language: LanguageBackbone) -> None:
     batch = tiny_language.encode([{"prompt": "why " * 40, "completion": "so."}])
     assert batch["input_ids"].shape[1] <= tiny_language.max_tokens

@@ -1,0 +1,79 @@
+"""A create call that was sent before: which job it has made, whichever of the two arrives first."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import quotas
+from core.database import now
+from core.errors import InvalidInput
+from core.models import Idempotency, Job
+
+REPEAT_SECONDS = 600.0
+REPEATS_LOOKED_AT = 50
+LATE_SECONDS = 60.0  # a call that was given up for lost may still arrive for so long
+OVERTAKEN = "\1overtaken "  # no key that is sent begins so
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How a create call may be recognised: by its key, or by the count of retries that OpenAI's clients send."""
+
+    key: str | None
+    retries: int | None
+    sha256: str
+
+    @classmethod
+    def of(cls, key: str | None, retries: str | None, content: Mapping[str, Any]) -> "Repetition":
+        """Check the headers of a call with this body."""
+        if key is not None and re.fullmatch(r"[\x20-\x7e]{1,255}", key) is None:
+            raise InvalidInput(
+                "Idempotency-Key takes 1 to 255 printable ASCII characters.", code="invalid_idempotency_key"
+            )
+        counted = int(retries) if retries is not None and re.fullmatch("[0-9]{1,3}", retries) else None
+        return cls(key, counted, _sha256(content))
+
+    def first_job(self, session: Session, account: str) -> Job | None:
+        """Return the job that this call has made before, once the account's calls before it are through."""
+        # first of all locks: a new row's reference to the account would be one too, in the way of two calls at once
+        quotas.locked(session, account)
+        if self.key is not None:
+            row = session.get(Idempotency, (account, self.key))
+            known = row is not None and row.job_id is not None and row.request_sha256 == self.sha256
+            return session.get(Job, row.job_id) if row is not None and known else None
+        if self.retries is None:
+            return None
+        return self._recent(session, account) if self.retries else self._overtaken(session, account)
+
+    def remember(self, session: Session, job: Job) -> None:
+        """Note a job that was made by a repetition, since the first call never came, or comes late."""
+        if self.key is None and self.retries:
+            session.merge(
+                Idempotency(
+                    account_id=job.account_id, key=OVERTAKEN + self.sha256, request_sha256=self.sha256, job_id=job.id,
+                    created_at=job.created_at,
+                )
+            )  # fmt: skip
+
+    def _recent(self, session: Session, account: str) -> Job | None:
+        mine = (Job.account_id == account) & Job.deleted_at.is_(None) & (Job.created_at > now(session) - REPEAT_SECONDS)
+        jobs = session.scalars(select(Job).where(mine).order_by(Job.created_at.desc()).limit(REPEATS_LOOKED_AT))
+        return next((job for job in jobs if _sha256(job.request) == self.sha256), None)
+
+    def _overtaken(self, session: Session, account: str) -> Job | None:
+        row = session.get(Idempotency, (account, OVERTAKEN + self.sha256))
+        if row is None:
+            return None
+        session.delete(row)  # it explains one call: the next one wants a job of its own
+        late = row.created_at > now(session) - LATE_SECONDS
+        return session.get(Job, row.job_id) if late and row.job_id is not None else None
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

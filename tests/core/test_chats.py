@@ -1,0 +1,73 @@
+"""What is learned of a chat, and what is said of one that can't be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import rows
+from core.chats import learned
+from core.errors import InvalidInput
+from core.references import References, pack, read_packed
+from core.settings import Settings
+
+ASK, ANSWER = {"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {}}]}
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "tools": ({"messages": [ASK, ANSWER], "tools": [{"type": "function"}]}, "tools or tool calls"),
+    "functions": ({"messages": [ASK, ANSWER], "functions": [{"name": "rain"}]}, "tools or tool calls"),
+    "a tool call": ({"messages": [ASK, CALL, ANSWER]}, "tools or tool calls"),
+    "a function call": ({"messages": [ASK, ANSWER | {"function_call": {"name": "rain"}}]}, "tools or tool calls"),
+    "a tool's answer": ({"messages": [ASK, {"role": "tool", "content": "dry"}, ANSWER]}, "tools or tool calls"),
+    "a picture": ({"messages": [PICTURE, ANSWER]}, "learned as text only"),
+    "no parts": ({"messages": [ASK | {"content": []}, ANSWER]}, "content is missing"),
+    "a weight of a half": ({"messages": [ASK, ANSWER | {"weight": 0.5}]}, "weight other than 0"),
+    "a weight that is a list": ({"messages": [ASK, ANSWER | {"weight": []}]}, "weight other than 0"),
+    "nothing to learn": ({"messages": [ASK, ANSWER | {"weight": 0}]}, "nothing to learn"),
+    "a key of its own": ({"messages": [ASK, ANSWER], "split": "train"}, "leave them out"),
+    "a preference pair": (
+        {"input": {"messages": [ASK]}, "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]}, "a preference",
+    ),
+}  # fmt: skip
+
+
+def read(*lines: dict[str, Any]) -> list[rows.TextItem]:
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    return rows.read_jsonl(content.encode(), "chats.jsonl", Settings())
+
+
+def test_settings_of_a_chat_that_mean_nothing_here_are_left_aside() -> None:
+    named = ASK | {"name": "ann"}
+    [item] = read({"messages": [named, ANSWER | {"refusal": None}], "parallel_tool_calls": True, "tools": []})
+    assert item.messages == (ASK, ANSWER)
+
+
+def test_a_developer_is_the_system_and_parts_of_a_text_are_one() -> None:
+    parts = [{"type": "text", "text": "Will it "}, {"type": "text", "text": "rain?"}]
+    given = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": parts}, ANSWER]
+    [item] = read({"messages": given})
+    assert item.messages is not None
+    assert [message["content"] for message in item.messages] == ["Be short.", "Will it rain?", "No."]
+    assert item.messages[0]["role"] == "system"
+
+
+def test_an_answer_of_weight_0_is_kept_but_not_learned(tmp_path: Path) -> None:
+    chat = {"messages": [ASK, ANSWER | {"weight": 0}, ASK, ANSWER | {"weight": 1}]}
+    [item] = read(chat)
+    pack(References("texts", (item,)), tmp_path / "packed")
+    [again] = read_packed(tmp_path / "packed", "packed", Settings()).items
+    assert again == item
+    assert item.messages is not None
+    assert [learned(message) for message in item.messages] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_line_is_refused_with_what_to_do(what: str) -> None:
+    line, words = REFUSED[what]
+    with pytest.raises(InvalidInput, match=words) as refusal:
+        read({"messages": [ASK, ANSWER]}, line)
+    assert refusal.value.message.startswith("Line 2 of chats.jsonl can't be used: ")
