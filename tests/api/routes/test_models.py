@@ -15,7 +15,7 @@ from tests.api.server import Service, refused
 def test_backbones_and_adapters_are_models(client: openai.OpenAI, published: dict[str, str]) -> None:
     models = {model.id: model for model in client.models.list()}
     assert models["tiny-images"].model_extra["bat"]["kind"] == "backbone"
-    assert models[published["model"]].model_extra["bat"]["formats"] == ["card", "diffusers", "peft"]
+    assert models[published["model"]].model_extra["bat"]["formats"] == ["peft", "diffusers", "card"]
     assert client.models.retrieve("tiny-images").id == "tiny-images"
     assert client.models.retrieve(published["model"]).model_extra["bat"]["job_id"] == published["job"]
 
