@@ -79,7 +79,9 @@ def logits(base: str, adapter: str, ids: list[int]) -> np.ndarray:
         loaded = llama.llama_adapter_lora_init(model, adapter.encode())
         assert loaded, "llama.cpp did not take the adapter"
         scale = ctypes.c_float(1.0)
-        assert llama.llama_set_adapters_lora(context, ctypes.byref(ctypes.c_void_p(loaded)), 1, ctypes.byref(scale)) == 0
+        assert (
+            llama.llama_set_adapters_lora(context, ctypes.byref(ctypes.c_void_p(loaded)), 1, ctypes.byref(scale)) == 0
+        )
     batch = llama.llama_batch_init(len(ids), 0, 1)
     batch.n_tokens = len(ids)
     for place, token in enumerate(ids):
