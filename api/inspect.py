@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from api.commands import Subparsers, add_command
 from core.inspecting import KNOWN_FORMATS, Inspection, inspect
 from core.settings import Settings
 
-WIDTH = 11
+WIDTH, LINE = 11, 110
 
 
 def add(commands: Subparsers) -> None:
@@ -39,6 +40,7 @@ def lines(found: Inspection) -> Iterator[str]:
         "numbers": _numbers(found),
         "backbone": _backbone(found, card),
         "published": _published(card.get("outcome") or {}),
+        "why": (card.get("outcome") or {}).get("stop_reason") or "",
         "losses": _losses(card.get("curves") or {}, card.get("outcome") or {}),
         "data": _data(card.get("data") or {}),
         "replayed": _replayed(card),
@@ -48,11 +50,19 @@ def lines(found: Inspection) -> Iterator[str]:
     }
     for name, value in facts.items():
         if value:
-            yield f"  {name:<{WIDTH}}{value}"
+            yield from _wrapped(name, value)
     for warning in found.warnings:
-        yield f"  {'WARNING':<{WIDTH}}{warning}"
-    if not found.warnings:
-        yield f"  {'checked':<{WIDTH}}nothing is wrong with it" if found.modules else ""
+        yield from _wrapped("WARNING", warning)
+    if found.modules and not found.warnings:
+        yield from _wrapped("checked", "every number is finite, no half is missing, and no B is zero")
+
+
+def _wrapped(name: str, value: str) -> list[str]:
+    """Begin with the name and go on below the value."""
+    return textwrap.wrap(
+        value, LINE, initial_indent=f"  {name:<{WIDTH}}", subsequent_indent=" " * (WIDTH + 2),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def size(number: int) -> str:
@@ -92,10 +102,10 @@ def _backbone(found: Inspection, card: dict[str, Any]) -> str:
 def _published(outcome: dict[str, Any]) -> str:
     if "published_step" not in outcome:
         return ""
-    rule = f" by {outcome['stop_rule']}" if outcome.get("stop_rule") else ""
-    confidence = f" Confidence: {outcome['confidence']}." if outcome.get("confidence") else ""
     last = f" of {outcome['last_step']}" if outcome.get("last_step") else ""
-    return f"step {outcome['published_step']}{last}{rule}. {outcome.get('stop_reason') or ''}{confidence}"
+    told = {"rule": outcome.get("stop_rule"), "confidence": outcome.get("confidence")}
+    further = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+    return f"step {outcome['published_step']}{last}" + (f", {further}" if further else "")
 
 
 def _losses(curves: dict[str, Any], outcome: dict[str, Any]) -> str:

@@ -150,12 +150,14 @@ def _pairs(table: Table) -> dict[str, dict[str, Entry]]:
 
 
 def _kind(module: str) -> str:
-    """Name the kind of a module: attn1.to_q of whatever block, attn_q of whatever layer."""
-    plain = re.sub(r"\.(\d+)$", r"_\1", module.removeprefix(PEFT_PREFIX))
-    if "." not in plain:
-        found = re.search(r"(attn\d_to_\w+|ff_net_\w+|proj_in|proj_out|conv\w*|time_emb\w*)$", plain)
-        return found[1].replace("attn1_", "attn1.").replace("attn2_", "attn2.") if found else plain
-    return ".".join(part for part in plain.split(".")[-2:] if not part.isdigit())
+    """Name the kind of a module, the same in every format: attn1.to_q, ff.net.2, q_proj."""
+    plain = module.removeprefix(PEFT_PREFIX).replace(".", "_")
+    if found := re.search(r"(attn\d)_(to_[a-z]+)(?:_0)?$", plain):
+        return f"{found[1]}.{found[2]}"
+    if found := re.search(r"ff_net_(\d)(?:_proj)?$", plain):
+        return f"ff.net.{found[1]}"
+    found = re.search(r"(?:proj_in|proj_out|conv\w*|time_emb\w*|[a-z]+_proj|attn_[a-z]+|ffn_[a-z]+)$", plain)
+    return found[0] if found else module
 
 
 def _backbone(table: Table, config: dict[str, Any] | None, card: dict[str, Any] | None) -> str | None:
