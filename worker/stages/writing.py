@@ -130,8 +130,8 @@ def _packed(target: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.iterdir()):
-            info = zipfile.ZipInfo(path.name, date_time=(2020, 1, 1, 0, 0, 0))
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), date_time=(2020, 1, 1, 0, 0, 0))
             info.external_attr = 0o644 << 16
             info.file_size = path.stat().st_size  # so that more than 4 GB are foreseen
             with path.open("rb") as source, archive.open(info, "w") as copy:

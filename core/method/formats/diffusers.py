@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from core.method.diffusion import DiffusionBackbone
-from core.method.formats.witness import Witness, failure, folded
+from core.method.formats.witness import Witness, failure, folded, loading
 from core.method.lora import Adapter, peft_config
 
 FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
@@ -37,13 +37,11 @@ def load(witness: Witness, file: Path, form: str) -> UNet2DConditionModel:
     """Load a file in any format that diffusers reads into a fresh UNet, all of its modules or none."""
     fresh = witness.fresh()
     assert isinstance(fresh, UNet2DConditionModel)
-    try:
+    with loading(form, "diffusers"):
         state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
             file.parent, weight_name=file.name, use_safetensors=True, local_files_only=True, return_lora_metadata=True
         )
         StableDiffusionPipeline.load_lora_into_unet(state, network_alphas=alphas, unet=fresh, metadata=metadata)
-    except Exception as error:
-        raise failure(form, f"diffusers does not load it ({type(error).__name__})") from error
     loaded = sum(1 for name, _ in fresh.named_modules() if name.endswith("lora_A"))
     if loaded != witness.modules:
         raise failure(form, f"only {loaded} of {witness.modules} modules were loaded")

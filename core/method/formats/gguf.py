@@ -15,7 +15,7 @@ import gguf
 import torch
 from torch import Tensor
 
-from core.method.formats.witness import Witness, failure, folded, merge
+from core.method.formats.witness import Witness, failure, folded, loading, merge
 from core.method.language import LanguageBackbone
 from core.method.lora import Adapter
 
@@ -92,10 +92,15 @@ def verify(witness: Witness, file: Path) -> float:
     """
     backbone = witness.backbone
     assert isinstance(backbone, LanguageBackbone)
-    try:
-        reader = gguf.GGUFReader(file)
-    except Exception as error:
-        raise failure("gguf", f"it can't be read ({type(error).__name__})") from error
+    with loading("gguf", "gguf"):
+        changes = _changes(gguf.GGUFReader(file), backbone)
+    fresh = witness.fresh()
+    merge(fresh, changes)
+    return witness.compare(fresh, "gguf")
+
+
+def _changes(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> dict[str, Tensor]:
+    """What llama.cpp would add to each weight."""
     alpha = _head(reader, backbone)
     halves: dict[str, dict[str, Tensor]] = {}
     for tensor in reader.tensors:
@@ -105,10 +110,8 @@ def verify(witness: Witness, file: Path) -> float:
         path = f"model.layers.{found[1]}.{MODULES[found[2]]}"
         halves.setdefault(path, {})[found[3]] = torch.from_numpy(tensor.data.copy())
     if halves.keys() != backbone.lora.layers.keys() or any(len(pair) != 2 for pair in halves.values()):
-        raise failure("gguf", f"it holds {len(halves)} modules, and there are {witness.modules}")
-    fresh = witness.fresh()
-    merge(fresh, {path: _change(backbone, path, pair, alpha) for path, pair in halves.items()})
-    return witness.compare(fresh, "gguf")
+        raise failure("gguf", f"it holds {len(halves)} modules, and there are {len(backbone.lora.layers)}")
+    return {path: _change(backbone, path, pair, alpha) for path, pair in halves.items()}
 
 
 def interleaved(up: Tensor, heads: int) -> Tensor:
@@ -119,12 +122,8 @@ def interleaved(up: Tensor, heads: int) -> Tensor:
 
 def _head(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> float:
     """Check what llama.cpp asks for before it looks at a tensor; returns alpha."""
-    architecture = ARCHITECTURES[backbone.model.config.model_type]
-    wanted = {
-        "general.type": "adapter",
-        TYPE: "lora",
-        "general.architecture": gguf.MODEL_ARCH_NAMES[architecture.number],
-    }
+    number = ARCHITECTURES[backbone.model.config.model_type].number
+    wanted = {"general.type": "adapter", TYPE: "lora", "general.architecture": gguf.MODEL_ARCH_NAMES[number]}
     for key, value in wanted.items():
         field = reader.get_field(key)
         if field is None or field.contents() != value:
@@ -136,7 +135,7 @@ def _head(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> float:
 
 
 def _change(backbone: LanguageBackbone, path: str, pair: Mapping[str, Tensor], alpha: float) -> Tensor:
-    """What llama.cpp adds to the weight of a module, in transformers' order."""
+    """What llama.cpp adds to the weight of one module, in transformers' order."""
     down, up = pair["a"], pair["b"]
     rows, rank = up.shape
     if ARCHITECTURES[backbone.model.config.model_type].permuted and (heads := _heads(backbone, path)):

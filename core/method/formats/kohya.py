@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.method.diffusion import DiffusionBackbone
 from core.method.formats import diffusers
-from core.method.formats.witness import Witness, failure, folded
+from core.method.formats.witness import Witness, failure, folded, loading
 from core.method.lora import Adapter
 
 FILE = "adapter-kohya.safetensors"
@@ -61,8 +61,10 @@ def verify(witness: Witness, file: Path) -> float:
 
     Raises JobFailure "export_verification_failed" where a key is not one that ComfyUI knows, or outputs differ.
     """
-    for problem in problems(file, witness.adapter.rank):
-        raise failure("kohya", problem)
+    with loading("kohya", "safetensors"):
+        found = problems(file, witness.adapter.rank)
+    if found:
+        raise failure("kohya", found[0])
     return witness.compare(diffusers.load(witness, file, "kohya"), "kohya")
 
 

@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from core.method.formats.witness import Witness, failure, merge
+from core.method.formats.witness import Witness, loading, merge
 from core.method.language import LanguageBackbone
 
 FILE = "merged.zip"
@@ -39,15 +39,13 @@ def verify(witness: Witness, folder: Path) -> float:
     Raises JobFailure "export_verification_failed" where it does not load or outputs differ.
     """
     text = isinstance(witness.backbone, LanguageBackbone)
-    try:
+    with loading("merged", "transformers" if text else "diffusers"):
         if text:
             loaded = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
             )
         else:
             loaded = UNet2DConditionModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except Exception as error:
-        raise failure("merged", f"{'transformers' if text else 'diffusers'} does not load it") from error
     return witness.compare(loaded.to(witness.backbone.device).eval(), "merged")
 
 

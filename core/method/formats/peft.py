@@ -8,7 +8,7 @@ from pathlib import Path
 
 from peft import PeftModel
 
-from core.method.formats.witness import AnyBackbone, Witness, failure
+from core.method.formats.witness import AnyBackbone, Witness, loading
 from core.method.lora import Adapter
 
 
@@ -22,10 +22,8 @@ def verify(witness: Witness, folder: Path) -> float:
 
     Raises JobFailure "export_verification_failed" where tensors are missing or outputs differ.
     """
-    with warnings.catch_warnings():
+    fresh = witness.fresh()
+    with warnings.catch_warnings(), loading("peft", "peft"):
         warnings.filterwarnings("error", message=".*missing adapter keys.*")
-        try:
-            loaded = PeftModel.from_pretrained(witness.fresh(), folder).eval()
-        except Exception as error:
-            raise failure("peft", f"peft does not load it ({type(error).__name__})") from error
+        loaded = PeftModel.from_pretrained(fresh, folder).eval()
     return witness.compare(loaded, "peft")

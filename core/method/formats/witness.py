@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -91,6 +93,19 @@ def merge(network: nn.Module, changes: dict[str, Tensor]) -> None:
             weight = network.get_submodule(path).weight
             assert isinstance(weight, Tensor)
             weight += change.to(weight.device, weight.dtype).reshape(weight.shape)
+
+
+@contextmanager
+def loading(form: str, consumer: str) -> Iterator[None]:
+    """Turn whatever a consumer raises about a file into that format's failure; want of memory or disk stays itself."""
+    try:
+        yield
+    except (JobFailure, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if "can't allocate memory" in str(error) or (isinstance(error, OSError) and error.errno):
+            raise
+        raise failure(form, f"{consumer} does not load it ({type(error).__name__})") from error
 
 
 def failure(form: str, why: str) -> JobFailure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -17,7 +18,7 @@ from core.errors import JobFailure
 from core.method.backbone import Draw
 from core.method.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
-from core.method.formats.witness import Witness
+from core.method.formats.witness import Witness, loading
 from core.method.language import LanguageBackbone
 from core.method.lora import Adapter
 from tests.core.method.conftest import UNET_TARGETS
@@ -195,6 +196,15 @@ def test_half_a_gguf_file_is_caught(texts: Witness, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(JobFailure, match="in gguf format"):
         gguf.verify(texts, file)
+
+
+@pytest.mark.parametrize("form", ["peft", "diffusers", "kohya", "gguf", "merged"])
+def test_want_of_memory_is_not_the_files_fault(form: str) -> None:
+    for error in (MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOSPC, "full")):
+        with pytest.raises(type(error)), loading(form, "it"):
+            raise error
+    with pytest.raises(JobFailure, match=rf"in {form} format .* it does not load it \(KeyError\)"), loading(form, "it"):
+        raise KeyError("lora_A")
 
 
 def test_merged_weights_that_lack_a_tensor_are_caught(images: Witness, tmp_path: Path) -> None:
