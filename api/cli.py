@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from api import people
+from api import inspect, people
 from api.commands import Command, Subparsers, add_command, add_group
 from core.errors import AlbatrossError
 from core.settings import Settings
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_backbones(commands)
     _add_pools(commands)
     _add_train(commands)
+    inspect.add(commands)
     return parser
 
 

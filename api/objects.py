@@ -22,7 +22,7 @@ from api.schemas import (
     ModelBat,
     ModelObject,
 )
-from core import orders
+from core import cards, orders
 from core.backbones import BackboneRecord
 from core.database import now
 from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
@@ -72,7 +72,7 @@ def job_object(session: Session, job: Job) -> JobObject:
 def _job_object(
     job: Job, results: list[Artifact], model: str | None, position: int | None, time: float
 ) -> JobObject:  # fmt: skip
-    results.sort(key=lambda result: (result.name.rpartition("/")[2] != FIRST_RESULT, result.name))
+    results.sort(key=_place)
     hyperparameters = _hyperparameters(job)
     running = job.state == JobState.RUNNING and job.eta_seconds is not None
     return JobObject(
@@ -84,6 +84,11 @@ def _job_object(
         result_files=[result.file_id for result in results if result.file_id], trained_tokens=job.trained_tokens,
         user_provided_suffix=job.suffix, metadata=job.user_metadata, bat=_job_bat(job, results, position),
     )  # fmt: skip
+
+
+def _place(result: Artifact) -> tuple[bool, int, str]:
+    """Sort results: the curves first, then the adapter's formats and its card, then the rest by name."""
+    return result.name.rpartition("/")[2] != FIRST_RESULT, cards.order(result.format), result.name
 
 
 def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> JobBat:

@@ -77,6 +77,7 @@ class BatRequest(Request):
     dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
         "auto", description="share of captions left empty in training"
     )
+    merged: bool = Field(False, description="also publish the whole network with the adapter in its weights")
 
 
 class ReferenceSummary(BaseModel):
@@ -128,6 +129,7 @@ class Parameters(BaseModel):
     dropout_caption: float
     draws_score: int
     draws_eval: int
+    merged: bool = False  # whether the whole network is published too
     calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
     accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
     reasons: dict[str, str]
@@ -177,7 +179,7 @@ def resolve(
     settling.settle_stopping(stop_default)
     return Parameters(
         backbone=backbone.id, kind=summary.kind, seed=seed, device_class=device_class, score=request.score,
-        cs_semantics=request.cs_semantics, unrelated_prompts=backbone.unrelated_prompts,
+        cs_semantics=request.cs_semantics, merged=request.merged, unrelated_prompts=backbone.unrelated_prompts,
         reasons=settling.reasons, **settling.values,
     )  # fmt: skip
 

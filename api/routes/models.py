@@ -1,7 +1,7 @@
 """OpenAI's models: backbones that jobs may name, and the adapters that jobs have made."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Select, select
@@ -14,13 +14,19 @@ from api.erasures import erased
 from api.objects import adapter_object, backbone_object
 from api.pages import page, plausible
 from api.schemas import Deleted, ModelObject, Page
+from core import cards
 from core import erasure as erasing
+from core.cards import Format
 from core.errors import Forbidden, NotFound
 from core.models import Adapter, Artifact, Checkpoint
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 CHECKPOINT = ":ckpt-step-"
-FILENAMES = {"peft": "adapter-peft.zip", "diffusers": "pytorch_lora_weights.safetensors", "card": "card.json"}
+# {} is the model's own name where files of many adapters lie side by side; diffusers looks for one fixed name
+FILENAMES: dict[Format, str] = {
+    "peft": "{}-peft.zip", "diffusers": "pytorch_lora_weights.safetensors", "kohya": "{}.safetensors",
+    "gguf": "{}.gguf", "merged": "{}-merged.zip", "card": "{}-card.json",
+}  # fmt: skip
 
 
 @router.get("")
@@ -62,15 +68,21 @@ def download_model(
     model: str,
     services: ServicesDep,
     account: AccountDep,
-    format: Annotated[Literal["peft", "diffusers", "card"], Query()] = "peft",
+    format: Annotated[Format, Query()] = "peft",
 ) -> Response:
     """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights."""
     name, _, step = model.partition(CHECKPOINT)
     with services.reading.begin() as session:
         adapter = _find(session, account, name)
         stored = _step(session, adapter, step) if step else _result(session, adapter, format)
-    filename = f"step-{step}.safetensors" if step else FILENAMES[format]
+    filename = f"step-{step}.safetensors" if step else FILENAMES[format].format(short_name(name))
     return downloads.send(services.storage, stored.storage_key, filename, stored.bytes, stored.sha256)
+
+
+def short_name(model: str) -> str:
+    """Name an adapter's file: its suffix, or its backbone where it has none, and the short id of its job."""
+    _, backbone, _, suffix, id = model.split(":")
+    return f"{suffix or backbone}-{id}"
 
 
 def _adapters(account: str) -> Select[Adapter]:
@@ -89,14 +101,19 @@ def _results(session: Session, job_ids: Sequence[str]) -> Sequence[Artifact]:
 
 
 def _formats(results: Sequence[Artifact], job_id: str) -> list[str]:
-    return sorted(r.format for r in results if r.job_id == job_id and r.format)
+    return sorted((r.format for r in results if r.job_id == job_id and r.format), key=cards.order)
 
 
 def _result(session: Session, adapter: Adapter, format: str) -> Artifact:
-    for result in _results(session, [adapter.job_id]):
+    results = _results(session, [adapter.job_id])
+    for result in results:
         if result.format == format:
             return result
-    raise NotFound("The adapter has no file of this format.", code="format_not_available", param="format")
+    there = ", ".join(_formats(results, adapter.job_id))
+    advice = " Create the job with bat.merged for merged weights." if format == "merged" else ""
+    raise NotFound(
+        f"The adapter has no file of this format; it has {there}.{advice}", code="format_not_available", param="format"
+    )
 
 
 def _step(session: Session, adapter: Adapter, step: str) -> Checkpoint:

@@ -205,11 +205,13 @@ class LoraModel:
     def _device(self) -> torch.device:
         return next(iter(self.layers.values())).weight.device
 
-    def save(self, adapter: Adapter, folder: Path, backbone: str) -> None:
-        """Write one run as a peft folder: adapter_config.json and adapter_model.safetensors."""
+    def save(
+        self, adapter: Adapter, folder: Path, backbone: str, header: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
+        """Write one run as a peft folder: adapter_config.json, and adapter_model.safetensors with `header`."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.tensors(adapter, PREFIX)
-        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt", **(header or {})})
         (folder / "adapter_model.safetensors").chmod(0o644)
         config = peft_config(adapter, self.target_modules, backbone)
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

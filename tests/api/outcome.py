@@ -42,6 +42,7 @@ FILES: dict[str, tuple[str, str | None, bytes]] = {
     "metrics.csv": ("result", None, b"step,train_loss\n1,0.5\n"),
     "adapter-peft.zip": ("result", "peft", adapter_zip()),
     "pytorch_lora_weights.safetensors": ("result", "diffusers", b"weights"),
+    "adapter-kohya.safetensors": ("result", "kohya", b"weights for ComfyUI"),
     "card.json": ("result", "card", b"{}"),
 }
 

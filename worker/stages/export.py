@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import shutil
-import zipfile
 from collections.abc import Generator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
-from core.method import export as formats
-from core.method.diffusion import DiffusionBackbone
+from core import cards
 from core.method.finalrun import Outcome
-from core.method.lora import Adapter
 from core.method.window import Window
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
+from worker.stages.cards import card
 from worker.stages.context import Context, Pace, checkpoint_file
 from worker.stages.mixing import followed_curves
 from worker.stages.reasons import reasons
 from worker.stages.samples import marks, sample_steps
+from worker.stages.writing import Made, wanted, write_formats
 
 CSV_COLUMNS = (
     "step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy", "cosine_similarity",
     "cs_fluctuation", "learning_rate", "reference_loss", "probe_loss",
 )  # fmt: skip
 CSV_SOURCES = {"train_loss": "loss", "valid_loss": "heldout_loss"}
-LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors")
 
 
 def export(context: Context) -> Generator[Line, None, None]:
     """Write samples, adapter files, curves, card and the manifest that names what is to be published."""
     outcome = read_outcome(context)
-    pace = Pace("export", len(outcome.gallery) + 2)
+    forms = wanted(context)
+    pace = Pace("export", len(outcome.gallery) + len(forms) + 2)
     yield pace.at(0)
     with context.folder.writing("export") as folder:
         gallery = yield from sample_steps(context, outcome, folder, pace)
         write_rows(folder / "samples.json", gallery.rows)
         outcome = gallery.outcome
         adapter = context.checkpoint(outcome.published_step)
-        results = _write_formats(context, adapter, folder)
         summary = summarise(context, outcome) | {"pictures": gallery.pictures}
-        _write_papers(context, adapter, summary, folder)
-        results += [{"file": "card.json", "format": "card"}, {"file": "influence.json"}, {"file": "report.json"}]
-        manifest = {
-            "results": [{"file": "metrics.csv"}, *results],
-            "checkpoints": checkpoints(context, outcome),
-            "outcome": summary,
-        }
-        write_json(folder / "manifest.json", manifest)
+        provenance = card(context, adapter, summary)
+        begun = pace.total - len(forms) - 1
+        made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
+        summary |= {"formats": [row["format"] for row in made.results], "formats_left_out": made.left_out}
+        _write_papers(context, provenance, summary, folder)
+        _write_manifest(context, outcome, made, summary, folder)
     yield pace.at(pace.total)
     yield Message("export", outcome.reason)
-    yield Message("export", "Every file was loaded back with its own library and gave the same numbers.")
+    yield _verified(made)
+
+
+def _verified(made: Made) -> Message:
+    """Say that every file works; the data are errors relative to what the adapter does."""
+    names = ", ".join(made.errors)
+    errors = {form: float(f"{error:.2g}") for form, error in made.errors.items()}
+    text = f"Every file was loaded back and gave the same numbers: {names}."
+    return Message("export", text, data={"relative_errors": errors})
 
 
 def read_outcome(context: Context) -> Outcome:
@@ -62,12 +64,22 @@ def read_outcome(context: Context) -> Outcome:
     return Outcome(**stored | {"window": Window(**stored["window"]), "gallery": tuple(stored["gallery"])})
 
 
-def _write_papers(context: Context, adapter: Adapter, summary: Json, folder: Path) -> None:
+def _write_papers(context: Context, provenance: Json, summary: Json, folder: Path) -> None:
     """Write the curves, the influence scores, the report and the card."""
     _write_csv(context.read("train", "curve.json"), folder / "metrics.csv")
     shutil.copyfile(context.folder.stage("score") / "influence.json", folder / "influence.json")
     write_json(folder / "report.json", summary)
-    write_json(folder / "card.json", card(context, adapter, summary))
+    (folder / cards.CARD_FILE).write_bytes(cards.content(provenance))
+
+
+def _write_manifest(context: Context, outcome: Outcome, made: Made, summary: Json, folder: Path) -> None:
+    papers = [{"file": cards.CARD_FILE, "format": "card"}, {"file": "influence.json"}, {"file": "report.json"}]
+    manifest = {
+        "results": [{"file": "metrics.csv"}, *made.results, *papers],
+        "checkpoints": checkpoints(context, outcome),
+        "outcome": summary,
+    }
+    write_json(folder / "manifest.json", manifest)
 
 
 def summarise(context: Context, outcome: Outcome) -> Json:
@@ -114,22 +126,6 @@ def _change(context: Context, step: int, name: str) -> float | None:
     return round(curve[min(curve, key=lambda at: abs(at - step))] / curve[0] - 1, 4)
 
 
-def card(context: Context, adapter: Adapter, summary: Json) -> Json:
-    """Where the adapter comes from: backbone, data hashes, replayed data with licence, seed, versions."""
-    used = [row for row in context.read("score", "influence.json") if row["selected"]] if summary["gamma"] else []
-    return {
-        "backbone": {"id": context.record.id, "revision": context.record.revision, "licence": context.record.licence},
-        "adapter_sha256": adapter.sha256(),
-        "references_sha256": _folder_hash(context.folder.references),
-        "replayed": [{"id": row["id"], "source": row["source"], "licence": row["licence"]} for row in used],
-        "parameters": context.p.model_dump(mode="json"),
-        "outcome": {
-            name: summary[name] for name in ("published_step", "stop_rule", "stop_reason", "gamma", "confidence")
-        },
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
-
-
 def checkpoints(context: Context, outcome: Outcome) -> list[Json]:
     """Return the kept steps as checkpoints: file inside the job folder, step, names and what was measured."""
     curve = {row["step"]: row for row in context.read("train", "curve.json")}
@@ -141,42 +137,9 @@ def checkpoints(context: Context, outcome: Outcome) -> list[Json]:
     return rows
 
 
-def _write_formats(context: Context, adapter: Adapter, folder: Path) -> list[Json]:
-    backbone, name = context.backbone, context.record.id
-    references = context.references()
-    sample = backbone.fixed_draws(1, len(next(iter(references.values()))), context.p.seed)[0]
-    formats.write_peft(backbone, adapter, folder / "peft", name)
-    formats.verify_peft(backbone, adapter, folder / "peft", references, sample)
-    _zip(folder / "peft", folder / "adapter-peft.zip")
-    results = [{"file": "adapter-peft.zip", "format": "peft"}]
-    if isinstance(backbone, DiffusionBackbone):
-        formats.write_diffusers(backbone, adapter, folder, name)
-        formats.verify_diffusers(backbone, adapter, folder, references, sample)
-        results.append({"file": formats.DIFFUSERS_FILE, "format": "diffusers"})
-    shutil.rmtree(folder / "peft")
-    return results
-
-
-def _zip(source: Path, target: Path) -> None:
-    """Pack a folder so that equal folders give equal archives."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(source.iterdir()):
-            info = zipfile.ZipInfo(path.name, date_time=(2020, 1, 1, 0, 0, 0))
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, path.read_bytes())
-
-
 def _write_csv(curve: list[Json], file: Path) -> None:
     with file.open("w", newline="") as target:
         writer = csv.writer(target)
         writer.writerow(CSV_COLUMNS)
         for row in curve:
             writer.writerow([row.get(CSV_SOURCES.get(name, name), "") for name in CSV_COLUMNS])
-
-
-def _folder_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

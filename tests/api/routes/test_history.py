@@ -35,7 +35,7 @@ def test_a_finished_job_tells_what_came_of_it(client: openai.OpenAI, published: 
     bat = job.model_extra["bat"]
     assert {name: bat[name] for name in OUTCOME} == OUTCOME
     assert bat["resolved"]["reasons"] == {"rank": "usual"}
-    assert len(job.result_files) == 4
+    assert len(job.result_files) == 5
     assert client.files.content(job.result_files[0]).text.startswith("step,train_loss")
     assert {"peft", "diffusers", "card"} <= {artifact["format"] for artifact in bat["artifacts"]}
     assert client.files.retrieve(job.result_files[1]).purpose == "fine-tune-results"

@@ -15,7 +15,7 @@ from tests.api.server import Service, refused
 def test_backbones_and_adapters_are_models(client: openai.OpenAI, published: dict[str, str]) -> None:
     models = {model.id: model for model in client.models.list()}
     assert models["tiny-images"].model_extra["bat"]["kind"] == "backbone"
-    assert models[published["model"]].model_extra["bat"]["formats"] == ["card", "diffusers", "peft"]
+    assert models[published["model"]].model_extra["bat"]["formats"] == ["peft", "diffusers", "kohya", "card"]
     assert client.models.retrieve("tiny-images").id == "tiny-images"
     assert client.models.retrieve(published["model"]).model_extra["bat"]["job_id"] == published["job"]
 
@@ -29,7 +29,27 @@ def test_an_adapter_is_downloaded_in_each_format(http: httpx.Client, published: 
     assert http.get(address, params={"format": "diffusers"}).content == b"weights"
     assert http.get(address, params={"format": "card"}).json() == {}
     refused(http.get(address, params={"format": "pickle"}), 400)
+    missing = refused(http.get(address, params={"format": "merged"}), 404, "format_not_available")
+    assert "it has peft, diffusers, kohya, card. Create the job with bat.merged" in missing["message"]
     refused(http.get("/v1/models/tiny-images/download"), 404)
+
+
+def test_a_download_has_a_name_that_tells_adapters_apart(http: httpx.Client, published: dict[str, str]) -> None:
+    id = published["model"].rpartition(":")[2]
+    names = {
+        "peft": f"cat-{id}-peft.zip", "diffusers": "pytorch_lora_weights.safetensors",
+        "kohya": f"cat-{id}.safetensors", "card": f"cat-{id}-card.json",
+    }  # fmt: skip
+    for form, name in names.items():
+        answer = http.get(f"/v1/models/{published['model']}/download", params={"format": form})
+        assert answer.headers["content-disposition"].endswith(f"''{name}")
+
+
+def test_results_are_the_curves_then_the_formats_in_order(client: openai.OpenAI, published: dict[str, str]) -> None:
+    job = client.fine_tuning.jobs.retrieve(published["job"])
+    artifacts = job.model_extra["bat"]["artifacts"]
+    assert [row["format"] for row in artifacts] == [None, "peft", "diffusers", "kohya", "card"]
+    assert [row["file_id"] for row in artifacts] == job.result_files
 
 
 def test_a_deleted_adapter_is_gone_with_all_its_files(

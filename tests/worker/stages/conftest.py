@@ -65,19 +65,7 @@ def finished_image_job(
 
 @pytest.fixture
 def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:  # noqa: F811
-    rows = [
-        {"id": f"t{n}", "text": f"some words number {n}.", "source": f"s{n % 2}", "licence": "CC0", "split": split(n)}
-        for n in range(POOL)
-    ]
-    pool = tmp_path / "pool.jsonl"
-    pool.write_text("\n".join(map(json.dumps, rows)))
-    record = describe(
-        "tiny", tiny_language_folder, "language", licence="CC0", pool=pool, target_modules=LLAMA_TARGETS,
-        defaults={"learning_rate": 1e-2, "max_tokens": 40},
-    )  # fmt: skip
-    packed = tmp_path / "pirate.jsonl"
-    packed.write_text("\n".join(json.dumps({"prompt": f"say {n}", "completion": f"arr {n}"}) for n in range(4)))
-    return maker(record, packed, tmp_path)
+    return text_jobs(tiny_language_folder, tmp_path)
 
 
 def image_jobs(backbone: Path, place: Path) -> MakeJob:
@@ -87,6 +75,22 @@ def image_jobs(backbone: Path, place: Path) -> MakeJob:
             archive.writestr(f"{number}.png", picture(number))
             archive.writestr(f"{number}.txt", f"cat {number}")
     return maker(image_record(backbone, place), packed, place)
+
+
+def text_jobs(backbone: Path, place: Path) -> MakeJob:
+    rows = [
+        {"id": f"t{n}", "text": f"some words number {n}.", "source": f"s{n % 2}", "licence": "CC0", "split": split(n)}
+        for n in range(POOL)
+    ]
+    pool = place / "pool.jsonl"
+    pool.write_text("\n".join(map(json.dumps, rows)))
+    record = describe(
+        "tiny", backbone, "language", licence="CC0", pool=pool, target_modules=LLAMA_TARGETS,
+        defaults={"learning_rate": 1e-2, "max_tokens": 40},
+    )  # fmt: skip
+    packed = place / "pirate.jsonl"
+    packed.write_text("\n".join(json.dumps({"prompt": f"say {n}", "completion": f"arr {n}"}) for n in range(4)))
+    return maker(record, packed, place)
 
 
 def image_record(backbone: Path, place: Path) -> BackboneRecord:

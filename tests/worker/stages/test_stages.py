@@ -32,7 +32,7 @@ def test_an_image_job_leaves_everything_that_it_promises(finished_image_job: Fin
     manifest = read(folder, "export/manifest.json")
     formats = {result["file"]: result.get("format") for result in manifest["results"]}
     assert next(iter(formats)) == "metrics.csv"
-    assert {form for form in formats.values() if form} == {"peft", "diffusers", "card"}
+    assert {form for form in formats.values() if form} == {"peft", "diffusers", "kohya", "card"}
     assert all((folder.stage("export") / file).stat().st_size for file in formats)
     steps = {row["step"] for row in manifest["checkpoints"]}
     assert manifest["outcome"]["published_step"] in steps
@@ -78,11 +78,11 @@ def test_the_curves_are_a_table_under_the_wires_names(finished_image_job: Finish
 def test_a_resumed_job_gives_the_same_adapter_to_the_bit(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     list(run(folder))
-    first = read(folder, "export/card.json")["adapter_sha256"]
+    first = read(folder, "export/card.json")["adapter"]["sha256"]
     for stage in ("train", "export"):
         shutil.rmtree(folder.stage(stage))
     assert done(list(run(folder))) == ["train", "export"]
-    assert read(folder, "export/card.json")["adapter_sha256"] == first
+    assert read(folder, "export/card.json")["adapter"]["sha256"] == first
 
 
 def test_a_job_that_is_closed_between_two_steps_goes_on_later(make_image_job: MakeJob) -> None:

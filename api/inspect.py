@@ -1,0 +1,150 @@
+"""`albatross inspect FILE`: what an adapter's file is, for a person."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from api.commands import Subparsers, add_command
+from core.inspecting import KNOWN_FORMATS, Inspection, inspect
+from core.settings import Settings
+
+WIDTH, LINE = 11, 110
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    words = "Show what an adapter's file is, where it comes from and what is wrong with it. Exits with 1 on a warning."
+    examples = ("albatross inspect cat.safetensors", "albatross inspect adapter.gguf", "albatross inspect peft.zip")
+    command = add_command(commands, "inspect", words, examples, show)
+    command.add_argument("file", metavar="FILE", type=Path, help=".safetensors, .gguf, the zip of peft, or card.json")
+
+
+def show(chosen: argparse.Namespace, settings: Settings) -> int:
+    """Print it; returns 1 where there is a warning."""
+    found = inspect(chosen.file)
+    print("\n".join(lines(found)))
+    return 1 if found.warnings else 0
+
+
+def lines(found: Inspection) -> Iterator[str]:
+    """Say it, a line a fact."""
+    yield f"{found.name}: {KNOWN_FORMATS.get(found.form, found.form)}, {size(found.bytes)}"
+    card = found.card or {}
+    facts = {
+        "modules": _modules(found),
+        "scale": _scale(found),
+        "numbers": _numbers(found),
+        "backbone": _backbone(found, card),
+        "published": _published(card.get("outcome") or {}),
+        "why": (card.get("outcome") or {}).get("stop_reason") or "",
+        "losses": _losses(card.get("curves") or {}, card.get("outcome") or {}),
+        "data": _data(card.get("data") or {}),
+        "replayed": _replayed(card),
+        "settings": _settings(card),
+        "versions": ", ".join(f"{name} {number}" for name, number in (card.get("versions") or {}).items()),
+        "card": f"sha256 {found.card_sha256}" if found.card_sha256 else "none: not made by Albatross, or stripped",
+    }
+    for name, value in facts.items():
+        if value:
+            yield from _wrapped(name, value)
+    for warning in found.warnings:
+        yield from _wrapped("WARNING", warning)
+    if found.modules and not found.warnings:
+        yield from _wrapped("checked", "every number is finite, no half is missing, and no B is zero")
+
+
+def _wrapped(name: str, value: str) -> list[str]:
+    """Begin with the name and go on below the value."""
+    return textwrap.wrap(
+        value, LINE, initial_indent=f"  {name:<{WIDTH}}", subsequent_indent=" " * (WIDTH + 2),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def size(number: int) -> str:
+    """Write a size for people."""
+    amount, units = float(number), ["bytes", "kB", "MB", "GB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.0f} {units[0]}" if units[0] == "bytes" or amount >= 100 else f"{amount:.1f} {units[0]}"
+
+
+def _modules(found: Inspection) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in found.modules.items())
+    return f"{sum(found.modules.values())}: {kinds}" if found.modules else ""
+
+
+def _scale(found: Inspection) -> str:
+    if not found.ranks:
+        return ""
+    ranks = f"rank {', '.join(map(str, found.ranks))}"
+    if not found.alphas:
+        return f"{ranks}, alpha unknown"
+    scale = f", scale {found.alphas[0] / found.ranks[0]:g}" if len(found.alphas) == len(found.ranks) == 1 else ""
+    return f"{ranks}, alpha {', '.join(f'{alpha:g}' for alpha in found.alphas)}{scale}"
+
+
+def _numbers(found: Inspection) -> str:
+    return f"{found.parameters:,} in {', '.join(found.numbers)}" if found.parameters else ""
+
+
+def _backbone(found: Inspection, card: dict[str, Any]) -> str:
+    backbone = card.get("backbone") or {}
+    further = [f"{name} {backbone[name]}" for name in ("revision", "licence") if backbone.get(name)]
+    return ", ".join([found.backbone or "unknown", *further])
+
+
+def _published(outcome: dict[str, Any]) -> str:
+    if "published_step" not in outcome:
+        return ""
+    last = f" of {outcome['last_step']}" if outcome.get("last_step") else ""
+    told = {"rule": outcome.get("stop_rule"), "confidence": outcome.get("confidence")}
+    further = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+    return f"step {outcome['published_step']}{last}" + (f", {further}" if further else "")
+
+
+def _losses(curves: dict[str, Any], outcome: dict[str, Any]) -> str:
+    """Say how each loss has changed up to the published step, or the row nearest to it."""
+    columns, rows, step = curves.get("columns") or [], curves.get("rows") or [], outcome.get("published_step")
+    if "step" not in columns or not rows or step is None:
+        return ""
+    place = columns.index("step")
+    nearest = min(rows, key=lambda row: abs(row[place] - step))
+    parts = []
+    for name in ("reference_loss", "heldout_loss", "probe_loss"):
+        at = columns.index(name) if name in columns else -1
+        if at >= 0 and rows[0][at] is not None and nearest[at] is not None:
+            parts.append(f"{name.removesuffix('_loss')} {rows[0][at]:.4g} to {nearest[at]:.4g}")
+    return ", ".join(parts)
+
+
+def _data(data: dict[str, Any]) -> str:
+    references = data.get("references") or {}
+    if not references:
+        return ""
+    validation = data.get("validation")
+    further = f"; {validation['count']} for validation, sha256 {validation['sha256']}" if validation else ""
+    return f"{references.get('count')} {data.get('kind')}, sha256 {references.get('sha256')}{further}"
+
+
+def _replayed(card: dict[str, Any]) -> str:
+    replayed, pool = card.get("replayed"), (card.get("data") or {}).get("pool")
+    if replayed is None:
+        return ""
+    if not replayed.get("count"):
+        return "no backbone data"
+    licences = ", ".join(f"{count} {licence}" for licence, count in replayed["licences"].items())
+    source = f", out of a pool of {pool['candidates']}, sha256 {pool['sha256']}" if pool else ""
+    return f"{replayed['count']} backbone examples ({licences}){source}"
+
+
+def _settings(card: dict[str, Any]) -> str:
+    parameters = card.get("parameters") or {}
+    names = ("learning_rate", "batch_size", "max_steps", "preset", "trigger")
+    told = [f"{name} {parameters[name]}" for name in names if parameters.get(name) is not None]
+    return ", ".join([*told, f"seed {card['seed']}"]) if "seed" in card else ""

@@ -1,0 +1,233 @@
+"""What an adapter's file is, from the file alone: format, modules, scale, numbers, card, and what is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import re
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import cards, tables
+from core.errors import InvalidInput
+from core.tables import Entry, Table
+
+PEFT_PREFIX = "base_model.model."
+KNOWN_FORMATS = {
+    "peft": "PEFT (peft, transformers, vLLM)",
+    "diffusers": "diffusers",
+    "kohya": "kohya (ComfyUI, A1111)",
+    "gguf": "GGUF (llama.cpp)",
+    "merged": "merged weights",
+    "card": "provenance card",
+}
+HALVES = {
+    ".lora_down.weight": "down", ".lora_up.weight": "up", ".lora_A.weight": "down", ".lora_B.weight": "up",
+    ".weight.lora_a": "down", ".weight.lora_b": "up",
+}  # fmt: skip
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+MAX_ADAPTER_BYTES = 4 << 30
+NAMED = 3  # modules in one warning
+
+
+@dataclass
+class Inspection:
+    """What was found; `scales` are alpha / r of the modules, empty where the file does not say."""
+
+    name: str
+    bytes: int
+    form: str
+    modules: dict[str, int] = field(default_factory=dict)  # how many of each kind
+    ranks: list[int] = field(default_factory=list)
+    alphas: list[float] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+    parameters: int = 0
+    backbone: str | None = None
+    card: dict[str, Any] | None = None
+    card_sha256: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def inspect(path: Path) -> Inspection:
+    """Read a safetensors file, a GGUF file, a peft zip or folder, or a card; raises InvalidInput where it is none."""
+    if path.is_dir():
+        found = _peft(path.name, (path / WEIGHTS).read_bytes(), _json((path / CONFIG).read_bytes(), CONFIG))
+    elif zipfile.is_zipfile(path):
+        found = _zip(path)
+    elif path.suffix == ".json":
+        found = _card(path)
+    else:
+        found = _mapped(path)
+    _compare_card(path, found)
+    return found
+
+
+def _mapped(path: Path) -> Inspection:
+    size = path.stat().st_size
+    if not size:
+        raise InvalidInput(f"{path.name} is empty; fetch it again.", code="invalid_adapter")
+    # a copy-on-write map that numpy's views may outlive
+    with path.open("rb") as file:
+        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return examined(path.name, size, tables.read(whole, path.name), None)
+
+
+def _zip(path: Path) -> Inspection:
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        if {WEIGHTS, CONFIG} <= names:
+            if archive.getinfo(WEIGHTS).file_size > MAX_ADAPTER_BYTES:
+                raise InvalidInput(f"{path.name} is too large for an adapter.", code="invalid_adapter")
+            return _peft(path.name, archive.read(WEIGHTS), _json(archive.read(CONFIG), CONFIG))
+        if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+            found = Inspection(path.name, path.stat().st_size, "merged")
+            if cards.CARD_FILE in names:
+                _take_card(found, archive.read(cards.CARD_FILE))
+            return found
+    raise InvalidInput(
+        f"{path.name} holds neither an adapter ({CONFIG}, {WEIGHTS}) nor merged weights.", code="invalid_adapter"
+    )
+
+
+def _peft(name: str, weights: bytes, config: dict[str, Any]) -> Inspection:
+    return examined(name, len(weights), tables.read(memoryview(weights), name), config)
+
+
+def _card(path: Path) -> Inspection:
+    found = Inspection(path.name, path.stat().st_size, "card")
+    _take_card(found, path.read_bytes())
+    if "backbone" not in (found.card or {}):
+        raise InvalidInput(f"{path.name} is not the card of an adapter.", code="invalid_adapter")
+    return found
+
+
+def _take_card(found: Inspection, content: bytes) -> None:
+    found.card = _json(content, cards.CARD_FILE)
+    found.card_sha256 = cards.digest(content)
+    found.backbone = (found.card.get("backbone") or {}).get("id")
+
+
+def examined(name: str, size: int, table: Table, config: dict[str, Any] | None) -> Inspection:
+    """Say what a table of tensors is; `config` is what lies beside it in a peft folder."""
+    found = Inspection(name, size, _form(table))
+    pairs = _pairs(table)
+    found.modules = dict(sorted(Counter(_kind(module) for module in pairs).items()))
+    found.numbers = sorted({entry.numbers for entry in table.tensors.values() if entry.shape})
+    found.parameters = sum(int(np.prod(entry.shape)) for pair in pairs.values() for entry in pair.values())
+    found.ranks = sorted({pair["down"].shape[0] for pair in pairs.values() if pair.get("down") and pair["down"].shape})
+    if text := table.facts.get(cards.CARD):
+        found.card, found.card_sha256 = _json(str(text).encode(), name), table.facts.get(cards.CARD_HASH)
+    found.backbone = _backbone(table, config, found.card)
+    found.alphas = _alphas(table, found, config)
+    found.warnings = _warnings(table, pairs) + _scale_warnings(found)
+    return found
+
+
+def _form(table: Table) -> str:
+    names = list(table.tensors)
+    if table.kind == "gguf":
+        return "gguf" if table.facts.get("general.type") == "adapter" else "another model in GGUF"
+    if any(name.endswith(".lora_down.weight") for name in names):
+        return "kohya"
+    if any(name.startswith(PEFT_PREFIX) and ".lora_" in name for name in names):
+        return "peft"
+    return "diffusers" if any(".lora_A.weight" in name for name in names) else "another model in safetensors"
+
+
+def _pairs(table: Table) -> dict[str, dict[str, Entry]]:
+    pairs: dict[str, dict[str, Entry]] = {}
+    for name, entry in table.tensors.items():
+        for ending, half in HALVES.items():
+            if name.endswith(ending):
+                pairs.setdefault(name.removesuffix(ending), {})[half] = entry
+    return pairs
+
+
+def _kind(module: str) -> str:
+    """Name the kind of a module, the same in every format: attn1.to_q, ff.net.2, q_proj."""
+    plain = module.removeprefix(PEFT_PREFIX).replace(".", "_")
+    if found := re.search(r"(attn\d)_(to_[a-z]+)(?:_0)?$", plain):
+        return f"{found[1]}.{found[2]}"
+    if found := re.search(r"ff_net_(\d)(?:_proj)?$", plain):
+        return f"ff.net.{found[1]}"
+    found = re.search(r"(?:proj_in|proj_out|conv\w*|time_emb\w*|[a-z]+_proj|attn_[a-z]+|ffn_[a-z]+)$", plain)
+    return found[0] if found else module
+
+
+def _backbone(table: Table, config: dict[str, Any] | None, card: dict[str, Any] | None) -> str | None:
+    if card:
+        return (card.get("backbone") or {}).get("id")
+    named = (config or {}).get("base_model_name_or_path") or table.facts.get("general.base_model.0.name")
+    return str(named or table.facts.get("ss_base_model_version") or "") or None
+
+
+def _alphas(table: Table, found: Inspection, config: dict[str, Any] | None) -> list[float]:
+    if found.form == "gguf":
+        return [float(table.facts.get("adapter.lora.alpha", 0.0))]
+    if found.form == "kohya":
+        values = (entry for name, entry in table.tensors.items() if name.endswith(".alpha"))
+        return sorted({float(entry.read().reshape(-1)[0]) for entry in values if entry.read})
+    if config is None and "lora_adapter_metadata" in table.facts:
+        stored = _json(str(table.facts["lora_adapter_metadata"]).encode(), found.name)
+        config = {name.rpartition(".")[2]: value for name, value in stored.items()}
+    return [float(config["lora_alpha"])] if config and "lora_alpha" in config else []
+
+
+def _warnings(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:
+    broken = [
+        name for name, entry in table.tensors.items() if entry.read is not None and not np.isfinite(entry.read()).all()
+    ]
+    halves = [module for module, pair in pairs.items() if len(pair) < 2]
+    empty = [module for module, pair in pairs.items() if (up := pair.get("up")) and up.read and not up.read().any()]
+    found = []
+    if broken:
+        found.append(f"It holds numbers that are not finite: {_some(broken)}.")
+    if halves:
+        found.append(f"A half is missing: {_some(halves)}.")
+    if empty:
+        found.append(f"B is all zero, so nothing is changed: {_some(empty)}.")
+    if not pairs:
+        found.append("It holds no LoRA matrices.")
+    return found
+
+
+def _scale_warnings(found: Inspection) -> list[str]:
+    warnings = []
+    if len(found.ranks) > 1:
+        ranks = ", ".join(map(str, found.ranks))
+        warnings.append(f"Modules have different ranks ({ranks}); some readers take only one.")
+    if len(found.alphas) > 1:
+        warnings.append("Modules have different alphas; some readers take only one.")
+    if found.ranks and not found.alphas:
+        warnings.append("It does not say alpha; readers take the rank for it, which is right only if it is.")
+    return warnings
+
+
+def _compare_card(path: Path, found: Inspection) -> None:
+    """Hold the card's hash in a file against the card.json that lies beside it."""
+    beside = path.parent / cards.CARD_FILE
+    if found.form == "card" or not found.card_sha256 or not beside.is_file():
+        return
+    if cards.digest(beside.read_bytes()) != found.card_sha256:
+        found.warnings.append("The card.json beside it is of another adapter.")
+
+
+def _some(names: list[str]) -> str:
+    further = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(sorted(names)[:NAMED]) + further
+
+
+def _json(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.load(io.BytesIO(content))
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{name} is not valid JSON; fetch it again.", code="invalid_adapter") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{name} is not a JSON object.", code="invalid_adapter")
+    return value

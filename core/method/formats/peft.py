@@ -1,0 +1,29 @@
+"""The folder that `PeftModel.from_pretrained` takes, and vLLM with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from peft import PeftModel
+
+from core.method.formats.witness import AnyBackbone, Witness, loading
+from core.method.lora import Adapter
+
+
+def write(backbone: AnyBackbone, adapter: Adapter, folder: Path, name: str, header: Mapping[str, str]) -> None:
+    """Write adapter_config.json and adapter_model.safetensors; `name` is the backbone's."""
+    backbone.lora.save(adapter, folder, name, header)
+
+
+def verify(witness: Witness, folder: Path) -> float:
+    """Load the folder with peft into a fresh network; returns the error relative to the adapter's effect.
+
+    Raises JobFailure "export_verification_failed" where tensors are missing or outputs differ.
+    """
+    fresh = witness.fresh()
+    with warnings.catch_warnings(), loading("peft", "peft"):
+        warnings.filterwarnings("error", message=".*missing adapter keys.*")
+        loaded = PeftModel.from_pretrained(fresh, folder).eval()
+    return witness.compare(loaded, "peft")

@@ -1,0 +1,36 @@
+"""One image job and one text job, run to their ends with every format; only to be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.core.method.conftest import (  # noqa: F401 (fixtures)
+    _one_thread,
+    tiny_diffusion_folder,
+    tiny_language_folder,
+)
+from tests.worker.stages.conftest import image_jobs, text_jobs
+from worker.folder import JobFolder
+from worker.stages import run
+
+
+@pytest.fixture(scope="session")
+def image_job(
+    tiny_diffusion_folder: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> JobFolder:
+    folder = image_jobs(tiny_diffusion_folder, tmp_path_factory.mktemp("images"))(merged=True)
+    list(run(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_job(
+    tiny_language_folder: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> JobFolder:
+    folder = text_jobs(tiny_language_folder, tmp_path_factory.mktemp("texts"))(merged=True)
+    list(run(folder))
+    return folder

@@ -1,0 +1,119 @@
+"""The commands of docs/using-your-adapter.md, taken from the page and run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from core.settings import Settings
+from tests.api.outcome import publish
+from tests.api.server import serving
+from tests.worker.floor import ROOT
+from tests.worker.stages.conftest import text_jobs
+from tests.worker.test_smollm2 import write_gguf
+from worker import smollm2
+from worker.folder import JobFolder
+from worker.stages import run
+
+PAGE = (ROOT / "docs/using-your-adapter.md").read_text()
+BLOCK = re.compile(r"(?:<!-- (not run|run): ([\w -]+) -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
+BLOCKS = [(found[1], found[2], found[3], found[4]) for found in BLOCK.finditer(PAGE)]
+NAMES = {
+    "adapter-peft.zip": "-peft.zip",
+    "pytorch_lora_weights.safetensors": None,
+    "adapter-kohya.safetensors": ".safetensors",
+    "adapter.gguf": ".gguf",
+    "merged.zip": None,
+}
+
+
+def blocks(place: str) -> list[tuple[str, str]]:
+    """The language and text of all blocks that belong to a place, in order."""
+    return [(language, text) for what, where, language, text in BLOCKS if what == "run" and place in where.split()]
+
+
+def work(place: str, folder: Path, environment: dict[str, str] | None = None) -> list[str]:
+    """Run a place's blocks in its folder, Python in isolation; returns what each printed."""
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "albatross").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m api.cli "$@"\n')
+    (tools / "albatross").chmod(0o755)
+    chosen = environment or {}
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    printed = []
+    for language, text in blocks(place):
+        command = [sys.executable, "-I", "-c", text] if language == "python" else ["bash", "-euc", text]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=300,
+            env={"PATH": path, "HOME": str(folder), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **chosen},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{text}\n{done.stderr[-3000:]}"
+        printed.append(done.stdout)
+    return printed
+
+
+def lay_out(export: Path, folder: Path, name: str) -> None:
+    """Lay the files of a job out as they are downloaded."""
+    for file, ending in NAMES.items():
+        if (export / file).exists():
+            shutil.copy(export / file, folder / (f"{name}{ending}" if ending else file))
+
+
+def test_every_command_of_the_page_is_run_or_named_as_not_run() -> None:
+    assert all(what for what, *_ in BLOCKS)
+    assert {where for what, where, *_ in BLOCKS if what == "run"} == {"service", "images", "texts", "images texts"}
+    left_out = {where for what, where, *_ in BLOCKS if what == "not run"}
+    said = PAGE.partition("Not run by the tests:")[2]
+    assert left_out == {"ComfyUI", "A1111", "vLLM", "llama-cli"}
+    assert all(f"**{name}**" in said for name in left_out)
+
+
+def test_the_commands_for_images_draw_with_the_adapter(
+    image_job: JobFolder, tiny_diffusion_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "backbone").symlink_to(tiny_diffusion_folder)
+    lay_out(image_job.stage("export"), tmp_path, "cat")
+    printed = work("images", tmp_path)
+    assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "merged.png").read_bytes().startswith(b"\x89PNG")
+    assert printed[-1].startswith("cat.safetensors: kohya (ComfyUI, A1111)")
+    assert "trigger sks" in printed[-1]
+
+
+@pytest.fixture(scope="module")
+def spoken_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
+    """A text job on a LLaMA with a vocabulary, that llama.cpp knows too: base.gguf lies beside it."""
+    place = tmp_path_factory.mktemp("spoken")
+    write_gguf(place / "base.gguf")
+    smollm2.convert(place / "base.gguf", place / "backbone")
+    folder = text_jobs(place / "backbone", place)(merged=True)
+    list(run(folder))
+    return folder
+
+
+def test_the_commands_for_texts_answer_with_the_adapter(spoken_job: JobFolder, tmp_path: Path) -> None:
+    for name in ("backbone", "base.gguf"):
+        (tmp_path / name).symlink_to(spoken_job.path.parent / name)
+    lay_out(spoken_job.stage("export"), tmp_path, "pirate")
+    printed = work("texts", tmp_path)
+    assert "user: Where is the harbour?" in printed[1]
+    assert printed[2].startswith("http://127.0.0.1:")
+    assert len(printed[2].splitlines()) > 1
+    assert load_file(tmp_path / "merged/model.safetensors")
+
+
+def test_the_command_that_fetches_a_file_fetches_it(tmp_path: Path) -> None:
+    with serving(Settings(data=tmp_path / "data", min_image_side=8)) as service:
+        published = publish(service, service.openai())
+        account = {
+            "ALBATROSS_API_KEY": service.key(), "ALBATROSS_URL": service.address, "MODEL": published["model"]
+        }  # fmt: skip
+        work("service", tmp_path, account)
+    assert (tmp_path / "cat.safetensors").read_bytes() == b"weights for ComfyUI"

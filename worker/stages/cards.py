@@ -1,0 +1,95 @@
+"""The card of an adapter: what it was made of, how, and why this step. No caption, text or path is on it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from core.method.lora import Adapter
+from core.version import VERSION
+from worker.protocol import Json
+from worker.stages.context import Context
+
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "gguf")
+CURVE = (
+    "step", "loss", "reference_loss", "heldout_loss", "probe_loss", "cosine_similarity", "cs_fluctuation",
+    "learning_rate",
+)  # fmt: skip
+# prompts may be captions, and sentences belong into the report
+UNSAID = {"sample_prompts", "unrelated_prompts", "reasons"}
+OUTCOME = (
+    "published_step", "last_step", "turning_point_step", "stop_rule", "stop_reason", "gamma", "verdict",
+    "selection_reason", "score_reliability", "confidence",
+)  # fmt: skip
+
+
+def card(context: Context, adapter: Adapter, summary: Json) -> Json:
+    """Where the adapter comes from: backbone, data hashes, replayed data with licence, curves, seed, versions."""
+    record, p = context.record, context.p
+    return {
+        "card": 1,
+        "backbone": {
+            "id": record.id, "revision": record.revision, "licence": record.licence, "family": record.family,
+        },
+        "adapter": {
+            "sha256": adapter.sha256(), "rank": adapter.rank, "alpha": adapter.alpha, "modules": len(adapter.down),
+            "target_modules": list(record.target_modules),
+        },
+        "outcome": {name: summary[name] for name in OUTCOME},
+        "data": _data(context),
+        "replayed": _replayed(context, summary),
+        "seed": p.seed,
+        "parameters": p.model_dump(mode="json", exclude=UNSAID),
+        "curves": _curves(context),
+        "versions": {"albatross": VERSION, "python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+    }  # fmt: skip
+
+
+def _data(context: Context) -> Json:
+    pool = context.pool if context.p.augment else None
+    references = context.folder.references
+    return {
+        "kind": context.p.kind,
+        "references": {"count": _count(references), "sha256": folder_hash(references)},
+        "validation": _validation(context.folder.validation),
+        "pool": {"sha256": pool.sha256, "candidates": len(pool.candidates)} if pool else None,
+    }
+
+
+def _validation(folder: Path) -> Json | None:
+    return {"count": _count(folder), "sha256": folder_hash(folder)} if folder.is_dir() else None
+
+
+def _replayed(context: Context, summary: Json) -> Json:
+    rows = context.read("score", "influence.json") if summary["gamma"] else []
+    used = [{name: row[name] for name in ("id", "source", "licence")} for row in rows if row["selected"]]
+    return {"count": len(used), "licences": dict(Counter(row["licence"] for row in used)), "candidates": used}
+
+
+def _curves(context: Context) -> Json:
+    rows: list[Json] = context.read("train", "curve.json")
+    columns = [name for name in CURVE if any(name in row for row in rows)]
+    return {"columns": columns, "rows": [[_plain(row.get(name)) for name in columns] for row in rows]}
+
+
+def _plain(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _count(folder: Path) -> int:
+    """Count the references of a folder: a line each of its index."""
+    return sum(1 for line in (folder / "items.jsonl").read_text().split("\n") if line)
+
+
+def folder_hash(folder: Path) -> str:
+    """Return a hash of the names and contents of all files of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""Write the published step in every format that fits its backbone, and let none through that does not load."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core import cards
+from core.backbones import BackboneRecord
+from core.cards import CARD_FILE, Format
+from core.method.diffusion import DiffusionBackbone
+from core.method.formats import diffusers, gguf, kohya, merged, peft
+from core.method.formats.witness import AnyBackbone, Witness
+from core.method.language import LanguageBackbone
+from core.method.lora import Adapter
+from worker.protocol import Json, Line, Message
+from worker.stages.context import Context, Pace
+
+PEFT_FILE = "adapter-peft.zip"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every format is written from, and where to."""
+
+    witness: Witness
+    record: BackboneRecord
+    card: Json
+    header: Mapping[str, str]
+    folder: Path
+
+
+@dataclass
+class Made:
+    """The files of an adapter with their errors relative to its effect, and the formats left out with the reason."""
+
+    results: list[Json] = field(default_factory=list)
+    errors: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def write_formats(
+    context: Context, adapter: Adapter, card: Json, folder: Path, pace: Pace, begun: int
+) -> Generator[Line, None, Made]:  # fmt: skip
+    """Write and check one format after another, each one step of `pace` from `begun` on.
+
+    Raises JobFailure "export_verification_failed" with format and reason.
+    """
+    references = context.references()
+    sample = context.backbone.fixed_draws(1, len(next(iter(references.values()))), context.p.seed)[0]
+    witness = Witness(context.backbone, adapter, references, sample)
+    work, made = Work(witness, context.record, card, cards.header(card), folder), Made()
+    for number, form in enumerate(wanted(context), 1):
+        refusal = REFUSALS.get(form, _none)(context.backbone)
+        if refusal is None:
+            file, write = WRITERS[form]
+            made.errors[form] = write(work)
+            made.results.append({"file": file, "format": form})
+        else:
+            made.left_out[form] = refusal
+            yield Message("export", f"There is no {form} file of this adapter: {refusal}", "warn")
+        yield pace.at(begun + number)
+    return made
+
+
+def wanted(context: Context) -> list[Format]:
+    """Return the formats that belong to the job, in the order that they are offered in."""
+    own: tuple[Format, ...] = ("diffusers", "kohya") if context.p.kind == "images" else ("gguf",)
+    return ["peft", *own, *(("merged",) if context.p.merged else ())]
+
+
+def _peft(work: Work) -> float:
+    with _packed(work.folder / PEFT_FILE) as folder:
+        peft.write(work.witness.backbone, work.witness.adapter, folder, work.record.id, work.header)
+        return peft.verify(work.witness, folder)
+
+
+def _diffusers(work: Work) -> float:
+    file, backbone = work.folder / diffusers.FILE, work.witness.backbone
+    assert isinstance(backbone, DiffusionBackbone)
+    diffusers.write(backbone, work.witness.adapter, file, work.record.id, work.header)
+    return diffusers.verify(work.witness, file)
+
+
+def _kohya(work: Work) -> float:
+    file, backbone = work.folder / kohya.FILE, work.witness.backbone
+    assert isinstance(backbone, DiffusionBackbone)
+    kohya.write(backbone, work.witness.adapter, file, work.header)
+    return kohya.verify(work.witness, file)
+
+
+def _gguf(work: Work) -> float:
+    file, record, backbone = work.folder / gguf.FILE, work.record, work.witness.backbone
+    assert isinstance(backbone, LanguageBackbone)
+    facts = {"general.base_model.0.version": record.revision, "general.license": record.licence, **work.header}
+    gguf.write(backbone, work.witness.adapter, file, record.id, facts)
+    return gguf.verify(work.witness, file)
+
+
+def _merged(work: Work) -> float:
+    with _packed(work.folder / merged.FILE) as folder:
+        merged.write(work.witness, folder)
+        (folder / CARD_FILE).write_bytes(cards.content(work.card))
+        return merged.verify(work.witness, folder)
+
+
+def _none(_backbone: AnyBackbone) -> str | None:
+    return None
+
+
+WRITERS: Mapping[Format, tuple[str, Callable[[Work], float]]] = {
+    "peft": (PEFT_FILE, _peft),
+    "diffusers": (diffusers.FILE, _diffusers),
+    "kohya": (kohya.FILE, _kohya),
+    "gguf": (gguf.FILE, _gguf),
+    "merged": (merged.FILE, _merged),
+}
+REFUSALS: Mapping[Format, Callable[[Any], str | None]] = {"kohya": kohya.refusal, "gguf": gguf.refusal}
+
+
+@contextmanager
+def _packed(target: Path) -> Iterator[Path]:
+    """Give a folder that is packed into `target` when the block ends well; equal folders give equal archives."""
+    folder = target.with_suffix("")
+    folder.mkdir()
+    yield folder
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), date_time=(2020, 1, 1, 0, 0, 0))
+            info.external_attr = 0o644 << 16
+            info.file_size = path.stat().st_size  # so that more than 4 GB are foreseen
+            with path.open("rb") as source, archive.open(info, "w") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+    shutil.rmtree(folder)
