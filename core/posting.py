@@ -19,6 +19,7 @@ import httpcore
 import httpx
 
 from core.addresses import Refused, Resolve, Rules, Target, addresses_of, lookup
+from core.errors import InvalidInput
 
 MOST_BYTES = 65_536  # that are read of an answer, its head included
 LINGER_SECONDS = 1.0  # for the rest of a short answer, so that its sender sees an orderly end
@@ -26,8 +27,8 @@ LINGER_SECONDS = 1.0  # for the rest of a short answer, so that its sender sees 
 
 @dataclass(frozen=True)
 class Answer:
-    """The status that came back, or a word for why none did: refused_address, unresolvable, connect_failed, tls_failed,
-    timeout or no_answer."""
+    """The status that came back, or a word for why none did: refused_url, refused_address, unresolvable,
+    connect_failed, tls_failed, timeout or no_answer."""
 
     status_code: int | None
     error: str | None
@@ -54,6 +55,8 @@ class Poster:
         status, error = None, None
         try:
             status = self._post(self.rules.read(url), headers, body, Limit(began + self._seconds))
+        except InvalidInput:  # what the operator allows has changed since it was named
+            error = "refused_url"
         except Refused as refused:
             error = refused.code
         except (httpcore.TimeoutException, TimeoutError):

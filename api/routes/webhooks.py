@@ -39,6 +39,7 @@ router = APIRouter(prefix="/v1", tags=["webhooks"])
 T = TypeVar("T")
 RESOLVE_SECONDS = 2.0
 UNREACHED = {
+    "refused_url": "webhooks do not go to such a URL any more",
     "refused_address": "its host has an address that webhooks do not go to",
     "unresolvable": "its host has no address",
     "connect_failed": "nobody took the connection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -138,6 +139,7 @@ def certificate(folder: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_tls_is_verified_against_the_name_though_the_address_is_connected_to(tmp_path: Path) -> None:
     path = certificate(tmp_path, "hooks.test")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -261,7 +261,8 @@ def test_an_account_has_at_most_ten_endpoints(http: httpx.Client, receiver: Rece
     [
         ({"event_types": []}, "event_types"), ({"event_types": ["batch.completed"]}, "event_types.0"),
         ({"event_types": None}, "event_types"), ({"name": ""}, "name"), ({"name": "x" * 101}, "name"),
-        ({"name": "a\u202eb"}, None), ({"url": 7}, "url"), ({"secret": "whsec_mine"}, "secret"), ({"name": " "}, "name"),
+        ({"name": "a\u202eb"}, None), ({"url": 7}, "url"), ({"secret": "whsec_mine"}, "secret"),
+        ({"name": " "}, "name"),
     ],
 )  # fmt: skip
 def test_a_body_that_is_wrong_is_400_and_names_the_field(
