@@ -127,7 +127,9 @@ def remove(session: Session, endpoint_id: str) -> None:
 def forget_events(session: Session, which: ColumnElement[bool]) -> int:
     """Delete events with their deliveries; returns how many rows."""
     events = select(WebhookEvent.id).where(which)
-    session.execute(events.with_for_update())  # whoever spreads one of them comes before or finds nothing
+    session.execute(
+        events.order_by(WebhookEvent.id).with_for_update()
+    )  # whoever spreads one of them comes before or finds nothing
     rows = forget_deliveries(session, WebhookDelivery.event_id.in_(events))
     return rows + _delete(session, WebhookEvent, which)
 
@@ -135,16 +137,17 @@ def forget_events(session: Session, which: ColumnElement[bool]) -> int:
 def forget_deliveries(session: Session, which: ColumnElement[bool]) -> int:
     """Delete deliveries with their attempts; returns how many rows."""
     ids = select(WebhookDelivery.id).where(which)
-    session.execute(ids.with_for_update())
+    session.execute(ids.order_by(WebhookDelivery.id).with_for_update())
     rows = _delete(session, WebhookAttempt, WebhookAttempt.delivery_id.in_(ids))
     return rows + _delete(session, WebhookDelivery, which)
 
 
 def forget_account(session: Session, account_id: str) -> int:
     """Delete all that an account has of webhooks; returns how many rows."""
-    mine = WebhookEndpoint.account_id == account_id
-    session.execute(select(WebhookEndpoint.id).where(mine).with_for_update())
-    rows = forget_events(session, WebhookEvent.account_id == account_id)
+    events, mine = WebhookEvent.account_id == account_id, WebhookEndpoint.account_id == account_id
+    session.execute(select(WebhookEvent.id).where(events).order_by(WebhookEvent.id).with_for_update())
+    session.execute(select(WebhookEndpoint.id).where(mine).order_by(WebhookEndpoint.id).with_for_update())
+    rows = forget_events(session, events)
     return rows + _delete(session, WebhookEndpoint, mine)
 
 

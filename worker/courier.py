@@ -100,6 +100,7 @@ class Courier:
             done, _ = wait(self._in_hand, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 del self._in_hand[future]
-                future.result()
+                if (error := future.exception()) is not None:  # its lease runs out; the others go on
+                    log.error("a webhook could not be sent", exc_info=error)
         else:
             self._stopping.wait(min(TICK_SECONDS, self._settings.dispatcher_seconds))
