@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import errors, uploads
 from api.dependencies import Services, Waker
 from api.pace import Pace
-from api.routes import account, files, health, history, jobs, measures, models, storage
+from api.routes import account, deliveries, files, health, history, jobs, measures, models, storage, webhooks
 from api.schemas import Error, JobRequest
+from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core import logs, queue
 from core.database import connect, sessions
 from core.reader import Reader
@@ -27,7 +28,9 @@ from core.version import VERSION
 
 log = logging.getLogger("albatross.api")
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
+BODIES = (JobRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
 REFERENCE = "#/components/schemas/{model}"
+OUTBOUND = 4
 THREADS = 8  # more get in each other's way; the database's pool holds more connections, so that none waits for one
 
 
@@ -46,7 +49,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)
-    for routes in (files, history, jobs, models, account, storage, health, measures):
+    # what asks other servers waits for nobody but its like
+    app.state.outbound, app.state.samples = CapacityLimiter(OUTBOUND), webhooks.Samples()
+    for routes in (files, history, jobs, models, account, storage, webhooks, deliveries, health, measures):
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)
@@ -75,7 +80,7 @@ def _describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas: dict[str, Any] = document["components"]["schemas"]
-            models = [(JobRequest, "validation"), (Error, "serialization")]
+            models = [*((model, "validation") for model in BODIES), (Error, "serialization")]
             schemas.update(models_json_schema(models, ref_template=REFERENCE)[1]["$defs"])  # type: ignore[arg-type]
             del schemas["HTTPValidationError"], schemas["ValidationError"]
             for operation in (operation for path in document["paths"].values() for operation in path.values()):

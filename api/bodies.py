@@ -94,6 +94,13 @@ async def read_json(request: Request) -> object:
         raise
 
 
+async def read_optional_json(request: Request) -> object:
+    """Do the same for a body that may be left out, which then is an empty object."""
+    if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
+        return {}
+    return await read_json(request)
+
+
 def parse_json(body: bytes) -> object:
     """Parse JSON and refuse what parsers let through: NaN, 1e400, repeated keys, control characters, surrogates."""
     try:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import orders, tally
+from core import orders, tally, webhooks
 from core.database import now
 from core.models import (
     Account,
@@ -33,6 +33,7 @@ from core.models import (
     Metric,
     Table,
     Usage,
+    WebhookEvent,
 )
 from core.moves import ACTIVE
 from core.storage import Storage, account_prefix, job_prefix
@@ -171,13 +172,15 @@ def _delete_rows(session: Session, erasure: Erasure) -> int:
     if erasure.kind == "job":
         return _delete_jobs(session, Job.id == target)
     rows = _delete_jobs(session, Job.account_id == target)
+    rows += webhooks.forget_account(session, target)
     rows += sum(_delete(session, table, table.account_id == target) for table in (File, Idempotency, Usage, ApiKey))
     return rows + _delete(session, Account, Account.id == target)
 
 
 def _delete_jobs(session: Session, which: ColumnElement[bool]) -> int:
     parts = (JobEvent, Metric, Checkpoint, Artifact, File, Adapter, Idempotency)
-    rows = sum(_delete(session, table, table.job_id.in_(select(Job.id).where(which))) for table in parts)
+    rows = webhooks.forget_events(session, WebhookEvent.job_id.in_(select(Job.id).where(which)))
+    rows += sum(_delete(session, table, table.job_id.in_(select(Job.id).where(which))) for table in parts)
     return rows + _delete(session, Job, which)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.database import now
 from core.events import record
 from core.models import Job, JobState
+from core.webhooks import announce
 
 MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED, JobState.EXPIRED}),
@@ -41,6 +42,8 @@ def move(session: Session, job: Job, to: JobState, message: str, *, level: str =
         job.finished_at = at
     if to == JobState.CANCELLED:
         job.cancel_requested_at = job.cancel_requested_at or at
+    if to in TERMINAL:
+        announce(session, job)
     record(session, job.id, message, level=level, from_state=origin, to_state=to, epoch=job.epoch, actor=actor)
 
 

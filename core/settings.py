@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import secrets
 import tempfile
@@ -22,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # sockaddr_un holds 108 bytes; a longer path can't be bound
 MAX_SOCKET_PATH = 100
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # absolute, because other processes are started in other folders
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -117,6 +119,23 @@ class Settings(BaseSettings):
         default=None, description="ended jobs, with all that came of them, are erased after so long; unset: never"
     )
 
+    webhook_private_networks: Annotated[str, AfterValidator(lambda text: _named_networks(text))] = Field(
+        default="",
+        description="networks, as 10.1.0.0/16,127.0.0.0/8, that webhooks may go to though they are not public, also "
+        "over http and to any port; name only such where nothing but receivers listens",
+    )
+    webhook_seconds: PositiveFloat = Field(default=10, description="time that one request of a webhook may take in all")
+    webhook_retry_seconds: PositiveFloat = Field(
+        default=5, description="delay before a webhook's second try; those before the others are 60 to 6480 times that"
+    )
+    webhook_endpoint_limit: PositiveInt = Field(default=10, description="webhook endpoints that an account may have")
+    webhook_disable_days: PositiveFloat = Field(
+        default=3, description="an endpoint that took nothing for so long is disabled when a delivery is given up"
+    )
+    webhook_log_days: PositiveFloat = Field(
+        default=30, description="ended webhook deliveries are forgotten after so long"
+    )
+
     max_file_bytes: PositiveInt = Field(default=500_000_000, description="largest upload")
     max_image_bytes: PositiveInt = Field(default=15_000_000, description="largest single image")
     max_image_pixels: PositiveInt = Field(default=40_000_000, description="most pixels of an image")
@@ -200,11 +219,25 @@ class Settings(BaseSettings):
         return self.backbones or self.data / "backbones.json"
 
     @property
+    def webhook_networks(self) -> tuple[Network, ...]:
+        """The networks that webhooks may go to though they are not public."""
+        return _networks(self.webhook_private_networks)
+
+    @property
     def secret(self) -> str:
         """The secret that signs local URLs, made once with mode 0600 where none is set."""
         if self.signing_secret:
             return self.signing_secret
         return _kept_secret(self.data / "signing.key")
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _named_networks(text: str) -> str:
+    _networks(text)  # raises ValueError
+    return text
 
 
 def _kept_secret(path: Path) -> str:

@@ -11,7 +11,10 @@ LEASES_LOST = "leases_lost"  # jobs taken back from workers that had gone silent
 LATE_WRITERS = "late_writers"  # workers that found out that their job was somebody else's
 WAKE_UPS, WAKE_UPS_REFUSED = "wake_ups", "wake_ups_refused"
 ERASURES = "erasures"
-NAMES = (LEASES_LOST, LATE_WRITERS, WAKE_UPS, WAKE_UPS_REFUSED, ERASURES)
+WEBHOOKS_DELIVERED, WEBHOOK_TRIES_FAILED = "webhooks_delivered", "webhook_tries_failed"
+WEBHOOKS_GIVEN_UP, WEBHOOK_ENDPOINTS_DISABLED = "webhooks_given_up", "webhook_endpoints_disabled"
+WEBHOOKS = (WEBHOOKS_DELIVERED, WEBHOOK_TRIES_FAILED, WEBHOOKS_GIVEN_UP, WEBHOOK_ENDPOINTS_DISABLED)
+NAMES = (LEASES_LOST, LATE_WRITERS, WAKE_UPS, WAKE_UPS_REFUSED, ERASURES, *WEBHOOKS)
 
 
 def add(session: Session, name: str, amount: int = 1) -> None:

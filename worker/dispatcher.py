@@ -1,4 +1,4 @@
-"""The dispatcher: takes back jobs of dead workers, ends overdue ones, wakes workers for those that wait, and erases.
+"""The dispatcher: takes back jobs of dead workers, ends overdue ones, wakes workers, sends webhooks, and erases.
 
 Any number of dispatchers may run; each does no harm that the others could notice.
 """
@@ -15,13 +15,14 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import logs, queue, reaping, tally, tidying
+from core import deliveries, logs, queue, reaping, tally, tidying
 from core.database import connect, now, sessions
 from core.erasure import Eraser
 from core.errors import AlbatrossError
 from core.models import Worker
 from core.settings import Settings
 from core.storage import storage
+from worker.courier import Courier
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
@@ -38,17 +39,20 @@ class Dispatcher:
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
         self._eraser = Eraser(self._sessions, self._storage, settings.secret)
+        self._courier = Courier(settings, self._sessions)
         self._swept = -SWEEP_SECONDS
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Make rounds; a database or a broker that is away is tried again in the next."""
+        self._courier.start()
         while not self._stopping.is_set():
             try:
                 self.round()
             except SQLAlchemyError as error:
                 log.warning("a round failed: %s", type(error).__name__)
             self._stopping.wait(self._settings.dispatcher_seconds)
+        self._courier.stop()
 
     def stop(self) -> None:
         """End after the present round."""
@@ -73,6 +77,7 @@ class Dispatcher:
         with self._sessions.begin() as session:
             tidying.expire_files(session)
             tidying.expire_jobs(session, self._settings.retention_days)
+            deliveries.forget(session, self._settings.webhook_log_days)
         try:
             self._eraser.round()
             tidying.tidy(self._sessions, self._storage, self._settings)

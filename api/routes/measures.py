@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from api.dependencies import ServicesDep
 from core import tally
 from core.database import now
-from core.models import Erasure, Job, JobState, Tally, Usage, Worker
+from core.models import Erasure, Job, JobState, Tally, Usage, WebhookDelivery, Worker
 
 router = APIRouter(tags=["health"])
 SEEN_SECONDS = 60.0
@@ -111,6 +111,16 @@ def _erasures(session: Session) -> Families:
     return [waiting]
 
 
+def _webhooks(session: Session) -> Families:
+    waiting = GaugeMetricFamily("albatross_webhooks_pending", "Webhook deliveries that have not ended")
+    age = GaugeMetricFamily("albatross_webhook_age_seconds", "How long the oldest webhook delivery has not ended")
+    pending = select(func.count(), func.min(WebhookDelivery.created_at)).where(WebhookDelivery.state == "pending")
+    count, oldest = session.execute(pending).one()
+    waiting.add_metric([], count)
+    age.add_metric([], 0.0 if oldest is None else max(0.0, now(session) - oldest))
+    return [waiting, age]
+
+
 def _counter(name: str, words: str, value: float) -> Metric:
     family = CounterMetricFamily(name, words)
     family.add_metric([], value)
@@ -123,5 +133,9 @@ HELP = {
     tally.WAKE_UPS: "Wake-ups that dispatchers have sent",
     tally.WAKE_UPS_REFUSED: "Rounds in which the broker took no wake-up",
     tally.ERASURES: "Erasures that were completed",
+    tally.WEBHOOKS_DELIVERED: "Webhook deliveries that were taken",
+    tally.WEBHOOK_TRIES_FAILED: "Tries of webhook deliveries that were not taken",
+    tally.WEBHOOKS_GIVEN_UP: "Webhook deliveries that were given up after the last try",
+    tally.WEBHOOK_ENDPOINTS_DISABLED: "Webhook endpoints that were disabled because they took nothing",
 }
-PARTS: tuple[Callable[[Session], Families], ...] = (_jobs, _queue, _workers, _usage, _tallies, _erasures)
+PARTS: tuple[Callable[[Session], Families], ...] = (_jobs, _queue, _workers, _usage, _tallies, _erasures, _webhooks)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 import httpx
+import openai
 import pytest
 
+from core.database import now
+from core.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.api.server import Service, png, refused
 
 PUBLIC = "alb_aaaaaaaa_"
@@ -68,8 +71,29 @@ def test_an_unknown_cursor_is_400(http: httpx.Client) -> None:
         assert refused(http.get(path, params={"after": "file-unknown"}), 400, "invalid_cursor")["param"] == "after"
 
 
-def test_nothing_of_an_account_is_there_for_another(service: Service, published: dict[str, str]) -> None:
+def webhook(service: Service, client: openai.OpenAI) -> dict[str, str]:
+    """An endpoint of alice with a delivery."""
+    url, account = "https://hooks.invalid/", client.fine_tuning.jobs.list(limit=1).data[0].organization_id
+    found = client.webhooks.create(name="n", url=url, event_types=["fine_tuning.job.failed"]).id
+    with service.sessions.begin() as session:
+        at = now(session)
+        event = WebhookEvent(account_id=account, type="fine_tuning.job.failed", created_at=at, spread_at=at)
+        session.add(event)
+        session.flush()
+        delivery = WebhookDelivery(
+            account_id=account, endpoint_id=found, event_id=event.id, state="failed", created_at=at, ended_at=at
+        )
+        session.add(delivery)
+        session.flush()
+        assert session.get_one(WebhookEndpoint, found).account_id == account
+        return {"webhook_endpoint_id": found, "delivery_id": delivery.id}
+
+
+def test_nothing_of_an_account_is_there_for_another(
+    service: Service, published: dict[str, str], client: openai.OpenAI
+) -> None:
     ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"]}
+    ids |= webhook(service, client)
     with service.http("alice") as owner, service.http("mallory") as stranger:
         spare = owner.post("/v1/files", files={"file": ("a.png", png())}, data={"purpose": "fine-tune"}).json()["id"]
         ids["erasure_id"] = owner.delete(f"/v1/files/{spare}").json()["bat"]["erasure"]
@@ -81,7 +105,7 @@ def test_nothing_of_an_account_is_there_for_another(service: Service, published:
             refused(stranger.request(method, address), 404)
             if method == "GET":
                 assert owner.get(address).status_code == 200, path
-        for path in ("/v1/files", "/v1/fine_tuning/jobs", "/v1/erasures"):
+        for path in ("/v1/files", "/v1/fine_tuning/jobs", "/v1/erasures", "/v1/webhook_endpoints"):
             assert stranger.get(path).json()["data"] == []
             assert refused(stranger.get(path, params={"after": published["job"]}), 400, "invalid_cursor")
         assert published["model"] not in stranger.get("/v1/models").text

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from core import invariants, orders, reaping
 from core.errors import Conflict
-from core.models import Job, JobState
+from core.models import Job, JobState, WebhookEvent
 from core.moves import MOVES, TERMINAL
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, queued, running
 
@@ -116,9 +116,11 @@ def test_a_move_that_races_with_the_end_comes_before_or_after_it(
 
 
 def check(sessions: Sessions, job_id: str) -> None:
-    """No impossible state anywhere, one adapter for each success, and an unbroken history of allowed moves."""
+    """No impossible state anywhere, one adapter for each success, one event for each end, an unbroken history."""
     with sessions() as session:
         assert invariants.broken_invariants(session) == []
+        told = session.scalar(select(func.count()).select_from(WebhookEvent).where(WebhookEvent.job_id == job_id))
+    assert told == (get(sessions, job_id).state in TERMINAL)
     chain = moves(sessions, job_id)
     assert chain[0] == (None, JobState.QUEUED)
     assert chain[-1][1] == get(sessions, job_id).state

@@ -1,0 +1,246 @@
+"""Deliveries of webhooks: made from events, claimed by whoever sends, and settled by what came back.
+
+At least once: whoever dies between a request and its outcome leaves a lease that runs out, and the event is sent again
+under the same id. Any number of senders may race. Locks are taken in the order event, endpoint, delivery.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from core import audit, tally, webhooks
+from core.database import now
+from core.models import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.posting import Answer
+from core.settings import Settings
+
+PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
+# before each further try, in units of the first delay: with 5 s these are 5 s, 5 min, 30 min, 2 h, 5 h, 7 h, 9 h
+DELAYS = (1, 60, 360, 1440, 3600, 5040, 6480)
+MOST_TRIES = len(DELAYS) + 1
+JITTER = 0.1
+GONE = 410
+DAY = 86_400.0
+FEW, MANY = 100, 1000
+AN_ACCOUNTS_SHARE = 2  # of the deliveries that one sender has in hand
+INTERRUPTED, DISABLED = "interrupted", "endpoint_disabled"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A claimed delivery with all that sending it takes; `attempt` fences what is written of it."""
+
+    delivery: str
+    endpoint: str
+    account: str
+    attempt: int
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def spread(session: Session) -> int:
+    """Make the deliveries of events that have none yet; returns how many events."""
+    statement = select(WebhookEvent).where(WebhookEvent.spread_at.is_(None)).order_by(WebhookEvent.created_at)
+    events = session.scalars(statement.limit(FEW).with_for_update(skip_locked=True)).all()
+    for event in events:
+        event.spread_at = now(session)
+        if _wanted(session, event):
+            session.add_all(_delivery(event, endpoint) for endpoint in _listeners(session, event))
+    return len(events)
+
+
+def _wanted(session: Session, event: WebhookEvent) -> bool:
+    """Tell whether the job and the account are still there for their owner: of what is erased nobody is told."""
+    alive = select(Job.id).join(Account, Account.id == Job.account_id)
+    alive = alive.where(Job.id == event.job_id, Job.deleted_at.is_(None), Account.erased_at.is_(None))
+    return session.scalar(alive) is not None
+
+
+def _listeners(session: Session, event: WebhookEvent) -> list[WebhookEndpoint]:
+    """The endpoints that ask for such an event and were there when it happened."""
+    mine = select(WebhookEndpoint).where(
+        WebhookEndpoint.account_id == event.account_id, WebhookEndpoint.created_at <= event.created_at
+    )
+    # the lock keeps an endpoint from being deleted between this look and the delivery that points to it
+    found = session.scalars(mine.order_by(WebhookEndpoint.id).with_for_update(read=True, key_share=True))
+    return [endpoint for endpoint in found if event.type in endpoint.event_types]
+
+
+def _delivery(event: WebhookEvent, endpoint: WebhookEndpoint) -> WebhookDelivery:
+    """Plan a delivery; for a disabled endpoint one that has failed, so that it can be ordered again later."""
+    at = event.spread_at
+    off = endpoint.disabled_at is not None
+    return WebhookDelivery(
+        account_id=event.account_id, endpoint_id=endpoint.id, event_id=event.id, created_at=at,
+        state=FAILED if off else PENDING, next_at=None if off else at, ended_at=at if off else None,
+    )  # fmt: skip
+
+
+def claim(session: Session, settings: Settings, room: int, busy: Collection[str] = ()) -> list[Parcel]:
+    """Take up to `room` due deliveries under a lease: one an endpoint at a time, and few an account.
+
+    `busy` are the accounts of the deliveries that the caller has in hand, one entry for each.
+    """
+    at = now(session)
+    leased = select(WebhookDelivery.endpoint_id).where(WebhookDelivery.lease_until > at)
+    free = select(WebhookDelivery.endpoint_id, WebhookDelivery.account_id).join(
+        Account, (Account.id == WebhookDelivery.account_id) & Account.erased_at.is_(None)
+    )
+    free = free.where(
+        WebhookDelivery.state == PENDING, WebhookDelivery.next_at <= at, WebhookDelivery.endpoint_id.not_in(leased)
+    )
+    grouped = free.group_by(WebhookDelivery.endpoint_id, WebhookDelivery.account_id)
+    rows = session.execute(grouped.order_by(func.min(WebhookDelivery.next_at)).limit(MANY)).all()
+    counted, parcels = Counter(busy), list[Parcel]()
+    for endpoint_id, account_id in rows:
+        if len(parcels) < room and counted[account_id] < AN_ACCOUNTS_SHARE:
+            parcel = _claim_of(session, settings, endpoint_id, at)
+            if parcel is not None:
+                parcels.append(parcel)
+                counted[account_id] += 1
+    return parcels
+
+
+def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float) -> Parcel | None:
+    """Take the endpoint's first due delivery; None where another sender has it, or it was the last try that died."""
+    due = select(WebhookDelivery).where(
+        WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.state == PENDING, WebhookDelivery.next_at <= at,
+        WebhookDelivery.lease_until.is_(None) | (WebhookDelivery.lease_until <= at),
+    )  # fmt: skip
+    locked = due.order_by(WebhookDelivery.next_at, WebhookDelivery.id).limit(1).with_for_update(skip_locked=True)
+    delivery = session.scalar(locked.execution_options(populate_existing=True))
+    if delivery is None:
+        return None
+    _close(session, delivery)
+    if delivery.tries >= MOST_TRIES:
+        _end(delivery, FAILED, at)
+        return None
+    return _take(session, settings, delivery, at)
+
+
+def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: float) -> Parcel:
+    """Begin an attempt at a locked delivery."""
+    endpoint = session.get_one(WebhookEndpoint, delivery.endpoint_id, populate_existing=True)
+    event = session.get_one(WebhookEvent, delivery.event_id)
+    delivery.tries, delivery.attempts = delivery.tries + 1, delivery.attempts + 1
+    delivery.lease_until = at + 2 * settings.webhook_seconds + 1
+    session.add(WebhookAttempt(delivery_id=delivery.id, number=delivery.attempts, at=at))
+    content = webhooks.body(event)
+    headers = webhooks.headers(event.id, at, content, webhooks.signing_secrets(endpoint, at))
+    return Parcel(
+        delivery.id, endpoint.id, delivery.account_id, delivery.attempts, endpoint.url, headers, content
+    )  # fmt: skip
+
+
+def settle(session: Session, parcel: Parcel, answer: Answer, settings: Settings) -> bool:
+    """Write down what came of an attempt; False where somebody else has it by now, or it was deleted meanwhile."""
+    endpoint = session.get(WebhookEndpoint, parcel.endpoint, with_for_update=True, populate_existing=True)
+    delivery = session.get(WebhookDelivery, parcel.delivery, with_for_update=True, populate_existing=True)
+    if endpoint is None or delivery is None or delivery.attempts != parcel.attempt:
+        return False
+    at = now(session)
+    attempt = session.get_one(WebhookAttempt, (delivery.id, delivery.attempts))
+    attempt.seconds, attempt.status_code, attempt.error = answer.seconds, answer.status_code, answer.error
+    delivery.lease_until = None
+    if answer.taken:
+        endpoint.failing_since = None
+        _end(delivery, DELIVERED, at)
+        tally.add(session, tally.WEBHOOKS_DELIVERED)
+        return True
+    tally.add(session, tally.WEBHOOK_TRIES_FAILED)
+    if delivery.state != PENDING:  # the endpoint was disabled meanwhile
+        return True
+    endpoint.failing_since = endpoint.failing_since or at
+    if answer.status_code == GONE:
+        _end(delivery, FAILED, at)
+        _disable(session, endpoint, "gone", at)
+    elif delivery.tries >= MOST_TRIES:
+        _give_up(session, endpoint, delivery, settings, at)
+    else:
+        delay = settings.webhook_retry_seconds * DELAYS[delivery.tries - 1]
+        delivery.next_at = at + delay * random.uniform(1 - JITTER, 1 + JITTER)
+    return True
+
+
+def _give_up(
+    session: Session, endpoint: WebhookEndpoint, delivery: WebhookDelivery, settings: Settings, at: float
+) -> None:
+    _end(delivery, FAILED, at)
+    tally.add(session, tally.WEBHOOKS_GIVEN_UP)
+    if at - (endpoint.failing_since or at) >= settings.webhook_disable_days * DAY and endpoint.disabled_at is None:
+        _disable(session, endpoint, "failing", at)
+
+
+def _disable(session: Session, endpoint: WebhookEndpoint, reason: str, at: float) -> None:
+    """Send nothing more to a locked endpoint until its owner enables it; its log shows what it has missed."""
+    stop(session, endpoint, reason, at)
+    tally.add(session, tally.WEBHOOK_ENDPOINTS_DISABLED)
+    audit.record(session, endpoint.account_id, "webhook.disable", endpoint.id)
+
+
+def stop(session: Session, endpoint: WebhookEndpoint, reason: str, at: float) -> None:
+    """Disable a locked endpoint, and give up what waits for it."""
+    endpoint.disabled_at, endpoint.disabled_reason = at, reason
+    session.flush()
+    waiting = (WebhookDelivery.endpoint_id == endpoint.id) & (WebhookDelivery.state == PENDING)
+    session.execute(
+        update(WebhookDelivery).where(waiting).values(state=FAILED, next_at=None, lease_until=None, ended_at=at)
+    )
+
+
+def again(session: Session, delivery: WebhookDelivery) -> None:
+    """Send an ended delivery again, or a waiting one now, with all tries before it; one under way goes on."""
+    session.refresh(delivery, with_for_update=True)
+    at = now(session)
+    if delivery.lease_until is None or delivery.lease_until <= at:
+        delivery.state, delivery.next_at, delivery.ended_at, delivery.tries = PENDING, at, None, 0
+
+
+def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: Answer) -> None:
+    """Write a test call into the endpoint's log; it has one try, and failing it counts for nothing."""
+    at = now(session)
+    event.spread_at = at
+    delivery = WebhookDelivery(
+        account_id=event.account_id, endpoint_id=endpoint_id, event_id=event.id, tries=1, attempts=1, created_at=at,
+        state=DELIVERED if answer.taken else FAILED, ended_at=at,
+    )  # fmt: skip
+    session.add(event)
+    session.flush()
+    session.add(delivery)
+    session.flush()
+    session.add(
+        WebhookAttempt(
+            delivery_id=delivery.id, number=1, at=at - answer.seconds, seconds=answer.seconds,
+            status_code=answer.status_code, error=answer.error,
+        )
+    )  # fmt: skip
+
+
+def forget(session: Session, days: float) -> int:
+    """Delete what ended more than so many days ago; returns how many rows."""
+    before = now(session) - days * DAY
+    old = WebhookDelivery.ended_at < before
+    ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(MANY)).all()
+    rows = webhooks.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0
+    told = select(WebhookDelivery.id).where(WebhookDelivery.event_id == WebhookEvent.id).exists()
+    past = (WebhookEvent.created_at < before) & WebhookEvent.spread_at.is_not(None) & ~told
+    events: Sequence[str] = session.scalars(select(WebhookEvent.id).where(past).limit(MANY)).all()
+    return rows + (webhooks.forget_events(session, WebhookEvent.id.in_(events)) if events else 0)
+
+
+def _end(delivery: WebhookDelivery, state: str, at: float) -> None:
+    delivery.state, delivery.next_at, delivery.lease_until, delivery.ended_at = state, None, None, at
+
+
+def _close(session: Session, delivery: WebhookDelivery) -> None:
+    """Say of an attempt whose sender died that it did."""
+    last = session.get(WebhookAttempt, (delivery.id, delivery.attempts)) if delivery.attempts else None
+    if last is not None and last.status_code is None and last.error is None:
+        last.error = INTERRUPTED

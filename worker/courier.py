@@ -1,0 +1,106 @@
+"""The courier: sends webhooks from threads of its own, so that a slow receiver holds up neither jobs nor others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core import deliveries
+from core.addresses import Rules
+from core.database import now
+from core.deliveries import Parcel
+from core.models import WebhookDelivery, WebhookEvent
+from core.posting import Answer, Poster
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+AT_ONCE = 8
+TICK_SECONDS = 0.5
+
+
+class Courier:
+    """Looks for due deliveries until it is told to stop; what it then has in hand it finishes."""
+
+    def __init__(
+        self, settings: Settings, sessions: sessionmaker[Session], post: Callable[..., Answer] | None = None
+    ) -> None:
+        self._settings, self._sessions = settings, sessions
+        self._post = post or Poster(Rules(settings.webhook_networks), settings.webhook_seconds).post
+        self._in_hand: dict[Future[None], Parcel] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self.run, name="courier")
+
+    def start(self) -> None:
+        """Begin in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand, and end."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def run(self) -> None:
+        """Send what is due; a database that is away is asked again."""
+        with ThreadPoolExecutor(AT_ONCE, "courier") as pool:
+            while not self._stopping.is_set():
+                try:
+                    parcels = self._claim()
+                except SQLAlchemyError as error:
+                    log.warning("no webhook could be claimed: %s", type(error).__name__)
+                    parcels = []
+                for parcel in parcels:
+                    self._in_hand[pool.submit(self._deliver, parcel)] = parcel
+                self._pause()
+
+    def round(self) -> int:
+        """Send what is due now, one after the other; returns how many. For tests and for one round by hand."""
+        parcels = self._claim()
+        for parcel in parcels:
+            self._deliver(parcel)
+        return len(parcels)
+
+    def _claim(self) -> list[Parcel]:
+        room = AT_ONCE - len(self._in_hand)
+        if not room or not self._anything():
+            return []
+        busy = [parcel.account for parcel in self._in_hand.values()]
+        with self._sessions.begin() as session:
+            deliveries.spread(session)
+        with self._sessions.begin() as session:
+            return deliveries.claim(session, self._settings, room, busy)
+
+    def _anything(self) -> bool:
+        """Look before taking a lock: mostly there is nothing to send."""
+        with self._sessions() as session:
+            session.connection(execution_options={"read_only": True})
+            waiting = select(WebhookEvent.id).where(WebhookEvent.spread_at.is_(None)).limit(1)
+            due = (WebhookDelivery.state == deliveries.PENDING) & (WebhookDelivery.next_at <= now(session))
+            return bool(session.scalar(waiting) or session.scalar(select(WebhookDelivery.id).where(due).limit(1)))
+
+    def _deliver(self, parcel: Parcel) -> None:
+        answer = self._post(parcel.url, parcel.headers, parcel.body)
+        if not answer.taken:
+            log.info("endpoint %s did not take a webhook: %s", parcel.endpoint, answer.error or answer.status_code)
+        try:
+            with self._sessions.begin() as session:
+                deliveries.settle(session, parcel, answer, self._settings)
+        except SQLAlchemyError as error:  # its lease runs out, and it is sent again under the same id
+            log.warning("the outcome of a webhook was not written: %s", type(error).__name__)
+
+    def _pause(self) -> None:
+        """Wait for a delivery to end, or for the next look."""
+        if self._in_hand:
+            done, _ = wait(self._in_hand, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                del self._in_hand[future]
+                if (error := future.exception()) is not None:  # its lease runs out; the others go on
+                    log.error("a webhook could not be sent", exc_info=error)
+        else:
+            self._stopping.wait(min(TICK_SECONDS, self._settings.dispatcher_seconds))
