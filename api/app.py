@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, uploads
 from api.dependencies import Services, Waker
+from api.itemschemas import CaptionsRequest
 from api.pace import Pace
-from api.routes import account, files, health, history, jobs, measures, models, storage
+from api.routes import account, files, health, history, items, jobs, measures, models, presets, storage
 from api.schemas import Error, JobRequest
 from core import logs, queue
+from core import presets as known_presets
 from core.database import connect, sessions
 from core.reader import Reader
 from core.settings import Settings
@@ -39,11 +41,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
         storage=open_storage(settings), reader=Reader(settings), waker=Waker(queue.wake),
-        pace=Pace(settings.requests_per_minute),
+        pace=Pace(settings.requests_per_minute), presets=known_presets.load(settings.presets_folder),
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)
-    for routes in (files, history, jobs, models, account, storage, health, measures):
+    for routes in (files, items, presets, history, jobs, models, account, storage, health, measures):
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)
@@ -72,7 +74,7 @@ def _describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas: dict[str, Any] = document["components"]["schemas"]
-            models = [(JobRequest, "validation"), (Error, "serialization")]
+            models = [(JobRequest, "validation"), (CaptionsRequest, "validation"), (Error, "serialization")]
             schemas.update(models_json_schema(models, ref_template=REFERENCE)[1]["$defs"])  # type: ignore[arg-type]
             del schemas["HTTPValidationError"], schemas["ValidationError"]
             for operation in (operation for path in document["paths"].values() for operation in path.values()):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.parameters import BatRequest, Hyperparameters, Request
+from core.requests import BatRequest, Hyperparameters, Request
 
 T = TypeVar("T")
 Auto = Literal["auto"]
@@ -193,6 +193,7 @@ class JobBat(BaseModel):
     pause_requested: bool
     request: dict[str, Any]
     resolved: dict[str, Any] | None
+    findings: list[dict[str, Any]] = []
     selected: int | None = None
     pool_size: int | None = None
     gamma: float | None = None

@@ -164,6 +164,12 @@ class Settings(BaseSettings):
     backbones: Place | None = Field(
         default=None, description="registry file of added backbones; unset: backbones.json in data"
     )
+    presets: Place | None = Field(
+        default=None, description="folder of an operator's own presets; unset: presets in data"
+    )
+    taggers: Place | None = Field(
+        default=None, description="registry file of captioning models; unset: taggers.json in data"
+    )
 
     @model_validator(mode="after")
     def _leases_outlive_a_missed_heartbeat(self) -> Settings:
@@ -193,6 +199,16 @@ class Settings(BaseSettings):
     def registry_file(self) -> Path:
         """The JSON file that holds added backbones."""
         return self.backbones or self.data / "backbones.json"
+
+    @property
+    def presets_folder(self) -> Path:
+        """The folder that holds an operator's own presets."""
+        return self.presets or self.data / "presets"
+
+    @property
+    def taggers_file(self) -> Path:
+        """The JSON file that holds captioning models."""
+        return self.taggers or self.data / "taggers.json"
 
     @property
     def secret(self) -> str:
