@@ -9,11 +9,13 @@ import base64
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from core import fingerprints
-from core.references import ImageItem, References
-from core.rows import TextItem
+
+if TYPE_CHECKING:  # the process that serves requests reads profiles, and loads no decoder
+    from core.references import ImageItem, References
+    from core.rows import TextItem
 
 VERSION = 1
 
@@ -47,13 +49,14 @@ class Profile:
 
 def of(read: References) -> dict[str, Any]:
     """Describe references that were just read, as JSON."""
-    pictures = [item for item in read.items if isinstance(item, ImageItem)]
+    pictures = cast("tuple[ImageItem, ...]", read.items if read.kind == "images" else ())
     images = [
         [item.name, item.width, item.height, _text(print), checksums(item.caption or "")]
         for item, print in zip(pictures, read.prints, strict=True)
     ]
-    said = [fingerprints.words(item.words()) for item in read.items if isinstance(item, TextItem)]
-    texts = [[fingerprints.text_exact(words), fingerprints.text_near(words)] for words in said]
+    said = cast("tuple[TextItem, ...]", read.items if read.kind == "texts" else ())
+    words = [fingerprints.words(item.words()) for item in said]
+    texts = [[fingerprints.text_exact(each), fingerprints.text_near(each)] for each in words]
     return {"version": VERSION, "images": images, "texts": texts}
 
 

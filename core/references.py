@@ -14,7 +14,7 @@ from typing import Literal
 
 from PIL import Image
 
-from core import archives, findings, fingerprints, images, rows, texts
+from core import archives, findings, images, rows, texts
 from core.captions import Captions, is_captions
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.findings import Finding, Seen
@@ -235,7 +235,7 @@ def _judged(kind: Kind, given: Sequence[ImageItem | TextItem], found: Sequence[F
 
 def _print(item: ImageItem) -> bytes | None:
     with Image.open(io.BytesIO(item.png)) as image:
-        return None if image.getcolors(maxcolors=1) else fingerprints.picture(image)
+        return None if image.getcolors(maxcolors=1) else images.fingerprint(image)
 
 
 def _images(references: References) -> list[ImageItem]:

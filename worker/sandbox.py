@@ -95,7 +95,7 @@ def program_of(pid: int) -> int:
 
 
 def _needed(settings: Settings, program: Sequence[str]) -> list[Path]:
-    """List what must be readable wherever it lies: this code, its Python, its libraries, the backbones and the taggers."""
+    """List what must be readable wherever it lies: this code, its Python and libraries, backbones and taggers."""
     places = [str(ROOT), sys.prefix, sys.base_prefix, *sys.path, *os.environ.get("LD_LIBRARY_PATH", "").split(":")]
     places += [part for word in program for part in (word, str(Path(word).resolve())) if word.startswith("/")]
     records = Registry.load(settings)
