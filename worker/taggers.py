@@ -83,12 +83,18 @@ class Model:
         pixels = self._processor(images=list(images), return_tensors="pt").pixel_values
         inputs = {"pixel_values": pixels.to(self._model.device, self._model.dtype)}
         if self._record.prompt:
-            prompts = [self._record.prompt] * len(images)
-            asked = self._tokenizer(prompts, return_tensors="pt", add_special_tokens=False)
-            inputs["input_ids"] = asked.input_ids.to(self._model.device)
+            inputs["input_ids"] = torch.tensor([self._prompt(self._record.prompt)] * len(images)).to(self._model.device)
         with torch.no_grad():
             ids = self._model.generate(**inputs, max_new_tokens=self._record.max_tokens, do_sample=False, num_beams=1)
         return [words.strip() for words in self._tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    def _prompt(self, words: str) -> list[int]:
+        """Return the ids of a prompt, between the marks that its family of models puts around a text."""
+        ids: list[int] = self._tokenizer(words, add_special_tokens=False).input_ids
+        config = self._model.config
+        if config.model_type == "blip":  # which cuts off the last one by itself
+            return [config.text_config.bos_token_id, *ids, config.text_config.sep_token_id]
+        return [config.bos_token_id, *ids] if config.model_type == "git" else ids
 
 
 def _distance(first: tuple[int, int, int], second: tuple[int, ...]) -> int:
