@@ -15,11 +15,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, uploads
 from api.dependencies import Services, Waker
+from api.itemschemas import CaptionsRequest
 from api.pace import Pace
-from api.routes import account, deliveries, files, health, history, jobs, measures, models, storage, webhooks
+from api.routes import (
+    account,
+    deliveries,
+    files,
+    health,
+    history,
+    items,
+    jobs,
+    measures,
+    models,
+    presets,
+    storage,
+    webhooks,
+)
 from api.schemas import Error, JobRequest
 from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core import logs, queue
+from core import presets as known_presets
 from core.database import connect, sessions
 from core.reader import Reader
 from core.settings import Settings
@@ -28,7 +43,7 @@ from core.version import VERSION
 
 log = logging.getLogger("albatross.api")
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
-BODIES = (JobRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
+BODIES = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
 REFERENCE = "#/components/schemas/{model}"
 OUTBOUND = 4
 THREADS = 8  # more get in each other's way; the database's pool holds more connections, so that none waits for one
@@ -45,13 +60,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
         storage=open_storage(settings), reader=Reader(settings), waker=Waker(queue.wake),
-        pace=Pace(settings.requests_per_minute),
+        pace=Pace(settings.requests_per_minute), presets=known_presets.load(settings.presets_folder),
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)
     # what asks other servers waits for nobody but its like
     app.state.outbound, app.state.samples = CapacityLimiter(OUTBOUND), webhooks.Samples()
-    for routes in (files, history, jobs, models, account, storage, webhooks, deliveries, health, measures):
+    for routes in (
+        files, items, presets, history, jobs, models, account, storage, webhooks, deliveries, health, measures,
+    ):  # fmt: skip
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)

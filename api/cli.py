@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from api import inspect, people
+from api import inspect, people, taggers
 from api.commands import Command, Subparsers, add_command, add_group
 from core.errors import AlbatrossError
 from core.settings import Settings
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_backup(commands)
     people.add(commands)
     _add_backbones(commands)
+    taggers.add(commands)
     _add_pools(commands)
     _add_train(commands)
     inspect.add(commands)
@@ -135,7 +136,9 @@ def _add_train(commands: Subparsers) -> None:
 
 def _serve(chosen: argparse.Namespace, settings: Settings) -> int:
     from api.serve import serve  # not needed by the other commands, and slow to import
+    from core import presets
 
+    presets.load(settings.presets_folder)  # one that can't be used is told here, not in the log of a child
     return serve(settings)
 
 

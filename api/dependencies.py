@@ -22,9 +22,11 @@ from core import audit, keys
 from core.backbones import Registry
 from core.erasure import Eraser
 from core.errors import Forbidden, Unauthenticated
+from core.presets import Presets
 from core.reader import Reader
 from core.settings import Settings
 from core.storage import Storage
+from core.taggers import Taggers
 
 B = TypeVar("B", bound=BaseModel)
 MERGE_SECONDS = 0.2
@@ -74,6 +76,7 @@ class Services:
     reader: Reader
     waker: Waker
     pace: Pace
+    presets: Presets
     known: Known[keys.Access] = field(default_factory=Known)
 
     @property
@@ -85,6 +88,11 @@ class Services:
     def registry(self) -> Registry:
         """The backbones of now: `albatross backbones add` needs no restart."""
         return Registry.load(self.settings)
+
+    @property
+    def taggers(self) -> Taggers:
+        """The captioning models of now."""
+        return Taggers.load(self.settings)
 
 
 def services(request: Request) -> Services:

@@ -100,7 +100,7 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> Job
         "stage": job.stage, "progress": progress, "eta_seconds": job.eta_seconds,
         "queue_position": position, "cancel_requested": job.cancel_requested_at is not None,
         "pause_requested": job.pause_requested_at is not None, "request": job.request.get("bat") or {},
-        "resolved": job.parameters, "artifacts": artifacts,
+        "resolved": job.parameters, "findings": job.findings, "artifacts": artifacts,
     }  # fmt: skip
     return JobBat(**((job.outcome or {}) | ours))
 

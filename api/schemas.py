@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.habits import SUFFIX, no_integrations, plain_suffix, supervised_only
-from core.parameters import BatRequest, Hyperparameters, Request
+from core.requests import BatRequest, Hyperparameters, Request
 
 T = TypeVar("T")
 Auto = Literal["auto"]
@@ -198,6 +198,7 @@ class JobBat(BaseModel):
     pause_requested: bool
     request: dict[str, Any]
     resolved: dict[str, Any] | None
+    findings: list[dict[str, Any]] = []
     selected: int | None = None
     pool_size: int | None = None
     gamma: float | None = None

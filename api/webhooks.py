@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from core import texts, webhooks
 from core.addresses import LONGEST_URL
 from core.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from core.parameters import Request
+from core.requests import Request
 
 # written out, because a strict model takes no text for an enum; a test compares them with it
 EventName = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]

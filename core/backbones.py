@@ -126,7 +126,7 @@ class Registry:
             path = record.path / name
             try:
                 status = path.stat()
-                found = _hash_once(path, status.st_mtime_ns, status.st_size)
+                found = hash_once(path, status.st_mtime_ns, status.st_size)
             except OSError:
                 raise _unavailable(record, f"{name} can't be read") from None
             if found != expected:
@@ -215,6 +215,6 @@ def hash_file(path: Path) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _hash_once(path: Path, modified_ns: int, size: int) -> str:
-    """Hash a file; the other arguments make a changed file a new question."""
+def hash_once(path: Path, modified_ns: int, size: int) -> str:
+    """Return the SHA-256 of a file, read once a process; the other arguments make a changed file a new question."""
     return hash_file(path)

@@ -18,13 +18,13 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
-from core import references
+from core import items, profiles, references
 from core.errors import InvalidInput
 from core.images import FORMATS
 from core.parent import die_with_parent
@@ -38,13 +38,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Task:
-    """One upload: read the file at `path`, write what is kept of it to `packed`, and take no more time than this."""
+    """What to do with the file at `path`, in no more time than this; what is kept of it goes to `packed`."""
 
     path: str
     filename: str
     packed: str
     cpu_seconds: int
     seconds: float
+    work: Literal["read", "show", "caption"] = "read"
+    options: dict[str, Any] = field(default_factory=dict)  # of items.show, or where the new captions are
 
 
 class Nursery:
@@ -132,13 +134,15 @@ def _lower(limit: int, most: int) -> None:
 
 
 def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
-    """Read and pack; returns the facts, or the error that the sender is to see."""
-    packed = Path(task.packed)
+    """Do the work; returns what came of it, or the error that the sender is to see."""
     try:
-        read = references.read(Path(task.path), task.filename, limits)
-        references.pack(read, packed)
-        if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
-            references.read_packed(packed, task.filename, limits)
+        if task.work == "show":
+            return {"shown": items.show(Path(task.path), limits, **task.options)}
+        if task.work == "caption":
+            path = Path(task.path)
+            changes = items.read_changes(Path(task.options["changes"]), items.pictures_in(path))
+            return items.caption(path, Path(task.packed), changes)
+        return _read(task, limits)
     except InvalidInput as error:
         return _refusal(error)
     except OSError as error:
@@ -147,7 +151,16 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
         if error.errno in FULL:
             return {"errno": error.errno}
         raise
-    return {"kind": read.kind, "items": len(read.items), "findings": [asdict(finding) for finding in read.findings]}
+
+
+def _read(task: Task, limits: Settings) -> dict[str, Any]:
+    packed = Path(task.packed)
+    read = references.read(Path(task.path), task.filename, limits)
+    references.pack(read, packed)
+    if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
+        references.read_packed(packed, task.filename, limits)
+    told = [asdict(finding) for finding in read.findings]
+    return {"kind": read.kind, "items": len(read.items), "findings": told, "profile": profiles.of(read)}
 
 
 def _refusal(error: InvalidInput) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""What "auto" means: starting points for each family and device, and the presets on top of them, as tables to read."""
+"""What "auto" means: starting points for each family and device, as tables to read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 Family = Literal["diffusion", "language"]
 Kind = Literal["images", "texts"]
 DeviceClass = Literal["cpu", "cuda"]
-PresetName = Literal["subject", "style", "tone", "format", "face"]
 Number = int | float
 
 FEWEST_REFERENCES = 2  # one to learn from and one held out
@@ -39,24 +37,6 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
     },
 }  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Preset:
-    """What is learnt from the references, and what that changes."""
-
-    kind: Kind
-    learns: str
-    changes: Mapping[str, Number] = field(default_factory=dict)
-    more_steps: float = 1.0
-
-
-# The band of an automatic gamma follows the preset too; it stands beside the law it bounds, in core/method/mixing.py.
-PRESETS: Mapping[PresetName, Preset] = {
-    "subject": Preset("images", "one thing or being", {"dropout_caption": 0.05}),
-    "face": Preset("images", "one person's face", {"dropout_caption": 0.05}),
-    # A style arrives later than a subject: at gamma .5 not within 200 steps on our test backbone.
-    "style": Preset("images", "a way of drawing", {"dropout_caption": 0.1}, more_steps=1.5),
-    "tone": Preset("texts", "a way of speaking"),
-    "format": Preset("texts", "a shape of answers"),
-}
-USUAL_PRESET: Mapping[Kind, PresetName] = {"images": "subject", "texts": "tone"}
+# What references are taken for where their owner does not say; the presets themselves are files in core/presets.
+USUAL_PRESET: Mapping[Kind, str] = {"images": "subject", "texts": "tone"}
+SHAPED_PRESET = "format"  # for texts whose answers have a shape: see core.shapes

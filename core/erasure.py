@@ -36,7 +36,7 @@ from core.models import (
     WebhookEvent,
 )
 from core.moves import ACTIVE
-from core.storage import Storage, account_prefix, job_prefix
+from core.storage import Storage, account_prefix, edits_prefix, file_key, job_prefix
 
 LOOK_AGAIN_SECONDS = 60.0
 WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for
@@ -144,7 +144,9 @@ def _prefixes(session: Session, erasure: Erasure) -> list[str]:
     """Return where everything of the thing is stored."""
     if erasure.kind == "file":
         file = session.get(File, erasure.target)
-        return [file.storage_key] if file is not None else []
+        # an edit that was cut off may have left an older or a newer version
+        versions = {place(erasure.account_id, erasure.target) for place in (file_key, edits_prefix)}
+        return sorted(versions if file is None else versions | {file.storage_key})
     if erasure.kind == "account":
         return [account_prefix(erasure.target)]
     if erasure.kind == "job":

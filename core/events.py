@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.database import now
+from core.findings import Finding, from_wire
 from core.models import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
 
 SAVE = "save"  # the kind of artifacts that say where a stage stood
@@ -49,6 +51,18 @@ def record(
     return event
 
 
+def tell(session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None) -> None:
+    """Add a finding to a locked or new job, with an event; what was told before is not told again."""
+    row = asdict(finding)
+    if row in job.findings:
+        return
+    job.findings = [*job.findings, row]
+    record(
+        session, job.id, f"{finding.message} {finding.fix}", level=finding.severity, data={"finding": row}, actor=actor,
+        epoch=epoch,
+    )  # fmt: skip
+
+
 def held(session: Session, job_id: str, epoch: int) -> Job | None:
     """The running job of the claim with this epoch, locked until the transaction ends; None where the claim is lost."""
     statement = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.state == JobState.RUNNING)
@@ -65,10 +79,14 @@ def report(
     data: Json | None = None,
     stage: str | None = None,
 ) -> bool:
-    """Append an event of the worker that holds the lease; False where it has lost it."""
-    if held(session, job_id, epoch) is None:
+    """Append an event of the worker that holds the lease, and the finding in its data; False where it has lost it."""
+    job = held(session, job_id, epoch)
+    if job is None:
         return False
-    record(session, job_id, message, level=level, data=data, stage=stage, epoch=epoch, actor="worker")
+    if (finding := from_wire((data or {}).get("finding"))) is not None:
+        tell(session, job, finding, actor="worker", epoch=epoch)
+    else:
+        record(session, job_id, message, level=level, data=data, stage=stage, epoch=epoch, actor="worker")
     return True
 
 

@@ -7,7 +7,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, ImageStat
 
 from core.errors import InvalidInput, TooLarge
 from core.settings import Settings
@@ -16,6 +16,9 @@ FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or 
 # Pillow only warns of a decompression bomb; an error for the whole process, because threads share warning filters.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 PNG_EFFORT = 3  # of 9: half the time of the usual 6 for a tenth more bytes
+PRINT_SIDE = 16
+LEVELS_A_DEVIATION = 40  # a picture's own contrast becomes this many levels of 256
+LEAST_DEVIATION = 8.0  # below it a picture is nearly flat, and contrast would be made of noise
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 
 
@@ -26,6 +29,7 @@ class Picture:
     png: bytes
     width: int
     height: int
+    turned: bool = False  # as its EXIF orientation said
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -60,6 +64,15 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
         raise _refused(name, "is damaged or cut short", "corrupt") from error
 
 
+def fingerprint(image: Image.Image) -> bytes:
+    """Return 256 grey levels of a picture, with brightness and contrast taken out: see core.fingerprints."""
+    small = image.convert("L").resize((PRINT_SIDE, PRINT_SIDE), Image.Resampling.BOX)
+    statistics = ImageStat.Stat(small)
+    scale = LEVELS_A_DEVIATION / max(statistics.stddev[0], LEAST_DEVIATION)
+    mean = statistics.mean[0]
+    return bytes(min(255, max(0, round(128 + scale * (level - mean)))) for level in small.tobytes())
+
+
 def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
     width, height = image.size
     # A phone's JPEG may carry a second picture for depth or preview (MPO); the first is the photo.
@@ -83,7 +96,9 @@ def _check_sums(content: bytes) -> None:
 
 def _plain(image: Image.Image) -> Picture:
     """Turn the image in place: each copy of 40 megapixels takes 160 MB."""
+    turned = False
     with suppress(Exception):  # a broken EXIF block says nothing about the pixels
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16") or image.mode == "I":
         image = image.point(lambda value: value / 256).convert("L")
@@ -95,7 +110,7 @@ def _plain(image: Image.Image) -> Picture:
     plain.info = {}  # all that PNG's writer would write beside the pixels
     buffer = io.BytesIO()
     plain.save(buffer, "PNG", compress_level=PNG_EFFORT)
-    return Picture(buffer.getvalue(), *plain.size)
+    return Picture(buffer.getvalue(), *plain.size, turned)
 
 
 def _refused(name: str, what: str, code: str) -> InvalidInput:

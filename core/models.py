@@ -110,6 +110,7 @@ class File(Table):
     kind: Mapped[str | None]
     items: Mapped[int] = mapped_column(default=0)
     findings: Mapped[list[Json]] = mapped_column(default=list)
+    profile: Mapped[Json | None] = mapped_column(deferred=True)  # of core.profiles; lists of files do without it
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     deleted_at: Mapped[float | None]
@@ -142,6 +143,7 @@ class Job(Table):
     backbone: Mapped[str]
     request: Mapped[Json]
     parameters: Mapped[Json | None]
+    findings: Mapped[list[Json]] = mapped_column(default=list)  # that depend on the job; its files have their own
     training_files: Mapped[list[str]]
     validation_file: Mapped[str | None]
     suffix: Mapped[str | None]

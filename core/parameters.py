@@ -3,81 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from core import texts
 from core.backbones import BackboneRecord
-from core.defaults import FEWEST_REFERENCES, PRESETS, STARTING_POINTS, USUAL_PRESET, DeviceClass, Kind, PresetName
+from core.defaults import FEWEST_REFERENCES, SHAPED_PRESET, STARTING_POINTS, USUAL_PRESET, DeviceClass, Kind
 from core.errors import InvalidInput
+from core.presets import RANGES, Preset, Presets, built_in
+from core.requests import LONGEST_RUN, Auto, BatRequest, Hyperparameters, ScoreName, StopName
+from core.taggers import BUILT_IN as BUILT_IN_TAGGERS
+from core.taggers import NONE
 
-Auto = Literal["auto"]
-ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
-StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
-Clean = Annotated[str, AfterValidator(texts.clean)]
-Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
-Trigger = Annotated[
-    Clean, Field(min_length=1, max_length=40, pattern=r"^\S.*\S$|^\S$"), AfterValidator(lambda word: _visible(word))
-]
-LONGEST_RUN = 20_000
-Share = Annotated[float, Field(ge=0, le=0.95)]
-
-
-def _visible(word: str) -> str:
-    if not any(character.isprintable() and not character.isspace() for character in word):
-        raise ValueError("it holds nothing that can be seen")
-    return word
-
-
-class Request(BaseModel):
-    """Anything that a stranger sends: unknown keys, NaN, true for 1 and "7" for 7 are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Hyperparameters(Request):
-    """OpenAI's three knobs."""
-
-    n_epochs: Auto | Annotated[int, Field(ge=1, le=1000)] = "auto"
-    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] = "auto"
-
-
-class BatRequest(Request):
-    """The wire's `bat` object. Everything is optional; "auto" follows the references, the backbone and the device."""
-
-    training_files: Annotated[list[str], Field(max_length=100)] = Field(
-        default_factory=list, description="more uploaded files, used together with training_file"
-    )
-    preset: Auto | PresetName = Field("auto", description="what the references teach")
-    trigger: Trigger | None = Field(None, description="the rare word that stands for the subject in captions")
-    augment: Auto | bool = Field("auto", description="train on selected backbone data beside the references")
-    gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that is backbone data")
-    selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
-    pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
-    score: ScoreName = Field("influence", description="how candidates are scored")
-    sample_ratio: Auto | Annotated[float, Field(gt=0, le=1)] = Field("auto", description="share of the pool to score")
-    folds: Auto | Annotated[int, Field(ge=2, le=8)] = Field("auto", description="surrogates, each blind to one fold")
-    rank: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    alpha: Auto | Annotated[float, Field(gt=0, le=1024)] = "auto"
-    learning_rate: Auto | Annotated[float, Field(ge=1e-7, le=1e-1)] = "auto"
-    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    max_steps: Auto | Annotated[int, Field(ge=1, le=LONGEST_RUN)] = "auto"
-    surrogate_steps: Auto | Annotated[int, Field(ge=1, le=LONGEST_RUN)] = "auto"
-    window: Auto | Annotated[int, Field(ge=2, le=1000)] = Field("auto", description="M, in evaluations")
-    interval: Auto | Annotated[int, Field(ge=1, le=1000)] = Field("auto", description="steps between evaluations")
-    cs_semantics: Literal["paper", "released"] = Field("paper", description="released: an initial rise is a valley")
-    stop: StopName = Field("auto", description="what ends the run and names the adapter to publish")
-    resolution: Auto | Annotated[int, Field(ge=16, le=2048, multiple_of=8)] = Field("auto", description="pixels a side")
-    sample_prompts: Annotated[list[Prompt], Field(max_length=8)] = Field(
-        default_factory=list, description="prompts to sample at the kept checkpoints"
-    )
-    dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
-        "auto", description="share of captions left empty in training"
-    )
-    merged: bool = Field(False, description="also publish the whole network with the adapter in its weights")
+__all__ = ["BatRequest", "Hyperparameters", "Parameters", "ReferenceSummary", "check", "resolve"]
 
 
 class ReferenceSummary(BaseModel):
@@ -89,6 +28,8 @@ class ReferenceSummary(BaseModel):
     count: int
     mean_tokens: float | None = None
     prompts: tuple[str, ...] = ()
+    uncaptioned: int = 0  # images without a caption
+    shape: str | None = None  # the sentence of core.shapes, where answers have one
 
 
 class Parameters(BaseModel):
@@ -103,10 +44,14 @@ class Parameters(BaseModel):
     kind: Kind
     seed: int
     device_class: DeviceClass
-    preset: PresetName
+    preset: str
+    preset_version: int = 1
     trigger: str | None
+    add_trigger: bool = True  # to captions that do not hold it
+    caption: str = NONE  # the tagger that captions images without a caption
     augment: bool
     gamma: float | Literal["natural", "auto"]
+    gamma_start: float | None = None  # where an automatic gamma begins; None: as core.method.mixing has it
     selected_count: int
     pool: str | None
     score: ScoreName
@@ -135,16 +80,22 @@ class Parameters(BaseModel):
     reasons: dict[str, str]
 
 
-def check(request: BatRequest, backbone: BackboneRecord, kind: Kind, count: int) -> None:
-    """Raise InvalidInput where a request contradicts its backbone, its references or itself."""
+def check(
+    request: BatRequest, backbone: BackboneRecord, kind: Kind, count: int, *, presets: Presets | None = None,
+    taggers: Collection[str] = (),
+) -> None:  # fmt: skip
+    """Raise InvalidInput where a request contradicts its backbone, its references, this service or itself."""
     usual = backbone.kind
     if kind != usual:
         raise _contradiction("training_file", f"{backbone.id} learns from {usual}, and these files hold {kind}")
     if count < FEWEST_REFERENCES:
         raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {FEWEST_REFERENCES}")
-    if request.preset != "auto" and PRESETS[request.preset].kind != kind:
-        fitting = ", ".join(name for name, preset in PRESETS.items() if preset.kind == kind)
-        raise _contradiction("bat.preset", f"{request.preset} is not for {kind}; choose {fitting} or auto")
+    _check_preset(request.preset, kind, presets or built_in())
+    if request.caption not in {"auto", NONE, *BUILT_IN_TAGGERS, *taggers}:
+        known = ", ".join(["auto", NONE, *BUILT_IN_TAGGERS, *taggers])
+        raise InvalidInput(f"There is no such tagger; choose {known}.", code="tagger_not_found", param="bat.caption")
+    if kind == "texts" and request.caption not in {"auto", NONE}:
+        raise _contradiction("bat.caption", "texts have no captions; leave it out")
     if kind == "texts" and request.resolution != "auto":
         raise _contradiction("bat.resolution", "texts have no resolution; leave it out")
     if kind == "texts" and request.dropout_caption != "auto":
@@ -157,6 +108,17 @@ def check(request: BatRequest, backbone: BackboneRecord, kind: Kind, count: int)
         raise _contradiction("bat.augment", "gamma and selected_count need augment; leave them out or turn it on")
 
 
+def _check_preset(name: str, kind: Kind, presets: Presets) -> None:
+    if name == "auto":
+        return
+    fitting = ", ".join(each.name for each in presets.values() if each.kind == kind)
+    if name not in presets:
+        message = f"There is no such preset; choose {fitting} or auto."
+        raise InvalidInput(message, code="preset_not_found", param="bat.preset")
+    if presets[name].kind != kind:
+        raise _contradiction("bat.preset", f"{name} is not for {kind}; choose {fitting} or auto")
+
+
 def resolve(
     request: BatRequest,
     hyperparameters: Hyperparameters | Mapping[str, object] | None = None,
@@ -166,13 +128,17 @@ def resolve(
     device_class: DeviceClass,
     seed: int,
     stop_default: StopName = "auto",
+    presets: Presets | None = None,
+    taggers: Collection[str] = (),
 ) -> Parameters:
     """Turn a request into parameters, with a reason for everything that was "auto"; raise InvalidInput as `check`."""
-    check(request, backbone, summary.kind, summary.count)
+    presets = presets or built_in()
+    check(request, backbone, summary.kind, summary.count, presets=presets, taggers=taggers)
     if not isinstance(hyperparameters, Hyperparameters):
         hyperparameters = Hyperparameters.model_validate(hyperparameters or {})
-    settling = _Settling(request, hyperparameters, backbone, summary, device_class)
+    settling = _Settling(request, hyperparameters, backbone, summary, device_class, presets)
     settling.settle_task()
+    settling.settle_captions(taggers)
     settling.settle_adapter()
     settling.settle_schedule()
     settling.settle_augmentation()
@@ -189,15 +155,18 @@ class _Settling:
 
     def __init__(
         self, request: BatRequest, hyperparameters: Hyperparameters, backbone: BackboneRecord,
-        summary: ReferenceSummary, device_class: DeviceClass,
+        summary: ReferenceSummary, device_class: DeviceClass, presets: Presets,
     ) -> None:  # fmt: skip
         self.request, self.hyperparameters, self.backbone, self.summary = request, hyperparameters, backbone, summary
-        self.preset_name = USUAL_PRESET[summary.kind] if request.preset == "auto" else request.preset
-        self.preset = PRESETS[self.preset_name]
-        self.table = {**STARTING_POINTS[backbone.family, device_class], **backbone.defaults, **self.preset.changes}
+        self.preset = presets[self._preset_name() if request.preset == "auto" else request.preset]
+        self.usually = {"dropout_caption": 0.0, **STARTING_POINTS[backbone.family, device_class], **backbone.defaults}
+        self.table = changed(self.usually, self.preset)
         self.device = "a GPU" if device_class == "cuda" else "a CPU"
         self.values: dict[str, Any] = {}  # checked by Parameters, which is made of them
         self.reasons: dict[str, str] = {}
+
+    def _preset_name(self) -> str:
+        return SHAPED_PRESET if self.summary.shape else USUAL_PRESET[self.summary.kind]
 
     def settle(self, name: str, value: object, reason: str) -> None:
         """Keep what the request says of `name`; where that is "auto", take `value` for the reason given."""
@@ -208,16 +177,19 @@ class _Settling:
 
     def usual(self, name: str) -> str:
         """Say where the starting point of `name` comes from."""
-        value = self.table[name]
-        if name in self.preset.changes:
-            return f"{value:g} is our usual value for a {self.preset_name}"
+        change, preset = self.preset.values.get(name), f"the preset {self.preset.name} {self.preset.version}"
+        if change is not None and change.value is not None:
+            return f"{change.value:g} is set by {preset}: {change.why}"
+        value = self.usually[name]
+        words = f"{value:g} is our usual value for {self.summary.kind} on {self.device}"
         if name in self.backbone.defaults:
-            return f"{value:g} is registered for {self.backbone.id}"
-        return f"{value:g} is our usual value for {self.summary.kind} on {self.device}"
+            words = f"{value:g} is registered for {self.backbone.id}"
+        return words if change is None else f"{words}, times {change.times:g} by {preset}: {change.why}"
 
     def settle_task(self) -> None:
         kind, table = self.summary.kind, self.table
-        self.settle("preset", self.preset_name, f"References that are {kind} are taken as a {self.preset_name}.")
+        self.settle("preset", self.preset.name, self._why_preset())
+        self.values |= {"preset_version": self.preset.version, "add_trigger": self.preset.add_trigger}
         self.values["trigger"] = self.request.trigger
         if self.request.trigger is None and kind == "images" and self.backbone.trigger_hint:
             self.values["trigger"] = self.backbone.trigger_hint
@@ -229,12 +201,29 @@ class _Settling:
         else:
             self.values["max_tokens"] = int(table["max_tokens"])
             self.reasons["max_tokens"] = f"{self.usual('max_tokens')}; what is longer is cut there."
-        dropped = table.get("dropout_caption", 0.0)
+        dropped = float(table["dropout_caption"])
         why = f"{self.usual('dropout_caption')}." if dropped else "No caption is left out."
         self.settle("dropout_caption", dropped, why)
         self.values["sample_prompts"] = tuple(self.request.sample_prompts) or subject_prompts(self.summary.prompts)
         if not self.request.sample_prompts:
             self.reasons["sample_prompts"] = "They are what the references have in common, and two of their own."
+
+    def _why_preset(self) -> str:
+        if self.summary.shape:
+            return f"{self.summary.shape} So the shape of answers is taken for what shall be learned."
+        words = f"References that are {self.summary.kind} are taken for {self.preset.description}"
+        return f"{words}; name style or face where they are." if self.summary.kind == "images" else f"{words}."
+
+    def settle_captions(self, taggers: Collection[str]) -> None:
+        bare, chosen = self.summary.uncaptioned, NONE
+        if not bare:
+            why = "Every image has its caption." if self.summary.kind == "images" else "Texts have no captions."
+        elif taggers:
+            chosen = next(iter(taggers))
+            why = f"{bare} images have no caption, and the tagger {chosen} is registered here."
+        else:
+            why = f"{bare} images have no caption and no tagger is registered, so only the trigger word names them."
+        self.settle("caption", chosen, why)
 
     def settle_adapter(self) -> None:
         table, asked = self.table, self.hyperparameters
@@ -254,9 +243,7 @@ class _Settling:
         if asked.batch_size != "auto":
             batch, why = asked.batch_size, "It is the batch size of the request's hyperparameters."
         self.settle("batch_size", batch, why)
-        steps = math.ceil(table["max_steps"] * self.preset.more_steps)
-        longer = f", times {self.preset.more_steps:g} because a {self.preset_name} arrives late"
-        why = self.usual("max_steps") + (longer if self.preset.more_steps != 1 else "")
+        steps, why = min(LONGEST_RUN, int(table["max_steps"])), self.usual("max_steps")
         if asked.n_epochs != "auto":
             steps = min(LONGEST_RUN, math.ceil(asked.n_epochs * count / self.values["batch_size"]))
             why = f"{asked.n_epochs} epochs of {count} references in batches of {self.values['batch_size']}"
@@ -278,6 +265,9 @@ class _Settling:
         self.settle(
             "gamma", "auto" if augment else 0.0, "It is chosen after scoring, by a trial on held-out references."
         )
+        self.values["gamma_start"] = self.preset.gamma.start if self.preset.gamma else None
+        if augment and self.request.gamma == "auto" and self.preset.gamma:
+            self.reasons["gamma"] += f" It starts at {self.preset.gamma.start:g}: {self.preset.gamma.why}."
         if not augment:
             self.reasons["gamma"] = "Without backbone data there is nothing to mix in."
         self.values["pool"] = self.backbone.id if augment else None
@@ -295,6 +285,16 @@ class _Settling:
         self.settle("interval", int(table["interval"]), f"{self.usual('interval')} steps.")
         self.settle("window", "auto", "The surrogates' best step divided by 1.5 sets it, once it is known.")
         self.settle("stop", stop_default, "It is this service's stopping rule.")
+
+
+def changed(table: Mapping[str, int | float], preset: Preset) -> dict[str, int | float]:
+    """Return the usual values as the preset changes them."""
+    result = dict(table)
+    for name, change in preset.values.items():
+        low, high, whole = RANGES[name]
+        value = change.value if change.value is not None else min(high, max(low, table[name] * (change.times or 1)))
+        result[name] = math.ceil(value) if whole else value
+    return result
 
 
 def subject_prompts(prompts: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -40,6 +40,37 @@ class Facts(BaseModel):
     kind: Literal["images", "texts"]
     items: Annotated[int, Field(ge=1)]
     findings: list[dict[str, str | None]]
+    profile: dict[str, Any]  # of core.profiles
+
+
+class ShownItem(BaseModel):
+    """One item of an upload as it can be looked at."""
+
+    index: Annotated[int, Field(ge=0)]
+    kind: Literal["image", "text"]
+    filename: str | None = None
+    width: int | None = None
+    height: int | None = None
+    caption: str | None = None
+    text: str | None = None
+    cut: bool | None = None
+    characters: int | None = None
+    thumbnail: str | None = None
+
+
+class Shown(BaseModel):
+    """Some items of an upload."""
+
+    shown: list[ShownItem]
+
+
+class Recaptioned(BaseModel):
+    """An upload with other captions; the images themselves are in the new packed file."""
+
+    kind: Literal["images"]
+    items: Annotated[int, Field(ge=1)]
+    captions: list[str]
+    findings: list[dict[str, str | None]]
 
 
 class Refusal(BaseModel):
@@ -57,7 +88,10 @@ class Trouble(BaseModel):
     errno: int
 
 
-Answer: TypeAdapter[Facts | Refusal | Trouble] = TypeAdapter(Facts | Refusal | Trouble)
+Answer: TypeAdapter[Facts | Shown | Recaptioned | Refusal | Trouble] = TypeAdapter(
+    Facts | Shown | Recaptioned | Refusal | Trouble
+)
+A = TypeVar("A", Facts, Shown, Recaptioned)
 ERRORS: Mapping[str, type[InvalidInput]] = {kind.__name__: kind for kind in (InvalidInput, TooLarge, UnsupportedMedia)}
 
 
@@ -85,17 +119,31 @@ class Reader:
 
         Raises InvalidInput, TooLarge or UnsupportedMedia; InvalidInput too where the decoder crashes or passes a limit.
         """
+        return self._ask(Facts, path, {"filename": filename, "packed": str(packed)})
+
+    def show(self, path: Path, start: int, count: int, *, thumbnails: bool) -> list[ShownItem]:
+        """Return items of a packed file; raises as `read`."""
+        options = {"start": start, "count": count, "thumbnails": thumbnails}
+        return self._ask(Shown, path, {"work": "show", "options": options}).shown
+
+    def caption(self, path: Path, changes: Path, packed: Path) -> Recaptioned:
+        """Write a packed file anew with the captions of a JSON file, {place: words}; raises as `read`."""
+        return self._ask(
+            Recaptioned, path, {"packed": str(packed), "work": "caption", "options": {"changes": str(changes)}}
+        )
+
+    def _ask(self, kind: type[A], path: Path, more: Mapping[str, object]) -> A:
         cpu_seconds = self._settings.reader_cpu_seconds + path.stat().st_size // 1_000_000
         task = {
-            "path": str(path), "filename": filename, "packed": str(packed), "cpu_seconds": cpu_seconds,
-            "seconds": WALL_FACTOR * cpu_seconds,
+            "path": str(path), "filename": "", "packed": "", "cpu_seconds": cpu_seconds,
+            "seconds": WALL_FACTOR * cpu_seconds, **more,
         }  # fmt: skip
         content = json.dumps(task).encode()
         for _ in range(ATTEMPTS):
             server = self._running()
             answer = server.ask(content, WALL_FACTOR * cpu_seconds + LATE_SECONDS)
             if answer or server.alive():
-                return _facts(answer)
+                return _parsed(kind, answer)
         raise _unreadable()
 
     def _running(self) -> _Server:
@@ -173,8 +221,8 @@ def _all(pipe: io.FileIO, deadline: float) -> bytes:
     return bytes(content)
 
 
-def _facts(answer: bytes) -> Facts:
-    """Return the facts or raise the refusal; a decoder that was taken over may have written anything."""
+def _parsed(kind: type[A], answer: bytes) -> A:
+    """Return what was asked for or raise the refusal; a decoder that was taken over may have written anything."""
     try:
         said = Answer.validate_json(answer[:MAX_ANSWER_BYTES])
     except ValidationError:
@@ -183,6 +231,8 @@ def _facts(answer: bytes) -> Facts:
         raise ERRORS[said.error](said.message, code=said.code, param=said.param)
     if isinstance(said, Trouble):
         raise OSError(said.errno, os.strerror(said.errno))
+    if not isinstance(said, kind):
+        raise _unreadable()
     return said
 
 

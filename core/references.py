@@ -5,37 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image
 
-from core import archives, images, rows, texts
+from core import archives, findings, images, rows, texts
+from core.captions import Captions, is_captions
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.findings import Finding, Seen
 from core.rows import TextItem
 from core.settings import Settings
 
 Kind = Literal["images", "texts"]
-FEW_ITEMS = 4
-SMALL_SIDE = 64
-LONG_TEXT_CHARACTERS = 8_000
-COPY_SIDE = 32
-SAME_PICTURE_LEVELS = 3.0  # of 256: a re-encoding differs by about 2, one cat with two expressions by 4 and more
-CAPTIONS = "metadata.jsonl"
-MAX_CAPTIONS_BYTES = 2_000_000  # of one file with captions
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about the references that their owner should know; it stops nothing."""
-
-    code: str
-    message: str
-    item: str | None = None
-    severity: Literal["info", "warn"] = "warn"
+NUMBERED = re.compile(r"^\d{3}-")  # what `pack` puts before a name
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,7 @@ class ImageItem:
     width: int
     height: int
     sha256: str
+    turned: bool = False  # as its EXIF orientation said
 
 
 @dataclass(frozen=True)
@@ -57,14 +45,20 @@ class References:
     kind: Kind
     items: tuple[ImageItem | TextItem, ...]
     findings: tuple[Finding, ...] = ()
+    prints: tuple[bytes | None, ...] = ()  # of images, in their order: see core.fingerprints
 
 
 def read(path: Path, filename: str, limits: Settings) -> References:
     """Read an upload by its content, whatever its name says.
 
-    An image, a zip of images with `.txt` captions or a metadata.jsonl, JSONL, or plain text in paragraphs. Raises
+    An image, a zip of images with captions (core.captions), JSONL, or plain text in paragraphs. Raises
     InvalidInput, TooLarge or UnsupportedMedia with a message that names the file or the line, and what to do.
     """
+    kind, items, found = _parsed(path, filename, limits)
+    return _judged(kind, items, found)
+
+
+def _parsed(path: Path, filename: str, limits: Settings) -> tuple[Kind, Sequence[ImageItem | TextItem], list[Finding]]:
     name = texts.display_name(filename)
     if path.stat().st_size > limits.max_file_bytes:
         raise TooLarge(f"{name} has more than {limits.max_file_bytes:,} bytes.", code="file_too_large", param="file")
@@ -73,15 +67,16 @@ def read(path: Path, filename: str, limits: Settings) -> References:
     if not head:
         raise InvalidInput(f"{name} is empty.", code="empty", param="file")
     items: Sequence[ImageItem | TextItem]
+    found: list[Finding] = []
     if zipfile.is_zipfile(path) and head.startswith(b"PK"):
-        items = _read_archive(path, limits)
+        items, found = _read_archive(path, limits)
     elif images.looks_like_image(head):
         items = [_image(_bounded(path, limits.max_image_bytes, name), name, None, limits)]
     else:
         items = _read_texts(path, name, head, limits)
     if not items:
         raise InvalidInput(f"{name} holds no references: no image and no text.", code="no_items", param="file")
-    return _judged("images" if isinstance(items[0], ImageItem) else "texts", items)
+    return "images" if isinstance(items[0], ImageItem) else "texts", items, found
 
 
 def too_much(limits: Settings) -> TooLarge:
@@ -97,7 +92,8 @@ def merge(parts: Sequence[References]) -> References:
         raise InvalidInput(
             "A job learns from images or from texts; these files hold both.", code="mixed_kinds", param="training_file"
         )
-    return _judged(kinds.pop(), [item for part in parts for item in part.items])
+    items = _without_copies([item for part in parts for item in part.items])
+    return References(kinds.pop(), tuple(items), tuple(finding for part in parts for finding in part.findings))
 
 
 def pack(references: References, path: Path) -> None:
@@ -114,13 +110,23 @@ def pack(references: References, path: Path) -> None:
 
 
 def read_packed(path: Path, filename: str, limits: Settings) -> References:
-    """Read what `pack` wrote: PNG takes more bytes than the photo that it was made of, JSON more than plain text."""
+    """Read what `pack` wrote, without findings: they stand in the row of the file.
+
+    PNG takes more bytes than the photo that it was made of, JSON more than plain text.
+    """
     roomy = {
         "max_file_bytes": 3 * limits.max_file_bytes,
         "max_image_bytes": 4 * limits.max_image_pixels + limits.max_image_bytes,
         "max_text_bytes": 3 * limits.max_text_bytes,
     }
-    return read(path, filename, limits.model_copy(update=roomy))
+    kind, items, _ = _parsed(path, filename, limits.model_copy(update=roomy))
+    shown = (replace(item, name=shown_name(item.name)) if isinstance(item, ImageItem) else item for item in items)
+    return References(kind, tuple(shown))
+
+
+def shown_name(name: str) -> str:
+    """Return the name that its owner knows an image of a packed file by."""
+    return NUMBERED.sub("", name)
 
 
 def write_folder(references: References, folder: Path) -> None:
@@ -153,73 +159,29 @@ def read_folder(folder: Path) -> References:
     return References("images" if isinstance(items[0], ImageItem) else "texts", tuple(items))
 
 
-def _read_archive(path: Path, limits: Settings) -> list[ImageItem]:
+def _read_archive(path: Path, limits: Settings) -> tuple[list[ImageItem], list[Finding]]:
     pictures: dict[str, images.Picture] = {}
-    captions: dict[str, str] = {}
+    captions = Captions(limits)
     names: dict[str, str] = {}
     kept_bytes = 0
     for entry in archives.entries(path, limits.max_file_bytes, limits.max_image_bytes):
-        stem = PurePosixPath(entry.name).stem
-        label = texts.display_name(entry.name)
-        if PurePosixPath(entry.name).name == CAPTIONS:
-            captions |= _table(entry, label, limits)
-        elif entry.name.lower().endswith(".txt"):
-            if stem in captions:
-                raise _named_twice("captions", label)
-            captions[stem] = _caption(_decoded(entry.content, label), label, limits)
-        else:
-            if len(pictures) == limits.max_images:
-                raise TooLarge(
-                    f"The archive holds more than {limits.max_images} images.", code="too_many_images", param="file"
-                )
-            if stem in pictures:
-                raise _named_twice("images", label)
-            names[stem] = label
-            pictures[stem] = images.decode(entry.content, label, limits)
-            kept_bytes += len(pictures[stem].png)
-            if kept_bytes > limits.max_file_bytes:
-                raise too_much(limits)
-    return [_as_item(picture, names[stem], captions.get(stem)) for stem, picture in pictures.items()]
-
-
-def _table(entry: archives.Entry, label: str, limits: Settings) -> dict[str, str]:
-    """Captions from a metadata.jsonl with `file_name` and `text`."""
-    found = {}
-    for number, line in enumerate(_decoded(entry.content, label).split("\n"), 1):
-        if not line.strip():
+        if is_captions(entry.name):
+            captions.read(entry.name, entry.content)
             continue
-        try:
-            row = json.loads(line)
-            found[PurePosixPath(row["file_name"]).stem] = _caption(row["text"], label, limits)
-        except InvalidInput:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            message = f'Line {number} of {label} is not {{"file_name": "...", "text": "..."}}.'
-            raise InvalidInput(message, code="invalid_line", param="file") from error
-    return found
-
-
-def _caption(text: str, label: str, limits: Settings) -> str:
-    text = texts.clean(" ".join(text.split()))
-    if len(text) > limits.max_caption_characters:
-        raise InvalidInput(
-            f"A caption in {label} has {len(text)} characters; {limits.max_caption_characters} are taken.",
-            code="caption_too_long", param="file",
-        )  # fmt: skip
-    return text
-
-
-def _named_twice(what: str, label: str) -> InvalidInput:
-    return InvalidInput(f"Two {what} are named as {label}; give each its own.", code="duplicate_name", param="file")
-
-
-def _decoded(content: bytes, name: str) -> str:
-    if len(content) > MAX_CAPTIONS_BYTES:
-        raise TooLarge(f"{name} has more than {MAX_CAPTIONS_BYTES:,} bytes.", code="text_too_large", param="file")
-    try:
-        return texts.decode(content)
-    except texts.UncleanText as error:
-        raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error
+        stem, label = PurePosixPath(entry.name).stem, texts.display_name(entry.name)
+        if len(pictures) == limits.max_images:
+            message = f"The archive holds more than {limits.max_images} images."
+            raise TooLarge(message, code="too_many_images", param="file")
+        if stem in pictures:
+            message = f"Two images are named as {label}; give each its own."
+            raise InvalidInput(message, code="duplicate_name", param="file")
+        names[stem], pictures[stem] = label, images.decode(entry.content, label, limits)
+        kept_bytes += len(pictures[stem].png)
+        if kept_bytes > limits.max_file_bytes:
+            raise too_much(limits)
+    items = [_as_item(picture, names[stem], captions.get(stem)) for stem, picture in pictures.items()]
+    lost = captions.without(set(pictures))
+    return items, [findings.captions_without_image(lost)] if lost else []
 
 
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> list[TextItem]:
@@ -243,9 +205,8 @@ def _image(content: bytes, name: str, caption: str | None, limits: Settings) -> 
 
 
 def _as_item(picture: images.Picture, name: str, caption: str | None) -> ImageItem:
-    return ImageItem(
-        name, caption or None, picture.png, picture.width, picture.height, hashlib.sha256(picture.png).hexdigest()
-    )
+    digest = hashlib.sha256(picture.png).hexdigest()
+    return ImageItem(name, caption or None, picture.png, picture.width, picture.height, digest, picture.turned)
 
 
 def _without_copies(items: Sequence[ImageItem | TextItem]) -> list[ImageItem | TextItem]:
@@ -255,56 +216,26 @@ def _without_copies(items: Sequence[ImageItem | TextItem]) -> list[ImageItem | T
     )[::-1]
 
 
-def _judged(kind: Kind, given: Sequence[ImageItem | TextItem]) -> References:
+def _judged(kind: Kind, given: Sequence[ImageItem | TextItem], found: Sequence[Finding] = ()) -> References:
     items = _without_copies(given)
-    findings = list(_image_findings([item for item in items if isinstance(item, ImageItem)]))
+    told = list(found)
     if copies := len(given) - len(items):
-        findings.append(Finding("duplicate_item", f"{copies} exact copies were left out; each counts once."))
-    findings += _text_findings([item for item in items if isinstance(item, TextItem)])
-    return References(kind, tuple(items), tuple(findings))
+        told.append(findings.copies_left_out(copies))
+    pictures = [item for item in items if isinstance(item, ImageItem)]
+    prints = tuple(_print(item) for item in pictures)
+    told += findings.of_images(
+        [
+            Seen(item.name, item.width, item.height, item.caption, print, item.turned)
+            for item, print in zip(pictures, prints, strict=True)
+        ]
+    )
+    told += findings.of_texts([item for item in items if isinstance(item, TextItem)])
+    return References(kind, tuple(items), tuple(told), prints)
 
 
-def _image_findings(items: Sequence[ImageItem]) -> Iterable[Finding]:
-    copies: list[tuple[str, Image.Image]] = []
-    if 0 < len(items) < FEW_ITEMS:
-        yield Finding("few_items", f"There are only {len(items)} images; four or more give a clear result.")
-    if small := [item for item in items if min(item.width, item.height) < SMALL_SIDE]:
-        yield Finding("too_small", f"{len(small)} images have a side below {SMALL_SIDE} pixels.", small[0].name)
-    if bare := [item for item in items if not item.caption]:
-        yield Finding(
-            "empty_caption", f"{len(bare)} images have no caption, {bare[0].name} first; add a .txt of the same name.",
-            bare[0].name,
-        )  # fmt: skip
-    for item in items:
-        with Image.open(io.BytesIO(item.png)) as image:
-            if image.getcolors(maxcolors=1):
-                yield Finding("single_colour", f"{item.name} is one flat colour; it teaches nothing.", item.name)
-            copy = _grey_copy(image)
-        for other, known in copies:
-            if _distance(copy, known) < SAME_PICTURE_LEVELS:
-                yield Finding(
-                    "near_duplicate", f"{item.name} and {other} are nearly the same picture; keep one.", item.name
-                )
-        copies.append((item.name, copy))
-
-
-def _text_findings(items: Sequence[TextItem]) -> Iterable[Finding]:
-    if 0 < len(items) < FEW_ITEMS:
-        yield Finding("few_items", f"There are only {len(items)} texts; eight or more give a clear result.")
-    for number, item in enumerate(items, 1):
-        if len(item.words()) > LONG_TEXT_CHARACTERS:
-            yield Finding(
-                "too_long", f"Text {number} is long and will be cut; split it into several.", f"text {number}"
-            )
-
-
-def _grey_copy(image: Image.Image) -> Image.Image:
-    return image.convert("L").resize((COPY_SIDE, COPY_SIDE), Image.Resampling.BILINEAR)
-
-
-def _distance(first: Image.Image, second: Image.Image) -> float:
-    """Mean difference of two grey copies, in levels of 256."""
-    return float(ImageStat.Stat(ImageChops.difference(first, second)).mean[0])
+def _print(item: ImageItem) -> bytes | None:
+    with Image.open(io.BytesIO(item.png)) as image:
+        return None if image.getcolors(maxcolors=1) else images.fingerprint(image)
 
 
 def _images(references: References) -> list[ImageItem]:

@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     backbones: Place | None = Field(
         default=None, description="registry file of added backbones; unset: backbones.json in data"
     )
+    presets: Place | None = Field(
+        default=None, description="folder of an operator's own presets; unset: presets in data"
+    )
+    taggers: Place | None = Field(
+        default=None, description="registry file of captioning models; unset: taggers.json in data"
+    )
 
     model_aliases: dict[str, str] = Field(
         default_factory=dict,
@@ -222,6 +228,16 @@ class Settings(BaseSettings):
     def webhook_networks(self) -> tuple[Network, ...]:
         """The networks that webhooks may go to though they are not public."""
         return _networks(self.webhook_private_networks)
+
+    @property
+    def presets_folder(self) -> Path:
+        """The folder that holds an operator's own presets."""
+        return self.presets or self.data / "presets"
+
+    @property
+    def taggers_file(self) -> Path:
+        """The JSON file that holds captioning models."""
+        return self.taggers or self.data / "taggers.json"
 
     @property
     def secret(self) -> str:

@@ -75,6 +75,11 @@ def file_key(account_id: str, file_id: str) -> str:
     return f"accounts/{account_id}/files/{file_id}"
 
 
+def edits_prefix(account_id: str, file_id: str) -> str:
+    """Prefix of the versions of an upload that edits have made; one of them, or none, is the present one."""
+    return f"accounts/{account_id}/edits/{file_id}"
+
+
 def job_prefix(account_id: str, job_id: str) -> str:
     """Prefix of everything that a job stores."""
     return f"accounts/{account_id}/jobs/{job_id}/"

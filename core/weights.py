@@ -45,6 +45,15 @@ UNUSED_PARTS = {
     "image_encoder": frozenset({"CLIPVisionModelWithProjection"}),
 }
 LANGUAGE_CLASSES = frozenset({"LlamaForCausalLM"})
+TAGGER_CLASSES = frozenset(
+    {
+        "BlipForConditionalGeneration",
+        "Blip2ForConditionalGeneration",
+        "GitForCausalLM",
+        "VisionEncoderDecoderModel",
+    }
+)
+BACKBONE, TAGGER = "backbone", "tagger"
 PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but the last
 
 
@@ -58,6 +67,28 @@ class Inspected:
 
 def inspect_folder(folder: Path, family: Family) -> Inspected:
     """Return what a folder holds; raise InvalidInput that names the file and the reason where it must not be loaded."""
+    files = _safe_files(folder)
+    if family == "diffusion":
+        return Inspected(files, _check_diffusion(folder))
+    _check_language(folder)
+    return Inspected(files, None)
+
+
+def inspect_tagger(folder: Path) -> tuple[str, ...]:
+    """Return the files of a captioning model's folder; raise InvalidInput as `inspect_folder`."""
+    files = _safe_files(folder)
+    named = _config(folder, "config.json").get("architectures")
+    if not isinstance(named, list) or not named or named[0] not in TAGGER_CLASSES:
+        raise _refused(f"config.json names {named!r}; only {', '.join(sorted(TAGGER_CLASSES))} is taken", TAGGER)
+    if not {"preprocessor_config.json", "processor_config.json"} & set(files):
+        raise _refused("preprocessor_config.json is missing", TAGGER)
+    if not (folder / "tokenizer.json").is_file():
+        raise _refused("tokenizer.json is missing; save the tokenizer in the fast format", TAGGER)
+    _check_weights(folder, "model")
+    return files
+
+
+def _safe_files(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise _refused(f"{folder} is not a folder")
     files = _files(folder)
@@ -66,10 +97,7 @@ def inspect_folder(folder: Path, family: Family) -> Inspected:
             check_safetensors(folder / name)
         elif name.endswith(".json"):
             _check_config(folder, name)
-    if family == "diffusion":
-        return Inspected(files, _check_diffusion(folder))
-    _check_language(folder)
-    return Inspected(files, None)
+    return files
 
 
 def check_safetensors(path: Path) -> None:
@@ -189,5 +217,5 @@ def _json_object(content: bytes, name: str) -> dict[str, object]:
     return value
 
 
-def _refused(what: str) -> InvalidInput:
-    return InvalidInput(f"This folder can't become a backbone: {what}.", code="invalid_backbone", param="folder")
+def _refused(what: str, use: str = BACKBONE) -> InvalidInput:
+    return InvalidInput(f"This folder can't become a {use}: {what}.", code=f"invalid_{use}", param="folder")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from core import references
+from core import fingerprints, presets, references, shapes
 from core.backbones import BackboneRecord
-from core.defaults import DeviceClass
+from core.defaults import USUAL_PRESET, DeviceClass
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable
 from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
@@ -18,6 +18,7 @@ from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
 from core.storage import Storage
+from core.taggers import Taggers
 from worker.protocol import Json
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -42,11 +43,14 @@ def fetch_references(files: list[File], storage: Storage, settings: Settings, ch
     return references.merge(parts)
 
 
-def captioned(read: References, record: BackboneRecord, trigger: str | None) -> References:
-    """Return images with captions as the backbone knows them: prefix, trigger word, and what the owner wrote."""
+def captioned(read: References, record: BackboneRecord, trigger: str | None, *, add_trigger: bool = True) -> References:
+    """Return images with captions as the backbone knows them: prefix, trigger word, and what the owner wrote.
+
+    Without `add_trigger` the word goes only to images that have no caption.
+    """
     word = trigger or record.trigger_hint
     items = tuple(
-        replace(item, caption=caption_of(item.caption or "", record.caption_prefix, word))
+        replace(item, caption=caption_of(item.caption or "", record.caption_prefix, word, add_trigger))
         if isinstance(item, ImageItem)
         else item
         for item in read.items
@@ -54,20 +58,28 @@ def captioned(read: References, record: BackboneRecord, trigger: str | None) -> 
     return replace(read, items=items)
 
 
-def caption_of(words: str, prefix: str, trigger: str | None) -> str:
-    """Return a caption that begins with the backbone's prefix and holds the trigger word."""
+def caption_of(words: str, prefix: str, trigger: str | None, add_trigger: bool = True) -> str:
+    """Return a caption that begins with the backbone's prefix and holds the trigger word, once."""
     rest = words.removeprefix(prefix).strip()
-    if trigger and trigger.lower() not in rest.lower().split():
+    if trigger and (add_trigger or not rest) and not fingerprints.names(rest, trigger):
         rest = f"{trigger} {rest}".strip()
     return f"{prefix}{rest}"
 
 
-def summarise(read: References) -> ReferenceSummary:
-    """Return what resolving needs to know of the references."""
+def uncaptioned(read: References) -> int:
+    """Count the images whose owner wrote no caption; asked before `captioned`."""
+    return sum(isinstance(item, ImageItem) and not item.caption for item in read.items)
+
+
+def summarise(read: References, uncaptioned: int = 0) -> ReferenceSummary:
+    """Return what resolving needs to know of the references; `uncaptioned` images are counted before."""
     said = [item.words() for item in read.items if isinstance(item, TextItem)]
     tokens = sum(map(len, said)) / len(said) / CHARACTERS_PER_TOKEN if said else None
     prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
-    return ReferenceSummary(kind=read.kind, count=len(read.items), mean_tokens=tokens, prompts=prompts)
+    shape = shapes.shape([item for item in read.items if isinstance(item, TextItem)])
+    return ReferenceSummary(
+        kind=read.kind, count=len(read.items), mean_tokens=tokens, prompts=prompts, uncaptioned=uncaptioned, shape=shape
+    )
 
 
 def _prompt(item: ImageItem | TextItem) -> str | None:
@@ -85,18 +97,33 @@ def requested(job: Job) -> tuple[BatRequest, Json]:
     return BatRequest.model_validate(job.request.get("bat") or {}), asked
 
 
-def resolve_parameters(job: Job, record: BackboneRecord, read: References, settings: Settings) -> Parameters:
-    """Return the parameters that an earlier attempt has resolved, else resolve them; raises JobFailure."""
-    if job.parameters is not None:
-        return Parameters.model_validate(job.parameters)
+def prepared(job: Job, record: BackboneRecord, given: References, settings: Settings) -> tuple[Parameters, References]:
+    """Return the job's parameters, as an earlier attempt has resolved them or resolved now, and captioned references.
+
+    Raises JobFailure.
+    """
     bat, asked = requested(job)
+    if job.parameters is not None:
+        parameters = Parameters.model_validate(job.parameters)
+        return parameters, captioned(given, record, parameters.trigger, add_trigger=parameters.add_trigger)
     try:
-        return resolve(
-            bat, asked, backbone=record, summary=summarise(read), device_class=device_class(settings), seed=job.seed,
-            stop_default=settings.stop,
-        )  # fmt: skip
+        return settled(bat, asked, record, given, settings, seed=job.seed)
     except InvalidInput as error:
         raise JobFailure(error.message, code="invalid_training_file", param=error.param) from error
+
+
+def settled(
+    bat: BatRequest, asked: Json | None, record: BackboneRecord, given: References, settings: Settings, *, seed: int
+) -> tuple[Parameters, References]:
+    """Resolve a request, and caption its references as that says; raises InvalidInput."""
+    known = presets.load(settings.presets_folder)
+    chosen = known.get(USUAL_PRESET[given.kind] if bat.preset == "auto" else bat.preset)
+    read = captioned(given, record, bat.trigger, add_trigger=chosen is None or chosen.add_trigger)
+    parameters = resolve(
+        bat, asked, backbone=record, summary=summarise(read, uncaptioned(given)), device_class=device_class(settings),
+        seed=seed, stop_default=settings.stop, presets=known, taggers=Taggers.load(settings).ids,
+    )  # fmt: skip
+    return parameters, read
 
 
 def device(settings: Settings) -> str:
@@ -112,10 +139,12 @@ def device_class(settings: Settings) -> DeviceClass:
 
 
 def specification(record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None) -> Json:
-    """Return what the stages need to know, as spec.json holds it."""
+    """Return what the stages need to know, as spec.json holds it; raises JobFailure where the tagger is unusable."""
+    tagger = Taggers.load(settings).verified(parameters.caption)
     return {
         "parameters": parameters.model_dump(mode="json"),
         "backbone": record.model_dump(mode="json"),
+        "tagger": tagger.model_dump(mode="json") if tagger else None,
         "device": device(settings),
         "pools": str(settings.data / "pools"),
         "suffix": suffix,

@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from core.backbones import Registry
 from core.errors import Unavailable
 from core.settings import Settings
+from core.taggers import Taggers
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,11 +95,12 @@ def program_of(pid: int) -> int:
 
 
 def _needed(settings: Settings, program: Sequence[str]) -> list[Path]:
-    """List what must be readable wherever it lies: this code, its Python, its libraries and the backbones."""
+    """List what must be readable wherever it lies: this code, its Python and libraries, backbones and taggers."""
     places = [str(ROOT), sys.prefix, sys.base_prefix, *sys.path, *os.environ.get("LD_LIBRARY_PATH", "").split(":")]
     places += [part for word in program for part in (word, str(Path(word).resolve())) if word.startswith("/")]
     records = Registry.load(settings)
     places += [str(path) for record in records for path in (record.path, record.pool) if path is not None]
+    places += [str(record.path) for record in Taggers.load(settings)]
     places.append(str(settings.data / "backbones"))
     found = {Path(place).resolve() for place in places if place and os.path.exists(place)}
     return sorted(path for path in found if path != Path("/"))  # parents come before what they hold

@@ -287,15 +287,15 @@ class Supervisor:
 
     def _write_inputs(self, record: BackboneRecord) -> None:
         """Fill the job folder with the references and all that the stages need to know."""
-        trigger = inputs.requested(self.job)[0].trigger
-        read = inputs.captioned(self._references(self.job.training_files), record, trigger)
-        parameters = inputs.resolve_parameters(self.job, record, read, self.settings)
+        given = self._references(self.job.training_files)
+        parameters, read = inputs.prepared(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: jobs.resolve(session, self.job.id, self.job.epoch, content))
         self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
         write_folder(read, self.folder.references)
         if self.job.validation_file:
-            validation = inputs.captioned(self._references([self.job.validation_file]), record, trigger)
+            heldout = self._references([self.job.validation_file])
+            validation = inputs.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
             write_folder(validation, self.folder.validation)
 
     def _references(self, file_ids: list[str]) -> References:

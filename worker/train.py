@@ -16,7 +16,7 @@ from pathlib import Path
 from core import references
 from core.backbones import Registry
 from core.errors import AlbatrossError
-from core.parameters import BatRequest, resolve
+from core.parameters import BatRequest
 from core.references import References
 from core.settings import Settings
 from worker import inputs
@@ -65,13 +65,10 @@ def prepare(arguments: argparse.Namespace, settings: Settings) -> JobFolder:
     """Read the references, resolve the parameters, and make the job folder that the stages work in."""
     record = Registry.load(settings).get(arguments.backbone)
     bat = BatRequest.model_validate(arguments.bat)
-    read = inputs.captioned(read_path(arguments.references, settings), record, bat.trigger)
-    for finding in read.findings:
-        print(f"note: {finding.message}", file=sys.stderr)
-    parameters = resolve(
-        bat, None, backbone=record, summary=inputs.summarise(read), device_class=inputs.device_class(settings),
-        seed=arguments.seed, stop_default=settings.stop,
-    )  # fmt: skip
+    given = read_path(arguments.references, settings)
+    for finding in given.findings:
+        print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
+    parameters, read = inputs.settled(bat, None, record, given, settings, seed=arguments.seed)
     folder = JobFolder(arguments.out.absolute() / "work")
     spec = inputs.specification(record, parameters, settings, None)
     if (folder.path / "spec.json").exists() and folder.spec() != json.loads(json.dumps(spec)):
@@ -79,7 +76,8 @@ def prepare(arguments: argparse.Namespace, settings: Settings) -> JobFolder:
     folder.write_spec(spec)
     references.write_folder(read, folder.references)
     if arguments.validation:
-        validation = inputs.captioned(read_path(arguments.validation, settings), record, bat.trigger)
+        heldout = read_path(arguments.validation, settings)
+        validation = inputs.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
         references.write_folder(validation, folder.validation)
     return folder
 

@@ -89,8 +89,7 @@ def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Delet
     """Erase a file for good, unless a job that waits, runs or is paused still needs it."""
     with services.writing.begin() as session:
         file = find_file(session, caller.account, file_id, lock=True)
-        if _in_use(session, file):
-            raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
+        check_unused(session, file)
         erasure = erasing.request(session, caller.account, "file", file_id)
         caller.note(session, "file.delete", file_id)
     return erased(services, erasure, "file")
@@ -132,9 +131,11 @@ def _position(session: Session, account: str, file_id: str) -> tuple[float, str]
     return row.created_at, row.id
 
 
-def _in_use(session: Session, file: File) -> bool:
+def check_unused(session: Session, file: File) -> None:
+    """Raise Conflict where a job that waits, runs or is paused needs the locked file as it is."""
     active = session.scalars(select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE)))
-    return any(file.id in (*job.training_files, job.validation_file) for job in active)
+    if any(file.id in (*job.training_files, job.validation_file) for job in active):
+        raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
 
 
 def _check_form(fields: dict[str, str]) -> int | None:
@@ -185,6 +186,6 @@ def _row(
     return File(
         id=file_id, account_id=account, filename=upload.filename, purpose=PURPOSE, bytes=stored.bytes,
         sha256=stored.sha256, storage_key=stored.key, status="processed", kind=facts.kind, items=facts.items,
-        findings=facts.findings, created_at=time,
+        findings=facts.findings, profile=facts.profile, created_at=time,
         expires_at=time + kept_seconds if kept_seconds else None,
     )  # fmt: skip

@@ -16,14 +16,13 @@ from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.repeats import Repetition
 from api.schemas import Deleted, JobObject, JobRequest, Page
-from core import admission, orders
+from core import admission, concerns, events, orders, profiles
 from core import erasure as erasing
 from core.backbones import BackboneRecord
 from core.database import now
 from core.errors import InvalidInput, NotFound
 from core.models import File, Job
 from core.parameters import BatRequest, check
-from core.settings import Settings
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1
@@ -171,36 +170,45 @@ def _create(
     session: Session, services: Services, account: str, body: JobRequest, content: dict[str, Any],
     backbone: BackboneRecord, repetition: Repetition,
 ) -> Job:  # fmt: skip
-    training = _check_files(session, services.settings, account, body, backbone)
+    training, data = _check_files(session, services, account, body, backbone)
     job = Job(
         account_id=account, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
         validation_file=body.validation_file, user_metadata=body.metadata, queue=services.settings.queue,
     )  # fmt: skip
-    return admission.create(
+    created = admission.create(
         session, job, services.settings, idempotency_key=repetition.key, request_sha256=repetition.sha256
     )
+    if created is job:  # and not the first one of its key
+        for finding in concerns.of(data, backbone, body.bat or BatRequest()):
+            events.tell(session, job, finding, actor="api")
+    return created
 
 
 def _check_files(
-    session: Session, settings: Settings, account: str, body: JobRequest, backbone: BackboneRecord
-) -> list[str]:
+    session: Session, services: Services, account: str, body: JobRequest, backbone: BackboneRecord
+) -> tuple[list[str], concerns.Data]:
+    settings = services.settings
     bat = body.bat or BatRequest()
     training = [body.training_file, *bat.training_files]
     if len(set(training)) != len(training):
         raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
-    count = 0
+    files = []
     for file_id in training:
         param = "training_file" if file_id == body.training_file else "bat.training_files"
-        count += _check_file(session, account, file_id, param, backbone).items
+        files.append(_check_file(session, account, file_id, param, backbone))
+    count = sum(file.items for file in files)
     limit = settings.max_images if backbone.kind == "images" else settings.max_items
     if count > limit:
         message = f"A job takes at most {limit} {backbone.kind}; these files hold {count}."
         raise InvalidInput(message, code="too_many_items", param="training_file")
+    validation = None
     if body.validation_file is not None:
-        _check_file(session, account, body.validation_file, "validation_file", backbone)
-    check(bat, backbone, backbone.kind, count)
-    return training
+        file = _check_file(session, account, body.validation_file, "validation_file", backbone)
+        validation = profiles.parse(file.profile)
+    check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
+    known = (profiles.parse(file.profile) for file in files)
+    return training, concerns.Data(tuple(profile for profile in known if profile), validation)
 
 
 def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord) -> File:

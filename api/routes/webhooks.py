@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from api.bodies import read_optional_json
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
 from api.pages import page, plausible, rows_after, unknown_cursor
-from api.routes.jobs import REPEAT_SECONDS, RetryHeader
+from api.repeats import REPEAT_SECONDS
+from api.routes.jobs import RetryHeader
 from api.schemas import Page
 from api.webhooks import (
     EventTypes,

@@ -46,6 +46,13 @@ class Backbone(Protocol):
     def encode(self, items: Sequence[Item]) -> Batch:
         """Turn items into tensors that can be cached; nothing is encoded twice."""
 
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens of one item are looked at."""
+
+    def tokens(self, item: Item) -> int:
+        """Count the tokens of one item before it is cut."""
+
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the loss of every sample, (N,) in float32, with the adapter in use; N may be R b, run-major."""
 

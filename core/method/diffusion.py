@@ -86,6 +86,15 @@ class DiffusionBackbone:
             parts.append({"mean": latent.mean * factor, "std": latent.std * factor, "text": text})
         return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in ("mean", "std", "text")}
 
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens of a caption are looked at."""
+        return int(self.pipeline.tokenizer.model_max_length)
+
+    def tokens(self, item: Item) -> int:
+        """Count the tokens of an item's caption before it is cut."""
+        return len(self.pipeline.tokenizer(str(item.get("caption") or "")).input_ids)
+
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Return the text encoder's last hidden states (n, tokens, width)."""

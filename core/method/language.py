@@ -110,6 +110,15 @@ class LanguageBackbone:
         start = max(0, min(asked - 1, len(ids) - self.max_tokens)) if asked >= self.max_tokens // 2 else 0
         return ids[start : start + self.max_tokens], labels[start : start + self.max_tokens]
 
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens of an item are looked at."""
+        return self.max_tokens
+
+    def tokens(self, item: Item) -> int:
+        """Count the tokens of an item before it is cut."""
+        return sum(len(self.tokenizer(text, add_special_tokens=False).input_ids) for text, _ in self._parts(item))
+
     def _parts(self, item: Item) -> list[tuple[str, bool]]:
         """Cut an item into texts and whether they are learned: answers are, questions and roles are not."""
         if item.get("text") is not None:

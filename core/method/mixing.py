@@ -174,13 +174,19 @@ def error_law(
 
 
 def choose_gamma(
-    request: float | Literal["natural", "auto"], report: MixingReport | None, *, n: int, m: int, preset: str = "subject"
+    request: float | Literal["natural", "auto"],
+    report: MixingReport | None,
+    *,
+    n: int,
+    m: int,
+    preset: str = "subject",
+    start: float | None = None,
 ) -> GammaChoice:
     """Turn the request into a share of batch slots.
 
-    "auto" is the share that a preset starts with; the trial on held-out references (trial.py) has the last word. The
-    law is not asked: it never called mixing harmful in our experiments, also where it cost 2 per cent. It is 0
-    without a report, because then nothing could be held out to try it on.
+    "auto" is the share that a preset starts with (`start`, where it says so); the trial on held-out references
+    (trial.py) has the last word. The law is not asked: it never called mixing harmful in our experiments, also where
+    it cost 2 per cent. It is 0 without a report, because then nothing could be held out to try it on.
     """
     if m == 0:
         return GammaChoice(0.0, "No candidate was selected, so the batches hold references only.")
@@ -191,7 +197,7 @@ def choose_gamma(
         return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")
     if report is None:
         return GammaChoice(0.0, "The error law could not be estimated, so the batches hold references only.")
-    share = STYLE_SHARE if preset in STYLES else SUBJECT_SHARE
+    share = start if start is not None else STYLE_SHARE if preset in STYLES else SUBJECT_SHARE
     return GammaChoice(share, f"{share:g} of the batch slots is where a {preset} starts.")
 
 

@@ -145,7 +145,9 @@ def score_pool(
         reliability=ranking.reliability, seed=p.seed,
     )  # fmt: skip
     report = _law(folds, candidates, selection, p)
-    gamma = choose_gamma(p.gamma, report, n=count(references), m=len(selection.indices), preset=p.preset)
+    gamma = choose_gamma(
+        p.gamma, report, n=count(references), m=len(selection.indices), preset=p.preset, start=p.gamma_start
+    )
     return Scoring(matrix.mean((0, 1)), matrix.mean(1), ranking, selection, report, gamma, tuple(folds.notes))
 
 

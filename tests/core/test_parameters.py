@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.backbones import BackboneRecord
-from core.defaults import PRESETS, STARTING_POINTS
+from core.defaults import STARTING_POINTS
 from core.errors import InvalidInput
 from core.parameters import BatRequest, Hyperparameters, Parameters, ReferenceSummary, resolve
 
@@ -156,7 +156,7 @@ def test_numbers_that_are_not_finite_are_refused(text: str) -> None:
     [
         {"trigger": ""}, {"trigger": "   "}, {"trigger": "x" * 500}, {"trigger": " sks"}, {"trigger": "s\nk"},
         {"trigger": "a\x00b"}, {"trigger": "\ud800"}, {"sample_prompts": ["x"] * 9}, {"sample_prompts": [""]},
-        {"sample_prompts": ["\x1b[2J"]}, {"sample_prompts": "cat"}, {"preset": "logo"}, {"score": "best"},
+        {"sample_prompts": ["\x1b[2J"]}, {"sample_prompts": "cat"}, {"preset": "Logo!"}, {"score": "best"},
         {"trust_remote_code": True}, {"custom_pipeline": "x"}, {"training_files": [1]},
     ],
     ids=ascii,
@@ -166,6 +166,5 @@ def test_words_that_are_unclean_or_unknown_are_refused(bat) -> None:
         BatRequest.model_validate(bat)
 
 
-def test_the_presets_name_their_kind_and_the_tables_have_the_same_rows() -> None:
-    assert {preset.kind for preset in PRESETS.values()} == {"images", "texts"}
+def test_the_tables_have_the_same_rows() -> None:
     assert len({frozenset(table) for table in STARTING_POINTS.values()}) == 1

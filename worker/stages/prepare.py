@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Generator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from core import references
+from core.findings import Finding
 from core.references import ImageItem, References
 from worker.folder import write_rows
 from worker.protocol import Line, Message, Progress
+from worker.stages import captioning
 from worker.stages.context import Context
 
 PARTS = 3
@@ -25,6 +27,8 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     yield Progress("prepare", 0, PARTS)
     given = references.read_folder(context.folder.references)
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
+    given = yield from captioning.add_captions(context, given)
+    yield from too_long(context, given)
     with context.folder.writing("prepare") as folder:
         _encode(context, given, folder / "references.safetensors")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
@@ -36,6 +40,24 @@ def prepare(context: Context) -> Generator[Line, None, None]:
             context.encoded_pool("candidate")
         context.probe()
     yield Progress("prepare", PARTS, PARTS)
+
+
+def too_long(context: Context, given: References) -> Generator[Line, None, None]:
+    """Say which captions or texts have more tokens than the backbone takes; counted by its own tokenizer."""
+    counts = [context.backbone.tokens(item) for item in items(given)]
+    most = context.backbone.most_tokens
+    over = [(name, count) for (name, _), count in zip(described(given), counts, strict=True) if count > most]
+    if not over:
+        return
+    what, name = ("captions", over[0][0]) if given.kind == "images" else ("texts", over[0][0])
+    finding = Finding(
+        "too_long",
+        f"{len(over)} of {len(counts)} {what} have more than the {most} tokens that this job takes of one, "
+        f"{name} ({over[0][1]}) first; the rest of them is cut off.",
+        "Shorten the captions." if given.kind == "images" else "Split them into several texts, each whole in itself.",
+        name,
+    )  # fmt: skip
+    yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
 
 
 def _encode(context: Context, given: References, file: Path) -> None:
@@ -60,8 +82,7 @@ def described(given: References) -> list[tuple[str, str]]:
     rows = []
     for number, item in enumerate(given.items, 1):
         if isinstance(item, ImageItem):
-            # an upload is kept with its pictures numbered; its owner knows them without
-            rows.append((re.sub(r"^\d{3}-", "", item.name), item.caption or ""))
+            rows.append((item.name, item.caption or ""))
         else:
             rows.append((f"text {number}", str(item.text or item.prompt or (item.messages or [""])[0])[:80]))
     return rows

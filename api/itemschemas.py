@@ -1,0 +1,75 @@
+"""The wire's objects of single items and of presets."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from core.requests import Request
+
+Caption = Annotated[str, Field(max_length=20_000)]
+
+
+class CaptionChange(Request):
+    """Another caption for one item, named by its id or its file name; null or "" takes the caption away."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    filename: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    caption: Caption | None
+
+    @model_validator(mode="after")
+    def _one_name(self) -> "CaptionChange":
+        if (self.id is None) == (self.filename is None):
+            raise ValueError("name the item by id or by filename")
+        return self
+
+
+class CaptionsRequest(Request):
+    """The body of POST /v1/files/{file_id}/items."""
+
+    items: Annotated[list[CaptionChange], Field(min_length=1, max_length=1000)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="of the file as you know it: where it has changed since, the call is refused"
+    )
+
+
+class ItemObject(BaseModel):
+    """One image or text of an upload."""
+
+    id: str
+    object: Literal["file.item"] = "file.item"
+    index: int
+    kind: Literal["image", "text"]
+    filename: str | None
+    caption: str | None
+    text: str | None
+    characters: int | None
+    cut: bool | None
+    width: int | None
+    height: int | None
+    thumbnail: str | None
+    findings: list[dict[str, Any]]
+
+
+class PresetValue(BaseModel):
+    """What a preset changes: to a value, or by a factor; why, and whether that was measured."""
+
+    name: str
+    value: int | float | None
+    times: float | None
+    why: str
+    measured: bool
+
+
+class PresetObject(BaseModel):
+    """What may be learned from references, and what that changes."""
+
+    id: str
+    object: Literal["preset"] = "preset"
+    name: str
+    version: int
+    kind: Literal["images", "texts"]
+    description: str
+    learns: str
+    add_trigger: bool
+    source: Literal["built-in", "operator"]
+    values: list[PresetValue]

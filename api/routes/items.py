@@ -1,0 +1,189 @@
+"""The single items of an upload: look at them, and write their captions before training."""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.bodies import read_json
+from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
+from api.itemschemas import CaptionChange, CaptionsRequest, ItemObject
+from api.objects import file_object
+from api.pages import page, unknown_cursor
+from api.routes.files import check_unused, find_file
+from api.schemas import FileObject, Page
+from core import profiles, quotas
+from core.captions import caption
+from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
+from core.findings import CAPTION_CODES
+from core.models import File, Json, new_id
+from core.reader import Recaptioned, ShownItem
+from core.storage import StoredObject, edits_prefix
+from core.texts import UncleanText
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/CaptionsRequest"}}}, "required": True}
+ITEM = re.compile(r"item-([1-9]\d{0,8})")
+LONGEST_NAME = 60  # of which an image's is kept without its ending
+LOST_CAPTIONS = "caption_without_image"  # about what was not kept; an edit changes nothing of it
+
+
+@router.get("/{file_id}/items")
+async def list_items(
+    request: Request,
+    file_id: str,
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    thumbnails: Annotated[bool, Query(description="small pictures as data URIs")] = True,
+) -> Page[ItemObject]:
+    """List images with captions, sizes and findings, or texts, in their order."""
+    start = _number(after) if after is not None else 0
+    readers: CapacityLimiter = request.app.state.readers
+    return await to_thread.run_sync(_list, services, account, file_id, start, limit, thumbnails, limiter=readers)
+
+
+@router.post("/{file_id}/items", openapi_extra={"requestBody": BODY})
+async def caption_items(request: Request, file_id: str, services: ServicesDep, caller: CallerDep) -> FileObject:
+    """Set captions of some images; refused while a job that waits, runs or is paused uses the file."""
+    changes = checked(CaptionsRequest, await read_json(request))
+    readers: CapacityLimiter = request.app.state.readers
+    return await to_thread.run_sync(_caption, services, caller, file_id, changes, limiter=readers)
+
+
+def _list(
+    services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool
+) -> Page[ItemObject]:  # fmt: skip
+    with services.reading.begin() as session:
+        file = _upload(find_file(session, account, file_id))
+    if start > file.items:
+        raise unknown_cursor()
+    with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
+        path = Path(folder) / "references"
+        _fetch(services, file, path)
+        shown = services.reader.show(path, start, limit, thumbnails=thumbnails)
+    return page([_item(item, file.findings) for item in shown], start + len(shown) < file.items)
+
+
+def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> FileObject:
+    """Write a new version of the stored file beside the old, then let the row name it in place of the old."""
+    with services.writing.begin() as session:
+        before = _upload(find_file(session, caller.account, file_id, lock=True))
+        check_unused(session, before)
+        if before.kind != "images":
+            raise InvalidInput("Only images have captions; upload changed texts as a new file.", code="no_captions")
+        if asked.sha256 not in (None, before.sha256):
+            raise _changed()
+        profile = before.profile
+    key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
+    with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
+        path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
+        _fetch(services, before, path)
+        changes.write_text(json.dumps(_places(services, path, before, asked.items)))
+        result = services.reader.caption(path, changes, packed)
+        stored = services.storage.put(key, packed)
+    try:
+        with services.writing.begin() as session:
+            file = find_file(session, caller.account, file_id, lock=True)
+            check_unused(session, file)
+            if file.storage_key != before.storage_key:
+                raise _changed()
+            quotas.check_new_bytes(session, caller.account, services.settings, max(0, stored.bytes - file.bytes))
+            _replace(file, stored, result, profile)
+            caller.note(session, "file.caption", file_id)
+    except (AlbatrossError, SQLAlchemyError):
+        services.storage.delete_prefix(key)  # nobody will ever ask for it
+        raise
+    with suppress(StorageUnavailable):  # then it goes with the file
+        services.storage.delete_prefix(before.storage_key)
+    return file_object(file)
+
+
+def _replace(file: File, stored: StoredObject, result: Recaptioned, profile: Json | None) -> None:
+    others = [row for row in file.findings if row["code"] not in CAPTION_CODES - {LOST_CAPTIONS}]
+    file.storage_key, file.bytes, file.sha256 = stored.key, stored.bytes, stored.sha256
+    file.findings = [*others, *result.findings]
+    if profile is not None and len(profile["images"]) == len(result.captions):
+        file.profile = profiles.with_captions(profile, result.captions)
+
+
+def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionChange]) -> dict[int, str]:
+    """Return the new caption of each place; raise InvalidInput for an item that is not there, or is named twice."""
+    names: dict[str, int] = {}
+    if any(change.filename for change in asked):
+        names = {
+            _stem(item.filename): item.index for item in services.reader.show(path, 0, file.items, thumbnails=False)
+        }
+    places: dict[int, str] = {}
+    for number, change in enumerate(asked):
+        place = _place(change, names, file.items)
+        if place is None:
+            raise InvalidInput("There is no such item in this file.", code="item_not_found", param=f"items.{number}")
+        if place in places:
+            raise InvalidInput("An item is named twice.", code="repeated_item", param=f"items.{number}")
+        try:
+            places[place] = caption(change.caption or "", f"items.{number}", services.settings)
+        except UncleanText as error:
+            raise InvalidInput(f"A caption is not clean text: {error}.", code="encoding", param="items") from None
+    return places
+
+
+def _place(change: CaptionChange, names: Mapping[str, int], items: int) -> int | None:
+    if change.filename is not None:
+        return names.get(_stem(change.filename))
+    found = ITEM.fullmatch(change.id or "")
+    place = int(found[1]) - 1 if found else items
+    return place if place < items else None
+
+
+def _item(item: ShownItem, findings: Sequence[Json]) -> ItemObject:
+    name = item.filename or f"text {item.index + 1}"
+    mine = [row for row in findings if name in _named(row, item.kind)]
+    content = item.model_dump()
+    return ItemObject(id=f"item-{item.index + 1}", findings=mine, **content)
+
+
+def _named(finding: Json, kind: str) -> set[str]:
+    """Return the items that a finding is about, as they are called now: an image is kept as PNG whatever it was."""
+    names = [name for name in (finding.get("item"), finding.get("other")) if name]
+    return {f"{_stem(name)}.png" if kind == "image" else name for name in names}
+
+
+def _stem(name: str | None) -> str:
+    return PurePosixPath(name or "").stem[:LONGEST_NAME]
+
+
+def _number(after: str) -> int:
+    found = ITEM.fullmatch(after)
+    if found is None:
+        raise unknown_cursor()
+    return int(found[1])
+
+
+def _upload(file: File) -> File:
+    if file.job_id is not None or not file.kind:
+        raise NotFound("This file is a result; only uploads have items.", code="file_not_found", param="file_id")
+    return file
+
+
+def _fetch(services: Services, file: File, path: Path) -> None:
+    if services.storage.fetch(file.storage_key, path).sha256 != file.sha256:
+        raise StorageUnavailable("The store has damaged this file; try again later.", code="storage_unavailable")
+
+
+def _folder(services: Services) -> Path:
+    folder = services.settings.data / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _changed() -> Conflict:
+    return Conflict("The file was changed meanwhile; look at its items again.", code="file_changed")

@@ -1,0 +1,129 @@
+"""Findings that depend on a job: on its backbone, trigger word and validation data. Made of profiles, not of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core import fingerprints, profiles
+from core.backbones import BackboneRecord
+from core.findings import Finding
+from core.profiles import PictureProfile, Profile, TextProfile
+from core.requests import BatRequest
+
+MOST_NAMED = 3
+FEW_WITH_TRIGGER = 0.5  # share of captions that hold the word
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a job is to learn from, and what it is to be tested on."""
+
+    training: tuple[Profile, ...]
+    validation: Profile | None = None
+
+    @property
+    def pictures(self) -> list[PictureProfile]:
+        """The images of all training files."""
+        return [picture for profile in self.training for picture in profile.pictures]
+
+    @property
+    def texts(self) -> list[TextProfile]:
+        """The texts of all training files."""
+        return [text for profile in self.training for text in profile.texts]
+
+
+def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Finding]:
+    """Return what the owner of a new job should know; nothing of it stops the job."""
+    found = list(_small(data.pictures, backbone, request))
+    found += _trigger(data.pictures, backbone, request)
+    found += _across_files(data)
+    if data.validation is not None:
+        found += _leaked_pictures(data.pictures, data.validation.pictures)
+        found += _leaked_texts(data.texts, data.validation.texts)
+    return found
+
+
+def _small(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request: BatRequest) -> Iterator[Finding]:
+    side = backbone.resolution if request.resolution == "auto" else int(request.resolution)
+    small = [picture for picture in pictures if side and min(picture.width, picture.height) < side]
+    if small:
+        first = small[0]
+        yield Finding(
+            "too_small",
+            f"{len(small)} of {len(pictures)} images are smaller than the {side} pixels that {backbone.id} is trained "
+            f"at, {first.name} ({first.width} x {first.height}) first; they are enlarged.",
+            "Send larger originals: what is enlarged is learned as blur.", first.name,
+        )  # fmt: skip
+
+
+def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request: BatRequest) -> Iterator[Finding]:
+    word = request.trigger
+    if word is None:
+        return
+    if backbone.kind == "texts":
+        yield Finding(
+            "trigger_unused", "A trigger word is put into captions of images; texts are learned as they are.",
+            "Leave bat.trigger out, or write the word into the texts.",
+        )  # fmt: skip
+        return
+    wanted = profiles.checksums(word)
+    captioned = [picture for picture in pictures if picture.words]
+    without = [picture for picture in captioned if wanted and not fingerprints.holds(picture.words, wanted)]
+    if captioned and len(without) > FEW_WITH_TRIGGER * len(captioned):
+        count = "None" if len(without) == len(captioned) else f"Only {len(captioned) - len(without)}"
+        yield Finding(
+            "captions_without_trigger",
+            f"{count} of {len(captioned)} captions hold the trigger {word!r}; where the preset says so it is put in "
+            "front of the others.",
+            "Write it into the captions where it belongs in the sentence, or check its spelling.", without[0].name,
+        )  # fmt: skip
+
+
+def _across_files(data: Data) -> Iterator[Finding]:
+    """Say where two files of one job hold the same; within a file its own findings say so."""
+    before: list[PictureProfile] = []
+    for profile in data.training:
+        pairs = [pair for picture in profile.pictures if (pair := (picture, _like(picture, before)))[1]]
+        for picture, other in pairs[:MOST_NAMED]:
+            assert other is not None
+            yield Finding(
+                "near_duplicate", f"{picture.name} and {other.name}, of another file, are nearly the same picture.",
+                "Keep the better one in one of the files.", picture.name, other.name,
+            )  # fmt: skip
+        before += profile.pictures
+
+
+def _leaked_pictures(training: Sequence[PictureProfile], validation: Sequence[PictureProfile]) -> Iterator[Finding]:
+    pairs = [(picture, other) for picture in validation if (other := _like(picture, training))]
+    if pairs:
+        named = ", ".join(f"{picture.name} (as {other.name})" for picture, other in pairs[:MOST_NAMED])
+        item, other = pairs[0]
+        yield _leaked(f"{len(pairs)} of {len(validation)} validation images", named, item.name, other.name)
+
+
+def _leaked_texts(training: Sequence[TextProfile], validation: Sequence[TextProfile]) -> Iterator[Finding]:
+    exact = {text.exact: place for place, text in reversed(list(enumerate(training)))}
+    near = fingerprints.NearTexts((place, text.near) for place, text in enumerate(training))
+    pairs = []
+    for place, text in enumerate(validation):
+        other = exact.get(text.exact, near.find(text.near))
+        if other is not None:
+            pairs.append((f"text {place + 1}", f"text {other + 1}"))
+    if pairs:
+        named = ", ".join(f"{item} (as {other})" for item, other in pairs[:MOST_NAMED])
+        yield _leaked(f"{len(pairs)} of {len(validation)} validation texts", named, *pairs[0])
+
+
+def _leaked(what: str, named: str, item: str, other: str) -> Finding:
+    return Finding(
+        "validation_in_training", f"{what} are in the training data too, or nearly: {named}.",
+        "Take them out of one of the two files; a loss on what was trained on says nothing.", item, other,
+    )  # fmt: skip
+
+
+def _like(picture: PictureProfile, others: Sequence[PictureProfile]) -> PictureProfile | None:
+    def alike(other: PictureProfile) -> bool:
+        return bool(picture.print and other.print and fingerprints.same_picture(picture.print, other.print))
+
+    return next((other for other in others if alike(other)), None)

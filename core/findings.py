@@ -1,0 +1,251 @@
+"""Things about references that their owner should know: each with a code, the item, and what to do. They stop nothing.
+
+What only needs the upload is found when it is read, and stays with the file; what depends on a job (its backbone,
+trigger word, validation data) is found when the job is created, in core.concerns, and goes to the job.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from core import fingerprints, languages
+from core.rows import TextItem
+
+FEW_ITEMS = 4
+SMALL_SIDE = 64
+LONG_TEXT_CHARACTERS = 8_000
+MOST_ALIKE = 10  # findings of one code; more of them say nothing new
+EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
+CAPTION_CODES = frozenset({"empty_caption", "same_captions", "mixed_languages", "caption_without_image"})
+MOST_CHARACTERS = 2_000  # of each part of a finding
+Severity = Literal["info", "warn"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the references that their owner should know; `fix` says what to do about it."""
+
+    code: str
+    message: str
+    fix: str
+    item: str | None = None
+    other: str | None = None  # the second of two items, where it takes two
+    severity: Severity = "warn"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is looked at of an image: the name its owner gave it, its sides in pixels, its print, its caption."""
+
+    name: str
+    width: int
+    height: int
+    caption: str | None
+    print: bytes | None  # None: it is one flat colour
+    turned: bool = False
+
+
+def of_images(items: Sequence[Seen]) -> list[Finding]:
+    """Return what an upload of images should tell its owner."""
+    found = list(_few(len(items), "images", "four or more give a clear result"))
+    for item in items:
+        found += _of_image(item)
+    found += _limited(_near_images(items))
+    return found + of_captions([(item.name, item.caption) for item in items])
+
+
+def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
+    """Return what the captions of an upload should tell its owner; the only part that an edit changes."""
+    found = []
+    if bare := [name for name, caption in captions if not caption]:
+        found.append(
+            Finding(
+                "empty_caption", f"{_count(len(bare), 'image has', 'images have')} no caption, {bare[0]} first.",
+                "Add a .txt of the same name to the archive, set captions with POST /v1/files/{id}/items, or name a "
+                "tagger in bat.caption.", bare[0],
+            )
+        )  # fmt: skip
+    written = [caption for _, caption in captions if caption]
+    if len(written) >= FEW_ITEMS and len(set(written)) == 1:
+        found.append(
+            Finding(
+                "same_captions", f"All {len(written)} captions are the same.",
+                "Say in each caption what differs between the images, so that it is not learned as part of the "
+                "subject.",
+            )
+        )  # fmt: skip
+    return found + list(_mixed(written, "captions"))
+
+
+def of_texts(items: Sequence[TextItem]) -> list[Finding]:
+    """Return what an upload of texts should tell its owner; items are called text 1, text 2, ..."""
+    found = list(_few(len(items), "texts", "eight or more give a clear result"))
+    said = [item.words() for item in items]
+    found += _limited(_long(said))
+    found += _limited(_near_texts(said))
+    found += _limited(_conflicts(items))
+    return found + list(_mixed([_answer(item) for item in items], "texts"))
+
+
+def copies_left_out(count: int) -> Finding:
+    """Say that exact copies count once."""
+    what = _count(count, "exact copy was left out", "exact copies were left out")
+    return Finding("duplicate_item", f"{what}; each reference counts once.", "Nothing needs to be done.")
+
+
+def captions_without_image(names: Sequence[str]) -> Finding:
+    """Say that captions name images that are not there."""
+    return Finding(
+        "caption_without_image",
+        f"{_count(len(names), 'caption names an image', 'captions name images')} that the archive does not hold, "
+        f"{names[0]} first.",
+        "Give caption and image the same name, or add the image.", names[0],
+    )  # fmt: skip
+
+
+def from_wire(value: object) -> Finding | None:
+    """Return a finding that a trainer has sent; None where it is none."""
+    if not isinstance(value, dict) or not set(value) <= {field.name for field in fields(Finding)}:
+        return None
+    if not all(isinstance(part, str | None) and len(part or "") <= MOST_CHARACTERS for part in value.values()):
+        return None
+    return Finding(**value) if {"code", "message", "fix"} <= {name for name, part in value.items() if part} else None
+
+
+def _few(count: int, what: str, enough: str) -> Iterator[Finding]:
+    if 0 < count < FEW_ITEMS:
+        are = f"is only 1 {what.removesuffix('s')}" if count == 1 else f"are only {count} {what}"
+        yield Finding("few_items", f"There {are}; {enough}.", f"Add more {what} of the same subject.")
+
+
+def _of_image(item: Seen) -> Iterator[Finding]:
+    short, long = sorted((item.width, item.height))
+    if short < SMALL_SIDE:
+        yield Finding(
+            "too_small", f"{item.name} is {item.width} x {item.height} pixels, below {SMALL_SIDE} on a side.",
+            "Send a larger original; what is enlarged has no detail to learn from.", item.name,
+        )  # fmt: skip
+    if long > EXTREME_RATIO * short:
+        yield Finding(
+            "extreme_aspect_ratio",
+            f"{item.name} is {item.width} x {item.height} pixels; training sees the middle square, {short / long:.0%} "
+            "of it.", "Cut out the square that matters yourself.", item.name,
+        )  # fmt: skip
+    if item.turned:
+        yield Finding(
+            "turned_upright", f"{item.name} was turned as its camera's orientation mark says.",
+            "Nothing needs to be done, unless it now lies on its side: then save it upright and send it again.",
+            item.name, severity="info",
+        )  # fmt: skip
+    if item.print is None:
+        yield Finding(
+            "single_colour", f"{item.name} is one flat colour; it teaches nothing.",
+            "Leave it out, or look whether it was saved as it should be.", item.name,
+        )  # fmt: skip
+
+
+def _near_images(items: Sequence[Seen]) -> Iterator[Finding]:
+    for place, item in enumerate(items):
+        for other in items[:place]:
+            if item.print and other.print and fingerprints.same_picture(item.print, other.print):
+                yield Finding(
+                    "near_duplicate", f"{item.name} and {other.name} are nearly the same picture.",
+                    "Keep the better one: two copies pull twice, and a copy that is held out tells nothing.",
+                    item.name, other.name,
+                )  # fmt: skip
+                break
+
+
+def _long(said: Sequence[str]) -> Iterator[Finding]:
+    for number, text in enumerate(said, 1):
+        if len(text) > LONG_TEXT_CHARACTERS:
+            yield Finding(
+                "too_long", f"Text {number} has {len(text):,} characters and will be cut.",
+                "Split it into several texts, each whole in itself.", f"text {number}",
+            )  # fmt: skip
+
+
+def _near_texts(said: Sequence[str]) -> Iterator[Finding]:
+    exact: dict[str, int] = {}
+    known = fingerprints.NearTexts()
+    for number, text in enumerate(said, 1):
+        words = fingerprints.words(text)
+        whole, near = fingerprints.text_exact(words), fingerprints.text_near(words)
+        if (other := exact.setdefault(whole, number)) != number:
+            yield Finding(
+                "duplicate_text", f"Text {number} has the same words as text {other}.",
+                "Keep one of them, unless it is meant to count more.", f"text {number}", f"text {other}",
+            )  # fmt: skip
+        elif (alike := known.find(near)) is not None:
+            yield Finding(
+                "near_duplicate", f"Text {number} is nearly the same as text {alike}.",
+                "Keep one of them, or let them differ in more than a word.", f"text {number}", f"text {alike}",
+            )  # fmt: skip
+        known.add(number, near)
+
+
+def _conflicts(items: Sequence[TextItem]) -> Iterator[Finding]:
+    """Say where the same question is answered differently: that may be meant, and teaches no fixed answer."""
+    answers: dict[str, tuple[int, str]] = {}
+    for number, item in enumerate(items, 1):
+        asked = _question(item)
+        if not asked:
+            continue
+        question = fingerprints.text_exact(fingerprints.words(asked))
+        first, answer = answers.setdefault(question, (number, _answer(item)))
+        if first != number and fingerprints.words(answer) != fingerprints.words(_answer(item)):
+            yield Finding(
+                "conflicting_examples", f"Text {number} answers the question of text {first} differently.",
+                "Keep the better answer, unless both are right.", f"text {number}", f"text {first}", "info",
+            )  # fmt: skip
+
+
+def _question(item: TextItem) -> str | None:
+    """Return all that an answer answers to: one question under two system prompts is two questions."""
+    if item.messages is not None:
+        return "\n".join(f"{message['role']}: {message['content']}" for message in item.messages[:-1])
+    return item.prompt
+
+
+def _answer(item: TextItem) -> str:
+    if item.messages is not None:
+        return item.messages[-1]["content"]
+    return item.completion or item.text or ""
+
+
+def _mixed(said: Sequence[str], what: str) -> Iterator[Finding]:
+    counted = Counter(language for text in said if (language := languages.guess(text)))
+    usual = counted.most_common(1)[0][0] if counted else ""
+    others = {language: count for language, count in counted.items() if language != usual}
+    if sum(others.values()) >= 2:
+        parts = ", ".join(f"{count} as {language}" for language, count in counted.most_common())
+        yield Finding(
+            "mixed_languages", f"The {what} seem to be in several languages: {parts}.",
+            f"Keep to one language, unless the mix is what shall be learned; {_backbones_know(what)}.", severity="info",
+        )  # fmt: skip
+
+
+def _backbones_know(what: str) -> str:
+    return "an image backbone reads mostly English" if what == "captions" else "each language needs examples enough"
+
+
+def _limited(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield a few findings of each code, the last of which says how many there are in all."""
+    kept: dict[str, list[Finding]] = {}
+    for finding in found:
+        kept.setdefault(finding.code, []).append(finding)
+    for alike in kept.values():
+        yield from alike[:MOST_ALIKE]
+        if (more := len(alike) - MOST_ALIKE) > 0:
+            last = alike[MOST_ALIKE]
+            yield Finding(
+                last.code, f"There are {more} more of this kind, {last.item} next.", last.fix, last.item,
+                severity=last.severity,
+            )  # fmt: skip
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -1,0 +1,137 @@
+"""Presets: what is to be learned from references, and what that changes, as versioned files that a person can read.
+
+Each is one TOML file. The built-in ones stand beside this module; an operator adds others in a folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.defaults import Kind, Number
+from core.errors import InvalidInput
+
+FOLDER = Path(__file__).parent
+LARGEST = 100_000  # bytes of a file
+# What a preset may change, between which values, and whether in whole numbers; `alpha` is alpha / rank.
+RANGES: Mapping[str, tuple[float, float, bool]] = {
+    "rank": (1, 256, True), "alpha": (0.01, 16, False), "learning_rate": (1e-7, 1e-1, False),
+    "batch_size": (1, 256, True), "folds": (2, 8, True), "surrogate_steps": (1, 20_000, True),
+    "max_steps": (1, 20_000, True), "interval": (1, 1000, True), "sample_ratio": (0.01, 1, False),
+    "selected_count": (1, 4096, True), "dropout_caption": (0, 0.5, False),
+}  # fmt: skip
+LEAST_FACTOR, MOST_FACTOR = 0.1, 10.0
+Sentence = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Change(_Strict):
+    """One changed value: a `value`, or so many `times` the usual one; why, and whether we have measured it."""
+
+    value: Number | None = None
+    times: Annotated[float, Field(ge=LEAST_FACTOR, le=MOST_FACTOR)] | None = None
+    why: Sentence
+    measured: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Change:
+        if (self.value is None) == (self.times is None):
+            raise ValueError("give value or times, and not both")
+        return self
+
+
+class Gamma(_Strict):
+    """The share of backbone data that an automatic gamma starts with."""
+
+    start: Annotated[float, Field(ge=0, le=0.95)]
+    why: Sentence
+    measured: bool = False
+
+
+class Preset(_Strict):
+    """What is learned from the references, and what that changes."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    version: Annotated[int, Field(ge=1, le=1_000_000)]
+    kind: Kind
+    description: Annotated[str, Field(min_length=1, max_length=100)]
+    learns: Sentence
+    add_trigger: bool = True
+    gamma: Gamma | None = None
+    values: dict[str, Change] = Field(default_factory=dict)
+    source: Literal["built-in", "operator"] = "built-in"
+
+    @model_validator(mode="after")
+    def _values_in_range(self) -> Preset:
+        for name, change in self.values.items():
+            if name not in RANGES:
+                raise ValueError(f"values.{name} is not known; a preset may change {', '.join(RANGES)}")
+            low, high, whole = RANGES[name]
+            if change.value is not None and not low <= change.value <= high:
+                raise ValueError(f"values.{name} is {change.value:g}; {low:g} to {high:g} is taken")
+            if change.value is not None and whole and change.value != int(change.value):
+                raise ValueError(f"values.{name} is {change.value:g}; only whole numbers are taken")
+        return self
+
+
+Presets = Mapping[str, Preset]
+
+
+@cache
+def built_in() -> Presets:
+    """Return the presets that belong to this version, by name."""
+    return _read_folder(FOLDER, "built-in")
+
+
+def load(folder: Path) -> Presets:
+    """Return the built-in presets and those of an operator's folder; raise InvalidInput that names file and field."""
+    own = _read_folder(folder, "operator") if folder.is_dir() else {}
+    for name in own:
+        if name in built_in():
+            raise _refused(folder, f"the preset {name} is built in; give yours another name")
+    return {**built_in(), **own}
+
+
+def _read_folder(folder: Path, source: str) -> dict[str, Preset]:
+    presets: dict[str, Preset] = {}
+    for path in sorted(folder.glob("*.toml")):
+        preset = _read(path, source)
+        if preset.name in presets:
+            raise _refused(path, f"another file is named {preset.name} too")
+        presets[preset.name] = preset
+    return presets
+
+
+def _read(path: Path, source: str) -> Preset:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise _refused(path, f"it has more than {LARGEST:,} bytes")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        preset = Preset.model_validate({**content, "source": source})
+    except tomllib.TOMLDecodeError as error:
+        raise _refused(path, f"it is not TOML ({error})") from None
+    except UnicodeDecodeError:
+        raise _refused(path, "it is not UTF-8") from None
+    except ValidationError as error:
+        raise _refused(path, "; ".join(_problem(found["loc"], found["msg"]) for found in error.errors())) from None
+    if preset.name != path.stem:
+        raise _refused(path, f"it is named {preset.name}; name the file {preset.name}.toml")
+    return preset
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    place = ".".join(str(part) for part in location)
+    words = message.removeprefix("Value error, ")
+    return f"{place}: {words}" if place else words
+
+
+def _refused(path: Path, what: str) -> InvalidInput:
+    return InvalidInput(f"The preset {path} can't be used: {what}.", code="invalid_preset", param="presets")

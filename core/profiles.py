@@ -1,0 +1,93 @@
+"""What is kept of an upload beside its bytes, so that a job can be judged without decoding: sizes, prints and hashes.
+
+Words of captions are kept as checksums, which is enough to look for a trigger word; no text is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from core import fingerprints
+
+if TYPE_CHECKING:  # the process that serves requests reads profiles, and loads no decoder
+    from core.references import ImageItem, References
+    from core.rows import TextItem
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class PictureProfile:
+    """An image of an upload; `words` are checksums of its caption's words in their order."""
+
+    name: str
+    width: int
+    height: int
+    print: bytes | None
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextProfile:
+    """A text of an upload."""
+
+    exact: str
+    near: int | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An upload; one of the two is empty."""
+
+    pictures: tuple[PictureProfile, ...] = ()
+    texts: tuple[TextProfile, ...] = ()
+
+
+def of(read: References) -> dict[str, Any]:
+    """Describe references that were just read, as JSON."""
+    pictures = cast("tuple[ImageItem, ...]", read.items if read.kind == "images" else ())
+    images = [
+        [item.name, item.width, item.height, _text(print), checksums(item.caption or "")]
+        for item, print in zip(pictures, read.prints, strict=True)
+    ]
+    said = cast("tuple[TextItem, ...]", read.items if read.kind == "texts" else ())
+    words = [fingerprints.words(item.words()) for item in said]
+    texts = [[fingerprints.text_exact(each), fingerprints.text_near(each)] for each in words]
+    return {"version": VERSION, "images": images, "texts": texts}
+
+
+def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
+    """Return the JSON of a profile with other captions, one for each image."""
+    images = [[*row[:4], checksums(words or "")] for row, words in zip(content["images"], captions, strict=True)]
+    return {**content, "images": images}
+
+
+def parse(content: dict[str, Any] | None) -> Profile | None:
+    """Read what `of` made; None for an upload from before there were profiles."""
+    if not content or content.get("version") != VERSION:
+        return None
+    try:
+        pictures = [
+            PictureProfile(name, width, height, _bytes(print), tuple(words))
+            for name, width, height, print, words in content["images"]
+        ]
+        return Profile(tuple(pictures), tuple(TextProfile(exact, near) for exact, near in content["texts"]))
+    except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
+        return None
+
+
+def checksums(text: str) -> list[int]:
+    """Return a checksum of each word."""
+    return [zlib.crc32(word.encode()) for word in fingerprints.words(text)]
+
+
+def _text(print: bytes | None) -> str | None:
+    return None if print is None else base64.b64encode(print).decode()
+
+
+def _bytes(print: str | None) -> bytes | None:
+    return None if print is None else base64.b64decode(print)

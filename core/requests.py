@@ -1,0 +1,80 @@
+"""What a stranger may ask of a job: OpenAI's hyperparameters and our `bat` object, checked field by field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from core import texts
+
+Auto = Literal["auto"]
+ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
+StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
+Clean = Annotated[str, AfterValidator(texts.clean)]
+Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
+Trigger = Annotated[
+    Clean, Field(min_length=1, max_length=40, pattern=r"^\S.*\S$|^\S$"), AfterValidator(lambda word: _visible(word))
+]
+PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Captioner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+LONGEST_RUN = 20_000
+Share = Annotated[float, Field(ge=0, le=0.95)]
+
+
+def _visible(word: str) -> str:
+    if not any(character.isprintable() and not character.isspace() for character in word):
+        raise ValueError("it holds nothing that can be seen")
+    return word
+
+
+class Request(BaseModel):
+    """Anything that a stranger sends: unknown keys, NaN, true for 1 and "7" for 7 are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Hyperparameters(Request):
+    """OpenAI's three knobs."""
+
+    n_epochs: Auto | Annotated[int, Field(ge=1, le=1000)] = "auto"
+    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
+    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] = "auto"
+
+
+class BatRequest(Request):
+    """The wire's `bat` object. Everything is optional; "auto" follows the references, the backbone and the device."""
+
+    training_files: Annotated[list[str], Field(max_length=100)] = Field(
+        default_factory=list, description="more uploaded files, used together with training_file"
+    )
+    preset: PresetName = Field("auto", description="what the references teach: one of GET /v1/presets, or auto")
+    trigger: Trigger | None = Field(None, description="the rare word that stands for the subject in captions")
+    caption: Captioner = Field(
+        "auto", description="what captions images that have no caption: a tagger's id, colours, none, or auto"
+    )
+    augment: Auto | bool = Field("auto", description="train on selected backbone data beside the references")
+    gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that is backbone data")
+    selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
+    pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
+    score: ScoreName = Field("influence", description="how candidates are scored")
+    sample_ratio: Auto | Annotated[float, Field(gt=0, le=1)] = Field("auto", description="share of the pool to score")
+    folds: Auto | Annotated[int, Field(ge=2, le=8)] = Field("auto", description="surrogates, each blind to one fold")
+    rank: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
+    alpha: Auto | Annotated[float, Field(gt=0, le=1024)] = "auto"
+    learning_rate: Auto | Annotated[float, Field(ge=1e-7, le=1e-1)] = "auto"
+    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
+    max_steps: Auto | Annotated[int, Field(ge=1, le=LONGEST_RUN)] = "auto"
+    surrogate_steps: Auto | Annotated[int, Field(ge=1, le=LONGEST_RUN)] = "auto"
+    window: Auto | Annotated[int, Field(ge=2, le=1000)] = Field("auto", description="M, in evaluations")
+    interval: Auto | Annotated[int, Field(ge=1, le=1000)] = Field("auto", description="steps between evaluations")
+    cs_semantics: Literal["paper", "released"] = Field("paper", description="released: an initial rise is a valley")
+    stop: StopName = Field("auto", description="what ends the run and names the adapter to publish")
+    resolution: Auto | Annotated[int, Field(ge=16, le=2048, multiple_of=8)] = Field("auto", description="pixels a side")
+    sample_prompts: Annotated[list[Prompt], Field(max_length=8)] = Field(
+        default_factory=list, description="prompts to sample at the kept checkpoints"
+    )
+    dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
+        "auto", description="share of captions left empty in training"
+    )
+    merged: bool = Field(False, description="also publish the whole network with the adapter in its weights")

@@ -1,0 +1,53 @@
+"""Whether answers share a shape, as JSON or labelled lines do: then that shape is what their owner wants learned."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from core.rows import TextItem
+
+MOST_OF = 0.8  # of the answers
+FEWEST_ANSWERS = 2
+FEWEST_LABELS = 2
+_LABEL = re.compile(r"^[ \t]*(?:[-*#]+ *)?\**([A-Za-z][\w -]{0,30}?)\**:", re.MULTILINE)
+_ASKED = re.compile(r"\b(json|yaml|xml|csv|markdown table|html|sql|schema)\b", re.IGNORECASE)
+
+
+def shape(items: Sequence[TextItem]) -> str | None:
+    """Say which shape most of the answers have, as a sentence; None where they have none."""
+    answers = [answer for item in items if (answer := _answer(item))]
+    if len(answers) < FEWEST_ANSWERS:
+        return None
+    enough = MOST_OF * len(answers)
+    if (count := sum(map(_is_json, answers))) >= enough:
+        return f"{count} of {len(answers)} answers are JSON."
+    labels = Counter(label for answer in answers for label in {found.lower() for found in _LABEL.findall(answer)})
+    shared = sorted(label for label, count in labels.items() if count >= enough)
+    if len(shared) >= FEWEST_LABELS:
+        return f"Most of {len(answers)} answers have lines that begin with {', '.join(shared[:3])}."
+    asked = [found[0] for item in items if (found := _ASKED.search(_system(item)))]
+    if len(asked) >= enough:
+        return f"The system prompts of {len(asked)} texts ask for {asked[0].upper()}."
+    return None
+
+
+def _is_json(answer: str) -> bool:
+    text = answer.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    if not text.startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _answer(item: TextItem) -> str | None:
+    return item.messages[-1]["content"] if item.messages is not None else item.completion
+
+
+def _system(item: TextItem) -> str:
+    return next((message["content"] for message in item.messages or () if message["role"] == "system"), "")

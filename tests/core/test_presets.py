@@ -1,0 +1,185 @@
+"""Presets are files: what they may say, how they change values, and that an installed package has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from core import presets
+from core.errors import InvalidInput
+from core.method import mixing
+from core.parameters import BatRequest, ReferenceSummary, resolve
+from core.presets import RANGES, built_in
+from core.rows import TextItem
+from core.shapes import shape
+from tests.core.test_parameters import CATS, CHATS, EMOJI, TEXT, settled
+
+ROOT = Path(__file__).parents[2]
+OWN = """
+name = "logo"
+version = 3
+kind = "images"
+description = "a company's mark"
+learns = "its lines and colours"
+[gamma]
+start = 0.1
+why = "a mark is drawn in one way only"
+[values.rank]
+value = 4
+why = "a mark has few features"
+[values.max_steps]
+times = 0.5
+why = "it is learned soon"
+"""
+
+
+def test_the_five_presets_are_there_with_reasons() -> None:
+    kinds = {name: preset.kind for name, preset in built_in().items()}
+    assert kinds == {"face": "images", "format": "texts", "style": "images", "subject": "images", "tone": "texts"}
+    for preset in built_in().values():
+        assert all(change.why for change in preset.values.values())
+    assert "not measured" in built_in()["face"].values["dropout_caption"].why
+
+
+def test_a_gamma_starts_where_it_was_measured() -> None:
+    for name, preset in built_in().items():
+        assert preset.gamma is not None
+        assert preset.gamma.start == (mixing.STYLE_SHARE if name in mixing.STYLES else mixing.SUBJECT_SHARE)
+
+
+def test_the_ranges_of_a_preset_are_those_of_a_request() -> None:
+    for name, (low, high, _) in RANGES.items():
+        if name in ("alpha", "sample_ratio"):  # alpha is a ratio here; a share has no least value in a request
+            continue
+        for value in (low, high):
+            assert getattr(BatRequest.model_validate({name: value}), name) == value
+        with pytest.raises(ValidationError):
+            BatRequest.model_validate({name: 2 * high})
+
+
+def test_a_job_says_which_preset_and_version_it_was_made_with_and_why() -> None:
+    parameters = settled({"preset": "style"})
+    assert (parameters.preset, parameters.preset_version, parameters.gamma_start) == ("style", 1, 0.25)
+    assert "times 1.5 by the preset style 1: a style arrives later" in parameters.reasons["max_steps"]
+    assert "by the preset style 1" in parameters.reasons["dropout_caption"]
+    assert "starts at 0.25" in parameters.reasons["gamma"]
+    assert "name style or face" in settled().reasons["preset"]
+    assert settled({"preset": "face"}).dropout_caption == 0.05
+
+
+def test_an_operators_preset_changes_values_and_is_named_by_jobs(tmp_path: Path) -> None:
+    (tmp_path / "logo.toml").write_text(OWN)
+    known = presets.load(tmp_path)
+    assert known["logo"].source == "operator"
+    parameters = settled({"preset": "logo"}, presets=known)
+    assert (parameters.rank, parameters.max_steps, parameters.preset_version) == (4, 150, 3)
+    assert parameters.gamma_start == 0.1
+    with pytest.raises(InvalidInput, match="no such preset; choose face, style, subject or auto") as refused:
+        settled({"preset": "logo"})
+    assert refused.value.param == "bat.preset"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("value = 4", "value = 400", "values.rank is 400; 1 to 256 is taken"),
+        ("value = 4", "value = 4.5", "only whole numbers"),
+        ("value = 4", "value = 4\ntimes = 2.0", "value or times, and not both"),
+        ("value = 4", "value = true", "values.rank"),
+        ("values.rank", "values.colour", "values.colour is not known"),
+        ('kind = "images"', 'kind = "films"', "kind"),
+        ("version = 3", "version = 0", "version"),
+        ("version = 3", "", "version: Field required"),
+        ('name = "logo"', 'name = "mark"', "name the file mark.toml"),
+        ('learns = "its', 'learns = "its\n', "it is not TOML"),
+        ("learns", "teaches", "teaches"),
+        ("times = 0.5", "times = nan", "times"),
+    ],
+)
+def test_a_preset_that_is_wrong_is_named_with_its_field(tmp_path: Path, before: str, after: str, said: str) -> None:
+    assert before in OWN
+    (tmp_path / "logo.toml").write_text(OWN.replace(before, after, 1))
+    with pytest.raises(InvalidInput) as refused:
+        presets.load(tmp_path)
+    assert "logo.toml" in refused.value.message
+    assert said in refused.value.message
+
+
+def test_a_built_in_name_is_not_taken_again(tmp_path: Path) -> None:
+    (tmp_path / "style.toml").write_text(OWN.replace('"logo"', '"style"'))
+    with pytest.raises(InvalidInput, match="style is built in"):
+        presets.load(tmp_path)
+    assert presets.load(tmp_path / "nowhere") == built_in()
+
+
+def test_a_built_package_holds_the_files(tmp_path: Path) -> None:
+    (tmp_path / "build").mkdir()
+    program = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    copy = tmp_path / "source"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "core"):
+        (copy / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "build")], cwd=copy, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (wheel,) = (tmp_path / "build").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.endswith(".toml")}
+    assert held == {f"core/presets/{name}.toml" for name in built_in()}
+
+
+JSON_ANSWERS = [TextItem(prompt=f"{n}?", completion=f'{{"answer": {n}}}') for n in range(5)]
+LABELLED = [TextItem(prompt=f"{n}?", completion=f"Summary: it is {n}\nNext step: wait") for n in range(5)]
+TALK = [TextItem(prompt=f"{n}?", completion=f"Well, it is {n}: so it goes.") for n in range(5)]
+ASKED = [
+    TextItem(messages=({"role": "system", "content": "Answer in YAML."}, {"role": "user", "content": f"{n}?"},
+                       {"role": "assistant", "content": f"answer {n}"}))
+    for n in range(5)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (JSON_ANSWERS, "5 of 5 answers are JSON."),
+        (LABELLED, "next step, summary"),
+        (ASKED, "ask for YAML"),
+        (TALK, None),
+    ],
+)
+def test_answers_with_a_shape_are_taken_for_a_format(items: list[TextItem], said: str | None) -> None:
+    found = shape(items)
+    assert (found is None) == (said is None)
+    assert said is None or said in (found or "")
+    parameters = settled(backbone=TEXT, summary=CHATS.model_copy(update={"shape": found}))
+    assert parameters.preset == ("tone" if said is None else "format")
+    assert said is None or said in parameters.reasons["preset"]
+
+
+def test_images_without_captions_get_the_operators_tagger_if_there_is_one() -> None:
+    bare = CATS.model_copy(update={"uncaptioned": 2})
+    assert settled(summary=bare).caption == "none"
+    parameters = settled(summary=bare, taggers=["blip"])
+    assert (parameters.caption, "2 images" in parameters.reasons["caption"]) == ("blip", True)
+    assert settled(summary=CATS, taggers=["blip"]).caption == "none"
+    assert settled({"caption": "colours"}, summary=bare).caption == "colours"
+    for backbone, summary, caption, code in (
+        (EMOJI, CATS, "blop", "tagger_not_found"), (TEXT, CHATS, "colours", "contradiction"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput) as refused:
+            settled({"caption": caption}, backbone=backbone, summary=summary)
+        assert (refused.value.code, refused.value.param) == (code, "bat.caption")
+
+
+def test_a_job_from_before_there_were_versions_goes_on() -> None:
+    summary = ReferenceSummary(kind="images", count=6)
+    parameters = resolve(BatRequest(), backbone=EMOJI, summary=summary, device_class="cpu", seed=1)
+    old = parameters.model_dump(exclude={"preset_version", "add_trigger", "caption", "gamma_start"})
+    again = type(parameters).model_validate(old)
+    assert (again.preset_version, again.caption, again.gamma_start) == (1, "none", None)

@@ -1,0 +1,110 @@
+"""Captions that a job makes where its owner wrote none, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.parameters import BatRequest
+from core.references import read, write_folder
+from core.settings import Settings
+from core.taggers import Taggers
+from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fixture)
+from tests.core.test_findings import zipped
+from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture
+from tests.worker.test_taggers import blip
+from worker import inputs
+from worker.folder import JobFolder
+from worker.protocol import Line, Message
+from worker.stages.context import Context
+from worker.stages.prepare import prepare
+
+Prepared = Callable[..., tuple[JobFolder, list[Line]]]
+
+
+@pytest.fixture
+def prepared(tiny_diffusion_folder: Path, tmp_path: Path) -> Prepared:  # noqa: F811
+    """Three images, the second of which has a caption, through the first stage."""
+    record = image_record(tiny_diffusion_folder, tmp_path)
+    settings = Settings(data=tmp_path / "data", min_image_side=8)
+    files = {f"{number}.png": picture(number) for number in range(3)} | {"1.txt": b"a sks dog"}
+    (tmp_path / "a.zip").write_bytes(zipped(files))
+
+    def run(tagger: Path | None = None, **bat: object) -> tuple[JobFolder, list[Line]]:
+        if tagger is not None:
+            Taggers.load(settings).add("tiny-blip", tagger, licence="CC0", max_tokens=5)
+        given = read(tmp_path / "a.zip", "a.zip", settings)
+        request = BatRequest.model_validate(QUICK | bat)
+        parameters, captioned = inputs.settled(request, None, record, given, settings, seed=3)
+        folder = JobFolder(tmp_path / "job")
+        folder.write_spec(inputs.specification(record, parameters, settings, None))
+        write_folder(captioned, folder.references)
+        return folder, list(prepare(Context(folder)))
+
+    return run
+
+
+def told(lines: list[Line], key: str) -> list[Message]:
+    return [line for line in lines if isinstance(line, Message) and line.data and key in line.data]
+
+
+def words(folder: JobFolder) -> dict[str, str]:
+    rows = json.loads((folder.stage("prepare") / "references.json").read_text())
+    return {row["name"]: row["words"] for row in rows}
+
+
+def test_images_without_a_caption_get_one_and_their_owner_is_told(prepared: Prepared) -> None:
+    folder, lines = prepared(caption="colours")
+    found = words(folder)
+    assert found["1.png"] == "a sks dog"
+    assert found["0.png"].startswith("sks a ")
+    assert found["0.png"].endswith(" picture")
+    (message,) = told(lines, "captions")
+    assert message.data == {"captions": {name: found[name] for name in ("0.png", "2.png")}, "tagger": "colours"}
+    assert message.text.startswith("colours captioned 2 images that had no caption. 0.png: sks a ")
+
+
+def test_a_registered_model_captions_by_itself(prepared: Prepared, tmp_path: Path) -> None:
+    folder, lines = prepared(blip(tmp_path / "blip"))
+    spec = folder.spec()
+    assert spec["parameters"]["caption"] == "tiny-blip"
+    assert "2 images have no caption" in spec["parameters"]["reasons"]["caption"]
+    (message,) = told(lines, "captions")
+    assert message.data is not None
+    assert set(message.data["captions"]) == {"0.png", "2.png"}
+    assert all(caption.startswith("sks") for caption in message.data["captions"].values())
+    assert words(folder)["1.png"] == "a sks dog"
+
+
+def test_none_makes_none(prepared: Prepared, tmp_path: Path) -> None:
+    folder, lines = prepared(blip(tmp_path / "blip"), caption="none")
+    assert told(lines, "captions") == []
+    assert words(folder) == {"0.png": "sks", "1.png": "a sks dog", "2.png": "sks"}
+
+
+def test_a_caption_beyond_the_backbones_context_is_told_by_its_own_tokenizer(make_image_job: MakeJob) -> None:
+    folder = make_image_job()
+    rows = [json.loads(line) for line in (folder.references / "items.jsonl").read_text().splitlines()]
+    rows[2]["caption"] = "sks " + "word " * 30
+    (folder.references / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (message,) = told(list(prepare(Context(folder))), "finding")
+    assert message.level == "warn"
+    assert message.data is not None
+    finding = message.data["finding"]
+    assert (finding["code"], finding["item"]) == ("too_long", "2.png")
+    assert "1 of 4 captions have more than the 24 tokens" in finding["message"]
+
+
+def test_a_text_beyond_the_backbones_context_is_told(make_text_job: MakeJob) -> None:
+    assert told(list(prepare(Context(make_text_job("short")))), "finding") == []
+    folder = make_text_job()
+    rows = [json.loads(line) for line in (folder.references / "items.jsonl").read_text().splitlines()]
+    rows[1]["completion"] = "arr " * 30
+    (folder.references / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (message,) = told(list(prepare(Context(folder))), "finding")
+    assert message.data is not None
+    assert message.data["finding"]["item"] == "text 2"
+    assert "more than the 40 tokens" in message.text
