@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from core.method.backbone import Backbone, Batch
-from core.method.surrogate import evaluation_grid
+from core.schedule import evaluation_grid
 from core.parameters import Parameters
 
 PoolKind = Literal["related", "unrelated", "shuffled"]
