@@ -21,8 +21,8 @@ from core.method.lora import Adapter
 from core.method.mixing import GammaChoice, MixingReport, choose_gamma, error_law
 from core.method.pooling import Ranking, rank
 from core.method.saving import NOWHERE, Keeper, State, saved
-from core.method.work import WORK, units
 from core.method.selection import Selection, near_duplicates, select
+from core.method.work import WORK, units
 from core.parameters import Parameters
 from core.schedule import CANDIDATES_AT_ONCE, TEXT_FOLDS
 

@@ -18,7 +18,6 @@ from core.method.work import WORK, units
 from core.schedule import EVALUATED_AT_ONCE
 
 
-
 @dataclass(frozen=True)
 class Step:
     """What one optimizer step showed; losses and gradient norms one for each run."""

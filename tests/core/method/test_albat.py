@@ -15,9 +15,9 @@ from core.method.folds import Surrogate
 from core.method.lora import Adapter
 from core.method.pictures import judge_pictures
 from core.method.surrogate import SurrogateCurves
-from core.schedule import evaluation_grid
 from core.method.train import Step, evaluate
 from core.parameters import Parameters
+from core.schedule import evaluation_grid
 
 
 def parameters(kind: str, **changes: object) -> Parameters:
