@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import errors, uploads
 from api.dependencies import Services, Waker
 from api.pace import Pace
-from api.routes import account, files, health, history, jobs, measures, models, storage
+from api.routes import account, estimates, files, health, history, jobs, measures, models, storage
 from api.schemas import Error, JobRequest
 from core import logs, queue
 from core.database import connect, sessions
@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)
-    for routes in (files, history, jobs, models, account, storage, health, measures):
+    for routes in (files, history, estimates, jobs, models, account, storage, health, measures):
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)

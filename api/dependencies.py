@@ -28,6 +28,7 @@ from core.storage import Storage
 
 B = TypeVar("B", bound=BaseModel)
 MERGE_SECONDS = 0.2
+READING = frozenset({"/v1/fine_tuning/jobs/estimate"})  # POST calls that change nothing
 
 
 class Waker:
@@ -121,7 +122,7 @@ async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> 
     access = services.known.find(bearer.credentials)
     if access is None:
         access = await to_thread.run_sync(_authenticated, services, bearer.credentials)
-    needed = "read" if request.method in ("GET", "HEAD") else "write"
+    needed = "read" if request.method in ("GET", "HEAD") or request.url.path in READING else "write"
     if needed not in access.scopes:
         raise Forbidden(
             f"This key has the scopes {', '.join(sorted(access.scopes))}; this call needs {needed}.",

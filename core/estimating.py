@@ -25,7 +25,7 @@ class Estimator:
     """Foretells jobs of one backbone on one device."""
 
     def __init__(self, record: BackboneRecord, rows: Sequence[Measured], device: str | None) -> None:
-        self._record, self._rows = record, rows
+        self.record, self._rows = record, rows
         usual = usual_shape(record, device_class(device))
         self.model: Model = model(rows, usual, device, None if rows else weights_bytes(record))
 
@@ -42,9 +42,9 @@ class Estimator:
     def data(self, references: int, characters: Sequence[int] = (), validation: int = 0) -> Data:
         """Return how much there is to learn from; `characters` are the lengths of texts, where they are known."""
         known = next((row.data for row in self._rows), Data(0))
-        candidates, probe = pool_sizes(self._record) or (known.candidates, known.probe)
+        candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
         ratio = measurements.tokens_per_character(self._rows) or TOKENS_PER_CHARACTER
-        lengths = tuple(ratio * length for length in characters) if self._record.family == "language" else ()
+        lengths = tuple(ratio * length for length in characters) if self.record.family == "language" else ()
         return Data(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
 
 

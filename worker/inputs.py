@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core import references
 from core.backbones import BackboneRecord
+from core.captioning import caption_of
 from core.defaults import DeviceClass
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable
 from core.models import File, Job
@@ -52,14 +53,6 @@ def captioned(read: References, record: BackboneRecord, trigger: str | None) -> 
         for item in read.items
     )
     return replace(read, items=items)
-
-
-def caption_of(words: str, prefix: str, trigger: str | None) -> str:
-    """Return a caption that begins with the backbone's prefix and holds the trigger word."""
-    rest = words.removeprefix(prefix).strip()
-    if trigger and trigger.lower() not in rest.lower().split():
-        rest = f"{trigger} {rest}".strip()
-    return f"{prefix}{rest}"
 
 
 def summarise(read: References) -> ReferenceSummary:

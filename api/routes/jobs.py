@@ -54,7 +54,7 @@ def create_job(
     retries: RetryHeader = None,
 ) -> JobObject:
     """Queue a job; a repetition of an earlier call gets that call's job."""
-    backbone = _backbone(services, body.model)
+    backbone = find_backbone(services, body.model)
     content = body.model_dump(mode="json", exclude_unset=True)
     repetition = Repetition(_checked_key(key), (retries or "0") != "0", _sha256(content))
     with services.writing.begin() as session:
@@ -169,7 +169,8 @@ def _metadata_filter(request: Request) -> dict[str, str]:
     return wanted
 
 
-def _backbone(services: Services, name: str) -> BackboneRecord:
+def find_backbone(services: Services, name: str) -> BackboneRecord:
+    """Return the backbone that a body names, or raise InvalidInput."""
     try:
         return services.registry.get(name)
     except NotFound as error:
@@ -204,7 +205,7 @@ def _create(
     session: Session, services: Services, account: str, body: JobRequest, content: dict[str, Any],
     backbone: BackboneRecord, repetition: Repetition,
 ) -> Job:  # fmt: skip
-    training = _check_files(session, services.settings, account, body, backbone)
+    training = check_files(session, services.settings, account, body, backbone)
     job = Job(
         account_id=account, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
@@ -215,9 +216,10 @@ def _create(
     )
 
 
-def _check_files(
-    session: Session, settings: Settings, account: str, body: JobRequest, backbone: BackboneRecord
+def check_files(
+    session: Session, settings: Settings, account: str, body: JobRequest, backbone: BackboneRecord, *, lock: bool = True
 ) -> list[str]:
+    """Return the files to learn from; raises InvalidInput where they, or the body, can't be used."""
     bat = body.bat or BatRequest()
     training = [body.training_file, *bat.training_files]
     if len(set(training)) != len(training):
@@ -225,21 +227,24 @@ def _check_files(
     count = 0
     for file_id in training:
         param = "training_file" if file_id == body.training_file else "bat.training_files"
-        count += _check_file(session, account, file_id, param, backbone).items
+        count += _check_file(session, account, file_id, param, backbone, lock).items
     limit = settings.max_images if backbone.kind == "images" else settings.max_items
     if count > limit:
         message = f"A job takes at most {limit} {backbone.kind}; these files hold {count}."
         raise InvalidInput(message, code="too_many_items", param="training_file")
     if body.validation_file is not None:
-        _check_file(session, account, body.validation_file, "validation_file", backbone)
+        _check_file(session, account, body.validation_file, "validation_file", backbone, lock)
     check(bat, backbone, backbone.kind, count)
     return training
 
 
-def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord) -> File:
+def _check_file(
+    session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool
+) -> File:  # fmt: skip
     statement = select(File).where(File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
     # the lock makes a deletion wait, or this call see it
-    file = session.scalar(statement.with_for_update(read=True)) if plausible(file_id) else None
+    statement = statement.with_for_update(read=True) if lock else statement
+    file = session.scalar(statement) if plausible(file_id) else None
     if file is None or (file.expires_at is not None and file.expires_at <= now(session)):
         raise InvalidInput("There is no such file; upload it first.", code="file_not_found", param=param)
     if file.status != "processed" or not file.items:
