@@ -28,7 +28,7 @@ from core.storage import Storage
 
 B = TypeVar("B", bound=BaseModel)
 MERGE_SECONDS = 0.2
-READING = frozenset({"/v1/fine_tuning/jobs/estimate"})  # POST calls that change nothing
+READING = frozenset({"/v1/fine_tuning/jobs/estimate"})  # POST calls that change nothing: read is enough
 
 
 class Waker:
@@ -122,8 +122,9 @@ async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> 
     access = services.known.find(bearer.credentials)
     if access is None:
         access = await to_thread.run_sync(_authenticated, services, bearer.credentials)
-    needed = "read" if request.method in ("GET", "HEAD") or request.url.path in READING else "write"
-    if needed not in access.scopes:
+    needed = "read" if request.method in ("GET", "HEAD") else "write"
+    asks_only = request.url.path in READING and "read" in access.scopes
+    if needed not in access.scopes and not asks_only:
         raise Forbidden(
             f"This key has the scopes {', '.join(sorted(access.scopes))}; this call needs {needed}.",
             code="insufficient_scope",

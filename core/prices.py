@@ -97,7 +97,7 @@ def runs_of(shape: Shape, stage: str) -> int:
 
 
 def _fitted(kind: str, rows: Sequence[Measured]) -> list[float]:
-    """Return the kind's coefficients; what the newest rows say beside the fit moves all of them."""
+    """Return the kind's coefficients, all moved by what the newest rows say beside the fit, each by its seconds."""
     points = [
         (row, amount, seconds) for row in rows for _, name, amount, seconds in measured_amounts(row) if name == kind
     ]
@@ -107,10 +107,20 @@ def _fitted(kind: str, rows: Sequence[Measured]) -> list[float]:
     found = leastsquares.fit(features, [seconds for *_, seconds in points])
     newest = rows[:CHECKED]
     off = [
-        seconds / told for (row, _, seconds), each in zip(points, features, strict=True)
+        (seconds / told, seconds * amount.calls) for (row, amount, seconds), each in zip(points, features, strict=True)
         if row in newest and (told := _product(each, found)) > 0
     ]  # fmt: skip
-    return [coefficient * median(off) for coefficient in found] if off else found
+    return [coefficient * weighted_median(off) for coefficient in found] if off else found
+
+
+def weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+    """Return the value below which half of the weight lies; pairs are (value, weight)."""
+    half, below = sum(weight for _, weight in pairs) / 2, 0.0
+    for value, weight in sorted(pairs):
+        below += weight
+        if below >= half:
+            return value
+    return 1.0
 
 
 def _memory(rows: Sequence[Measured], on_device: bool) -> list[float]:
