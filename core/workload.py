@@ -183,8 +183,10 @@ class _Counting:
     def final(self, steps: int, share: float) -> dict[str, Amount]:
         """Count the final run: references on the whole grid, probe and validation on a third of it."""
         grid = schedule.evaluation_grid(self.shape.budget)
-        often = sum(at <= steps for at in grid) + COPIES - 1
-        rare = sum(at <= steps for at in grid[:: schedule.WATCHED_EVERY]) + COPIES - 1
+        kept = {round(steps / schedule.LOOK_AHEAD ** (place / (COPIES - 2))) for place in range(COPIES - 1)}
+        often, rare = (
+            len({at for at in some if at <= steps} | kept) for some in (grid, grid[:: schedule.WATCHED_EVERY])
+        )  # fmt: skip
         parts = [(often, self.evaluation(self.data.references, 1))]
         if self.data.probe:
             probe = min(self.data.probe, schedule.PROBE_EXAMPLES)
@@ -204,11 +206,16 @@ class _Counting:
         sampled = max(1, math.ceil(shape.sample_ratio * data.candidates))
         together = min(sampled, schedule.CANDIDATES_AT_ONCE)
         selected = min(shape.selected_count, data.candidates)
-        gradients = data.references * (passes + draws) + selected * draws
-        width = self.width(min(8, data.references))
+        together_in_law = [max(1, min(schedule.CANDIDATES_AT_ONCE, n // folds)) for n in (data.references, selected)]
+        gradients = (
+            data.references * passes * self.width(min(schedule.CANDIDATES_AT_ONCE, data.references))
+            + data.references * draws * self.width(together_in_law[0])
+            + selected * draws * self.width(0, together_in_law[1])
+        )
+        chunk = schedule.CANDIDATES_AT_ONCE * self.width(together_in_law[0])
         return {
             "score": Amount(passes * sampled / together, together * self.width(0, together)),
-            "gradient": Amount(gradients / schedule.CANDIDATES_AT_ONCE, schedule.CANDIDATES_AT_ONCE * width),
+            "gradient": Amount(gradients / chunk, chunk),
         }
 
     def samples(self) -> Amount:
