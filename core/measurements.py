@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,42 @@ from core.workload import STAGES, Data, Shape, Steps
 Source = Literal["calibration", "job"]
 KEPT = 40  # rows of one backbone on one device
 LOOKED_AT = 12  # the newest: machines change
+
+
+Figure = Annotated[float, Field(ge=0, le=1e15)]
+Word = Annotated[str, Field(max_length=40)]
+
+
+class Told(BaseModel):
+    """What a trainer may say; it works on what strangers send, so that its word is checked."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class KindTold(Told):
+    """Work of one kind in one stage."""
+
+    calls: Figure
+    units: Figure
+    seconds: Figure
+    cpu: Figure
+
+
+class MemoryTold(Told):
+    """Peaks in bytes."""
+
+    host: Figure | None
+    device: Figure | None
+
+
+class StageTold(Told):
+    """What one stage has taken."""
+
+    seconds: Figure
+    cpu: Figure
+    kinds: Annotated[dict[Word, KindTold], Field(max_length=20)]
+    facts: Annotated[dict[Word, Figure | Annotated[list[Figure], Field(max_length=50)]], Field(max_length=20)]
+    memory: MemoryTold
 
 
 @dataclass(frozen=True)
@@ -35,6 +72,13 @@ class Measured:
     def complete(self) -> bool:
         """Tell whether every stage was measured, from its beginning to its end."""
         return all(self.work.get(stage) for stage in STAGES)
+
+    def check(self) -> None:
+        """Raise ValueError where the trainer's word is not what it should be."""
+        for told in self.work.values():
+            StageTold.model_validate(told)
+        if "references" not in self.facts:
+            raise ValueError("nothing is said of the references")
 
     @property
     def seconds(self) -> dict[str, float]:

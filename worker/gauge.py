@@ -50,9 +50,15 @@ class Gauge:
             self._work[line.stage] = line.work
 
     def measured(self, source: Source, total: float, folder: JobFolder) -> Measured | None:
-        """Return what the job took, `total` seconds in all; None where stages of it were done elsewhere or before."""
+        """Return what the job took, `total` seconds in all; None where stages of it were done elsewhere or before.
+
+        Raises ValueError where the trainer's word is not what it should be.
+        """
         found = Measured(source, self._device, self.shape, total, self._work, result_bytes(folder), sum(self.lengths))
-        return found if found.complete else None
+        if not found.complete:
+            return None
+        found.check()
+        return found
 
 
 def result_bytes(folder: JobFolder) -> dict[str, int]:
