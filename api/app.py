@@ -20,6 +20,7 @@ from api.pace import Pace
 from api.routes import (
     account,
     deliveries,
+    estimates,
     files,
     health,
     history,
@@ -67,7 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # what asks other servers waits for nobody but its like
     app.state.outbound, app.state.samples = CapacityLimiter(OUTBOUND), webhooks.Samples()
     for routes in (
-        files, items, presets, history, jobs, models, account, storage, webhooks, deliveries, health, measures,
+        files, items, presets, history, estimates, jobs, models, account, storage, webhooks, deliveries, health,
+        measures,
     ):  # fmt: skip
         app.include_router(routes.router)
     errors.install(app)

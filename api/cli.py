@@ -126,6 +126,9 @@ def _add_train(commands: Subparsers) -> None:
         "albatross train --backbone smollm2-135m --references talk.jsonl --out adapter/ --bat '{\"max_steps\": 40}'",
     )
     add_command(commands, "train", words, examples, _execute("worker.train"), passes_on=True)
+    words = "Measure a backbone on this machine, so that estimates of its jobs are good from the first one on."
+    example = "albatross calibrate --backbone emoji-ldm"
+    add_command(commands, "calibrate", words, (example,), _execute("worker.calibrate"), passes_on=True)
     words = "Turn one knob of the method on your own references, and draw what it changes."
     examples = (
         "albatross ablate gamma --backbone emoji-ldm --references cats/ --validation other-cats/ --out gamma/",

@@ -280,6 +280,7 @@ class Worker(Table):
     seen_at: Mapped[float]
     draining: Mapped[bool] = mapped_column(default=False)
     job_id: Mapped[str | None]
+    device: Mapped[str | None]  # that its trainers compute on
 
 
 class Usage(Table):
@@ -292,6 +293,20 @@ class Usage(Table):
     stage: Mapped[str] = mapped_column(primary_key=True)
     account_id: Mapped[str]
     seconds: Mapped[float]
+    created_at: Mapped[float]
+
+
+class Measurement(Table):
+    """What one job or calibration has taken; kept when the job is erased, since it holds nothing of it."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (Index("ix_measurement_backbone_created_at", "backbone", "created_at"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("measure-"))
+    backbone: Mapped[str]
+    revision: Mapped[str]
+    device: Mapped[str]
+    source: Mapped[str]
+    data: Mapped[Json]
     created_at: Mapped[float]
 
 

@@ -17,6 +17,7 @@ from core.models import Worker
 from core.queue import app, worker_id
 from core.settings import Settings
 from worker import sandbox, tasks
+from worker.hardware import hardware
 
 __all__ = ["app", "tasks"]
 
@@ -28,7 +29,7 @@ class Presence:
     """Keeps the worker's row fresh while the process lives."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._device = settings, hardware(settings)
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._gone = threading.Event()
         self.drain_file = tasks.drain_file(settings, os.getpid())
@@ -81,7 +82,7 @@ class Presence:
                         pid=os.getpid(), started_at=at,
                     )  # fmt: skip
                     session.add(row)
-                row.seen_at, row.draining = at, self.drain_file.exists()
+                row.seen_at, row.draining, row.device = at, self.drain_file.exists(), self._device
         except SQLAlchemyError as error:
             log.warning("the worker's row could not be written: %s", type(error).__name__)
 

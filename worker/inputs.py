@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from core import fingerprints, presets, references, shapes
+from core import presets, references, shapes
 from core.backbones import BackboneRecord
+from core.captioning import caption_of
 from core.defaults import USUAL_PRESET, DeviceClass
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable
 from core.models import File, Job
@@ -56,14 +57,6 @@ def captioned(read: References, record: BackboneRecord, trigger: str | None, *, 
         for item in read.items
     )
     return replace(read, items=items)
-
-
-def caption_of(words: str, prefix: str, trigger: str | None, add_trigger: bool = True) -> str:
-    """Return a caption that begins with the backbone's prefix and holds the trigger word, once."""
-    rest = words.removeprefix(prefix).strip()
-    if trigger and (add_trigger or not rest) and not fingerprints.names(rest, trigger):
-        rest = f"{trigger} {rest}".strip()
-    return f"{prefix}{rest}"
 
 
 def uncaptioned(read: References) -> int:

@@ -58,9 +58,10 @@ class Message:
 
 @dataclass(frozen=True)
 class StageDone:
-    """The stage's folder is complete on disk."""
+    """The stage's folder is complete on disk; `work` is what it took, as worker.stages.costs reports it."""
 
     stage: str
+    work: Json | None = None
 
 
 @dataclass(frozen=True)

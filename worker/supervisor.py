@@ -16,9 +16,10 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs, logs, tally
+from core import events, jobs, logs, measurements, tally
 from core.backbones import BackboneRecord, Registry
 from core.errors import JobFailure, NotFound, TransientFailure
+from core.estimating import Estimator
 from core.models import File, Job
 from core.references import References, write_folder
 from core.settings import Settings
@@ -27,6 +28,8 @@ from worker import inputs
 from worker.delivery import Delivery, left_behind
 from worker.faults import DISK_FULL, UNEXPECTED, disk_full
 from worker.folder import STAGES
+from worker.gauge import Gauge
+from worker.hardware import hardware
 from worker.lease import Fenced, Lease, Position
 from worker.meter import Meter
 from worker.process import Trainer, TrainerDied, WarmTrainer
@@ -101,6 +104,7 @@ class Supervisor:
         self._meter = Meter(job)
         self._trainer: Trainer | None = None
         self._curves = Curves()
+        self._began = time.monotonic()
 
     def run(self) -> None:
         """Work until the job has ended, has been given back, or belongs to somebody else."""
@@ -166,13 +170,15 @@ class Supervisor:
     def _work(self) -> None:
         self._clear_older_attempts()
         record = self._backbone()
-        self._write_inputs(record)
+        gauge = self._gauge = self._write_inputs(record)
+        gauge.foretell(self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings))))
         done = self._delivery.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
         if done:
             self._say(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
         if len(done) < len(STAGES):
             self._train(record)
         publish(self.job, self.folder, self.lease)
+        self._keep_measurement(record)
 
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
@@ -204,12 +210,13 @@ class Supervisor:
         match line:
             case Progress():
                 share = min(1.0, line.step / line.total) if line.total else 0.0
-                self.lease.move(Position(line.stage, line.step, share, line.eta_seconds))
+                self.lease.move(Position(line.stage, line.step, share, self._gauge.left(line)))
             case Metrics():
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():
                 self._say(line.text, line)
             case StageDone():
+                self._gauge.note(line)
                 self._delivery.upload(line.stage, self.lease)
             case Saved():
                 self._delivery.save(line.stage, self.lease)
@@ -272,6 +279,17 @@ class Supervisor:
                 partial(events.add_metrics, job_id=self.job.id, epoch=self.job.epoch, stage=stage, rows=rows)
             )
 
+    def _keep_measurement(self, record: BackboneRecord) -> None:
+        """Let estimates learn from what the job took; it has ended well already, whatever becomes of this."""
+        total = time.monotonic() - self._began
+        try:
+            measured = self._gauge.measured("job", total, self.folder)
+            if measured is not None:
+                with self.place.sessions.begin() as session:
+                    measurements.add(session, record.id, record.revision, measured)
+        except (SQLAlchemyError, OSError, KeyError, TypeError, ValueError) as error:  # the trainer's words are its own
+            log.warning("what the job took was not kept: %s", type(error).__name__)
+
     def _count_late(self) -> None:
         with suppress(SQLAlchemyError), self.place.sessions.begin() as session:
             tally.add(session, tally.LATE_WRITERS)
@@ -285,7 +303,7 @@ class Supervisor:
         registry.verify(record)
         return record
 
-    def _write_inputs(self, record: BackboneRecord) -> None:
+    def _write_inputs(self, record: BackboneRecord) -> Gauge:
         """Fill the job folder with the references and all that the stages need to know."""
         given = self._references(self.job.training_files)
         parameters, read = inputs.prepared(self.job, record, given, self.settings)
@@ -297,6 +315,7 @@ class Supervisor:
             heldout = self._references([self.job.validation_file])
             validation = inputs.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
             write_folder(validation, self.folder.validation)
+        return Gauge(hardware(self.settings), parameters, read)
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])

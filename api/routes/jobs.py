@@ -40,7 +40,7 @@ def create_job(
     retries: RetryHeader = None,
 ) -> JobObject:
     """Queue a job; a repetition of an earlier call gets that call's job."""
-    backbone = _backbone(services, body.model)
+    backbone = find_backbone(services, body.model)
     content = body.model_dump(mode="json", exclude_unset=True)
     repetition = Repetition.of(key, retries, content)
     with services.writing.begin() as session:
@@ -158,7 +158,8 @@ def _metadata_filter(request: Request) -> dict[str, str]:
     return wanted
 
 
-def _backbone(services: Services, name: str) -> BackboneRecord:
+def find_backbone(services: Services, name: str) -> BackboneRecord:
+    """Return the backbone that a body names, or raise InvalidInput."""
     try:
         return services.registry.get(name)
     except NotFound as error:
@@ -170,7 +171,7 @@ def _create(
     session: Session, services: Services, account: str, body: JobRequest, content: dict[str, Any],
     backbone: BackboneRecord, repetition: Repetition,
 ) -> Job:  # fmt: skip
-    training, data = _check_files(session, services, account, body, backbone)
+    training, data = check_files(session, services, account, body, backbone)
     job = Job(
         account_id=account, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
@@ -185,9 +186,10 @@ def _create(
     return created
 
 
-def _check_files(
-    session: Session, services: Services, account: str, body: JobRequest, backbone: BackboneRecord
+def check_files(
+    session: Session, services: Services, account: str, body: JobRequest, backbone: BackboneRecord, *, lock: bool = True
 ) -> tuple[list[str], concerns.Data]:
+    """Return the files to learn from, and what is known of them; raises InvalidInput where they can't be used."""
     settings = services.settings
     bat = body.bat or BatRequest()
     training = [body.training_file, *bat.training_files]
@@ -196,7 +198,7 @@ def _check_files(
     files = []
     for file_id in training:
         param = "training_file" if file_id == body.training_file else "bat.training_files"
-        files.append(_check_file(session, account, file_id, param, backbone))
+        files.append(_check_file(session, account, file_id, param, backbone, lock))
     count = sum(file.items for file in files)
     limit = settings.max_images if backbone.kind == "images" else settings.max_items
     if count > limit:
@@ -204,17 +206,20 @@ def _check_files(
         raise InvalidInput(message, code="too_many_items", param="training_file")
     validation = None
     if body.validation_file is not None:
-        file = _check_file(session, account, body.validation_file, "validation_file", backbone)
+        file = _check_file(session, account, body.validation_file, "validation_file", backbone, lock)
         validation = profiles.parse(file.profile)
     check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
     known = (profiles.parse(file.profile) for file in files)
     return training, concerns.Data(tuple(profile for profile in known if profile), validation)
 
 
-def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord) -> File:
+def _check_file(
+    session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool
+) -> File:  # fmt: skip
     statement = select(File).where(File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
     # the lock makes a deletion wait, or this call see it
-    file = session.scalar(statement.with_for_update(read=True)) if plausible(file_id) else None
+    statement = statement.with_for_update(read=True) if lock else statement
+    file = session.scalar(statement) if plausible(file_id) else None
     if file is None or (file.expires_at is not None and file.expires_at <= now(session)):
         raise InvalidInput("There is no such file; upload it first.", code="file_not_found", param=param)
     if file.status != "processed" or not file.items:

@@ -19,6 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from core.method.backbone import Batch, Draw, Item
 from core.method.lora import LoraModel
+from core.method.work import WORK
 
 ENCODED_AT_ONCE = 32
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
@@ -79,11 +80,8 @@ class DiffusionBackbone:
         parts: list[Batch] = []
         for start in range(0, len(items), ENCODED_AT_ONCE):
             chunk = items[start : start + ENCODED_AT_ONCE]
-            pixels = torch.stack([self._pixels(item["image"]) for item in chunk]).to(self.device, self.vae.dtype)
-            latent = self.vae.encode(pixels).latent_dist
-            factor = self.vae.config.scaling_factor
-            text = self.embed([str(item.get("caption") or "") for item in chunk])
-            parts.append({"mean": latent.mean * factor, "std": latent.std * factor, "text": text})
+            with WORK.timed("encode", len(chunk)):
+                parts.append(self._encoded(chunk))
         return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in ("mean", "std", "text")}
 
     @property
@@ -94,6 +92,13 @@ class DiffusionBackbone:
     def tokens(self, item: Item) -> int:
         """Count the tokens of an item's caption before it is cut."""
         return len(self.pipeline.tokenizer(str(item.get("caption") or "")).input_ids)
+
+    def _encoded(self, chunk: Sequence[Item]) -> Batch:
+        pixels = torch.stack([self._pixels(item["image"]) for item in chunk]).to(self.device, self.vae.dtype)
+        latent = self.vae.encode(pixels).latent_dist
+        factor = self.vae.config.scaling_factor
+        text = self.embed([str(item.get("caption") or "") for item in chunk])
+        return {"mean": latent.mean * factor, "std": latent.std * factor, "text": text}
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -145,10 +150,11 @@ class DiffusionBackbone:
     def sample(self, prompts: Sequence[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
         """Return one image for each prompt; the same seed gives each place in the list the same starting noise."""
         generators = [torch.Generator().manual_seed(seed + place) for place in range(len(prompts))]
-        answer = self.pipeline(
-            list(prompts), num_inference_steps=steps, guidance_scale=guidance, height=self.resolution,
-            width=self.resolution, generator=generators,
-        )  # fmt: skip
+        with WORK.timed("sample", len(prompts)):
+            answer = self.pipeline(
+                list(prompts), num_inference_steps=steps, guidance_scale=guidance, height=self.resolution,
+                width=self.resolution, generator=generators,
+            )  # fmt: skip
         return list(answer.images)
 
     @torch.no_grad()

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 
 from core.method.backbone import Backbone, Batch, Draw, count
 from core.method.lora import Adapter, from_stack
-from core.method.mixing import step_budget
 from core.method.saving import State
 from core.method.similarity import CosineSimilarity
-from core.method.stopping import LOOK_AHEAD, CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
-from core.method.surrogate import Confidence, Evidence, SurrogateCurves, evaluation_grid
+from core.method.stopping import CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
+from core.method.surrogate import Confidence, Evidence, SurrogateCurves
 from core.method.train import Step, evaluate
 from core.method.window import CONFIRMED_AFTER, Window, calibrate_window
 from core.parameters import Parameters
+from core.schedule import LOOK_AHEAD, WATCHED_EVERY, evaluation_grid, step_budget
 
-WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 GALLERY = 6  # kept steps between t* and the end, from which the pictures are judged
 
 

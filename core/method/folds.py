@@ -12,11 +12,11 @@ from torch import Tensor
 from core.method.backbone import Backbone, Batch, count, take
 from core.method.batches import Captions, MixedBatches, SideBySide
 from core.method.lora import Adapter, from_stack
-from core.method.mixing import step_budget
 from core.method.saving import NOWHERE, Keeper, State, saved
-from core.method.surrogate import SurrogateCurves, evaluation_grid
+from core.method.surrogate import SurrogateCurves
 from core.method.train import Step, Training, evaluate
 from core.parameters import Parameters
+from core.schedule import evaluation_grid, step_budget
 
 WEAK_STEPS = 16  # without held-out references the surrogate must stay weak, or its gradients vanish (notes B.2)
 

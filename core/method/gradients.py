@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.method.backbone import Backbone, Batch, Draw, count, take
 from core.method.lora import Adapter
+from core.method.work import WORK, units
 
 CHUNK = 32  # examples in one batched pass
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients alive at once (256 MiB)
@@ -79,7 +80,8 @@ def per_sample_gradients(
     rows = []
     for index in chunks(count(batch), size):
         part = take(batch, index)
-        each = torch.stack([gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
+        with WORK.timed("gradient", units(part) * len(draws), len(draws)):
+            each = torch.stack([gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
         rows.append(each.flatten(0, 1) if per_draw else each.mean(1))
     return Gradients(torch.cat(rows), layout_of(adapter))
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from core.method.backbone import Batch, Draw, Item
 from core.method.lora import LoraModel
+from core.method.work import WORK
 
 IGNORED = -100
 
@@ -50,7 +51,8 @@ class LanguageBackbone:
 
     def encode(self, items: Sequence[Item]) -> Batch:
         """Return input_ids, labels (-100 where not learned) and attention_mask (n, T), padded on the right."""
-        rows = [self._tokens(item) for item in items]
+        with WORK.timed("encode", len(items)):
+            rows = [self._tokens(item) for item in items]
         width = max(len(ids) for ids, _ in rows)
         pad = (
             self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id or 0
@@ -85,7 +87,8 @@ class LanguageBackbone:
     @torch.no_grad()
     def sample(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int = 48) -> list[str]:
         """Return the most likely completion of every prompt (greedy, so the seed changes nothing)."""
-        return [self._complete(prompt, max_new_tokens) for prompt in prompts]
+        with WORK.timed("sample", len(prompts)):
+            return [self._complete(prompt, max_new_tokens) for prompt in prompts]
 
     def _complete(self, prompt: str, max_new_tokens: int) -> str:
         text = (

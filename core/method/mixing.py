@@ -12,13 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.schedule import usual_share
+
 Verdict = Literal["helps", "neutral", "harms"]
 
 GRID = tuple(round(0.025 * step, 3) for step in range(39))  # 0 to .95, the largest share a job may ask for
 SMALLEST_SHARE = 0.05  # less than one slot in twenty is not worth replaying anything
-# What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.
-SUBJECT_SHARE, STYLE_SHARE = 0.5, 0.25
-STYLES = frozenset({"style", "tone", "format"})  # they ask how, not what; replay with like captions opposes them
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def choose_gamma(
         return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")
     if report is None:
         return GammaChoice(0.0, "The error law could not be estimated, so the batches hold references only.")
-    share = start if start is not None else STYLE_SHARE if preset in STYLES else SUBJECT_SHARE
+    share = usual_share(preset) if start is None else start
     return GammaChoice(share, f"{share:g} of the batch slots is where a {preset} starts.")
 
 
@@ -207,11 +206,6 @@ def batch_slots(gamma: float, batch_size: int, generator: torch.Generator | None
     whole = math.floor(exact + 1e-9)
     fraction = max(0.0, exact - whole)
     return whole + int(torch.rand((), generator=generator).item() < fraction)
-
-
-def step_budget(steps: int, gamma: float) -> int:
-    """Return the steps after which the references have been seen as often as in `steps` without backbone data."""
-    return math.ceil(steps / (1 - gamma) - 1e-9)
 
 
 def _mean_and_spread(block: Tensor) -> tuple[float, float]:

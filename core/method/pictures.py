@@ -17,8 +17,8 @@ from torch import Tensor
 
 from core.method.backbone import Backbone
 from core.method.lora import Adapter
+from core.schedule import PICTURES
 
-PICTURES = 4  # pictures a side and step, at least; fewer prompts are repeated with other noise
 # Both shares were set by eye on runs with and without replay of one subject on the emoji backbone.
 LEVELLED = 0.9  # share of the best similarity from which on the subject counts as there
 SWALLOWED = 0.15  # share of the subject's own way that unrelated prompts may go towards it

@@ -22,10 +22,10 @@ from core.method.mixing import GammaChoice, MixingReport, choose_gamma, error_la
 from core.method.pooling import Ranking, rank
 from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.selection import Selection, near_duplicates, select
+from core.method.work import WORK, units
 from core.parameters import Parameters
+from core.schedule import CANDIDATES_AT_ONCE, TEXT_FOLDS
 
-CANDIDATES_AT_ONCE = 32
-TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
 GRADIENT_FLOATS = 2**28  # floats of reference gradients alive at once (1 GiB)
 
 
@@ -179,8 +179,9 @@ def _missing(
         for index in chunks(amount, CANDIDATES_AT_ONCE):
             if index[0] < known:
                 continue
-            with folds.heard():
-                part.append(ready.score(take(candidates, index), folds.noise(fold, len(index), p)))
+            some, noise = take(candidates, index), folds.noise(fold, len(index), p)
+            with folds.heard(), WORK.timed("score", units(some) * len(noise), len(noise)):
+                part.append(ready.score(some, noise))
             yield Progress(fold * amount + int(index[-1]) + 1, amount * len(parts))
 
 

@@ -12,10 +12,9 @@ from typing import Literal, Protocol
 
 from core.method.fluctuation import FluctuationDetector, Semantics
 from core.method.surrogate import Evidence
+from core.schedule import LOOK_AHEAD
 
 RuleName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
-
-LOOK_AHEAD = 3.5  # times t*: a valley near t* is confirmed by then
 
 
 @dataclass(frozen=True)

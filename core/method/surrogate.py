@@ -16,24 +16,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.schedule import EARLIEST_STOP, PATIENCE
+
 Confidence = Literal["high", "medium", "low"]
 
-GROWTH = 1.13  # the grid's ratio from step 8 on
-PATIENCE = 2.0  # the surrogates stop when the best step lies this factor back
-EARLIEST_STOP = 16
 SMALL_GAIN = 0.02
 CLEAR_GAIN = 3.0  # standard errors
 MANY_REFERENCES = 8
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
 SAME_TEXT = 0.8  # share of token trigrams in common
-
-
-def evaluation_grid(budget: int) -> list[int]:
-    """Return the steps at which losses are evaluated: 0, 1..8, then 13 % apart, up to and with the budget."""
-    steps = list(range(min(8, budget) + 1))
-    while steps[-1] < budget:
-        steps.append(min(budget, max(steps[-1] + 1, round(GROWTH * steps[-1]))))
-    return steps
 
 
 def folds(count: int, parts: int, seed: int, groups: Sequence[int] | None = None) -> list[list[int]]:

@@ -14,8 +14,8 @@ from core.method.batches import Batches
 from core.method.gradients import part_of
 from core.method.lora import Adapter
 from core.method.saving import State
-
-EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
+from core.method.work import WORK, units
+from core.schedule import EVALUATED_AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,9 @@ class Training:
     def __next__(self) -> Step:
         if self.step >= self._budget:
             raise StopIteration
-        losses = self._backward(*next(self._batches))
-        self.step += 1
-        if not bool(losses.isfinite().all()):
-            raise JobFailure(
-                f"The loss was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
-                "references.",
-                code="diverged",
-            )
-        norms = _clip(self._parameters, self._clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return Step(self.step, tuple(losses.tolist()), tuple(norms.tolist()), self._rate)
+        batch, draw = next(self._batches)
+        with WORK.timed("step", units(batch)):
+            return self._fit(batch, draw)
 
     def state(self) -> State:
         """Return the adapter, the optimizer and the place in the stream of batches, after whole steps only."""
@@ -101,6 +92,20 @@ class Training:
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self._batches.restore(state.part("batches"))
         self.step = state.part("at").values["step"]
+
+    def _fit(self, batch: Batch, draw: Draw) -> Step:
+        losses = self._backward(batch, draw)
+        self.step += 1
+        if not bool(losses.isfinite().all()):
+            raise JobFailure(
+                f"The loss was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
+                "references.",
+                code="diverged",
+            )
+        norms = _clip(self._parameters, self._clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return Step(self.step, tuple(losses.tolist()), tuple(norms.tolist()), self._rate)
 
     def _backward(self, batch: Batch, draw: Draw) -> Tensor:
         """Add every run's gradient of its mean loss; returns the losses (R,)."""
@@ -135,8 +140,10 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
     runs = adapter.runs if adapter else 1
     size = max(1, EVALUATED_AT_ONCE // runs)
     parts = []
-    with backbone.lora.use(adapter):
-        for index in torch.arange(count(batch)).split(size):
+    pieces = torch.arange(count(batch)).split(size)
+    work = sum(units(take(batch, index), runs) for index in pieces) * len(draws)
+    with backbone.lora.use(adapter), WORK.timed("evaluation", work):
+        for index in pieces:
             total = torch.zeros(runs, len(index))
             for draw in draws:
                 losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))

@@ -19,11 +19,11 @@ from core.method.saving import NOWHERE, Keeper
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step
 from core.parameters import Parameters
+from core.schedule import SMALLEST_TRIED
 
 NINETY = 1.645  # standard errors on each side of a 90 % interval
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
 PRECAUTION, TOLERATED = 1.0, 0.01
-SMALLEST_TRIED = 0.2  # a share that harms is halved and tried again, but not below this
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from core.backbones import BackboneRecord
+from core.captioning import caption_of
 from core.errors import TransientFailure
 from core.models import File
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
 from core.storage import Storage
-from worker.inputs import caption_of, captioned, device, fetch_references, summarise
+from worker.inputs import captioned, device, fetch_references, summarise
 
 
 @pytest.mark.parametrize(

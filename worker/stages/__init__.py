@@ -11,6 +11,7 @@ from collections.abc import Generator
 from worker.folder import STAGES, JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages.context import Context
+from worker.stages.costs import measured
 from worker.stages.export import export
 from worker.stages.mixing import trial
 from worker.stages.prepare import prepare
@@ -28,6 +29,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     context = Context(folder)
     for stage in STAGES:
         if not folder.done(stage):
-            yield from WORK[stage](context)
+            with measured() as report:
+                yield from WORK[stage](context)
             context.folder.forget_saves()
-            yield StageDone(stage)
+            yield StageDone(stage, report)

@@ -18,7 +18,9 @@ from core.method.backbone import Batch, count, take
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
 from core.method.lora import PREFIX, Adapter, from_stack, from_tensors
+from core.method.work import WORK
 from core.parameters import Parameters
+from core.schedule import PROBE_EXAMPLES
 from worker import pools
 from worker.folder import JobFolder
 from worker.protocol import Line, Progress, Saved
@@ -26,7 +28,6 @@ from worker.stages.keeping import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
-PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
@@ -48,18 +49,17 @@ class Context:
         key = f"{self.record.id} {self.record.revision} {device} {p.resolution} {p.max_tokens}"
         if key not in _loaded:
             _loaded.clear()  # two do not fit a GPU
-            targets = self.record.target_modules
-            if self.record.family == "diffusion":
-                assert p.resolution is not None
-                _loaded[key] = DiffusionBackbone.load(
-                    self.record.path, resolution=p.resolution, target_modules=targets, device=device
-                )
-            else:
-                assert p.max_tokens is not None
-                _loaded[key] = LanguageBackbone.load(
-                    self.record.path, max_tokens=p.max_tokens, target_modules=targets, device=device
-                )
+            with WORK.timed("load", 1):
+                _loaded[key] = self._load(device)
         return _loaded[key]
+
+    def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
+        p, path, targets = self.p, self.record.path, self.record.target_modules
+        if self.record.family == "diffusion":
+            assert p.resolution is not None
+            return DiffusionBackbone.load(path, resolution=p.resolution, target_modules=targets, device=device)
+        assert p.max_tokens is not None
+        return LanguageBackbone.load(path, max_tokens=p.max_tokens, target_modules=targets, device=device)
 
     def keeper(self, stage: str) -> StageKeeper:
         """What saves the stage on its way."""

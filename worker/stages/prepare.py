@@ -18,6 +18,7 @@ from worker.folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
 from worker.stages.context import Context
+from worker.stages.costs import note_examples
 
 PARTS = 3
 
@@ -30,15 +31,17 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     given = yield from captioning.add_captions(context, given)
     yield from too_long(context, given)
     with context.folder.writing("prepare") as folder:
-        _encode(context, given, folder / "references.safetensors")
+        _encode(context, given, folder / "references.safetensors", "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS)
         if context.folder.validation.is_dir():
-            _encode(context, references.read_folder(context.folder.validation), folder / "heldout.safetensors")
+            validation = references.read_folder(context.folder.validation)
+            _encode(context, validation, folder / "heldout.safetensors", "validation")
         yield Progress("prepare", 2, PARTS)
         if context.pool is not None and context.p.augment:
-            context.encoded_pool("candidate")
-        context.probe()
+            note_examples("candidates", context.encoded_pool("candidate"))
+        if (probe := context.probe()) is not None:
+            note_examples("probe", probe)
     yield Progress("prepare", PARTS, PARTS)
 
 
@@ -60,8 +63,9 @@ def too_long(context: Context, given: References) -> Generator[Line, None, None]
     yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
 
 
-def _encode(context: Context, given: References, file: Path) -> None:
+def _encode(context: Context, given: References, file: Path, name: str) -> None:
     batch = context.backbone.encode(items(given))
+    note_examples(name, batch)
     save_file({name: tensor.contiguous() for name, tensor in batch.items()}, file)
 
 

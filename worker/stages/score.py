@@ -12,13 +12,13 @@ from core.method.albat import score_candidates
 from core.method.ownreferences import judge_references
 from core.method.scoring import Progress, Scoring
 from core.method.surrogate import near_duplicates
+from core.schedule import FEWEST_CANDIDATES
 from worker.folder import write_json, write_rows
 from worker.pools import Candidate, Pool
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, Pace, driven
 from worker.stages.surrogate import read_surrogate
 
-FEWEST_CANDIDATES = 16
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
 

@@ -14,9 +14,10 @@ from core.method.finalrun import Outcome
 from core.method.folds import Surrogate
 from core.method.lora import Adapter
 from core.method.pictures import judge_pictures
-from core.method.surrogate import SurrogateCurves, evaluation_grid
+from core.method.surrogate import SurrogateCurves
 from core.method.train import Step, evaluate
 from core.parameters import Parameters
+from core.schedule import evaluation_grid
 
 
 def parameters(kind: str, **changes: object) -> Parameters:

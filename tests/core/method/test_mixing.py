@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.method.mixing import Condition, MixingReport, batch_slots, choose_gamma, error_law, step_budget
+from core.method.mixing import Condition, MixingReport, batch_slots, choose_gamma, error_law
+from core.schedule import step_budget
 
 D = 120
 

@@ -1,0 +1,21 @@
+"""What a job would take, told before it is made."""
+
+from fastapi import APIRouter
+
+from api.dependencies import AccountDep, JobRequestDep, ServicesDep
+from api.estimates import EstimateObject, estimate
+from api.routes.jobs import BODY, check_files, find_backbone
+
+router = APIRouter(tags=["fine-tuning jobs"])
+
+
+@router.post("/v1/fine_tuning/jobs/estimate", openapi_extra={"requestBody": BODY})
+def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep) -> EstimateObject:
+    """Tell how long a job would take, what it needs, and what "auto" becomes; a key with the scope read is enough.
+
+    The body is that of a create call and is checked as that is. Nothing is stored, and no job is made.
+    """
+    record = find_backbone(services, body.model)
+    with services.reading.begin() as session:
+        training, _ = check_files(session, services, account, body, record, lock=False)
+        return estimate(session, services, body, record, training)

@@ -1,0 +1,90 @@
+"""After how many steps the stages of a job will end: at their budgets at the latest, mostly before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from core import schedule
+from core.measurements import Measured
+from core.workload import Shape, Steps
+
+BEYOND = 1.5  # a stage that was stopped by its budget would have ended so much later, as far as we know
+# Where nothing is known: shares of the usual budgets after which stages ended in our own runs.
+USUAL: Mapping[str, Mapping[str, float]] = {
+    "images": {"surrogate": 0.8, "trial": 0.8, "train": 0.8},
+    "texts": {"surrogate": 0.8, "trial": 0.8, "train": 0.8},
+}
+
+
+@dataclass(frozen=True)
+class Endings:
+    """Steps per stage, counted in references seen and at a learning rate of 1: replay and smaller steps stretch it."""
+
+    expected: Mapping[str, float]
+    earliest: Mapping[str, float]
+    measured: bool
+
+    def steps(self, shape: Shape, *, replays: bool) -> Steps:
+        """Return the steps to expect."""
+        return self._steps(shape, self.expected, replays)
+
+    def fewest(self, shape: Shape, *, replays: bool) -> Steps:
+        """Return the fewest steps that are likely."""
+        return self._steps(shape, self.earliest, replays)
+
+    def most(self, shape: Shape, *, replays: bool) -> Steps:
+        """Return the most steps that there can be."""
+        trials = shape.trial_budget if shape.tried and replays else 0
+        if trials and shape.share / 2 >= schedule.SMALLEST_TRIED:
+            trials += schedule.step_budget(shape.surrogate_steps, shape.share / 2)
+        return Steps(shape.surrogate_steps, trials, _budget(shape, replays))
+
+    def _steps(self, shape: Shape, ends: Mapping[str, float], replays: bool) -> Steps:
+        share = shape.share if replays else 0.0
+        ended = {name: ends[name] / shape.learning_rate for name in ends}
+        surrogate = min(shape.surrogate_steps, max(schedule.EARLIEST_STOP, round(ended["surrogate"])))
+        tried = min(shape.trial_budget, max(schedule.EARLIEST_STOP, round(ended["trial"] / (1 - share))))
+        budget = _budget(shape, replays)
+        train = budget if shape.stop == "max_steps" else min(budget, max(1, round(ended["train"] / (1 - share))))
+        return Steps(surrogate, tried if shape.tried and replays else 0, train)
+
+
+def endings(rows: Sequence[Measured], usual: Shape) -> Endings:
+    """Return when stages end: learnt from finished jobs, the newest first, else a share of the `usual` budgets."""
+    jobs = [row for row in rows if row.source == "job"]
+    guess = _guess(usual)
+    known: dict[str, list[float]] = {"surrogate": [], "trial": [], "train": []}
+    for row in jobs:
+        for name, ended in _ended(row).items():
+            known[name].append(ended)
+    expected = {name: median(found) if found else guess[name] for name, found in known.items()}
+    earliest = {name: min(found) if len(found) > 2 else expected[name] / 2 for name, found in known.items()}
+    return Endings(expected, earliest, bool(jobs))
+
+
+def _budget(shape: Shape, replays: bool) -> int:
+    return shape.budget if replays else shape.max_steps
+
+
+def _guess(shape: Shape) -> dict[str, float]:
+    shares = USUAL[shape.kind]
+    steps = {"surrogate": shape.surrogate_steps, "trial": shape.surrogate_steps, "train": shape.max_steps}
+    return {name: shares[name] * steps[name] * shape.learning_rate for name in steps}
+
+
+def _ended(row: Measured) -> dict[str, float]:
+    """Return where the stages of one job ended, as `Endings` counts."""
+    shape, steps = row.shape, row.steps
+    found = {"surrogate": _counted(steps.surrogate, shape.surrogate_steps, 0.0, shape.learning_rate)}
+    if steps.trial:
+        found["trial"] = _counted(steps.trial, shape.trial_budget, shape.share, shape.learning_rate)
+    if steps.train and shape.stop != "max_steps":
+        share = shape.share if shape.replays(row.data.candidates) else 0.0
+        found["train"] = _counted(steps.train, shape.budget, share, shape.learning_rate)
+    return found
+
+
+def _counted(steps: int, budget: int, share: float, learning_rate: float) -> float:
+    return steps * (BEYOND if steps >= budget else 1.0) * (1 - share) * learning_rate

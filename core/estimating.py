@@ -1,0 +1,85 @@
+"""From a backbone and references to a forecast: what the API answers, and what a running job's end is told from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from core import measurements
+from core.backbones import BackboneRecord
+from core.defaults import DeviceClass
+from core.forecast import Model, model
+from core.measurements import Measured
+from core.parameters import BatRequest, ReferenceSummary, resolve
+from core.workload import Data, Shape
+
+USUAL_REFERENCES = 8
+TOKENS_PER_CHARACTER = 0.25
+
+
+class Estimator:
+    """Foretells jobs of one backbone on one device."""
+
+    def __init__(self, record: BackboneRecord, rows: Sequence[Measured], device: str | None) -> None:
+        self.record, self._rows = record, rows
+        usual = usual_shape(record, device_class(device))
+        self.model: Model = model(rows, usual, device, None if rows else weights_bytes(record))
+
+    @classmethod
+    def of(cls, session: Session, record: BackboneRecord, device: str | None) -> Estimator:
+        """Read what was measured."""
+        return cls(record, measurements.recent(session, record.id, record.revision, device), device)
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether anything was measured at all."""
+        return bool(self.model.jobs or self.model.calibrations)
+
+    def data(self, references: int, characters: Sequence[int] = (), validation: int = 0) -> Data:
+        """Return how much there is to learn from; `characters` are the lengths of texts, where they are known."""
+        known = next((row.data for row in self._rows), Data(0))
+        candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
+        ratio = measurements.tokens_per_character(self._rows) or TOKENS_PER_CHARACTER
+        lengths = tuple(ratio * length for length in characters) if self.record.family == "language" else ()
+        return Data(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
+
+
+def device_class(device: str | None) -> DeviceClass:
+    """Return which table of defaults fits a device, of which nothing may be known."""
+    return "cuda" if device is not None and measurements.class_of(device) == "cuda" else "cpu"
+
+
+def usual_shape(record: BackboneRecord, device: DeviceClass) -> Shape:
+    """Return the shape of a job that leaves everything to the service."""
+    summary = ReferenceSummary(kind=record.kind, count=USUAL_REFERENCES)
+    return Shape.of(resolve(BatRequest(), backbone=record, summary=summary, device_class=device, seed=0))
+
+
+def weights_bytes(record: BackboneRecord) -> int | None:
+    """Return the bytes of a backbone's weights, None where they are not on this machine."""
+    try:
+        return sum((record.path / name).stat().st_size for name in record.sha256 if name.endswith(".safetensors"))
+    except OSError:
+        return None
+
+
+def pool_sizes(record: BackboneRecord) -> tuple[int, int] | None:
+    """Return how many candidates and probe examples the pool has, None where it is not on this machine."""
+    if record.pool is None:
+        return 0, 0
+    index = record.pool if record.pool.is_file() else record.pool / "index.jsonl"
+    try:
+        return _sizes(index, index.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _sizes(index: Path, modified_ns: int) -> tuple[int, int]:
+    """Count; the other argument makes a changed file a new question."""
+    splits = [json.loads(line)["split"] for line in index.read_bytes().split(b"\n") if line.strip()]
+    return splits.count("candidate"), splits.count("probe")

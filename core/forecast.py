@@ -1,0 +1,136 @@
+"""How long a job will take, and what it needs: its work, counted, times what a unit of it costs on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from core.endings import Endings, endings
+from core.measurements import Measured, class_of
+from core.prices import Prices, fitted
+from core.thumb import thumb_prices
+from core.workload import STAGES, Data, Shape, Workload, workload
+
+MEASURED_SPREAD, LEAST_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
+THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor
+OTHER_DEVICE_SPREAD = 2.0
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure and between which it will probably lie."""
+
+    low: float
+    expected: float
+    high: float
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+    def widened(self, factor: float) -> Range:
+        """Return the range with both ends so much further out."""
+        return Range(self.low / factor, self.expected, self.high * factor)
+
+
+NOTHING = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a job will take: seconds of each stage, bytes of memory and of results, and what that rests on."""
+
+    stages: Mapping[str, Range]
+    memory: Range
+    on_device: bool
+    bytes: Range
+    basis: str
+    measured_jobs: int
+    calibrations: int
+
+    @property
+    def seconds(self) -> Range:
+        """Return the seconds of all stages."""
+        return sum(self.stages.values(), NOTHING)
+
+    def left(self, stage: str, elapsed: float, most: float | None) -> float | None:
+        """Return the seconds until the job's end, `elapsed` seconds into a stage that takes at `most` so many more."""
+        if stage not in self.stages:
+            return None
+        rest = max(0.0, self.stages[stage].expected - elapsed)
+        here = rest if most is None else min(rest, most) if rest else most
+        later = STAGES[STAGES.index(stage) + 1 :]
+        return here + sum(self.stages[name].expected for name in later)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is known of a backbone on a device: prices, and when stages end."""
+
+    prices: Prices
+    endings: Endings
+    jobs: int
+    calibrations: int
+    device: str
+    asked: str | None  # the device that jobs will run on
+    spread: float
+
+    def forecast(self, shape: Shape, data: Data) -> Forecast:
+        """Foretell one job."""
+        replays = shape.replays(data.candidates)
+        measured = bool(self.jobs or self.calibrations)
+        counts = (
+            self.endings.fewest(shape, replays=replays), self.endings.steps(shape, replays=replays),
+            self.endings.most(shape, replays=replays),
+        )  # fmt: skip
+        works = [workload(shape, data, steps, pool_encoded=measured) for steps in counts]
+        factor = 1 + self.spread
+        stages = {
+            stage: self._range(stage, works, shape.rank).widened(factor) for stage in STAGES
+        }  # fmt: skip
+        peak, stored = self.prices.peak_memory(works[1], shape.rank), self.prices.result_bytes(shape.rank)
+        return Forecast(
+            stages, Range(peak, peak, peak).widened(max(1.3, factor)), self.prices.on_device,
+            Range(stored, stored, stored).widened(max(1.3, factor)), self._basis(), self.jobs, self.calibrations,
+        )  # fmt: skip
+
+    def _range(self, stage: str, works: Sequence[Workload], rank: int) -> Range:
+        low, expected, high = (self.prices.of_stage(stage, work, rank, warm=work is works[0]) for work in works)
+        return Range(min(low, expected), expected, max(high, expected))
+
+    def _basis(self) -> str:
+        if not self.jobs and not self.calibrations:
+            return "A rule of thumb: run `albatross calibrate`, and estimates rest on what is measured."
+        counted = ((self.jobs, "job"), (self.calibrations, "calibration run"))
+        parts = [f"{count} {name}{'s' * (count != 1)}" for count, name in counted if count]
+        where = f"on {self.device}"
+        if self.asked is not None and self.asked != self.device:
+            where += f", not on the workers' {self.asked}: run `albatross calibrate` there"
+        return f"Measured in {' and '.join(parts)} {where}."
+
+
+def model(rows: Sequence[Measured], usual: Shape, device: str | None, weights_bytes: int | None) -> Model:
+    """Return what the measurements tell, the newest first, or a rule of thumb where there are none.
+
+    `usual` is the shape of a job that leaves everything to the service; `weights_bytes` are those of the backbone.
+    """
+    whole = [row for row in rows if row.complete]
+    if not whole:
+        prices = thumb_prices(usual.kind, class_of(device or "cpu"), weights_bytes)
+        return Model(prices, endings([], usual), 0, 0, "", device, THUMB_SPREAD - 1)
+    prices = fitted(whole)
+    jobs = sum(row.source == "job" for row in whole)
+    other = device is not None and device != whole[0].device
+    spread = OTHER_DEVICE_SPREAD - 1 if other else _spread(prices, whole)
+    return Model(prices, endings(whole, usual), jobs, len(whole) - jobs, whole[0].device, device, spread)
+
+
+def _spread(prices: Prices, rows: Sequence[Measured]) -> float:
+    """Return how far jobs lay from what the prices say of the steps that they made, relative."""
+    off = []
+    for row in rows:
+        if row.source == "job":
+            work = workload(row.shape, row.data, row.steps)
+            told = sum(prices.of_stage(stage, work, row.shape.rank, warm=row.warm) for stage in STAGES)
+            off.append(abs(sum(row.seconds.values()) / told - 1) if told else 1.0)
+    return max(LEAST_SPREAD, 1.5 * median(off)) if off else MEASURED_SPREAD

@@ -1,0 +1,161 @@
+"""What jobs have taken on which device: the rows that estimates rest on. They say nothing of whose job it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from core.database import now
+from core.models import Measurement
+from core.workload import STAGES, Data, Shape, Steps
+
+Source = Literal["calibration", "job"]
+KEPT = 40  # rows of one backbone on one device
+LOOKED_AT = 12  # the newest: machines change
+
+
+Figure = Annotated[float, Field(ge=0, le=1e15)]
+Word = Annotated[str, Field(max_length=40)]
+
+
+class Told(BaseModel):
+    """What a trainer may say; it works on what strangers send, so that its word is checked."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class KindTold(Told):
+    """Work of one kind in one stage."""
+
+    calls: Figure
+    units: Figure
+    seconds: Figure
+    cpu: Figure
+
+
+class MemoryTold(Told):
+    """Peaks in bytes."""
+
+    host: Figure | None
+    device: Figure | None
+
+
+class StageTold(Told):
+    """What one stage has taken."""
+
+    seconds: Figure
+    cpu: Figure
+    kinds: Annotated[dict[Word, KindTold], Field(max_length=20)]
+    facts: Annotated[dict[Word, Figure | Annotated[list[Figure], Field(max_length=50)]], Field(max_length=20)]
+    memory: MemoryTold
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One finished job, or one run of `albatross calibrate`."""
+
+    source: Source
+    device: str
+    shape: Shape
+    total: float  # seconds from the claim to the end
+    work: Mapping[str, Mapping[str, Any]]  # of every stage, as worker.stages.costs reports it
+    bytes: Mapping[str, int]  # of results: `sized` grow with the rank, `fixed` do not
+    characters: int = 0  # of all references together
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every stage was measured, from its beginning to its end."""
+        return all(self.work.get(stage) for stage in STAGES)
+
+    def check(self) -> None:
+        """Raise ValueError where the trainer's word is not what it should be."""
+        for told in self.work.values():
+            StageTold.model_validate(told)
+        if "references" not in self.facts:
+            raise ValueError("nothing is said of the references")
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of every stage; what passes around them, starting the trainer above all, is preparing."""
+        own = {stage: float(self.work[stage]["seconds"]) for stage in STAGES}
+        return own | {"prepare": own["prepare"] + max(0.0, self.total - sum(own.values()))}
+
+    @property
+    def warm(self) -> bool:
+        """Tell whether the trainer had the backbone loaded already."""
+        return not any("load" in self.work[stage]["kinds"] for stage in STAGES)
+
+    @property
+    def steps(self) -> Steps:
+        """Return the optimizer steps that were made."""
+        made = {stage: self.work[stage]["kinds"].get("step", {}).get("calls", 0) for stage in STAGES}
+        return Steps(made["surrogate"], made["trial"], made["train"])
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return what preparing has found out about the data."""
+        found: Mapping[str, Any] = self.work["prepare"]["facts"]
+        return found
+
+    @property
+    def data(self) -> Data:
+        """Return how much there was to learn from."""
+        facts = self.facts
+        return Data(
+            facts["references"], facts.get("candidates", 0), facts.get("probe", 0), facts.get("validation", 0),
+            tuple(facts.get("references_lengths", ())), tuple(facts.get("candidates_lengths", ())),
+        )  # fmt: skip
+
+
+def add(session: Session, backbone: str, revision: str, measured: Measured) -> None:
+    """Keep a measurement, and no more than `KEPT` of its kind."""
+    content = asdict(measured)
+    source, device = content.pop("source"), content.pop("device")
+    row = Measurement(
+        backbone=backbone, revision=revision, device=device, source=source, data=content, created_at=now(session)
+    )
+    session.add(row)
+    session.flush()
+    mine = (Measurement.backbone == backbone) & (Measurement.device == device)
+    kept = select(Measurement.id).where(mine).order_by(*_NEWEST).limit(KEPT)
+    session.execute(delete(Measurement).where(mine, Measurement.id.not_in(session.scalars(kept).all())))
+
+
+def recent(session: Session, backbone: str, revision: str, device: str | None) -> list[Measured]:
+    """Return the newest measurements of a backbone on the device, else on any other of its class; newest first."""
+    statement = select(Measurement).where(Measurement.backbone == backbone, Measurement.revision == revision)
+    rows = session.scalars(statement.order_by(*_NEWEST).limit(4 * KEPT)).all()
+    same = [row for row in rows if row.device == device]
+    if not same:
+        wanted = class_of(device) if device else None
+        alike = [row for row in rows if wanted in (None, class_of(row.device))]
+        same = [row for row in alike if row.device == alike[0].device]
+    return [_measured(row) for row in same[:LOOKED_AT]]
+
+
+def class_of(device: str) -> str:
+    """Return cpu or cuda, with which the name of a device begins."""
+    return device.partition(":")[0]
+
+
+def tokens_per_character(rows: Sequence[Measured]) -> float | None:
+    """Return how many tokens the backbone makes of a character, None where no text was measured."""
+    told = [row for row in rows if row.characters and "references_tokens" in row.facts]
+    found = [row.facts["references_tokens"] / row.characters for row in told]
+    return median(found) if found else None
+
+
+_NEWEST = (Measurement.created_at.desc(), Measurement.id)
+
+
+def _measured(row: Measurement) -> Measured:
+    content = dict(row.data)
+    source: Source = "job" if row.source == "job" else "calibration"
+    shape = Shape(**content.pop("shape"))
+    return Measured(source=source, device=row.device, shape=shape, **content)

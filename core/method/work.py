@@ -1,0 +1,59 @@
+"""What this process has computed, counted and timed by kind of work: from it the cost of other jobs is foretold.
+
+A unit is a sample for images and a token, padding included, for texts: what the time of a pass grows with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from core.method.backbone import Batch
+
+Kind = Literal["load", "encode", "step", "evaluation", "gradient", "score", "sample"]
+
+
+@dataclass
+class Amount:
+    """Work of one kind: how often, how much, and how long it took (`cpu` over all threads)."""
+
+    calls: int = 0
+    units: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
+@dataclass
+class Work:
+    """All work since `begin`, and facts that were learnt on the way."""
+
+    kinds: dict[str, Amount] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Forget what was counted."""
+        self.kinds, self.facts = {}, {}
+
+    @contextmanager
+    def timed(self, kind: Kind, units: int, calls: int = 1) -> Iterator[None]:
+        """Count the work of a block; one that raises is not counted."""
+        began, cpu = time.perf_counter(), time.process_time()
+        yield
+        amount = self.kinds.setdefault(kind, Amount())
+        amount.calls, amount.units = amount.calls + calls, amount.units + units
+        amount.seconds += time.perf_counter() - began
+        amount.cpu += time.process_time() - cpu
+
+
+WORK = Work()  # of this process, which works on one job at a time
+
+
+def units(batch: Batch, runs: int = 1) -> int:
+    """Return the units of one pass over the batch for each of `runs`."""
+    examples = len(next(iter(batch.values())))
+    width = int(batch["attention_mask"].sum(1).max()) if "attention_mask" in batch else 1
+    return examples * runs * width

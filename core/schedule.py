@@ -1,0 +1,39 @@
+"""The figures of the method's schedule that need no tensors: whoever forecasts a job counts with the same ones."""
+
+from __future__ import annotations
+
+import math
+
+GROWTH = 1.13  # the evaluation grid's ratio from step 8 on
+EARLIEST_STOP = 16  # of surrogates
+PATIENCE = 2.0  # the surrogates stop when the best step lies this factor back
+LOOK_AHEAD = 3.5  # times t*: a valley near t* is confirmed by then
+WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
+PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
+EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
+CANDIDATES_AT_ONCE = 32  # scored in one pass
+FEWEST_CANDIDATES = 16
+TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
+PICTURES = 4  # pictures a side and step, at least; fewer prompts are repeated with other noise
+# What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.
+SUBJECT_SHARE, STYLE_SHARE = 0.5, 0.25
+STYLES = frozenset({"style", "tone", "format"})  # they ask how, not what; replay with like captions opposes them
+SMALLEST_TRIED = 0.2  # a share that harms is halved and tried again, but not below this
+
+
+def evaluation_grid(budget: int) -> list[int]:
+    """Return the steps at which losses are evaluated: 0, 1..8, then 13 % apart, up to and with the budget."""
+    steps = list(range(min(8, budget) + 1))
+    while steps[-1] < budget:
+        steps.append(min(budget, max(steps[-1] + 1, round(GROWTH * steps[-1]))))
+    return steps
+
+
+def step_budget(steps: int, gamma: float) -> int:
+    """Return the steps after which the references have been seen as often as in `steps` without backbone data."""
+    return math.ceil(steps / (1 - gamma) - 1e-9)
+
+
+def usual_share(preset: str) -> float:
+    """Return the share of batch slots that a preset starts with."""
+    return STYLE_SHARE if preset in STYLES else SUBJECT_SHARE

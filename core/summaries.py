@@ -1,0 +1,97 @@
+"""What an estimate needs to know of stored references: prompts and lengths. No picture is decoded for it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core import shapes
+from core.backbones import BackboneRecord
+from core.captioning import caption_of
+from core.errors import NotFound
+from core.models import File
+from core.parameters import ReferenceSummary
+from core.rows import TextItem
+from core.storage import Storage
+
+MOST_BYTES = 20_000_000  # of a stored file that is looked into; of a longer one only the number of items is known
+MOST_ROWS = 2_000  # texts that are read of one file
+CHARACTERS_PER_TOKEN = 4.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Prompts of the first items, in order, and the characters of texts."""
+
+    count: int
+    prompts: tuple[str, ...] = ()
+    characters: tuple[int, ...] = ()
+    uncaptioned: int = 0  # images
+    shape: str | None = None  # of the answers
+
+    def __add__(self, other: Summary) -> Summary:
+        prompts, characters = self.prompts + other.prompts, self.characters + other.characters
+        uncaptioned, shape = self.uncaptioned + other.uncaptioned, self.shape or other.shape
+        return Summary(self.count + other.count, prompts, characters, uncaptioned, shape)
+
+    def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
+        """Return what core.parameters takes."""
+        tokens = sum(self.characters) / len(self.characters) / CHARACTERS_PER_TOKEN if self.characters else None
+        return ReferenceSummary(
+            kind=record.kind, count=self.count, mean_tokens=tokens, prompts=self.prompts,
+            uncaptioned=self.uncaptioned, shape=self.shape,
+        )  # fmt: skip
+
+
+def summarise(
+    files: Sequence[File], storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool
+) -> Summary:  # fmt: skip
+    """Look into the sanitised uploads; raises NotFound where one is gone, StorageUnavailable where the store is."""
+    found = Summary(0)
+    for file in files:
+        found += _summary(file, storage, record, trigger or record.trigger_hint, add_trigger)
+    return found
+
+
+def _summary(
+    file: File, storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool
+) -> Summary:  # fmt: skip
+    if file.bytes > MOST_BYTES:
+        return Summary(file.items)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        storage.fetch(file.storage_key, path)
+        try:
+            if record.kind == "images":
+                captions = _captions(path, file.items)
+                prompts = (caption_of(words, record.caption_prefix, trigger, add_trigger) for words in captions)
+                bare = sum(not words for words in captions)
+                return Summary(file.items, tuple(prompt for prompt in prompts if prompt), uncaptioned=bare)
+            return _texts(path, file.items)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise NotFound("A training file can't be read any more; upload it again.", code="file_not_found") from error
+
+
+def _captions(path: Path, items: int) -> list[str]:
+    """Return the captions that a packed set of pictures holds, an empty one for a picture without."""
+    if not zipfile.is_zipfile(path):
+        return [""] * items
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        pictures = sorted(name for name in names if not name.endswith(".txt"))
+        texts = [str(Path(name).with_suffix(".txt")) for name in pictures]
+        return [archive.read(name).decode() if name in names else "" for name in texts]
+
+
+def _texts(path: Path, items: int) -> Summary:
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(MOST_ROWS), strict=False) if line.strip()]
+    texts = [TextItem(row.get("messages"), row.get("prompt"), row.get("completion"), row.get("text")) for row in rows]
+    asked = [next((each["content"] for each in text.messages or () if each["role"] == "user"), None) for text in texts]
+    prompts = tuple(text.prompt or said for text, said in zip(texts, asked, strict=True) if text.prompt or said)
+    lengths = tuple(len(text.words()) for text in texts)
+    return Summary(items, tuple(map(str, prompts)), lengths, shape=shapes.shape(texts))

@@ -1,0 +1,49 @@
+"""Prices for a backbone that nobody has measured yet: those of the built-in ones, by size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from core.prices import Prices
+from core.workload import STAGES
+
+GIGABYTE = 1e9
+# seconds for a unit of work and a gigabyte of weights: coefficients as in core.prices.FEATURES
+SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
+    ("images", "cpu"): {
+        "load": (2.0,), "encode": (1.0,), "step": (100.0, 0.01, 0.0, 0.0), "evaluation": (40.0, 0.01, 0.0),
+        "gradient": (100.0, 0.0), "score": (100.0, 0.0), "sample": (1500.0, 0.1),
+    },
+    ("images", "cuda"): {
+        "load": (3.0,), "encode": (0.02,), "step": (0.1, 0.05, 0.0, 0.0), "evaluation": (0.05, 0.02, 0.0),
+        "gradient": (0.1, 0.0), "score": (0.1, 0.0), "sample": (1.5, 0.3),
+    },
+    ("texts", "cpu"): {
+        "load": (2.0,), "encode": (0.001,), "step": (0.02, 0.01, 0.0, 0.0), "evaluation": (0.008, 0.01, 0.0),
+        "gradient": (0.02, 0.0), "score": (0.02, 0.0), "sample": (6.0, 0.1),
+    },
+    ("texts", "cuda"): {
+        "load": (2.0,), "encode": (0.001,), "step": (2e-5, 0.05, 0.0, 0.0), "evaluation": (1e-5, 0.02, 0.0),
+        "gradient": (3e-5, 0.0), "score": (3e-5, 0.0), "sample": (0.8, 0.1),
+    },
+}  # fmt: skip
+UNSIZED = ("load",)
+REST = {"prepare": 12.0, "score": 1.0, "export": 3.0, "surrogate": 0.02, "trial": 0.02, "train": 0.02}
+USUAL_BYTES = {"images": 2_000_000_000, "texts": 1_000_000_000}
+LIBRARIES = 900_000_000  # bytes of a trainer that has loaded no backbone
+ADAPTER_SHARE = 0.004  # bytes of results for each rank, as a share of the weights
+
+
+def thumb_prices(kind: str, device_class: str, weights_bytes: int | None) -> Prices:
+    """Return prices for a backbone of so many bytes of weights."""
+    size = float(weights_bytes or USUAL_BYTES[kind])
+    scale = size / GIGABYTE
+    table = SECONDS[kind, device_class if device_class == "cuda" else "cpu"]
+    seconds = {
+        name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()
+    }  # fmt: skip
+    return Prices(
+        seconds=seconds, rest={stage: REST[stage] for stage in STAGES}, warm_rest=1.0,
+        memory=[LIBRARIES + 1.5 * size, 2e6 if kind == "texts" else 1.5e9, 0.0], least_memory=int(LIBRARIES + size),
+        on_device=device_class == "cuda", sized_bytes=ADAPTER_SHARE * size, fixed_bytes=2e6,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""How long a new job will wait for a worker: what runs and what stands before it, shared among the workers."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.database import now
+from core.models import Job, JobState, Worker
+from core.settings import Settings
+
+MOST_AHEAD = 200  # jobs that are looked at one by one; those behind them take as long as these on average
+Foretell = Callable[[Job], float]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What stands before a new job; `seconds` is None while no worker is there to tell from."""
+
+    ahead: int
+    running: int
+    workers: int
+    seconds: float | None
+
+
+def waiting(session: Session, settings: Settings, foretell: Foretell) -> Waiting:
+    """Look at the service's queue; `foretell` gives the seconds that a whole job takes.
+
+    Jobs are taken as they came. Accounts take turns in truth, so an account with few jobs waits for less.
+    """
+    at = now(session)
+    workers = present(session, settings)
+    here = select(Job).where(Job.queue == settings.queue)
+    running = session.scalars(here.where(Job.state == JobState.RUNNING)).all()
+    queued = session.scalars(
+        here.where(Job.state == JobState.QUEUED, Job.priority >= 0, Job.deleted_at.is_(None))
+        .order_by(Job.priority.desc(), Job.created_at, Job.id)
+    ).all()  # fmt: skip
+    if not workers:
+        return Waiting(len(queued), len(running), 0, None)
+    free = [_left(job, at, foretell) for job in running][: len(workers)]
+    free += [0.0] * (len(workers) - len(free))
+    first = [foretell(job) for job in queued[:MOST_AHEAD]]
+    mean = sum(first) / len(first) if first else 0.0
+    seconds = next_free(free, [*first, *[mean] * (len(queued) - len(first))])
+    return Waiting(len(queued), len(running), len(workers), seconds)
+
+
+def next_free(free: Sequence[float], ahead: Sequence[float]) -> float:
+    """Return when a worker is free for the next job; `free` is when each is now, `ahead` what is taken before."""
+    places = list(free)
+    heapq.heapify(places)
+    for seconds in ahead:
+        heapq.heappush(places, heapq.heappop(places) + seconds)
+    return places[0]
+
+
+def present(session: Session, settings: Settings) -> list[Worker]:
+    """Return the workers of the service's queue that live and take jobs."""
+    since = now(session) - settings.lease_seconds
+    alive = select(Worker).where(Worker.queue == settings.queue, Worker.seen_at > since, Worker.draining.is_(False))
+    return list(session.scalars(alive))
+
+
+def usual_device(workers: Sequence[Worker]) -> str | None:
+    """Return the device that most workers have; None where none has said."""
+    devices = Counter(worker.device for worker in workers if worker.device is not None)
+    return devices.most_common(1)[0][0] if devices else None
+
+
+def _left(job: Job, at: float, foretell: Foretell) -> float:
+    """Return the seconds until a running job ends."""
+    if job.eta_seconds is not None:
+        return max(0.0, job.eta_seconds - (at - (job.heartbeat_at or at)))
+    return max(0.0, foretell(job) - (at - (job.started_at or at)))

@@ -1,0 +1,173 @@
+"""What a job would take, asked over HTTP: checked as a create call, and without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import delete, func, select
+
+from core import keys, measurements
+from core.database import now
+from core.measurements import Measured
+from core.models import Idempotency, Job, JobEvent, Measurement, Worker
+from core.workload import STAGES, Data, Shape, Steps
+from tests.api.server import Service, refused
+from tests.core.measured import DATA, OTHER, SMALL, measured
+
+ESTIMATE, JOBS = "/v1/fine_tuning/jobs/estimate", "/v1/fine_tuning/jobs"
+RAN = Steps(12, 24, 16)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_measured(service: Service) -> Iterator[None]:
+    yield
+    with service.sessions.begin() as session:
+        session.execute(delete(Measurement))
+        session.execute(delete(Worker))
+
+
+def keep(service: Service, backbone: str, *rows: Measured) -> None:
+    with service.sessions.begin() as session:
+        for row in rows:
+            measurements.add(session, backbone, "1", row)
+
+
+def ask(http: httpx.Client, **body: object) -> dict[str, Any]:
+    answer = http.post(ESTIMATE, json=body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def counted(service: Service) -> list[int | None]:
+    with service.sessions() as session:
+        return [session.scalar(select(func.count()).select_from(table)) for table in (Job, JobEvent, Idempotency)]
+
+
+def test_before_anything_is_measured_it_is_a_rule_of_thumb(
+    service: Service, http: httpx.Client, image_file: str, text_file: str
+) -> None:
+    before = counted(service)
+    for model, file in (("tiny-images", image_file), ("tiny-texts", text_file)):
+        found = ask(http, model=model, training_file=file)
+        assert found["object"] == "fine_tuning.job.estimate"
+        assert (found["basis"]["kind"], found["basis"]["jobs"]) == ("rule_of_thumb", 0)
+        assert "albatross calibrate" in found["basis"]["message"]
+        assert list(found["stages"]) == list(STAGES)
+        assert 0 < found["seconds"]["low"] < found["seconds"]["expected"] < found["seconds"]["high"]
+        assert found["peak_memory_bytes"]["expected"] > 0
+        assert found["result_bytes"]["expected"] > 0
+        assert found["resolved"]["rank"] in (8, 16)
+        assert found["resolved"]["reasons"]["rank"].endswith("on a CPU.")
+    assert counted(service) == before
+
+
+def test_what_is_measured_is_what_is_told(service: Service, http: httpx.Client, image_file: str) -> None:
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    found = ask(http, model="tiny-images", training_file=image_file, bat={"stop": "max_steps", "rank": 4})
+    assert found["basis"] == {
+        "kind": "measured", "jobs": 0, "calibrations": 2, "device": "cpu: toy",
+        "message": "Measured in 2 calibration runs on cpu: toy.",
+    }  # fmt: skip
+    more = ask(http, model="tiny-images", training_file=image_file, bat={"stop": "max_steps", "max_steps": 3000})
+    assert more["stages"]["train"]["expected"] > 4 * found["stages"]["train"]["expected"]
+    assert more["stages"]["prepare"] == found["stages"]["prepare"]
+    longer = ask(http, model="tiny-images", training_file=image_file, hyperparameters={"n_epochs": 900})
+    assert longer["resolved"]["max_steps"] == 900
+    assert "900 epochs" in longer["resolved"]["reasons"]["max_steps"]
+
+
+def test_texts_are_told_by_their_length(service: Service, http: httpx.Client, client: Any) -> None:
+    shape = replace(SMALL, kind="texts", resolution=None, max_tokens=128)
+    calibrated = measured(shape, RAN, data=replace(DATA, lengths=(20.0,) * 6))
+    told = {"references": 6, "candidates": 200, "probe": 16, "references_tokens": 300}
+    work = {**calibrated.work, "prepare": {**calibrated.work["prepare"], "facts": told}}
+    keep(service, "tiny-texts", replace(calibrated, work=work, characters=1200))
+    seconds = []
+    for repeated in (1, 20):
+        rows = "\n".join(f'{{"prompt": "say {n}", "completion": "{"arr " * repeated}{n}"}}' for n in range(6))
+        file = client.files.create(file=("t.jsonl", rows.encode()), purpose="fine-tune").id
+        found = ask(http, model="tiny-texts", training_file=file, bat={"stop": "max_steps"})
+        assert found["resolved"]["sample_prompts"] == ["say 0", "say 1"]
+        seconds.append(found["stages"]["surrogate"]["expected"])
+    assert seconds[1] > 2 * seconds[0]
+
+
+def test_every_refusal_is_that_of_a_create_call(http: httpx.Client, image_file: str, text_file: str) -> None:
+    right = {"model": "tiny-images", "training_file": image_file}
+    wrong: list[dict[str, object]] = [
+        {"model": "nothing"}, {"training_file": "file-unknown"}, {"training_file": text_file},
+        {"validation_file": "file-unknown"}, {"bat": {"training_files": [image_file]}}, {"bat": {"rank": 0}},
+        {"bat": {"augment": False, "gamma": 0.5}}, {"bat": {"preset": "tone"}}, {"unknown": 1}, {"seed": -1},
+    ]  # fmt: skip
+    for change in wrong:
+        answers = [http.post(path, json=right | change) for path in (JOBS, ESTIMATE)]
+        assert [answer.status_code for answer in answers] == [400, 400], change
+        assert answers[0].json() == answers[1].json()
+    refused(http.post(ESTIMATE, content=b"{", headers={"Content-Type": "application/json"}), 400)
+
+
+def test_a_key_that_may_only_read_may_ask(service: Service, image_file: str) -> None:
+    body = {"model": "tiny-images", "training_file": image_file}
+    with service.sessions.begin() as session:
+        made = {scope: keys.create(session, scope, account="alice", scopes=(scope,)) for scope in ("read", "write")}
+    for key in made.values():
+        headers = {"Authorization": f"Bearer {key}"}
+        assert httpx.post(f"{service.address}{ESTIMATE}", json=body, headers=headers).status_code == 200
+    refused(httpx.post(f"{service.address}{ESTIMATE}", json=body), 401)
+
+
+def test_a_file_of_another_account_is_not_there(service: Service, image_file: str) -> None:
+    with service.http("mallory") as stranger:
+        answer = stranger.post(ESTIMATE, json={"model": "tiny-images", "training_file": image_file})
+    refused(answer, 400, "file_not_found")
+
+
+def test_the_queue_is_told_with_what_stands_before(service: Service, http: httpx.Client, image_file: str) -> None:
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file}
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    for job in http.get(JOBS, params={"limit": 1000}).json()["data"]:
+        http.post(f"{JOBS}/{job['id']}/cancel")
+    alone = ask(http, **body)
+    assert (alone["queue"]["position"], alone["queue"]["seconds"]) == (0, None)
+    assert any("albatross worker" in note for note in alone["notes"])
+    with service.sessions.begin() as session:
+        at, queue = now(session), service.settings.queue
+        session.add(Worker(id="w:1", queue=queue, host="w", pid=1, started_at=at, seen_at=at, device="cpu: toy"))
+    free = ask(http, **body)["queue"]
+    assert (free["position"], free["workers"], free["seconds"]) == (0, 1, 0.0)
+    for _ in range(2):
+        assert http.post(JOBS, json=body).status_code == 200
+    told = ask(http, **body)
+    assert told["queue"]["position"] == 2
+    assert told["queue"]["seconds"] == pytest.approx(2 * told["seconds"]["expected"], rel=0.2)
+    with service.sessions.begin() as session:
+        session.add(Worker(id="w:2", queue=queue, host="w", pid=2, started_at=at, seen_at=at))
+    assert ask(http, **body)["queue"]["seconds"] == pytest.approx(told["seconds"]["expected"], rel=0.2)
+
+
+def test_the_workers_device_decides_what_auto_becomes(service: Service, http: httpx.Client, image_file: str) -> None:
+    with service.sessions.begin() as session:
+        at, queue = now(session), service.settings.queue
+        session.add(Worker(id="w:3", queue=queue, host="w", pid=3, started_at=at, seen_at=at, device="cuda: H200"))
+    found = ask(http, model="tiny-images", training_file=image_file)
+    assert found["resolved"]["device_class"] == "cuda"
+    assert found["memory_of"] == "device"
+
+
+def test_measurements_are_kept_newest_first_and_not_for_ever(service: Service) -> None:
+    rows = [measured(replace(SMALL, rank=rank), RAN, data=Data(6)) for rank in range(1, 50)]
+    keep(service, "tiny-images", *rows)
+    with service.sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Measurement)) == measurements.KEPT
+        found = measurements.recent(session, "tiny-images", "1", "cpu: toy")
+        assert [row.shape.rank for row in found[:3]] == [49, 48, 47]
+        assert found[0] == rows[-1]
+        assert isinstance(found[0].shape, Shape)
+        assert measurements.recent(session, "tiny-images", "2", "cpu: toy") == []
+        assert measurements.recent(session, "tiny-images", "1", "cuda: H200") == []
+        assert measurements.recent(session, "tiny-images", "1", None)

@@ -1,0 +1,126 @@
+"""Estimates: work counted by hand, prices found again on an invented device, and what a finished job teaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.forecast import model
+from core.measurements import Measured
+from core.workload import STAGES, Data, Steps, longest, workload
+from tests.core.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
+
+CALIBRATED = [measured(SMALL, Steps(12, 24, 16)), measured(OTHER, Steps(12, 24, 16))]
+STOPPED = replace(SHAPE, stop="max_steps")
+
+
+def test_the_passes_of_a_job_are_those_that_a_person_counts() -> None:
+    work = workload(SHAPE, DATA, Steps(8, 10, 20))
+    step = work["surrogate"]["step"]
+    assert (step.calls, step.size, step.runs) == (8, 4 * 6, 4)
+    assert work["surrogate"]["evaluation"].calls == 9  # before training, and after each of the first 8 steps
+    assert work["surrogate"]["evaluation"].size == 4 * 6 * 4  # surrogates, references, draws
+    score, gradient = work["score"]["score"], work["score"]["gradient"]
+    assert score.calls * score.size == 8 * 100  # every draw once over half of 200 candidates
+    assert gradient.calls * gradient.size == 6 * (8 + 8) + 16 * 8  # scorers and the law; the law's selected
+    assert work["train"]["step"].size == 6
+    assert work["export"]["sample"].calls * work["export"]["sample"].size == 7 * (4 + 4)
+
+
+def test_a_picture_of_twice_the_side_is_four_times_the_work() -> None:
+    steps = Steps(8, 10, 20)
+    small, large = (workload(replace(SHAPE, resolution=side), DATA, steps) for side in (256, 512))
+    assert large["train"]["step"].size == 4 * small["train"]["step"].size
+
+
+def test_without_a_pool_nothing_is_scored_or_tried() -> None:
+    work = workload(SHAPE, Data(references=6), Steps(8, 0, 20))
+    assert work["score"] == work["trial"] == {}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "amount", "expected"), [([10.0], 5, 10.0), ([10.0, 20.0], 1, 15.0), ([10.0, 20.0], 2, 17.5)]
+)
+def test_the_longest_of_several_texts(lengths: list[float], amount: int, expected: float) -> None:
+    assert longest(lengths, amount) == pytest.approx(expected)
+
+
+def test_the_longest_of_two_kinds_of_texts_is_that_of_both() -> None:
+    assert longest([10.0, 20.0], 1, [30.0], 1) == 30.0
+    assert longest([10.0, 20.0], 1, [15.0], 1) == pytest.approx((15 + 20) / 2)
+
+
+@pytest.mark.parametrize("changes", [{}, {"rank": 8}, {"batch_size": 2}, {"max_steps": 400}, {"folds": 2}])
+def test_two_short_runs_tell_what_a_long_job_takes(changes: dict[str, int]) -> None:
+    """The prices of the invented device are found again, for sizes that were never measured."""
+    shape = replace(STOPPED, **changes)
+    forecast = model(CALIBRATED, SHAPE, "cpu: toy", None).forecast(shape, DATA)
+    predicted = model(CALIBRATED, SHAPE, "cpu: toy", None).endings.steps(shape, replays=True)
+    truth = true_stages(shape, DATA, predicted)
+    for stage in STAGES:
+        assert forecast.stages[stage].expected == pytest.approx(truth[stage], rel=0.15), stage
+    assert forecast.seconds.low < forecast.seconds.expected < forecast.seconds.high
+
+
+def test_more_references_take_longer_to_evaluate() -> None:
+    known = model(CALIBRATED, SHAPE, "cpu: toy", None)
+    few, many = (known.forecast(STOPPED, replace(DATA, references=count)) for count in (4, 16))
+    assert many.stages["surrogate"].expected > few.stages["surrogate"].expected
+    assert many.seconds.expected > few.seconds.expected
+
+
+def test_a_finished_job_improves_the_estimate() -> None:
+    """Stages ended earlier than anybody knew, on a machine that has become slower."""
+    job = measured(SHAPE, Steps(40, 60, 90), source="job", slower=1.5)
+    truth = sum(true_stages(SHAPE, DATA, Steps(40, 60, 90), 1.5).values())
+    before = model(CALIBRATED, SHAPE, "cpu: toy", None).forecast(SHAPE, DATA).seconds.expected
+    after = model([job, *CALIBRATED], SHAPE, "cpu: toy", None).forecast(SHAPE, DATA).seconds.expected
+    assert abs(after / truth - 1) < abs(before / truth - 1)
+    several = model([job] * 5 + CALIBRATED, SHAPE, "cpu: toy", None).forecast(SHAPE, DATA)
+    assert several.seconds.expected == pytest.approx(truth, rel=0.1)
+    assert "5 jobs and 2 calibration runs on cpu: toy" in several.basis
+
+
+def test_a_job_that_is_told_not_to_stop_has_no_range_of_steps() -> None:
+    known = model(CALIBRATED, SHAPE, "cpu: toy", None)
+    train = known.forecast(STOPPED, DATA).stages["train"]
+    assert train.high / train.expected == pytest.approx(train.expected / train.low)
+    early = known.forecast(SHAPE, DATA).stages["train"]
+    assert early.high / early.low > train.high / train.low
+
+
+def test_memory_follows_the_batch_and_results_the_rank() -> None:
+    known = model(CALIBRATED, SHAPE, "cpu: toy", None)
+    small, large = (known.forecast(replace(STOPPED, batch_size=size), DATA).memory.expected for size in (6, 24))
+    assert large == pytest.approx(500e6 + 10e6 * 96, rel=0.2)
+    assert small < large
+    low, high = (known.forecast(replace(STOPPED, rank=rank), DATA).bytes.expected for rank in (4, 64))
+    assert (low, high) == (300_000 + 50_000 * 4, 300_000 + 50_000 * 64)
+
+
+def test_nothing_measured_is_a_rule_of_thumb_that_says_so() -> None:
+    forecast = model([], SHAPE, "cpu: toy", 15_000_000).forecast(SHAPE, DATA)
+    assert "albatross calibrate" in forecast.basis
+    assert forecast.seconds.high >= 9 * forecast.seconds.low > 0
+
+
+def test_what_was_measured_elsewhere_is_said_and_counts_less() -> None:
+    here, there = (model(CALIBRATED, SHAPE, device, None).forecast(SHAPE, DATA) for device in ("cpu: toy", "cpu: x"))
+    assert "not on the workers' cpu: x" in there.basis
+    assert there.seconds.high > here.seconds.high
+
+
+def test_a_job_of_which_a_stage_was_done_elsewhere_is_not_used() -> None:
+    job = measured(SHAPE, Steps(40, 60, 90), source="job", slower=9)
+    resumed = Measured(**{**vars(job), "work": {**job.work, "surrogate": {}}})
+    assert model([resumed, *CALIBRATED], SHAPE, "cpu: toy", None).jobs == 0
+
+
+def test_the_time_that_is_left_shrinks_with_the_time_that_has_passed() -> None:
+    forecast = model(CALIBRATED, SHAPE, "cpu: toy", None).forecast(STOPPED, DATA)
+    begun, later = forecast.left("train", 0.0, None), forecast.left("train", 1.0, None)
+    assert begun == pytest.approx(forecast.stages["train"].expected + forecast.stages["export"].expected)
+    assert later == pytest.approx(begun - 1.0)
+    assert forecast.left("train", 1e6, 7.0) == pytest.approx(7.0 + forecast.stages["export"].expected)
+    assert forecast.left("nothing", 0.0, None) is None

@@ -1,0 +1,73 @@
+"""What the trainer counts is what was foretold, and enough to foretell other jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.measurements import Measured
+from core.parameters import Parameters
+from core.prices import fitted, measured_amounts
+from core.references import read_folder
+from core.workload import STAGES, workload
+from tests.worker.stages.conftest import MakeJob
+from worker.folder import JobFolder
+from worker.gauge import Gauge
+from worker.protocol import Line, StageDone
+from worker.stages import run
+
+
+def gauged(folder: JobFolder, lines: list[Line]) -> Measured:
+    gauge = Gauge("cpu: here", Parameters.model_validate(folder.spec()["parameters"]), read_folder(folder.references))
+    for line in lines:
+        if isinstance(line, StageDone):
+            gauge.note(line)
+    found = gauge.measured("job", 60.0, folder)
+    assert found is not None
+    return found
+
+
+def compare(found: Measured) -> None:
+    """The units of every kind of work, stage by stage."""
+    foretold = workload(found.shape, found.data, found.steps, pool_encoded=False)
+    counted = {(stage, kind): amount.calls * amount.size for stage, kind, amount, _ in measured_amounts(found)}
+    told = {(stage, kind): each.calls * each.size for stage, kinds in foretold.items() for kind, each in kinds.items()}
+    assert set(counted) <= set(told)
+    for (stage, kind), units in counted.items():
+        if kind == "sample":
+            assert units <= told[stage, kind]
+        else:
+            wide = 0.2 if stage == "train" or kind == "gradient" else 0.1
+            assert told[stage, kind] == pytest.approx(units, rel=wide), (stage, kind)
+
+
+def test_the_work_of_an_image_job_is_the_work_that_was_foretold(
+    finished_image_job: tuple[JobFolder, list[Line]],
+) -> None:
+    found = gauged(*finished_image_job)
+    compare(found)
+    assert found.facts["candidates"] == 20
+    assert found.bytes["sized"] > 0
+    assert found.seconds["prepare"] > found.work["prepare"]["seconds"]  # all that passed around the stages
+    assert sum(found.seconds.values()) == pytest.approx(60.0)
+
+
+def test_the_work_of_a_text_job_is_the_work_that_was_foretold(make_text_job: MakeJob) -> None:
+    folder = make_text_job()
+    found = gauged(folder, list(run(folder)))
+    compare(found)
+    assert len(found.data.lengths) == len(found.data.candidate_lengths) == 21
+    assert found.characters > 0
+
+
+def test_every_stage_says_how_much_memory_it_took(finished_image_job: tuple[JobFolder, list[Line]]) -> None:
+    found = gauged(*finished_image_job)
+    assert all(found.work[stage]["memory"]["host"] > 100_000_000 for stage in STAGES)
+    assert fitted([found]).peak_memory(workload(found.shape, found.data, found.steps), 2) > 100_000_000
+
+
+def test_a_job_that_went_on_elsewhere_is_not_measured(finished_image_job: tuple[JobFolder, list[Line]]) -> None:
+    folder, lines = finished_image_job
+    gauge = Gauge("cpu: here", Parameters.model_validate(folder.spec()["parameters"]), read_folder(folder.references))
+    for line in [line for line in lines if isinstance(line, StageDone)][2:]:
+        gauge.note(line)
+    assert gauge.measured("job", 60.0, folder) is None

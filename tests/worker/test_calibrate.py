@@ -1,0 +1,91 @@
+"""Calibrating as a command, and jobs that teach estimates and tell their own end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from core import measurements
+from core.backbones import Registry
+from core.database import connect, sessions
+from core.estimating import Estimator
+from core.models import Measurement
+from core.parameters import Parameters
+from core.references import References
+from core.settings import Settings
+from core.workload import STAGES, Shape
+from tests.worker.floor import Floor, register, run_module
+from tests.worker.stages.conftest import _one_thread, image_record, tiny_diffusion_folder  # noqa: F401 (fixtures)
+from worker.gauge import Gauge
+from worker.hardware import hardware
+from worker.protocol import Progress
+
+
+def test_a_calibration_run_makes_estimates_that_rest_on_it(
+    tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
+    done = run_module("worker.calibrate", data, "--backbone", "tiny")
+    assert done.returncode == 0, done.stderr
+    settings = Settings(data=data)
+    assert hardware(settings) in done.stdout
+    assert not list((data / "work").iterdir())
+    record = Registry.load(settings).get("tiny")
+    with sessions(connect(settings.database))() as session:
+        rows = measurements.recent(session, "tiny", record.revision, hardware(settings))
+        estimator = Estimator.of(session, record, hardware(settings))
+    assert [row.source for row in rows] == ["calibration"] * 2
+    assert {row.shape.rank for row in rows} == {8, 32}
+    assert (estimator.model.jobs, estimator.model.calibrations) == (0, 2)
+    data_of_six = estimator.data(6)
+    assert (data_of_six.candidates, data_of_six.probe) == (20, 3)
+    forecast = estimator.model.forecast(rows[0].shape, data_of_six)
+    assert all(forecast.stages[stage].expected > 0 for stage in STAGES if stage != "trial")
+
+
+def test_calibrating_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    done = run_module("worker.calibrate", tmp_path, "--backbone", "none")
+    assert done.returncode == 2
+    assert done.stderr.startswith("albatross: There is no such backbone.")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_finished_job_is_measured_and_tells_the_end_of_the_next(floor: Floor) -> None:
+    first = floor.job(suffix="tell")
+    floor.supervise()
+    assert floor.get(first).state == "SUCCEEDED"
+    with floor.sessions() as session:
+        (row,) = session.scalars(select(Measurement)).all()
+    assert (row.backbone, row.source, row.device) == ("tiny-a", "job", hardware(floor.settings))
+    assert set(row.data["work"]) == set(STAGES)
+    assert Shape(**row.data["shape"]).max_steps == 7
+    assert "cat" not in str(row.data)  # nothing that a person wrote
+    gauge = Gauge(row.device, Parameters.model_validate(floor.get(first).parameters), References("images", ()))
+    assert gauge.left(Progress("prepare", 9, 10, 0.1)) == 0.1  # of the stage, for nothing is known of the others
+    record = Registry.load(floor.settings).get("tiny-a")
+    with floor.sessions() as session:
+        gauge.foretell(Estimator.of(session, record, row.device))
+    left = gauge.left(Progress("prepare", 9, 10, 0.1))
+    assert left is not None
+    assert 0.5 < left < 20  # five more stages, as long as they took
+    export = gauge.left(Progress("export", 9, 10, 0.1))
+    assert export is not None
+    assert export <= 0.2
+
+
+def test_a_trainer_that_counts_nothing_leaves_no_measurement(floor: Floor) -> None:
+    job = floor.job()
+    floor.supervise()
+    assert floor.get(job).state == "SUCCEEDED"
+    with floor.sessions() as session:
+        assert session.scalars(select(Measurement)).all() == []
+
+
+def test_a_job_whose_measurement_is_nonsense_succeeds_all_the_same(floor: Floor) -> None:
+    job = floor.job(suffix="babble")
+    floor.supervise()
+    assert floor.get(job).state == "SUCCEEDED"
+    floor.job()
+    floor.supervise()  # what was kept, if anything, does not stop the next one
+    assert all(floor.get(each).state == "SUCCEEDED" for each in floor.job_ids())

@@ -1,0 +1,159 @@
+"""Measure a backbone on this machine: two short jobs on its own data, from which the time of long ones follows."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from core import measurements, references
+from core.backbones import BackboneRecord, Registry
+from core.database import connect, migrate, sessions
+from core.errors import AlbatrossError, JobFailure
+from core.measurements import Measured
+from core.parameters import BatRequest, Parameters, resolve
+from core.references import ImageItem, References
+from core.rows import TextItem
+from core.settings import Settings
+from worker import inputs, pools
+from worker.folder import JobFolder
+from worker.gauge import Gauge
+from worker.hardware import hardware
+from worker.process import Trainer, TrainerDied
+from worker.protocol import Failed, Finished, Json, StageDone
+
+REFERENCES = 6
+SCORED = 64  # candidates
+SHORT: Json = {"max_steps": 16, "surrogate_steps": 12, "stop": "max_steps"}
+POLL_SECONDS = 0.2
+SENTENCES = (
+    "The harbour lay still under the morning fog.", "Bread rises slowly in a cold kitchen.",
+    "A letter came from the far side of the river.", "Nobody had wound the clock for a year.",
+    "She counted the steps down to the cellar door.", "The road bends where the old mill stood.",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="albatross calibrate", description=__doc__)
+    parser.add_argument("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")
+    parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
+    chosen = parser.parse_args()
+    settings = Settings(data=chosen.data) if chosen.data else Settings()
+    try:
+        record = Registry.load(settings).get(chosen.backbone)
+        found = calibrate(record, settings)
+        migrate(settings.database)
+        with sessions(connect(settings.database)).begin() as session:
+            for measured in reversed(found):
+                measurements.add(session, record.id, record.revision, measured)
+    except AlbatrossError as error:
+        print(f"albatross: {error.message}", file=sys.stderr)
+        return 2
+    print(f"Measured {record.id} on {found[0].device}; estimates and running jobs go by it from now on.")
+    return 0
+
+
+def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
+    """Run both jobs in one trainer, as a worker would; raises JobFailure where one fails."""
+    read = inputs.captioned(examples(record), record, None)
+    (settings.data / "work").mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(settings)
+    try:
+        return [_run(trainer, record, settings, read, bat) for bat in plans(record, settings, len(read.items))]
+    except TrainerDied as error:
+        raise JobFailure(f"Calibrating ended early: {error}.", code="worker_crashed") from error
+    finally:
+        trainer.kill()
+
+
+def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
+    """Return what the two jobs ask for: the usual sizes, and others, so that it shows what each of them costs."""
+    usual = _parameters(record, settings, count, SHORT)
+    pool = pools.load(record)
+    share = min(1.0, max(SCORED / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
+    first = SHORT | {"sample_ratio": share}
+    other: Json = {
+        "rank": min(256, 4 * usual.rank), "batch_size": max(1, usual.batch_size // 2), "folds": 2,
+        "sample_ratio": share / 2,
+    }  # fmt: skip
+    return [first, SHORT | other | ({"gamma": 0.5} if usual.augment else {})]
+
+
+def examples(record: BackboneRecord) -> References:
+    """Return references from the backbone's own pool, or made-up ones where it has none."""
+    pool = pools.load(record)
+    candidates = pool.candidates if pool else ()
+    spread = [candidates[at * len(candidates) // REFERENCES] for at in range(REFERENCES)] if candidates else []
+    if record.kind == "images":
+        pictures = [candidate.png for candidate in spread if candidate.png] or _stripes(record.resolution or 64)
+        items = [_image(number, png) for number, png in enumerate(pictures)]
+        return References("images", tuple(items))
+    texts = [candidate.words for candidate in spread] or list(SENTENCES)
+    return References("texts", tuple(TextItem(text=text) for text in texts))
+
+
+def _image(number: int, png: bytes) -> ImageItem:
+    with Image.open(io.BytesIO(png)) as image:
+        width, height = image.size
+    return ImageItem(f"{number}.png", f"picture {number}", png, width, height, str(number))
+
+
+def _stripes(side: int) -> list[bytes]:
+    """Draw as many different pictures as a calibration needs."""
+    pictures = []
+    for number in range(REFERENCES):
+        image = Image.new("RGB", (side, side), (40 * number, 255 - 30 * number, 90))
+        image.paste((250, 40 * number, 10), (0, side * number // REFERENCES, side, side * (number + 1) // REFERENCES))
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        pictures.append(content.getvalue())
+    return pictures
+
+
+def _parameters(record: BackboneRecord, settings: Settings, count: int, bat: Json) -> Parameters:
+    return resolve(
+        BatRequest.model_validate(bat), None, backbone=record,
+        summary=inputs.ReferenceSummary(kind=record.kind, count=count, prompts=("one", "two")),
+        device_class=inputs.device_class(settings), seed=0,
+    )  # fmt: skip
+
+
+def _run(trainer: Trainer, record: BackboneRecord, settings: Settings, read: References, bat: Json) -> Measured:
+    """Run one short job to its end and return what it took."""
+    began, parameters = time.monotonic(), _parameters(record, settings, len(read.items), bat)
+    folder = JobFolder(settings.data / "work" / f"calibration-{os.getpid()}")
+    folder.write_spec(inputs.specification(record, parameters, settings, None))
+    references.write_folder(read, folder.references)
+    gauge = Gauge(hardware(settings), parameters, read)
+    try:
+        _drive(trainer, folder, gauge)
+        measured = gauge.measured("calibration", time.monotonic() - began, folder)
+    finally:
+        folder.remove()
+    if measured is None:
+        raise JobFailure("The trainer did not say what its stages took; use the built-in one.", code="internal_error")
+    return measured
+
+
+def _drive(trainer: Trainer, folder: JobFolder, gauge: Gauge) -> None:
+    """Follow the trainer to the job's end."""
+    trainer.run(folder.path)
+    while True:
+        match trainer.receive(POLL_SECONDS):
+            case StageDone(stage, work) as line:
+                gauge.note(line)
+                print(f"{stage:<10} {(work or {}).get('seconds', 0):7.1f} s", file=sys.stderr)
+            case Failed(code, message):
+                raise JobFailure(message, code=code)
+            case Finished():
+                return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

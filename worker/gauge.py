@@ -1,0 +1,70 @@
+"""Gathers what one job takes while it runs, for the estimates of those that come, and tells how long it still will."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from core.estimating import Estimator
+from core.forecast import Forecast
+from core.measurements import Measured, Source
+from core.parameters import Parameters
+from core.references import References
+from core.rows import TextItem
+from core.workload import Shape
+from worker.folder import JobFolder
+from worker.protocol import Json, Progress, StageDone
+
+SIZED = (".safetensors", ".gguf", ".zip")  # results that grow with the rank
+
+
+class Gauge:
+    """Watches one job on its way through the stages."""
+
+    def __init__(self, device: str, parameters: Parameters, read: References) -> None:
+        self.shape, self._device = Shape.of(parameters), device
+        self.lengths = [len(item.words()) for item in read.items if isinstance(item, TextItem)]
+        self._references = len(read.items)
+        self._work: dict[str, Json] = {}
+        self._forecast: Forecast | None = None
+        self._stage, self._began = "", 0.0
+
+    def foretell(self, estimator: Estimator) -> None:
+        """Tell the job's end from now on, if anything was measured on which that can rest."""
+        if estimator.measured:
+            data = estimator.data(self._references, self.lengths)
+            self._forecast = estimator.model.forecast(self.shape, data)
+
+    def left(self, line: Progress) -> float | None:
+        """Return the seconds to the end of the job; where nothing was measured, to the end of the stage."""
+        if line.stage != self._stage:
+            self._stage, self._began = line.stage, time.monotonic()
+        if self._forecast is None:
+            return line.eta_seconds
+        left = self._forecast.left(line.stage, time.monotonic() - self._began, line.eta_seconds)
+        return line.eta_seconds if left is None else round(left, 1)
+
+    def note(self, line: StageDone) -> None:
+        """Take down what a stage has taken."""
+        if line.work is not None:
+            self._work[line.stage] = line.work
+
+    def measured(self, source: Source, total: float, folder: JobFolder) -> Measured | None:
+        """Return what the job took, `total` seconds in all; None where stages of it were done elsewhere or before.
+
+        Raises ValueError where the trainer's word is not what it should be.
+        """
+        found = Measured(source, self._device, self.shape, total, self._work, result_bytes(folder), sum(self.lengths))
+        if not found.complete:
+            return None
+        found.check()
+        return found
+
+
+def result_bytes(folder: JobFolder) -> dict[str, int]:
+    """Return the bytes of all results and checkpoints: those that grow with the rank, and the others."""
+    manifest = json.loads((folder.stage("export") / "manifest.json").read_text())
+    files = [folder.stage("export") / row["file"] for row in manifest["results"]]
+    files += [folder.path / row["file"] for row in manifest["checkpoints"]]
+    sized = sum(file.stat().st_size for file in files if file.suffix in SIZED)
+    return {"sized": sized, "fixed": sum(file.stat().st_size for file in files) - sized}

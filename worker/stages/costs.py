@@ -1,0 +1,66 @@
+"""What a stage took: time, memory, and its work by kind, as the trainer reports it with the stage's end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from core.method.backbone import Batch, count
+from core.method.work import WORK
+from worker.protocol import Json
+
+LENGTHS = 20  # quantiles that stand for the lengths of many texts
+PEAK = "5"  # tells Linux to begin a new peak of resident memory
+
+
+@contextmanager
+def measured() -> Iterator[Json]:
+    """Fill the report with what the block has taken, once it ends well."""
+    report: Json = {}
+    WORK.begin()
+    _begin_peak()
+    began, cpu = time.perf_counter(), time.process_time()
+    yield report
+    report |= {
+        "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, "facts": WORK.facts,
+        "memory": {"host": _resident_peak(), "device": _device_peak()},
+        "kinds": {kind: asdict(amount) for kind, amount in WORK.kinds.items()},
+    }  # fmt: skip
+
+
+def note_examples(name: str, batch: Batch) -> None:
+    """Note how many examples there are under the name and, of texts, how long they are."""
+    WORK.facts[name] = count(batch)
+    if "attention_mask" in batch:
+        lengths = sorted(batch["attention_mask"].sum(1).tolist())
+        WORK.facts[f"{name}_tokens"] = sum(lengths)
+        WORK.facts[f"{name}_lengths"] = [
+            lengths[round(at * (len(lengths) - 1) / LENGTHS)] for at in range(LENGTHS + 1)
+        ]  # fmt: skip
+
+
+def _begin_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text(PEAK)
+    except OSError:
+        return  # the peak is then that of the whole life so far
+
+
+def _resident_peak() -> int | None:
+    """Return the largest resident memory since `_begin_peak`, in bytes."""
+    if sys.platform != "linux":
+        return None
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _device_peak() -> int | None:
+    return torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
