@@ -21,5 +21,5 @@ def test_a_client_is_generated_and_works(plant: Plant, chat_file: Path, tmp_path
     assert lines[0] == "queued made 4"
     assert lines[1:4] == ["True"] * 3
     assert lines[4:] == [
-        "The job is queued.", "True", "['tiny-images', 'tiny-texts']", "True model",
+        "The job is queued.", "True", "True", "True model",
     ]  # fmt: skip
