@@ -89,6 +89,9 @@ def webhook(service: Service, client: openai.OpenAI) -> dict[str, str]:
         return {"webhook_endpoint_id": found, "delivery_id": delivery.id}
 
 
+BODIES = {("POST", "/v1/files/{file_id}/items"): {"items": [{"filename": "a.png", "caption": "mine now"}]}}
+
+
 def test_nothing_of_an_account_is_there_for_another(
     service: Service, published: dict[str, str], client: openai.OpenAI
 ) -> None:
@@ -102,7 +105,7 @@ def test_nothing_of_an_account_is_there_for_another(
             if not wanted:
                 continue
             address = re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
-            refused(stranger.request(method, address), 404)
+            refused(stranger.request(method, address, json=BODIES.get((method, path))), 404)
             if method == "GET":
                 assert owner.get(address).status_code == 200, path
         for path in ("/v1/files", "/v1/fine_tuning/jobs", "/v1/erasures", "/v1/webhook_endpoints"):

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core import presets
+from core import presets, schedule
 from core.errors import InvalidInput
-from core.method import mixing
 from core.parameters import BatRequest, ReferenceSummary, resolve
 from core.presets import RANGES, built_in
 from core.rows import TextItem
@@ -49,7 +48,7 @@ def test_the_five_presets_are_there_with_reasons() -> None:
 def test_a_gamma_starts_where_it_was_measured() -> None:
     for name, preset in built_in().items():
         assert preset.gamma is not None
-        assert preset.gamma.start == (mixing.STYLE_SHARE if name in mixing.STYLES else mixing.SUBJECT_SHARE)
+        assert preset.gamma.start == (schedule.usual_share(name))
 
 
 def test_the_ranges_of_a_preset_are_those_of_a_request() -> None:
