@@ -6,12 +6,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.schemas import (
+from api.jobschemas import (
     CheckpointBat,
     CheckpointObject,
     EventObject,
-    FileBat,
-    FileObject,
     JobArtifact,
     JobBat,
     JobError,
@@ -19,9 +17,8 @@ from api.schemas import (
     JobMethod,
     JobObject,
     MetricObject,
-    ModelBat,
-    ModelObject,
 )
+from api.schemas import FileBat, FileObject, ModelBat, ModelObject
 from core import cards, orders
 from core.backbones import BackboneRecord
 from core.database import now

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.schemas import SampleObject
+from api.jobschemas import SampleObject
 from core.errors import NotFound
 from core.models import Artifact
 from core.storage import Storage

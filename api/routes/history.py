@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from api import records
 from api.dependencies import AccountDep, AfterDep, ServicesDep
+from api.jobschemas import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
 from api.objects import checkpoint_object, event_object, metric_object
 from api.pages import page, rows_after, slice_after, unknown_cursor
 from api.routes.jobs import find_job
-from api.schemas import CandidateObject, CheckpointObject, EventObject, MetricObject, Page, SampleObject
+from api.schemas import Page
 from api.streams import events_after, stream_events
 from core.models import Checkpoint, JobEvent, Metric
 

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from api.bodies import clean_text
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequestDep, Services, ServicesDep
 from api.erasures import erased, place_of_erased
+from api.jobschemas import JobObject
 from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.repeats import Repetition
-from api.schemas import Deleted, JobObject, JobRequest, Page
+from api.schemas import Deleted, JobRequest, Page
 from core import admission, concerns, events, orders, profiles
 from core import erasure as erasing
 from core.backbones import BackboneRecord

@@ -165,10 +165,10 @@ class Floor:
         self.wait(lambda: self.get(job_id).state == state, seconds)
         return self.get(job_id)
 
-    def wait_for_stage(self, stage: str, count: int = 1) -> int:
+    def wait_for_stage(self, stage: str, count: int = 1, seconds: float = 20) -> int:
         """Wait until that many attempts have begun the stage; returns the last one's trainer."""
         begun = lambda: [row for row in self.stages() if row[0] == stage]  # noqa: E731
-        self.wait(lambda: len(begun()) >= count)
+        self.wait(lambda: len(begun()) >= count, seconds)
         return int(begun()[-1][1])
 
     @contextmanager

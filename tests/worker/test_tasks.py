@@ -64,7 +64,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back_and_leaves(plant: Floor
     for number in range(1, 1 + pytestconfig.getoption("--drains")):
         job_id = plant.job("slow-train")
         with plant.dispatcher(), plant.worker() as process:
-            plant.wait_for_stage("train", number)
+            plant.wait_for_stage("train", number, 60)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             process.wait(10)

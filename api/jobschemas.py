@@ -1,0 +1,173 @@
+"""The wire's objects of jobs: OpenAI's, with ours in `bat`."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from api.schemas import Auto
+
+
+class JobError(BaseModel):
+    """Why a job has failed and what to do next."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class JobHyperparameters(BaseModel):
+    """What was asked for, or resolved."""
+
+    batch_size: Auto | int
+    learning_rate_multiplier: Auto | float
+    n_epochs: Auto | int
+
+
+class JobMethod(BaseModel):
+    """The same in the newer place."""
+
+    type: Literal["supervised"] = "supervised"
+    supervised: dict[str, JobHyperparameters]
+
+
+class JobArtifact(BaseModel):
+    """One published file of a job."""
+
+    name: str
+    format: str | None
+    file_id: str | None
+    sha256: str
+    bytes: int
+
+
+class JobBat(BaseModel):
+    """Everything of ours about a job; keys of the outcome follow once the job has one."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: str | None
+    progress: float
+    eta_seconds: float | None
+    queue_position: int | None
+    cancel_requested: bool
+    pause_requested: bool
+    request: dict[str, Any]
+    resolved: dict[str, Any] | None
+    findings: list[dict[str, Any]] = []
+    selected: int | None = None
+    pool_size: int | None = None
+    gamma: float | None = None
+    verdict: str | None = None
+    score_reliability: float | None = None
+    trial: dict[str, Any] | None = None
+    references: list[dict[str, Any]] | None = None
+    reasons: dict[str, str] | None = None
+    published_step: int | None = None
+    turning_point_step: int | None = None
+    stopped_early: bool | None = None
+    stop_reason: str | None = None
+    confidence: str | None = None
+    artifacts: list[JobArtifact]
+
+
+class JobObject(BaseModel):
+    """A job as the client's FineTuningJob needs it."""
+
+    id: str
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    created_at: int
+    finished_at: int | None
+    estimated_finish: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str
+    status: str
+    error: JobError | None
+    hyperparameters: JobHyperparameters
+    method: JobMethod
+    training_file: str
+    validation_file: str | None
+    result_files: list[str]
+    seed: int
+    trained_tokens: int | None
+    user_provided_suffix: str | None
+    metadata: dict[str, str] | None
+    integrations: list[Any] = []
+    bat: JobBat
+
+
+class EventObject(BaseModel):
+    """One line of a job's history."""
+
+    id: str
+    object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
+    created_at: int
+    level: str
+    type: str
+    message: str
+    data: dict[str, Any] | None
+
+
+class CheckpointBat(BaseModel):
+    """Why a step was kept."""
+
+    labels: list[str]
+    sha256: str
+    bytes: int
+
+
+class CheckpointObject(BaseModel):
+    """A kept step of the adapter."""
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: dict[str, Any]
+    bat: CheckpointBat
+
+
+class MetricObject(BaseModel):
+    """One evaluated step of a stage, with the values of its curves."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["fine_tuning.job.metric"] = "fine_tuning.job.metric"
+    created_at: int
+    stage: str
+    step: int
+
+
+class CandidateObject(BaseModel):
+    """One scored candidate of the pool, or one of the user's own references."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["fine_tuning.job.candidate"] = "fine_tuning.job.candidate"
+    source: str | None = None
+    score: float | None = None
+    rank: int | None = None
+    selected: bool = False
+    caption: str | None = None
+    text: str | None = None
+    thumbnail: str | None = None
+
+
+class SampleObject(BaseModel):
+    """What the adapter of one kept step draws or writes for one prompt, always from the same seed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["fine_tuning.job.sample"] = "fine_tuning.job.sample"
+    step: int
+    labels: list[str] = []
+    prompt: str
+    role: str | None = None
+    text: str | None = None
+    image: str | None = None
+    url: str | None = None
