@@ -46,7 +46,9 @@ def lines(found: Inspection) -> Iterator[str]:
         "replayed": _replayed(card),
         "settings": _settings(card),
         "versions": ", ".join(f"{name} {number}" for name, number in (card.get("versions") or {}).items()),
-        "card": f"sha256 {found.card_sha256}" if found.card_sha256 else "none: not made by Albatross, or stripped",
+        "card": f"sha256 {found.card_sha256}"
+        if found.card_sha256
+        else "none: a kept step, or not made by Albatross, or stripped",
     }
     for name, value in facts.items():
         if value:

@@ -12,6 +12,7 @@ from core.database import now
 from core.findings import Finding, from_wire
 from core.models import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
 
+LOSS_SECONDS = 10.0
 SAVE = "save"  # the kind of artifacts that say where a stage stood
 
 
@@ -101,7 +102,19 @@ def add_metrics(session: Session, job_id: str, epoch: int, stage: str, rows: Seq
         Metric(job_id=job_id, stage=stage, step=step, epoch=epoch, created_at=at, data=data)
         for step, data in steps.items()
     )
+    if stage == "train" and steps:
+        _tell_loss(session, job_id, epoch, max(steps), steps[max(steps)].get("loss"))
     return True
+
+
+def _tell_loss(session: Session, job_id: str, epoch: int, step: int, loss: object) -> None:
+    """Add an event of OpenAI's type metrics, not oftener than every few seconds: the curve itself has every row."""
+    told = (JobEvent.job_id == job_id) & (JobEvent.type == "metrics")
+    last = session.scalar(select(func.max(JobEvent.created_at)).where(told))
+    if isinstance(loss, float) and (last is None or now(session) - last >= LOSS_SECONDS):
+        data = {"step": step, "train_loss": loss}
+        words = f"Step {step}: training loss {loss:.4f}"
+        record(session, job_id, words, type="metrics", data=data, stage="train", epoch=epoch, actor="worker")
 
 
 def add_artifacts(session: Session, job_id: str, epoch: int, artifacts: Sequence[Artifact]) -> bool:

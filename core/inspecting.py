@@ -164,7 +164,7 @@ def _backbone(table: Table, config: dict[str, Any] | None, card: dict[str, Any] 
     if card:
         return (card.get("backbone") or {}).get("id")
     named = (config or {}).get("base_model_name_or_path") or table.facts.get("general.base_model.0.name")
-    return str(named or table.facts.get("ss_base_model_version") or "") or None
+    return str(named or table.facts.get("ss_base_model_version") or table.facts.get("backbone") or "") or None
 
 
 def _alphas(table: Table, found: Inspection, config: dict[str, Any] | None) -> list[float]:
@@ -176,6 +176,8 @@ def _alphas(table: Table, found: Inspection, config: dict[str, Any] | None) -> l
     if config is None and "lora_adapter_metadata" in table.facts:
         stored = _json(str(table.facts["lora_adapter_metadata"]).encode(), found.name)
         config = {name.rpartition(".")[2]: value for name, value in stored.items()}
+    if config is None and "alpha" in table.facts:  # a kept step
+        return [float(table.facts["alpha"])]
     return [float(config["lora_alpha"])] if config and "lora_alpha" in config else []
 
 

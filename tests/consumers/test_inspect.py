@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_file_is_said(
     assert "checked" not in said
 
 
-def test_a_file_without_alpha_and_a_card_of_another_adapter_are_told(
+def test_what_a_file_lacks_and_a_card_of_another_adapter_are_told(
     image_job: JobFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(image_job.stage("export") / "adapter-kohya.safetensors", tmp_path / "cat.safetensors")
@@ -110,9 +110,11 @@ def test_a_file_without_alpha_and_a_card_of_another_adapter_are_told(
     assert "The card.json beside it is of another adapter." in told(tmp_path / "cat.safetensors", capsys, status=1)
     shutil.copytree(image_job.stage("train") / "snapshots", tmp_path / "snapshots")
     [first, *_] = sorted((tmp_path / "snapshots").iterdir())
-    said = told(first, capsys, status=1)
-    assert "It does not say alpha" in said
+    said = told(first, capsys)
+    assert "alpha 2, scale 1" in said
     assert "card       none" in said
+    save_file(load_file(first), first)  # without its head
+    assert "It does not say alpha" in told(first, capsys, status=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"GGUF", b"\x10" + bytes(7) + b"{}", b"PK\x03\x04 no zip"])

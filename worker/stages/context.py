@@ -98,7 +98,8 @@ class Context:
         """Write copies of the adapter, each under peft's own names, so that a user can load any of them."""
         (folder / "snapshots").mkdir()
         for step, adapter in snapshots.items():
-            save_file(self.backbone.lora.tensors(adapter, PREFIX), folder / checkpoint_file(step))
+            metadata = {"format": "pt", "backbone": self.record.id, "step": str(step), "alpha": f"{adapter.alpha:g}"}
+            save_file(self.backbone.lora.tensors(adapter, PREFIX), folder / checkpoint_file(step), metadata=metadata)
 
     def checkpoint(self, step: int) -> Adapter:
         """Read the copy of the adapter that training kept at the step, on the CPU."""
