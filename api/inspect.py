@@ -13,6 +13,7 @@ from core.inspecting import KNOWN_FORMATS, Inspection, inspect
 from core.settings import Settings
 
 WIDTH, LINE = 11, 110
+NO_CARD = "none: a kept step, or not made by Albatross, or stripped"
 
 
 def add(commands: Subparsers) -> None:
@@ -48,7 +49,7 @@ def lines(found: Inspection) -> Iterator[str]:
         "versions": ", ".join(f"{name} {number}" for name, number in (card.get("versions") or {}).items()),
         "card": f"sha256 {found.card_sha256}"
         if found.card_sha256
-        else "none: a kept step, or not made by Albatross, or stripped",
+        else "none: a kept step, or not of Albatross, or stripped",
     }
     for name, value in facts.items():
         if value:
