@@ -3,7 +3,8 @@
 albatross.db     the database at one moment
 storage/         every file that this database names
 pools/           candidate pools that were built in the data folder
-signing.key, backbones.json      where there are any
+presets/         an operator's own presets
+signing.key, backbones.json, taggers.json      where there are any
 manifest.json    written last: what belongs to the backup, with the hash of each file
 """
 
@@ -30,6 +31,7 @@ from core.version import VERSION
 
 MANIFEST = "manifest.json"
 DATABASE, STORAGE, KEY, REGISTRY, POOLS = "albatross.db", "storage", "signing.key", "backbones.json", "pools"
+TAGGERS, PRESETS = "taggers.json", "presets"
 FORMAT = 1
 CHUNK = 1 << 20
 BUSY_SECONDS = 30
@@ -67,7 +69,10 @@ def backup(settings: Settings, folder: Path) -> Report:
     for key in _named(folder / DATABASE):
         entry = _copied(settings.data / STORAGE / key, folder, f"{STORAGE}/{key}")
         entries.append(entry) if entry else missing.append(key)
-    others = {KEY: settings.data / KEY, REGISTRY: settings.registry_file, **_pools(settings)}
+    others = {
+        KEY: settings.data / KEY, REGISTRY: settings.registry_file, TAGGERS: settings.taggers_file, **_pools(settings),
+        **{f"{PRESETS}/{path.name}": path for path in sorted(settings.presets_folder.glob("*.toml"))},
+    }  # fmt: skip
     entries += [entry for name, path in others.items() if (entry := _copied(path, folder, name))]
     content = {
         "format": FORMAT, "albatross": VERSION, "data": str(settings.data),
@@ -88,12 +93,14 @@ def restore(settings: Settings, folder: Path) -> Report:
     if database.exists():
         raise Conflict(f"There is a database at {database} already.", code="folder_in_use")
     _claim(settings.data)
-    places = {DATABASE: database, REGISTRY: settings.registry_file}
+    places = {DATABASE: database, REGISTRY: settings.registry_file, TAGGERS: settings.taggers_file}
+    presets = (entry.name for entry in entries if entry.name.startswith(f"{PRESETS}/"))
+    places |= {name: settings.presets_folder / Path(name).name for name in presets}
     # the database comes last: without it there is no service, and nothing that looks like one
     for entry in sorted(entries, key=lambda entry: entry.name == DATABASE):
         _copy(folder / entry.name, places.get(entry.name, settings.data / entry.name))
-        if entry.name == REGISTRY:
-            _move_paths(settings.registry_file, str(manifest["data"]), str(settings.data))
+        if entry.name in (REGISTRY, TAGGERS):
+            _move_paths(places[entry.name], str(manifest["data"]), str(settings.data))
     return Report(len(entries), sum(entry.bytes for entry in entries), tuple(manifest["missing"]))
 
 
@@ -107,7 +114,8 @@ def _local(settings: Settings) -> Path:
         problems.append("back up the bucket with the store's versioning or replication")
     if problems:
         words = "This command copies SQLite and a local storage folder only"
-        text = f"{words}: {'; '.join(problems)}. Take the database first; copy signing.key and backbones.json by hand."
+        by_hand = "copy signing.key, backbones.json, taggers.json and presets by hand"
+        text = f"{words}: {'; '.join(problems)}. Take the database first; {by_hand}."
         raise InvalidInput(text, code="not_local")
     return Path(str(url.database)).absolute()
 
@@ -173,9 +181,9 @@ def _verify(folder: Path, entries: list[Entry]) -> None:
 
 
 def _move_paths(registry: Path, old: str, new: str) -> None:
-    """Let records of backbones and pools that lay in the old data folder name the new one."""
+    """Let records of backbones, pools and taggers that lay in the old data folder name the new one."""
     content = json.loads(registry.read_text(encoding="utf-8"))
-    for record in content["backbones"].values():
+    for record in (content.get("backbones") or content.get("taggers") or {}).values():
         for field in ("path", "pool"):
             path = record.get(field)
             if path and Path(path).is_relative_to(old):

@@ -52,7 +52,9 @@ def record(
     return event
 
 
-def tell(session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None) -> None:
+def tell(
+    session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None, stage: str | None = None
+) -> None:  # fmt: skip
     """Add a finding to a locked or new job, with an event; what was told before is not told again."""
     row = asdict(finding)
     if row in job.findings:
@@ -60,7 +62,7 @@ def tell(session: Session, job: Job, finding: Finding, *, actor: str, epoch: int
     job.findings = [*job.findings, row]
     record(
         session, job.id, f"{finding.message} {finding.fix}", level=finding.severity, data={"finding": row}, actor=actor,
-        epoch=epoch,
+        epoch=epoch, stage=stage,
     )  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def report(
     if job is None:
         return False
     if (finding := from_wire((data or {}).get("finding"))) is not None:
-        tell(session, job, finding, actor="worker", epoch=epoch)
+        tell(session, job, finding, actor="worker", epoch=epoch, stage=stage)
     else:
         record(session, job_id, message, level=level, data=data, stage=stage, epoch=epoch, actor="worker")
     return True

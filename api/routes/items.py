@@ -54,6 +54,7 @@ async def list_items(
 @router.post("/{file_id}/items", openapi_extra={"requestBody": BODY})
 async def caption_items(request: Request, file_id: str, services: ServicesDep, caller: CallerDep) -> FileObject:
     """Set captions of some images; refused while a job that waits, runs or is paused uses the file."""
+    await to_thread.run_sync(_look, services, caller.account, file_id)
     changes = checked(CaptionsRequest, await read_json(request))
     readers: CapacityLimiter = request.app.state.readers
     return await to_thread.run_sync(_caption, services, caller, file_id, changes, limiter=readers)
@@ -71,6 +72,12 @@ def _list(
         _fetch(services, file, path)
         shown = services.reader.show(path, start, limit, thumbnails=thumbnails)
     return page([_item(item, file.findings) for item in shown], start + len(shown) < file.items)
+
+
+def _look(services: Services, account: str, file_id: str) -> None:
+    """Raise NotFound before the body is read, so that a stranger learns nothing from how it would be refused."""
+    with services.reading.begin() as session:
+        _upload(find_file(session, account, file_id))
 
 
 def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> FileObject:

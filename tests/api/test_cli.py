@@ -32,7 +32,7 @@ def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 def test_every_command_explains_itself_with_examples() -> None:
     commands = leaves(cli._parser())
-    assert len(commands) == 21
+    assert len(commands) == 23
     for command in commands:
         text = command.format_help()
         assert "examples:\n  " in text, command.prog
@@ -90,3 +90,12 @@ def test_a_folder_with_code_in_it_is_not_added(tmp_path: Path) -> None:
 
 def test_an_argument_that_is_not_known_is_an_error() -> None:
     assert run("keys", "create", "x", "--wat").returncode == 2
+
+
+def test_a_preset_that_cannot_be_used_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/logo.toml").write_text('name = "logo"\nversion = 1\n')
+    refused = run("serve", "--data", str(tmp_path), "--port", "0")
+    assert refused.returncode == 2
+    assert "logo.toml can't be used: kind: Field required" in refused.stderr
+    assert "Traceback" not in refused.stderr

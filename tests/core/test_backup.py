@@ -171,3 +171,15 @@ def test_what_needs_its_own_tools_is_said_in_one_line(
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_taggers_and_presets_come_back_where_the_new_service_looks_for_them(settings: Settings, tmp_path: Path) -> None:
+    record = {"id": "t", "path": f"{settings.data}/t", "revision": "1", "sha256": {}, "licence": "CC0"}
+    settings.taggers_file.write_text(json.dumps({"version": 1, "taggers": {"t": record}}))
+    settings.presets_folder.mkdir()
+    (settings.presets_folder / "logo.toml").write_text("# mine")
+    backup.backup(settings, tmp_path / "copy")
+    again = Settings(data=tmp_path / "again", presets=tmp_path / "elsewhere")
+    backup.restore(again, tmp_path / "copy")
+    assert (tmp_path / "elsewhere/logo.toml").read_text() == "# mine"
+    assert json.loads(again.taggers_file.read_text())["taggers"]["t"]["path"] == f"{again.data}/t"

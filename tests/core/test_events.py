@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from core import events
-from core.models import Metric
+from core.models import Job, JobEvent, Metric
 from tests.core.ledger import (
     WRITES,
     Sessions,
@@ -63,3 +63,17 @@ def test_metrics_of_a_repeated_step_replace_the_earlier_ones(database: Sessions)
     with database() as session:
         rows = session.scalars(select(Metric).order_by(Metric.step)).all()
     assert [(row.step, row.data["loss"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, None), (4, 2)]
+
+
+def test_a_finding_of_the_trainer_is_told_once_and_stands_in_the_job(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    finding = {"code": "too_long", "message": "It is long.", "fix": "Shorten it.", "item": "text 2", "severity": "warn"}
+    said = [({"finding": finding}, "It is long."), ({"finding": finding}, "again"), ({"finding": [7]}, "no finding")]
+    for data, message in said:
+        with database.begin() as session:
+            assert events.report(session, job_id, epoch, message, data=data, stage="prepare")
+    with database() as session:
+        told = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)).all()
+        assert [event.message for event in told[-2:]] == ["It is long. Shorten it.", "no finding"]
+        assert (told[-2].level, told[-2].stage) == ("warn", "prepare")
+        assert session.get_one(Job, job_id).findings == [finding | {"other": None}]
