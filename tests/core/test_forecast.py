@@ -96,7 +96,7 @@ def test_memory_follows_the_batch_and_results_the_rank() -> None:
     assert large == pytest.approx(500e6 + 10e6 * 96, rel=0.2)
     assert small < large
     low, high = (known.forecast(replace(STOPPED, rank=rank), DATA).bytes.expected for rank in (4, 64))
-    assert (low, high) == (300_000 + 50_000 * 4, 300_000 + 50_000 * 64)
+    assert (low, high) == (300_000 + (50_000 + 7 * 20_000) * 4, 300_000 + (50_000 + 7 * 20_000) * 64)
 
 
 def test_nothing_measured_is_a_rule_of_thumb_that_says_so() -> None:
