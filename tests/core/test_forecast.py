@@ -124,3 +124,9 @@ def test_the_time_that_is_left_shrinks_with_the_time_that_has_passed() -> None:
     assert later == pytest.approx(begun - 1.0)
     assert forecast.left("train", 1e6, 7.0) == pytest.approx(7.0 + forecast.stages["export"].expected)
     assert forecast.left("nothing", 0.0, None) is None
+
+
+def test_a_second_trial_is_evaluated_again() -> None:
+    once, twice = (workload(SHAPE, DATA, Steps(8, trials, 20))["trial"] for trials in (200, 275))
+    assert twice["step"].calls == 275
+    assert once["evaluation"].calls < twice["evaluation"].calls < 2 * once["evaluation"].calls
