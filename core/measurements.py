@@ -65,7 +65,7 @@ class Measured:
     shape: Shape
     total: float  # seconds from the claim to the end
     work: Mapping[str, Mapping[str, Any]]  # of every stage, as worker.stages.costs reports it
-    bytes: Mapping[str, int]  # of results: `sized` grow with the rank, `fixed` do not
+    bytes: Mapping[str, int]  # of results: `sized` grow with the rank, `fixed` do not; `kept` of so many `copies`
     characters: int = 0  # of all references together
 
     @property

@@ -8,7 +8,7 @@ from statistics import median
 
 from core import leastsquares
 from core.measurements import Measured
-from core.workload import STAGES, STEPPED, Amount, Shape, Workload
+from core.workload import COPIES, STAGES, STEPPED, Amount, Shape, Workload
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add
@@ -17,8 +17,8 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("units", "call", "units rank"), "gradient": ("units", "units rank"),
     "score": ("units", "units rank"), "sample": ("units", "call"),
 }  # fmt: skip
-MEMORY = ("call", "units", "rank runs")
-PASSES = ("step", "gradient", "score")
+MEMORY = ("call", "units", "units rank")
+GREEDY = (("surrogate", "step"), ("score", "score"))  # the passes that memory is foretold from
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Prices:
     on_device: bool  # whether memory is that of a GPU
     sized_bytes: float  # results: bytes for each rank
     fixed_bytes: float
+    kept_bytes: float  # checkpoints: bytes of one for each rank
+    copies: float  # checkpoints that a job keeps
 
     def of(self, kind: str, amount: Amount, rank: int) -> float:
         """Return the seconds of an amount of work; 0 for what was never measured."""
@@ -51,13 +53,13 @@ class Prices:
 
     def peak_memory(self, work: Workload, rank: int) -> int:
         """Return the bytes of the greediest stage."""
-        passes = [amount for amounts in work.values() for kind, amount in amounts.items() if kind in PASSES]
+        passes = [work[stage][kind] for stage, kind in GREEDY if kind in work[stage]]
         peaks = (_product(_features(MEMORY, amount, rank), self.memory) for amount in passes)
         return max(self.least_memory, *(int(peak) for peak in peaks))
 
     def result_bytes(self, rank: int) -> int:
         """Return the bytes of everything that a job publishes."""
-        return int(self.fixed_bytes + self.sized_bytes * rank)
+        return int(self.fixed_bytes + (self.sized_bytes + self.kept_bytes * self.copies) * rank)
 
 
 def fitted(rows: Sequence[Measured]) -> Prices:
@@ -65,7 +67,7 @@ def fitted(rows: Sequence[Measured]) -> Prices:
     seconds = {kind: _fitted(kind, rows) for kind in FEATURES}
     cold = [row for row in rows if not row.warm] or rows
     on_device = all(row.work["train"]["memory"].get("device") for row in rows)
-    peaks = [_peak(row, stage, on_device) for row in rows for stage in ("prepare", "export")]
+    peaks = [_peak(row, stage, on_device) for row in rows for stage in ("prepare",) if not row.warm]
     rest = {stage: median(_rest(row, stage) for row in (cold if stage == "prepare" else rows)) for stage in STAGES}
     for stage in STEPPED:
         per_step = [_rest(row, stage) / steps for row in rows if (steps := _calls(row, stage, "step"))]
@@ -73,9 +75,11 @@ def fitted(rows: Sequence[Measured]) -> Prices:
     return Prices(
         seconds={kind: found for kind, found in seconds.items() if found}, rest=rest,
         warm_rest=min(_rest(row, "prepare") for row in rows),
-        memory=_memory(rows, on_device), least_memory=max(peaks), on_device=on_device,
+        memory=_memory(rows, on_device), least_memory=max(peaks, default=0), on_device=on_device,
         sized_bytes=median(row.bytes.get("sized", 0) / row.shape.rank for row in rows),
         fixed_bytes=median(row.bytes.get("fixed", 0) for row in rows),
+        kept_bytes=median(_copy(row) / row.shape.rank for row in rows),
+        copies=median([row.bytes.get("copies", 0) for row in rows if row.source == "job"] or [COPIES]),
     )  # fmt: skip
 
 
@@ -127,7 +131,8 @@ def _memory(rows: Sequence[Measured], on_device: bool) -> list[float]:
     points, peaks = [], []
     for row in rows:
         for stage, kind, amount, _ in measured_amounts(row):
-            if kind in PASSES and (kind == "step" or stage == "score"):
+            # a trainer keeps what it once had: what comes after the greediest stage shows its peak too
+            if (stage, kind) in GREEDY and not (row.warm and kind == "step"):
                 points.append(_features(MEMORY, amount, row.shape.rank))
                 peaks.append(float(_peak(row, stage, on_device)))
     return leastsquares.fit(points, peaks) if points else [0.0] * len(MEMORY)
@@ -152,6 +157,10 @@ def _calls(row: Measured, stage: str, kind: str) -> int:
 def _peak(row: Measured, stage: str, on_device: bool) -> int:
     memory = row.work[stage]["memory"]
     return int(memory.get("device" if on_device else "host") or 0)
+
+
+def _copy(row: Measured) -> float:
+    return row.bytes.get("kept", 0) / max(1, row.bytes.get("copies", 0))
 
 
 def _product(row: Sequence[float], coefficients: Sequence[float]) -> float:

@@ -175,7 +175,8 @@ class _Counting:
     def folds(self, steps: int, budget: int, share: float) -> dict[str, Amount]:
         """Count training all folds in one stack."""
         runs = self.shape.folds
-        times = sum(at <= steps for at in schedule.evaluation_grid(budget)) if budget else 0
+        grid, again = schedule.evaluation_grid(budget), max(0, steps - budget)  # a second trial
+        times = sum(at <= steps for at in grid) + sum(at <= again for at in grid[1:] if again)
         return {
             "step": self.step(steps, runs, share),
             "evaluation": Amount(times, self.evaluation(self.data.references, runs), runs),

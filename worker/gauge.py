@@ -62,9 +62,10 @@ class Gauge:
 
 
 def result_bytes(folder: JobFolder) -> dict[str, int]:
-    """Return the bytes of all results and checkpoints: those that grow with the rank, and the others."""
+    """Return the bytes of results, apart those that grow with the rank, and of checkpoints, with their number."""
     manifest = json.loads((folder.stage("export") / "manifest.json").read_text())
     files = [folder.stage("export") / row["file"] for row in manifest["results"]]
-    files += [folder.path / row["file"] for row in manifest["checkpoints"]]
     sized = sum(file.stat().st_size for file in files if file.suffix in SIZED)
-    return {"sized": sized, "fixed": sum(file.stat().st_size for file in files) - sized}
+    kept = [(folder.path / row["file"]).stat().st_size for row in manifest["checkpoints"]]
+    fixed = sum(file.stat().st_size for file in files) - sized
+    return {"sized": sized, "fixed": fixed, "kept": sum(kept), "copies": len(kept)}

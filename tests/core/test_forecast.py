@@ -96,7 +96,7 @@ def test_memory_follows_the_batch_and_results_the_rank() -> None:
     assert large == pytest.approx(500e6 + 10e6 * 96, rel=0.2)
     assert small < large
     low, high = (known.forecast(replace(STOPPED, rank=rank), DATA).bytes.expected for rank in (4, 64))
-    assert (low, high) == (300_000 + 50_000 * 4, 300_000 + 50_000 * 64)
+    assert (low, high) == (300_000 + (50_000 + 7 * 20_000) * 4, 300_000 + (50_000 + 7 * 20_000) * 64)
 
 
 def test_nothing_measured_is_a_rule_of_thumb_that_says_so() -> None:
@@ -124,3 +124,9 @@ def test_the_time_that_is_left_shrinks_with_the_time_that_has_passed() -> None:
     assert later == pytest.approx(begun - 1.0)
     assert forecast.left("train", 1e6, 7.0) == pytest.approx(7.0 + forecast.stages["export"].expected)
     assert forecast.left("nothing", 0.0, None) is None
+
+
+def test_a_second_trial_is_evaluated_again() -> None:
+    once, twice = (workload(SHAPE, DATA, Steps(8, trials, 20))["trial"] for trials in (200, 275))
+    assert twice["step"].calls == 275
+    assert once["evaluation"].calls < twice["evaluation"].calls < 2 * once["evaluation"].calls

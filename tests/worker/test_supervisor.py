@@ -111,7 +111,7 @@ def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     floor.order("cancel", job_id)
     work.join(10)
     assert floor.get(job_id).state == "CANCELLED"
-    assert gone(floor.wait_for_stage("train"))
+    floor.wait(lambda: gone(floor.wait_for_stage("train")))
 
 
 def test_a_draining_worker_gives_the_job_back_uncounted(floor: Floor) -> None:

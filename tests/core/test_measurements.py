@@ -1,0 +1,68 @@
+"""The table of measurements, and what a trainer may put into it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from core import measurements
+from core.database import connect, migrate, now, sessions
+from core.models import Measurement, Worker
+from core.workload import Steps
+from tests.core.ledger import Sessions
+from tests.core.measured import OTHER, SMALL, measured
+
+ROW = measured(SMALL, Steps(12, 24, 16))
+
+
+def test_measurements_come_and_go_with_their_migration_and_workers_stay(database: Sessions, database_url: str) -> None:
+    with database.begin() as session:
+        at = now(session)
+        session.add(Worker(id="w:1", queue="q", host="w", pid=1, started_at=at, seen_at=at, device="cpu: toy"))
+        measurements.add(session, "a", "1", ROW)
+    migrate(database_url, "0002")
+    engine = connect(database_url)
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM worker")) == 1
+    migrate(database_url)
+    with sessions(engine)() as session:
+        assert session.get_one(Worker, "w:1").device is None
+        assert session.scalars(select(Measurement)).all() == []
+    engine.dispose()
+
+
+def test_the_newest_of_the_same_device_come_first_and_others_of_its_class_help_out(database: Sessions) -> None:
+    with database.begin() as session:
+        measurements.add(session, "a", "1", ROW)
+        measurements.add(session, "a", "1", replace(measured(OTHER, Steps(12, 24, 16)), device="cpu: new"))
+    with database() as session:
+        assert [row.shape for row in measurements.recent(session, "a", "1", "cpu: toy")] == [SMALL]
+        assert [row.device for row in measurements.recent(session, "a", "1", "cpu: unknown")] == ["cpu: new"]
+        assert measurements.recent(session, "a", "1", "cuda: H200") == []
+        assert measurements.recent(session, "b", "1", "cpu: toy") == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seconds": -1.0}, {"seconds": float("nan")}, {"kinds": []}, {"said": "hello"}, {"facts": {"a": "words"}},
+        {"kinds": {f"k{n}": {"calls": 1, "units": 1, "seconds": 1, "cpu": 1} for n in range(30)}}, {"memory": None},
+    ],
+)  # fmt: skip
+def test_what_a_trainer_says_is_checked(wrong: dict[str, Any]) -> None:
+    ROW.check()
+    with pytest.raises(ValueError, match="StageTold"):
+        replace(ROW, work={**ROW.work, "train": {**ROW.work["train"], **wrong}}).check()
+
+
+def test_a_tokens_length_in_characters_is_the_median_of_what_was_measured() -> None:
+    rows = []
+    for tokens in (200, 300, 900):
+        facts = {"references": 6, "references_tokens": tokens}
+        work = {**ROW.work, "prepare": {**ROW.work["prepare"], "facts": facts}}
+        rows.append(replace(ROW, work=work, characters=1000))
+    assert measurements.tokens_per_character(rows) == pytest.approx(0.3)
+    assert measurements.tokens_per_character([ROW]) is None
