@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.clients.plant import HERE, Plant, placed, said
 def test_a_client_is_generated_and_works(plant: Plant, chat_file: Path, tmp_path: Path) -> None:
     document = tmp_path / "openapi.json"
     document.write_bytes(httpx.get(f"{plant.service.address}/openapi.json").content)
-    tools = {"PYTHONPATH": f"{placed('generator')}:{tmp_path}"}
+    beside = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the generator calls ruff
+    tools = {"PYTHONPATH": f"{placed('generator')}:{tmp_path}", "PATH": beside}
     generator = [sys.executable, "-m", "openapi_python_client", "generate", "--path", document, "--fail-on-warning"]
     spoken = said([*generator, "--meta", "none", "--output-path", tmp_path / "albatross_client"], tools)
     assert "warning" not in spoken.lower()
