@@ -20,6 +20,9 @@ from core.summaries import Summary, summarise
 from core.waiting import Waiting, present, usual_device, waiting
 from core.workload import Shape
 
+MERGED = (
+    "The merged network that was asked for is not counted: a file of about the backbone's size in float32 comes on top."
+)
 NO_WORKER = "No worker is there to take jobs; start one with `albatross worker` or `albatross serve`."
 ROUGH = "Peak memory is rough: it follows what smaller and larger jobs took."
 EARLY = "Training may stop early, or try a second share of backbone data: hence the range of seconds."
@@ -167,7 +170,7 @@ def _object(
             kind="measured" if estimator.measured else "rule_of_thumb", jobs=model.jobs,
             calibrations=model.calibrations, device=model.device or None, message=forecast.basis,
         ),
-        notes=notes if queue.workers else [*notes, NO_WORKER],
+        notes=[*notes, *([] if queue.workers else [NO_WORKER]), *([MERGED] if parameters.merged else [])],
     )  # fmt: skip
 
 
