@@ -282,7 +282,7 @@ class _Settling:
         if self.values["folds"] > count:
             self.values["folds"] = count
             self.reasons["folds"] = f"There are only {count} references, so no more than {count} folds."
-        self.settle("interval", int(table["interval"]), f"{self.usual('interval')} steps.")
+        self.settle("interval", int(table["interval"]), f"{self.usual('interval')}, in steps.")
         self.settle("window", "auto", "The surrogates' best step divided by 1.5 sets it, once it is known.")
         self.settle("stop", stop_default, "It is this service's stopping rule.")
 
