@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-8d1f"
+OTHERS: set[int] = set()
 
 
 @pytest.fixture
@@ -69,17 +71,28 @@ def children(pid: int) -> set[int]:
     return {int(child) for path in listed for child in path.read_text().split()}
 
 
+def decoding() -> set[int]:
+    """The processes of core.decoding that this process has started."""
+    found = set()
+    for pid in children(os.getpid()):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"core.decoding" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    """Pass over what tests of other files have started."""
+    OTHERS.update(decoding())
+    yield
+    OTHERS.clear()
+
+
 def server() -> int:
-    """The process of core.decoding that this process has started, as soon as it has become that."""
-    found: list[int] = []
-
-    def looked_for() -> bool:
-        named = {pid: Path(f"/proc/{pid}/cmdline") for pid in children(os.getpid())}
-        found.extend(pid for pid, words in named.items() if b"core.decoding" in words.read_bytes())
-        return bool(found)
-
-    assert eventually(looked_for)
-    return found[0]
+    """The process of core.decoding that this test has started, as soon as it has become that."""
+    assert eventually(lambda: bool(decoding() - OTHERS))
+    return max(decoding() - OTHERS)
 
 
 def gone(pid: int) -> bool:
