@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,13 +63,15 @@ class PostgreSQL:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+def postgresql() -> Iterator[PostgreSQL]:
     port = free_port()
-    command, user = postgresql_command(tmp_path_factory.mktemp("postgresql"), port)
-    with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, user=user):
-        server = PostgreSQL(port)
-        until(lambda: answers(server.url("postgres")))
-        yield server
+    # not among pytest's folders: the next run of pytest shuts them to other users, and the server ends without its own
+    with tempfile.TemporaryDirectory(prefix="albatross-postgresql-", ignore_cleanup_errors=True) as folder:
+        command, user = postgresql_command(Path(folder), port)
+        with running(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, user=user):
+            server = PostgreSQL(port)
+            until(lambda: answers(server.url("postgres")))
+            yield server
 
 
 def postgresql_command(folder: Path, port: int) -> tuple[list[object], int | None]:
