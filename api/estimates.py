@@ -97,7 +97,7 @@ def estimate(
     )  # fmt: skip
     estimator = Estimator.of(session, record, device)
     validation = sum(file.items for file in _files(session, [body.validation_file] if body.validation_file else []))
-    data = estimator.data(summary.count, summary.characters, validation)
+    data = estimator.data(summary.count, summary.texts, validation)
     forecast = estimator.model.forecast(Shape.of(parameters), data)
     queue = waiting(session, services.settings, _Queued(session, services, device).seconds)
     return _object(record, forecast, queue, parameters, estimator)

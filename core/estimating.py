@@ -15,6 +15,7 @@ from core.defaults import DeviceClass
 from core.forecast import Model, model
 from core.measurements import Measured
 from core.parameters import BatRequest, ReferenceSummary, resolve
+from core.textsize import TextSize
 from core.workload import Data, Shape
 
 USUAL_REFERENCES = 8
@@ -39,12 +40,13 @@ class Estimator:
         """Tell whether anything was measured at all."""
         return bool(self.model.jobs or self.model.calibrations)
 
-    def data(self, references: int, characters: Sequence[int] = (), validation: int = 0) -> Data:
-        """Return how much there is to learn from; `characters` are the lengths of texts, where they are known."""
+    def data(self, references: int, texts: Sequence[TextSize] = (), validation: int = 0) -> Data:
+        """Return how much there is to learn from; `texts` are those of the references, where they are known."""
         known = next((row.data for row in self._rows), Data(0))
         candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
         ratio = measurements.tokens_per_character(self._rows) or TOKENS_PER_CHARACTER
-        lengths = tuple(ratio * length for length in characters) if self.record.family == "language" else ()
+        framed = measurements.chat_tokens(self._rows)
+        lengths = tuple(ratio * text.characters + framed * text.exchanges for text in texts)
         return Data(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
 
 

@@ -67,6 +67,7 @@ class Measured:
     work: Mapping[str, Mapping[str, Any]]  # of every stage, as worker.stages.costs reports it
     bytes: Mapping[str, int]  # of results: `sized` grow with the rank, `fixed` do not; `kept` of so many `copies`
     characters: int = 0  # of all references together
+    exchanges: int = 0  # that a chat template frames in them
 
     @property
     def complete(self) -> bool:
@@ -136,7 +137,7 @@ def recent(session: Session, backbone: str, revision: str, device: str | None) -
         wanted = class_of(device) if device else None
         alike = [row for row in rows if wanted in (None, class_of(row.device))]
         same = [row for row in alike if row.device == alike[0].device]
-    return [_measured(row) for row in same[:LOOKED_AT]]
+    return [one for row in same[:LOOKED_AT] if (one := _measured(row)) is not None]
 
 
 def class_of(device: str) -> str:
@@ -147,15 +148,24 @@ def class_of(device: str) -> str:
 def tokens_per_character(rows: Sequence[Measured]) -> float | None:
     """Return how many tokens the backbone makes of a character, None where no text was measured."""
     told = [row for row in rows if row.characters and "references_tokens" in row.facts]
-    found = [row.facts["references_tokens"] / row.characters for row in told]
-    return median(found) if found else None
+    framed = chat_tokens(rows)
+    found = [(row.facts["references_tokens"] - framed * row.exchanges) / row.characters for row in told]
+    return max(0.0, median(found)) or None if found else None
+
+
+def chat_tokens(rows: Sequence[Measured]) -> float:
+    """Return how many tokens the backbone's chat template adds to a question and its answer."""
+    return median([row.facts.get("chat_tokens", 0) for row in rows] or [0])
 
 
 _NEWEST = (Measurement.created_at.desc(), Measurement.id)
 
 
-def _measured(row: Measurement) -> Measured:
+def _measured(row: Measurement) -> Measured | None:
+    """Return a row's measurement, None where another version wrote something else into it."""
     content = dict(row.data)
     source: Source = "job" if row.source == "job" else "calibration"
-    shape = Shape(**content.pop("shape"))
-    return Measured(source=source, device=row.device, shape=shape, **content)
+    try:
+        return Measured(source=source, device=row.device, **content | {"shape": Shape(**content["shape"])})
+    except (TypeError, KeyError):
+        return None

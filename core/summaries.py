@@ -17,6 +17,7 @@ from core.models import File
 from core.parameters import ReferenceSummary
 from core.rows import TextItem
 from core.storage import Storage
+from core.textsize import TextSize
 
 MOST_BYTES = 20_000_000  # of a stored file that is looked into; of a longer one only the number of items is known
 MOST_ROWS = 2_000  # texts that are read of one file
@@ -25,22 +26,23 @@ CHARACTERS_PER_TOKEN = 4.0
 
 @dataclass(frozen=True)
 class Summary:
-    """Prompts of the first items, in order, and the characters of texts."""
+    """Prompts of the first items, in order, and the sizes of texts."""
 
     count: int
     prompts: tuple[str, ...] = ()
-    characters: tuple[int, ...] = ()
+    texts: tuple[TextSize, ...] = ()
     uncaptioned: int = 0  # images
     shape: str | None = None  # of the answers
 
     def __add__(self, other: Summary) -> Summary:
-        prompts, characters = self.prompts + other.prompts, self.characters + other.characters
+        prompts, texts = self.prompts + other.prompts, self.texts + other.texts
         uncaptioned, shape = self.uncaptioned + other.uncaptioned, self.shape or other.shape
-        return Summary(self.count + other.count, prompts, characters, uncaptioned, shape)
+        return Summary(self.count + other.count, prompts, texts, uncaptioned, shape)
 
     def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
         """Return what core.parameters takes."""
-        tokens = sum(self.characters) / len(self.characters) / CHARACTERS_PER_TOKEN if self.characters else None
+        said = [text.characters for text in self.texts]
+        tokens = sum(said) / len(said) / CHARACTERS_PER_TOKEN if said else None
         return ReferenceSummary(
             kind=record.kind, count=self.count, mean_tokens=tokens, prompts=self.prompts,
             uncaptioned=self.uncaptioned, shape=self.shape,
@@ -93,5 +95,5 @@ def _texts(path: Path, items: int) -> Summary:
     texts = [TextItem(row.get("messages"), row.get("prompt"), row.get("completion"), row.get("text")) for row in rows]
     asked = [next((each["content"] for each in text.messages or () if each["role"] == "user"), None) for text in texts]
     prompts = tuple(text.prompt or said for text, said in zip(texts, asked, strict=True) if text.prompt or said)
-    lengths = tuple(len(text.words()) for text in texts)
-    return Summary(items, tuple(map(str, prompts)), lengths, shape=shapes.shape(texts))
+    sizes = tuple(map(TextSize.of, texts))
+    return Summary(items, tuple(map(str, prompts)), sizes, shape=shapes.shape(texts))

@@ -11,6 +11,7 @@ from core.measurements import Measured, Source
 from core.parameters import Parameters
 from core.references import References
 from core.rows import TextItem
+from core.textsize import TextSize
 from core.workload import Shape
 from worker.folder import JobFolder
 from worker.protocol import Json, Progress, StageDone
@@ -23,7 +24,7 @@ class Gauge:
 
     def __init__(self, device: str, parameters: Parameters, read: References) -> None:
         self.shape, self._device = Shape.of(parameters), device
-        self.lengths = [len(item.words()) for item in read.items if isinstance(item, TextItem)]
+        self.texts = [TextSize.of(item) for item in read.items if isinstance(item, TextItem)]
         self._references = len(read.items)
         self._work: dict[str, Json] = {}
         self._forecast: Forecast | None = None
@@ -32,7 +33,7 @@ class Gauge:
     def foretell(self, estimator: Estimator) -> None:
         """Tell the job's end from now on, if anything was measured on which that can rest."""
         if estimator.measured:
-            data = estimator.data(self._references, self.lengths)
+            data = estimator.data(self._references, self.texts)
             self._forecast = estimator.model.forecast(self.shape, data)
 
     def left(self, line: Progress) -> float | None:
@@ -54,7 +55,10 @@ class Gauge:
 
         Raises ValueError where the trainer's word is not what it should be.
         """
-        found = Measured(source, self._device, self.shape, total, self._work, result_bytes(folder), sum(self.lengths))
+        found = Measured(
+            source, self._device, self.shape, total, self._work, result_bytes(folder),
+            sum(text.characters for text in self.texts), sum(text.exchanges for text in self.texts),
+        )  # fmt: skip
         if not found.complete:
             return None
         found.check()

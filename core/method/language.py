@@ -49,6 +49,13 @@ class LanguageBackbone:
         """Where the model lives."""
         return self.model.device
 
+    @property
+    def chat_tokens(self) -> int:
+        """How many tokens the chat template adds to a question and its answer."""
+        word = "a"
+        alone = len(self.tokenizer(word, add_special_tokens=False).input_ids)
+        return max(0, len(self._tokens({"prompt": word, "completion": word})[0]) - 2 * alone)
+
     def encode(self, items: Sequence[Item]) -> Batch:
         """Return input_ids, labels (-100 where not learned) and attention_mask (n, T), padded on the right."""
         with WORK.timed("encode", len(items)):

@@ -66,3 +66,13 @@ def test_a_tokens_length_in_characters_is_the_median_of_what_was_measured() -> N
         rows.append(replace(ROW, work=work, characters=1000))
     assert measurements.tokens_per_character(rows) == pytest.approx(0.3)
     assert measurements.tokens_per_character([ROW]) is None
+
+
+def test_a_row_of_another_version_is_passed_over(database: Sessions) -> None:
+    with database.begin() as session:
+        measurements.add(session, "a", "1", ROW)
+        row = session.scalars(select(Measurement)).one()
+        row.data = {**row.data, "shape": {**row.data["shape"], "colour": "blue"}}
+        measurements.add(session, "a", "1", ROW)
+    with database() as session:
+        assert measurements.recent(session, "a", "1", "cpu: toy") == [ROW]

@@ -15,7 +15,7 @@ from core.method.backbone import Batch, count
 from core.method.work import WORK
 from worker.protocol import Json
 
-LENGTHS = 20  # quantiles that stand for the lengths of many texts
+LENGTHS = 40  # quantiles that stand for the lengths of many texts
 PEAK = "5"  # tells Linux to begin a new peak of resident memory
 
 

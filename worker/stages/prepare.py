@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 
 from core import references
 from core.findings import Finding
+from core.method.language import LanguageBackbone
+from core.method.work import WORK
 from core.references import ImageItem, References
 from worker.folder import write_rows
 from worker.protocol import Line, Message, Progress
@@ -27,6 +29,8 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
     yield Progress("prepare", 0, PARTS)
     given = references.read_folder(context.folder.references)
+    if isinstance(context.backbone, LanguageBackbone):
+        WORK.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     given = yield from captioning.add_captions(context, given)
     yield from too_long(context, given)

@@ -55,7 +55,7 @@ def test_the_work_of_a_text_job_is_the_work_that_was_foretold(make_text_job: Mak
     folder = make_text_job()
     found = gauged(folder, list(run(folder)))
     compare(found)
-    assert len(found.data.lengths) == len(found.data.candidate_lengths) == 21
+    assert len(found.data.lengths) == len(found.data.candidate_lengths) == 41
     assert found.characters > 0
 
 
