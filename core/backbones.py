@@ -122,15 +122,8 @@ class Registry:
 
     def verify(self, record: BackboneRecord) -> None:
         """Hash every file again (files that look untouched only once a process); raise JobFailure where one differs."""
-        for name, expected in record.sha256.items():
-            path = record.path / name
-            try:
-                status = path.stat()
-                found = hash_once(path, status.st_mtime_ns, status.st_size)
-            except OSError:
-                raise _unavailable(record, f"{name} can't be read") from None
-            if found != expected:
-                raise _unavailable(record, f"{name} is not the file that was registered")
+        if (changed := difference(record.path, record.sha256)) is not None:
+            raise _unavailable(record, changed)
 
 
 def describe(
@@ -218,3 +211,17 @@ def hash_file(path: Path) -> str:
 def hash_once(path: Path, modified_ns: int, size: int) -> str:
     """Return the SHA-256 of a file, read once a process; the other arguments make a changed file a new question."""
     return hash_file(path)
+
+
+def difference(folder: Path, sha256: Mapping[str, str]) -> str | None:
+    """Say which of a folder's files is gone or no longer has its hash, and how; None where all are as they were."""
+    for name, expected in sha256.items():
+        path = folder / name
+        try:
+            status = path.stat()
+            found = hash_once(path, status.st_mtime_ns, status.st_size)
+        except OSError:
+            return f"{name} can't be read"
+        if found != expected:
+            return f"{name} is not the file that was registered"
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.backbones import VALID_ID, hash_file, hash_once, write_json
+from core.backbones import VALID_ID, difference, hash_file, write_json
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings
 from core.weights import inspect_tagger
@@ -92,15 +92,8 @@ class Taggers:
         record = self.get(id)
         if record is None:
             raise _unavailable(id, "it is not registered here")
-        for name, expected in record.sha256.items():
-            path = record.path / name
-            try:
-                status = path.stat()
-                found = hash_once(path, status.st_mtime_ns, status.st_size)
-            except OSError:
-                raise _unavailable(id, f"{name} can't be read") from None
-            if found != expected:
-                raise _unavailable(id, f"{name} is not the file that was registered")
+        if (changed := difference(record.path, record.sha256)) is not None:
+            raise _unavailable(id, changed)
         return record
 
 
