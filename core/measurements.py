@@ -94,7 +94,7 @@ class Measured:
 
     @property
     def slowed(self) -> float:
-        """Return by how much other processes slowed the work on a CPU, at least: seconds for each CPU second, from 1."""
+        """Return by how much other processes slowed the work on a CPU, at least: seconds for each CPU second."""
         if class_of(self.device) != "cpu":
             return 1.0
         seconds, cpu = (sum(float(self.work[stage][name]) for stage in STAGES) for name in ("seconds", "cpu"))
