@@ -8,7 +8,7 @@ from statistics import median
 
 from core.endings import Endings, endings
 from core.measurements import Measured, class_of
-from core.prices import Prices, fitted
+from core.prices import CHECKED, Prices, fitted
 from core.thumb import thumb_prices
 from core.workload import STAGES, Data, Shape, Workload, workload
 
@@ -74,6 +74,7 @@ class Model:
     device: str
     asked: str | None  # the device that jobs will run on
     spread: float
+    slowed: float = 1.0  # how much faster a machine without other work is than the measured one was
 
     def forecast(self, shape: Shape, data: Data) -> Forecast:
         """Foretell one job."""
@@ -85,9 +86,7 @@ class Model:
         )  # fmt: skip
         works = [workload(shape, data, steps, pool_encoded=measured) for steps in counts]
         factor = 1 + self.spread
-        stages = {
-            stage: self._range(stage, works, shape.rank).widened(factor) for stage in STAGES
-        }  # fmt: skip
+        stages = {stage: self._range(stage, works, shape.rank).widened(factor) for stage in STAGES}
         peak, stored = self.prices.peak_memory(works[1], shape.rank), self.prices.result_bytes(shape.rank)
         return Forecast(
             stages, Range(peak, peak, peak).widened(max(1.3, factor)), self.prices.on_device,
@@ -96,7 +95,7 @@ class Model:
 
     def _range(self, stage: str, works: Sequence[Workload], rank: int) -> Range:
         low, expected, high = (self.prices.of_stage(stage, work, rank, warm=work is works[0]) for work in works)
-        return Range(min(low, expected), expected, max(high, expected))
+        return Range(min(low, expected) / self.slowed, expected, max(high, expected))
 
     def _basis(self) -> str:
         if not self.jobs and not self.calibrations:
@@ -122,7 +121,8 @@ def model(rows: Sequence[Measured], usual: Shape, device: str | None, weights_by
     jobs = sum(row.source == "job" for row in whole)
     other = device is not None and device != whole[0].device
     spread = OTHER_DEVICE_SPREAD - 1 if other else _spread(prices, whole)
-    return Model(prices, endings(whole, usual), jobs, len(whole) - jobs, whole[0].device, device, spread)
+    slowed = median(row.slowed for row in whole[:CHECKED])
+    return Model(prices, endings(whole, usual), jobs, len(whole) - jobs, whole[0].device, device, spread, slowed)
 
 
 def _spread(prices: Prices, rows: Sequence[Measured]) -> float:

@@ -93,6 +93,14 @@ class Measured:
         return not any("load" in self.work[stage]["kinds"] for stage in STAGES)
 
     @property
+    def slowed(self) -> float:
+        """Return by how much other processes slowed the work on a CPU, at least: seconds for each CPU second."""
+        if class_of(self.device) != "cpu":
+            return 1.0
+        seconds, cpu = (sum(float(self.work[stage][name]) for stage in STAGES) for name in ("seconds", "cpu"))
+        return max(1.0, seconds / cpu) if cpu else 1.0
+
+    @property
     def steps(self) -> Steps:
         """Return the optimizer steps that were made."""
         made = {stage: self.work[stage]["kinds"].get("step", {}).get("calls", 0) for stage in STAGES}

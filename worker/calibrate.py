@@ -31,6 +31,8 @@ REFERENCES = 6
 SCORED = 64  # candidates
 SHORT: Json = {"max_steps": 16, "surrogate_steps": 12, "stop": "max_steps"}
 POLL_SECONDS = 0.2
+BUSY = 1.3
+BUSY_WORDS = "note: other processes made this {:.1f} times slower; calibrate again when the machine has less to do."
 SENTENCES = (
     "The harbour lay still under the morning fog.", "Bread rises slowly in a cold kitchen.",
     "A letter came from the far side of the river.", "Nobody had wound the clock for a year.",
@@ -55,6 +57,8 @@ def main() -> int:
     except AlbatrossError as error:
         print(f"albatross: {error.message}", file=sys.stderr)
         return 2
+    if (slowed := max(measured.slowed for measured in found)) > BUSY:
+        print(BUSY_WORDS.format(slowed), file=sys.stderr)
     print(f"Measured {record.id} on {found[0].device}; estimates and running jobs go by it from now on.")
     return 0
 

@@ -130,3 +130,13 @@ def test_a_second_trial_is_evaluated_again() -> None:
     once, twice = (workload(SHAPE, DATA, Steps(8, trials, 20))["trial"] for trials in (200, 275))
     assert twice["step"].calls == 275
     assert once["evaluation"].calls < twice["evaluation"].calls < 2 * once["evaluation"].calls
+
+
+def test_a_machine_that_had_other_work_may_be_faster_than_it_was() -> None:
+    rows = []
+    for row in CALIBRATED:
+        work = {stage: told | {"cpu": told["seconds"] / 2} for stage, told in row.work.items()}
+        rows.append(replace(row, work=work))
+    busy, quiet = (model(known, SHAPE, "cpu: toy", None).forecast(SHAPE, DATA).seconds for known in (rows, CALIBRATED))
+    assert (busy.expected, busy.high) == (quiet.expected, quiet.high)
+    assert busy.low == pytest.approx(quiet.low / 2)
