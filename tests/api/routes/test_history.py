@@ -43,8 +43,9 @@ def test_a_finished_job_tells_what_came_of_it(client: openai.OpenAI, published: 
 
 def test_events_come_newest_first_in_pages(client: openai.OpenAI, published: dict[str, str]) -> None:
     listed = list(client.fine_tuning.jobs.list_events(published["job"], limit=1))
-    assert len(listed) == 3
+    assert len(listed) == 4
     assert "succeeded" in listed[0].message
+    assert (listed[1].type, listed[1].data) == ("metrics", {"step": 2, "train_loss": 1 / 3})
     assert listed[-1].message == "The job is queued."
 
 
