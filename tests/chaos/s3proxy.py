@@ -75,9 +75,7 @@ class Store:
             if match is None or not self.armed:
                 return None
             self.armed = False
-        held = Held(match[1], int(match[2]))
-        self.held.put(held)
-        return held
+        return Held(match[1], int(match[2]))
 
     def close(self) -> None:
         """Serve no more."""
@@ -125,6 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = self._upstream.getresponse()
         content = answer.read()
         if held is not None:
+            self.store.held.put(held)  # only now: who is told of it finds it stored
             held.released.wait(LONGEST_HOLD)
         self._answer(answer, content)
 

@@ -5,6 +5,7 @@ import time
 
 from sqlalchemy import text
 
+from core.models import Worker
 from tests.worker.floor import Floor
 from worker.dispatcher import Dispatcher
 
@@ -15,7 +16,7 @@ def test_a_round_takes_back_jobs_ends_overdue_ones_and_forgets_workers(plant: Fl
         session.execute(
             text("UPDATE job SET state = 'RUNNING', epoch = 1, lease_until = 1 WHERE id = :id"), {"id": lost}
         )
-        session.execute(text("INSERT INTO worker VALUES ('dead', 'gpu.default', 'h', 1, 1, 1, 0, NULL)"))
+        session.add(Worker(id="dead", queue="gpu.default", host="h", pid=1, started_at=1.0, seen_at=1.0))
     Dispatcher(plant.settings).round()
     assert [plant.get(job).state for job in (lost, overdue, waiting)] == ["QUEUED", "EXPIRED", "QUEUED"]
     assert plant.get(lost).crash_count == 1
