@@ -115,10 +115,11 @@ class Caller:
     address: str | None
     request_id: str | None
 
-    def note(self, session: Session, action: str, target: str) -> None:
-        """Write into the audit log what is done in this transaction."""
+    def note(self, session: Session, action: str, target: str, at: float | None = None) -> None:
+        """Write into the audit log what is done in this transaction, at the database's time `at` if it is known."""
         audit.record(
-            session, self.account, action, target, key_id=self.key, address=self.address, request_id=self.request_id
+            session, self.account, action, target, key_id=self.key, address=self.address, request_id=self.request_id,
+            at=at,
         )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core import quotas
 from core.database import now
 from core.errors import InvalidInput
 from core.models import Idempotency, Job
@@ -40,9 +39,7 @@ class Repetition:
         return cls(key, counted, _sha256(content))
 
     def first_job(self, session: Session, account: str) -> Job | None:
-        """Return the job that this call has made before, once the account's calls before it are through."""
-        # first of all locks: a new row's reference to the account would be one too, in the way of two calls at once
-        quotas.locked(session, account)
+        """Return the job that this call has made before; the account must be locked, so that calls take turns."""
         if self.key is not None:
             row = session.get(Idempotency, (account, self.key))
             known = row is not None and row.job_id is not None and row.request_sha256 == self.sha256

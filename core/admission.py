@@ -9,18 +9,20 @@ from sqlalchemy.orm import Session
 from core import quotas
 from core.database import now
 from core.errors import Conflict
-from core.models import Idempotency, Job, JobEvent, JobState
+from core.models import Account, Idempotency, Job, JobEvent, JobState
 from core.settings import Settings
 
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
 def create(
-    session: Session, job: Job, settings: Settings, *, idempotency_key: str | None = None, request_sha256: str = ""
-) -> Job:
+    session: Session, job: Job, settings: Settings, *, account: Account | None = None,
+    idempotency_key: str | None = None, request_sha256: str = "",
+) -> Job:  # fmt: skip
     """Queue a new job, or return the first one for a key that is repeated within a day.
 
-    Raises RateLimited or QuotaExceeded over the account's limits, Conflict where the key was used for another request.
+    `account` is the row of its owner, where the caller has locked it already. Raises RateLimited or QuotaExceeded over
+    the account's limits, Conflict where the key was used for another request.
     """
     at = now(session)
     if idempotency_key is not None:
@@ -28,7 +30,8 @@ def create(
         if first is not None:
             return first
     job.reserved_seconds = job.reserved_seconds or settings.job_gpu_seconds
-    quotas.check_new_job(session, job.account_id, settings, job.reserved_seconds)
+    account = account or quotas.locked(session, job.account_id)
+    quotas.check_new_job(session, account, settings, job.reserved_seconds, at)
     job.state, job.created_at = JobState.QUEUED, at
     session.add(job)
     session.flush()
@@ -39,7 +42,6 @@ def create(
         job_id=job.id, seq=1, created_at=at, message="The job is queued.", to_state=job.state, actor="api"
     )
     session.add(queued)
-    session.flush()
     return job
 
 

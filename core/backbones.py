@@ -74,7 +74,7 @@ class Registry:
         """Read the built-in backbones that are present, then the entries of the registry file."""
         folders = BUILT_IN | {id: settings.data / "backbones" / id for id in PREPARED}
         records = {id: read_record(folder) for id, folder in folders.items() if (folder / RECORD_FILE).is_file()}
-        return cls(records | _entries(settings.registry_file), settings.registry_file, settings.model_aliases)
+        return cls({**records, **_entries(settings.registry_file)}, settings.registry_file, settings.model_aliases)
 
     def __iter__(self) -> Iterator[BackboneRecord]:
         return iter(sorted(self._records.values(), key=lambda record: record.id))
@@ -114,7 +114,7 @@ class Registry:
             id, folder, family, licence=licence, pool=pool, target_modules=target_modules,
             resolution=resolution, revision=revision, defaults=defaults,
         )  # fmt: skip
-        added = _entries(self._file) | {id: record}
+        added = {**_entries(self._file), id: record}
         content = {"version": 1, "backbones": {key: _plain(value) for key, value in sorted(added.items())}}
         write_json(self._file, content)
         self._records[id] = record
@@ -160,6 +160,11 @@ def write_record(record: BackboneRecord) -> None:
 
 def read_record(folder: Path) -> BackboneRecord:
     """Read what `write_record` wrote."""
+    return _read_record(folder, _version(folder / RECORD_FILE))
+
+
+@lru_cache(maxsize=16)
+def _read_record(folder: Path, version: tuple[int, ...]) -> BackboneRecord:
     content = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     record = BackboneRecord.model_validate(content)
     pool = ROOT / record.pool if record.pool else None  # joining leaves an absolute path alone
@@ -178,9 +183,18 @@ def write_json(path: Path, content: object) -> None:
     os.replace(file.name, path)
 
 
-def _entries(file: Path) -> dict[str, BackboneRecord]:
-    if not file.is_file():
-        return {}
+def _version(file: Path) -> tuple[int, ...]:
+    """What is another once a file is replaced or rewritten: every request looks, few find anything new to read."""
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _entries(file: Path) -> Mapping[str, BackboneRecord]:
+    return _read_entries(file, _version(file)) if file.is_file() else {}
+
+
+@lru_cache(maxsize=16)
+def _read_entries(file: Path, version: tuple[int, ...]) -> Mapping[str, BackboneRecord]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))["backbones"]
         return {id: BackboneRecord.model_validate(entry) for id, entry in entries.items()}

@@ -1,15 +1,15 @@
 """What an account may have at once and in all: jobs, jobs a minute, bytes, GPU seconds.
 
-Each check locks the account's row first, so that parallel calls of one account are counted one after the other.
+Each check wants the account's row locked, so that parallel calls of one account are counted one after the other.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from core import usage
-from core.database import now
+from core.database import ROWS
 from core.errors import QuotaExceeded, RateLimited, Unauthenticated
 from core.models import Account, Artifact, File, Job
 from core.moves import ACTIVE
@@ -18,12 +18,27 @@ from core.settings import Settings
 MINUTE = 60.0
 
 
-def check_new_job(session: Session, account_id: str, settings: Settings, reserved_seconds: float) -> None:
-    """Raise RateLimited or QuotaExceeded where the account may not have one more job with so many GPU seconds."""
-    account = locked(session, account_id)
-    _check_rate(session, account_id, settings.jobs_per_minute)
-    mine = Job.account_id == account_id
-    active = session.scalar(select(func.count()).where(mine, Job.state.in_(ACTIVE))) or 0
+_MINE = Job.account_id == bindparam("account_id")
+_RECENT = (_MINE, Job.created_at > bindparam("since"))
+# built once, because every new job asks it; each part reads one stretch of an index
+_COUNTS = select(
+    select(ROWS).where(_MINE, Job.state.in_(sorted(ACTIVE))).scalar_subquery(),
+    select(ROWS).where(*_RECENT).scalar_subquery(),
+    select(func.min(Job.created_at)).where(*_RECENT).scalar_subquery(),
+)
+
+
+def check_new_job(session: Session, account: Account, settings: Settings, reserved_seconds: float, at: float) -> None:
+    """Raise RateLimited or QuotaExceeded where the account may not have one more job with so many GPU seconds.
+
+    The account's row must be locked; `at` is the database's time.
+    """
+    active, recent, first = session.execute(_COUNTS, {"account_id": account.id, "since": at - MINUTE}).one()
+    if recent >= settings.jobs_per_minute:
+        raise RateLimited(
+            f"{recent} jobs were created within a minute, and {settings.jobs_per_minute} may be.",
+            code="rate_limit_exceeded", retry_after=max(1.0, first + MINUTE - at),
+        )  # fmt: skip
     if active >= settings.active_job_limit:
         raise RateLimited(
             f"{active} jobs are queued, running or paused, and {settings.active_job_limit} may be at once. "
@@ -31,7 +46,7 @@ def check_new_job(session: Session, account_id: str, settings: Settings, reserve
             code="active_job_limit", retry_after=60.0,
         )  # fmt: skip
     limit = account.gpu_seconds_limit or settings.account_gpu_seconds
-    if limit is not None and (committed := usage.committed(session, account_id)) + reserved_seconds > limit:
+    if limit is not None and (committed := usage.committed(session, account.id)) + reserved_seconds > limit:
         raise QuotaExceeded(
             f"The job may need {reserved_seconds:.0f} GPU seconds; of {limit:.0f} in 30 days {committed:.0f} are spent "
             "or set aside for active jobs. Wait for those to end, or ask the operator for more.",
@@ -71,15 +86,3 @@ def locked(session: Session, account_id: str) -> Account:
     if account is None or account.erased_at is not None:
         raise Unauthenticated("The account is erased.", code="invalid_api_key")
     return account
-
-
-def _check_rate(session: Session, account_id: str, limit: int) -> None:
-    """Raise RateLimited where the account has created `limit` jobs within the last minute."""
-    at = now(session)
-    recent = select(Job.created_at).where(Job.account_id == account_id, Job.created_at > at - MINUTE)
-    times = session.scalars(recent.order_by(Job.created_at.desc()).limit(limit)).all()
-    if len(times) >= limit:
-        raise RateLimited(
-            f"{limit} jobs were created within a minute, which is the limit.", code="rate_limit_exceeded",
-            retry_after=max(1.0, times[-1] + MINUTE - at),
-        )  # fmt: skip

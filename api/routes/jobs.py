@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from api.bodies import clean_text
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequestDep, Services, ServicesDep
@@ -17,12 +17,12 @@ from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.repeats import Repetition
 from api.schemas import Deleted, JobRequest, Page
-from core import admission, concerns, events, orders, profiles
+from core import admission, concerns, events, orders, profiles, quotas
 from core import erasure as erasing
 from core.backbones import BackboneRecord
 from core.database import now
 from core.errors import InvalidInput, NotFound
-from core.models import File, Job
+from core.models import Account, File, Job
 from core.parameters import BatRequest, check
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
@@ -45,11 +45,13 @@ def create_job(
     content = body.model_dump(mode="json", exclude_unset=True)
     repetition = Repetition.of(key, retries, content)
     with services.writing.begin() as session:
-        job = repetition.first_job(session, caller.account)
+        # first of all locks: a new row's reference to the account would be one too, in the way of two calls at once
+        account = quotas.locked(session, caller.account)
+        job = repetition.first_job(session, account.id)
         if job is None:
-            job = _create(session, services, caller.account, body, content, backbone, repetition)
+            job = _create(session, services, account, body, content, backbone, repetition)
             repetition.remember(session, job)
-            caller.note(session, "job.create", job.id)
+            caller.note(session, "job.create", job.id, at=job.created_at)
         answer = job_object(session, job)
     services.waker.wake(job.queue)  # only now, when the row is there to be found; it waits for no broker
     return answer
@@ -169,18 +171,19 @@ def find_backbone(services: Services, name: str) -> BackboneRecord:
 
 
 def _create(
-    session: Session, services: Services, account: str, body: JobRequest, content: dict[str, Any],
+    session: Session, services: Services, account: Account, body: JobRequest, content: dict[str, Any],
     backbone: BackboneRecord, repetition: Repetition,
 ) -> Job:  # fmt: skip
-    training, data = check_files(session, services, account, body, backbone)
+    training, data = check_files(session, services, account.id, body, backbone)
     job = Job(
-        account_id=account, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
+        account_id=account.id, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
         validation_file=body.validation_file, user_metadata=body.metadata, queue=services.settings.queue,
     )  # fmt: skip
     created = admission.create(
-        session, job, services.settings, idempotency_key=repetition.key, request_sha256=repetition.sha256
-    )
+        session, job, services.settings, account=account, idempotency_key=repetition.key,
+        request_sha256=repetition.sha256,
+    )  # fmt: skip
     if created is job:  # and not the first one of its key
         for finding in concerns.of(data, backbone, body.bat or BatRequest()):
             events.tell(session, job, finding, actor="api")
@@ -217,7 +220,8 @@ def check_files(
 def _check_file(
     session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool
 ) -> File:  # fmt: skip
-    statement = select(File).where(File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
+    wanted = (File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
+    statement = select(File).where(*wanted).options(undefer(File.profile))
     # the lock makes a deletion wait, or this call see it
     statement = statement.with_for_update(read=True) if lock else statement
     file = session.scalar(statement) if plausible(file_id) else None

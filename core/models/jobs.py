@@ -29,6 +29,7 @@ class Job(Table):
     __table_args__ = (
         Index("ix_job_claim", "queue", "state", "priority", "created_at"),
         Index("ix_job_account_id_created_at", "account_id", "created_at", "id"),
+        Index("ix_job_account_id_state", "account_id", "state"),
         CheckConstraint("state IN ('{}')".format("', '".join(JobState)), name="known_state"),
         CheckConstraint("(state = 'RUNNING') = (lease_until IS NOT NULL)", name="leased_while_running"),
         CheckConstraint(
