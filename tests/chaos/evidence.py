@@ -11,7 +11,17 @@ from sqlalchemy import select
 
 from core.errors import AlbatrossError
 from core.invariants import broken_invariants
-from core.models import Adapter, Artifact, Checkpoint, File, Idempotency, Job, JobEvent
+from core.models import (
+    Adapter,
+    Artifact,
+    Checkpoint,
+    File,
+    Idempotency,
+    Job,
+    JobEvent,
+    WebhookDelivery,
+    WebhookEvent,
+)
 from tests.chaos.clients import Call, Client, Order
 from tests.chaos.journal import Journal
 from tests.chaos.plant import Plant
@@ -38,6 +48,7 @@ class Evidence:
         self.checkpoints, self.files, self.repetitions = (
             self._rows(Checkpoint), self._rows(File), self._rows(Idempotency),
         )  # fmt: skip
+        self.told, self.deliveries = self._rows(WebhookEvent), self._rows(WebhookDelivery)
         self.events: dict[str, list[JobEvent]] = {job_id: [] for job_id in self.jobs}
         for event in sorted(self._rows(JobEvent), key=lambda event: event.seq):
             self.events[event.job_id].append(event)

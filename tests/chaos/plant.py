@@ -1,4 +1,4 @@
-"""The whole service as separate processes over servers with weather: API, dispatchers and workers."""
+"""The whole service as separate processes over servers with weather: API, dispatchers and workers; and who is told."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.serve import worker_command
-from core import keys, queue
-from core.database import connect, migrate, sessions
-from core.models import Job, JobState, Worker
+from core import keys, queue, webhooks
+from core.database import connect, migrate, now, sessions
+from core.models import Account, Job, JobState, WebhookEndpoint, Worker
 from core.queue import make_app
 from core.settings import Settings
 from core.storage import Storage
@@ -31,6 +31,7 @@ from tests.chaos.journal import Journal
 from tests.chaos.process import Process
 from tests.chaos.servers import Servers
 from tests.conftest import s3_settings, until
+from tests.receiver import receiving
 from tests.worker.floor import environment
 from tests.worker.floor import settings as quick_settings
 
@@ -62,6 +63,7 @@ class Plant:
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._undo = ExitStack()
         self._undo.callback(self.servers.close)
+        self.receiver = self._undo.enter_context(receiving())
 
     def __enter__(self) -> Plant:
         with self._undo:
@@ -83,6 +85,7 @@ class Plant:
         self.harness: sessionmaker[Session] = sessions(engine, read_only=True)
         with sessions(engine).begin() as session:
             self.keys = [keys.create(session, f"account-{number}") for number in range(self._size.accounts)]
+            self._subscribe(session)
         direct = {"s3_endpoint": self.servers.direct_s3_endpoint, "broker_url": self.servers.direct_broker_url}
         unweathered = self.settings.model_copy(update=direct)
         self.storage: Storage = make_storage(unweathered)
@@ -93,6 +96,17 @@ class Plant:
         self._undo.callback(self._end)
         until(lambda: self.count(Worker.id) == len(self.workers), 90)
         self.journal.say(f"the plant is up at {self.address}")
+
+    def _subscribe(self, session: Session) -> None:
+        """Let every account be told of its jobs' ends, each at a path of its own."""
+        at = now(session)
+        for account in session.scalars(select(Account.id)):
+            session.add(
+                WebhookEndpoint(
+                    account_id=account, name="storm", url=f"http://127.0.0.1:{self.receiver.port}/{account}",
+                    event_types=list(webhooks.EventType), secret=webhooks.new_secret(), created_at=at, updated_at=at,
+                )
+            )  # fmt: skip
 
     def _end(self) -> None:
         self._closing.set()
@@ -108,6 +122,7 @@ class Plant:
             "database_url": self.servers.database_url(), "broker_url": self.servers.broker_url, "lease_seconds": 3.0,
             "heartbeat_seconds": 0.5, "active_job_limit": 10_000, "account_job_limit": 9, "max_crashes": 6,
             "max_retries": 8, "trainer": f"{sys.executable} {trainer.__file__}", "stall_seconds": 3.0,
+            "webhook_private_networks": "127.0.0.0/8", "webhook_seconds": 1.0, "webhook_retry_seconds": 0.02,
             "sandbox": "off",  # from within one a poisoned job can't kill its worker
         }  # fmt: skip
         given = {name: getattr(base, name) for name in base.model_fields_set}

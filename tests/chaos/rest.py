@@ -9,7 +9,8 @@ from functools import partial
 
 from sqlalchemy import select
 
-from core.models import Job, JobEvent, JobState
+from core.deliveries import PENDING
+from core.models import Job, JobEvent, JobState, WebhookDelivery, WebhookEvent
 from core.moves import TERMINAL
 from tests.chaos.clients import Client, Order
 from tests.chaos.evidence import Evidence
@@ -20,12 +21,14 @@ from tests.chaos.process import processes_about
 END_SECONDS = {"worker": 20.0, "dispatcher": 8.0, "api": 15.0}
 ROUNDS, JOBS_A_WORKER = 4, 2
 ROUND_SECONDS = 30.0
+TOLD_SECONDS = 60.0
 
 
 def rest(plant: Plant, journal: Journal, clients: list[Client], jobs: int) -> Evidence:
     """Wait until all is done, end the service as an operator would, and collect what is left."""
     _all_ended(plant, journal, 60.0 + 1.5 * jobs)
     late, asleep = _roll_call(plant, journal)
+    _all_told(plant, journal)
     work = plant.settings.data / "work"
     plant.wait(lambda: plant.wake() and not list(work.glob("ftjob-*")), 15)
     folders = [path.name for path in work.glob("ftjob-*")]
@@ -39,6 +42,19 @@ def _all_ended(plant: Plant, journal: Journal, seconds: float) -> None:
     began = time.monotonic()
     reached = plant.wait(lambda: plant.count(Job.id, Job.state.not_in(TERMINAL)) == 0, seconds)
     journal.note("rest", reached=reached, seconds=round(time.monotonic() - began, 1))
+
+
+def _all_told(plant: Plant, journal: Journal) -> None:
+    """Wait until no webhook is on its way; after a fourth failure the next try comes in half a minute."""
+    began = time.monotonic()
+    reached = plant.wait(
+        lambda: (
+            plant.count(WebhookEvent.id, WebhookEvent.spread_at.is_(None)) == 0
+            and plant.count(WebhookDelivery.id, WebhookDelivery.state == PENDING) == 0
+        ),
+        TOLD_SECONDS,
+    )
+    journal.note("told", reached=reached, seconds=round(time.monotonic() - began, 1))
 
 
 def _roll_call(plant: Plant, journal: Journal) -> tuple[list[Client], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import tempfile
@@ -20,6 +21,7 @@ from tests.chaos.troubles import Troubles, plan
 from tests.chaos.verdict import judge
 
 SECONDS_A_JOB = 1.2
+ANSWERS: Sequence[int | str] = (*[200] * 15, 500, 503, "close", "silence")  # of those who are told of a job's end
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def _serve(order: Order, plant: Plant, journal: Journal) -> list[Client]:
         Client(number, plant.address, plant.keys[number], mine, seconds / max(1, len(mine)), journal)
         for number, mine in enumerate(wanted)
     ]
+    plant.receiver.script.extend(random.Random(order.seed).choices(ANSWERS, k=2 * order.jobs))
     for client in clients:
         client.ends = time.monotonic() + seconds
         client.thread.start()

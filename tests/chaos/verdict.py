@@ -11,6 +11,7 @@ from core.moves import MOVES, TERMINAL
 from tests.chaos import service
 from tests.chaos.check import Check, spread
 from tests.chaos.evidence import Evidence
+from tests.chaos.told import webhooks_told
 from tests.chaos.trainer import STEPS, weights
 
 PUBLISHED = (1, 3, 2)  # adapters, result files and checkpoints of every succeeded job
@@ -23,7 +24,8 @@ def judge(evidence: Evidence, long: bool) -> list[Check]:
     """Check every promise; a long storm must also have tested what a short one may miss."""
     checks: Sequence[Callable[[Evidence, bool], Check]] = (
         nothing_lost, published_once, resumed_in_time, little_repeated, poison_contained, cancels_final, one_job_a_key,
-        histories, service.drains, service.broker_away, service.database_away, whole_files, nothing_left, storm_itself,
+        histories, service.drains, service.broker_away, service.database_away, whole_files, webhooks_told,
+        nothing_left, storm_itself,
     )  # fmt: skip
     return [check(evidence, long) for check in checks]
 
