@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.models import Job
 from core.moves import TERMINAL
 from tests.chaos.plant import Plant
 from tests.chaos.process import Process
@@ -76,13 +77,12 @@ class LateWriters:
 
     def packets(self, process: Process, lease_seconds: float) -> None:
         """Hold back all that a working worker sends to the database until its job is somebody else's."""
-        if not self._plant.wait(lambda: bool(self._plant.held_by(process)), TRAP_SECONDS):
-            return
-        job = self._plant.held_by(process)[:1]
-        if not job:
+        job = self._beating(process)
+        if job is None:
+            self._journal.say(f"skip  late packets: {process.name} works on nothing")
             return
         (port,) = self._plant.servers.named(f"database of {process.name}")
-        offset, job_id, epoch = process.log.stat().st_size, job[0].id, job[0].epoch
+        offset, job_id, epoch = process.log.stat().st_size, job.id, job.epoch
         port.set(Mode.HOLD)
         try:
             taken = self._plant.wait(lambda: self._taken(job_id, epoch), 4 * lease_seconds + WORDS_SECONDS)
@@ -91,6 +91,17 @@ class LateWriters:
             port.set(Mode.PASS)
         fenced = self._plant.wait(lambda: _says(process.logged(offset), job_id), WORDS_SECONDS)
         self._journal.note("late packets", job_id=job_id, epoch=epoch, taken=taken, fenced=fenced)
+
+    def _beating(self, process: Process) -> Job | None:
+        """Wait for a job whose lease the worker renews: one that is just claimed it may not know of, or has lost."""
+        deadline = time.monotonic() + TRAP_SECONDS
+        while time.monotonic() < deadline:
+            before = {(job.id, job.epoch): job.heartbeat_at for job in self._plant.held_by(process)}
+            time.sleep(2 * self._plant.settings.heartbeat_seconds)
+            for job in self._plant.held_by(process):
+                if (job.id, job.epoch) in before and job.heartbeat_at != before[job.id, job.epoch]:
+                    return job
+        return None
 
     def _taken(self, job_id: str, epoch: int) -> bool:
         """Tell whether another attempt has begun, or the job has ended otherwise."""
