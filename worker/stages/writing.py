@@ -15,7 +15,7 @@ from core.backbones import BackboneRecord
 from core.cards import CARD_FILE, Format
 from core.method.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
-from core.method.formats.witness import AnyBackbone, Witness
+from core.method.formats.witness import AnyBackbone, Witness, failure
 from core.method.language import LanguageBackbone
 from core.method.lora import Adapter
 from worker.protocol import Json, Line, Message
@@ -125,7 +125,10 @@ REFUSALS: Mapping[Format, Callable[[Any], str | None]] = {"kohya": kohya.refusal
 
 @contextmanager
 def _packed(target: Path) -> Iterator[Path]:
-    """Give a folder that is packed into `target` when the block ends well; equal folders give equal archives."""
+    """Give a folder that is packed into `target` when the block ends well; equal folders give equal archives.
+
+    Raises JobFailure "export_verification_failed" where the archive does not read as it was written.
+    """
     folder = target.with_suffix("")
     folder.mkdir()
     yield folder
@@ -136,4 +139,7 @@ def _packed(target: Path) -> Iterator[Path]:
             info.file_size = path.stat().st_size  # so that more than 4 GB are foreseen
             with path.open("rb") as source, archive.open(info, "w") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
+    with zipfile.ZipFile(target) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise failure(target.stem, f"{damaged} can't be read back from the archive")
     shutil.rmtree(folder)

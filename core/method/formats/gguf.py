@@ -93,14 +93,14 @@ def verify(witness: Witness, file: Path) -> float:
     backbone = witness.backbone
     assert isinstance(backbone, LanguageBackbone)
     with loading("gguf", "gguf"):
-        changes = _changes(gguf.GGUFReader(file), backbone)
+        alpha, halves = _read(gguf.GGUFReader(file), backbone)
     fresh = witness.fresh()
-    merge(fresh, changes)
+    merge(fresh, ((path, _change(backbone, path, pair, alpha)) for path, pair in halves.items()))
     return witness.compare(fresh, "gguf")
 
 
-def _changes(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> dict[str, Tensor]:
-    """What llama.cpp would add to each weight."""
+def _read(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> tuple[float, dict[str, dict[str, Tensor]]]:
+    """Return alpha, and both halves of each module as llama.cpp would find them."""
     alpha = _head(reader, backbone)
     halves: dict[str, dict[str, Tensor]] = {}
     for tensor in reader.tensors:
@@ -111,7 +111,7 @@ def _changes(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> dict[str, T
         halves.setdefault(path, {})[found[3]] = torch.from_numpy(tensor.data.copy())
     if halves.keys() != backbone.lora.layers.keys() or any(len(pair) != 2 for pair in halves.values()):
         raise failure("gguf", f"it holds {len(halves)} modules, and there are {len(backbone.lora.layers)}")
-    return {path: _change(backbone, path, pair, alpha) for path, pair in halves.items()}
+    return alpha, halves
 
 
 def interleaved(up: Tensor, heads: int) -> Tensor:

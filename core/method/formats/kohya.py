@@ -30,7 +30,7 @@ MODULE = re.compile(
     r"|down_blocks_\d+_downsamplers_0_conv|up_blocks_\d+_upsamplers_0_conv"
     r"|conv_in|conv_out|time_embedding_linear_[12])"
 )
-BASES = {768: "sd_v1", 1024: "sd_v2"}  # by the width of the text encoder
+SD_1, SD_2 = 768, 1024  # widths of the text encoder
 
 
 def refusal(backbone: DiffusionBackbone) -> str | None:
@@ -84,11 +84,22 @@ def problems(file: Path, rank: int) -> list[str]:
 
 
 def _metadata(backbone: DiffusionBackbone, plain: Adapter) -> dict[str, str]:
-    base = BASES.get(backbone.unet.config.cross_attention_dim)
     facts = {
         "format": "pt",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(plain.rank),
         "ss_network_alpha": f"{plain.alpha:g}",
     }
-    return facts | ({"ss_base_model_version": base} if base else {})
+    return facts | _base(backbone)
+
+
+def _base(backbone: DiffusionBackbone) -> dict[str, str]:
+    """Say which Stable Diffusion it is for: A1111 shows a file only beside the one that it takes it to be for."""
+    width = backbone.unet.config.cross_attention_dim
+    if width not in (SD_1, SD_2):
+        return {}
+    velocity = backbone.noising.config.prediction_type == "v_prediction"
+    version = ("sd_v2" if width == SD_2 else "sd_v1") + ("_v" if velocity else "")
+    return {
+        "ss_base_model_version": version, "ss_v2": str(width == SD_2), "ss_v_parameterization": str(velocity),
+    }  # fmt: skip

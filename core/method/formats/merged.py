@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from core.method.formats.witness import Witness, loading, merge
 from core.method.language import LanguageBackbone
+from core.method.lora import Adapter
 
 FILE = "merged.zip"
 PRIVATE = ("_name_or_path",)  # where the backbone lies on this machine
@@ -19,18 +21,21 @@ PRIVATE = ("_name_or_path",)  # where the backbone lies on this machine
 
 def write(witness: Witness, folder: Path) -> None:
     """Write the folder in float32; it is as large as the backbone in float32, and so is the memory that it takes."""
-    network, adapter = witness.fresh(), witness.adapter
-    changes: dict[str, Tensor] = {
-        path: adapter.scale * (adapter.up[path][0].detach() @ adapter.down[path][0].detach()) for path in adapter.down
-    }
-    merge(network, changes)
+    network = witness.fresh()
+    merge(network, _changes(witness.adapter))
     assert isinstance(network, PreTrainedModel | UNet2DConditionModel)
     network.save_pretrained(folder)
     if isinstance(witness.backbone, LanguageBackbone):
         witness.backbone.tokenizer.save_pretrained(folder)
     _forget_paths(folder / "config.json")
-    for file in folder.iterdir():
-        file.chmod(0o644)
+    for file in folder.rglob("*"):  # a tokenizer may keep templates in a folder of their own
+        if file.is_file():
+            file.chmod(0o644)
+
+
+def _changes(adapter: Adapter) -> Iterator[tuple[str, Tensor]]:
+    for path, down in adapter.down.items():
+        yield path, adapter.scale * (adapter.up[path][0].detach() @ down[0].detach())
 
 
 def verify(witness: Witness, folder: Path) -> float:
@@ -46,7 +51,7 @@ def verify(witness: Witness, folder: Path) -> float:
             )
         else:
             loaded = UNet2DConditionModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return witness.compare(loaded.to(witness.backbone.device).eval(), "merged")
+    return witness.compare(loaded.to(witness.device).eval(), "merged")
 
 
 def _forget_paths(file: Path) -> None:

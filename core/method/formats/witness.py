@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from core.method.lora import Adapter, LoraLayer, LoraModel
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 ROUNDING = 1e-5  # relative to the outputs: where an adapter is nearly zero, float32 itself is the limit
 EXAMPLES = 2
+SPARE = 1.5  # room that a float32 copy of a network needs, in its own size
 AnyBackbone = DiffusionBackbone | LanguageBackbone
 
 
@@ -26,11 +28,13 @@ class Witness:
     """Remembers the outputs of a backbone with one adapter, and compares those of a loaded file with them.
 
     Everything is in float32 on every device: the rounding of bf16 weights alone is larger than what is looked for.
+    `device` is where all of it is computed: the backbone's, or the CPU where a GPU has no room for a float32 copy.
     Raises JobFailure "export_verification_failed" where the adapter is not finite, not uniform, or does nothing.
     """
 
     def __init__(self, backbone: AnyBackbone, adapter: Adapter, batch: Batch, draw: Draw) -> None:
         self.backbone, self.adapter = backbone, adapter
+        self.device = roomy(self._network, backbone.device)
         _check(adapter)
         few = torch.arange(min(EXAMPLES, count(batch)))
         self._batch = take(batch, few)
@@ -38,30 +42,36 @@ class Witness:
         ours = LoraModel(self.fresh(), backbone.lora.target_modules)
         with ours.use(None):
             bare = self._outputs(ours.model)
-        with ours.use(adapter.to(backbone.device)):
+        with ours.use(adapter.to(self.device)):
             self._wanted = self._outputs(ours.model)
         self.effect = (self._wanted - bare).norm().item()
-        if not self.effect > 0:
-            raise failure("any", "the adapter changes nothing")
+        if not self.effect > ROUNDING * self._wanted.norm().item():  # a file that changes nothing would pass the check
+            raise failure("any", "the adapter changes nothing that float32 can tell from its own rounding")
 
     @property
     def modules(self) -> int:
         """How many modules the adapter changes."""
         return len(self.backbone.lora.layers)
 
+    @property
+    def _network(self) -> nn.Module:
+        return self.backbone.unet if isinstance(self.backbone, DiffusionBackbone) else self.backbone.model
+
     def fresh(self) -> nn.Module:
-        """A copy of the frozen network with plain layers, as a stranger's process would load it."""
-        backbone = self.backbone
-        network = copy.deepcopy(backbone.unet if isinstance(backbone, DiffusionBackbone) else backbone.model)
-        for path in backbone.lora.layers:
+        """A copy of the frozen network with plain layers in float32, as a stranger's process would load it."""
+        network = in_float32(self._network, self.device)
+        for path in self.backbone.lora.layers:
             parent, _, name = path.rpartition(".")
             layer = network.get_submodule(path)
             assert isinstance(layer, LoraLayer)
             setattr(network.get_submodule(parent), name, layer.base)
-        return network.float().eval()
+        return network.eval()
 
     def compare(self, network: nn.Module, form: str) -> float:
-        """Return the error of a network's outputs relative to the adapter's effect; raises JobFailure beyond 1e-3."""
+        """Return the error of a network's outputs relative to the adapter's effect.
+
+        Raises JobFailure beyond 1e-3, or beyond 1e-5 of the outputs where the adapter does so little that this is more.
+        """
         error = (self._outputs(network) - self._wanted).norm().item()
         if not error <= max(TOLERANCE * self.effect, ROUNDING * self._wanted.norm().item()):
             raise failure(form, f"its outputs differ by {error / self.effect:.1%} of the adapter's effect")
@@ -72,12 +82,46 @@ class Witness:
         """The network's raw outputs in float32: predicted noise, or logits."""
         backbone, batch, draw = self.backbone, self._batch, self._draw
         if isinstance(backbone, LanguageBackbone):
-            ids, mask = batch["input_ids"].to(backbone.device), batch["attention_mask"].to(backbone.device)
-            return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
+            ids, mask = batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device)
+            with whole_float32():
+                return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
         assert draw.timestep is not None
         assert draw.noise is not None
-        noisy = backbone.noising.add_noise(batch["mean"], draw.noise, draw.timestep).to(backbone.device)
-        return network(noisy, draw.timestep.to(backbone.device), batch["text"].to(backbone.device)).sample.float()
+        noisy = backbone.noising.add_noise(batch["mean"], draw.noise, draw.timestep).to(self.device)
+        with whole_float32():
+            return network(noisy, draw.timestep.to(self.device), batch["text"].to(self.device)).sample.float()
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Keep GPUs from rounding float32 to TF32, as convolutions do by default: as coarse as what is looked for."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def roomy(network: nn.Module, device: torch.device) -> torch.device:
+    """Return where a float32 copy of a network fits: the device, or the CPU, whose memory is larger."""
+    if device.type != "cuda":
+        return device
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    needed = 4 * SPARE * sum(tensor.numel() for tensor in network.parameters())
+    return device if free + unused > needed else torch.device("cpu")
+
+
+def in_float32(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a copy of a network on a device, each tensor straight there and in float32, nothing ever twice."""
+    copies: dict[int, object] = {}
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        moved = tensor.detach().to(device, kind, copy=True)
+        copies[id(tensor)] = nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+    return copy.deepcopy(network, copies)
 
 
 def folded(adapter: Adapter) -> Adapter:
@@ -86,10 +130,10 @@ def folded(adapter: Adapter) -> Adapter:
     return replace(adapter, alpha=float(adapter.rank), up=up)
 
 
-def merge(network: nn.Module, changes: dict[str, Tensor]) -> None:
-    """Add each change (out, in) to the weight of its module, in place."""
+def merge(network: nn.Module, changes: Iterable[tuple[str, Tensor]]) -> None:
+    """Add each change (out, in) to the weight of its module, in place; made one by one, they take no more memory."""
     with torch.no_grad():
-        for path, change in changes.items():
+        for path, change in changes:
             weight = network.get_submodule(path).weight
             assert isinstance(weight, Tensor)
             weight += change.to(weight.device, weight.dtype).reshape(weight.shape)
