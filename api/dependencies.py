@@ -18,6 +18,7 @@ from api.errors import invalid
 from api.known import Known
 from api.pace import Pace
 from api.schemas import JobRequest
+from api.streams import Streams
 from core import audit, keys
 from core.backbones import Registry
 from core.erasure import Eraser
@@ -79,6 +80,7 @@ class Services:
     pace: Pace
     presets: Presets
     known: Known[keys.Access] = field(default_factory=Known)
+    streams: Streams = field(default_factory=Streams)
 
     @property
     def eraser(self) -> Eraser:

@@ -36,6 +36,7 @@ from core.errors import (
 )
 
 log = logging.getLogger("albatross.api")
+CREATES_JOBS = "/v1/fine_tuning/jobs"
 
 # The first class that fits decides, so subclasses stand before their parents.
 STATUS: Mapping[type[AlbatrossError], int] = {
@@ -139,8 +140,11 @@ def _ours(request: Request, error: AlbatrossError) -> Response:
         headers["Retry-After"] = str(max(1, round(seconds)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 409 or isinstance(error, QuotaExceeded):
-        headers["x-should-retry"] = "false"  # clients retry by themselves; these would only fail again
+    # clients retry by themselves: most of these would only fail again, and a create call that says that it is a
+    # repetition would get an older job that was ordered with the same words
+    creates = request.method == "POST" and request.url.path == CREATES_JOBS
+    if status == 409 or isinstance(error, QuotaExceeded) or (status == 429 and creates):
+        headers["x-should-retry"] = "false"
     if status >= 500:
         log.warning("answered %d: %s", status, error.code)
     return envelope(status, error.message, error.code, error.param, headers)

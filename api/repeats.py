@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import admission
 from core.database import now
 from core.errors import InvalidInput
 from core.models import Idempotency, Job
@@ -42,8 +43,8 @@ class Repetition:
         """Return the job that this call has made before; the account must be locked, so that calls take turns."""
         if self.key is not None:
             row = session.get(Idempotency, (account, self.key))
-            known = row is not None and row.job_id is not None and row.request_sha256 == self.sha256
-            return session.get(Job, row.job_id) if row is not None and known else None
+            fresh = row is not None and row.created_at > now(session) - admission.IDEMPOTENCY_SECONDS
+            return _alive(session, row) if row is not None and fresh and row.request_sha256 == self.sha256 else None
         if self.retries is None:
             return None
         return self._recent(session, account) if self.retries else self._overtaken(session, account)
@@ -69,7 +70,13 @@ class Repetition:
             return None
         session.delete(row)  # it explains one call: the next one wants a job of its own
         late = row.created_at > now(session) - LATE_SECONDS
-        return session.get(Job, row.job_id) if late and row.job_id is not None else None
+        return _alive(session, row) if late else None
+
+
+def _alive(session: Session, row: Idempotency) -> Job | None:
+    """Return the job that a call has made, unless its owner has deleted it since."""
+    job = session.get(Job, row.job_id) if row.job_id is not None else None
+    return job if job is not None and job.deleted_at is None else None
 
 
 def _sha256(content: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from anyio import to_thread
 from sqlalchemy import select
@@ -11,12 +13,37 @@ from starlette.responses import StreamingResponse
 
 from api.objects import event_object
 from core import moves
-from core.errors import InvalidInput
+from core.errors import InvalidInput, RateLimited
 from core.models import Job, JobEvent
 
+MOST_STREAMS = 20  # of one account in one process, which has 200 connections for all
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 BATCH = 500
+
+
+class Streams:
+    """How many streams each account has open in this process."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def check(self, account: str) -> None:
+        """Raise RateLimited where the account has as many as it may."""
+        if self._open[account] >= MOST_STREAMS:
+            raise RateLimited(
+                f"{MOST_STREAMS} event streams are open, which is the limit. Close one, or ask for the list of events.",
+                code="too_many_streams", retry_after=30.0,
+            )  # fmt: skip
+
+    @contextmanager
+    def one(self, account: str) -> Iterator[None]:
+        """Count a stream as long as the block lasts."""
+        self._open[account] += 1
+        try:
+            yield
+        finally:
+            self._open[account] -= 1
 
 
 def events_after(session: Session, job_id: str, last_event_id: str | None) -> int:
@@ -29,10 +56,20 @@ def events_after(session: Session, job_id: str, last_event_id: str | None) -> in
     return seq
 
 
-def stream_events(reading: sessionmaker[Session], job_id: str, seen: int) -> StreamingResponse:
-    """Send the events after number `seen`, the oldest first, until the job has ended."""
+def stream_events(
+    streams: Streams, reading: sessionmaker[Session], account: str, job_id: str, seen: int
+) -> StreamingResponse:  # fmt: skip
+    """Send the events after number `seen`, the oldest first, until the job has ended; RateLimited beyond the limit."""
+    streams.check(account)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_lines(reading, job_id, seen), media_type="text/event-stream", headers=headers)
+    lines = _counted(streams, account, _lines(reading, job_id, seen))
+    return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
+
+
+async def _counted(streams: Streams, account: str, lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    with streams.one(account):  # from the first line on: an answer that nobody waits for any more never gets here
+        async for line in lines:
+            yield line
 
 
 async def _lines(reading: sessionmaker[Session], job_id: str, seen: int) -> AsyncIterator[str]:

@@ -28,9 +28,12 @@ NUMERIC = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\.?")  # what some readers take f
 GLOBAL_UNICAST = ipaddress.IPv6Network(
     "2000::/3"
 )  # leaves out mapped, translated (64:ff9b::), site- and link-local ones
-# of those that are global by name, some lead back into IPv4, some nowhere
+# of those that are global by name, some lead back into IPv4, some to a cloud's own services, some nowhere
 NOT_PUBLIC = tuple(
-    ipaddress.ip_network(name) for name in ("192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+    map(
+        ipaddress.ip_network,
+        ["192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"],
+    )
 )
 
 
@@ -160,7 +163,7 @@ def _host(host: str) -> str:
             ) from None
     if LABELS.fullmatch(host) is None:
         raise _invalid("The host of this URL is not a name.")
-    return host
+    return host.removesuffix(".")  # certificates are made out without it
 
 
 def _path(path: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ def create(
     session: Session, job: Job, settings: Settings, *, account: Account | None = None,
     idempotency_key: str | None = None, request_sha256: str = "",
 ) -> Job:  # fmt: skip
-    """Queue a new job, or return the first one for a key that is repeated within a day.
+    """Queue a new job, or return the first one for a key that is repeated within a day, unless that was deleted.
 
     `account` is the row of its owner, where the caller has locked it already. Raises RateLimited or QuotaExceeded over
     the account's limits, Conflict where the key was used for another request.
@@ -47,12 +47,12 @@ def create(
 
 def _first_answer(session: Session, account_id: str, key: str, request_sha256: str, at: float) -> Job | None:
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    deleted = select(Job.id).where(Job.id == Idempotency.job_id, Job.deleted_at.is_not(None)).exists()
     session.execute(
-        delete(Idempotency).where(
-            Idempotency.account_id == account_id,
-            Idempotency.key == key,
-            Idempotency.created_at < at - IDEMPOTENCY_SECONDS,
-        )
+        delete(Idempotency)
+        .where(Idempotency.account_id == account_id, Idempotency.key == key)
+        .where((Idempotency.created_at <= at - IDEMPOTENCY_SECONDS) | deleted)
+        .execution_options(synchronize_session=False)
     )
     # the insert takes the row's lock: a second caller with this key waits here for the first one's commit
     session.execute(

@@ -66,4 +66,7 @@ def _joined(content: object) -> object:
         return content
     if any(not isinstance(part, dict) or part.get("type") != "text" for part in content):
         raise ValueError("a message holds an image, a sound or a file; chats are learned as text only")
-    return "".join(string(part.get("text"), "the text of a content part") for part in content)
+    told = [part.get("text") for part in content]
+    if not all(isinstance(text, str) for text in told):
+        raise ValueError("the text of a content part is missing or not a string")
+    return "".join(told)

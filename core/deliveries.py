@@ -155,7 +155,7 @@ def settle(session: Session, parcel: Parcel, answer: Answer, settings: Settings)
         tally.add(session, tally.WEBHOOKS_DELIVERED)
         return True
     tally.add(session, tally.WEBHOOK_TRIES_FAILED)
-    if delivery.state != PENDING:  # the endpoint was disabled meanwhile
+    if delivery.state != PENDING or not delivery.tries:  # the endpoint was disabled meanwhile, or it is ordered again
         return True
     endpoint.failing_since = endpoint.failing_since or at
     if answer.status_code == GONE:
@@ -226,13 +226,14 @@ def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: A
 def forget(session: Session, days: float) -> int:
     """Delete what ended more than so many days ago; returns how many rows."""
     before = now(session) - days * DAY
-    old = WebhookDelivery.ended_at < before
-    ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(MANY)).all()
-    rows = webhooks.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0
+    # events first, as everywhere: those whose last delivery goes below go the next time
     told = select(WebhookDelivery.id).where(WebhookDelivery.event_id == WebhookEvent.id).exists()
     past = (WebhookEvent.created_at < before) & WebhookEvent.spread_at.is_not(None) & ~told
     events: Sequence[str] = session.scalars(select(WebhookEvent.id).where(past).limit(MANY)).all()
-    return rows + (webhooks.forget_events(session, WebhookEvent.id.in_(events)) if events else 0)
+    rows = webhooks.forget_events(session, WebhookEvent.id.in_(events)) if events else 0
+    old = WebhookDelivery.ended_at < before
+    ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(MANY)).all()
+    return rows + (webhooks.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0)
 
 
 def _end(delivery: WebhookDelivery, state: str, at: float) -> None:

@@ -173,8 +173,8 @@ def _delete_rows(session: Session, erasure: Erasure) -> int:
         return sum(_delete(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint))
     if erasure.kind == "job":
         return _delete_jobs(session, Job.id == target)
-    rows = _delete_jobs(session, Job.account_id == target)
-    rows += webhooks.forget_account(session, target)
+    rows = webhooks.forget_account(session, target)  # first, since it locks events and endpoints before deliveries
+    rows += _delete_jobs(session, Job.account_id == target)
     rows += sum(_delete(session, table, table.account_id == target) for table in (File, Idempotency, Usage, ApiKey))
     return rows + _delete(session, Account, Account.id == target)
 

@@ -48,8 +48,16 @@ def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float,
     job.started_at = job.started_at or at
     attempt = "" if job.epoch == 1 else f" (attempt {job.epoch})"
     move(session, job, JobState.RUNNING, f"A worker has taken the job{attempt}.", actor=worker_id)
-    session.execute(update(Account).where(Account.id == job.account_id).values(served_at=at))
+    _note_served(session, job.account_id, at)
     return job
+
+
+def _note_served(session: Session, account_id: str, at: float) -> None:
+    """Let others go first the next time; an account that somebody has locked goes without: they may want the job."""
+    free = select(Account.id).where(Account.id == account_id).with_for_update(skip_locked=True)
+    session.execute(
+        update(Account).where(Account.id.in_(free)).values(served_at=at).execution_options(synchronize_session=False)
+    )
 
 
 def _next_due(queue: str, at: float, account_job_limit: int) -> Select[Job]:

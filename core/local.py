@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
@@ -62,28 +62,27 @@ class LocalStorage:
 
     def keys(self, prefix: str) -> list[str]:
         place = self._path(prefix.rstrip("/"))
-        found = [place] if place.is_file() else sorted(place.rglob("*"))
-        files = [path for path in found if path.is_file() and not path.name.startswith(DRAFT)]
-        return [path.relative_to(self.root).as_posix() for path in files]
+        found = [place] if place.is_file() else sorted(_files(place))
+        return [path.relative_to(self.root).as_posix() for path in found if not path.name.startswith(DRAFT)]
 
     def sweep(self, seconds: float) -> int:
-        before = time.time() - seconds
-        old = [path for path in self.root.rglob(f"{DRAFT}*") if path.stat().st_mtime < before]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        before, count = time.time() - seconds, 0
+        for path in _files(self.root):
+            with suppress(FileNotFoundError):
+                if path.name.startswith(DRAFT) and path.stat().st_mtime < before:
+                    path.unlink()
+                    count += 1
+        return count
 
     def delete_prefix(self, prefix: str) -> int:
         folder = self._path(prefix.rstrip("/"))
-        if folder.is_file():
-            folder.unlink()
-            return 1
-        if not folder.is_dir():
-            return 0
-        count = sum(1 for path in folder.rglob("*") if path.is_file())
         with _translated():
-            shutil.rmtree(folder)
-        return count
+            if folder.is_file():
+                folder.unlink(missing_ok=True)
+                return 1
+            count = sum(1 for _ in _files(folder))
+            shutil.rmtree(folder, onerror=_unless_gone)
+            return count
 
     def _sign(self, method: str, key: str, expires: int, filename: str | None = None) -> str:
         return hmac.new(self._secret, f"{method}\n{key}\n{expires}\n{filename or ''}".encode(), "sha256").hexdigest()
@@ -93,6 +92,18 @@ class LocalStorage:
         if not parts or key.startswith("/") or ".." in parts or "\0" in key:
             raise NotFound("There is no such file.", code="file_gone")
         return self.root.joinpath(*parts)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Walk through all files below a folder; what vanishes meanwhile is passed over."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
+
+
+def _unless_gone(_function: object, _path: str, error: tuple[type[BaseException], BaseException, object]) -> None:
+    """Go on where somebody else has deleted the same."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
 
 
 def _write_whole(path: Path, source: Path | bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from sqlalchemy import select
@@ -16,7 +15,7 @@ from core.addresses import Rules
 from core.database import now
 from core.deliveries import Parcel
 from core.models import WebhookDelivery, WebhookEvent
-from core.posting import Answer, Poster
+from core.posting import Poster
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,11 +26,9 @@ TICK_SECONDS = 0.5
 class Courier:
     """Looks for due deliveries until it is told to stop; what it then has in hand it finishes."""
 
-    def __init__(
-        self, settings: Settings, sessions: sessionmaker[Session], post: Callable[..., Answer] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self._settings, self._sessions = settings, sessions
-        self._post = post or Poster(Rules(settings.webhook_networks), settings.webhook_seconds).post
+        self._post = Poster(Rules(settings.webhook_networks), settings.webhook_seconds).post
         self._in_hand: dict[Future[None], Parcel] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="courier")

@@ -46,13 +46,15 @@ class Dispatcher:
     def run(self) -> None:
         """Make rounds; a database or a broker that is away is tried again in the next."""
         self._courier.start()
-        while not self._stopping.is_set():
-            try:
-                self.round()
-            except SQLAlchemyError as error:
-                log.warning("a round failed: %s", type(error).__name__)
-            self._stopping.wait(self._settings.dispatcher_seconds)
-        self._courier.stop()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self.round()
+                except (SQLAlchemyError, OSError) as error:
+                    log.warning("a round failed: %s", type(error).__name__)
+                self._stopping.wait(self._settings.dispatcher_seconds)
+        finally:  # whatever ends the rounds ends the process: one that only sent webhooks would pass for a whole one
+            self._courier.stop()
 
     def stop(self) -> None:
         """End after the present round."""

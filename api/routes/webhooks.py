@@ -44,7 +44,7 @@ UNREACHED = {
     "refused_address": "its host has an address that webhooks do not go to",
     "unresolvable": "its host has no address",
     "connect_failed": "nobody took the connection",
-    "tls_failed": "its certificate could not be verified",
+    "tls_failed": "TLS could not be begun: it speaks none at this port, or its certificate could not be verified",
     "timeout": "it did not answer in time",
     "no_answer": "it ended the connection without an answer",
 }

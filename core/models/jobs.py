@@ -11,7 +11,7 @@ from core.models.base import Json, Table, new_id
 
 
 class JobState(StrEnum):
-    """Where a job is; only the moves of core.jobs.MOVES happen."""
+    """Where a job is; only the moves of core.moves.MOVES happen."""
 
     QUEUED = "QUEUED"  # waits for a worker
     RUNNING = "RUNNING"  # a worker holds its lease

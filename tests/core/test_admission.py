@@ -109,3 +109,11 @@ def test_a_key_is_forgotten_after_a_day(database: Sessions) -> None:
     with database.begin() as session:
         session.execute(update(Idempotency).values(created_at=now(session) - 24 * 3600 - 1))
     assert create(database, "key", "b") != first
+
+
+def test_a_key_whose_job_was_deleted_makes_a_new_one(database: Sessions) -> None:
+    account(database)
+    first = create(database, "key", "a")
+    with database.begin() as session:
+        session.execute(update(Job).where(Job.id == first).values(deleted_at=now(session)))
+    assert create(database, "key", "a") != first

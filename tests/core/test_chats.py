@@ -47,7 +47,7 @@ def test_settings_of_a_chat_that_mean_nothing_here_are_left_aside() -> None:
 
 
 def test_a_developer_is_the_system_and_parts_of_a_text_are_one() -> None:
-    parts = [{"type": "text", "text": "Will it "}, {"type": "text", "text": "rain?"}]
+    parts = [{"type": "text", "text": text} for text in ("Will it", " ", "rain?")]
     given = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": parts}, ANSWER]
     [item] = read({"messages": given})
     assert item.messages is not None

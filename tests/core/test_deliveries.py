@@ -303,6 +303,19 @@ def test_an_ended_delivery_can_be_ordered_again(database: Sessions) -> None:
     assert settle(database, second, TOOK)
 
 
+def test_what_was_ordered_again_meanwhile_is_not_put_off_by_an_older_request(database: Sessions) -> None:
+    parcel = one_parcel(database)
+    with database.begin() as session:
+        found = session.get_one(WebhookEndpoint, parcel.endpoint, with_for_update=True)
+        deliveries.stop(session, found, "owner", now(session))
+        webhooks.enable(found)
+        session.flush()
+        deliveries.again(session, session.get_one(WebhookDelivery, parcel.delivery))
+    assert settle(database, parcel, REFUSED)
+    [second] = claim(database)
+    assert second.attempt == 2
+
+
 def test_an_endpoint_that_is_deleted_while_it_is_sent_to_leaves_nothing(database: Sessions) -> None:
     parcel = one_parcel(database)
     with database.begin() as session:
@@ -344,7 +357,7 @@ def test_old_deliveries_are_forgotten_and_new_ones_are_not(database: Sessions) -
         session.execute(update(WebhookDelivery).where(WebhookDelivery.state == "delivered").values(ended_at=past))
         session.execute(update(WebhookEvent).values(created_at=past))
     with database.begin() as session:
-        assert deliveries.forget(session, 30) == 3
+        assert deliveries.forget(session, 30) + deliveries.forget(session, 30) == 3
     assert only(database).state == "pending"
 
 

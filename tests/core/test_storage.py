@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -52,6 +53,19 @@ def test_deleting_a_prefix_leaves_other_jobs_alone(store: Storage) -> None:
         store.open(job_key("acct", "job-1", 1, "x"))
     with store.open(job_key("acct", "job-2", 1, "x")) as file:
         assert file.read() == b"1"
+
+
+def test_two_who_delete_the_same_at_once_do_no_harm(store: Storage) -> None:
+    for round in range(10):
+        for number in range(15):
+            store.put(f"acct/{round}/deep/{number}", b"1")
+        store.put(f"single/{round}", b"1")
+        with ThreadPoolExecutor(4) as pool:
+            places = [f"acct/{round}", f"single/{round}"] * 2
+            counts = list(pool.map(store.delete_prefix, places))
+        assert max(counts) >= 1
+        assert store.keys(f"acct/{round}") == store.keys(f"single/{round}") == []
+    assert store.sweep(0) == 0
 
 
 @pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "a/../../b", "a\0b", ""])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
+import pytest
 from sqlalchemy import text
 
 from core.models import Worker
@@ -22,6 +24,20 @@ def test_a_round_takes_back_jobs_ends_overdue_ones_and_forgets_workers(plant: Fl
     assert plant.get(lost).crash_count == 1
     with plant.sessions() as session:
         assert session.scalar(text("SELECT count(*) FROM worker")) == 0
+
+
+def test_a_dispatcher_whose_rounds_end_does_not_live_on_as_a_sender_of_webhooks(
+    plant: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = iter([FileNotFoundError("somebody else has swept"), RuntimeError("this should never be")])
+
+    def broken(_: Dispatcher) -> None:
+        raise next(rounds)
+
+    monkeypatch.setattr(Dispatcher, "round", broken)
+    with pytest.raises(RuntimeError):
+        Dispatcher(plant.settings).run()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("courier")]
 
 
 def test_a_dispatcher_outlives_a_database_that_is_away(plant: Floor) -> None:

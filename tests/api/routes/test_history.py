@@ -6,14 +6,17 @@ import base64
 import json
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import openai
 import pytest
 
+from api.streams import MOST_STREAMS
 from core import events
 from tests.api.outcome import OUTCOME
 from tests.api.server import Service, png, refused
+from tests.conftest import until
 
 JOBS = "/v1/fine_tuning/jobs"
 
@@ -64,6 +67,22 @@ def test_a_stream_gives_every_event_in_order_and_goes_on_where_a_client_left(
 def test_a_stream_of_an_event_that_is_not_there_is_400(http: httpx.Client, published: dict[str, str]) -> None:
     headers = {"Accept": "text/event-stream", "Last-Event-ID": "ftevent-unknown"}
     refused(http.get(f"{JOBS}/{published['job']}/events", headers=headers), 400, "invalid_cursor")
+
+
+def test_an_account_has_so_many_streams_at_once(http: httpx.Client, create) -> None:
+    address, headers = f"{JOBS}/{create().json()['id']}/events", {"Accept": "text/event-stream"}
+    with ExitStack() as stack:
+        for _ in range(MOST_STREAMS):
+            answer = stack.enter_context(http.stream("GET", address, headers=headers))
+            assert next(answer.iter_lines()).startswith("id: ")
+        refused(http.get(address, headers=headers), 429, "too_many_streams")
+        assert http.get(address).status_code == 200
+
+    def opens() -> bool:
+        with http.stream("GET", address, headers=headers) as answer:
+            return answer.status_code == 200
+
+    until(opens)
 
 
 def test_a_stream_shows_an_event_soon_after_it_happens(service: Service, http: httpx.Client, create) -> None:

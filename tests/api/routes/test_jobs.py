@@ -6,12 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import update
 
-from tests.api.server import Service, refused
+from core.models import Idempotency, Job
+from core.settings import Settings
+from tests.api.server import Service, pictures, refused, serving
 
 JOBS = "/v1/fine_tuning/jobs"
 Create = Callable[..., httpx.Response]
@@ -90,6 +94,35 @@ def test_a_key_makes_a_repeated_call_harmless(create: Create) -> None:
     assert first.json()["id"] == second.json()["id"]
 
 
+def test_a_key_is_forgotten_after_a_day_or_with_its_job(service: Service, http: httpx.Client, create: Create) -> None:
+    headers = {"Idempotency-Key": "nightly"}
+    first = create(headers, suffix="nightly").json()["id"]
+    with service.sessions.begin() as session:
+        yesterday = Idempotency.created_at - 86_401
+        session.execute(update(Idempotency).where(Idempotency.job_id == first).values(created_at=yesterday))
+    second = create(headers, suffix="nightly").json()["id"]
+    assert second != first
+    assert create(headers, suffix="nightly").json()["id"] == second
+    with service.sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == second).values(deleted_at=1.0))
+    assert create(headers, suffix="nightly").json()["id"] not in (first, second)
+
+
+def test_a_create_call_over_a_limit_is_not_repeated_by_the_client(tmp_path: Path) -> None:
+    with serving(Settings(data=tmp_path, jobs_per_minute=1)) as service, service.http() as http:
+        file = http.post("/v1/files", files={"file": ("a.zip", pictures())}, data={"purpose": "fine-tune"}).json()["id"]
+        body = {"model": "tiny-images", "training_file": file}
+        assert http.post(JOBS, json=body).status_code == 200
+        answer = http.post(JOBS, json=body)
+        refused(answer, 429, "rate_limit_exceeded")
+        assert answer.headers["x-should-retry"] == "false"
+        assert int(answer.headers["retry-after"]) >= 1
+        stock = service.openai().with_options(max_retries=2)
+        with pytest.raises(openai.RateLimitError):
+            stock.fine_tuning.jobs.create(**body)
+        assert len(http.get(JOBS).json()["data"]) == 1
+
+
 def test_a_key_for_another_body_is_409_that_is_not_retried(create: Create) -> None:
     headers = {"Idempotency-Key": "two"}
     create(headers, suffix="a")
@@ -104,8 +137,6 @@ def test_a_key_that_is_none_is_400(create: Create, key: str) -> None:
 
 
 def test_a_key_is_one_accounts_own(service: Service, create: Create) -> None:
-    from tests.api.server import pictures
-
     headers = {"Idempotency-Key": "three"}
     mine = create(headers).json()["id"]
     with service.http("bob") as bob:
