@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)
     # what asks other servers waits for nobody but its like
-    app.state.outbound, app.state.samples = CapacityLimiter(OUTBOUND), webhooks.Samples()
+    app.state.outbound, app.state.turns = CapacityLimiter(OUTBOUND), webhooks.Turns()
     for routes in (
         files, items, presets, history, estimates, jobs, models, account, storage, webhooks, deliveries, health,
         measures,

@@ -63,9 +63,14 @@ def _described(model: str) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
 
 
-async def _outside(request: Request, work: Callable[[], T]) -> T:
-    """Run what asks other servers in a few threads of its own, so that slow ones hold up nobody else."""
-    return await to_thread.run_sync(work, limiter=request.app.state.outbound)
+async def _outside(request: Request, account: str, work: Callable[[], T]) -> T:
+    """Run what asks other servers in a few threads of its own, so that slow ones hold up nobody else.
+
+    Raises RateLimited while another such call of the account goes on: one account has one of these threads.
+    """
+    turns: Turns = request.app.state.turns
+    with turns.alone(account):
+        return await to_thread.run_sync(work, limiter=request.app.state.outbound)
 
 
 @router.get("/webhook_event_types")
@@ -80,7 +85,8 @@ async def create_endpoint(
 ) -> WebhookWithSecret:
     """Make an endpoint; its secret is in this answer, and in no other."""
     wanted = checked(WebhookRequest, body)
-    return await _outside(request, partial(_create, services, caller, wanted, (retries or "0") != "0"))
+    work = partial(_create, services, caller, wanted, (retries or "0") != "0")
+    return await _outside(request, caller.account, work)
 
 
 @router.get("/webhook_endpoints")
@@ -113,7 +119,10 @@ async def update_endpoint(
     webhook_endpoint_id: str, request: Request, body: BodyDep, services: ServicesDep, caller: CallerDep
 ) -> WebhookObject:
     """Change what is named. A url, or `bat.enabled`, lets an endpoint that was disabled go on."""
-    return await _outside(request, partial(_update, services, caller, webhook_endpoint_id, body))
+    work = partial(_update, services, caller, webhook_endpoint_id, body)
+    if isinstance(body, dict) and "url" in body:
+        return await _outside(request, caller.account, work)
+    return await to_thread.run_sync(work)
 
 
 @router.delete("/webhook_endpoints/{webhook_endpoint_id}")
@@ -144,13 +153,11 @@ async def send_sample(
     webhook_endpoint_id: str, request: Request, body: BodyDep, services: ServicesDep, caller: CallerDep
 ) -> SampleResult:
     """Send a sample at once and show the status that came back; 400 with the reason where none did."""
-    samples: Samples = request.app.state.samples
-    with samples.alone(caller.account):
-        return await _outside(request, partial(_test, services, caller, webhook_endpoint_id, body))
+    return await _outside(request, caller.account, partial(_test, services, caller, webhook_endpoint_id, body))
 
 
-class Samples:
-    """Which accounts wait for a test call to end: one at a time for each."""
+class Turns:
+    """Which accounts wait for a host of theirs: one call at a time for each."""
 
     def __init__(self) -> None:
         self._accounts: set[str] = set()
@@ -162,7 +169,7 @@ class Samples:
 
 
 class Turn:
-    """One account's test call."""
+    """One account's call."""
 
     def __init__(self, accounts: set[str], lock: Lock, account: str) -> None:
         self._accounts, self._lock, self._account = accounts, lock, account
@@ -170,7 +177,8 @@ class Turn:
     def __enter__(self) -> None:
         with self._lock:
             if self._account in self._accounts:
-                raise RateLimited("Another test call is under way; wait for its end.", code="test_under_way")
+                words = "Another call that asks the host of a webhook is under way; wait for its end."
+                raise RateLimited(words, code="webhook_call_under_way")
             self._accounts.add(self._account)
 
     def __exit__(self, *_: object) -> None:
