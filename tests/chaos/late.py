@@ -69,7 +69,8 @@ class LateWriters:
         with self._journal.span(f"late writer ({process.name}, {held.job_id}, attempt {held.epoch})", "worker"):
             offset = process.log.stat().st_size
             self._stop(process)
-            taken = self._plant.wait(lambda: self._taken(held.job_id, held.epoch), LONGEST_HOLD - 5)
+            self._plant.wait(lambda: self._over(held.job_id, held.epoch), LONGEST_HOLD - 5)
+            taken = self._taken(held.job_id, held.epoch)
             held.released.set()
             process.tell_all(signal.SIGCONT)
             fenced = self._plant.wait(lambda: _says(process.logged(offset), held.job_id), WORDS_SECONDS)
@@ -85,7 +86,8 @@ class LateWriters:
         offset, job_id, epoch = process.log.stat().st_size, job.id, job.epoch
         port.set(Mode.HOLD)
         try:
-            taken = self._plant.wait(lambda: self._taken(job_id, epoch), 4 * lease_seconds + WORDS_SECONDS)
+            self._plant.wait(lambda: self._over(job_id, epoch), 4 * lease_seconds + WORDS_SECONDS)
+            taken = self._taken(job_id, epoch)
             time.sleep(0.2)
         finally:
             port.set(Mode.PASS)
@@ -104,12 +106,20 @@ class LateWriters:
         return None
 
     def _taken(self, job_id: str, epoch: int) -> bool:
-        """Tell whether another attempt has begun, or the job has ended otherwise."""
+        """Tell whether another attempt has begun: only then can this one be late."""
+        job = self._job(job_id)
+        return job is not None and job.epoch > epoch
+
+    def _over(self, job_id: str, epoch: int) -> bool:
+        """Tell whether another attempt has begun, or the job has ended: of itself, or since its owner cancelled it."""
+        job = self._job(job_id)
+        return job is not None and (job.epoch > epoch or job.state in TERMINAL)
+
+    def _job(self, job_id: str) -> Job | None:
         try:
-            job = self._plant.get(job_id)
+            return self._plant.get(job_id)
         except SQLAlchemyError:
-            return False
-        return job.epoch > epoch or job.state in TERMINAL
+            return None
 
 
 def _says(log: str, job_id: str) -> bool:

@@ -50,9 +50,10 @@ def published_once(evidence: Evidence, long: bool) -> Check:
     odd = [job.id for job in succeeded if (adapters[job.id], results[job.id], kept[job.id]) != PUBLISHED]
     odd += [job_id for job_id in {*adapters, *results} if evidence.jobs[job_id].state != JobState.SUCCEEDED]
     strange = [row.job_id for row in evidence.checkpoints if evidence.content(row.storage_key) != weights(row.job_id)]
-    late = [*evidence.journal.noted("late writer"), *evidence.journal.noted("late packets")]
+    held = [*evidence.journal.noted("late writer"), *evidence.journal.noted("late packets")]
+    late = [one for one in held if one["taken"]]
     fenced = [one for one in late if one["fenced"]]
-    loose = [one["job_id"] for one in late if one["taken"] and not one["fenced"]]
+    loose = [one["job_id"] for one in late if not one["fenced"]]
     words = (
         f"{len(succeeded)} succeeded, {len(odd)} not published exactly once, {len(strange)} with other bytes; "
         f"{len(fenced)} of {len(late)} late writers fenced"
