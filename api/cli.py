@@ -13,6 +13,7 @@ from api import inspect, people, taggers
 from api.commands import Command, Subparsers, add_command, add_group
 from core.errors import AlbatrossError
 from core.settings import Settings
+from core.texts import shown
 
 BACKBONE_PREPARERS = {"smollm2-135m": "worker.smollm2"}
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"albatross: {error.message}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"albatross: {error.filename or 'an operation'}: {error.strerror}", file=sys.stderr)
+        print(f"albatross: {shown(str(error.filename or 'an operation'))}: {error.strerror}", file=sys.stderr)
         return 2
 
 

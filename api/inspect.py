@@ -11,6 +11,7 @@ from typing import Any
 from api.commands import Subparsers, add_command
 from core.inspecting import KNOWN_FORMATS, Inspection, inspect
 from core.settings import Settings
+from core.texts import shown
 
 WIDTH, LINE = 11, 110
 NO_CARD = "none: a kept step, or not made by Albatross, or stripped"
@@ -33,7 +34,7 @@ def show(chosen: argparse.Namespace, settings: Settings) -> int:
 
 def lines(found: Inspection) -> Iterator[str]:
     """Say it, a line a fact."""
-    yield f"{found.name}: {KNOWN_FORMATS.get(found.form, found.form)}, {size(found.bytes)}"
+    yield f"{shown(found.name)}: {KNOWN_FORMATS.get(found.form, found.form)}, {size(found.bytes)}"
     card = found.card or {}
     facts = {
         "modules": _modules(found),
@@ -47,9 +48,7 @@ def lines(found: Inspection) -> Iterator[str]:
         "replayed": _replayed(card),
         "settings": _settings(card),
         "versions": ", ".join(f"{name} {number}" for name, number in (card.get("versions") or {}).items()),
-        "card": f"sha256 {found.card_sha256}"
-        if found.card_sha256
-        else "none: a kept step, or not of Albatross, or stripped",
+        "card": f"sha256 {found.card_sha256}" if found.card_sha256 else NO_CARD,
     }
     for name, value in facts.items():
         if value:
@@ -61,9 +60,9 @@ def lines(found: Inspection) -> Iterator[str]:
 
 
 def _wrapped(name: str, value: str) -> list[str]:
-    """Begin with the name and go on below the value."""
+    """Begin with the name and go on below the value, which holds text out of the file."""
     return textwrap.wrap(
-        value, LINE, initial_indent=f"  {name:<{WIDTH}}", subsequent_indent=" " * (WIDTH + 2),
+        shown(value), LINE, initial_indent=f"  {name:<{WIDTH}}", subsequent_indent=" " * (WIDTH + 2),
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
 
@@ -88,7 +87,8 @@ def _scale(found: Inspection) -> str:
     ranks = f"rank {', '.join(map(str, found.ranks))}"
     if not found.alphas:
         return f"{ranks}, alpha unknown"
-    scale = f", scale {found.alphas[0] / found.ranks[0]:g}" if len(found.alphas) == len(found.ranks) == 1 else ""
+    plain = len(found.alphas) == len(found.ranks) == 1 and found.ranks[0] and not found.uneven
+    scale = f", scale {found.alphas[0] / found.ranks[0]:g}" if plain else ""
     return f"{ranks}, alpha {', '.join(f'{alpha:g}' for alpha in found.alphas)}{scale}"
 
 

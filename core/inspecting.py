@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import json
+import errno
+import lzma
+import math
 import mmap
 import re
 import zipfile
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from core import cards, tables
+from core import cards, scales, tables
+from core.cardshape import parsed, taken
 from core.errors import InvalidInput
-from core.tables import Entry, Table
+from core.tables import Entry, Table, damaged
+from core.texts import shown
 
 PEFT_PREFIX = "base_model.model."
 KNOWN_FORMATS = {
@@ -33,12 +39,13 @@ HALVES = {
 }  # fmt: skip
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_ADAPTER_BYTES = 4 << 30
+MAX_JSON_BYTES = 16_000_000
 NAMED = 3  # modules in one warning
 
 
 @dataclass
 class Inspection:
-    """What was found; `scales` are alpha / r of the modules, empty where the file does not say."""
+    """What was found; `alphas` are empty where the file does not say, and alone not the scale where it is `uneven`."""
 
     name: str
     bytes: int
@@ -46,6 +53,7 @@ class Inspection:
     modules: dict[str, int] = field(default_factory=dict)  # how many of each kind
     ranks: list[int] = field(default_factory=list)
     alphas: list[float] = field(default_factory=list)
+    uneven: list[str] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
     parameters: int = 0
     backbone: str | None = None
@@ -56,59 +64,95 @@ class Inspection:
 
 def inspect(path: Path) -> Inspection:
     """Read a safetensors file, a GGUF file, a peft zip or folder, or a card; raises InvalidInput where it is none."""
+    name = shown(path.name)
     if path.is_dir():
-        found = _peft(path.name, (path / WEIGHTS).read_bytes(), _json((path / CONFIG).read_bytes(), CONFIG))
+        config = parsed(_limited((path / CONFIG).open("rb"), CONFIG), CONFIG)
+        found = _peft(name, (path / WEIGHTS).read_bytes(), config)
     elif zipfile.is_zipfile(path):
-        found = _zip(path)
+        found = _zip(path, name)
     elif path.suffix == ".json":
-        found = _card(path)
+        found = _card(path, name)
     else:
-        found = _mapped(path)
+        found = _mapped(path, name)
     _compare_card(path, found)
     return found
 
 
-def _mapped(path: Path) -> Inspection:
+def _mapped(path: Path, name: str) -> Inspection:
     size = path.stat().st_size
     if not size:
-        raise InvalidInput(f"{path.name} is empty; fetch it again.", code="invalid_adapter")
-    # a copy-on-write map that numpy's views may outlive
+        raise InvalidInput(f"{name} is empty; fetch it again.", code="invalid_adapter")
+    # a read-only map, which numpy's views keep alive after this function
     with path.open("rb") as file:
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return examined(path.name, size, tables.read(whole, path.name), None)
+    return examined(name, size, tables.read(whole, name), None)
 
 
-def _zip(path: Path) -> Inspection:
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
-        if {WEIGHTS, CONFIG} <= names:
-            if archive.getinfo(WEIGHTS).file_size > MAX_ADAPTER_BYTES:
-                raise InvalidInput(f"{path.name} is too large for an adapter.", code="invalid_adapter")
-            return _peft(path.name, archive.read(WEIGHTS), _json(archive.read(CONFIG), CONFIG))
-        if "config.json" in names and any(name.endswith(".safetensors") for name in names):
-            found = Inspection(path.name, path.stat().st_size, "merged")
-            if cards.CARD_FILE in names:
-                _take_card(found, archive.read(cards.CARD_FILE))
-            return found
+def _zip(path: Path, name: str) -> Inspection:
+    with _unzipping(path, name) as archive:
+        held = _members(archive, name)
+    if WEIGHTS in held:
+        return _peft(name, held[WEIGHTS], parsed(held[CONFIG], CONFIG))
+    found = Inspection(name, path.stat().st_size, "merged")
+    if cards.CARD_FILE in held:
+        _take_card(found, held[cards.CARD_FILE])
+    return found
+
+
+def _members(archive: zipfile.ZipFile, name: str) -> dict[str, bytes]:
+    """Read what is looked at: weights and configuration of a peft folder, or the card of merged weights."""
+    names = set(archive.namelist())
+    if {WEIGHTS, CONFIG} <= names:
+        if archive.getinfo(WEIGHTS).file_size > MAX_ADAPTER_BYTES:
+            raise InvalidInput(f"{name} is too large for an adapter.", code="invalid_adapter")
+        return {WEIGHTS: archive.read(WEIGHTS), CONFIG: _limited(archive.open(CONFIG), CONFIG)}
+    if "config.json" in names and any(member.endswith(".safetensors") for member in names):
+        return {card: _limited(archive.open(card), card) for card in names & {cards.CARD_FILE}}
     raise InvalidInput(
-        f"{path.name} holds neither an adapter ({CONFIG}, {WEIGHTS}) nor merged weights.", code="invalid_adapter"
+        f"{name} holds neither an adapter ({CONFIG}, {WEIGHTS}) nor merged weights.", code="invalid_adapter"
     )
+
+
+@contextmanager
+def _unzipping(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive to read from; what zipfile and its decompressors raise where a byte is false is damage."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OverflowError):
+        raise damaged(name) from None
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # bz2's word for damage, and a place before the file's beginning
+            raise damaged(name) from None
+        raise
+
+
+def _limited(file: IO[bytes], name: str) -> bytes:
+    """Read JSON that a stranger has packed: a few kilobytes of an archive may be gigabytes of text."""
+    with file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise InvalidInput(
+            f"{name} has more than {MAX_JSON_BYTES // 1_000_000} MB, which no adapter needs; fetch it again.",
+            code="invalid_adapter",
+        )
+    return content
 
 
 def _peft(name: str, weights: bytes, config: dict[str, Any]) -> Inspection:
     return examined(name, len(weights), tables.read(memoryview(weights), name), config)
 
 
-def _card(path: Path) -> Inspection:
-    found = Inspection(path.name, path.stat().st_size, "card")
-    _take_card(found, path.read_bytes())
+def _card(path: Path, name: str) -> Inspection:
+    found = Inspection(name, path.stat().st_size, "card")
+    _take_card(found, _limited(path.open("rb"), name))
     if "backbone" not in (found.card or {}):
-        raise InvalidInput(f"{path.name} is not the card of an adapter.", code="invalid_adapter")
+        raise InvalidInput(f"{name} is not the card of an adapter.", code="invalid_adapter")
     return found
 
 
 def _take_card(found: Inspection, content: bytes) -> None:
-    found.card = _json(content, cards.CARD_FILE)
+    found.card = taken(content, found.name)
     found.card_sha256 = cards.digest(content)
     found.backbone = (found.card.get("backbone") or {}).get("id")
 
@@ -119,13 +163,14 @@ def examined(name: str, size: int, table: Table, config: dict[str, Any] | None) 
     pairs = _pairs(table)
     found.modules = dict(sorted(Counter(_kind(module) for module in pairs).items()))
     found.numbers = sorted({entry.numbers for entry in table.tensors.values() if entry.shape})
-    found.parameters = sum(int(np.prod(entry.shape)) for pair in pairs.values() for entry in pair.values())
+    found.parameters = sum(math.prod(entry.shape) for pair in pairs.values() for entry in pair.values())
     found.ranks = sorted({pair["down"].shape[0] for pair in pairs.values() if pair.get("down") and pair["down"].shape})
     if text := table.facts.get(cards.CARD):
-        found.card, found.card_sha256 = _json(str(text).encode(), name), table.facts.get(cards.CARD_HASH)
+        found.card, found.card_sha256 = taken(str(text), name), str(table.facts.get(cards.CARD_HASH) or "") or None
     found.backbone = _backbone(table, config, found.card)
-    found.alphas = _alphas(table, found, config)
-    found.warnings = _warnings(table, pairs) + _scale_warnings(found)
+    settings = scales.settings(table, config, name)
+    found.alphas, found.uneven = scales.alphas(table, settings, name), scales.uneven(table, settings)
+    found.warnings = _warnings(table, pairs) + _unread(table, pairs) + _scale_warnings(found)
     return found
 
 
@@ -167,20 +212,6 @@ def _backbone(table: Table, config: dict[str, Any] | None, card: dict[str, Any] 
     return str(named or table.facts.get("ss_base_model_version") or table.facts.get("backbone") or "") or None
 
 
-def _alphas(table: Table, found: Inspection, config: dict[str, Any] | None) -> list[float]:
-    if found.form == "gguf":
-        return [float(table.facts.get("adapter.lora.alpha", 0.0))]
-    if found.form == "kohya":
-        values = (entry for name, entry in table.tensors.items() if name.endswith(".alpha"))
-        return sorted({float(entry.read().reshape(-1)[0]) for entry in values if entry.read})
-    if config is None and "lora_adapter_metadata" in table.facts:
-        stored = _json(str(table.facts["lora_adapter_metadata"]).encode(), found.name)
-        config = {name.rpartition(".")[2]: value for name, value in stored.items()}
-    if config is None and "alpha" in table.facts:  # a kept step
-        return [float(table.facts["alpha"])]
-    return [float(config["lora_alpha"])] if config and "lora_alpha" in config else []
-
-
 def _warnings(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:
     broken = [
         name for name, entry in table.tensors.items() if entry.read is not None and not np.isfinite(entry.read()).all()
@@ -199,6 +230,14 @@ def _warnings(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:
     return found
 
 
+def _unread(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:
+    """Say which numbers nobody has looked at, so that silence is not taken for a finding."""
+    halves = [entry for pair in pairs.values() for entry in pair.values()]
+    alphas = [entry for name, entry in table.tensors.items() if name.endswith(scales.ALPHA)]
+    types = sorted({entry.numbers for entry in (*halves, *alphas) if entry.read is None})
+    return [f"Numbers of type {_some(types)} are not read here, so nothing is known of them."] if types else []
+
+
 def _scale_warnings(found: Inspection) -> list[str]:
     warnings = []
     if len(found.ranks) > 1:
@@ -206,6 +245,8 @@ def _scale_warnings(found: Inspection) -> list[str]:
         warnings.append(f"Modules have different ranks ({ranks}); some readers take only one.")
     if len(found.alphas) > 1:
         warnings.append("Modules have different alphas; some readers take only one.")
+    if found.uneven:
+        warnings.append(f"It sets {', '.join(found.uneven)}: alpha / rank is not its scale, which some readers miss.")
     if found.ranks and not found.alphas:
         warnings.append("It does not say alpha; readers take the rank for it, which is right only if it is.")
     return warnings
@@ -223,13 +264,3 @@ def _compare_card(path: Path, found: Inspection) -> None:
 def _some(names: list[str]) -> str:
     further = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(sorted(names)[:NAMED]) + further
-
-
-def _json(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.load(io.BytesIO(content))
-    except (ValueError, RecursionError):
-        raise InvalidInput(f"{name} is not valid JSON; fetch it again.", code="invalid_adapter") from None
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{name} is not a JSON object.", code="invalid_adapter")
-    return value

@@ -15,6 +15,11 @@ UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u20
 MOST_MARKS = 30  # on one letter: Unicode's own bound for text that is processed as a stream
 
 
+def shown(text: str) -> str:
+    """Make a stranger's text fit for a terminal, which would obey the control characters in it."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 class UncleanText(ValueError):
     """The text holds a character that is not taken; the message names it."""
 

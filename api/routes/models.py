@@ -22,6 +22,11 @@ from core.models import Adapter, Artifact, Checkpoint
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 CHECKPOINT = ":ckpt-step-"
+FormatDep = Annotated[Format | None, Query(description="`peft` if you do not say; a checkpoint takes none")]
+ONE_FILE = (
+    "A checkpoint has only the weights of that step: leave format out to get them. The published adapter, whose name "
+    "ends before :ckpt-step-, has the other formats."
+)
 # {} is the model's own name where files of many adapters lie side by side; diffusers looks for one fixed name
 FILENAMES: dict[Format, str] = {
     "peft": "{}-peft.zip", "diffusers": "pytorch_lora_weights.safetensors", "kohya": "{}.safetensors",
@@ -68,14 +73,17 @@ def download_model(
     model: str,
     services: ServicesDep,
     account: AccountDep,
-    format: Annotated[Format, Query()] = "peft",
+    format: FormatDep = None,
 ) -> Response:
     """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights."""
-    name, _, step = model.partition(CHECKPOINT)
+    name, checkpoint, step = model.partition(CHECKPOINT)
+    chosen = format or "peft"
     with services.reading.begin() as session:
         adapter = _find(session, account, name)
-        stored = _step(session, adapter, step) if step else _result(session, adapter, format)
-    filename = f"step-{step}.safetensors" if step else FILENAMES[format].format(short_name(name))
+        if checkpoint and format:
+            raise NotFound(ONE_FILE, code="format_not_available", param="format")
+        stored = _step(session, adapter, step) if checkpoint else _result(session, adapter, chosen)
+    filename = f"step-{step}.safetensors" if checkpoint else FILENAMES[chosen].format(short_name(name))
     return downloads.send(services.storage, stored.storage_key, filename, stored.bytes, stored.sha256)
 
 

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from api.cli import main
+from api.inspect import lines
 from core import inspecting, tables
 from core.errors import InvalidInput
 from worker.folder import JobFolder
@@ -144,3 +145,4 @@ def test_any_damage_is_taken_or_refused(image_job: JobFolder, text_job: JobFolde
     with suppress(InvalidInput):
         found = inspecting.examined(name, len(whole), tables.read(whole, name), None)
         assert found.bytes == len(whole)
+        assert all(line.isprintable() for line in lines(found))

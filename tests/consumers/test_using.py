@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from peft import PeftModel
 from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM
 
 from core.settings import Settings
 from tests.api.outcome import publish
@@ -21,6 +26,7 @@ from tests.worker.test_smollm2 import write_gguf
 from worker import smollm2
 from worker.folder import JobFolder
 from worker.stages import run
+from worker.stages.context import checkpoint_file
 
 PAGE = (ROOT / "docs/using-your-adapter.md").read_text()
 BLOCK = re.compile(r"(?:<!-- (not run|run): ([\w -]+) -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
@@ -59,11 +65,24 @@ def work(place: str, folder: Path, environment: dict[str, str] | None = None) ->
     return printed
 
 
-def lay_out(export: Path, folder: Path, name: str) -> None:
-    """Lay the files of a job out as they are downloaded."""
+def lay_out(job: JobFolder, folder: Path, name: str) -> None:
+    """Lay the files of a job out as they are downloaded, and the published step's as a checkpoint."""
+    export = job.stage("export")
+    step = json.loads((export / "manifest.json").read_text())["outcome"]["published_step"]
+    shutil.copy(job.stage("train") / checkpoint_file(step), folder / "step.safetensors")
     for file, ending in NAMES.items():
         if (export / file).exists():
             shutil.copy(export / file, folder / (f"{name}{ending}" if ending else file))
+
+
+def check_checkpoint(folder: Path, bare: torch.nn.Module, merged: torch.nn.Module) -> None:
+    """Hold a network with the checkpoint's folder against the merged weights, which the export has verified."""
+    before = {name: tensor.clone() for name, tensor in bare.state_dict().items()}
+    changed = PeftModel.from_pretrained(bare, folder).merge_and_unload().state_dict()
+    assert changed.keys() == before.keys() == merged.state_dict().keys()
+    assert any(not torch.equal(changed[name], tensor) for name, tensor in before.items())
+    for name, tensor in merged.state_dict().items():
+        torch.testing.assert_close(changed[name], tensor)
 
 
 def test_every_command_of_the_page_is_run_or_named_as_not_run() -> None:
@@ -79,10 +98,13 @@ def test_the_commands_for_images_draw_with_the_adapter(
     image_job: JobFolder, tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "backbone").symlink_to(tiny_diffusion_folder)
-    lay_out(image_job.stage("export"), tmp_path, "cat")
+    lay_out(image_job, tmp_path, "cat")
     printed = work("images", tmp_path)
     assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "merged.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
+    bare = UNet2DConditionModel.from_pretrained(tmp_path / "backbone/unet")
+    check_checkpoint(tmp_path / "step", bare, UNet2DConditionModel.from_pretrained(tmp_path / "merged"))
     assert printed[-1].startswith("cat.safetensors: kohya (ComfyUI, A1111)")
     assert "trigger sks" in printed[-1]
 
@@ -101,19 +123,24 @@ def spoken_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
 def test_the_commands_for_texts_answer_with_the_adapter(spoken_job: JobFolder, tmp_path: Path) -> None:
     for name in ("backbone", "base.gguf"):
         (tmp_path / name).symlink_to(spoken_job.path.parent / name)
-    lay_out(spoken_job.stage("export"), tmp_path, "pirate")
+    lay_out(spoken_job, tmp_path, "pirate")
     printed = work("texts", tmp_path)
     assert "user: Where is the harbour?" in printed[1]
     assert printed[2].startswith("http://127.0.0.1:")
     assert len(printed[2].splitlines()) > 1
     assert load_file(tmp_path / "merged/model.safetensors")
+    bare = AutoModelForCausalLM.from_pretrained(tmp_path / "backbone", dtype=torch.float32)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    check_checkpoint(tmp_path / "step", bare, merged)
 
 
 def test_the_command_that_fetches_a_file_fetches_it(tmp_path: Path) -> None:
     with serving(Settings(data=tmp_path / "data", min_image_side=8)) as service:
         published = publish(service, service.openai())
         account = {
-            "ALBATROSS_API_KEY": service.key(), "ALBATROSS_URL": service.address, "MODEL": published["model"]
+            "ALBATROSS_API_KEY": service.key(), "ALBATROSS_URL": service.address, "MODEL": published["model"],
+            "CHECKPOINT": f"{published['model']}:ckpt-step-120",
         }  # fmt: skip
         work("service", tmp_path, account)
     assert (tmp_path / "cat.safetensors").read_bytes() == b"weights for ComfyUI"
+    assert (tmp_path / "step.safetensors").read_bytes() == b"weights of 120"

@@ -34,6 +34,16 @@ def test_an_adapter_is_downloaded_in_each_format(http: httpx.Client, published: 
     refused(http.get("/v1/models/tiny-images/download"), 404)
 
 
+def test_a_checkpoint_has_one_file_and_no_formats(http: httpx.Client, published: dict[str, str]) -> None:
+    address = f"/v1/models/{published['model']}:ckpt-step-120/download"
+    assert http.get(address).content == b"weights of 120"
+    for form in ("peft", "kohya"):
+        said = refused(http.get(address, params={"format": form}), 404, "format_not_available")
+        assert said["param"] == "format"
+        assert "A checkpoint has only the weights of that step: leave format out" in said["message"]
+    refused(http.get(address.replace("120", "")), 404, "checkpoint_not_found")
+
+
 def test_a_download_has_a_name_that_tells_adapters_apart(http: httpx.Client, published: dict[str, str]) -> None:
     id = published["model"].rpartition(":")[2]
     names = {
