@@ -85,7 +85,7 @@ def of_texts(items: Sequence[TextItem]) -> list[Finding]:
     found = list(_few(len(items), "texts", "eight or more give a clear result"))
     said = [item.words() for item in items]
     found += _limited(_long(said))
-    found += _limited(_near_texts(said))
+    found += _limited(_near_texts([item.own() for item in items]))
     found += _limited(_conflicts(items))
     return found + list(_mixed([_answer(item) for item in items], "texts"))
 

@@ -147,6 +147,32 @@ def test_one_question_under_two_system_prompts_is_two_questions(read: Read) -> N
     assert read("\n".join(map(json.dumps, lines)).encode()).findings == ()
 
 
+SYSTEM = " ".join(f"rule{number} says that word{number} comes first;" for number in range(30))
+QUESTIONS = (
+    ("Where is the sea?", "West of the hills."), ("Who baked this bread?", "Old Anna did."),
+    ("When does the boat leave?", "At seven."), ("How deep is the well?", "Nine fathoms, they say."),
+    ("Why is the lamp lit?", "For those who come late."),
+)  # fmt: skip
+
+
+def instructed(*pairs: tuple[str, str]) -> bytes:
+    """Chats that share a long system prompt."""
+    rows = [
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked},
+         {"role": "assistant", "content": said}]
+        for asked, said in pairs
+    ]  # fmt: skip
+    return "\n".join(json.dumps({"messages": row}) for row in rows).encode()
+
+
+def test_chats_that_share_a_long_system_prompt_are_told_apart_by_the_rest(read: Read) -> None:
+    assert len(SYSTEM.split()) >= 150
+    training = read(instructed(*QUESTIONS))
+    assert training.findings == ()
+    assert concerns(training, read(instructed(("What is for supper?", "Fish."))), "texts") == {}
+    assert set(concerns(training, read(instructed(QUESTIONS[2])), "texts")) == {"validation_in_training"}
+
+
 def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
     told = read(chats(*[("Why?", f"{n}") for n in range(300)])).findings
     assert len(told) == findings.MOST_ALIKE + 1
@@ -262,6 +288,7 @@ def test_two_files_of_a_job_that_hold_the_same_picture_are_told(read: Read) -> N
 
 
 def test_a_profile_that_makes_no_sense_is_none() -> None:
-    assert profiles.parse({"version": 1, "images": [[1]], "texts": []}) is None
-    assert profiles.parse({"version": 1}) is None
+    assert profiles.parse({"version": profiles.VERSION, "images": [[1]], "texts": []}) is None
+    assert profiles.parse({"version": profiles.VERSION}) is None
+    assert profiles.parse({"version": 1, "images": [], "texts": []}) is None
     assert profiles.parse(None) is None
