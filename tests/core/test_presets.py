@@ -136,6 +136,10 @@ def test_a_built_package_holds_the_files(tmp_path: Path) -> None:
 JSON_ANSWERS = [TextItem(prompt=f"{n}?", completion=f'{{"answer": {n}}}') for n in range(5)]
 LABELLED = [TextItem(prompt=f"{n}?", completion=f"Summary: it is {n}\nNext step: wait") for n in range(5)]
 TALK = [TextItem(prompt=f"{n}?", completion=f"Well, it is {n}: so it goes.") for n in range(5)]
+MARKED = [
+    TextItem(prompt=f"{n}?", completion=f"* **Summary:** it is {n}\n## Next step\n- **Why**: so") for n in range(5)
+]
+STARS = [TextItem(prompt=f"{n}?", completion="*" * 90_000) for n in range(2)]  # takes minutes where splits are tried
 ASKED = [
     TextItem(messages=({"role": "system", "content": "Answer in YAML."}, {"role": "user", "content": f"{n}?"},
                        {"role": "assistant", "content": f"answer {n}"}))
@@ -148,8 +152,10 @@ ASKED = [
     [
         (JSON_ANSWERS, "5 of 5 answers are JSON."),
         (LABELLED, "next step, summary"),
+        (MARKED, "summary, why"),
         (ASKED, "ask for YAML"),
         (TALK, None),
+        (STARS, None),
     ],
 )
 def test_answers_with_a_shape_are_taken_for_a_format(items: list[TextItem], said: str | None) -> None:
