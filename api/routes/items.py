@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
@@ -19,7 +19,7 @@ from api.objects import file_object
 from api.pages import page, unknown_cursor
 from api.routes.files import check_unused, find_file
 from api.schemas import FileObject, Page
-from core import profiles, quotas
+from core import profiles, quotas, texts
 from core.captions import caption
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import CAPTION_CODES
@@ -31,7 +31,6 @@ from core.texts import UncleanText
 router = APIRouter(prefix="/v1/files", tags=["files"])
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/CaptionsRequest"}}}, "required": True}
 ITEM = re.compile(r"item-([1-9]\d{0,8})")
-LONGEST_NAME = 60  # of which an image's is kept without its ending
 LOST_CAPTIONS = "caption_without_image"  # about what was not kept; an edit changes nothing of it
 
 
@@ -124,14 +123,13 @@ def _replace(file: File, stored: StoredObject, result: Recaptioned, profile: Jso
 
 def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionChange]) -> dict[int, str]:
     """Return the new caption of each place; raise InvalidInput for an item that is not there, or is named twice."""
-    names: dict[str, int] = {}
+    names: dict[str, list[int]] = {}
     if any(change.filename for change in asked):
-        names = {
-            _stem(item.filename): item.index for item in services.reader.show(path, 0, file.items, thumbnails=False)
-        }
+        for item in services.reader.show(path, 0, file.items, thumbnails=False):
+            names.setdefault(_stem(item.filename), []).append(item.index)
     places: dict[int, str] = {}
     for number, change in enumerate(asked):
-        place = _place(change, names, file.items)
+        place = _place(change, names, file.items, f"items.{number}")
         if place is None:
             raise InvalidInput("There is no such item in this file.", code="item_not_found", param=f"items.{number}")
         if place in places:
@@ -143,9 +141,13 @@ def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionC
     return places
 
 
-def _place(change: CaptionChange, names: Mapping[str, int], items: int) -> int | None:
+def _place(change: CaptionChange, names: Mapping[str, Sequence[int]], items: int, param: str) -> int | None:
     if change.filename is not None:
-        return names.get(_stem(change.filename))
+        places = names.get(_stem(change.filename), ())
+        if len(places) > 1:
+            message = "Several images have this name, shortened as it is kept; use id."
+            raise InvalidInput(message, code="ambiguous_filename", param=param)
+        return places[0] if places else None
     found = ITEM.fullmatch(change.id or "")
     place = int(found[1]) - 1 if found else items
     return place if place < items else None
@@ -165,7 +167,7 @@ def _named(finding: Json, kind: str) -> set[str]:
 
 
 def _stem(name: str | None) -> str:
-    return PurePosixPath(name or "").stem[:LONGEST_NAME]
+    return texts.stem(name) if name else ""
 
 
 def _number(after: str) -> int:

@@ -183,6 +183,35 @@ def test_who_knows_another_version_is_told(http: httpx.Client) -> None:
     refused(caption(http, file["id"], {"id": "item-1", "caption": "y"}, sha256=known), 409, "file_changed")
 
 
+def named(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, png(number))
+    return buffer.getvalue()
+
+
+def test_long_names_that_differ_at_their_end_are_told_apart(http: httpx.Client) -> None:
+    names = [f"{'a-photograph-of-my-cat-' * 4}{number}.png" for number in range(4)]
+    file = upload(http, named(*names))["id"]
+    assert caption(http, file, {"filename": names[2], "caption": "the third"}).status_code == 200
+    assert captions(http, file) == [None, None, "the third", None]
+    kept = items(http, file)["data"][3]["filename"]
+    assert caption(http, file, {"filename": kept, "caption": "the last"}).status_code == 200
+    assert captions(http, file)[3] == "the last"
+
+
+def test_a_name_that_several_images_have_once_it_is_shortened_is_refused(http: httpx.Client) -> None:
+    names = [f"{'cat' * 10}-{number}-{'dog' * 15}.png" for number in range(4)]
+    file = upload(http, named(*names))["id"]
+    error = refused(caption(http, file, {"filename": names[1], "caption": "x"}), 400, "ambiguous_filename")
+    assert error["param"] == "items.0"
+    assert "use id" in error["message"]
+    assert captions(http, file) == [None] * 4
+    assert caption(http, file, {"id": "item-2", "caption": "x"}).status_code == 200
+    assert captions(http, file) == [None, "x", None, None]
+
+
 BAD: dict[str, tuple[object, str]] = {
     "nothing": ({"items": []}, "invalid_parameter"),
     "no items": ({}, "invalid_parameter"),
