@@ -172,11 +172,10 @@ def _near_texts(said: Sequence[str]) -> Iterator[Finding]:
     exact: dict[str, int] = {}
     known = fingerprints.NearTexts()
     for number, text in enumerate(said, 1):
-        words = fingerprints.words(text)
-        whole, near = fingerprints.text_exact(words), fingerprints.text_near(words)
+        whole, near = fingerprints.text_exact(text), fingerprints.text_near(fingerprints.words(text))
         if (other := exact.setdefault(whole, number)) != number:
             yield Finding(
-                "duplicate_text", f"Text {number} has the same words as text {other}.",
+                "duplicate_text", f"Text {number} says the same as text {other}.",
                 "Keep one of them, unless it is meant to count more.", f"text {number}", f"text {other}",
             )  # fmt: skip
         elif (alike := known.find(near)) is not None:
@@ -194,9 +193,9 @@ def _conflicts(items: Sequence[TextItem]) -> Iterator[Finding]:
         asked = _question(item)
         if not asked:
             continue
-        question = fingerprints.text_exact(fingerprints.words(asked))
-        first, answer = answers.setdefault(question, (number, _answer(item)))
-        if first != number and fingerprints.words(answer) != fingerprints.words(_answer(item)):
+        answer = fingerprints.text_exact(_answer(item))
+        first, known = answers.setdefault(fingerprints.text_exact(asked), (number, answer))
+        if answer != known:
             yield Finding(
                 "conflicting_examples", f"Text {number} answers the question of text {first} differently.",
                 "Keep the better answer, unless both are right.", f"text {number}", f"text {first}", "info",

@@ -55,8 +55,8 @@ def of(read: References) -> dict[str, Any]:
         for item, print in zip(pictures, read.prints, strict=True)
     ]
     said = cast("tuple[TextItem, ...]", read.items if read.kind == "texts" else ())
-    words = [fingerprints.words(item.own()) for item in said]
-    texts = [[fingerprints.text_exact(each), fingerprints.text_near(each)] for each in words]
+    own = [item.own() for item in said]
+    texts = [[fingerprints.text_exact(text), fingerprints.text_near(fingerprints.words(text))] for text in own]
     return {"version": VERSION, "images": images, "texts": texts}
 
 

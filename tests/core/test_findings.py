@@ -128,7 +128,7 @@ def test_texts_that_repeat_or_contradict_each_other_are_noticed(read: Read) -> N
     )
     told = read(
         chats(
-            ("Where is it?", "West."), ("where is it", "WEST!"), ("Where is it?", "In the east."),
+            ("Where is it?", "West."), ("where  is it?", "WEST."), ("Where is it?", "In the east."),
             ("How long?", long + " then."), ("How long?", long + " now."), ("Who?", "Me."),
         )
     ).findings  # fmt: skip
@@ -145,6 +145,23 @@ def test_one_question_under_two_system_prompts_is_two_questions(read: Read) -> N
         for who in ("Ann", "Bob", "Eve", "Joe")
     ]  # fmt: skip
     assert read("\n".join(map(json.dumps, lines)).encode()).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("What is C?", "What is C++?"),
+        ("12 + 4 =", "12 - 4 ="),
+        ("Is it 🐱?", "Is it 🐶?"),
+        ("What is कि?", "What is की?"),
+    ],
+)
+def test_questions_that_differ_in_a_sign_only_are_different_questions(read: Read, first: str, second: str) -> None:
+    rest = [(f"Who is number {n}?", f"I am {n}.") for n in range(3)]
+    assert read(chats((first, "one"), (second, "two"), *rest)).findings == ()
+    signs = read(chats(("Which one?", first), ("Which one?", second), *rest))
+    assert [finding.code for finding in signs.findings] == ["conflicting_examples"]
+    assert concerns(read(chats((first, "so"), *rest)), read(chats((second, "so"))), "texts") == {}
 
 
 SYSTEM = " ".join(f"rule{number} says that word{number} comes first;" for number in range(30))
@@ -265,7 +282,7 @@ def test_validation_data_that_are_trained_on_are_told(read: Read) -> None:
     assert "1 of 2 validation images" in finding.message
     assert (finding.item, finding.other) == ("x.jpg", "2.png")
     texts = read(chats(("Where?", "West."), ("Who?", "Me.")))
-    assert "1 of 2" in concerns(texts, read(chats(("where", "West"), ("Why?", "So."))), "texts")[
+    assert "1 of 2" in concerns(texts, read(chats(("where?", "West."), ("Why?", "So."))), "texts")[
         "validation_in_training"
     ].message  # fmt: skip
     assert concerns(texts, read(chats(("Why?", "So."))), "texts") == {}
