@@ -117,6 +117,7 @@ class _Queued:
 
     def __init__(self, session: Session, services: Services, device: str | None) -> None:
         self._session, self._services, self._device = session, services, device
+        self._presets, self._taggers = services.presets, services.taggers.ids  # read once for all jobs
         self._estimators: dict[str, Estimator | None] = {}
 
     def seconds(self, job: Job) -> float:
@@ -140,6 +141,7 @@ class _Queued:
         return resolve(
             body.bat or BatRequest(), body.chosen(), backbone=estimator.record, summary=summary, seed=job.seed,
             device_class=_class(self._device, self._services), stop_default=self._services.settings.stop,
+            presets=self._presets, taggers=self._taggers,
         )  # fmt: skip
 
     def _estimator(self, backbone: str) -> Estimator | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -175,6 +176,24 @@ def test_a_queued_job_that_cannot_be_foretold_takes_the_estimate_from_nobody(
         session.get_one(Job, job).parameters = resolved | {"learning_rate": rate}
     queue = ask(http, **body)["queue"]
     assert (queue["position"], queue["seconds"]) == (1, 0.0)
+
+
+@pytest.fixture
+def tagger(service: Service) -> Iterator[str]:
+    """The id of a tagger that is registered, as a fact only."""
+    record = {"id": "blip", "path": "/nowhere", "revision": "1", "sha256": {}, "licence": "CC0"}
+    service.settings.taggers_file.write_text(json.dumps({"version": 1, "taggers": {"blip": record}}))
+    yield "blip"
+    service.settings.taggers_file.unlink()
+
+
+def test_a_queued_job_with_a_registered_tagger_takes_its_time(
+    service: Service, http: httpx.Client, image_file: str, tagger: str
+) -> None:
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file}
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    waiting(service, http, **body, bat={"caption": tagger})
+    assert ask(http, **body)["queue"]["seconds"] > 0
 
 
 def test_the_workers_device_decides_what_auto_becomes(service: Service, http: httpx.Client, image_file: str) -> None:
