@@ -86,14 +86,15 @@ def estimate(
     """Foretell the job that the body asks for; its files have been checked."""
     bat = body.bat or BatRequest()
     device = usual_device(present(session, services.settings))
-    preset = services.presets.get(USUAL_PRESET[record.kind] if bat.preset == "auto" else bat.preset)
+    presets = services.presets
+    preset = presets.get(USUAL_PRESET[record.kind] if bat.preset == "auto" else bat.preset)
     summary = summarise(
         _files(session, training), services.storage, record, bat.trigger, preset is None or preset.add_trigger
     )
     parameters = resolve(
         bat, body.chosen(), backbone=record, summary=summary.for_resolving(record),
         device_class=_class(device, services), seed=UNKNOWN_SEED if body.seed is None else body.seed,
-        stop_default=services.settings.stop, presets=services.presets, taggers=services.taggers.ids,
+        stop_default=services.settings.stop, presets=presets, taggers=services.taggers.ids,
     )  # fmt: skip
     estimator = Estimator.of(session, record, device)
     validation = sum(file.items for file in _files(session, [body.validation_file] if body.validation_file else []))

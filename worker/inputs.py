@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from core import presets, references, shapes
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
 from core.defaults import USUAL_PRESET, DeviceClass
-from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable
+from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
 from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
@@ -22,7 +23,10 @@ from core.storage import Storage
 from core.taggers import Taggers
 from worker.protocol import Json
 
+log = logging.getLogger(__name__)
 CHARACTERS_PER_TOKEN = 4.0
+OPERATORS = frozenset({"invalid_preset", "invalid_registry"})  # what is wrong with files that no job's owner can mend
+UNMENDED = "A preset or a registry of this service can't be read. The operator has to mend it; the job is tried again."
 
 
 def fetch_references(files: list[File], storage: Storage, settings: Settings, check: Callable[[], None]) -> References:
@@ -102,6 +106,9 @@ def prepared(job: Job, record: BackboneRecord, given: References, settings: Sett
     try:
         return settled(bat, asked, record, given, settings, seed=job.seed)
     except InvalidInput as error:
+        if error.code in OPERATORS:
+            log.warning("%s", error.message)  # it names files of the operator's
+            raise TransientFailure(UNMENDED, code="internal_error") from error
         raise JobFailure(error.message, code="invalid_training_file", param=error.param) from error
 
 

@@ -109,6 +109,28 @@ def test_a_preset_that_is_wrong_is_named_with_its_field(tmp_path: Path, before: 
     assert said in refused.value.message
 
 
+def test_a_preset_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logo.toml").mkdir()
+    with pytest.raises(InvalidInput, match=r"logo\.toml can't be used: it can't be read"):
+        presets.load(tmp_path)
+
+
+def test_presets_are_read_again_when_a_file_changes_and_kept_while_one_is_broken(tmp_path: Path) -> None:
+    live = presets.LivePresets(tmp_path / "presets")
+    assert live.now() == built_in()
+    (tmp_path / "presets").mkdir()
+    file = tmp_path / "presets/logo.toml"
+    file.write_text(OWN)
+    assert live.now()["logo"].version == 3
+    assert live.now() is live.now()
+    file.write_text("it is not TOML")
+    assert live.now()["logo"].version == 3
+    file.write_text(OWN.replace("version = 3", "version = 10"))
+    assert live.now()["logo"].version == 10
+    file.unlink()
+    assert live.now() == built_in()
+
+
 def test_a_built_in_name_is_not_taken_again(tmp_path: Path) -> None:
     (tmp_path / "style.toml").write_text(OWN.replace('"logo"', '"style"'))
     with pytest.raises(InvalidInput, match="style is built in"):

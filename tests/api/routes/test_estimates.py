@@ -196,6 +196,20 @@ def test_a_queued_job_with_a_registered_tagger_takes_its_time(
     assert ask(http, **body)["queue"]["seconds"] > 0
 
 
+def test_a_queued_job_with_an_operators_preset_takes_its_time(
+    service: Service, http: httpx.Client, image_file: str
+) -> None:
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file}
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    folder = service.settings.presets_folder
+    folder.mkdir(exist_ok=True)
+    own = 'name = "logo"\nversion = 1\nkind = "images"\ndescription = "a mark"\nlearns = "its lines"\n'
+    (folder / "logo.toml").write_text(own)
+    waiting(service, http, **body, bat={"preset": "logo"})
+    assert ask(http, **body)["queue"]["seconds"] > 0
+    (folder / "logo.toml").unlink()
+
+
 def test_the_workers_device_decides_what_auto_becomes(service: Service, http: httpx.Client, image_file: str) -> None:
     with service.sessions.begin() as session:
         at, queue = now(session), service.settings.queue

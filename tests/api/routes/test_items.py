@@ -307,26 +307,3 @@ def test_a_jobs_own_findings_are_events_and_stand_in_the_job(client: openai.Open
         assert caption(http, training, {"id": f"item-{number + 1}", "caption": f"zwx cat {number}"}).status_code == 200
     again = http.post(JOBS, json={**body, "validation_file": None, "suffix": "b"}).json()
     assert [row["code"] for row in again["bat"]["findings"]] == ["too_small"]  # the profile follows the captions
-
-
-def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
-    listed = http.get("/v1/presets").json()
-    assert [preset["name"] for preset in listed["data"]] == ["face", "format", "style", "subject", "tone"]
-    style = listed["data"][2]
-    assert (style["object"], style["version"], style["kind"], style["source"]) == ("preset", 1, "images", "built-in")
-    values = {value["name"]: value for value in style["values"]}
-    assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.5, True)
-    assert values["gamma"]["value"] == 0.25
-    rest = http.get("/v1/presets", params={"after": "format", "limit": 2}).json()
-    assert ([preset["id"] for preset in rest["data"]], rest["has_more"]) == (["style", "subject"], True)
-    refused(http.get("/v1/presets", params={"after": "logo"}), 400, "invalid_cursor")
-
-
-def test_a_preset_or_tagger_that_is_not_there_is_400(http: httpx.Client, image_file: str) -> None:
-    body = {"model": "tiny-images", "training_file": image_file}
-    error = refused(http.post(JOBS, json={**body, "bat": {"preset": "logo"}}), 400, "preset_not_found")
-    assert (error["param"], "face, style, subject" in error["message"]) == ("bat.preset", True)
-    assert refused(http.post(JOBS, json={**body, "bat": {"caption": "blip"}}), 400, "tagger_not_found")["param"] == (
-        "bat.caption"
-    )
-    assert http.post(JOBS, json={**body, "bat": {"caption": "colours"}}).status_code == 200
