@@ -21,6 +21,7 @@ MOST_ALIKE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
 CAPTION_CODES = frozenset({"empty_caption", "same_captions", "mixed_languages", "caption_without_image"})
 MOST_CHARACTERS = 2_000  # of each part of a finding
+FEWEST_OTHERS, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 Severity = Literal["info", "warn"]
 
 
@@ -219,7 +220,7 @@ def _mixed(said: Sequence[str], what: str) -> Iterator[Finding]:
     counted = Counter(language for text in said if (language := languages.guess(text)))
     usual = counted.most_common(1)[0][0] if counted else ""
     others = {language: count for language, count in counted.items() if language != usual}
-    if sum(others.values()) >= 2:
+    if sum(others.values()) >= max(FEWEST_OTHERS, SHARE_OF_OTHERS * counted.total()):
         parts = ", ".join(f"{count} as {language}" for language, count in counted.most_common())
         yield Finding(
             "mixed_languages", f"The {what} seem to be in several languages: {parts}.",

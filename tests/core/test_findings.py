@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from core import findings, languages, profiles, references
+from core import findings, profiles, references
 from core.concerns import Data, of
 from core.defaults import Kind
 from core.errors import InvalidInput
@@ -194,21 +194,6 @@ def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
     told = read(chats(*[("Why?", f"{n}") for n in range(300)])).findings
     assert len(told) == findings.MOST_ALIKE + 1
     assert "289 more" in told[-1].message
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("The egg is in the water and you have to wait for it.", "English"),
-        ("Das Ei ist im Wasser und du musst auf es warten, nicht wahr?", "German"),
-        ("Яйцо лежит в воде, и надо подождать.", "Cyrillic script"),
-        ("卵は水の中にあります。", "Japanese"),
-        ("sks cat", None),
-        ("Arr, ye be a landlubber, matey, shiver me timbers!", None),
-    ],
-)
-def test_a_language_is_named_only_where_it_is_plain(text: str, language: str | None) -> None:
-    assert languages.guess(text) == language
 
 
 TABLE = json.dumps({"file_name": "0.png", "text": "a red cat"}) + "\n" + json.dumps(
