@@ -52,8 +52,7 @@ class Seen:
 def of_images(items: Sequence[Seen]) -> list[Finding]:
     """Return what an upload of images should tell its owner."""
     found = list(_few(len(items), "images", "four or more give a clear result"))
-    for item in items:
-        found += _of_image(item)
+    found += _limited(finding for item in items for finding in _of_image(item))
     found += _limited(_near_images(items))
     return found + of_captions([(item.name, item.caption) for item in items])
 
@@ -164,7 +163,7 @@ def _long(said: Sequence[str]) -> Iterator[Finding]:
     for number, text in enumerate(said, 1):
         if len(text) > LONG_TEXT_CHARACTERS:
             yield Finding(
-                "too_long", f"Text {number} has {len(text):,} characters and will be cut.",
+                "too_long", f"Text {number} has {len(text):,} characters and may be cut.",
                 "Split it into several texts, each whole in itself.", f"text {number}",
             )  # fmt: skip
 

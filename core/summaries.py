@@ -23,7 +23,6 @@ from core.textsize import TextSize
 
 MOST_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole
 MOST_ROWS = 2_000  # texts that are read of one file
-CHARACTERS_PER_TOKEN = 4.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,9 @@ class Summary:
 
     def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
         """Return what core.parameters takes."""
-        said = [text.characters for text in self.texts]
-        tokens = sum(said) / len(said) / CHARACTERS_PER_TOKEN if said else None
         return ReferenceSummary(
-            kind=record.kind, count=self.count, mean_tokens=tokens, prompts=self.prompts,
-            uncaptioned=self.uncaptioned, shape=self.shape,
+            kind=record.kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned,
+            shape=self.shape,
         )  # fmt: skip
 
 

@@ -24,7 +24,6 @@ from core.taggers import Taggers
 from worker.protocol import Json
 
 log = logging.getLogger(__name__)
-CHARACTERS_PER_TOKEN = 4.0
 OPERATORS = frozenset({"invalid_preset", "invalid_registry"})  # what is wrong with files that no job's owner can mend
 UNMENDED = "A preset or a registry of this service can't be read. The operator has to mend it; the job is tried again."
 
@@ -70,12 +69,10 @@ def uncaptioned(read: References) -> int:
 
 def summarise(read: References, uncaptioned: int = 0) -> ReferenceSummary:
     """Return what resolving needs to know of the references; `uncaptioned` images are counted before."""
-    said = [item.words() for item in read.items if isinstance(item, TextItem)]
-    tokens = sum(map(len, said)) / len(said) / CHARACTERS_PER_TOKEN if said else None
     prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
     shape = shapes.shape([item for item in read.items if isinstance(item, TextItem)])
     return ReferenceSummary(
-        kind=read.kind, count=len(read.items), mean_tokens=tokens, prompts=prompts, uncaptioned=uncaptioned, shape=shape
+        kind=read.kind, count=len(read.items), prompts=prompts, uncaptioned=uncaptioned, shape=shape
     )
 
 

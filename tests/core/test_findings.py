@@ -18,6 +18,7 @@ from core.errors import InvalidInput
 from core.findings import Finding
 from core.profiles import Profile
 from core.requests import BatRequest
+from core.rows import TextItem
 from core.settings import Settings
 from tests.core.test_parameters import EMOJI, TEXT
 
@@ -199,6 +200,22 @@ def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
 TABLE = json.dumps({"file_name": "0.png", "text": "a red cat"}) + "\n" + json.dumps(
     {"file_name": "1.png", "caption": "a blue cat", "source": "me"}
 )  # fmt: skip
+
+
+def test_a_long_text_is_told_without_knowing_what_the_backbone_takes() -> None:
+    (finding,) = findings.of_texts(
+        [TextItem(text=f"{'sea ' * 30 * n}{n}") for n in range(3)] + [TextItem(text="x" * 9_000)]
+    )
+    assert (finding.code, finding.item) == ("too_long", "text 4")
+    assert "may be cut" in finding.message
+
+
+def test_ten_images_of_one_kind_are_enough() -> None:
+    turned = [findings.Seen(f"{n}.jpg", 96, 96, f"a cat {n}", bytes([n]), turned=True) for n in range(0, 200, 2)]
+    told = [finding for finding in findings.of_images(turned) if finding.code == "turned_upright"]
+    assert len(told) == findings.MOST_ALIKE + 1
+    assert "90 more" in told[-1].message
+    assert told[-1].severity == "info"
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "captions.jsonl", "set/metadata.jsonl"])

@@ -22,7 +22,7 @@ TEXT = EMOJI.model_copy(
 CATS = ReferenceSummary(
     kind="images", count=6, prompts=("emoji of sks cat face smiling", "emoji of sks cat face crying")
 )
-CHATS = ReferenceSummary(kind="texts", count=12, mean_tokens=50)
+CHATS = ReferenceSummary(kind="texts", count=12)
 
 
 def settled(bat=None, hyperparameters=None, backbone=EMOJI, summary=CATS, device="cpu", **more) -> Parameters:
