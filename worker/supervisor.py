@@ -149,12 +149,15 @@ class Supervisor:
         except Fenced:
             raise
         except Exception as error:
-            if disk_full(error):
-                log.warning("the disk is full")
-                self._retry("disk_full", DISK_FULL)
-            else:
-                log.exception("an error that nobody expected")
-                self._retry("internal_error", UNEXPECTED)
+            self._surprised(error)
+
+    def _surprised(self, error: Exception) -> None:
+        if disk_full(error):
+            log.warning("the disk is full")
+            self._retry("disk_full", DISK_FULL)
+        else:
+            log.error("an error that nobody expected", exc_info=error)
+            self._retry("internal_error", UNEXPECTED)
 
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()

@@ -81,14 +81,7 @@ def _look(services: Services, account: str, file_id: str) -> None:
 
 def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> FileObject:
     """Write a new version of the stored file beside the old, then let the row name it in place of the old."""
-    with services.writing.begin() as session:
-        before = _upload(find_file(session, caller.account, file_id, lock=True))
-        check_unused(session, before)
-        if before.kind != "images":
-            raise InvalidInput("Only images have captions; upload changed texts as a new file.", code="no_captions")
-        if asked.sha256 not in (None, before.sha256):
-            raise _changed()
-        profile = before.profile
+    before, profile = _captionable(services, caller, file_id, asked)
     key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
     with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
         path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
@@ -111,6 +104,20 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
     with suppress(StorageUnavailable):  # then it goes with the file
         services.storage.delete_prefix(before.storage_key)
     return file_object(file)
+
+
+def _captionable(
+    services: Services, caller: Caller, file_id: str, asked: CaptionsRequest
+) -> tuple[File, Json | None]:  # fmt: skip
+    """Return the file as it is now with its profile; raises where its captions must stay as they are."""
+    with services.writing.begin() as session:
+        before = _upload(find_file(session, caller.account, file_id, lock=True))
+        check_unused(session, before)
+        if before.kind != "images":
+            raise InvalidInput("Only images have captions; upload changed texts as a new file.", code="no_captions")
+        if asked.sha256 not in (None, before.sha256):
+            raise _changed()
+        return before, before.profile
 
 
 def _replace(file: File, stored: StoredObject, result: Recaptioned, profile: Json | None) -> None:
