@@ -35,8 +35,8 @@ from api.routes import (
 from api.schemas import Error, JobRequest
 from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core import logs, queue
-from core import presets as known_presets
 from core.database import connect, sessions
+from core.presets import LivePresets
 from core.reader import Reader
 from core.settings import Settings
 from core.storage import storage as open_storage
@@ -61,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
         storage=open_storage(settings), reader=Reader(settings), waker=Waker(queue.wake),
-        pace=Pace(settings.requests_per_minute), presets=known_presets.load(settings.presets_folder),
+        pace=Pace(settings.requests_per_minute), live_presets=LivePresets(settings.presets_folder),
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)

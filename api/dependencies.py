@@ -23,7 +23,7 @@ from core import audit, keys
 from core.backbones import Registry
 from core.erasure import Eraser
 from core.errors import Forbidden, Unauthenticated
-from core.presets import Presets
+from core.presets import LivePresets, Presets
 from core.reader import Reader
 from core.settings import Settings
 from core.storage import Storage
@@ -78,7 +78,7 @@ class Services:
     reader: Reader
     waker: Waker
     pace: Pace
-    presets: Presets
+    live_presets: LivePresets
     known: Known[keys.Access] = field(default_factory=Known)
     streams: Streams = field(default_factory=Streams)
 
@@ -91,6 +91,11 @@ class Services:
     def registry(self) -> Registry:
         """The backbones of now: `albatross backbones add` needs no restart."""
         return Registry.load(self.settings)
+
+    @property
+    def presets(self) -> Presets:
+        """The presets of now."""
+        return self.live_presets.now()
 
     @property
     def taggers(self) -> Taggers:

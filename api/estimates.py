@@ -86,14 +86,15 @@ def estimate(
     """Foretell the job that the body asks for; its files have been checked."""
     bat = body.bat or BatRequest()
     device = usual_device(present(session, services.settings))
-    preset = services.presets.get(USUAL_PRESET[record.kind] if bat.preset == "auto" else bat.preset)
+    presets = services.presets
+    preset = presets.get(USUAL_PRESET[record.kind] if bat.preset == "auto" else bat.preset)
     summary = summarise(
         _files(session, training), services.storage, record, bat.trigger, preset is None or preset.add_trigger
     )
     parameters = resolve(
         bat, body.chosen(), backbone=record, summary=summary.for_resolving(record),
         device_class=_class(device, services), seed=UNKNOWN_SEED if body.seed is None else body.seed,
-        stop_default=services.settings.stop, presets=services.presets, taggers=services.taggers.ids,
+        stop_default=services.settings.stop, presets=presets, taggers=services.taggers.ids,
     )  # fmt: skip
     estimator = Estimator.of(session, record, device)
     validation = sum(file.items for file in _files(session, [body.validation_file] if body.validation_file else []))
@@ -117,6 +118,7 @@ class _Queued:
 
     def __init__(self, session: Session, services: Services, device: str | None) -> None:
         self._session, self._services, self._device = session, services, device
+        self._presets, self._taggers = services.presets, services.taggers.ids  # read once for all jobs
         self._estimators: dict[str, Estimator | None] = {}
 
     def seconds(self, job: Job) -> float:
@@ -127,9 +129,9 @@ class _Queued:
         count = Summary(sum(file.items for file in _files(self._session, job.training_files)))
         try:
             shape = Shape.of(self._parameters(job, count.for_resolving(estimator.record)))
-        except (AlbatrossError, ValueError):
+            return estimator.model.forecast(shape, estimator.data(count.count)).seconds.expected
+        except (AlbatrossError, ValueError, ArithmeticError):  # one odd job must not take the estimate from all others
             return 0.0
-        return estimator.model.forecast(shape, estimator.data(count.count)).seconds.expected
 
     def _parameters(self, job: Job, summary: ReferenceSummary) -> Parameters:
         if job.parameters is not None:
@@ -140,6 +142,7 @@ class _Queued:
         return resolve(
             body.bat or BatRequest(), body.chosen(), backbone=estimator.record, summary=summary, seed=job.seed,
             device_class=_class(self._device, self._services), stop_default=self._services.settings.stop,
+            presets=self._presets, taggers=self._taggers,
         )  # fmt: skip
 
     def _estimator(self, backbone: str) -> Estimator | None:

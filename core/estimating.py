@@ -16,7 +16,7 @@ from core.forecast import Model, model
 from core.measurements import Measured
 from core.parameters import BatRequest, ReferenceSummary, resolve
 from core.textsize import TextSize
-from core.workload import Data, Shape
+from core.workload import Data, Shape, thinned
 
 USUAL_REFERENCES = 8
 TOKENS_PER_CHARACTER = 0.25
@@ -46,7 +46,7 @@ class Estimator:
         candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
         ratio = measurements.tokens_per_character(self._rows) or TOKENS_PER_CHARACTER
         framed = measurements.chat_tokens(self._rows)
-        lengths = tuple(ratio * text.characters + framed * text.exchanges for text in texts)
+        lengths = thinned([ratio * text.characters + framed * text.exchanges for text in texts])
         return Data(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
 
 

@@ -21,6 +21,7 @@ MOST_ALIKE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
 CAPTION_CODES = frozenset({"empty_caption", "same_captions", "mixed_languages", "caption_without_image"})
 MOST_CHARACTERS = 2_000  # of each part of a finding
+FEWEST_OTHERS, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 Severity = Literal["info", "warn"]
 
 
@@ -51,8 +52,7 @@ class Seen:
 def of_images(items: Sequence[Seen]) -> list[Finding]:
     """Return what an upload of images should tell its owner."""
     found = list(_few(len(items), "images", "four or more give a clear result"))
-    for item in items:
-        found += _of_image(item)
+    found += _limited(finding for item in items for finding in _of_image(item))
     found += _limited(_near_images(items))
     return found + of_captions([(item.name, item.caption) for item in items])
 
@@ -85,7 +85,7 @@ def of_texts(items: Sequence[TextItem]) -> list[Finding]:
     found = list(_few(len(items), "texts", "eight or more give a clear result"))
     said = [item.words() for item in items]
     found += _limited(_long(said))
-    found += _limited(_near_texts(said))
+    found += _limited(_near_texts([item.own() for item in items]))
     found += _limited(_conflicts(items))
     return found + list(_mixed([_answer(item) for item in items], "texts"))
 
@@ -163,7 +163,7 @@ def _long(said: Sequence[str]) -> Iterator[Finding]:
     for number, text in enumerate(said, 1):
         if len(text) > LONG_TEXT_CHARACTERS:
             yield Finding(
-                "too_long", f"Text {number} has {len(text):,} characters and will be cut.",
+                "too_long", f"Text {number} has {len(text):,} characters and may be cut.",
                 "Split it into several texts, each whole in itself.", f"text {number}",
             )  # fmt: skip
 
@@ -172,11 +172,10 @@ def _near_texts(said: Sequence[str]) -> Iterator[Finding]:
     exact: dict[str, int] = {}
     known = fingerprints.NearTexts()
     for number, text in enumerate(said, 1):
-        words = fingerprints.words(text)
-        whole, near = fingerprints.text_exact(words), fingerprints.text_near(words)
+        whole, near = fingerprints.text_exact(text), fingerprints.text_near(fingerprints.words(text))
         if (other := exact.setdefault(whole, number)) != number:
             yield Finding(
-                "duplicate_text", f"Text {number} has the same words as text {other}.",
+                "duplicate_text", f"Text {number} says the same as text {other}.",
                 "Keep one of them, unless it is meant to count more.", f"text {number}", f"text {other}",
             )  # fmt: skip
         elif (alike := known.find(near)) is not None:
@@ -194,9 +193,9 @@ def _conflicts(items: Sequence[TextItem]) -> Iterator[Finding]:
         asked = _question(item)
         if not asked:
             continue
-        question = fingerprints.text_exact(fingerprints.words(asked))
-        first, answer = answers.setdefault(question, (number, _answer(item)))
-        if first != number and fingerprints.words(answer) != fingerprints.words(_answer(item)):
+        answer = fingerprints.text_exact(_answer(item))
+        first, known = answers.setdefault(fingerprints.text_exact(asked), (number, answer))
+        if answer != known:
             yield Finding(
                 "conflicting_examples", f"Text {number} answers the question of text {first} differently.",
                 "Keep the better answer, unless both are right.", f"text {number}", f"text {first}", "info",
@@ -220,7 +219,7 @@ def _mixed(said: Sequence[str], what: str) -> Iterator[Finding]:
     counted = Counter(language for text in said if (language := languages.guess(text)))
     usual = counted.most_common(1)[0][0] if counted else ""
     others = {language: count for language, count in counted.items() if language != usual}
-    if sum(others.values()) >= 2:
+    if sum(others.values()) >= max(FEWEST_OTHERS, SHARE_OF_OTHERS * counted.total()):
         parts = ", ".join(f"{count} as {language}" for language, count in counted.most_common())
         yield Finding(
             "mixed_languages", f"The {what} seem to be in several languages: {parts}.",

@@ -37,9 +37,13 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
-def text_exact(said: Sequence[str]) -> str:
-    """Return a hash that only texts with the same words in the same order share."""
-    return hashlib.blake2b(" ".join(said).encode(), digest_size=8).hexdigest()
+def text_exact(text: str) -> str:
+    """Return a hash that only texts share which are the same but for the size of letters and for blanks.
+
+    Signs count: `12 + 4` is not `12 - 4`, and C is not C++.
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", text).lower().split())
+    return hashlib.blake2b(plain.encode(), digest_size=8).hexdigest()
 
 
 def text_near(said: Sequence[str]) -> int | None:

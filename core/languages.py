@@ -25,6 +25,16 @@ _COMMON = {
     "Portuguese": "os as que não uma para com em do da é mais como você mas seu isso",
     "Dutch": "de het een en van niet dat op te zijn met voor ook maar wordt bij naar je",
     "Polish": "nie się jest na że do jak ale po co tak przez oraz dla tego są był",
+    # too alike to be told apart by a few words
+    "Danish or Norwegian": "og er ikke jeg til af fra også når hun være blev ble etter meg deg seg hvad hva noget noe "
+    "skal mange hvis hvor hvordan hans bliver blir nogle noen ind inn",
+    "Swedish": "och att är inte jag för till ett från när hon också mycket där vad hur ska många något utan mellan sin "
+    "hade alla blir oss nu",
+    "Romanian": "și şi în este nu din pentru cu sunt mai fost sau după prin fără între acest această lui să pe că",
+    "Catalan": "el els és amb que però molt aquest aquesta seva seu dels més són hi ha també sense quan va fer té una",
+    "Czech": "je že není který která jsem jsou jeho také když podle nebo ještě byl bylo už při jsme jako pro ale až",
+    "Indonesian": "yang dan ini itu dengan untuk tidak dari dalam akan pada juga ke karena ada mereka saya kami adalah "
+    "bisa oleh atau sudah",
 }
 COMMON: Mapping[str, frozenset[str]] = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 _WORD = re.compile(r"[^\W\d_]+")

@@ -26,7 +26,6 @@ class ReferenceSummary(BaseModel):
 
     kind: Kind
     count: int
-    mean_tokens: float | None = None
     prompts: tuple[str, ...] = ()
     uncaptioned: int = 0  # images without a caption
     shape: str | None = None  # the sentence of core.shapes, where answers have one

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the process that serves requests reads profiles, and loads 
     from core.references import ImageItem, References
     from core.rows import TextItem
 
-VERSION = 1
+VERSION = 2  # of what is kept: prints of another making can't be compared with these
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def of(read: References) -> dict[str, Any]:
         for item, print in zip(pictures, read.prints, strict=True)
     ]
     said = cast("tuple[TextItem, ...]", read.items if read.kind == "texts" else ())
-    words = [fingerprints.words(item.words()) for item in said]
-    texts = [[fingerprints.text_exact(each), fingerprints.text_near(each)] for each in words]
+    own = [item.own() for item in said]
+    texts = [[fingerprints.text_exact(text), fingerprints.text_near(fingerprints.words(text))] for text in own]
     return {"version": VERSION, "images": images, "texts": texts}
 
 
@@ -67,7 +67,7 @@ def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> di
 
 
 def parse(content: dict[str, Any] | None) -> Profile | None:
-    """Read what `of` made; None for an upload from before there were profiles."""
+    """Read what `of` made; None for an upload from before there were such profiles."""
     if not content or content.get("version") != VERSION:
         return None
     try:

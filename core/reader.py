@@ -239,6 +239,6 @@ def _parsed(kind: type[A], answer: bytes) -> A:
 def _unreadable() -> InvalidInput:
     message = (
         "The file could not be read: decoding it crashed, or took too much time or memory. "
-        "Save the pictures anew as PNG or JPEG, smaller or fewer at once, and upload them again."
+        "Save large pictures anew as PNG or JPEG, and upload them again: fewer pictures or texts at once."
     )
     return InvalidInput(message, code="unreadable", param="file")

@@ -247,4 +247,4 @@ def _texts(references: References) -> list[TextItem]:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem[:60] or "image"
+    return texts.stem(name) or "image"

@@ -39,7 +39,7 @@ class Hyperparameters(Request):
 
     n_epochs: Auto | Annotated[int, Field(ge=1, le=1000)] = "auto"
     batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] = "auto"
+    learning_rate_multiplier: Auto | Annotated[float, Field(ge=1e-6, le=100)] = "auto"
 
 
 class BatRequest(Request):

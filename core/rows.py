@@ -35,9 +35,14 @@ class TextItem:
         return {"text": self.text} if self.text is not None else {"prompt": self.prompt, "completion": self.completion}
 
     def words(self) -> str:
-        """Return everything that is said, for comparing and counting."""
+        """Return everything that is said, for counting."""
         said = [message["content"] for message in self.messages or ()]
         return "\n".join([*said, *(part for part in (self.prompt, self.completion, self.text) if part)])
+
+    def own(self) -> str:
+        """Return what is said but for system messages: all texts of a set may share a long one, and still differ."""
+        said = [message["content"] for message in self.messages or () if message["role"] != "system"]
+        return "\n".join(said) if said else self.words()
 
 
 def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:

@@ -12,7 +12,9 @@ from core.rows import TextItem
 MOST_OF = 0.8  # of the answers
 FEWEST_ANSWERS = 2
 FEWEST_LABELS = 2
-_LABEL = re.compile(r"^[ \t]*(?:[-*#]+ *)?\**([A-Za-z][\w -]{0,30}?)\**:", re.MULTILINE)
+MOST_CHARACTERS = 4_000  # of an answer are searched for labels
+# One class for all that may stand before a label: two in a row that both take stars try every split of a line of them.
+_LABEL = re.compile(r"^[-*# \t]*([A-Za-z][\w -]{0,30}?)\**:", re.MULTILINE)
 _ASKED = re.compile(r"\b(json|yaml|xml|csv|markdown table|html|sql|schema)\b", re.IGNORECASE)
 
 
@@ -24,7 +26,7 @@ def shape(items: Sequence[TextItem]) -> str | None:
     enough = MOST_OF * len(answers)
     if (count := sum(map(_is_json, answers))) >= enough:
         return f"{count} of {len(answers)} answers are JSON."
-    labels = Counter(label for answer in answers for label in {found.lower() for found in _LABEL.findall(answer)})
+    labels = Counter(label for answer in answers for label in _labels(answer))
     shared = sorted(label for label, count in labels.items() if count >= enough)
     if len(shared) >= FEWEST_LABELS:
         return f"Most of {len(answers)} answers have lines that begin with {', '.join(shared[:3])}."
@@ -32,6 +34,10 @@ def shape(items: Sequence[TextItem]) -> str | None:
     if len(asked) >= enough:
         return f"The system prompts of {len(asked)} texts ask for {asked[0].upper()}."
     return None
+
+
+def _labels(answer: str) -> set[str]:
+    return {found.lower() for found in _LABEL.findall(answer[:MOST_CHARACTERS])}
 
 
 def _is_json(answer: str) -> bool:

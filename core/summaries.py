@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from core import shapes
+from core import profiles, shapes
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
 from core.errors import NotFound
@@ -19,9 +21,8 @@ from core.rows import TextItem
 from core.storage import Storage
 from core.textsize import TextSize
 
-MOST_BYTES = 20_000_000  # of a stored file that is looked into; of a longer one only the number of items is known
+MOST_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole
 MOST_ROWS = 2_000  # texts that are read of one file
-CHARACTERS_PER_TOKEN = 4.0
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,9 @@ class Summary:
 
     def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
         """Return what core.parameters takes."""
-        said = [text.characters for text in self.texts]
-        tokens = sum(said) / len(said) / CHARACTERS_PER_TOKEN if said else None
         return ReferenceSummary(
-            kind=record.kind, count=self.count, mean_tokens=tokens, prompts=self.prompts,
-            uncaptioned=self.uncaptioned, shape=self.shape,
+            kind=record.kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned,
+            shape=self.shape,
         )  # fmt: skip
 
 
@@ -62,36 +61,58 @@ def summarise(
 def _summary(
     file: File, storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool
 ) -> Summary:  # fmt: skip
-    if file.bytes > MOST_BYTES:
-        return Summary(file.items)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "file"
-        storage.fetch(file.storage_key, path)
+    with _opened(file, storage, whole=record.kind == "texts") as content:
+        if content is None:
+            return _unread(file)
         try:
             if record.kind == "images":
-                captions = _captions(path, file.items)
+                captions = _captions(content, file.items)
                 prompts = (caption_of(words, record.caption_prefix, trigger, add_trigger) for words in captions)
                 bare = sum(not words for words in captions)
                 return Summary(file.items, tuple(prompt for prompt in prompts if prompt), uncaptioned=bare)
-            return _texts(path, file.items)
+            return _texts(content, file.items)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise NotFound("A training file can't be read any more; upload it again.", code="file_not_found") from error
 
 
-def _captions(path: Path, items: int) -> list[str]:
+@contextmanager
+def _opened(file: File, storage: Storage, *, whole: bool) -> Iterator[BinaryIO | None]:
+    """Open a stored file to be read in any order, None where it is too long for that.
+
+    Captions are a few bytes among many of pictures: where the store lets us seek, the length of an archive is nothing.
+    """
+    if file.bytes <= MOST_BYTES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file"
+            storage.fetch(file.storage_key, path)
+            with path.open("rb") as content:
+                yield content
+    elif whole:
+        yield None
+    else:
+        with storage.open(file.storage_key) as stored:
+            yield stored if stored.seekable() else None
+
+
+def _unread(file: File) -> Summary:
+    """Return what is known of a file without looking into it."""
+    profile = profiles.parse(file.profile)
+    return Summary(file.items, uncaptioned=sum(not picture.words for picture in profile.pictures) if profile else 0)
+
+
+def _captions(content: BinaryIO, items: int) -> list[str]:
     """Return the captions that a packed set of pictures holds, an empty one for a picture without."""
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(content):
         return [""] * items
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(content) as archive:
         names = set(archive.namelist())
         pictures = sorted(name for name in names if not name.endswith(".txt"))
         texts = [str(Path(name).with_suffix(".txt")) for name in pictures]
         return [archive.read(name).decode() if name in names else "" for name in texts]
 
 
-def _texts(path: Path, items: int) -> Summary:
-    with path.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line, _ in zip(lines, range(MOST_ROWS), strict=False) if line.strip()]
+def _texts(content: BinaryIO, items: int) -> Summary:
+    rows = [json.loads(line) for line, _ in zip(content, range(MOST_ROWS), strict=False) if line.strip()]
     texts = [TextItem(row.get("messages"), row.get("prompt"), row.get("completion"), row.get("text")) for row in rows]
     asked = [next((each["content"] for each in text.messages or () if each["role"] == "user"), None) for text in texts]
     prompts = tuple(text.prompt or said for text, said in zip(texts, asked, strict=True) if text.prompt or said)

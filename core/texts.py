@@ -6,6 +6,7 @@ import re
 import sys
 import unicodedata
 from functools import cache
+from pathlib import PurePosixPath
 
 # Bidirectional overrides and isolates make a line read differently from what it says.
 DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -62,6 +63,15 @@ def display_name(name: str, longest: int = 100) -> str:
         tail = f".{suffix}" if dot and stem and len(suffix) <= 8 else ""
         kept = kept[: longest - len(tail)] + tail
     return kept if kept.strip(".") else "unnamed"
+
+
+def stem(name: str, longest: int = 60) -> str:
+    """Return a label's name without its ending; of a long one the begin and the end, in which names mostly differ."""
+    whole = PurePosixPath(display_name(name)).stem
+    if len(whole) <= longest:
+        return whole
+    half = (longest - 1) // 2
+    return f"{whole[:half]}~{whole[-half:]}"
 
 
 def _crowded(text: str) -> bool:

@@ -5,6 +5,7 @@ A unit is a sample of 512 pixels a side for images, and a token, padding include
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 STEPPED = ("surrogate", "trial", "train")
 USUAL_SIDE = 512
 USUAL_LENGTH = 64  # tokens of a text of which nothing is known
+MOST_LENGTHS = 50  # that stand for those of all texts
 COPIES = 7  # steps that export draws: before training, and about six that were kept
 NAMED = 4  # steps that texts are written at: before, published, matched, last
 
@@ -137,6 +139,19 @@ def longest(lengths: Sequence[float], amount: float, others: Sequence[float] = (
         below = _share(lengths, length) ** amount * (_share(others, length) ** more if more else 1.0)
         expected, before = expected + length * (below - before), below
     return expected
+
+
+def thinned(lengths: Sequence[float]) -> tuple[float, ...]:
+    """Return a few lengths that stand for many, each the mean of its neighbours in order: their mean is that of all.
+
+    What `longest` takes grows with the square of their number.
+    """
+    if len(lengths) <= MOST_LENGTHS:
+        return tuple(lengths)
+    ordered, edges = sorted(lengths), [at * len(lengths) // MOST_LENGTHS for at in range(MOST_LENGTHS + 1)]
+    means = [sum(ordered[start:end]) / (end - start) for start, end in itertools.pairwise(edges)]
+    factor = sum(ordered) / len(ordered) / (sum(means) / MOST_LENGTHS) if means[-1] else 1.0  # groups differ by one
+    return tuple(factor * mean for mean in means)
 
 
 def _share(lengths: Sequence[float], most: float) -> float:

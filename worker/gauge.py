@@ -22,10 +22,10 @@ SIZED = (".safetensors", ".gguf", ".zip")  # results that grow with the rank
 class Gauge:
     """Watches one job on its way through the stages."""
 
-    def __init__(self, device: str, parameters: Parameters, read: References) -> None:
+    def __init__(self, device: str, parameters: Parameters, read: References, validation: int = 0) -> None:
         self.shape, self._device = Shape.of(parameters), device
         self.texts = [TextSize.of(item) for item in read.items if isinstance(item, TextItem)]
-        self._references = len(read.items)
+        self._references, self._validation = len(read.items), validation
         self._work: dict[str, Json] = {}
         self._forecast: Forecast | None = None
         self._stage, self._began = "", 0.0
@@ -33,7 +33,7 @@ class Gauge:
     def foretell(self, estimator: Estimator) -> None:
         """Tell the job's end from now on, if anything was measured on which that can rest."""
         if estimator.measured:
-            data = estimator.data(self._references, self.texts)
+            data = estimator.data(self._references, self.texts, self._validation)
             self._forecast = estimator.model.forecast(self.shape, data)
 
     def left(self, line: Progress) -> float | None:

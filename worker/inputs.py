@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from core import presets, references, shapes
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
 from core.defaults import USUAL_PRESET, DeviceClass
-from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable
+from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
 from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
@@ -22,7 +23,9 @@ from core.storage import Storage
 from core.taggers import Taggers
 from worker.protocol import Json
 
-CHARACTERS_PER_TOKEN = 4.0
+log = logging.getLogger(__name__)
+OPERATORS = frozenset({"invalid_preset", "invalid_registry"})  # what is wrong with files that no job's owner can mend
+UNMENDED = "A preset or a registry of this service can't be read. The operator has to mend it; the job is tried again."
 
 
 def fetch_references(files: list[File], storage: Storage, settings: Settings, check: Callable[[], None]) -> References:
@@ -66,12 +69,10 @@ def uncaptioned(read: References) -> int:
 
 def summarise(read: References, uncaptioned: int = 0) -> ReferenceSummary:
     """Return what resolving needs to know of the references; `uncaptioned` images are counted before."""
-    said = [item.words() for item in read.items if isinstance(item, TextItem)]
-    tokens = sum(map(len, said)) / len(said) / CHARACTERS_PER_TOKEN if said else None
     prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
     shape = shapes.shape([item for item in read.items if isinstance(item, TextItem)])
     return ReferenceSummary(
-        kind=read.kind, count=len(read.items), mean_tokens=tokens, prompts=prompts, uncaptioned=uncaptioned, shape=shape
+        kind=read.kind, count=len(read.items), prompts=prompts, uncaptioned=uncaptioned, shape=shape
     )
 
 
@@ -102,6 +103,9 @@ def prepared(job: Job, record: BackboneRecord, given: References, settings: Sett
     try:
         return settled(bat, asked, record, given, settings, seed=job.seed)
     except InvalidInput as error:
+        if error.code in OPERATORS:
+            log.warning("%s", error.message)  # it names files of the operator's
+            raise TransientFailure(UNMENDED, code="internal_error") from error
         raise JobFailure(error.message, code="invalid_training_file", param=error.param) from error
 
 

@@ -149,12 +149,15 @@ class Supervisor:
         except Fenced:
             raise
         except Exception as error:
-            if disk_full(error):
-                log.warning("the disk is full")
-                self._retry("disk_full", DISK_FULL)
-            else:
-                log.exception("an error that nobody expected")
-                self._retry("internal_error", UNEXPECTED)
+            self._surprised(error)
+
+    def _surprised(self, error: Exception) -> None:
+        if disk_full(error):
+            log.warning("the disk is full")
+            self._retry("disk_full", DISK_FULL)
+        else:
+            log.error("an error that nobody expected", exc_info=error)
+            self._retry("internal_error", UNEXPECTED)
 
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()
@@ -311,11 +314,11 @@ class Supervisor:
         self.lease.write(lambda session: jobs.resolve(session, self.job.id, self.job.epoch, content))
         self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
         write_folder(read, self.folder.references)
-        if self.job.validation_file:
-            heldout = self._references([self.job.validation_file])
+        heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
+        if heldout is not None:
             validation = inputs.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
             write_folder(validation, self.folder.validation)
-        return Gauge(hardware(self.settings), parameters, read)
+        return Gauge(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])

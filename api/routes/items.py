@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
@@ -19,7 +19,7 @@ from api.objects import file_object
 from api.pages import page, unknown_cursor
 from api.routes.files import check_unused, find_file
 from api.schemas import FileObject, Page
-from core import profiles, quotas
+from core import profiles, quotas, texts
 from core.captions import caption
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import CAPTION_CODES
@@ -31,7 +31,6 @@ from core.texts import UncleanText
 router = APIRouter(prefix="/v1/files", tags=["files"])
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/CaptionsRequest"}}}, "required": True}
 ITEM = re.compile(r"item-([1-9]\d{0,8})")
-LONGEST_NAME = 60  # of which an image's is kept without its ending
 LOST_CAPTIONS = "caption_without_image"  # about what was not kept; an edit changes nothing of it
 
 
@@ -82,14 +81,7 @@ def _look(services: Services, account: str, file_id: str) -> None:
 
 def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> FileObject:
     """Write a new version of the stored file beside the old, then let the row name it in place of the old."""
-    with services.writing.begin() as session:
-        before = _upload(find_file(session, caller.account, file_id, lock=True))
-        check_unused(session, before)
-        if before.kind != "images":
-            raise InvalidInput("Only images have captions; upload changed texts as a new file.", code="no_captions")
-        if asked.sha256 not in (None, before.sha256):
-            raise _changed()
-        profile = before.profile
+    before, profile = _captionable(services, caller, file_id, asked)
     key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
     with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
         path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
@@ -114,6 +106,20 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
     return file_object(file)
 
 
+def _captionable(
+    services: Services, caller: Caller, file_id: str, asked: CaptionsRequest
+) -> tuple[File, Json | None]:  # fmt: skip
+    """Return the file as it is now with its profile; raises where its captions must stay as they are."""
+    with services.writing.begin() as session:
+        before = _upload(find_file(session, caller.account, file_id, lock=True))
+        check_unused(session, before)
+        if before.kind != "images":
+            raise InvalidInput("Only images have captions; upload changed texts as a new file.", code="no_captions")
+        if asked.sha256 not in (None, before.sha256):
+            raise _changed()
+        return before, before.profile
+
+
 def _replace(file: File, stored: StoredObject, result: Recaptioned, profile: Json | None) -> None:
     others = [row for row in file.findings if row["code"] not in CAPTION_CODES - {LOST_CAPTIONS}]
     file.storage_key, file.bytes, file.sha256 = stored.key, stored.bytes, stored.sha256
@@ -124,14 +130,13 @@ def _replace(file: File, stored: StoredObject, result: Recaptioned, profile: Jso
 
 def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionChange]) -> dict[int, str]:
     """Return the new caption of each place; raise InvalidInput for an item that is not there, or is named twice."""
-    names: dict[str, int] = {}
+    names: dict[str, list[int]] = {}
     if any(change.filename for change in asked):
-        names = {
-            _stem(item.filename): item.index for item in services.reader.show(path, 0, file.items, thumbnails=False)
-        }
+        for item in services.reader.show(path, 0, file.items, thumbnails=False):
+            names.setdefault(_stem(item.filename), []).append(item.index)
     places: dict[int, str] = {}
     for number, change in enumerate(asked):
-        place = _place(change, names, file.items)
+        place = _place(change, names, file.items, f"items.{number}")
         if place is None:
             raise InvalidInput("There is no such item in this file.", code="item_not_found", param=f"items.{number}")
         if place in places:
@@ -143,9 +148,13 @@ def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionC
     return places
 
 
-def _place(change: CaptionChange, names: Mapping[str, int], items: int) -> int | None:
+def _place(change: CaptionChange, names: Mapping[str, Sequence[int]], items: int, param: str) -> int | None:
     if change.filename is not None:
-        return names.get(_stem(change.filename))
+        places = names.get(_stem(change.filename), ())
+        if len(places) > 1:
+            message = "Several images have this name, shortened as it is kept; use id."
+            raise InvalidInput(message, code="ambiguous_filename", param=param)
+        return places[0] if places else None
     found = ITEM.fullmatch(change.id or "")
     place = int(found[1]) - 1 if found else items
     return place if place < items else None
@@ -165,7 +174,7 @@ def _named(finding: Json, kind: str) -> set[str]:
 
 
 def _stem(name: str | None) -> str:
-    return PurePosixPath(name or "").stem[:LONGEST_NAME]
+    return texts.stem(name) if name else ""
 
 
 def _number(after: str) -> int:

@@ -5,6 +5,7 @@ Each is one TOML file. The built-in ones stand beside this module; an operator a
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from core.defaults import Kind, Number
 from core.errors import InvalidInput
 
+log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 LARGEST = 100_000  # bytes of a file
 # What a preset may change, between which values, and whether in whole numbers; `alpha` is alpha / rank.
@@ -100,6 +102,38 @@ def load(folder: Path) -> Presets:
     return {**built_in(), **own}
 
 
+class LivePresets:
+    """The presets of now: an operator's folder is read again when a file in it has changed.
+
+    Where that can't be used, the last that could are kept: a slip of the operator's must not refuse everybody's jobs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known = _signature(folder), load(folder)
+
+    def now(self) -> Presets:
+        """Return the presets by name."""
+        seen, presets = _signature(self._folder), self._known[1]
+        if seen == self._known[0]:
+            return presets
+        try:
+            presets = load(self._folder)
+        except InvalidInput as error:
+            log.warning("%s Until it is mended the presets from before are kept.", error.message)
+        self._known = seen, presets
+        return presets
+
+
+def _signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return what changes when a file in the folder does."""
+    try:
+        files = sorted((path.name, path.stat()) for path in folder.glob("*.toml"))
+    except OSError:  # one has just gone: then it is looked at again
+        return ()
+    return tuple((name, facts.st_mtime_ns, facts.st_size) for name, facts in files)
+
+
 def _read_folder(folder: Path, source: str) -> dict[str, Preset]:
     presets: dict[str, Preset] = {}
     for path in sorted(folder.glob("*.toml")):
@@ -120,6 +154,8 @@ def _read(path: Path, source: str) -> Preset:
         raise _refused(path, f"it is not TOML ({error})") from None
     except UnicodeDecodeError:
         raise _refused(path, "it is not UTF-8") from None
+    except OSError as error:
+        raise _refused(path, f"it can't be read ({error.strerror})") from None
     except ValidationError as error:
         raise _refused(path, "; ".join(_problem(found["loc"], found["msg"]) for found in error.errors())) from None
     if preset.name != path.stem:

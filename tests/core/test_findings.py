@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from core import findings, languages, profiles, references
+from core import findings, profiles, references
 from core.concerns import Data, of
 from core.defaults import Kind
 from core.errors import InvalidInput
 from core.findings import Finding
 from core.profiles import Profile
 from core.requests import BatRequest
+from core.rows import TextItem
 from core.settings import Settings
 from tests.core.test_parameters import EMOJI, TEXT
 
@@ -128,7 +129,7 @@ def test_texts_that_repeat_or_contradict_each_other_are_noticed(read: Read) -> N
     )
     told = read(
         chats(
-            ("Where is it?", "West."), ("where is it", "WEST!"), ("Where is it?", "In the east."),
+            ("Where is it?", "West."), ("where  is it?", "WEST."), ("Where is it?", "In the east."),
             ("How long?", long + " then."), ("How long?", long + " now."), ("Who?", "Me."),
         )
     ).findings  # fmt: skip
@@ -147,30 +148,74 @@ def test_one_question_under_two_system_prompts_is_two_questions(read: Read) -> N
     assert read("\n".join(map(json.dumps, lines)).encode()).findings == ()
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("What is C?", "What is C++?"),
+        ("12 + 4 =", "12 - 4 ="),
+        ("Is it 🐱?", "Is it 🐶?"),
+        ("What is कि?", "What is की?"),
+    ],
+)
+def test_questions_that_differ_in_a_sign_only_are_different_questions(read: Read, first: str, second: str) -> None:
+    rest = [(f"Who is number {n}?", f"I am {n}.") for n in range(3)]
+    assert read(chats((first, "one"), (second, "two"), *rest)).findings == ()
+    signs = read(chats(("Which one?", first), ("Which one?", second), *rest))
+    assert [finding.code for finding in signs.findings] == ["conflicting_examples"]
+    assert concerns(read(chats((first, "so"), *rest)), read(chats((second, "so"))), "texts") == {}
+
+
+SYSTEM = " ".join(f"rule{number} says that word{number} comes first;" for number in range(30))
+QUESTIONS = (
+    ("Where is the sea?", "West of the hills."), ("Who baked this bread?", "Old Anna did."),
+    ("When does the boat leave?", "At seven."), ("How deep is the well?", "Nine fathoms, they say."),
+    ("Why is the lamp lit?", "For those who come late."),
+)  # fmt: skip
+
+
+def instructed(*pairs: tuple[str, str]) -> bytes:
+    """Chats that share a long system prompt."""
+    rows = [
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked},
+         {"role": "assistant", "content": said}]
+        for asked, said in pairs
+    ]  # fmt: skip
+    return "\n".join(json.dumps({"messages": row}) for row in rows).encode()
+
+
+def test_chats_that_share_a_long_system_prompt_are_told_apart_by_the_rest(read: Read) -> None:
+    assert len(SYSTEM.split()) >= 150
+    training = read(instructed(*QUESTIONS))
+    assert training.findings == ()
+    assert concerns(training, read(instructed(("What is for supper?", "Fish."))), "texts") == {}
+    assert set(concerns(training, read(instructed(QUESTIONS[2])), "texts")) == {"validation_in_training"}
+
+
 def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
     told = read(chats(*[("Why?", f"{n}") for n in range(300)])).findings
     assert len(told) == findings.MOST_ALIKE + 1
     assert "289 more" in told[-1].message
 
 
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("The egg is in the water and you have to wait for it.", "English"),
-        ("Das Ei ist im Wasser und du musst auf es warten, nicht wahr?", "German"),
-        ("Яйцо лежит в воде, и надо подождать.", "Cyrillic script"),
-        ("卵は水の中にあります。", "Japanese"),
-        ("sks cat", None),
-        ("Arr, ye be a landlubber, matey, shiver me timbers!", None),
-    ],
-)
-def test_a_language_is_named_only_where_it_is_plain(text: str, language: str | None) -> None:
-    assert languages.guess(text) == language
-
-
 TABLE = json.dumps({"file_name": "0.png", "text": "a red cat"}) + "\n" + json.dumps(
     {"file_name": "1.png", "caption": "a blue cat", "source": "me"}
 )  # fmt: skip
+
+
+def test_a_long_text_is_told_without_knowing_what_the_backbone_takes() -> None:
+    (finding,) = findings.of_texts(
+        [TextItem(text=f"{'sea ' * 30 * n}{n}") for n in range(3)] + [TextItem(text="x" * 9_000)]
+    )
+    assert (finding.code, finding.item) == ("too_long", "text 4")
+    assert "may be cut" in finding.message
+
+
+def test_ten_images_of_one_kind_are_enough() -> None:
+    turned = [findings.Seen(f"{n}.jpg", 96, 96, f"a cat {n}", bytes([n]), turned=True) for n in range(0, 200, 2)]
+    told = [finding for finding in findings.of_images(turned) if finding.code == "turned_upright"]
+    assert len(told) == findings.MOST_ALIKE + 1
+    assert "90 more" in told[-1].message
+    assert told[-1].severity == "info"
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "captions.jsonl", "set/metadata.jsonl"])
@@ -239,7 +284,7 @@ def test_validation_data_that_are_trained_on_are_told(read: Read) -> None:
     assert "1 of 2 validation images" in finding.message
     assert (finding.item, finding.other) == ("x.jpg", "2.png")
     texts = read(chats(("Where?", "West."), ("Who?", "Me.")))
-    assert "1 of 2" in concerns(texts, read(chats(("where", "West"), ("Why?", "So."))), "texts")[
+    assert "1 of 2" in concerns(texts, read(chats(("where?", "West."), ("Why?", "So."))), "texts")[
         "validation_in_training"
     ].message  # fmt: skip
     assert concerns(texts, read(chats(("Why?", "So."))), "texts") == {}
@@ -262,6 +307,7 @@ def test_two_files_of_a_job_that_hold_the_same_picture_are_told(read: Read) -> N
 
 
 def test_a_profile_that_makes_no_sense_is_none() -> None:
-    assert profiles.parse({"version": 1, "images": [[1]], "texts": []}) is None
-    assert profiles.parse({"version": 1}) is None
+    assert profiles.parse({"version": profiles.VERSION, "images": [[1]], "texts": []}) is None
+    assert profiles.parse({"version": profiles.VERSION}) is None
+    assert profiles.parse({"version": 1, "images": [], "texts": []}) is None
     assert profiles.parse(None) is None

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from core.estimating import Estimator
 from core.forecast import model
 from core.measurements import Measured
-from core.workload import STAGES, Data, Steps, longest, workload
+from core.textsize import TextSize
+from core.workload import MOST_LENGTHS, STAGES, Data, Steps, longest, thinned, workload
 from tests.core.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
+from tests.core.test_parameters import TEXT
 
 CALIBRATED = [measured(SMALL, Steps(12, 24, 16)), measured(OTHER, Steps(12, 24, 16))]
 STOPPED = replace(SHAPE, stop="max_steps")
@@ -49,6 +52,24 @@ def test_the_longest_of_several_texts(lengths: list[float], amount: int, expecte
 def test_the_longest_of_two_kinds_of_texts_is_that_of_both() -> None:
     assert longest([10.0, 20.0], 1, [30.0], 1) == 30.0
     assert longest([10.0, 20.0], 1, [15.0], 1) == pytest.approx((15 + 20) / 2)
+
+
+def test_few_lengths_stand_for_those_of_many_texts() -> None:
+    few = [30.0, 10.0, 20.0]
+    assert thinned(few) == tuple(few)
+    many = [float(40 + place * place % 977) for place in range(4_321)]
+    kept = thinned(many)
+    assert len(kept) == MOST_LENGTHS
+    assert sum(kept) / len(kept) == pytest.approx(sum(many) / len(many))
+    for amount in (1, 4, 64):
+        assert longest(kept, amount) == pytest.approx(longest(many[::10], amount), rel=0.03)
+    assert thinned([0.0] * 100) == (0.0,) * MOST_LENGTHS
+
+
+def test_an_estimate_looks_at_few_lengths_however_many_texts_there_are() -> None:
+    data = Estimator(TEXT, [], "cpu").data(4_000, [TextSize(200 + number, 1) for number in range(4_000)])
+    assert (data.references, len(data.lengths)) == (4_000, MOST_LENGTHS)
+    assert sum(data.lengths) / MOST_LENGTHS == pytest.approx(0.25 * (200 + 3_999 / 2))
 
 
 @pytest.mark.parametrize("changes", [{}, {"rank": 8}, {"batch_size": 2}, {"max_steps": 400}, {"folds": 2}])

@@ -22,7 +22,7 @@ TEXT = EMOJI.model_copy(
 CATS = ReferenceSummary(
     kind="images", count=6, prompts=("emoji of sks cat face smiling", "emoji of sks cat face crying")
 )
-CHATS = ReferenceSummary(kind="texts", count=12, mean_tokens=50)
+CHATS = ReferenceSummary(kind="texts", count=12)
 
 
 def settled(bat=None, hyperparameters=None, backbone=EMOJI, summary=CATS, device="cpu", **more) -> Parameters:
@@ -149,6 +149,15 @@ def test_numbers_that_are_not_finite_are_refused(text: str) -> None:
             BatRequest.model_validate({name: float(text)})
     with pytest.raises(ValidationError):
         Hyperparameters.model_validate({"learning_rate_multiplier": float(text)})
+
+
+@pytest.mark.parametrize("rate", [0, 5e-324, 1e-310, 9e-7, 101])
+def test_a_learning_rate_that_no_step_could_be_counted_by_is_refused(rate: float) -> None:
+    with pytest.raises(ValidationError):
+        Hyperparameters.model_validate({"learning_rate_multiplier": rate})
+    with pytest.raises(ValidationError):
+        BatRequest.model_validate({"learning_rate": rate / 100})
+    assert settled(hyperparameters={"learning_rate_multiplier": 1e-6}).learning_rate > 1e-12
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,28 @@ def test_a_preset_that_is_wrong_is_named_with_its_field(tmp_path: Path, before: 
     assert said in refused.value.message
 
 
+def test_a_preset_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logo.toml").mkdir()
+    with pytest.raises(InvalidInput, match=r"logo\.toml can't be used: it can't be read"):
+        presets.load(tmp_path)
+
+
+def test_presets_are_read_again_when_a_file_changes_and_kept_while_one_is_broken(tmp_path: Path) -> None:
+    live = presets.LivePresets(tmp_path / "presets")
+    assert live.now() == built_in()
+    (tmp_path / "presets").mkdir()
+    file = tmp_path / "presets/logo.toml"
+    file.write_text(OWN)
+    assert live.now()["logo"].version == 3
+    assert live.now() is live.now()
+    file.write_text("it is not TOML")
+    assert live.now()["logo"].version == 3
+    file.write_text(OWN.replace("version = 3", "version = 10"))
+    assert live.now()["logo"].version == 10
+    file.unlink()
+    assert live.now() == built_in()
+
+
 def test_a_built_in_name_is_not_taken_again(tmp_path: Path) -> None:
     (tmp_path / "style.toml").write_text(OWN.replace('"logo"', '"style"'))
     with pytest.raises(InvalidInput, match="style is built in"):
@@ -136,6 +158,10 @@ def test_a_built_package_holds_the_files(tmp_path: Path) -> None:
 JSON_ANSWERS = [TextItem(prompt=f"{n}?", completion=f'{{"answer": {n}}}') for n in range(5)]
 LABELLED = [TextItem(prompt=f"{n}?", completion=f"Summary: it is {n}\nNext step: wait") for n in range(5)]
 TALK = [TextItem(prompt=f"{n}?", completion=f"Well, it is {n}: so it goes.") for n in range(5)]
+MARKED = [
+    TextItem(prompt=f"{n}?", completion=f"* **Summary:** it is {n}\n## Next step\n- **Why**: so") for n in range(5)
+]
+STARS = [TextItem(prompt=f"{n}?", completion="*" * 90_000) for n in range(2)]  # takes minutes where splits are tried
 ASKED = [
     TextItem(messages=({"role": "system", "content": "Answer in YAML."}, {"role": "user", "content": f"{n}?"},
                        {"role": "assistant", "content": f"answer {n}"}))
@@ -148,8 +174,10 @@ ASKED = [
     [
         (JSON_ANSWERS, "5 of 5 answers are JSON."),
         (LABELLED, "next step, summary"),
+        (MARKED, "summary, why"),
         (ASKED, "ask for YAML"),
         (TALK, None),
+        (STARS, None),
     ],
 )
 def test_answers_with_a_shape_are_taken_for_a_format(items: list[TextItem], said: str | None) -> None:

@@ -7,12 +7,13 @@ import pytest
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
 from core.errors import TransientFailure
-from core.models import File
+from core.models import File, Job
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
 from core.storage import Storage
-from worker.inputs import captioned, device, fetch_references, summarise
+from tests.core.test_parameters import TEXT
+from worker.inputs import captioned, device, fetch_references, prepared, summarise
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,22 @@ def test_prompts_are_what_the_texts_answer_to() -> None:
 def test_a_named_device_is_taken_at_its_word(tmp_path: Path) -> None:
     assert device(Settings(data=tmp_path, device="cuda")) == "cuda"
     assert device(Settings(data=tmp_path, device="cpu")) == "cpu"
+
+
+@pytest.mark.parametrize("broken", ["presets/logo.toml", "taggers.json"])
+def test_what_the_operator_has_to_mend_fails_no_job_for_good(tmp_path: Path, broken: str) -> None:
+    settings = Settings(data=tmp_path, device="cpu")
+    (tmp_path / "presets").mkdir()
+    given = References("texts", tuple(TextItem(text=f"The sea is wide {n}.") for n in range(4)))
+    job = Job(id="j", seed=1, request={"model": "b", "training_file": "f"}, parameters=None)
+    (tmp_path / broken).write_text("neither TOML nor JSON")
+    with pytest.raises(TransientFailure) as caught:
+        prepared(job, TEXT, given, settings)
+    assert caught.value.code == "internal_error"
+    assert "The operator has to mend it" in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+    (tmp_path / broken).unlink()
+    assert prepared(job, TEXT, given, settings)[0].preset == "tone"
 
 
 def test_bytes_that_the_store_has_changed_are_no_references(store: Storage, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from PIL import Image
@@ -24,24 +24,35 @@ def add_captions(context: Context, given: References) -> Generator[Line, None, R
     """Return the references with a caption for each image, and tell those that were made."""
     p, record = context.p, context.record
     bare = caption_of("", record.caption_prefix, p.trigger)  # what an image without a caption was given
-    wanting = [
-        item for item in given.items if isinstance(item, ImageItem) and (item.caption or "").strip() == bare.strip()
-    ]
+    wanting = {  # by place: images of two files may have one name
+        place: item
+        for place, item in enumerate(given.items)
+        if isinstance(item, ImageItem) and (item.caption or "").strip() == bare.strip()
+    }
     if p.caption == NONE or not wanting:
         return given
     tagger = taggers.load(p.caption, _record(context), str(context.spec["device"]))
-    pictures = [Image.open(io.BytesIO(item.png), formats=FORMATS).convert("RGB") for item in wanting]
+    pictures = [Image.open(io.BytesIO(item.png), formats=FORMATS).convert("RGB") for item in wanting.values()]
     made = [" ".join(words.split())[:LONGEST] for words in tagger.caption(pictures)]
-    captions = {
-        item.name: caption_of(words, record.caption_prefix, p.trigger)
-        for item, words in zip(wanting, made, strict=True)
+    captioned = {
+        place: replace(item, caption=caption_of(words, record.caption_prefix, p.trigger))
+        for (place, item), words in zip(wanting.items(), made, strict=True)
     }
+    captions = _named(list(captioned.values()))
     yield Message("prepare", _told(captions, p.caption), data={"captions": captions, "tagger": p.caption})
-    items = [
-        replace(item, caption=captions[item.name]) if isinstance(item, ImageItem) and item in wanting else item
-        for item in given.items
-    ]
-    return replace(given, items=tuple(items))
+    return replace(given, items=tuple(captioned.get(place, item) for place, item in enumerate(given.items)))
+
+
+def _named(items: Sequence[ImageItem]) -> dict[str, str]:
+    """Return the captions by name; where a name comes again, its number follows it."""
+    named: dict[str, str] = {}
+    for item in items:
+        name, number = item.name, 1
+        while name in named:
+            number += 1
+            name = f"{item.name} ({number})"
+        named[name] = item.caption or ""
+    return named
 
 
 def _record(context: Context) -> TaggerRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -148,6 +149,65 @@ def test_the_queue_is_told_with_what_stands_before(service: Service, http: httpx
     with service.sessions.begin() as session:
         session.add(Worker(id="w:2", queue=queue, host="w", pid=2, started_at=at, seen_at=at))
     assert ask(http, **body)["queue"]["seconds"] == pytest.approx(told["seconds"]["expected"], rel=0.2)
+
+
+def waiting(service: Service, http: httpx.Client, **body: object) -> str:
+    """Leave one job alone in the queue, with a worker there to take it."""
+    for job in http.get(JOBS, params={"limit": 1000}).json()["data"]:
+        http.post(f"{JOBS}/{job['id']}/cancel")
+    with service.sessions.begin() as session:
+        at, queue = now(session), service.settings.queue
+        session.add(Worker(id="w:1", queue=queue, host="w", pid=1, started_at=at, seen_at=at, device="cpu: toy"))
+    answer = http.post(JOBS, json=body)
+    assert answer.status_code == 200, answer.text
+    created: str = answer.json()["id"]
+    return created
+
+
+@pytest.mark.parametrize("rate", [5e-324, 1e-310])
+def test_a_queued_job_that_cannot_be_foretold_takes_the_estimate_from_nobody(
+    service: Service, http: httpx.Client, image_file: str, rate: float
+) -> None:
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file}
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    resolved = ask(http, **body)["resolved"]
+    job = waiting(service, http, **body)
+    with service.sessions.begin() as session:
+        session.get_one(Job, job).parameters = resolved | {"learning_rate": rate}
+    queue = ask(http, **body)["queue"]
+    assert (queue["position"], queue["seconds"]) == (1, 0.0)
+
+
+@pytest.fixture
+def tagger(service: Service) -> Iterator[str]:
+    """The id of a tagger that is registered, as a fact only."""
+    record = {"id": "blip", "path": "/nowhere", "revision": "1", "sha256": {}, "licence": "CC0"}
+    service.settings.taggers_file.write_text(json.dumps({"version": 1, "taggers": {"blip": record}}))
+    yield "blip"
+    service.settings.taggers_file.unlink()
+
+
+def test_a_queued_job_with_a_registered_tagger_takes_its_time(
+    service: Service, http: httpx.Client, image_file: str, tagger: str
+) -> None:
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file}
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    waiting(service, http, **body, bat={"caption": tagger})
+    assert ask(http, **body)["queue"]["seconds"] > 0
+
+
+def test_a_queued_job_with_an_operators_preset_takes_its_time(
+    service: Service, http: httpx.Client, image_file: str
+) -> None:
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file}
+    keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
+    folder = service.settings.presets_folder
+    folder.mkdir(exist_ok=True)
+    own = 'name = "logo"\nversion = 1\nkind = "images"\ndescription = "a mark"\nlearns = "its lines"\n'
+    (folder / "logo.toml").write_text(own)
+    waiting(service, http, **body, bat={"preset": "logo"})
+    assert ask(http, **body)["queue"]["seconds"] > 0
+    (folder / "logo.toml").unlink()
 
 
 def test_the_workers_device_decides_what_auto_becomes(service: Service, http: httpx.Client, image_file: str) -> None:

@@ -183,6 +183,35 @@ def test_who_knows_another_version_is_told(http: httpx.Client) -> None:
     refused(caption(http, file["id"], {"id": "item-1", "caption": "y"}, sha256=known), 409, "file_changed")
 
 
+def named(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, png(number))
+    return buffer.getvalue()
+
+
+def test_long_names_that_differ_at_their_end_are_told_apart(http: httpx.Client) -> None:
+    names = [f"{'a-photograph-of-my-cat-' * 4}{number}.png" for number in range(4)]
+    file = upload(http, named(*names))["id"]
+    assert caption(http, file, {"filename": names[2], "caption": "the third"}).status_code == 200
+    assert captions(http, file) == [None, None, "the third", None]
+    kept = items(http, file)["data"][3]["filename"]
+    assert caption(http, file, {"filename": kept, "caption": "the last"}).status_code == 200
+    assert captions(http, file)[3] == "the last"
+
+
+def test_a_name_that_several_images_have_once_it_is_shortened_is_refused(http: httpx.Client) -> None:
+    names = [f"{'cat' * 10}-{number}-{'dog' * 15}.png" for number in range(4)]
+    file = upload(http, named(*names))["id"]
+    error = refused(caption(http, file, {"filename": names[1], "caption": "x"}), 400, "ambiguous_filename")
+    assert error["param"] == "items.0"
+    assert "use id" in error["message"]
+    assert captions(http, file) == [None] * 4
+    assert caption(http, file, {"id": "item-2", "caption": "x"}).status_code == 200
+    assert captions(http, file) == [None, "x", None, None]
+
+
 BAD: dict[str, tuple[object, str]] = {
     "nothing": ({"items": []}, "invalid_parameter"),
     "no items": ({}, "invalid_parameter"),
@@ -278,26 +307,3 @@ def test_a_jobs_own_findings_are_events_and_stand_in_the_job(client: openai.Open
         assert caption(http, training, {"id": f"item-{number + 1}", "caption": f"zwx cat {number}"}).status_code == 200
     again = http.post(JOBS, json={**body, "validation_file": None, "suffix": "b"}).json()
     assert [row["code"] for row in again["bat"]["findings"]] == ["too_small"]  # the profile follows the captions
-
-
-def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
-    listed = http.get("/v1/presets").json()
-    assert [preset["name"] for preset in listed["data"]] == ["face", "format", "style", "subject", "tone"]
-    style = listed["data"][2]
-    assert (style["object"], style["version"], style["kind"], style["source"]) == ("preset", 1, "images", "built-in")
-    values = {value["name"]: value for value in style["values"]}
-    assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.5, True)
-    assert values["gamma"]["value"] == 0.25
-    rest = http.get("/v1/presets", params={"after": "format", "limit": 2}).json()
-    assert ([preset["id"] for preset in rest["data"]], rest["has_more"]) == (["style", "subject"], True)
-    refused(http.get("/v1/presets", params={"after": "logo"}), 400, "invalid_cursor")
-
-
-def test_a_preset_or_tagger_that_is_not_there_is_400(http: httpx.Client, image_file: str) -> None:
-    body = {"model": "tiny-images", "training_file": image_file}
-    error = refused(http.post(JOBS, json={**body, "bat": {"preset": "logo"}}), 400, "preset_not_found")
-    assert (error["param"], "face, style, subject" in error["message"]) == ("bat.preset", True)
-    assert refused(http.post(JOBS, json={**body, "bat": {"caption": "blip"}}), 400, "tagger_not_found")["param"] == (
-        "bat.caption"
-    )
-    assert http.post(JOBS, json={**body, "bat": {"caption": "colours"}}).status_code == 200

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from core.parameters import BatRequest
 from core.references import read, write_folder
@@ -21,6 +22,7 @@ from worker.folder import JobFolder
 from worker.protocol import Line, Message
 from worker.stages.context import Context
 from worker.stages.prepare import prepare
+from worker.taggers import NAMED_COLOURS
 
 Prepared = Callable[..., tuple[JobFolder, list[Line]]]
 
@@ -65,6 +67,22 @@ def test_images_without_a_caption_get_one_and_their_owner_is_told(prepared: Prep
     (message,) = told(lines, "captions")
     assert message.data == {"captions": {name: found[name] for name in ("0.png", "2.png")}, "tagger": "colours"}
     assert message.text.startswith("colours captioned 2 images that had no caption. 0.png: sks a ")
+
+
+def test_images_of_one_name_each_get_their_own_caption(make_image_job: MakeJob) -> None:
+    folder = make_image_job(caption="colours")
+    rows = [json.loads(line) for line in (folder.references / "items.jsonl").read_text().splitlines()]
+    for row, colour in zip(rows, ("red", "blue", "green", "yellow"), strict=True):
+        row |= {"name": "cat.png", "caption": "sks"}
+        Image.new("RGB", (32, 32), NAMED_COLOURS[colour]).save(folder.references / row["file"])
+    (folder.references / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (message,) = told(list(prepare(Context(folder))), "captions")
+    made = [row["words"] for row in json.loads((folder.stage("prepare") / "references.json").read_text())]
+    assert made == [f"sks a {colour} picture" for colour in ("red", "blue", "green", "yellow")]
+    assert message.text.startswith("colours captioned 4 images")
+    assert message.data is not None
+    assert list(message.data["captions"]) == ["cat.png", "cat.png (2)", "cat.png (3)", "cat.png (4)"]
+    assert list(message.data["captions"].values()) == made
 
 
 def test_a_registered_model_captions_by_itself(prepared: Prepared, tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Presets and taggers as jobs name them, listed with their reasons."""
+
+from __future__ import annotations
+
+import httpx
+
+from tests.api.server import Service, refused
+
+JOBS = "/v1/fine_tuning/jobs"
+
+
+def test_an_operators_new_preset_needs_no_restart(service: Service, http: httpx.Client) -> None:
+    folder = service.settings.presets_folder
+    folder.mkdir(exist_ok=True)
+    known = len(http.get("/v1/presets").json()["data"])
+    own = 'name = "logo"\nversion = 1\nkind = "images"\ndescription = "a mark"\nlearns = "its lines"\n'
+    (folder / "logo.toml").write_text(own)
+    assert "logo" in [preset["name"] for preset in http.get("/v1/presets").json()["data"]]
+    (folder / "logo.toml").unlink()
+    assert len(http.get("/v1/presets").json()["data"]) == known
+
+
+def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
+    listed = http.get("/v1/presets").json()
+    assert [preset["name"] for preset in listed["data"]] == ["face", "format", "style", "subject", "tone"]
+    style = listed["data"][2]
+    assert (style["object"], style["version"], style["kind"], style["source"]) == ("preset", 1, "images", "built-in")
+    values = {value["name"]: value for value in style["values"]}
+    assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.5, True)
+    assert values["gamma"]["value"] == 0.25
+    rest = http.get("/v1/presets", params={"after": "format", "limit": 2}).json()
+    assert ([preset["id"] for preset in rest["data"]], rest["has_more"]) == (["style", "subject"], True)
+    refused(http.get("/v1/presets", params={"after": "logo"}), 400, "invalid_cursor")
+
+
+def test_a_preset_or_tagger_that_is_not_there_is_400(http: httpx.Client, image_file: str) -> None:
+    body = {"model": "tiny-images", "training_file": image_file}
+    error = refused(http.post(JOBS, json={**body, "bat": {"preset": "logo"}}), 400, "preset_not_found")
+    assert (error["param"], "face, style, subject" in error["message"]) == ("bat.preset", True)
+    assert refused(http.post(JOBS, json={**body, "bat": {"caption": "blip"}}), 400, "tagger_not_found")["param"] == (
+        "bat.caption"
+    )
+    assert http.post(JOBS, json={**body, "bat": {"caption": "colours"}}).status_code == 200

@@ -1,0 +1,82 @@
+"""What an estimate reads of stored references, however long they are and wherever they lie."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from core.local import LocalStorage
+from core.models import File
+from core.profiles import VERSION
+from core.summaries import MOST_BYTES, summarise
+from tests.core.test_parameters import EMOJI, TEXT
+
+CAPTIONS = ("a red cat", "", "a blue cat")
+
+
+class Streaming(io.BufferedReader):
+    """A file that is read from its begin to its end only, as one that comes over a network."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Remote(LocalStorage):
+    """A store whose files can't be read in any order."""
+
+    def open(self, key: str) -> BinaryIO:
+        return Streaming(super().open(key).detach())  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=[LocalStorage, Remote])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> LocalStorage:
+    made: LocalStorage = request.param(tmp_path / "store", "secret")
+    return made
+
+
+def kept(store: LocalStorage, content: bytes, items: int) -> File:
+    stored = store.put("accounts/a/files/f", content)
+    pictures = [["cat.png", 32, 32, None, [1] if words else []] for words in CAPTIONS]
+    profile = {"version": VERSION, "images": pictures, "texts": []}
+    return File(id="f", storage_key=stored.key, bytes=stored.bytes, items=items, profile=profile)
+
+
+def pictures(size: int) -> bytes:
+    """An archive as it is stored, with pictures of which nobody looks at a pixel."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, words in enumerate(CAPTIONS, 1):
+            archive.writestr(f"{number:03d}-cat.png", bytes(size))
+            if words:
+                archive.writestr(f"{number:03d}-cat.txt", words)
+    return buffer.getvalue()
+
+
+def test_captions_of_a_small_set_are_read(store: LocalStorage) -> None:
+    found = summarise([kept(store, pictures(100), 3)], store, EMOJI, "sks", True)
+    assert (found.count, found.uncaptioned) == (3, 1)
+    assert found.prompts == ("sks a red cat", "sks", "sks a blue cat")
+
+
+def test_images_without_a_caption_are_counted_however_large_the_set_is(store: LocalStorage) -> None:
+    file = kept(store, pictures(MOST_BYTES // 2), 3)
+    assert file.bytes > MOST_BYTES
+    found = summarise([file], store, EMOJI, "sks", True)
+    assert (found.count, found.uncaptioned) == (3, 1)
+    assert len(found.prompts) == (0 if isinstance(store, Remote) else 3)  # from afar only the profile is there
+
+
+def test_texts_are_read_up_to_a_length(store: LocalStorage) -> None:
+    rows = "".join(
+        json.dumps({"prompt": f"Wo ist {n}?", "completion": "Süden"}, ensure_ascii=False) + "\n" for n in "12"
+    )
+    found = summarise([kept(store, rows.encode(), 2)], store, TEXT, None, True)
+    assert found.prompts == ("Wo ist 1?", "Wo ist 2?")
+    assert [text.characters for text in found.texts] == [15, 15]
+    long = summarise([kept(store, rows.encode() + bytes(MOST_BYTES), 2)], store, TEXT, None, True)
+    assert (long.count, long.texts) == (2, ())
