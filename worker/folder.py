@@ -133,7 +133,10 @@ class JobFolder:
         shutil.rmtree(self.path / SAVES, ignore_errors=True)
 
     def _saves(self, stage: str) -> list[Path]:
-        return sorted(path for path in (self.path / SAVES).glob(f"{stage}-*") if path.suffix != ".tmp")
+        try:
+            return sorted(path for path in (self.path / SAVES).glob(f"{stage}-*") if path.suffix != ".tmp")
+        except FileNotFoundError:  # a stage that ends forgets its saves while somebody else looks through them
+            return []
 
     def remove(self) -> None:
         """Erase the folder; references are private."""
