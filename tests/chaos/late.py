@@ -16,6 +16,7 @@ from tests.chaos.plant import Plant
 from tests.chaos.process import Process
 from tests.chaos.proxy import Mode
 from tests.chaos.s3proxy import LONGEST_HOLD, Held
+from tests.chaos.trainer import POISON
 
 TRAP_SECONDS = 25.0
 FENCED = "the lease was lost"
@@ -101,7 +102,8 @@ class LateWriters:
             before = {(job.id, job.epoch): job.heartbeat_at for job in self._plant.held_by(process)}
             time.sleep(2 * self._plant.settings.heartbeat_seconds)
             for job in self._plant.held_by(process):
-                if (job.id, job.epoch) in before and job.heartbeat_at != before[job.id, job.epoch]:
+                known = job.suffix != POISON and (job.id, job.epoch) in before
+                if known and job.heartbeat_at != before[job.id, job.epoch]:
                     return job
         return None
 
