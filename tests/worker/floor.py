@@ -38,7 +38,7 @@ BACKBONES = ("tiny-a", "tiny-b")
 
 def settings(folder: Path, database_url: str | None = None, broker_url: str | None = None) -> Settings:
     return Settings(
-        data=folder, database_url=database_url, broker_url=broker_url, trainer=FAST_TRAINER, lease_seconds=2,
+        data=folder, database_url=database_url, broker_url=broker_url, trainer=FAST_TRAINER, lease_seconds=4,
         heartbeat_seconds=0.5, dispatcher_seconds=0.3, wake_again_seconds=1, retry_seconds=0.1, cancel_grace_seconds=1,
         stall_seconds=1.5, min_image_side=8,
     )  # fmt: skip
