@@ -108,9 +108,14 @@ class LateWriters:
         return None
 
     def _taken(self, job_id: str, epoch: int) -> bool:
-        """Tell whether another attempt has begun: only then can this one be late."""
+        """Tell whether the job is out of this attempt's hands: another has begun, or somebody else has ended it."""
         job = self._job(job_id)
-        return job is not None and job.epoch > epoch
+        if job is None or job.epoch > epoch:
+            return job is not None
+        try:
+            return job.state in TERMINAL and self._plant.ended_by(job_id) != "worker"
+        except SQLAlchemyError:
+            return False
 
     def _over(self, job_id: str, epoch: int) -> bool:
         """Tell whether another attempt has begun, or the job has ended: of itself, or since its owner cancelled it."""

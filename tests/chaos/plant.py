@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.serve import worker_command
 from core import keys, queue, webhooks
 from core.database import connect, migrate, now, sessions
-from core.models import Account, Job, JobState, WebhookEndpoint, Worker
+from core.models import Account, Job, JobEvent, JobState, WebhookEndpoint, Worker
 from core.queue import make_app
 from core.settings import Settings
 from core.storage import Storage
@@ -191,6 +191,12 @@ class Plant:
         """Read a job."""
         with self.harness.begin() as session:
             return session.get_one(Job, job_id)
+
+    def ended_by(self, job_id: str) -> str | None:
+        """Return who has made the job's last move: its worker, the dispatcher or the API."""
+        with self.harness.begin() as session:
+            moves = select(JobEvent.actor).where(JobEvent.job_id == job_id, JobEvent.to_state.is_not(None))
+            return session.scalar(moves.order_by(JobEvent.seq.desc()).limit(1))
 
     def count(self, column: object, *conditions: object) -> int:
         """Count rows; -1 where the database is away."""

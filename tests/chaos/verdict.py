@@ -82,16 +82,17 @@ def resumed_in_time(evidence: Evidence, long: bool) -> Check:
 
 
 def little_repeated(evidence: Evidence, long: bool) -> Check:
-    """P4: little is repeated on the whole. One attempt may cost more than a stage: cut off, it works on for a while."""
+    """P4: little is repeated: on the whole, and no more than a stage for every attempt that was lost."""
     steps = evidence.steps()
     done, needed = sum(steps.values()), len(steps)
     attempts = sum(max(0, job.epoch - 1) for job in evidence.jobs.values() if not evidence.poisoned(job))
+    interval = max(STEPS.values())
     share = (done - needed) / max(1, needed)
-    words = (
-        f"{done} steps for {needed}: {share:.1%} repeated over {attempts} lost attempts (jobs of {sum(STEPS.values())})"
-    )
+    words = f"{done} steps for {needed}: {share:.1%} repeated over {attempts} lost attempts (interval {interval} steps)"
     figures = {"done": done, "needed": needed, "share": share, "lost attempts": attempts}
-    return Check("P4 resumes, not from zero", share <= MOST_REPEATED, words, figures)
+    return Check(
+        "P4 resumes, not from zero", share <= MOST_REPEATED and done - needed <= interval * attempts, words, figures
+    )
 
 
 def poison_contained(evidence: Evidence, long: bool) -> Check:
