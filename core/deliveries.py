@@ -226,12 +226,12 @@ def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: A
 def forget(session: Session, days: float) -> int:
     """Delete what ended more than so many days ago; returns how many rows."""
     before = now(session) - days * DAY
-    # events first, as everywhere: those whose last delivery goes below go the next time
-    told = select(WebhookDelivery.id).where(WebhookDelivery.event_id == WebhookEvent.id).exists()
-    past = (WebhookEvent.created_at < before) & WebhookEvent.spread_at.is_not(None) & ~told
+    old = WebhookDelivery.ended_at < before
+    # events first, as everywhere, each with its deliveries; then the old ones of events that are still needed
+    needed = select(WebhookDelivery.id).where(WebhookDelivery.event_id == WebhookEvent.id, old.is_not(True)).exists()
+    past = (WebhookEvent.created_at < before) & WebhookEvent.spread_at.is_not(None) & ~needed
     events: Sequence[str] = session.scalars(select(WebhookEvent.id).where(past).limit(MANY)).all()
     rows = webhooks.forget_events(session, WebhookEvent.id.in_(events)) if events else 0
-    old = WebhookDelivery.ended_at < before
     ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(MANY)).all()
     return rows + (webhooks.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0)
 
