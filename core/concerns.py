@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from core import fingerprints, profiles
 from core.backbones import BackboneRecord
 from core.findings import Finding
-from core.profiles import PictureProfile, Profile, TextProfile
+from core.fingerprints import TextPrint
+from core.profiles import PictureProfile, Profile
 from core.requests import BatRequest
 
 MOST_NAMED = 3
@@ -28,7 +29,7 @@ class Data:
         return [picture for profile in self.training for picture in profile.pictures]
 
     @property
-    def texts(self) -> list[TextProfile]:
+    def texts(self) -> list[TextPrint]:
         """The texts of all training files."""
         return [text for profile in self.training for text in profile.texts]
 
@@ -102,7 +103,7 @@ def _leaked_pictures(training: Sequence[PictureProfile], validation: Sequence[Pi
         yield _leaked(f"{len(pairs)} of {len(validation)} validation images", named, item.name, other.name)
 
 
-def _leaked_texts(training: Sequence[TextProfile], validation: Sequence[TextProfile]) -> Iterator[Finding]:
+def _leaked_texts(training: Sequence[TextPrint], validation: Sequence[TextPrint]) -> Iterator[Finding]:
     exact = {text.exact: place for place, text in reversed(list(enumerate(training)))}
     near = fingerprints.NearTexts((place, text.near) for place, text in enumerate(training))
     pairs = []

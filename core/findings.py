@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from core import fingerprints, languages
+from core.fingerprints import TextPrint
 from core.rows import TextItem
 
 FEW_ITEMS = 4
@@ -80,12 +81,12 @@ def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
     return found + list(_mixed(written, "captions"))
 
 
-def of_texts(items: Sequence[TextItem]) -> list[Finding]:
+def of_texts(items: Sequence[TextItem], prints: Sequence[TextPrint]) -> list[Finding]:
     """Return what an upload of texts should tell its owner; items are called text 1, text 2, ..."""
     found = list(_few(len(items), "texts", "eight or more give a clear result"))
     said = [item.words() for item in items]
     found += _limited(_long(said))
-    found += _limited(_near_texts([item.own() for item in items]))
+    found += _limited(_near_texts(prints))
     found += _limited(_conflicts(items))
     return found + list(_mixed([_answer(item) for item in items], "texts"))
 
@@ -168,22 +169,21 @@ def _long(said: Sequence[str]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _near_texts(said: Sequence[str]) -> Iterator[Finding]:
+def _near_texts(prints: Sequence[TextPrint]) -> Iterator[Finding]:
     exact: dict[str, int] = {}
     known = fingerprints.NearTexts()
-    for number, text in enumerate(said, 1):
-        whole, near = fingerprints.text_exact(text), fingerprints.text_near(fingerprints.words(text))
-        if (other := exact.setdefault(whole, number)) != number:
+    for number, print in enumerate(prints, 1):
+        if (other := exact.setdefault(print.exact, number)) != number:
             yield Finding(
                 "duplicate_text", f"Text {number} says the same as text {other}.",
                 "Keep one of them, unless it is meant to count more.", f"text {number}", f"text {other}",
             )  # fmt: skip
-        elif (alike := known.find(near)) is not None:
+        elif (alike := known.find(print.near)) is not None:
             yield Finding(
                 "near_duplicate", f"Text {number} is nearly the same as text {alike}.",
                 "Keep one of them, or let them differ in more than a word.", f"text {number}", f"text {alike}",
             )  # fmt: skip
-        known.add(number, near)
+        known.add(number, print.near)
 
 
 def _conflicts(items: Sequence[TextItem]) -> Iterator[Finding]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from core import fingerprints
+from core.fingerprints import TextPrint
 
 if TYPE_CHECKING:  # the process that serves requests reads profiles, and loads no decoder
     from core.references import ImageItem, References
-    from core.rows import TextItem
 
 VERSION = 2  # of what is kept: prints of another making can't be compared with these
 
@@ -32,19 +32,11 @@ class PictureProfile:
 
 
 @dataclass(frozen=True)
-class TextProfile:
-    """A text of an upload."""
-
-    exact: str
-    near: int | None
-
-
-@dataclass(frozen=True)
 class Profile:
     """An upload; one of the two is empty."""
 
     pictures: tuple[PictureProfile, ...] = ()
-    texts: tuple[TextProfile, ...] = ()
+    texts: tuple[TextPrint, ...] = ()
 
 
 def of(read: References) -> dict[str, Any]:
@@ -54,9 +46,7 @@ def of(read: References) -> dict[str, Any]:
         [item.name, item.width, item.height, _text(print), checksums(item.caption or "")]
         for item, print in zip(pictures, read.prints, strict=True)
     ]
-    said = cast("tuple[TextItem, ...]", read.items if read.kind == "texts" else ())
-    own = [item.own() for item in said]
-    texts = [[fingerprints.text_exact(text), fingerprints.text_near(fingerprints.words(text))] for text in own]
+    texts = [[print.exact, print.near] for print in read.text_prints]
     return {"version": VERSION, "images": images, "texts": texts}
 
 
@@ -75,7 +65,7 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
             PictureProfile(name, width, height, _bytes(print), tuple(words))
             for name, width, height, print, words in content["images"]
         ]
-        return Profile(tuple(pictures), tuple(TextProfile(exact, near) for exact, near in content["texts"]))
+        return Profile(tuple(pictures), tuple(TextPrint(exact, near) for exact, near in content["texts"]))
     except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
         return None
 

@@ -18,6 +18,7 @@ from core import archives, findings, images, rows, texts
 from core.captions import Captions, is_captions
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.findings import Finding, Seen
+from core.fingerprints import TextPrint
 from core.rows import TextItem
 from core.settings import Settings
 
@@ -46,6 +47,7 @@ class References:
     items: tuple[ImageItem | TextItem, ...]
     findings: tuple[Finding, ...] = ()
     prints: tuple[bytes | None, ...] = ()  # of images, in their order: see core.fingerprints
+    text_prints: tuple[TextPrint, ...] = ()  # of texts
 
 
 def read(path: Path, filename: str, limits: Settings) -> References:
@@ -229,8 +231,10 @@ def _judged(kind: Kind, given: Sequence[ImageItem | TextItem], found: Sequence[F
             for item, print in zip(pictures, prints, strict=True)
         ]
     )
-    told += findings.of_texts([item for item in items if isinstance(item, TextItem)])
-    return References(kind, tuple(items), tuple(told), prints)
+    said = [item for item in items if isinstance(item, TextItem)]
+    text_prints = tuple(item.print() for item in said)
+    told += findings.of_texts(said, text_prints)
+    return References(kind, tuple(items), tuple(told), prints, text_prints)
 
 
 def _print(item: ImageItem) -> bytes | None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core import chats, texts
+from core import chats, fingerprints, texts
 from core.chats import string as _string
 from core.errors import InvalidInput, TooLarge
+from core.fingerprints import TextPrint
 from core.settings import Settings
 
 MAX_LINE_CHARACTERS = 200_000
@@ -39,10 +40,14 @@ class TextItem:
         said = [message["content"] for message in self.messages or ()]
         return "\n".join([*said, *(part for part in (self.prompt, self.completion, self.text) if part)])
 
-    def own(self) -> str:
-        """Return what is said but for system messages: all texts of a set may share a long one, and still differ."""
-        said = [message["content"] for message in self.messages or () if message["role"] != "system"]
-        return "\n".join(said) if said else self.words()
+    def print(self) -> TextPrint:
+        """Return what the text is known again by.
+
+        `near` leaves system messages out: all texts of a set may share a long one, and still differ.
+        """
+        own = [message["content"] for message in self.messages or () if message["role"] != "system"]
+        said = fingerprints.words("\n".join(own) or self.words())
+        return TextPrint(fingerprints.text_exact(self.words()), fingerprints.text_near(said))
 
 
 def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:

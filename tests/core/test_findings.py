@@ -129,7 +129,7 @@ def test_texts_that_repeat_or_contradict_each_other_are_noticed(read: Read) -> N
     )
     told = read(
         chats(
-            ("Where is it?", "West."), ("where  is it?", "WEST."), ("Where is it?", "In the east."),
+            ("Where is it?", "West."), ("where is it", "WEST!"), ("Where is it?", "In the east."),
             ("How long?", long + " then."), ("How long?", long + " now."), ("Who?", "Me."),
         )
     ).findings  # fmt: skip
@@ -139,10 +139,11 @@ def test_texts_that_repeat_or_contradict_each_other_are_noticed(read: Read) -> N
     }  # fmt: skip
 
 
-def test_one_question_under_two_system_prompts_is_two_questions(read: Read) -> None:
+@pytest.mark.parametrize("answer", ["I am {}.", "Whoever you like."])
+def test_one_question_under_two_system_prompts_is_two_questions(read: Read, answer: str) -> None:
     lines = [
         {"messages": [{"role": "system", "content": f"You are {who}."}, {"role": "user", "content": "Who are you?"},
-                      {"role": "assistant", "content": f"I am {who}."}]}
+                      {"role": "assistant", "content": answer.format(who)}]}
         for who in ("Ann", "Bob", "Eve", "Joe")
     ]  # fmt: skip
     assert read("\n".join(map(json.dumps, lines)).encode()).findings == ()
@@ -203,9 +204,8 @@ TABLE = json.dumps({"file_name": "0.png", "text": "a red cat"}) + "\n" + json.du
 
 
 def test_a_long_text_is_told_without_knowing_what_the_backbone_takes() -> None:
-    (finding,) = findings.of_texts(
-        [TextItem(text=f"{'sea ' * 30 * n}{n}") for n in range(3)] + [TextItem(text="x" * 9_000)]
-    )
+    items = [TextItem(text=f"{'sea ' * 30 * n}{n}") for n in range(3)] + [TextItem(text="x" * 9_000)]
+    (finding,) = findings.of_texts(items, [item.print() for item in items])
     assert (finding.code, finding.item) == ("too_long", "text 4")
     assert "may be cut" in finding.message
 

@@ -57,7 +57,8 @@ OTHERS = {
 def test_texts_of_one_northern_language_are_no_mix_of_others(said: tuple[str, ...], language: str) -> None:
     assert {languages.guess(text) for text in said} <= {language, None}
     assert languages.guess(" ".join(said)) == language
-    assert findings.of_texts([TextItem(text=text) for text in said]) == []
+    items = [TextItem(text=text) for text in said]
+    assert findings.of_texts(items, [item.print() for item in items]) == []
 
 
 @pytest.mark.parametrize("language", OTHERS)
