@@ -139,7 +139,12 @@ def _packed(target: Path) -> Iterator[Path]:
             info.file_size = path.stat().st_size  # so that more than 4 GB are foreseen
             with path.open("rb") as source, archive.open(info, "w") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
+    read_back(target)
+    shutil.rmtree(folder)
+
+
+def read_back(target: Path) -> None:
+    """Raise JobFailure "export_verification_failed" where an archive's files are not as they were put in."""
     with zipfile.ZipFile(target) as archive:
         if (damaged := archive.testzip()) is not None:
             raise failure(target.stem, f"{damaged} can't be read back from the archive")
-    shutil.rmtree(folder)

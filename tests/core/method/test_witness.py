@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from core.errors import JobFailure
@@ -20,9 +23,7 @@ def flags() -> tuple[bool, bool]:
     return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
 
-def test_networks_are_compared_without_tf32_and_trainings_flags_come_back(
-    tiny_diffusion: DiffusionBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_are_compared_without_tf32_and_trainings_flags_come_back(tiny_diffusion: DiffusionBackbone) -> None:
     before, seen = flags(), []
     tiny_diffusion.unet.register_forward_pre_hook(lambda *_: seen.append(flags()))
     image_witness(tiny_diffusion, drawn(tiny_diffusion))  # its copies keep the hook
@@ -71,10 +72,12 @@ def test_an_adapter_below_float32s_own_rounding_is_never_published(tiny_language
      (1024, "v_prediction", ("sd_v2_v", "True", "True"))],
 )  # fmt: skip
 def test_a_kohya_file_says_which_stable_diffusion_it_is_for(
-    tiny_diffusion: DiffusionBackbone, width: int, prediction: str, told: tuple[str, ...]
+    tiny_diffusion: DiffusionBackbone, tmp_path: Path, width: int, prediction: str, told: tuple[str, ...]
 ) -> None:
     tiny_diffusion.unet.register_to_config(cross_attention_dim=width)
     tiny_diffusion.noising.register_to_config(prediction_type=prediction)
-    metadata = kohya._metadata(tiny_diffusion, drawn(tiny_diffusion))
+    kohya.write(tiny_diffusion, drawn(tiny_diffusion), tmp_path / kohya.FILE, {})
+    with safe_open(tmp_path / kohya.FILE, "pt") as opened:
+        metadata = opened.metadata()
     names = ("ss_base_model_version", "ss_v2", "ss_v_parameterization")
     assert tuple(metadata[name] for name in names) == told
