@@ -1,151 +1,34 @@
-"""The event of each end of a job, and its way to whoever wants it, on both databases and under races."""
+"""The way of an event to whoever wants it, on both databases and under races."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import get_args
 
 import pytest
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
 
-from api.webhooks import EventName
-from core import deliveries, erasure, jobs, reaping, webhooks
-from core.database import migrate, now
-from core.deliveries import DELAYS, JITTER, MOST_TRIES, Parcel
-from core.models import Audit, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core import deliveries, webhooks
+from core.database import now
+from core.deliveries import DELAYS, JITTER, MOST_TRIES
+from core.models import Audit, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.posting import Answer
-from core.settings import Settings
-from tests.core.ledger import SETTINGS, Sessions, cancel, finish, get, lose_lease, queued, reap, running
-from tests.core.test_erasure import ask, eraser, hits
-
-TOOK, REFUSED, SILENT = Answer(200, None, 0.1), Answer(500, None, 0.1), Answer(None, "timeout", 10.0)
-ALL = list(webhooks.EventType)
-DAY = 86_400.0
-
-
-def endpoint(sessions: Sessions, account: str = "acct-1", types: list[str] | None = None, **fields: object) -> str:
-    job_id = queued(sessions, account, queue="aside")  # which makes the account
-    assert job_id
-    with sessions.begin() as session:
-        at = now(session) - 1
-        made = WebhookEndpoint(
-            account_id=account, name="n", url="https://hooks.test/", event_types=types or ALL, created_at=at,
-            updated_at=at, secret=webhooks.new_secret(), **fields,
-        )  # fmt: skip
-        session.add(made)
-        session.flush()
-        return made.id
-
-
-def ended(sessions: Sessions, account: str = "acct-1") -> str:
-    job_id = queued(sessions, account)
-    cancel(sessions, job_id)
-    return job_id
-
-
-def spread(sessions: Sessions) -> int:
-    with sessions.begin() as session:
-        return deliveries.spread(session)
-
-
-def claim(sessions: Sessions, room: int = 100, busy: tuple[str, ...] = ()) -> list[Parcel]:
-    with sessions.begin() as session:
-        return deliveries.claim(session, SETTINGS, room, busy)
-
-
-def settle(sessions: Sessions, parcel: Parcel, answer: Answer, settings: Settings = SETTINGS) -> bool:
-    with sessions.begin() as session:
-        return deliveries.settle(session, parcel, answer, settings)
-
-
-def event_of(sessions: Sessions, job_id: str) -> WebhookEvent:
-    with sessions() as session:
-        return session.scalars(select(WebhookEvent).where(WebhookEvent.job_id == job_id)).one()
-
-
-def only(sessions: Sessions, table: type = WebhookDelivery):  # type: ignore[no-untyped-def]
-    with sessions() as session:
-        return session.scalars(select(table)).one()
-
-
-def hurry(sessions: Sessions) -> None:
-    """As if every delay and every lease had passed."""
-    with sessions.begin() as session:
-        waiting = update(WebhookDelivery).where(WebhookDelivery.state == "pending")
-        session.execute(waiting.values(next_at=0.0, lease_until=None))
-
-
-def one_parcel(sessions: Sessions) -> Parcel:
-    endpoint(sessions)
-    ended(sessions)
-    spread(sessions)
-    [parcel] = claim(sessions)
-    return parcel
-
-
-def crash_out(sessions: Sessions, job_id: str) -> None:
-    lose_lease(sessions, job_id)
-    reap(sessions, max_crashes=1)
-
-
-def expire(sessions: Sessions, job_id: str) -> None:
-    with sessions.begin() as session:
-        session.execute(update(Job).where(Job.id == job_id).values(state="QUEUED", lease_until=None, deadline_at=1.0))
-    with sessions.begin() as session:
-        reaping.expire(session)
-
-
-def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
-    with sessions.begin() as session:
-        if what == "finish":
-            assert finish(session, job_id, 1)
-        else:
-            assert jobs.fail(session, job_id, 1, "diverged", "Lower it.")
-
-
-@pytest.mark.parametrize(
-    ("end", "type"),
-    [("finish", "succeeded"), ("fail", "failed"), ("crash", "failed"), ("expire", "failed"), ("cancel", "cancelled")],
+from tests.core.ledger import Sessions
+from tests.core.postbox import (
+    DAY,
+    REFUSED,
+    SILENT,
+    TOOK,
+    claim,
+    ended,
+    endpoint,
+    hurry,
+    one_parcel,
+    only,
+    settle,
+    spread,
 )
-def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str) -> None:
-    job_id, _ = running(database)
-    assert spread(database) == 0
-    if end == "cancel":
-        cancel(database, job_id)
-        with database.begin() as session:
-            assert jobs.stopped(session, job_id, 1)
-    elif end in ("crash", "expire"):
-        {"crash": crash_out, "expire": expire}[end](database, job_id)
-    else:
-        by_worker(database, job_id, end)
-    event = event_of(database, job_id)
-    assert event.type == f"fine_tuning.job.{type}"
-    assert webhooks.payload(event) == {
-        "id": event.id, "object": "event", "created_at": int(get(database, job_id).finished_at or 0),
-        "type": event.type, "data": {"id": job_id},
-    }  # fmt: skip
-
-
-def test_an_end_that_is_rolled_back_is_no_event(database: Sessions) -> None:
-    job_id, epoch = running(database)
-    with database() as session:
-        assert finish(session, job_id, epoch)
-        session.flush()
-        assert len(session.scalars(select(WebhookEvent)).all()) == 1
-        session.rollback()
-    with database() as session:
-        assert session.scalars(select(WebhookEvent)).all() == []
-    assert get(database, job_id).state == "RUNNING"
-
-
-def test_the_wire_names_the_events_that_there_are() -> None:
-    assert set(get_args(EventName)) == set(webhooks.EventType) == set(webhooks.ENDS.values())
 
 
 def test_an_event_goes_to_those_that_ask_for_it_and_were_there(database: Sessions) -> None:
@@ -326,27 +209,6 @@ def test_an_endpoint_that_is_deleted_while_it_is_sent_to_leaves_nothing(database
             assert session.scalars(select(table)).all() == []
 
 
-def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(database: Sessions) -> None:
-    endpoint(database)
-    with database.begin() as session:
-        found = session.scalars(select(WebhookEndpoint)).one()
-        first, at = found.secret, now(session)
-        webhooks.rotate(found, at, keep=True)
-        second = found.secret
-        webhooks.rotate(found, at + 10, keep=True)
-        assert webhooks.signing_secrets(found, at + 20) == [found.secret, second, first]
-        assert webhooks.signing_secrets(found, at + webhooks.KEPT_SECONDS + 5) == [found.secret, second]
-        secret = found.secret
-        webhooks.rotate(found, at + 20, keep=False)
-        assert webhooks.signing_secrets(found, at + 20) == [found.secret]
-    assert 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
-    key = base64.b64decode(secret[6:])
-    expected = base64.b64encode(hmac.new(key, b'evt_1.1700000000.{"a":1}', hashlib.sha256).digest()).decode()
-    told = webhooks.headers("evt_1", 1700000000.9, b'{"a":1}', [secret, first])
-    assert told["webhook-signature"].split()[0] == f"v1,{expected}"
-    assert len(told["webhook-signature"].split()) == 2
-
-
 def test_old_deliveries_are_forgotten_and_new_ones_are_not(database: Sessions) -> None:
     assert settle(database, one_parcel(database), TOOK)
     ended(database)
@@ -359,76 +221,3 @@ def test_old_deliveries_are_forgotten_and_new_ones_are_not(database: Sessions) -
     with database.begin() as session:
         assert deliveries.forget(session, 30) == 3
     assert only(database).state == "pending"
-
-
-def test_nobody_is_told_of_what_is_erased_and_nothing_of_it_stays(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
-    endpoint(database)
-    job_id, epoch = running(database)
-    number = ask(database, "job", job_id)
-    with database.begin() as session:
-        assert jobs.stopped(session, job_id, epoch)
-    assert spread(database) == 1
-    assert claim(database) == []
-    assert eraser(database, store).advance(number)
-    assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
-
-
-def test_an_erased_account_is_sent_nothing_and_leaves_no_endpoint(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
-    parcel = one_parcel(database)
-    assert settle(database, parcel, REFUSED)
-    hurry(database)
-    number = ask(database, "account", "acct-1")
-    assert claim(database) == []
-    assert eraser(database, store).advance(number)
-    for found in (parcel.endpoint, parcel.delivery, "hooks.test", "whsec_", "evt_"):
-        assert set(hits(database, found)) <= {"audit", "erasure"}
-
-
-def test_migrating_down_and_up_again_with_rows_keeps_the_jobs(database: Sessions, database_url: str) -> None:
-    parcel = one_parcel(database)
-    assert settle(database, parcel, REFUSED)
-    with database() as session:
-        job_id = session.scalars(select(WebhookEvent.job_id)).one()
-    migrate(database_url, "0002")
-    migrate(database_url)
-    assert get(database, str(job_id)).state == "CANCELLED"
-    assert spread(database) == 0
-    assert claim(database) == []
-
-
-def delete_and_spread(sessions: Sessions, found: str) -> None:
-    def remove() -> None:
-        with sessions.begin() as session:
-            webhooks.remove(session, found)
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(remove), pool.submit(spread, sessions)]:
-            done.result()
-
-
-def test_an_endpoint_that_is_deleted_while_events_are_spread_breaks_neither(database: Sessions) -> None:
-    for _ in range(10):
-        found = endpoint(database)
-        ended(database)
-        delete_and_spread(database, found)
-    with database() as session:
-        assert session.scalars(select(WebhookDelivery)).all() == []
-
-
-def erase_jobs(session: Session, which: str) -> None:
-    erasure._delete_jobs(session, Job.id == which)
-
-
-def test_a_job_that_is_erased_while_its_event_is_spread_breaks_neither(database: Sessions) -> None:
-    endpoint(database)
-    for _ in range(10):
-        job_id = ended(database)
-
-        def erase(job_id: str = job_id) -> None:
-            with database.begin() as session:
-                erase_jobs(session, job_id)
-
-        with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(erase), pool.submit(spread, database)]:
-                done.result()
-    assert hits(database, "evt_") == []

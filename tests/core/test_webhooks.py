@@ -1,0 +1,184 @@
+"""The event of each end of a job, its signature, and what is left of it when something is erased."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from api.webhooks import EventName
+from core import erasure, jobs, reaping, webhooks
+from core.database import migrate, now
+from core.models import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
+from tests.core.postbox import (
+    REFUSED,
+    claim,
+    ended,
+    endpoint,
+    event_of,
+    hurry,
+    one_parcel,
+    settle,
+    spread,
+)
+from tests.core.test_erasure import ask, eraser, hits
+
+
+def crash_out(sessions: Sessions, job_id: str) -> None:
+    lose_lease(sessions, job_id)
+    reap(sessions, max_crashes=1)
+
+
+def expire(sessions: Sessions, job_id: str) -> None:
+    with sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(state="QUEUED", lease_until=None, deadline_at=1.0))
+    with sessions.begin() as session:
+        reaping.expire(session)
+
+
+def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
+    with sessions.begin() as session:
+        if what == "finish":
+            assert finish(session, job_id, 1)
+        else:
+            assert jobs.fail(session, job_id, 1, "diverged", "Lower it.")
+
+
+@pytest.mark.parametrize(
+    ("end", "type"),
+    [("finish", "succeeded"), ("fail", "failed"), ("crash", "failed"), ("expire", "failed"), ("cancel", "cancelled")],
+)
+def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str) -> None:
+    job_id, _ = running(database)
+    assert spread(database) == 0
+    if end == "cancel":
+        cancel(database, job_id)
+        with database.begin() as session:
+            assert jobs.stopped(session, job_id, 1)
+    elif end in ("crash", "expire"):
+        {"crash": crash_out, "expire": expire}[end](database, job_id)
+    else:
+        by_worker(database, job_id, end)
+    event = event_of(database, job_id)
+    assert event.type == f"fine_tuning.job.{type}"
+    assert webhooks.payload(event) == {
+        "id": event.id, "object": "event", "created_at": int(get(database, job_id).finished_at or 0),
+        "type": event.type, "data": {"id": job_id},
+    }  # fmt: skip
+
+
+def test_an_end_that_is_rolled_back_is_no_event(database: Sessions) -> None:
+    job_id, epoch = running(database)
+    with database() as session:
+        assert finish(session, job_id, epoch)
+        session.flush()
+        assert len(session.scalars(select(WebhookEvent)).all()) == 1
+        session.rollback()
+    with database() as session:
+        assert session.scalars(select(WebhookEvent)).all() == []
+    assert get(database, job_id).state == "RUNNING"
+
+
+def test_the_wire_names_the_events_that_there_are() -> None:
+    assert set(get_args(EventName)) == set(webhooks.EventType) == set(webhooks.ENDS.values())
+
+
+def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(database: Sessions) -> None:
+    endpoint(database)
+    with database.begin() as session:
+        found = session.scalars(select(WebhookEndpoint)).one()
+        first, at = found.secret, now(session)
+        webhooks.rotate(found, at, keep=True)
+        second = found.secret
+        webhooks.rotate(found, at + 10, keep=True)
+        assert webhooks.signing_secrets(found, at + 20) == [found.secret, second, first]
+        assert webhooks.signing_secrets(found, at + webhooks.KEPT_SECONDS + 5) == [found.secret, second]
+        secret = found.secret
+        webhooks.rotate(found, at + 20, keep=False)
+        assert webhooks.signing_secrets(found, at + 20) == [found.secret]
+    assert 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
+    key = base64.b64decode(secret[6:])
+    expected = base64.b64encode(hmac.new(key, b'evt_1.1700000000.{"a":1}', hashlib.sha256).digest()).decode()
+    told = webhooks.headers("evt_1", 1700000000.9, b'{"a":1}', [secret, first])
+    assert told["webhook-signature"].split()[0] == f"v1,{expected}"
+    assert len(told["webhook-signature"].split()) == 2
+
+
+def test_nobody_is_told_of_what_is_erased_and_nothing_of_it_stays(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
+    endpoint(database)
+    job_id, epoch = running(database)
+    number = ask(database, "job", job_id)
+    with database.begin() as session:
+        assert jobs.stopped(session, job_id, epoch)
+    assert spread(database) == 1
+    assert claim(database) == []
+    assert eraser(database, store).advance(number)
+    assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
+
+
+def test_an_erased_account_is_sent_nothing_and_leaves_no_endpoint(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
+    parcel = one_parcel(database)
+    assert settle(database, parcel, REFUSED)
+    hurry(database)
+    number = ask(database, "account", "acct-1")
+    assert claim(database) == []
+    assert eraser(database, store).advance(number)
+    for found in (parcel.endpoint, parcel.delivery, "hooks.test", "whsec_", "evt_"):
+        assert set(hits(database, found)) <= {"audit", "erasure"}
+
+
+def test_migrating_down_and_up_again_with_rows_keeps_the_jobs(database: Sessions, database_url: str) -> None:
+    parcel = one_parcel(database)
+    assert settle(database, parcel, REFUSED)
+    with database() as session:
+        job_id = session.scalars(select(WebhookEvent.job_id)).one()
+    migrate(database_url, "0002")
+    migrate(database_url)
+    assert get(database, str(job_id)).state == "CANCELLED"
+    assert spread(database) == 0
+    assert claim(database) == []
+
+
+def delete_and_spread(sessions: Sessions, found: str) -> None:
+    def remove() -> None:
+        with sessions.begin() as session:
+            webhooks.remove(session, found)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(remove), pool.submit(spread, sessions)]:
+            done.result()
+
+
+def test_an_endpoint_that_is_deleted_while_events_are_spread_breaks_neither(database: Sessions) -> None:
+    for _ in range(10):
+        found = endpoint(database)
+        ended(database)
+        delete_and_spread(database, found)
+    with database() as session:
+        assert session.scalars(select(WebhookDelivery)).all() == []
+
+
+def erase_jobs(session: Session, which: str) -> None:
+    erasure._delete_jobs(session, Job.id == which)
+
+
+def test_a_job_that_is_erased_while_its_event_is_spread_breaks_neither(database: Sessions) -> None:
+    endpoint(database)
+    for _ in range(10):
+        job_id = ended(database)
+
+        def erase(job_id: str = job_id) -> None:
+            with database.begin() as session:
+                erase_jobs(session, job_id)
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(erase), pool.submit(spread, database)]:
+                done.result()
+    assert hits(database, "evt_") == []
