@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from api import inspect, people, taggers
+from api import inspect, people, record, taggers
 from api.commands import Command, Subparsers, add_command, add_group
 from core.errors import AlbatrossError
 from core.settings import Settings
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pools(commands)
     _add_train(commands)
     inspect.add(commands)
+    record.add(commands)
     return parser
 
 
@@ -136,6 +137,9 @@ def _add_train(commands: Subparsers) -> None:
         "albatross ablate window --backbone emoji-ldm --references cats/ --validation other-cats/ --out window/",
     )
     add_command(commands, "ablate", words, examples, _execute("worker.ablate"), passes_on=True)
+    words = "Hold a new adapter against the recorded answers of an old model: side by side, and in figures."
+    example = "albatross compare answers.jsonl --model adapter/ --backbone smollm2-135m --out comparison/"
+    add_command(commands, "compare", words, (example,), _execute("worker.compare"), passes_on=True)
 
 
 def _serve(chosen: argparse.Namespace, settings: Settings) -> int:
@@ -179,20 +183,20 @@ def _say_what_is_missing(missing: Sequence[str]) -> None:
 def _list_backbones(chosen: argparse.Namespace, settings: Settings) -> int:
     from core.backbones import Registry
 
-    for record in Registry.load(settings):
-        pool = "with a candidate pool" if record.pool else "without a candidate pool"
-        print(f"{record.id:24} {record.kind:7} {pool:24} {record.licence}")
+    for backbone in Registry.load(settings):
+        pool = "with a candidate pool" if backbone.pool else "without a candidate pool"
+        print(f"{backbone.id:24} {backbone.kind:7} {pool:24} {backbone.licence}")
     return 0
 
 
 def _add_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
     from core.backbones import Registry
 
-    record = Registry.load(settings).add(
+    added = Registry.load(settings).add(
         chosen.id, chosen.folder, chosen.family, licence=chosen.licence, pool=chosen.pool,
         resolution=chosen.resolution, target_modules=tuple(chosen.target) if chosen.target else None,
     )  # fmt: skip
-    print(f"Added {record.id}: {len(record.sha256)} files, revision {record.revision}.")
+    print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
     return 0
 
 

@@ -11,7 +11,8 @@ MAX_MESSAGES = 100
 ROLES: Mapping[str, str] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = ("tool", "function")
 TOOL_KEYS = ("tools", "functions", "tool_calls", "function_call")
-SETTINGS = frozenset({"weight", "tools", "functions", "parallel_tool_calls"})  # beside the messages of a line
+# beside the messages of a line; `recorded` says where an answer comes from and is not learned
+SETTINGS = frozenset({"weight", "tools", "functions", "parallel_tool_calls", "recorded"})
 NO_TOOLS = "it has tools or tool calls, which are not learned here; leave them out, or the whole line"
 NO_PAIRS = "it is a preference pair (dpo), which is not learned here; make the preferred answer the last message"
 # a message is {"role", "content"}, and {"weight": 0} too where it is read but not learned

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 def show(path: Path, limits: Settings, start: int, count: int, thumbnails: bool) -> list[Row]:
     """Describe `count` items of a packed file from the place `start` on, counted from 0."""
     if not zipfile.is_zipfile(path):
-        given = rows.read_jsonl(path.read_bytes(), "the file", _roomy(limits))
+        given = rows.read_jsonl(path.read_bytes(), "the file", _roomy(limits)).items
         shown = enumerate(given[start : start + count], start)
         return [{"index": place, "kind": "text", **_words(item.words())} for place, item in shown]
     with zipfile.ZipFile(path) as archive:

@@ -75,7 +75,9 @@ def _parsed(path: Path, filename: str, limits: Settings) -> tuple[Kind, Sequence
     elif images.looks_like_image(head):
         items = [_image(_bounded(path, limits.max_image_bytes, name), name, None, limits)]
     else:
-        items = _read_texts(path, name, head, limits)
+        items, found = _read_texts(path, name, head, limits)
+    if not items and found:
+        raise InvalidInput(f"{name} holds no references: {found[0].message}", code="no_items", param="file")
     if not items:
         raise InvalidInput(f"{name} holds no references: no image and no text.", code="no_items", param="file")
     return "images" if isinstance(items[0], ImageItem) else "texts", items, found
@@ -186,14 +188,17 @@ def _read_archive(path: Path, limits: Settings) -> tuple[list[ImageItem], list[F
     return items, [findings.captions_without_image(lost)] if lost else []
 
 
-def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> list[TextItem]:
+def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> tuple[list[TextItem], list[Finding]]:
     if b"\0" in head or head.startswith((b"%PDF", b"<", b"%!PS", b"8BPS", b"\x1f\x8b")):
         raise UnsupportedMedia(
             f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, plain UTF-8 text.",
             code="unsupported_media", param="file",
         )  # fmt: skip
     content = _bounded(path, limits.max_text_bytes, name)
-    return (rows.read_jsonl if rows.looks_like_jsonl(head) else rows.read_plain)(content, name, limits)
+    if not rows.looks_like_jsonl(head):
+        return rows.read_plain(content, name, limits), []
+    read = rows.read_jsonl(content, name, limits)
+    return read.items, [findings.answers_left_out(read.left_out)] if read.left_out else []
 
 
 def _bounded(path: Path, most: int, name: str) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core import chats, fingerprints, texts
@@ -17,6 +18,10 @@ from core.settings import Settings
 
 MAX_LINE_CHARACTERS = 200_000
 MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as many, and is to be read again
+RECORDED = "recorded"  # what `albatross record` writes beside the messages of a line
+# the end of a line that it has marked: one that is too long to be read at all is still known to be left out
+_MARKED = re.compile(r'"left_out": "(\w{1,40})"(?:, "why": "[^"\n]{0,400}")?\}\}\s*$')
+MARK_CHARACTERS = 500
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
 
 
@@ -50,21 +55,45 @@ class TextItem:
         return TextPrint(fingerprints.text_exact(self.words()), fingerprints.text_near(said))
 
 
-def read_jsonl(content: bytes, name: str, limits: Settings) -> list[TextItem]:
-    """Return the items of a JSONL file; raise InvalidInput that names the line."""
-    items = []
+@dataclass(frozen=True)
+class Lines:
+    """The items of a JSONL file, and how many recorded answers are marked as left out of training, by reason."""
+
+    items: list[TextItem] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
+    """Read the lines of a JSONL file; raise InvalidInput that names the line."""
+    read = Lines()
     for number, line in _lines(_text(content, name, limits)):
         if len(line) > MAX_LINE_CHARACTERS:
-            raise TooLarge(
-                f"Line {number} of {name} has more than {MAX_LINE_CHARACTERS:,} characters.",
-                code="line_too_long",
-                param="file",
-            )
-        items.append(_item(line, number, name))
-        _check_length(items[-1].words(), f"Line {number}", name)
-        if len(items) > limits.max_items:
+            if marked := _MARKED.search(line[-MARK_CHARACTERS:]):
+                read.left_out[marked[1]] += 1
+                continue
+            message = f"Line {number} of {name} has more than {MAX_LINE_CHARACTERS:,} characters."
+            raise TooLarge(message, code="line_too_long", param="file")
+        item = _item(line, number, name)
+        if isinstance(item, str):
+            read.left_out[item] += 1
+            continue
+        read.items.append(item)
+        _check_length(item.words(), f"Line {number}", name)
+        if len(read.items) > limits.max_items:
             raise TooLarge(f"{name} has more than {limits.max_items:,} lines.", code="too_many_items", param="file")
-    return items
+    return read
+
+
+def unlearnable(row: Mapping[str, Any]) -> str | None:
+    """Say why a line can't be learned from; None where it can."""
+    try:
+        item = shaped(row)
+        _check_length(item.words(), "It", "the line")
+    except ValueError as error:
+        return str(error)
+    except TooLarge:
+        return f"it holds more than {MAX_TEXT_CHARACTERS:,} characters"
+    return None
 
 
 def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
@@ -119,12 +148,13 @@ def _paragraphs(text: str) -> Iterator[str]:
         yield part
 
 
-def _item(line: str, number: int, name: str) -> TextItem:
+def _item(line: str, number: int, name: str) -> TextItem | str:
+    """Return the item of a line, or why it is left out."""
     try:
         row = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
         if not isinstance(row, dict):
             raise ValueError("it is not an object")
-        return _shaped(row)
+        return _left_out(row.get(RECORDED)) or shaped(row)
     except RecursionError:
         why = "it is nested too deeply"
     except json.JSONDecodeError as error:
@@ -134,7 +164,14 @@ def _item(line: str, number: int, name: str) -> TextItem:
     raise InvalidInput(f"Line {number} of {name} can't be used: {why}. {SHAPES}", code="invalid_line", param="file")
 
 
-def _shaped(row: Mapping[str, Any]) -> TextItem:
+def _left_out(recorded: object) -> str | None:
+    """Return the mark that `albatross record` has put on a line, if it has."""
+    mark = recorded.get("left_out") if isinstance(recorded, dict) else None
+    return mark if isinstance(mark, str) and re.fullmatch(r"\w{1,40}", mark) else None
+
+
+def shaped(row: Mapping[str, Any]) -> TextItem:
+    """Return what is learned of a line; raises ValueError that says why it can't be."""
     keys = set(row) - {"weight"}
     if keys == {"text"}:
         return TextItem(text=_string(row["text"], "text"))

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from core.rows import TextItem
 
@@ -24,7 +25,7 @@ def shape(items: Sequence[TextItem]) -> str | None:
     if len(answers) < FEWEST_ANSWERS:
         return None
     enough = MOST_OF * len(answers)
-    if (count := sum(map(_is_json, answers))) >= enough:
+    if (count := sum(json_value(answer) is not None for answer in answers)) >= enough:
         return f"{count} of {len(answers)} answers are JSON."
     labels = Counter(label for answer in answers for label in _labels(answer))
     shared = sorted(label for label, count in labels.items() if count >= enough)
@@ -40,15 +41,16 @@ def _labels(answer: str) -> set[str]:
     return {found.lower() for found in _LABEL.findall(answer[:MOST_CHARACTERS])}
 
 
-def _is_json(answer: str) -> bool:
+def json_value(answer: str) -> dict[str, Any] | list[Any] | None:
+    """Return the object or array that an answer is, bare or fenced as code; None where it is none."""
     text = answer.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
     if not text.startswith(("{", "[")):
-        return False
+        return None
     try:
-        json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
+    return value if isinstance(value, dict | list) else None
 
 
 def _answer(item: TextItem) -> str | None:

@@ -91,21 +91,30 @@ class LanguageBackbone:
         """Return one empty draw: more would repeat the same numbers."""
         return [Draw()]
 
-    @torch.no_grad()
     def sample(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int = 48) -> list[str]:
         """Return the most likely completion of every prompt (greedy, so the seed changes nothing)."""
         with WORK.timed("sample", len(prompts)):
-            return [self._complete(prompt, max_new_tokens) for prompt in prompts]
+            if self.tokenizer.chat_template is not None:
+                prompts = [self._chat([{"role": "user", "content": prompt}], answer=True) for prompt in prompts]
+            return [self._complete([prompt], max_new_tokens)[0] for prompt in prompts]
 
-    def _complete(self, prompt: str, max_new_tokens: int) -> str:
-        text = (
-            self._chat([{"role": "user", "content": prompt}], answer=True) if self.tokenizer.chat_template else prompt
+    def reply(self, chats: Sequence[Sequence[Item]], *, max_new_tokens: int) -> list[str]:
+        """Return the most likely answer (greedy) to each list of messages, computed side by side."""
+        return self._complete([self._chat(list(messages), answer=True) for messages in chats], max_new_tokens)
+
+    @torch.no_grad()
+    def _complete(self, texts: Sequence[str], max_new_tokens: int) -> list[str]:
+        end = self.tokenizer.eos_token_id or 0
+        room = max(1, getattr(self.model.config, "max_position_embeddings", 1 << 20) - max_new_tokens)
+        asked = [self.tokenizer(text, add_special_tokens=False).input_ids[-room:] for text in texts]
+        width = max(map(len, asked))
+        ids = torch.tensor([[end] * (width - len(row)) + row for row in asked], device=self.device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in asked], device=self.device)
+        answers = self.model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=end
         )
-        ids = self.tokenizer(text, return_tensors="pt", add_special_tokens=False).to(self.device)
-        answer = self.model.generate(
-            **ids, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=self.tokenizer.eos_token_id or 0,
-        )  # fmt: skip
-        return str(self.tokenizer.decode(answer[0, ids.input_ids.shape[1] :], skip_special_tokens=True)).strip()
+        said = self.tokenizer.batch_decode(answers[:, width:], skip_special_tokens=True)
+        return [str(text).strip() for text in said]
 
     def _tokens(self, item: Item) -> tuple[list[int], list[int]]:
         """Token ids and labels; a question too long for its answer to fit loses its beginning, not the answer."""

@@ -37,7 +37,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 def read(*lines: dict[str, Any]) -> list[rows.TextItem]:
     content = "".join(json.dumps(line) + "\n" for line in lines)
-    return rows.read_jsonl(content.encode(), "chats.jsonl", Settings())
+    return rows.read_jsonl(content.encode(), "chats.jsonl", Settings()).items
 
 
 def test_settings_of_a_chat_that_mean_nothing_here_are_left_aside() -> None:

