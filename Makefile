@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text serve test clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
+.PHONY: help demo demo-text demo-record serve test clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with
 
 demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (about 10 minutes)
 	$(BIN)/python -m demo.run --family texts
+
+demo-record: $(VENV)/.text  ## A stand-in for a closed model is recorded, replaced by an adapter and compared (about 25 minutes)
+	$(BIN)/python -m demo.old_model.run
 
 serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data in ./albatross-data
 	$(BIN)/albatross serve --data albatross-data --port $(PORT)

@@ -35,13 +35,14 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 
 
 def test_every_block_is_run_by_a_test_below() -> None:
-    assert [kind for kind, _ in BLOCKS] == ["python", "sh", "sh", "python", "sh", "sh", "python", "python"]
+    leaving = ["python", "python", "sh", "python", "sh"]
+    assert [kind for kind, _ in BLOCKS] == [*leaving, "python", "sh", "sh", "python", "sh", "sh", "python", "python"]
 
 
 def test_the_python_of_the_guide_works_from_top_to_bottom(plant: Plant, tmp_path: Path) -> None:
     (tmp_path / "chats.jsonl").write_bytes(chats())
     variables = plant.environment()
-    code = "\n".join(blocks("python"))
+    code = "\n".join(blocks("python")[3:])
     for placeholder, real in (
         ("http://localhost:8000/v1", variables["OPENAI_BASE_URL"]),
         ("alb_...", variables["OPENAI_API_KEY"]),
@@ -60,7 +61,7 @@ def test_the_python_of_the_guide_works_from_top_to_bottom(plant: Plant, tmp_path
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_of_the_guide_works(plant: Plant, tmp_path: Path) -> None:
     (tmp_path / "chats.jsonl").write_bytes(chats())
-    sending, streaming = blocks("sh")[2:]
+    sending, streaming = blocks("sh")[4:]
     answers = shell(sending, tmp_path, plant.environment()).replace("}{", "}\n{").splitlines()
     file, jobs = map(json.loads, answers)
     assert file["status"] == "processed"
@@ -80,12 +81,9 @@ def test_the_curl_of_the_guide_works(plant: Plant, tmp_path: Path) -> None:
 
 
 def test_the_service_of_the_guide_starts_with_its_aliases(tmp_path: Path) -> None:
-    serving, making = blocks("sh")[:2]
+    serving, making = blocks("sh")[2:4]
     address = f"http://127.0.0.1:{(port := free_port())}"
-    command = tmp_path / "albatross"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m api.cli "$@"\n')
-    command.chmod(0o755)
-    variables = {"ALBATROSS_PORT": str(port), "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    variables = {"ALBATROSS_PORT": str(port)} | installed(tmp_path)
     with (tmp_path / "log").open("wb") as log:
         script = serving.replace("\nalbatross serve", "\nexec albatross serve")
         with running(["bash", "-ec", script], cwd=tmp_path, env={**os.environ, **variables}, stderr=log) as service:
@@ -99,6 +97,15 @@ def test_the_service_of_the_guide_starts_with_its_aliases(tmp_path: Path) -> Non
             service.wait(30)
     assert error.status_code == 404  # the backbone that it stands for is not prepared here
     assert "albatross backbones prepare smollm2-135m" in refusal["message"]
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """Put the commands `albatross` and `python` into the folder; returns the variables that find them there."""
+    for name, words in (("albatross", "-m api.cli"), ("python", "")):
+        command = folder / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        command.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
 def shell(script: str, folder: Path, variables: dict[str, str]) -> str:

@@ -112,7 +112,8 @@ def _follow(
 ) -> list[Compared]:
     from worker.comparison.comparing import compare
 
-    line, rows = ProgressLine(), list[Compared]()
+    line = ProgressLine()
+    rows: list[Compared] = []
     for row in compare(model, questions, encoder, most_tokens):
         rows.append(row)
         left = line.seconds() * (len(questions) - len(rows)) / len(rows)

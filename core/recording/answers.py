@@ -30,6 +30,7 @@ REASONS: Mapping[str, str] = {
     "empty": "empty",
     "not_learned": "of a kind that is not learned here",
 }
+ASKED_AGAIN = ("cut", "filtered", "refusal", "empty")  # on request: another try may do better
 # What OpenAI's models say when they refuse; longer answers that begin so mostly go on to help.
 _REFUSAL = re.compile(
     r"\W*(?:(?:i['\u2019]m |i am )?(?:very |so )?sorry,?(?: but)? )?(?:i|we) ?"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 Body = Mapping[str, Any]
 
@@ -55,6 +56,7 @@ class ChatEndpoint:
     share: float = 0.0  # of calls that meet one
     wait: float = 0.1  # seconds that a limit asks for
     seed: int = 0
+    lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # by path: what else it holds
     address: str = ""
     calls: list[Body] = field(default_factory=list)
     met: Counter[Trouble] = field(default_factory=Counter)
@@ -86,6 +88,13 @@ class ChatEndpoint:
         finally:
             with self._lock:
                 self._now -= 1
+
+    def list(self, path: str) -> Sequence[Mapping[str, Any]] | None:
+        """Return what a list holds; None where there is none."""
+        if path == "/v1/models":
+            facts = {"object": "model", "created": 0, "owned_by": "me", "shutdown_date": "2027-01-14"}
+            return [{"id": self.model, **facts}]
+        return self.lists.get(path)
 
     def completion(self, body: Body, said: Said) -> dict[str, Any]:
         """Return the answer as the wire has it; a token is four characters here."""
@@ -127,8 +136,10 @@ def _handler(endpoint: ChatEndpoint) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            model = {"id": endpoint.model, "object": "model", "created": 0, "owned_by": "me"}
-            self._send(200, {"object": "list", "data": [model]})
+            rows = endpoint.list(urlsplit(self.path).path)
+            if rows is None:
+                return self._send(404, {"error": {"message": "Not found", "code": None, "param": None}})
+            return self._send(200, {"object": "list", "data": rows, "has_more": False})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -1,0 +1,125 @@
+"""One run of `albatross record`: it asks what is missing, keeps what comes, and tells how it goes and what is next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from core.errors import AlbatrossError
+from core.progress import ProgressLine, duration
+from core.recording.answers import ASKED_AGAIN, HELD_OUT, REASONS, Answer, AnswerFile, is_held_out
+from core.recording.endpoint import Endpoint
+from core.recording.prompts import Prompts
+from core.recording.recorder import Question, Recorder, Unanswered
+from core.settings import Settings
+from core.texts import shown
+
+MOST_TOLD = 5  # prompts without an answer
+INTERRUPTED = 130
+
+
+@dataclass
+class RecordingRun:
+    """The command's options, what it asks and where answers go, and what has come of it."""
+
+    chosen: argparse.Namespace
+    prompts: Prompts
+    file: AnswerFile
+    settings: Settings
+    unanswered: list[Unanswered] = field(default_factory=list)
+    answers: int = 0
+    tokens: Counter[str] = field(default_factory=Counter)
+
+    def follow(self, endpoint: Endpoint, questions: Sequence[Question]) -> int:
+        """Ask the questions; returns the exit status."""
+        recorder = Recorder(endpoint, parallel=self.chosen.parallel, patience=self.chosen.patience)
+        every = len(self.prompts.items) * self.chosen.n
+        what = f"{len(questions):,} of {every:,} answers of {shown(self.chosen.model)}"
+        print(f"{what} are asked of {endpoint.address}", file=sys.stderr)
+        interrupted = _on_signals(recorder.stop)
+        line, failure = ProgressLine(), None
+        try:
+            for outcome in recorder.ask(questions):
+                self._take(outcome)
+                line.show(self._words(line, len(questions), recorder.trouble()), self.answers / len(questions))
+        except AlbatrossError as error:
+            failure = error
+        line.close()
+        self._tell()
+        if failure is not None:
+            print(f"albatross: {failure.message}", file=sys.stderr)
+            return 2
+        return INTERRUPTED if interrupted else int(bool(self.unanswered))
+
+    def _take(self, outcome: Answer | Unanswered | None) -> None:
+        if isinstance(outcome, Unanswered):
+            self.unanswered.append(outcome)
+        elif outcome is not None:
+            self.file.add(outcome, held_out=is_held_out(outcome.prompt.key, self.chosen.held_out))
+            self.answers += 1
+            self.tokens.update({"in": outcome.tokens_in, "out": outcome.tokens_out})
+
+    def _words(self, line: ProgressLine, total: int, trouble: str | None) -> str:
+        left = total - self.answers
+        words = f"{self.answers:,}/{total:,} answers, {self.tokens['in']:,} tokens in, {self.tokens['out']:,} out"
+        if self.answers and left:
+            more = {name: round(count * left / self.answers) for name, count in self.tokens.items()}
+            words += f"; about {duration(line.seconds() * left / self.answers)} left"
+            words += f", {more['in']:,} in, {more['out']:,} out to come"
+        return f"{words} (waiting: {trouble})" if trouble else words
+
+    def _tell(self) -> None:
+        """Say what is there, what is not, and what to do next."""
+        asked = {(prompt.key, sample) for prompt in self.prompts.items for sample in range(self.chosen.n)}
+        marks = Counter(mark for key, mark in self.file.done.items() if key in asked)
+        out = shown(str(self.chosen.out))
+        print(f"{marks.total():,} of {len(asked):,} answers are in {out}." if marks else "Nothing is recorded yet.")
+        if self.answers:
+            print(f"This run took {self.tokens['in']:,} tokens in and {self.tokens['out']:,} out.")
+        self._tell_marks(marks)
+        for row in self.unanswered[:MOST_TOLD]:
+            print(f"No answer to {row.question.prompt.place} of {shown(self.chosen.prompts.name)}: {row.why}.")
+        if len(self.unanswered) > MOST_TOLD:
+            print(f"No answer to {len(self.unanswered) - MOST_TOLD:,} more.")
+        if self.file.bytes > self.settings.max_text_bytes:
+            size = f"{self.file.bytes:,} bytes and an upload takes {self.settings.max_text_bytes:,}"
+            print(f"The file has {size}: split it by lines.")
+        if marks.total() < len(asked):
+            print("The same command again asks what is missing.")
+        elif self.answers:
+            compare = f"albatross compare {shlex.quote(out)} --model ADAPTER_FOLDER --backbone ID"
+            print(f"Next: train on {out} as it is, then {compare}")
+
+    def _tell_marks(self, marks: Counter[str | None]) -> None:
+        if held := marks[HELD_OUT]:
+            print(f"{held:,} are held out of training, to compare with (--held-out {self.chosen.held_out:g}).")
+        others = Counter({str(mark): count for mark, count in marks.items() if mark not in (None, HELD_OUT)})
+        if not others:
+            return
+        told = ", ".join(f"{count:,} {REASONS.get(mark, mark)}" for mark, count in sorted(others.items()))
+        print(f"{others.total():,} more are left out of training: {told}.")
+        if not others.keys().isdisjoint(ASKED_AGAIN):
+            print("--again asks for those once more; a larger --max-tokens helps what was cut.")
+
+
+def _on_signals(stop: Callable[[], None]) -> list[int]:
+    """End in order at the first Ctrl-C (or SIGTERM): what is under way is kept. At the second at once."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if seen:
+            os._exit(INTERRUPTED)  # every answer so far is on the disk
+        seen.append(number)
+        stop()
+        print("\nEnding after the calls under way; once more ends at once.", file=sys.stderr)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return seen
