@@ -64,7 +64,7 @@ demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with
 demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (about 10 minutes)
 	$(BIN)/python -m demo.run --family texts
 
-demo-record: $(VENV)/.text  ## A stand-in for a closed model is recorded, replaced by an adapter and compared (about 25 minutes)
+demo-record: $(VENV)/.text  ## A stand-in for a closed model is recorded, replaced by an adapter and compared (about half an hour)
 	$(BIN)/python -m demo.old_model.run
 
 serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data in ./albatross-data

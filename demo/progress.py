@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 import time
 
+from core.progress import duration
+
 STAGES = ("prepare", "surrogate", "score", "train", "export")
 WIDTH = 30
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class ProgressLine:

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import openai
 
-from demo.progress import ProgressLine, duration
+from core.progress import duration
+from demo.progress import ProgressLine
 from demo.report import Report, write_report
 from demo.service import albatross, create_key, running_service
 

@@ -102,7 +102,7 @@ def test_the_comparison_of_the_guide_writes_its_page(
     variables = {"ALBATROSS_DATA": str(data), "BACKBONE": "tiny", **installed(tmp_path)}
     told = shell(blocks("sh")[1], tmp_path, variables)
     assert "questions (held out) the loss a token" in told
-    assert f"beside {OLD}" in (tmp_path / "comparison/index.html").read_text()
+    assert f"tiny with adapter, beside {OLD}" in (tmp_path / "comparison/index.html").read_text()
 
 
 def record(folder: Path) -> None:

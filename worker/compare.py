@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from worker.comparison.model import AdaptedModel
     from worker.comparison.report import Comparison
 
+INTERRUPTED = 130
+
 
 def main() -> int:
     """Run the command; returns its exit status."""
@@ -42,6 +44,9 @@ def main() -> int:
     except OSError as error:
         print(f"albatross: {shown(str(error.filename or 'an operation'))}: {error.strerror}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nalbatross: ended before all questions were answered; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
     page = write(found, arguments.out)
     for summary in found.summaries:
         print("\n".join(sentences.table(summary)), end="\n\n")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import openai
 
+from core.progress import duration
 from demo.old_model.endpoint import Body, ChatEndpoint, Said, Trouble, serving
-from demo.progress import duration
 from demo.run import download, follow
 from demo.service import albatross, create_key, running_service
 
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-report-record"), help="folder of answers and report")
     parser.add_argument("--prompts", type=Path, default=HERE / "prompts.txt")
     chosen = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"
     began = time.monotonic()
     chosen.out.mkdir(parents=True, exist_ok=True)
     command("backbones", "prepare", BACKBONE, data=chosen.data)

@@ -41,7 +41,7 @@ class Comparison:
 
 def page(found: Comparison) -> str:
     """Return the whole page; it needs nothing else, and runs no script."""
-    title = f"{found.adapter} beside {found.old_model}"
+    title = f"{found.backbone} with {found.adapter}, beside {found.old_model}"
     parts = [
         f"<h1>{_text(title)}</h1>",
         *(f'<p class="lead">{_text(sentences.verdict(summary))}</p>' for summary in found.summaries),
