@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AlbatrossError as error:
         print(f"albatross: {error.message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except OSError as error:
         print(f"albatross: {shown(str(error.filename or 'an operation'))}: {error.strerror}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from core.errors import InvalidInput
 from core.settings import Settings
 
 if TYPE_CHECKING:  # the other commands start faster without the client
-    from core.recording.answers import AnswerFile
+    from core.recording.answer_file import Recorded
     from core.recording.prompts import Prompts
     from core.recording.recorder import Question
 
@@ -41,20 +42,21 @@ def add(commands: Subparsers) -> None:
     add("--system", metavar="TEXT", help="system message of every prompt, in the place of its own")
     add("--column", metavar="NAME", help="column of a CSV that holds the prompts")
     add("--max-tokens", type=_whole, metavar="N", help="longest answer (default: the endpoint's)")
-    add("--temperature", type=float, metavar="T", help="(default: the endpoint's)")
+    add("--temperature", type=_finite, metavar="T", help="(default: the endpoint's)")
     add("--seed", type=int, metavar="S", help="of the first answer of each prompt; the next ones get S + 1, S + 2 ...")
     add("--held-out", type=_share, default=0.2, metavar="SHARE",
         help="share of the prompts that is left out of training, to compare with (default: 0.2)")  # fmt: skip
     add("--again", action="store_true", help="ask again where an answer was cut, filtered, a refusal or empty")
     add("--parallel", type=_whole, default=4, metavar="N", help="calls at a time (default: 4)")
-    add("--patience", type=float, default=600, metavar="SECONDS",
-        help="give up where nothing is answered for so long (default: 600)")  # fmt: skip
+    add("--patience", type=_finite, default=600, metavar="SECONDS",
+        help="give up after so long with nothing but errors (default: 600); one call may take 10 minutes")  # fmt: skip
     add("--dry-run", action="store_true", help="count, and ask nothing")
 
 
 def record(chosen: argparse.Namespace, settings: Settings) -> int:
     """Run the command; returns its exit status."""
     from api.recording_run import RecordingRun
+    from core.recording.answer_file import AnswerFile
     from core.recording.endpoint import Endpoint
     from core.recording.prompts import read_prompts
 
@@ -69,17 +71,11 @@ def record(chosen: argparse.Namespace, settings: Settings) -> int:
     endpoint = Endpoint(
         chosen.model, chosen.base_url, {name: value for name, value in given.items() if value is not None}
     )
-    with _opened(chosen) as file:
-        return RecordingRun(chosen, prompts, file, settings).follow(endpoint, missing(chosen, prompts, file))
+    with AnswerFile(chosen.out, chosen.model) as file:
+        return RecordingRun(chosen, prompts, file, settings).follow(endpoint, missing(chosen, prompts, file.recorded))
 
 
-def _opened(chosen: argparse.Namespace) -> AnswerFile:
-    from core.recording.answers import AnswerFile
-
-    return AnswerFile(chosen.out, chosen.model)
-
-
-def missing(chosen: argparse.Namespace, prompts: Prompts, file: AnswerFile) -> list[Question]:
+def missing(chosen: argparse.Namespace, prompts: Prompts, recorded: Recorded) -> list[Question]:
     """Return what has to be asked: every prompt once, then every prompt a second time, ..."""
     from core.recording.answers import ASKED_AGAIN
     from core.recording.recorder import Question
@@ -89,23 +85,23 @@ def missing(chosen: argparse.Namespace, prompts: Prompts, file: AnswerFile) -> l
         Question(prompt, sample)
         for sample in range(chosen.n)
         for prompt in prompts.items
-        if file.done.get((prompt.key, sample), "") in ("", *marks)
+        if recorded.done.get((prompt.key, sample), "") in ("", *marks)
     ]
 
 
 def _count(chosen: argparse.Namespace, prompts: Prompts) -> int:
     """Say what a run would ask and about what it would cost, without a call."""
-    there = chosen.out.exists()
-    asked, recorded, out = [(p, s) for s in range(chosen.n) for p in prompts.items], 0, 0.0
-    if there:
-        with _opened(chosen) as file:
-            asked = [(question.prompt, question.sample) for question in missing(chosen, prompts, file)]
-            recorded, out = len(file.done), file.tokens_out / max(1, len(file.done))
-    tokens = sum(prompt.characters() for prompt, _ in asked) // CHARACTERS_A_TOKEN
-    print(f"{len(prompts.items):,} prompts with {chosen.n} {_plural(chosen.n, 'answer')} each; {recorded:,} recorded.")
+    from core.recording.answer_file import read_recorded
+
+    there = read_recorded(chosen.out, chosen.model)
+    asked = missing(chosen, prompts, there)
+    tokens = sum(question.prompt.characters() for question in asked) // CHARACTERS_A_TOKEN
+    each = f"{chosen.n} {'answer' if chosen.n == 1 else 'answers'} each"
+    print(f"{len(prompts.items):,} prompts with {each}; {len(there.done):,} recorded.")
     print(f"{len(asked):,} calls would be made: about {tokens:,} tokens in ({CHARACTERS_A_TOKEN} characters a token)")
-    if out:
-        print(f"and about {round(out * len(asked)):,} tokens out, as the recorded answers have.")
+    if there.tokens_out:
+        expected = round(there.tokens_out / len(there.done) * len(asked))
+        print(f"and about {expected:,} tokens out, as the recorded answers have.")
     elif chosen.max_tokens:
         print(f"and at most {chosen.max_tokens * len(asked):,} tokens out.")
     else:
@@ -125,5 +121,7 @@ def _share(text: str) -> float:
     return share
 
 
-def _plural(count: int, word: str) -> str:
-    return word if count == 1 else f"{word}s"
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)) or number < 0:
+        raise argparse.ArgumentTypeError("it is a number from 0 on")
+    return number

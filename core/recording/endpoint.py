@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import time
@@ -12,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
-from openai.types.chat import ChatCompletion
 
 from core.errors import AlbatrossError
 from core.recording.answers import Answer
@@ -21,8 +22,12 @@ from core.texts import shown
 
 MOST_NAMED = 8  # models that are named where one is not known
 MOST_SAID = 300  # characters of an endpoint's own words
+SHORTEST_SECRET = 4  # characters; blanking out less would blank out everything
 LATER = (408, 409, 425, 429)  # and everything from 500
 FINAL_LIMITS = ("insufficient_quota", "billing_hard_limit_reached")
+KEPT = ("content", "refusal", "tool_calls", "function_call")  # of an answer's message
+REASONING = ("reasoning_content", "reasoning")  # what some endpoints say of how they came to it
+HINT = "is the base URL right (it mostly ends in /v1)?"
 
 
 class Stop(AlbatrossError):
@@ -53,20 +58,25 @@ class Endpoint:
     _limit: str = "max_tokens"  # newer models of OpenAI's know the limit by another name
 
     def __post_init__(self) -> None:
-        key = os.environ.get("OPENAI_API_KEY")
+        self._key = (os.environ.get("OPENAI_API_KEY") or "").strip()
         self.base_url = self.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        if not key and self.base_url is None:
+        if not self._key and self.base_url is None:
             raise Stop("OPENAI_API_KEY is not set: put your key into it, or name your own endpoint with --base-url.",
                        code="no_key")  # fmt: skip
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise Stop("OPENAI_API_KEY holds characters that no key has; copy it anew.", code="no_key")
         if self.base_url is not None and not _is_address(self.base_url):
-            raise Stop(f"{shown(self.base_url)} is no base URL; it looks like https://host/v1.", code="bad_address")
-        # one that asks for no key gets a word; asking again is the recorder's, which knows of all calls
-        self._client = openai.OpenAI(base_url=self.base_url, api_key=key or "none", max_retries=0)
+            raise Stop("That is no base URL; it looks like https://host/v1.", code="bad_address")
+        try:
+            # one that asks for no key gets a word; asking again is the recorder's, which knows of all calls
+            self._client = openai.OpenAI(base_url=self.base_url, api_key=self._key or "none", max_retries=0)
+        except Exception:  # the client's own kinds of a bad URL
+            raise Stop("That is no base URL; it looks like https://host/v1.", code="bad_address") from None
 
     @property
     def address(self) -> str:
-        """Where the questions go."""
-        return str(self._client.base_url)
+        """Where the questions go, without a password that may stand in it."""
+        return re.sub(r"//[^/@]*@", "//", str(self._client.base_url))
 
     def ask(self, prompt: Prompt, sample: int) -> Answer:
         """Return the answer; raises Stop, Refused or Later."""
@@ -75,35 +85,36 @@ class Endpoint:
         if "seed" in given:
             given["seed"] += sample
         try:
-            reply = self._create(prompt, given)
+            content = self._create(prompt, given)
         except openai.APIStatusError as error:
-            raise self._meant(error) from None
+            raise self._meant(error, prompt) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            why = f"{self.address} can't be reached ({type(cause).__name__}: {_said(str(cause))})"
+            why = f"{self.address} can't be reached ({type(cause).__name__}: {self._said(str(cause))})"
             raise Later(why, cut=True) from None
         except (openai.OpenAIError, ValueError) as error:  # half an answer, or none of a chat endpoint
-            raise Later(f"the answer could not be read ({_said(str(error))})") from None
-        return _answer(reply, prompt, sample, self.model, given, at, time.monotonic() - began)
+            raise Later(f"the answer could not be read ({type(error).__name__})") from None
+        return _answer(content, prompt, sample, self.model, given, at, time.monotonic() - began)
 
-    def _create(self, prompt: Prompt, given: Mapping[str, Any]) -> object:
+    def _create(self, prompt: Prompt, given: Mapping[str, Any]) -> str:
+        """Return the body of the answer: the client's own objects warn of odd ones with what was said."""
         named = {self._limit if name == "max_tokens" else name: value for name, value in given.items()}
         body = {"model": self.model, "messages": list(prompt.messages), **prompt.settings, **named}
         try:
-            return self._client.chat.completions.create(**body)
+            return str(self._client.chat.completions.with_raw_response.create(**body).http_response.text)
         except openai.BadRequestError as error:
-            if error.code != "unsupported_parameter" or error.param != "max_tokens" or self._limit != "max_tokens":
+            if error.code != "unsupported_parameter" or error.param != "max_tokens" or "max_tokens" not in named:
                 raise
             self._limit = "max_completion_tokens"
             return self._create(prompt, given)
 
-    def _meant(self, error: openai.APIStatusError) -> Exception:
-        said, status = _said(error.message), error.status_code
+    def _meant(self, error: openai.APIStatusError, prompt: Prompt) -> Exception:
+        said, status = self._said(error.message, prompt), error.status_code
         if status == 401:
             return Stop(f"The key is not taken by {self.address} ({said}). Put a valid one into OPENAI_API_KEY.",
                         code="wrong_key")  # fmt: skip
-        if status == 403:
-            return Stop(f"The key may not use {shown(self.model)} ({said}).", code="forbidden")
+        if status == 404 and error.code != "model_not_found" and not self.address.rstrip("/").endswith("/v1"):
+            return Stop(f"{self.address} has no chat endpoint ({said}); {HINT}", code="bad_address")
         if status == 404:
             return Stop(f"{self.address} does not know {shown(self.model)} ({said}).{self._others()}",
                         code="unknown_model")  # fmt: skip
@@ -123,21 +134,38 @@ class Endpoint:
         more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
         return f" It offers {', '.join(map(shown, ids[:MOST_NAMED]))}{more}." if ids else ""
 
+    def _said(self, words: str, prompt: Prompt | None = None) -> str:
+        """Return an endpoint's words for a terminal: short, and without the key or the prompt that they may repeat."""
+        line = " ".join(re.sub(r"^Error code: \d+ - ", "", words).split())
+        told = [part for message in prompt.messages for part in _strings(message.get("content"))] if prompt else []
+        for secret in sorted({self._key, *(" ".join(part.split()) for part in told)}, key=len, reverse=True):
+            if len(secret) >= SHORTEST_SECRET:
+                line = line.replace(secret, "...")
+        return shown(line if len(line) <= MOST_SAID else f"{line[:MOST_SAID]}...")
+
 
 def _answer(
-    reply: object, prompt: Prompt, sample: int, model: str, given: Mapping[str, Any], at: datetime, seconds: float
+    content: str, prompt: Prompt, sample: int, model: str, given: Mapping[str, Any], at: datetime, seconds: float
 ) -> Answer:
-    if not isinstance(reply, ChatCompletion) or not reply.choices or reply.choices[0].message is None:
-        raise Later("the answer is none of a chat endpoint; is the base URL right (it mostly ends in /v1)?")
-    choice, usage = reply.choices[0], reply.usage
-    message = {name: value for name, value in choice.message.model_dump(mode="json").items() if value is not None}
-    if not message.get("annotations"):
-        message.pop("annotations", None)
+    """Read the body of an answer, trusting none of it; raises Later where it is not one."""
+    try:
+        reply = json.loads(content, parse_constant=_refuse)
+        choice = reply["choices"][0]
+        said = choice["message"]
+        message = {name: said[name] for name in KEPT if said.get(name) is not None}
+        usage = reply.get("usage") if isinstance(reply.get("usage"), dict) else {}
+        if not isinstance(message.get("content"), str | None):
+            raise TypeError
+        json.dumps(message)  # what is nested too deeply is found here
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        raise Later(f"the answer is none of a chat endpoint; {HINT}") from None
     return Answer(
         prompt=prompt, sample=sample, message={"role": "assistant", "content": None, **message},
-        finish_reason=choice.finish_reason or "stop", model=model, answered_by=str(reply.model or ""),
-        tokens_in=usage.prompt_tokens if usage else 0, tokens_out=usage.completion_tokens if usage else 0,
-        at=at.isoformat(timespec="seconds").replace("+00:00", "Z"), seconds=round(seconds, 2), settings=given,
+        finish_reason=str(choice.get("finish_reason") or "stop")[:40], model=model,
+        answered_by=str(reply.get("model") or "")[:200], tokens_in=_count(usage.get("prompt_tokens")),
+        tokens_out=_count(usage.get("completion_tokens")), at=at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        seconds=round(seconds, 2), settings=given,
+        reasoning=next((said[name] for name in REASONING if isinstance(said.get(name), str)), None),
     )  # fmt: skip
 
 
@@ -146,20 +174,30 @@ def _wait(error: openai.APIStatusError) -> float | None:
     headers = error.response.headers
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) * unit)
+            seconds = float(headers[name]) * unit
         except (KeyError, ValueError):  # or a date, which is rare: then waits grow as usual
             continue
+        return seconds if math.isfinite(seconds) and seconds > 0 else None
     return None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)
+
+
+def _strings(content: object) -> list[str]:
+    parts = content if isinstance(content, list) else [content]
+    return [text for part in parts if isinstance(text := part.get("text") if isinstance(part, dict) else part, str)]
 
 
 def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in text
+        plain = text.isprintable() and not re.search(r"\s", text) and len(text) < 2_000
+        return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port or an IPv6 address that is none
         return False
-
-
-def _said(words: str) -> str:
-    line = " ".join(re.sub(r"^Error code: \d+ - ", "", words).split())
-    return shown(line if len(line) <= MOST_SAID else f"{line[:MOST_SAID]}...")

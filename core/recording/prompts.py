@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ def read_prompts(path: Path, *, column: str | None = None, system: str | None = 
     faults: list[str] = []
     for place, row in _rows(_text(path, name), path.suffix.lower(), column, name):
         try:
-            found.append(_prompt(row, place))
+            found.append(_sendable(_prompt(row, place)))
         except _Blank:
             blank.append(place)
         except _Fault as fault:
@@ -89,6 +90,7 @@ def read_prompts(path: Path, *, column: str | None = None, system: str | None = 
         raise InvalidInput(f"{name} can't be asked as it is. {told}{more}.", code="invalid_prompts")
     notes = [f"{_lines(blank)} of {name} asked nothing and {_was(blank)} passed over."] if blank else []
     if system is not None:
+        system = system.encode("utf-8", "replace").decode()
         replaced = sum(any(_instructs(message) for message in prompt.messages) for prompt in found)
         notes += [f"--system takes the place of {replaced} system messages of {name}."] if replaced else []
         found = [_instructed(prompt, system) for prompt in found]
@@ -102,7 +104,9 @@ def read_prompts(path: Path, *, column: str | None = None, system: str | None = 
 
 def _text(path: Path, name: str) -> str:
     if not path.is_file():
-        what = "is a folder; name a file" if path.is_dir() else "is not there"
+        what = (
+            "is a folder; name a file" if path.is_dir() else "is no ordinary file" if path.exists() else "is not there"
+        )
         raise InvalidInput(f"The prompts {texts.shown(str(path))}: this {what}.", code="no_prompts")
     if path.stat().st_size > MAX_BYTES:
         raise InvalidInput(f"{name} has more than {MAX_BYTES >> 20:,} MiB; split it.", code="prompts_too_large")
@@ -119,46 +123,46 @@ def _text(path: Path, name: str) -> str:
 
 def _rows(text: str, suffix: str, column: str | None, name: str) -> Iterator[tuple[str, object]]:
     """Yield each prompt as it stands, a JSON value or a string, and its place."""
-    if suffix in TABLES or (column is not None and not looks_like_jsonl(text[:4096].encode())):
+    is_json = looks_like_jsonl(text[:4096].encode())
+    if (
+        text.lstrip("\ufeff").lstrip().startswith("[")
+        and (rows := _parsed(text.lstrip("\ufeff")))
+        and isinstance(rows, list)
+    ):
+        yield from ((f"entry {number}", row) for number, row in enumerate(rows, 1))
+    elif suffix in TABLES or (column is not None and not is_json):
         yield from _table(text, TABLES.get(suffix, ","), column, name)
-    elif looks_like_jsonl(text[:4096].encode()):
-        yield from _json(text)
     else:
         for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
             if line.strip():
-                yield f"line {number}", line.strip()
+                yield f"line {number}", _parsed(line) if is_json else line.strip()
 
 
-def _json(text: str) -> Iterator[tuple[str, object]]:
-    if text.lstrip().startswith("["):
-        try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError):
-            raise InvalidInput("The prompts begin like a JSON array and are none.", code="invalid_prompts") from None
-        yield from ((f"entry {number}", row) for number, row in enumerate(rows, 1))
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"line {number}", _parsed(line)
-
-
-def _parsed(line: str) -> object:
+def _parsed(text: str) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return _Fault(f"it is not JSON ({getattr(error, 'msg', 'nested too deeply').lower()})")
+        return json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        return _Fault(f"it is not JSON ({error.msg.lower()} at column {error.colno})")
+    except (ValueError, RecursionError):
+        return _Fault("it is JSON with numbers or depths that can't be read")
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)
 
 
 def _table(text: str, delimiter: str, column: str | None, name: str) -> Iterator[tuple[str, object]]:
-    head = text.partition("\n")[0]
+    head = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
     if delimiter == "," and "," not in head:
         delimiter = max(DELIMITERS, key=head.count)
     csv.field_size_limit(MAX_BYTES)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    chosen = _column([title for title in reader.fieldnames or [] if title is not None], column, name)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
+        chosen = _column([title for title in reader.fieldnames or [] if title is not None], column, name)
         for number, row in enumerate(reader, 1):
-            yield f"row {number}", row[chosen] or ""
+            surplus = row.get(None)  # type: ignore[call-overload]
+            fault = _Fault("it has more cells than the head; a text with the sign between columns stands in quotes")
+            yield f"row {number}", fault if surplus else row[chosen] or ""
     except csv.Error as error:
         raise InvalidInput(f"{name} is not CSV in line {reader.line_num}: {error}.", code="invalid_prompts") from None
 
@@ -211,12 +215,19 @@ def _message(message: object) -> Message:
         raise _Fault("a message has no role")
     if message["role"] == "user" and (message.get("content") is None or not str(message["content"]).strip()):
         raise _Blank
-    sent = {name: value for name, value in message.items() if name != "weight" and value is not None}
+    return {name: value for name, value in message.items() if name != "weight" and value is not None}
+
+
+def _sendable(prompt: Prompt) -> Prompt:
+    """Return the prompt; raises _Fault where it can't be sent as JSON in UTF-8."""
     try:
-        json.dumps(sent, ensure_ascii=False).encode()
+        content = json.dumps([prompt.messages, prompt.settings], ensure_ascii=False)
+        content.encode()
     except UnicodeEncodeError:
         raise _Fault("it holds half a character (a lone surrogate), which can't be sent") from None
-    return sent
+    if "\\u0000" in content:
+        raise _Fault("it holds NUL characters; is it UTF-16? Save it as UTF-8")
+    return prompt
 
 
 def _instructs(message: Message) -> bool:

@@ -18,6 +18,7 @@ from core.recording.prompts import Prompt
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds between tries of one question, doubled each time
 MOST_TRIES = 6  # of one question that alone is answered with errors
+MOST_LIMITED = 12  # of one that alone meets limits: it may be too large for them
 MOST_REFUSED = 5  # questions in a row, and not one taken: then it is not the questions
 BRIEF = 30.0  # seconds of patience with an address that has never answered
 TICK = 0.2
@@ -46,13 +47,13 @@ class Recorder:
     for `patience` seconds it gives up. `stop` lets no further question begin; those under way are waited for.
     """
 
-    def __init__(self, endpoint: Endpoint, *, parallel: int, patience: float) -> None:
+    def __init__(self, endpoint: Endpoint, *, parallel: int, patience: float, answered: bool = False) -> None:
         self.endpoint, self.parallel, self.patience = endpoint, parallel, patience
         self.troubles: queue.SimpleQueue[str] = queue.SimpleQueue()  # what is waited for, for people
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._not_before = 0.0  # no question begins earlier, as the endpoint asked
-        self._answered = False
+        self._answered = answered  # the endpoint has answered such questions, now or in an earlier run
         self._refused = 0
         self._failure: Stop | None = None
         self._alive = time.monotonic()  # when the endpoint last took a question
@@ -66,7 +67,7 @@ class Recorder:
 
         Raises Stop, after the answers that were under way.
         """
-        waiting = iter(questions)
+        waiting = iter(_spread(questions))
         under_way: dict[Future[Answer], Question] = {}
         self._alive = time.monotonic()
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="ask") as threads:
@@ -104,6 +105,8 @@ class Recorder:
             return Unanswered(question, str(error))
         except Later as error:
             return Unanswered(question, str(error))
+        except Exception as error:  # one strange answer must not end a night's recording
+            return Unanswered(question, f"an answer that can't be handled ({type(error).__name__})")
 
     def _fail(self, error: Stop) -> None:
         self._failure = self._failure or error
@@ -128,19 +131,18 @@ class Recorder:
 
     def _bear(self, error: Later, tries: int, since: float) -> None:
         """Wait for the next try of a question that fails since then; raises where it is too much."""
-        seconds = error.seconds
-        if seconds is None:
-            seconds = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        growing = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        seconds = max(growing, error.seconds or 0)
         patience = min(BRIEF, self.patience) if error.cut and not self._answered else self.patience
         silent = time.monotonic() - self._alive
         if silent + seconds > patience:
             wanted = f", and it asks to wait {seconds:.0f} s more" if error.seconds else ""
             raise Stop(f"Nothing was answered for {silent:.0f} s{wanted}: {error}.", code="gave_up")
-        alone = not error.limited and (not error.cut or self._alive > since)
-        if tries >= MOST_TRIES and alone:
+        others_answered = self._alive > since
+        if tries >= (MOST_LIMITED if error.limited else MOST_TRIES) and (others_answered or not error.cut):
             raise error
         self.troubles.put(str(error))
-        if error.limited or error.cut:
+        if error.cut or (error.limited and error.seconds):
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + seconds)
         elif self._stopped.wait(seconds):
@@ -161,6 +163,13 @@ class Recorder:
             while True:
                 last = self.troubles.get_nowait()
         return last
+
+
+def _spread(questions: Sequence[Question]) -> Iterator[Question]:
+    """Yield the questions, a few from all over first: where those are refused, it is not one part of the file."""
+    first = range(0, len(questions), max(1, len(questions) // MOST_REFUSED))
+    yield from (questions[place] for place in first)
+    yield from (question for place, question in enumerate(questions) if place not in first)
 
 
 class _Stopped(Exception):

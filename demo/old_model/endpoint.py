@@ -50,7 +50,7 @@ class ChatEndpoint:
     """What it is called, how it answers, and what it has seen."""
 
     model: str
-    answer: Callable[[Body], Said]
+    answer: Callable[[Body], Said | str]  # a text is sent as the whole body, whatever it is
     key: str | None = None
     troubles: Sequence[Trouble] = ()  # what may happen to a call
     share: float = 0.0  # of calls that meet one
@@ -67,7 +67,7 @@ class ChatEndpoint:
         self._lock = threading.Lock()
         self._random = random.Random(self.seed)
 
-    def respond(self, body: Body) -> tuple[Said, Trouble | None]:
+    def respond(self, body: Body) -> tuple[Said | str, Trouble | None]:
         """Answer a call, or raise Refusal; what troubles it is drawn."""
         with self._lock:
             self.calls.append(body)
@@ -142,6 +142,9 @@ def _handler(endpoint: ChatEndpoint) -> type[BaseHTTPRequestHandler]:
             return self._send(200, {"object": "list", "data": rows, "has_more": False})
 
         def do_POST(self) -> None:
+            if urlsplit(self.path).path != "/v1/chat/completions":
+                self.close_connection = True
+                return self._send(404, {"detail": "Not Found"})
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if endpoint.key and self.headers.get("Authorization") != f"Bearer {endpoint.key}":
                 error = {"message": "Incorrect API key provided", "code": "invalid_api_key", "param": None}
@@ -152,7 +155,8 @@ def _handler(endpoint: ChatEndpoint) -> type[BaseHTTPRequestHandler]:
                 return self._send(refusal.status, refusal.content)
             if trouble is Trouble.HTML:
                 return self._send(200, "<html>All is well.</html>", kind="text/html")
-            return self._send(200, endpoint.completion(body, said), cut=trouble is Trouble.CUT)
+            content = said if isinstance(said, str) else endpoint.completion(body, said)
+            return self._send(200, content, cut=trouble is Trouble.CUT)
 
         def _send(self, status: int, content: object, *, kind: str = "application/json", cut: bool = False) -> None:
             whole = (content if isinstance(content, str) else json.dumps(content)).encode()

@@ -71,7 +71,7 @@ def test_a_recording_says_what_is_there_what_it_took_and_what_comes_next(old: Ch
     assert done.returncode == 0, done.stderr
     assert f"{PROMPTS} of {PROMPTS} answers are in" in done.stdout
     assert "This run took " in done.stdout
-    assert "are held out of training, to compare with (--held-out 0.2)." in done.stdout
+    assert "are held out of training, to compare with." in done.stdout
     assert "Next: train on" in done.stdout
     assert f"{PROMPTS}/{PROMPTS} answers, " in done.stderr
     assert sorted(recorded(prompts)) == sorted(prompts.read_text().splitlines())
@@ -79,10 +79,12 @@ def test_a_recording_says_what_is_there_what_it_took_and_what_comes_next(old: Ch
 
 def test_after_kill_9_only_what_is_missing_is_asked(old: ChatEndpoint, prompts: Path) -> None:
     old.troubles, old.share = (Trouble.LIMIT, Trouble.FAIL, Trouble.CUT), 0.2
+    old.answer = lambda body: (time.sleep(0.2), pirate(body))[1]
     process = subprocess.Popen(command(old, prompts), cwd=ROOT, env=variables(old), stderr=subprocess.DEVNULL)
     until(lambda: len(recorded(prompts)) >= 5)
     process.kill()
     process.wait()
+    time.sleep(1)  # what it had sent is answered to nobody, and counted
     kept = len(recorded(prompts))
     assert 5 <= kept < PROMPTS
     answered_before = len(old.calls)
@@ -158,8 +160,11 @@ def test_prompts_that_stay_unanswered_are_named_and_the_exit_says_so(old: ChatEn
         ((), {"OPENAI_API_KEY": "wrong"}, "The key is not taken by"),
         (("--model", "ft:none"), {}, "does not know ft:none"),
         (("--patience", "1", "--base-url", "http://127.0.0.1:9/v1"), {}, "can't be reached"),
-        (("--base-url", "not a url"), {}, "not a url is no base URL; it looks like https://host/v1."),
-        (("--base-url", "http://[::1"), {}, "http://[::1"),
+        (("--base-url", "not a url"), {}, "That is no base URL; it looks like https://host/v1."),
+        (("--base-url", "http://[::1"), {}, "That is no base URL"),
+        (("--base-url", "http://h\x7f/v1"), {}, "That is no base URL"),
+        (("--prompts", "/dev/null"), {}, "is no ordinary file"),
+        (("--out", "/dev/zero"), {}, "/dev/zero: it is no ordinary file; take another --out."),
         (("--prompts", "none.jsonl"), {}, "The prompts none.jsonl: this is not there."),
         (("--out", "{prompts}"), {}, "--out is the file of the prompts; name another."),
         (("--out", "/proc/none/answers.jsonl"), {}, "/proc/none"),
@@ -179,7 +184,17 @@ def test_what_is_wrong_is_a_sentence_and_never_a_traceback(
     assert prompts.read_text().startswith("Where is ship 0?")
 
 
-@pytest.mark.parametrize("more", [("--n", "0"), ("--parallel", "-1"), ("--held-out", "1.5"), ("--max-tokens", "x")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--n", "0"),
+        ("--temperature", "nan"),
+        ("--patience", "nan"),
+        ("--parallel", "-1"),
+        ("--held-out", "1.5"),
+        ("--max-tokens", "x"),
+    ],
+)
 def test_an_option_that_is_none_is_named(old: ChatEndpoint, prompts: Path, more: tuple[str, str]) -> None:
     done = run(old, prompts, *more)
     assert done.returncode == 2
@@ -191,3 +206,20 @@ def test_nothing_of_what_is_sent_or_said_is_printed(old: ChatEndpoint, prompts: 
     done = run(old, prompts)
     assert "ship" not in done.stdout + done.stderr
     assert "by the stars" not in done.stdout + done.stderr
+
+
+def test_where_nothing_can_be_trained_on_it_says_so_and_does_not_send_anybody_on(
+    old: ChatEndpoint, prompts: Path
+) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"{n}?"}], "tools": [{"type": "function"}]} for n in range(3)]
+    prompts.write_text("\n".join(map(json.dumps, rows)))
+    done = run(old, prompts)
+    assert "3 more are left out of training: 3 of a kind that is not learned here (see `why`)." in done.stdout
+    assert "Next:" not in done.stdout
+    assert all("tools" in row["recorded"]["why"] for row in rows_of(prompts.parent / "answers.jsonl"))
+
+
+def test_more_answers_than_an_upload_takes_are_told(old: ChatEndpoint, prompts: Path) -> None:
+    done = run(old, prompts, "--held-out", 0, ALBATROSS_MAX_ITEMS="10")
+    assert "10 answers to train on; the file has " in done.stdout
+    assert f"and {PROMPTS}: split it by lines." in done.stdout

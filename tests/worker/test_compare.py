@@ -74,7 +74,7 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
     assert done.returncode == 0, done.stderr
     assert "On 6 questions (held out) the loss a token of the old model's answers" in done.stdout
     assert "On 5 questions (trained on)" in done.stdout
-    assert "1 lines are not compared: 1 cut." in done.stdout
+    assert "1 line is not compared: 1 cut." in done.stdout
     assert "11/11 questions" in done.stderr
     page = Page((out / "index.html").read_text())
     assert "script" not in page.tags
@@ -90,11 +90,14 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
 
 
 def test_where_all_was_trained_on_it_says_that_it_may_be_memory(data: Path, adapter: Path, tmp_path: Path) -> None:
+    trained = tmp_path / "trained.jsonl"
+    trained.write_text(answers(tmp_path).read_text().replace('"held_out"', "null"))
     done = run_module("worker.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
-                      "--trained", str(answers(tmp_path)), "--out", str(tmp_path / "out"), "--limit", "2",
+                      "--trained", str(trained), "--out", str(tmp_path / "out"), "--limit", "2",
                       "--max-tokens", "4")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "more questions were not asked; --limit 0 asks all." in done.stdout
+    assert "No question was held out of training, so the figures may show memory and not skill." in done.stdout
+    assert "9 questions more were not asked; --limit 0 asks all." in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -106,13 +109,17 @@ def test_where_all_was_trained_on_it_says_that_it_may_be_memory(data: Path, adap
         (("{answers}", "--model", "{folder}", "--backbone", "tiny"), "holds no adapter_config.json"),
         (("{adapter}/adapter_config.json", "--model", "{adapter}", "--backbone", "tiny"), "is not a JSON object"),
         (("{answers}", "--model", "{adapter}", "--backbone", "tiny", "--encoder", "{folder}"), "no sentence encoder"),
+        (("{answers}", "--model", "{adapter}", "--backbone", "tiny", "--out", "{answers}"), "File exists"),
+        (("{answers}", "--model", "{adapter}", "--backbone", "tiny", "--out", "{pages}"), "holds another page"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(
     data: Path, adapter: Path, tmp_path: Path, words: tuple[str, ...], told: str
 ) -> None:
-    places = {"adapter": adapter, "answers": answers(tmp_path), "folder": data}
-    done = run_module("worker.compare", data, *(word.format(**places) for word in words), "--out", str(tmp_path / "o"))
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages/index.html").write_text("mine")
+    places = {"adapter": adapter, "answers": answers(tmp_path), "folder": data, "pages": tmp_path / "pages"}
+    done = run_module("worker.compare", data, "--out", str(tmp_path / "o"), *(word.format(**places) for word in words))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("albatross: ")

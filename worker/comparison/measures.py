@@ -82,13 +82,18 @@ def nearest(said: str, answers: Sequence[str], alike: Callable[[str, str], float
     return max(alike(said, answer) for answer in answers)
 
 
-def key_paths(value: object, path: str = "") -> frozenset[str]:
+def key_paths(value: object) -> frozenset[str]:
     """Return the paths of all keys of a JSON value; the entries of a list count as one."""
-    if isinstance(value, dict):
-        return frozenset().union(*(key_paths(part, f"{path}.{key}") | {f"{path}.{key}"} for key, part in value.items()))
-    if isinstance(value, list):
-        return frozenset().union(*(key_paths(part, f"{path}[]") for part in value))
-    return frozenset()
+    paths: set[str] = set()
+    waiting: list[tuple[object, str]] = [(value, "")]
+    while waiting:  # and no recursion: a stranger's JSON may be nested deeply
+        part, path = waiting.pop()
+        if isinstance(part, dict):
+            paths |= {f"{path}.{key}" for key in part}
+            waiting += [(inner, f"{path}.{key}") for key, inner in part.items()]
+        elif isinstance(part, list):
+            waiting += [(inner, f"{path}[]") for inner in part]
+    return frozenset(paths)
 
 
 def interval(rows: int, statistic: Callable[[np.ndarray], float]) -> tuple[float, float] | None:
@@ -99,6 +104,11 @@ def interval(rows: int, statistic: Callable[[np.ndarray], float]) -> tuple[float
     drawn = [statistic(draw.integers(rows, size=rows)) for _ in range(RESAMPLES)]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+def relative(before: float, after: float) -> float:
+    """Return the change relative to before; 0 where there was nothing to lose."""
+    return after / before - 1 if before > 0 else 0.0
 
 
 def _loss(rows: Sequence[Compared]) -> Figure:
@@ -113,7 +123,7 @@ def _loss(rows: Sequence[Compared]) -> Figure:
     return Figure(
         "loss", rate(before)(everything), rate(after)(everything), "loss",
         after_interval=interval(len(rows), rate(after)), before_interval=interval(len(rows), rate(before)),
-        change_interval=interval(len(rows), lambda at: rate(after)(at) / rate(before)(at) - 1),
+        change_interval=interval(len(rows), lambda at: relative(rate(before)(at), rate(after)(at))),
     )  # fmt: skip
 
 
@@ -188,4 +198,7 @@ def _grams(text: str) -> Counter[str]:
 def _plain(text: str) -> str:
     """A text as it is compared for sameness: JSON by its value, anything else but for blanks."""
     value = json_value(text)
-    return " ".join(text.split()) if value is None else json.dumps(value, sort_keys=True)
+    try:
+        return " ".join(text.split()) if value is None else json.dumps(value, sort_keys=True)
+    except RecursionError:
+        return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,11 @@ MOST_CONTEXT = 4_096  # tokens of a question with its answer; more takes gigabyt
 LONGEST_REPLY = 1_024  # tokens
 ROOM = 1.5  # times the longest recorded answer, and some tokens more
 MORE_TOKENS = 32
+# what a config says of an adapter that is nothing but A and B
+PLAIN = {
+    "peft_type": "LORA", "bias": "none", "fan_in_fan_out": False, "modules_to_save": None, "layers_to_transform": None,
+    "use_dora": False,
+}  # fmt: skip
 Chat = Sequence[dict[str, str | int]]
 
 
@@ -81,23 +87,28 @@ def chat_item(chat: Chat) -> dict[str, object]:
 
 
 def _read(folder: Path) -> Adapter:
+    """Read an adapter; raises InvalidInput where it is none, or asks for more than A and B with one scale."""
     found = inspecting.inspect(folder)
     if found.form != "peft" or not found.modules:
         raise InvalidInput(f"{shown(str(folder))} is no LoRA adapter in peft's format.", code="invalid_adapter")
-    if found.uneven or len(found.ranks) != 1:
-        raise InvalidInput(
-            f"{shown(str(folder))} has ranks or scales that differ between modules, or rules of its own for them; "
-            "adapters with one rank and one alpha are compared here.", code="invalid_adapter",
-        )  # fmt: skip
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    odd = sorted(name for name, usual in PLAIN.items() if (config.get(name) or usual) != usual)
+    if found.uneven or len(found.ranks) != 1 or odd:
+        what = f"sets {', '.join([*found.uneven, *odd])}" if found.uneven or odd else "has several ranks"
+        message = f"{shown(str(folder))} {shown(what)}, which is not compared here; plain LoRA of one rank is."
+        raise InvalidInput(message, code="invalid_adapter")
     try:
         read = lora.load(folder)
-        return Adapter(
-            read.rank, read.alpha, {path: matrix.float() for path, matrix in read.down.items()},
-            {path: matrix.float() for path, matrix in read.up.items()},
-        )  # fmt: skip
+        adapter = Adapter(read.rank, float(read.alpha), *(
+            {path: matrix.float() for path, matrix in half.items()} for half in (read.down, read.up)
+        ))  # fmt: skip
     except (KeyError, ValueError, TypeError) as error:
         message = f"{shown(str(folder))} can't be read as a peft adapter ({shown(str(error))}); fetch it again."
         raise InvalidInput(message, code="invalid_adapter") from None
+    if adapter.rank != found.ranks[0] or not adapter.finite():
+        why = "says another rank than its tensors have" if adapter.finite() else "holds numbers that are not finite"
+        raise InvalidInput(f"{shown(str(folder))} {why}; fetch it again.", code="invalid_adapter")
+    return adapter
 
 
 def _check_fits(backbone: LanguageBackbone, adapter: Adapter, id: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from core import rows
 from core.errors import InvalidInput
 from core.recording.answers import HELD_OUT, rows_of
-from core.rows import RECORDED, TextItem
+from core.rows import TextItem
 from core.settings import Settings
 from core.texts import shown
 
@@ -70,18 +70,15 @@ def read_questions(path: Path, trained: Path | None, adapter: Path, settings: Se
     passed_over: Counter[str] = Counter()
     marked = False
     for row in rows_of(path):
-        recorded = row.get(RECORDED)
-        mark = recorded.get("left_out") if isinstance(recorded, dict) else None
+        asked, answer, mark = _parts(row)
+        if mark not in (None, HELD_OUT) or not asked:
+            passed_over[mark or "not a question with an answer"] += 1
+            continue
+        question = found.setdefault(asked, Question(asked, Group.HELD_OUT))
+        question.answers.append(answer)
         marked = marked or mark == HELD_OUT
-        if mark not in (None, HELD_OUT):
-            passed_over[str(mark)] += 1
-            continue
-        asked, answer = _parts(row)
-        if not asked:
-            passed_over["not a question with an answer"] += 1
-            continue
-        group = _group(asked, mark, learned)
-        found.setdefault(asked, Question(asked, group)).answers.append(answer)
+        if asked in learned if learned is not None else mark is None:  # of one answer is enough
+            question.group = Group.TRAINED
     if not found:
         raise InvalidInput(f"{shown(path.name)} holds no answer to compare with.", code="no_answers")
     if learned is None and not marked:  # then nothing says what was trained on
@@ -100,21 +97,21 @@ def chosen(questions: Sequence[Question], limit: int) -> list[Question]:
     return kept
 
 
-def _group(asked: Chat, mark: str | None, learned: frozenset[Chat] | None) -> Group:
-    is_trained = mark != HELD_OUT if learned is None else asked in learned
-    return Group.TRAINED if is_trained else Group.HELD_OUT
-
-
 def _trained(path: Path, settings: Settings) -> frozenset[Chat]:
     items = rows.read_jsonl(path.read_bytes(), shown(path.name), settings).items
-    return frozenset(_asked(item)[0] for item in items)
+    asked = frozenset(_asked(item)[0] for item in items) - {()}
+    if not asked:
+        raise InvalidInput(f"{shown(path.name)} holds no question with an answer.", code="no_answers")
+    return asked
 
 
-def _parts(row: dict[str, object]) -> tuple[Chat, str]:
+def _parts(row: dict[str, object]) -> tuple[Chat, str, str | None]:
+    """Return question, answer and mark; no question where the row can't be compared."""
     try:
-        return _asked(rows.shaped(row))
+        mark = rows.left_out(row)
+        return ((), "", mark) if mark not in (None, HELD_OUT) else (*_asked(rows.shaped(row)), mark)
     except ValueError:
-        return (), ""
+        return (), "", None
 
 
 def _asked(item: TextItem) -> tuple[Chat, str]:

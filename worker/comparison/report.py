@@ -69,7 +69,7 @@ def _figures(summary: Summary) -> str:
     ]
     head = "<tr><th></th><th>before training</th><th>after training</th><th>the old model itself</th></tr>"
     return (
-        f"<h2>{summary.questions} questions, {_text(summary.group)}</h2>"
+        f"<h2>{sentences.questions(summary.questions)}, {_text(summary.group)}</h2>"
         f'<p class="small">In brackets: 95 % intervals over questions.</p>'
         f'<table class="figures">{head}{"".join(rows)}</table>'
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.texts import shown
-from worker.comparison.measures import Figure, Summary
+from worker.comparison.measures import Figure, Summary, relative
 
 TITLES = {
     "loss": "loss a token of the old model's answers",
@@ -30,18 +30,33 @@ def verdict(summary: Summary) -> str:
     loss = summary.figures["loss"]
     assert loss.before is not None
     assert loss.after is not None
-    change = loss.after / loss.before - 1
-    where = f"On {summary.questions} {'question' if summary.questions == 1 else 'questions'} ({summary.group})"
-    low, high = loss.change_interval or (None, None)
-    if low is None or high is None:
-        sure = "; these are too few to tell chance from effect"
-        moved = "fell" if change < 0 else "rose"
-    elif low < 0 < high:
-        sure, moved = f" ({low:+.0%} to {high:+.0%}), which is within chance", "changed"
-    else:
-        sure, moved = f" ({low:+.0%} to {high:+.0%})", "fell" if change < 0 else "rose"
-    words = f"{where} the loss a token of the old model's answers {moved} from {loss.before:.3f} to {loss.after:.3f}, "
-    return f"{words}{change:+.0%}{sure}.{_shape(summary)}{_wording(summary)}"
+    where = f"On {questions(summary.questions)} ({summary.group})"
+    before, after = value(loss, loss.before), value(loss, loss.after)
+    what = "the loss a token of the old model's answers"
+    words = f"{where} {what} {_moved(loss)} from {before} to {after}{_change(loss)}."
+    if before == after:
+        words = f"{where} {what} did not change: {after}."
+    return f"{words}{_shape(summary)}{_wording(summary)}"
+
+
+def questions(count: int) -> str:
+    """Count questions."""
+    return f"{count} question" if count == 1 else f"{count} questions"
+
+
+def _moved(loss: Figure) -> str:
+    if loss.change_interval is not None and loss.change_interval[0] <= 0 <= loss.change_interval[1]:
+        return "went"  # nobody knows whether it fell
+    return "fell" if (loss.after or 0) < (loss.before or 0) else "rose"
+
+
+def _change(loss: Figure) -> str:
+    change = f", {relative(loss.before or 0, loss.after or 0):+.1%}"
+    if loss.change_interval is None:
+        return f"{change}; these are too few to tell chance from effect"
+    low, high = loss.change_interval
+    chance = ", which is within chance" if low <= 0 <= high else ""
+    return f"{change} ({low:+.1%} to {high:+.1%}){chance}"
 
 
 def _shape(summary: Summary) -> str:
@@ -89,4 +104,5 @@ def passed_over(counts: dict[str, int]) -> str:
     if not counts:
         return ""
     told = ", ".join(f"{count} {shown(reason)}" for reason, count in sorted(counts.items()))
-    return f"{sum(counts.values())} lines are not compared: {told}."
+    total = sum(counts.values())
+    return f"{total} {'line is' if total == 1 else 'lines are'} not compared: {told}."

@@ -149,3 +149,36 @@ def test_a_question_has_one_key_whatever_its_weights_and_another_for_other_words
     assert prompt_key(plain, {}) == prompt_key(weighted, {})
     assert prompt_key(plain, {}) != prompt_key([*plain, USER], {})
     assert prompt_key(plain, {}) != prompt_key(plain, {"tools": [1]})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("question\nHello, how are you?\n", "row 1: it has more cells than the head"),
+        ('question,id\n"What is 2?,1\nWho?,2\n', "is not CSV in line"),
+    ],
+)
+def test_a_csv_that_would_lose_words_is_refused(tmp_path: Path, content: str, told: str) -> None:
+    assert told in refusal(tmp_path, content, "p.csv")
+
+
+def test_a_head_in_quotes_hides_no_other_sign(tmp_path: Path) -> None:
+    found = read(tmp_path, '"question, text";id\n"a, b";1\n', "p.csv", column="question, text")
+    assert found.items[0].messages[0]["content"] == "a, b"
+
+
+def test_an_array_of_texts_is_a_prompt_each_also_over_several_lines(tmp_path: Path) -> None:
+    for content in ('["q1", "q2"]', '[\n  "q1",\n  "q2"\n]'):
+        assert [prompt.messages[0]["content"] for prompt in read(tmp_path, content).items] == ["q1", "q2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a\0b\n", "holds NUL characters; is it UTF-16?"),
+        ('{"prompt": "a", "tools": NaN}', "numbers or depths that can't be read"),
+        ('{"prompt": "a", "x": ' + "9" * 5_000 + "}", "numbers or depths that can't be read"),
+    ],
+)
+def test_what_could_never_be_sent_is_told_before_anything_is_asked(tmp_path: Path, content: str, told: str) -> None:
+    assert told in refusal(tmp_path, content)

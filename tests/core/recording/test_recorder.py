@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.recording.answers import Answer
-from core.recording.endpoint import Endpoint, Stop
+from core.recording.endpoint import HINT, Endpoint, Stop
 from core.recording.prompts import Prompt
 from core.recording.recorder import Question, Recorder, Unanswered
 from demo.old_model.endpoint import Body, ChatEndpoint, Refusal, Said, Trouble, serving
@@ -212,3 +212,123 @@ def test_tool_calls_and_refusals_are_kept_as_they_come() -> None:
         (answer,), _ = outcomes(recorder, questions(1))
     assert answer.message == {"role": "assistant", "content": None, "tool_calls": call}
     assert answer.finish_reason == "tool_calls"
+
+
+BODIES = (
+    "", "null", "[]", "5", '{"choices": "x"}', '{"choices": [null]}', '{"choices": [5]}', "[" * 5_000,
+    '{"choices": [{"message": "x"}]}', '{"choices": [{"message": {"content": 5}}]}',
+    '{"choices": [{"message": {"content": ["a"]}}]}', '{"choices": [{"message": {"content": NaN}}]}',
+    '{"error": {"message": "overloaded"}}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_an_answer_of_no_known_shape_is_no_answer_and_ends_nothing(body: str) -> None:
+    with asking(lambda _: body, patience=1) as (_, recorder):
+        assert "the answer is none of a chat endpoint" in stopped(recorder, questions(2))
+
+
+@pytest.mark.parametrize("usage", ["null", "5", "{}", '{"prompt_tokens": null, "completion_tokens": "7"}', "[1]"])
+def test_odd_figures_of_tokens_count_as_none(usage: str) -> None:
+    body = f'{{"choices": [{{"message": {{"content": "Arr."}}}}], "usage": {usage}}}'
+    with asking(lambda _: body) as (_, recorder):
+        (answer,), _ = outcomes(recorder, questions(1))
+    assert (answer.message["content"], answer.tokens_in, answer.tokens_out) == ("Arr.", 0, 0)
+
+
+def test_what_a_model_thought_is_kept_beside_its_answer() -> None:
+    body = '{"choices": [{"message": {"content": "West.", "reasoning_content": "The sun sets there."}}]}'
+    with asking(lambda _: body) as (_, recorder):
+        (answer,), _ = outcomes(recorder, questions(1))
+    assert answer.reasoning == "The sun sets there."
+    assert "reasoning_content" not in answer.message
+
+
+def test_prompts_that_are_always_refused_do_not_keep_a_later_run_from_the_others() -> None:
+    def picky(body: Body) -> Said:
+        if int(body["messages"][-1]["content"][:-1]) < 6:
+            raise Refusal(400, "flagged")
+        return echo(body)
+
+    with serving(ChatEndpoint("ft:old", picky)) as served:
+        endpoint = Endpoint("ft:old", served.address)
+        answers, unanswered = outcomes(Recorder(endpoint, parallel=1, patience=9), questions(26))
+        assert (len(answers), len(unanswered)) == (20, 6)
+        again = Recorder(endpoint, parallel=1, patience=9, answered=True)
+        assert len(outcomes(again, questions(6))[1]) == 6
+
+
+def test_one_question_that_always_meets_a_limit_does_not_starve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.recording.recorder.FIRST_WAIT", 0.001)
+
+    def large(body: Body) -> Said:
+        if body["messages"][-1]["content"] == "3?":
+            raise Refusal(429, "Request too large", "rate_limit_exceeded")
+        return echo(body)
+
+    with asking(large, wait=0.0) as (_, recorder):
+        answers, unanswered = outcomes(recorder, questions(30))
+    assert len(answers) == 29
+    assert [row.question.prompt.place for row in unanswered] == ["line 3"]
+
+
+def test_a_limit_that_asks_for_no_wait_is_not_run_against(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(body: Body) -> Said:
+        raise Refusal(429, "Rate limit reached", "rate_limit_exceeded")
+
+    with asking(never, wait=0.0, parallel=1, patience=2) as (served, recorder):
+        stopped(recorder, questions(1))
+    assert len(served.calls) <= 4  # after .5, 1 and 2 seconds, about
+
+
+def test_a_prompt_that_is_forbidden_is_told_and_the_others_go_on() -> None:
+    def moderated(body: Body) -> Said:
+        if body["messages"][-1]["content"] == "2?":
+            raise Refusal(403, "your input was flagged")
+        return echo(body)
+
+    with asking(moderated) as (_, recorder):
+        answers, unanswered = outcomes(recorder, questions(5))
+    assert len(answers) == 4
+    assert unanswered[0].why == "403: your input was flagged"
+
+
+def test_many_calls_at_once_learn_the_newer_name_of_the_limit() -> None:
+    def newer(body: Body) -> Said:
+        time.sleep(0.1)
+        if "max_tokens" in body:
+            raise Refusal(400, "Use 'max_completion_tokens' instead.", "unsupported_parameter", "max_tokens")
+        return echo(body)
+
+    with asking(newer, settings={"max_tokens": 9}, parallel=8) as (_, recorder):
+        assert len(outcomes(recorder, questions(12))[0]) == 12
+
+
+def test_neither_key_nor_password_nor_prompt_is_ever_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-SECRETKEY\n")
+
+    def telling(body: Body) -> Said:
+        raise Refusal(401, "Incorrect API key provided: Bearer sk-SECRETKEY")
+
+    def echoing(body: Body) -> Said:
+        raise Refusal(400, f"input: {body['messages'][-1]['content']} is invalid")
+
+    secret = [Question(Prompt(({"role": "user", "content": "my  SECRETPROMPT"},), "line 1"), 0)]
+    with serving(ChatEndpoint("ft:old", telling)) as served:
+        address = served.address.replace("//", "//joe:SECRETPW@")
+        endpoint = Endpoint("ft:old", address)
+        told = stopped(Recorder(endpoint, parallel=1, patience=5), secret)
+        assert "Incorrect API key provided: Bearer ..." in told
+        assert "SECRET" not in told + endpoint.address
+        served.answer = echoing
+        _, (unanswered,) = outcomes(Recorder(endpoint, parallel=1, patience=5), secret)
+        assert unanswered.why == "400: input: ... is invalid"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-\u00fc")
+    with pytest.raises(Stop, match="OPENAI_API_KEY holds characters that no key has"):
+        Endpoint("ft:old")
+
+
+def test_an_address_without_its_v1_is_told_so() -> None:
+    with serving(ChatEndpoint("ft:old", echo)) as served:
+        endpoint = Endpoint("ft:old", served.address.removesuffix("/v1"))
+        assert HINT in stopped(Recorder(endpoint, parallel=1, patience=5), questions(1))

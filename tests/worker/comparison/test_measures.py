@@ -50,7 +50,7 @@ def test_the_verdict_says_fell_rose_or_chance_as_it_is() -> None:
     better = summarise("held out", [row(["a"], "a", losses=(30 + n, 20 + n)) for n in range(9)])
     worse = summarise("held out", [row(["a"], "a", losses=(20 + n, 30 + n)) for n in range(9)])
     even = summarise("held out", [row(["a"], "a", losses=(30, 30 + (-1) ** n * n)) for n in range(9)])
-    assert "fell from 3.400 to 2.400, -29%" in sentences.verdict(better)
+    assert "fell from 3.400 to 2.400, -29.4% (" in sentences.verdict(better)
     assert "rose from 2.400 to 3.400" in sentences.verdict(worse)
     assert "which is within chance" in sentences.verdict(even)
 
@@ -97,3 +97,28 @@ def test_lengths_are_in_old_answers_and_cut_ones_are_counted() -> None:
     found = summarise("held out", [row(["1234567890"], "12345", cut=True), row(["1234567890"], "12345")] * 3)
     assert found.figures["length"].after == 0.5
     assert found.figures["length"].note == "3 of 6 new answers were cut at the limit of tokens"
+
+
+def test_nothing_is_divided_by_nothing() -> None:
+    found = summarise("held out", [row(["a"], "a", losses=(0.0, 0.0), tokens=0)] * 6)
+    assert "did not change: 0.000" in sentences.verdict(found)
+
+
+def test_an_adapter_that_changes_nothing_is_said_to_change_nothing() -> None:
+    told = sentences.verdict(summarise("held out", [row(["a"], "a", losses=(20.18, 20.18))] * 6))
+    assert "On 6 questions (held out) the loss a token of the old model's answers did not change: 2.018." in told
+    assert "fell" not in told
+    assert "rose" not in told
+
+
+def test_an_interval_that_touches_nothing_is_chance_and_one_question_is_one() -> None:
+    touching = summarise("held out", [row(["a"], "a", losses=(30, 30 - 10 * (n == 0))) for n in range(6)])
+    assert "went from" in sentences.verdict(touching)
+    assert "which is within chance" in sentences.verdict(touching)
+    assert sentences.verdict(summarise("held out", [row(["a"], "b")])).startswith("On 1 question (held out)")
+
+
+def test_json_that_is_nested_deeply_is_compared_all_the_same() -> None:
+    deep = "[" * 900 + "]" * 900
+    found = summarise("held out", [row([deep], deep)] * 5)
+    assert found.figures["keys"].after == 1

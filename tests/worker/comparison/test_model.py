@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -136,4 +137,33 @@ def test_what_is_no_adapter_or_another_backbones_is_a_sentence(
         AdaptedModel(record, adapter, "cpu")
     weights.write_bytes(b"nothing")
     with pytest.raises(InvalidInput):
+        AdaptedModel(record, adapter, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"r": 2}, "says another rank than its tensors have"),
+        ({"r": 0}, "can't be read|another rank"),
+        ({"peft_type": "IA3"}, "sets peft_type"),
+        ({"bias": "all", "fan_in_fan_out": True}, "sets bias, fan_in_fan_out"),
+        ({"modules_to_save": ["lm_head"]}, "sets modules_to_save"),
+        ({"layers_to_transform": [0]}, "sets layers_to_transform"),
+    ],
+)
+def test_an_adapter_that_asks_for_more_than_is_applied_is_refused(
+    record: BackboneRecord, adapter: Path, changes: dict[str, object], told: str
+) -> None:
+    config = adapter / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    with pytest.raises(InvalidInput, match=told):
+        AdaptedModel(record, adapter, "cpu")
+
+
+def test_numbers_that_are_not_finite_are_refused(record: BackboneRecord, adapter: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    save_file(tensors, weights)
+    with pytest.raises(InvalidInput, match="holds numbers that are not finite"):
         AdaptedModel(record, adapter, "cpu")

@@ -14,7 +14,9 @@ from worker.comparison.questions import TRAINED_ITEMS, Group, Questions, chosen,
 
 def line(asked: str, said: str, mark: str | None = None, recorded: bool = True) -> str:
     row: dict[str, object] = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
-    return json.dumps(row | ({"recorded": {"prompt": asked, "sample": said, "left_out": mark}} if recorded else {}))
+    return json.dumps(
+        row | ({"recorded": {"prompt": asked, "sample": int(said), "left_out": mark}} if recorded else {})
+    )
 
 
 def read(tmp_path: Path, *lines: str, trained: Path | None = None) -> Questions:
@@ -84,3 +86,14 @@ def test_only_the_recorded_answer_is_judged_and_not_earlier_turns(tmp_path: Path
     (question,) = read(tmp_path, json.dumps(row)).items
     assert [message.get("weight", 1) for message in question.messages("new")] == [1, 1, 0, 1, 1]
     assert question.messages("new")[-1]["content"] == "new"
+
+
+def test_a_question_of_which_one_answer_was_trained_on_is_trained_on(tmp_path: Path) -> None:
+    found = read(tmp_path, line("a", "1", "held_out"), line("a", "2"), line("b", "3", "held_out"))
+    assert groups(found) == {"a": Group.TRAINED, "b": Group.HELD_OUT}
+
+
+def test_what_is_said_to_be_trained_on_and_holds_no_chat_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "prose.jsonl").write_text('{"text": "prose"}')
+    with pytest.raises(InvalidInput, match="holds no question with an answer"):
+        read(tmp_path, line("a", "1"), trained=tmp_path / "prose.jsonl")
