@@ -84,7 +84,8 @@ def read_questions(path: Path, trained: Path | None, adapter: Path, settings: Se
     if learned is None and not marked:  # then nothing says what was trained on
         for question in found.values():
             question.group = Group.UNKNOWN
-    how = f"from {shown(str(trained))}" if trained else "from the marks of the file" if marked else "not known"
+    marks = "known from the marks of the file" if marked else "not known"
+    how = f"known from {shown(str(trained))}" if trained else marks
     return Questions(list(found.values()), passed_over, how)
 
 

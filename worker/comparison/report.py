@@ -46,7 +46,7 @@ def page(found: Comparison) -> str:
         f"<h1>{_text(title)}</h1>",
         *(f'<p class="lead">{_text(sentences.verdict(summary))}</p>' for summary in found.summaries),
         f'<p class="small">Old answers: {_text(found.answers)}. New model: {_text(found.backbone)} with the adapter '
-        f"{_text(found.adapter)}, which always says what it thinks likeliest. What was trained on is known "
+        f"{_text(found.adapter)}, which always says what it thinks likeliest. What was trained on is "
         f"{_text(found.known_from)}.</p>",
         *(f'<p class="small">{_text(note)}</p>' for note in found.notes),
         *(_figures(summary) for summary in found.summaries),

@@ -33,7 +33,7 @@ def test_the_marks_of_the_file_tell_what_was_trained_on(tmp_path: Path) -> None:
     found = read(tmp_path, line("a", "1"), line("b", "2", "held_out"), line("c", "3", "cut"), line("d", "4", "refusal"))
     assert groups(found) == {"a": Group.TRAINED, "b": Group.HELD_OUT}
     assert found.passed_over == {"cut": 1, "refusal": 1}
-    assert found.known_from == "from the marks of the file"
+    assert found.known_from == "known from the marks of the file"
 
 
 def test_several_answers_are_one_question(tmp_path: Path) -> None:
@@ -58,7 +58,9 @@ def test_the_folder_of_a_training_tells_it_by_itself(tmp_path: Path) -> None:
 
 
 def test_where_nothing_tells_it_nobody_claims_it(tmp_path: Path) -> None:
-    assert set(groups(read(tmp_path, line("a", "1", recorded=False))).values()) == {Group.UNKNOWN}
+    found = read(tmp_path, line("a", "1", recorded=False))
+    assert set(groups(found).values()) == {Group.UNKNOWN}
+    assert found.known_from == "not known"
 
 
 def test_prompts_with_completions_are_compared_and_prose_is_not(tmp_path: Path) -> None:
