@@ -92,7 +92,9 @@ def record(data: Path, adapter: Path, prompts: Path, answers: Path) -> None:
         first.wait()
         subprocess.run(line(words, data), env={**os.environ, **where}, check=True)
         met = ", ".join(f"{count} x {trouble}" for trouble, count in endpoint.met.items())
-        print(f"The endpoint had {len(endpoint.calls)} calls for {total} answers and troubled some: {met}", flush=True)
+        print(
+            f"The endpoint had {len(endpoint.calls)} calls for {total} answers; troubles: {met or 'none'}", flush=True
+        )
 
 
 def train(data: Path, answers: Path, out: Path) -> Path:
