@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from core import references
 from core.errors import InvalidInput
 from core.recording.answer_file import AnswerFile
-from core.recording.answers import Answer, is_held_out, refuses, rows_of
+from core.recording.answers import REASONS, Answer, is_held_out, refuses, rows_of
 from core.recording.prompts import Prompt
+from core.rows import LEFT_OUT
 from core.settings import Settings
 
 MODEL = "ft:old"
@@ -184,3 +185,7 @@ def test_a_mark_that_is_none_is_refused_and_never_guessed(tmp_path: Path, mark: 
         InvalidInput, match=r"Line 1 of a\.jsonl can't be used: left_out of its recorded is none of null"
     ):
         uploaded(file)
+
+
+def test_every_mark_that_is_written_is_one_that_an_upload_knows() -> None:
+    assert tuple(REASONS) == LEFT_OUT
