@@ -122,11 +122,11 @@ def _write_whole(path: Path, source: Path | bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    # without it a power loss may forget the rename
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk: without it a power loss may forget a new file or a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from core import texts
 from core.errors import AlbatrossError, Conflict, InvalidInput
+from core.local import sync_folder
 from core.recording.answers import Answer, is_held_out, parsed, recording
 
 BEGIN = b'{"messages": ['  # of a line that is written here
@@ -66,6 +67,8 @@ class AnswerFile:
             with open(self._file, "rb", closefd=False) as file:
                 self.recorded, self.bytes, ended = _read(file, path, model)
             os.ftruncate(self._file, self.bytes)  # a line that a kill has cut off
+            if self._made:
+                sync_folder(path.parent)
             if not ended:
                 os.pwrite(self._file, b"\n", self.bytes)
                 self.bytes += 1

@@ -104,9 +104,8 @@ def read_prompts(path: Path, *, column: str | None = None, system: str | None = 
 
 def _text(path: Path, name: str) -> str:
     if not path.is_file():
-        what = (
-            "is a folder; name a file" if path.is_dir() else "is no ordinary file" if path.exists() else "is not there"
-        )
+        there = "is a folder; name a file" if path.is_dir() else "is no ordinary file"
+        what = there if path.exists() else "is not there"
         raise InvalidInput(f"The prompts {texts.shown(str(path))}: this {what}.", code="no_prompts")
     if path.stat().st_size > MAX_BYTES:
         raise InvalidInput(f"{name} has more than {MAX_BYTES >> 20:,} MiB; split it.", code="prompts_too_large")
@@ -124,12 +123,9 @@ def _text(path: Path, name: str) -> str:
 def _rows(text: str, suffix: str, column: str | None, name: str) -> Iterator[tuple[str, object]]:
     """Yield each prompt as it stands, a JSON value or a string, and its place."""
     is_json = looks_like_jsonl(text[:4096].encode())
-    if (
-        text.lstrip("\ufeff").lstrip().startswith("[")
-        and (rows := _parsed(text.lstrip("\ufeff")))
-        and isinstance(rows, list)
-    ):
-        yield from ((f"entry {number}", row) for number, row in enumerate(rows, 1))
+    array = _parsed(text) if text.lstrip().startswith("[") else None
+    if isinstance(array, list):
+        yield from ((f"entry {number}", row) for number, row in enumerate(array, 1))
     elif suffix in TABLES or (column is not None and not is_json):
         yield from _table(text, TABLES.get(suffix, ","), column, name)
     else:
@@ -160,9 +156,10 @@ def _table(text: str, delimiter: str, column: str | None, name: str) -> Iterator
     try:
         chosen = _column([title for title in reader.fieldnames or [] if title is not None], column, name)
         for number, row in enumerate(reader, 1):
-            surplus = row.get(None)  # type: ignore[call-overload]
-            fault = _Fault("it has more cells than the head; a text with the sign between columns stands in quotes")
-            yield f"row {number}", fault if surplus else row[chosen] or ""
+            if row.get(None):  # type: ignore[call-overload]
+                yield f"row {number}", _Fault("it has more cells than the head; put quotes around texts with commas")
+            else:
+                yield f"row {number}", row[chosen] or ""
     except csv.Error as error:
         raise InvalidInput(f"{name} is not CSV in line {reader.line_num}: {error}.", code="invalid_prompts") from None
 

@@ -110,9 +110,9 @@ class ChatEndpoint:
 
 
 @contextmanager
-def serving(endpoint: ChatEndpoint, port: int = 0) -> Iterator[ChatEndpoint]:
+def serving(endpoint: ChatEndpoint) -> Iterator[ChatEndpoint]:
     """Serve it on loopback until the block ends; its `address` is what clients take as base URL."""
-    server = _Server(("127.0.0.1", port), _handler(endpoint))
+    server = _Server(("127.0.0.1", 0), _handler(endpoint))
     endpoint.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

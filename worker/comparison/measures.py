@@ -44,8 +44,8 @@ class Figure:
     """One figure of a group; an interval of 95 % where there is one."""
 
     name: str
-    before: float | None  # training
-    after: float | None
+    before: float  # training
+    after: float
     unit: str = "share"  # share, loss, factor
     old: float | None = None  # what the recorded answers themselves have
     after_interval: tuple[float, float] | None = None

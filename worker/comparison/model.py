@@ -29,7 +29,7 @@ PLAIN = {
     "peft_type": "LORA", "bias": "none", "fan_in_fan_out": False, "modules_to_save": None, "layers_to_transform": None,
     "use_dora": False,
 }  # fmt: skip
-Chat = Sequence[dict[str, str | int]]
+Messages = Sequence[dict[str, str | int]]
 
 
 def adapter_folder(path: Path) -> Path:
@@ -54,15 +54,15 @@ class AdaptedModel:
         _check_fits(self._backbone, adapter, record.id)
         self._adapter = adapter.to(device)
 
-    def replies(self, chats: Sequence[Chat], limit: int, *, adapted: bool) -> list[tuple[str, bool]]:
+    def replies(self, chats: Sequence[Messages], limit: int, *, adapted: bool) -> list[tuple[str, bool]]:
         """Return the most likely answer to each chat, and whether the limit of tokens cut it."""
         with self._using(adapted):
             said = self._backbone.reply(chats, max_new_tokens=limit)
         return [(text, self._length(text) >= limit - 1) for text in said]
 
-    def loss(self, chat: Chat, *, adapted: bool) -> tuple[float, int]:
+    def loss(self, chat: Messages, *, adapted: bool) -> tuple[float, int]:
         """Return the summed cross-entropy of the chat's learned tokens, in nats, and how many they are."""
-        batch = self._backbone.encode([chat_item(chat)])
+        batch = self._backbone.encode([{"messages": list(chat)}])
         count = int((batch["labels"][:, 1:] != IGNORED).sum())
         with self._using(adapted), torch.no_grad():
             return float(self._backbone.loss(batch, Draw())[0]) * count, count
@@ -79,11 +79,6 @@ class AdaptedModel:
     def _using(self, adapted: bool) -> Iterator[None]:
         with self._backbone.lora.use(self._adapter if adapted else None):
             yield
-
-
-def chat_item(chat: Chat) -> dict[str, object]:
-    """Return a chat as a backbone encodes it."""
-    return {"messages": list(chat)}
 
 
 def _read(folder: Path) -> Adapter:

@@ -28,8 +28,6 @@ MEANINGS = {
 def verdict(summary: Summary) -> str:
     """Say what came of a group: whether the old model's answers became likelier, and how the answers look."""
     loss = summary.figures["loss"]
-    assert loss.before is not None
-    assert loss.after is not None
     where = f"On {questions(summary.questions)} ({summary.group})"
     before, after = value(loss, loss.before), value(loss, loss.after)
     what = "the loss a token of the old model's answers"
@@ -47,11 +45,11 @@ def questions(count: int) -> str:
 def _moved(loss: Figure) -> str:
     if loss.change_interval is not None and loss.change_interval[0] <= 0 <= loss.change_interval[1]:
         return "went"  # nobody knows whether it fell
-    return "fell" if (loss.after or 0) < (loss.before or 0) else "rose"
+    return "fell" if loss.after < loss.before else "rose"
 
 
 def _change(loss: Figure) -> str:
-    change = f", {relative(loss.before or 0, loss.after or 0):+.1%}"
+    change = f", {relative(loss.before, loss.after):+.1%}"
     if loss.change_interval is None:
         return f"{change}; these are too few to tell chance from effect"
     low, high = loss.change_interval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -144,14 +145,19 @@ def test_what_is_no_ordinary_file_is_refused_and_never_read(tmp_path: Path) -> N
             read_recorded(path, MODEL)
 
 
-def test_a_file_that_another_run_takes_away_meanwhile_is_made_anew(tmp_path: Path) -> None:
-    file = tmp_path / "a.jsonl"
-    first = AnswerFile(file, MODEL)
-    opened = os.open(file, os.O_RDWR)  # as a second run that is about to lock it
-    first.__exit__(None, None, None)
-    os.close(opened)
-    with AnswerFile(file, MODEL) as second:
-        second.add(answer(), 0.0)
+def test_a_file_that_another_run_takes_away_before_the_lock_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, lock, taken = tmp_path / "a.jsonl", fcntl.flock, []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not taken:  # the other run, which recorded nothing, ends between our open and our lock
+            taken.append(file.unlink())
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write(file, answer())
+    assert len(taken) == 1
     assert len(list(rows_of(file))) == 1
 
 

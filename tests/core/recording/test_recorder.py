@@ -332,3 +332,16 @@ def test_an_address_without_its_v1_is_told_so() -> None:
     with serving(ChatEndpoint("ft:old", echo)) as served:
         endpoint = Endpoint("ft:old", served.address.removesuffix("/v1"))
         assert HINT in stopped(Recorder(endpoint, parallel=1, patience=5), questions(1))
+
+
+def test_a_fault_of_our_own_in_one_answer_does_not_end_a_recording() -> None:
+    class Faulty(Endpoint):
+        def ask(self, prompt: Prompt, sample: int) -> Answer:
+            if prompt.place == "line 2":
+                raise RuntimeError("a secret")
+            return super().ask(prompt, sample)
+
+    with serving(ChatEndpoint("ft:old", echo)) as served:
+        answers, unanswered = outcomes(Recorder(Faulty("ft:old", served.address), parallel=2, patience=9), questions(5))
+    assert len(answers) == 4
+    assert [row.why for row in unanswered] == ["an answer that can't be handled (RuntimeError)"]
