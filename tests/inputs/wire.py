@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
+from itertools import chain
 from urllib.parse import urlsplit
 
 BOUNDARY = "the-boundary"
@@ -37,18 +38,23 @@ def connect(address: str, seconds: float = 60) -> socket.socket:
 
 
 def exchange(address: str, method: str, head: bytes, body: Body = b"") -> Answer:
-    """Send a request as it is; the service may answer, and hang up, before all of it is sent."""
+    """Send a request as it is; the service may answer, and hang up, before all of it is sent.
+
+    A body of known length goes out together with its head: a server that hangs up on the head alone, while the body is
+    still on its way, resets the connection, and its answer is lost with it.
+    """
+    pieces = iter([head + body]) if isinstance(body, bytes) else chain([head], body)
     sent = bytearray()
     with connect(address) as raw:
         with suppress(BrokenPipeError, ConnectionResetError):
-            raw.sendall(head)
-            for piece in [body] if isinstance(body, bytes) else body:
-                sent += piece[: 20_000 - len(sent)]
+            for piece in pieces:
+                sent += piece[: len(head) + 20_000 - len(sent)]
                 raw.sendall(piece)
+        said = bytes(sent[len(head) :])
         try:
-            return heard(raw, method, bytes(sent))
+            return heard(raw, method, said)
         except ConnectionResetError:
-            return Answer(0, Message(), b"", bytes(sent))
+            return Answer(0, Message(), b"", said)
 
 
 def heard(raw: socket.socket, method: str, sent: bytes = b"") -> Answer:
