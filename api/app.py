@@ -39,7 +39,7 @@ from core.database import connect, sessions
 from core.presets import LivePresets
 from core.reader import Reader
 from core.settings import Settings
-from core.storage import storage as open_storage
+from core.storage.factory import storage as open_storage
 from core.version import VERSION
 
 log = logging.getLogger("albatross.api")

@@ -26,7 +26,7 @@ from core.errors import Forbidden, Unauthenticated
 from core.presets import LivePresets, Presets
 from core.reader import Reader
 from core.settings import Settings
-from core.storage import Storage
+from core.storage.interface import Storage
 from core.taggers import Taggers
 
 B = TypeVar("B", bound=BaseModel)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from core.storage import CHUNK, Storage
+from core.storage.interface import CHUNK, Storage
 
 URL_SECONDS = 300
 

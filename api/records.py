@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from api.jobschemas import SampleObject
 from core.errors import NotFound
 from core.models import Artifact
-from core.storage import Storage
+from core.storage.interface import Storage
 
 URL_SECONDS = 3600
 INLINE_BYTES = 200_000

@@ -36,7 +36,8 @@ from core.models import (
     WebhookEvent,
 )
 from core.moves import ACTIVE
-from core.storage import Storage, account_prefix, edits_prefix, file_key, job_prefix
+from core.storage.interface import Storage
+from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
 
 LOOK_AGAIN_SECONDS = 60.0
 WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for

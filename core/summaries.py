@@ -18,7 +18,7 @@ from core.errors import NotFound
 from core.models import File
 from core.parameters import ReferenceSummary
 from core.rows import TextItem
-from core.storage import Storage
+from core.storage.interface import Storage
 from core.textsize import TextSize
 
 MOST_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole

@@ -11,7 +11,8 @@ from core.events import SAVE
 from core.models import Artifact, Checkpoint, File, Job
 from core.moves import ACTIVE, TERMINAL
 from core.settings import Settings
-from core.storage import Storage, job_prefix
+from core.storage.interface import Storage
+from core.storage.keys import job_prefix
 
 FEW = 20  # things a round
 DAY = 86_400.0

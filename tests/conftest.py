@@ -29,8 +29,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from core.database import connect, migrate, sessions
 from core.settings import Settings
-from core.storage import Storage
-from core.storage import storage as make_storage
+from core.storage.factory import storage as make_storage
+from core.storage.interface import Storage
 
 START_SECONDS = 60
 ACCESS, SECRET = "test-access", "test-secret"
@@ -245,7 +245,7 @@ def answers(url: str) -> bool:
 
 def stores(endpoint: str) -> bool:
     from core.errors import TransientFailure
-    from core.s3 import S3Storage
+    from core.storage.s3 import S3Storage
 
     try:
         S3Storage(s3_settings(endpoint, Path()).model_copy(update={"s3_bucket": "probe"})).put("probe", b"probe")

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from core import events
 from core.errors import NotFound, TransientFailure
 from core.models import Artifact, Job
-from core.storage import Storage, StoredObject, job_key
+from core.storage.interface import Storage, StoredObject
+from core.storage.keys import job_key
 from worker.folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of
 from worker.lease import Lease
 

@@ -21,7 +21,7 @@ from core.erasure import Eraser
 from core.errors import AlbatrossError
 from core.models import Worker
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from worker.courier import Courier
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program

@@ -19,7 +19,7 @@ from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
-from core.storage import Storage
+from core.storage.interface import Storage
 from core.taggers import Taggers
 from worker.protocol import Json
 

@@ -23,7 +23,7 @@ from core.estimating import Estimator
 from core.models import File, Job
 from core.references import References, write_folder
 from core.settings import Settings
-from core.storage import Storage
+from core.storage.interface import Storage
 from worker import inputs
 from worker.delivery import Delivery, left_behind
 from worker.faults import DISK_FULL, UNEXPECTED, disk_full

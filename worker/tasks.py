@@ -16,7 +16,7 @@ from core.database import connect, sessions
 from core.models import Job, Worker
 from core.queue import WAKE, worker_id
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from worker.process import WarmTrainer
 from worker.scratch import sweep
 from worker.supervisor import Supervisor, Workplace

@@ -25,7 +25,8 @@ from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound
 from core.models import File, Job, new_id
 from core.moves import ACTIVE
 from core.reader import Facts
-from core.storage import StoredObject, file_key
+from core.storage.interface import StoredObject
+from core.storage.keys import file_key
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 PURPOSE = "fine-tune"

@@ -25,7 +25,8 @@ from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, Storag
 from core.findings import CAPTION_CODES
 from core.models import File, Json, new_id
 from core.reader import Recaptioned, ShownItem
-from core.storage import StoredObject, edits_prefix
+from core.storage.interface import StoredObject
+from core.storage.keys import edits_prefix
 from core.texts import UncleanText
 
 router = APIRouter(prefix="/v1/files", tags=["files"])

@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, Response
 from api.dependencies import ServicesDep
 from api.uploads import display_name
 from core.errors import NotFound
-from core.local import LocalStorage
+from core.storage.local import LocalStorage
 
 router = APIRouter(prefix="/v1/storage", tags=["storage"])
 Signature = Annotated[str, Query(max_length=128)]

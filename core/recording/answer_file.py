@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Self
 
 from core import texts
 from core.errors import AlbatrossError, Conflict, InvalidInput
-from core.local import sync_folder
 from core.recording.answers import Answer, is_held_out, parsed, recording
+from core.storage.local import sync_folder
 
 BEGIN = b'{"messages": ['  # of a line that is written here
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

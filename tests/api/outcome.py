@@ -10,7 +10,8 @@ import openai
 
 from core import events, jobs
 from core.models import Adapter, Artifact, Checkpoint, File, Job, new_id
-from core.storage import job_key, storage
+from core.storage.factory import storage
+from core.storage.keys import job_key
 from tests.api.server import Service, pictures, png
 
 CANDIDATES = [

@@ -11,7 +11,7 @@ from core.erasure import Eraser, receipt
 from core.errors import Unauthenticated
 from core.models import Erasure
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from tests.api.test_cli import run
 
 

@@ -23,8 +23,8 @@ from core.database import connect, migrate, now, sessions
 from core.models import Account, Job, JobEvent, JobState, WebhookEndpoint, Worker
 from core.queue import make_app
 from core.settings import Settings
-from core.storage import Storage
-from core.storage import storage as make_storage
+from core.storage.factory import storage as make_storage
+from core.storage.interface import Storage
 from tests.api.server import register
 from tests.chaos import trainer
 from tests.chaos.journal import Journal

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import StorageUnavailable
-from core.s3 import S3Storage
+from core.storage.s3 import S3Storage
 from tests.chaos.s3proxy import Store
 from tests.conftest import s3_settings
 

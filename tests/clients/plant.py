@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.database import connect, sessions
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from tests.api.server import Service, serving
 from tests.clients import trainer
 from worker.process import WarmTrainer

@@ -10,7 +10,7 @@ import pytest
 
 from core.database import connect, migrate, sessions
 from core.models import Adapter, Artifact, Checkpoint, File
-from core.storage import storage
+from core.storage.factory import storage
 from tests.consumers import damaging_trainer
 from tests.worker.floor import Floor, settings
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, text_jobs

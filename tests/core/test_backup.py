@@ -18,7 +18,7 @@ from core.database import connect, migrate, sessions
 from core.errors import AlbatrossError, Conflict, InvalidInput
 from core.models import Account, File
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 
 ROOT = Path(__file__).parents[2]
 

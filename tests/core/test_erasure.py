@@ -13,7 +13,8 @@ from core.erasure import Eraser, genuine, receipt
 from core.errors import StorageUnavailable
 from core.models import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
 from core.settings import Settings
-from core.storage import Storage, StoredObject, file_key, job_key
+from core.storage.interface import Storage, StoredObject
+from core.storage.keys import file_key, job_key
 from tests.core.ledger import Sessions, claim, finish, get, queued, running
 
 CANARY = "canary-7f3a"

@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from core.errors import Forbidden, NotFound, TransientFailure
-from core.local import ROUTE, LocalStorage
-from core.s3 import S3Storage
 from core.settings import Settings
-from core.storage import Storage, job_key, job_prefix, sha256_of
+from core.storage.interface import Storage, sha256_of
+from core.storage.keys import job_key, job_prefix
+from core.storage.local import ROUTE, LocalStorage
+from core.storage.s3 import S3Storage
 from tests.conftest import s3_settings
 
 

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import pytest
 
-from core.local import LocalStorage
 from core.models import File
 from core.profiles import VERSION
+from core.storage.local import LocalStorage
 from core.summaries import MOST_BYTES, summarise
 from tests.core.test_parameters import EMOJI, TEXT
 

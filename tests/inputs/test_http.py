@@ -188,7 +188,7 @@ def ranged(scene: Scene, path: str) -> Answer:
 
 
 def signed(scene: Scene) -> str:
-    from core.storage import storage
+    from core.storage.factory import storage
 
     key = f"accounts/x/{SECRET[:4]}"
     store = storage(scene.service.settings)

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 from core import jobs
 from core.models import Adapter, Job, JobState, new_id
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from tests.api.outcome import publish
 from tests.api.server import Service, pictures, serving
 from tests.conftest import PostgreSQL, free_port, running, s3_settings, until

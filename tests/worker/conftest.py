@@ -9,7 +9,7 @@ import pytest
 
 from core.database import connect, migrate, sessions
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from tests.worker.floor import Floor, settings
 
 

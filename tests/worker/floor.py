@@ -24,7 +24,8 @@ from core.backbones import BackboneRecord
 from core.database import now
 from core.models import Account, File, Job, JobEvent, new_id
 from core.settings import Settings
-from core.storage import Storage, file_key
+from core.storage.interface import Storage
+from core.storage.keys import file_key
 from tests.worker import fast_trainer
 from worker.process import WarmTrainer
 from worker.protocol import Json

@@ -11,7 +11,7 @@ from core.models import File, Job
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
-from core.storage import Storage
+from core.storage.interface import Storage
 from tests.core.test_parameters import TEXT
 from worker.inputs import captioned, device, fetch_references, prepared, summarise
 

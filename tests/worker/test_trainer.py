@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.database import connect, migrate, sessions
 from core.models import Adapter, Artifact
-from core.storage import storage
+from core.storage.factory import storage
 from tests.worker.floor import Floor, settings
 from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
     QUICK,

@@ -9,7 +9,7 @@ from core import keys, tally
 from core.erasure import genuine
 from core.models import Audit
 from core.settings import Settings
-from core.storage import storage
+from core.storage.factory import storage
 from tests.api.server import Service, png, refused, serving
 
 JOBS = "/v1/fine_tuning/jobs"

@@ -16,7 +16,8 @@ from sqlalchemy import select
 from core import keys
 from core.jobs import claim, stopped
 from core.models import Audit, File, Job
-from core.storage import file_key, storage
+from core.storage.factory import storage
+from core.storage.keys import file_key
 from tests.api.outcome import publish
 from tests.api.server import Service, chats, pictures, png, refused
 

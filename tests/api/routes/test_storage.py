@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from core.local import LocalStorage
-from core.storage import storage
+from core.storage.factory import storage
+from core.storage.local import LocalStorage
 from tests.api.server import Service, refused
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import NotFound, StorageUnavailable
 from core.settings import Settings
-from core.storage import StoredObject, sha256_of
+from core.storage.interface import StoredObject, sha256_of
 
 UNKNOWN_CALL = {"NotImplemented", "MethodNotAllowed"}  # of stores that know no versions
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from core.settings import Settings
-
 CHUNK = 1 << 20
 
 
@@ -46,45 +44,9 @@ class Storage(Protocol):
         """Erase what uploads that never ended left behind more than so long ago; returns how many."""
 
 
-def storage(settings: Settings) -> Storage:
-    """The store that the settings name."""
-    if settings.storage == "s3":
-        from core.s3 import S3Storage
-
-        return S3Storage(settings)
-    from core.local import LocalStorage
-
-    return LocalStorage(settings.data / "storage", settings.secret)
-
-
 def sha256_of(source: Path | bytes) -> str:
     """sha256 of a file's or a buffer's bytes."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     with source.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def account_prefix(account_id: str) -> str:
-    """Prefix of everything that an account stores."""
-    return f"accounts/{account_id}"
-
-
-def file_key(account_id: str, file_id: str) -> str:
-    """Key of an upload."""
-    return f"accounts/{account_id}/files/{file_id}"
-
-
-def edits_prefix(account_id: str, file_id: str) -> str:
-    """Prefix of the versions of an upload that edits have made; one of them, or none, is the present one."""
-    return f"accounts/{account_id}/edits/{file_id}"
-
-
-def job_prefix(account_id: str, job_id: str) -> str:
-    """Prefix of everything that a job stores."""
-    return f"accounts/{account_id}/jobs/{job_id}/"
-
-
-def job_key(account_id: str, job_id: str, epoch: int, name: str) -> str:
-    """Key of a file that a job writes; the epoch keeps a late writer from overwriting its successor's."""
-    return f"{job_prefix(account_id, job_id)}e{epoch}/{name}"

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
 from core.errors import Forbidden, NotFound, StorageUnavailable
-from core.storage import CHUNK, StoredObject, sha256_of
+from core.storage.interface import CHUNK, StoredObject, sha256_of
 
 ROUTE = "/v1/storage/"
 DRAFT = ".part-"  # what a file is called until it is whole
