@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.settings import Settings
-from core.texts import UNCLEAN
+from core.text_safety import UNCLEAN
 
 MAX_JSON_BYTES = 1_000_000
 MAX_DEPTH = 32

@@ -13,7 +13,7 @@ from api import inspect, people, record, taggers
 from api.commands import Command, Subparsers, add_command, add_group
 from core.errors import AlbatrossError
 from core.settings import Settings
-from core.texts import shown
+from core.text_safety import shown
 
 BACKBONE_PREPARERS = {"smollm2-135m": "worker.smollm2"}
 

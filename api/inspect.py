@@ -11,7 +11,7 @@ from typing import Any
 from api.commands import Subparsers, add_command
 from core.inspecting import KNOWN_FORMATS, Inspection, inspect
 from core.settings import Settings
-from core.texts import shown
+from core.text_safety import shown
 
 WIDTH, LINE = 11, 110
 NO_CARD = "none: a kept step, or not made by Albatross, or stripped"

@@ -20,7 +20,7 @@ from core.recording.endpoint import Endpoint
 from core.recording.prompts import Prompts
 from core.recording.recorder import Question, Recorder, Unanswered
 from core.settings import Settings
-from core.texts import shown
+from core.text_safety import shown
 
 MOST_TOLD = 5  # prompts without an answer
 INTERRUPTED = 130

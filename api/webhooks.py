@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from core import texts, webhooks
+from core import text_safety, webhooks
 from core.addresses import LONGEST_URL
 from core.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.requests import Request
@@ -13,7 +13,7 @@ from core.requests import Request
 # written out, because a strict model takes no text for an enum; a test compares them with it
 EventName = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
 EventNames = Annotated[list[EventName], Field(min_length=1, max_length=10)]
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S"), AfterValidator(texts.clean)]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S"), AfterValidator(text_safety.clean)]
 Url = Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
 NOTICES = {
     "owner": "Its owner has disabled it.",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from core import texts
+from core import text_safety
 from core.errors import InvalidInput, TooLarge
 
 MAX_ENTRIES = 400
@@ -67,7 +67,7 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     seen: set[str] = set()
     kept = []
     for info in infos:
-        label = texts.display_name(info.filename)
+        label = text_safety.display_name(info.filename)
         _check_entry(info, label)
         key = unicodedata.normalize("NFC", info.filename).casefold()
         if key in seen:
@@ -110,7 +110,7 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int, large
             if len(content) > max(MIN_BOMB_BYTES, MAX_RATIO * info.compress_size):
                 raise TooLarge("The archive inflates more than a hundredfold.", code="zip_bomb", param="file")
             if len(content) > largest:
-                message = f"{texts.display_name(info.filename)} has more than {largest:,} bytes."
+                message = f"{text_safety.display_name(info.filename)} has more than {largest:,} bytes."
                 raise TooLarge(message, code="entry_too_large", param="file")
     return bytes(content)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.defaults import Family
+from core.disk import ROOT, hash_file, hash_once, write_json
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
 from core.weights import inspect_folder
 
-ROOT = Path(__file__).parent.parent
 RECORD_FILE = "albatross.json"  # what a built-in backbone's folder says about itself
 VALID_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no colon: model names are made of parts between colons
 BUILT_IN = {"emoji-ldm": ROOT / "demo/emoji_ldm/weights"}
@@ -171,18 +169,6 @@ def _read_record(folder: Path, version: tuple[int, ...]) -> BackboneRecord:
     return record.model_copy(update={"path": folder.resolve(), "pool": pool})
 
 
-def write_json(path: Path, content: object) -> None:
-    """Replace a JSON file as a whole: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-        json.dump(content, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o644)
-    os.replace(file.name, path)
-
-
 def _version(file: Path) -> tuple[int, ...]:
     """What is another once a file is replaced or rewritten: every request looks, few find anything new to read."""
     status = file.stat()
@@ -213,18 +199,6 @@ def _unavailable(record: BackboneRecord, what: str) -> JobFailure:
         f"The backbone {record.id} can't be used on this worker: {what}. Restore its folder or register it again.",
         code="backbone_unavailable",
     )
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def hash_once(path: Path, modified_ns: int, size: int) -> str:
-    """Return the SHA-256 of a file, read once a process; the other arguments make a changed file a new question."""
-    return hash_file(path)
 
 
 def difference(folder: Path, sha256: Mapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from core import texts
+from core import text_safety
 from core.errors import InvalidInput, TooLarge
 from core.settings import Settings
 
@@ -33,14 +33,16 @@ class Captions:
 
     def read(self, name: str, content: bytes) -> None:
         """Take the captions of a .txt or of a table; raise InvalidInput that names the file and the line."""
-        label, path = texts.display_name(name), PurePosixPath(name)
+        label, path = text_safety.display_name(name), PurePosixPath(name)
         text = _decoded(content, label)
         if path.name not in TABLES:
             self._add(path.stem, label, caption(text, label, self._limits), label)
             return
         for number, file, words in _rows(text, label):
             place = f"line {number} of {label}"
-            self._add(PurePosixPath(file).stem, texts.display_name(file), caption(words, place, self._limits), place)
+            self._add(
+                PurePosixPath(file).stem, text_safety.display_name(file), caption(words, place, self._limits), place
+            )
 
     def _add(self, stem: str, name: str, words: str, place: str) -> None:
         if not words:
@@ -58,7 +60,7 @@ def is_captions(name: str) -> bool:
 
 def caption(text: str, place: str, limits: Settings) -> str:
     """Return a caption as one clean line; raise InvalidInput that names the place where it is too long."""
-    text = texts.clean(" ".join(text.split()))
+    text = text_safety.clean(" ".join(text.split()))
     if len(text) > limits.max_caption_characters:
         raise InvalidInput(
             f"A caption in {place} has {len(text)} characters; {limits.max_caption_characters} are taken.",
@@ -77,7 +79,7 @@ def _rows(text: str, label: str) -> Iterator[tuple[int, str, str]]:
             file, words = row["file_name"], row["text"] if "text" in row else row["caption"]
             if not (isinstance(file, str) and isinstance(words, str)):
                 raise ValueError("not strings")
-            texts.clean(words)
+            text_safety.clean(words)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             message = f"Line {number} of {label} is not {SHAPE} in clean text."
             raise InvalidInput(message, code="invalid_line", param="file") from error
@@ -88,6 +90,6 @@ def _decoded(content: bytes, name: str) -> str:
     if len(content) > MAX_BYTES:
         raise TooLarge(f"{name} has more than {MAX_BYTES:,} bytes.", code="text_too_large", param="file")
     try:
-        return texts.decode(content)
-    except texts.UncleanText as error:
+        return text_safety.decode(content)
+    except text_safety.UncleanText as error:
         raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error

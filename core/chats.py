@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core import texts
+from core import text_safety
 
 MAX_MESSAGES = 100
 ROLES: Mapping[str, str] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -45,7 +45,7 @@ def string(value: object, key: str) -> str:
     """Return a text that is not blank, cleaned; raise ValueError."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{key} is missing, empty or not a string")
-    return texts.clean(value)
+    return text_safety.clean(value)
 
 
 def _message(message: object) -> Message:

@@ -22,7 +22,7 @@ from core import cards, scales, tables
 from core.cardshape import parsed, taken
 from core.errors import InvalidInput
 from core.tables import Entry, Table, damaged
-from core.texts import shown
+from core.text_safety import shown
 
 PEFT_PREFIX = "base_model.model."
 KNOWN_FORMATS = {

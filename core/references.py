@@ -14,7 +14,7 @@ from typing import Literal
 
 from PIL import Image
 
-from core import archives, findings, images, rows, texts
+from core import archives, findings, images, rows, text_safety
 from core.captions import Captions, is_captions
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.findings import Finding, Seen
@@ -61,7 +61,7 @@ def read(path: Path, filename: str, limits: Settings) -> References:
 
 
 def _parsed(path: Path, filename: str, limits: Settings) -> tuple[Kind, Sequence[ImageItem | TextItem], list[Finding]]:
-    name = texts.display_name(filename)
+    name = text_safety.display_name(filename)
     if path.stat().st_size > limits.max_file_bytes:
         raise TooLarge(f"{name} has more than {limits.max_file_bytes:,} bytes.", code="file_too_large", param="file")
     with path.open("rb") as file:
@@ -172,7 +172,7 @@ def _read_archive(path: Path, limits: Settings) -> tuple[list[ImageItem], list[F
         if is_captions(entry.name):
             captions.read(entry.name, entry.content)
             continue
-        stem, label = PurePosixPath(entry.name).stem, texts.display_name(entry.name)
+        stem, label = PurePosixPath(entry.name).stem, text_safety.display_name(entry.name)
         if len(pictures) == limits.max_images:
             message = f"The archive holds more than {limits.max_images} images."
             raise TooLarge(message, code="too_many_images", param="file")
@@ -256,4 +256,4 @@ def _texts(references: References) -> list[TextItem]:
 
 
 def _stem(name: str) -> str:
-    return texts.stem(name) or "image"
+    return text_safety.stem(name) or "image"

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from core import texts
+from core import text_safety
 
 Auto = Literal["auto"]
 ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
 StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
-Clean = Annotated[str, AfterValidator(texts.clean)]
+Clean = Annotated[str, AfterValidator(text_safety.clean)]
 Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
 Trigger = Annotated[
     Clean, Field(min_length=1, max_length=40, pattern=r"^\S.*\S$|^\S$"), AfterValidator(lambda word: _visible(word))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import chats, fingerprints, texts
+from core import chats, fingerprints, text_safety
 from core.chats import string as _string
 from core.errors import InvalidInput, TooLarge
 from core.fingerprints import TextPrint
@@ -126,8 +126,8 @@ def _text(content: bytes, name: str, limits: Settings) -> str:
     if len(content) > limits.max_text_bytes:
         raise TooLarge(f"{name} has more than {limits.max_text_bytes:,} bytes.", code="text_too_large", param="file")
     try:
-        return texts.decode(content)
-    except texts.UncleanText as error:
+        return text_safety.decode(content)
+    except text_safety.UncleanText as error:
         raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error
 
 

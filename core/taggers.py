@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.backbones import VALID_ID, difference, hash_file, write_json
+from core.backbones import VALID_ID, difference
+from core.disk import hash_file, write_json
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings
 from core.weights import inspect_tagger

@@ -18,7 +18,7 @@ from core.progress import ProgressLine, duration
 from core.recording.answers import rows_of
 from core.rows import RECORDED
 from core.settings import Settings
-from core.texts import shown
+from core.text_safety import shown
 from worker import inputs
 from worker.comparison import sentences
 from worker.comparison.questions import Group, Question, Questions, chosen, read_questions

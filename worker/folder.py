@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.disk import sync, write_whole
 from worker.protocol import Json
 
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
@@ -159,17 +159,6 @@ def fact_of(folder: Path, path: Path) -> FileFact:
     return FileFact(path.relative_to(folder).as_posix(), digest, path.stat().st_size)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power loss."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    sync(path.parent)
-
-
 def write_json(path: Path, content: object) -> None:
     """Write JSON for people and programs."""
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -178,12 +167,3 @@ def write_json(path: Path, content: object) -> None:
 def write_rows(path: Path, rows: Iterable[object]) -> None:
     """Write rows as a JSON list, one a line."""
     path.write_text("[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "\n]\n")
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

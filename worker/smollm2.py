@@ -9,7 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from core.backbones import RECORD_FILE, ROOT, describe, write_record
+from core.backbones import RECORD_FILE, describe, write_record
+from core.disk import ROOT
 from core.errors import NotFound
 from core.settings import Settings
 

@@ -19,7 +19,7 @@ from api.objects import file_object
 from api.pages import page, unknown_cursor
 from api.routes.files import check_unused, find_file
 from api.schemas import FileObject, Page
-from core import profiles, quotas, texts
+from core import profiles, quotas, text_safety
 from core.captions import caption
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import CAPTION_CODES
@@ -27,7 +27,7 @@ from core.models import File, Json, new_id
 from core.reader import Recaptioned, ShownItem
 from core.storage.interface import StoredObject
 from core.storage.keys import edits_prefix
-from core.texts import UncleanText
+from core.text_safety import UncleanText
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/CaptionsRequest"}}}, "required": True}
@@ -175,7 +175,7 @@ def _named(finding: Json, kind: str) -> set[str]:
 
 
 def _stem(name: str | None) -> str:
-    return texts.stem(name) if name else ""
+    return text_safety.stem(name) if name else ""
 
 
 def _number(after: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from core import texts
+from core import text_safety
 from core.errors import AlbatrossError, Conflict, InvalidInput
 from core.recording.answers import Answer, is_held_out, parsed, recording
 from core.storage.local import sync_folder
@@ -107,7 +107,9 @@ class AnswerFile:
 
     def _unwritten(self, error: OSError) -> AlbatrossError:
         full = error.errno in FULL
-        what = "The disk is full" if full else f"{texts.shown(str(self.path))} can't be written ({error.strerror})"
+        what = (
+            "The disk is full" if full else f"{text_safety.shown(str(self.path))} can't be written ({error.strerror})"
+        )
         message = f"{what}. {len(self.recorded.done)} answers are safe; make room and run the same command again."
         return AlbatrossError(message, code="disk_full" if full else "not_written")
 
@@ -121,9 +123,7 @@ class AnswerFile:
                     return file
             except BlockingIOError:
                 os.close(file)
-                message = (
-                    f"Another run is recording to {texts.shown(str(self.path))}; let it end, or take another --out."
-                )
+                message = f"Another run is recording to {text_safety.shown(str(self.path))}; let it end, or take another --out."
                 raise Conflict(message, code="already_recording") from None
             os.close(file)
 
@@ -138,7 +138,7 @@ def _read(file: BinaryIO, path: Path, model: str) -> tuple[Recorded, int, bool]:
         if recorded is None and line.strip():
             raise _foreign(path, f"line {number} is no recorded answer")
         if recorded is not None and recorded.get("model") != model:
-            raise _foreign(path, f"line {number} is an answer of {texts.shown(str(recorded.get('model')))}")
+            raise _foreign(path, f"line {number} is an answer of {text_safety.shown(str(recorded.get('model')))}")
         if recorded is not None:
             found.note(recorded)
         whole, ended = whole + len(line), line.endswith(b"\n")
@@ -159,4 +159,4 @@ def _check_plain(status: os.stat_result, path: Path) -> None:
 
 
 def _foreign(path: Path, why: str) -> InvalidInput:
-    return InvalidInput(f"{texts.shown(str(path))}: {why}; take another --out.", code="not_answers")
+    return InvalidInput(f"{text_safety.shown(str(path))}: {why}; take another --out.", code="not_answers")

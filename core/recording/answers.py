@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import texts
+from core import text_safety
 from core.errors import InvalidInput
 from core.recording.prompts import Message, Prompt
 from core.rows import MAX_LINE_CHARACTERS, RECORDED, unlearnable
@@ -119,7 +119,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             row = parsed(line)
             if row is None:
-                message = f"Line {number} of {texts.shown(path.name)} is not a JSON object."
+                message = f"Line {number} of {text_safety.shown(path.name)} is not a JSON object."
                 raise InvalidInput(message, code="not_answers")
             recorded = recording(row)
             kept[(recorded["prompt"], recorded["sample"]) if recorded else number] = row
@@ -145,11 +145,11 @@ def recording(row: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 def _clean_line(row: Mapping[str, Any]) -> bytes:
     """Return a row as a line that every reader takes: characters that are no clean text are escaped."""
-    line = texts.UNCLEAN.sub(
+    line = text_safety.UNCLEAN.sub(
         lambda found: f"\\u{ord(found[0]):04x}", json.dumps(row, ensure_ascii=False, allow_nan=False)
     )
     try:
-        texts.decode(line.encode())
-    except texts.UncleanText:  # letters with too many marks
+        text_safety.decode(line.encode())
+    except text_safety.UncleanText:  # letters with too many marks
         line = json.dumps(row)
     return line.encode()

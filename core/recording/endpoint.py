@@ -18,7 +18,7 @@ import openai
 from core.errors import AlbatrossError
 from core.recording.answers import Answer
 from core.recording.prompts import Prompt
-from core.texts import shown
+from core.text_safety import shown
 
 MOST_NAMED = 8  # models that are named where one is not known
 MOST_SAID = 300  # characters of an endpoint's own words

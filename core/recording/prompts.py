@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core import texts
+from core import text_safety
 from core.errors import InvalidInput
 from core.rows import looks_like_jsonl
 
@@ -73,7 +73,7 @@ def read_prompts(path: Path, *, column: str | None = None, system: str | None = 
     Blank prompts and copies are passed over with a note. Raises InvalidInput that names every line which can't be
     asked (the first ten), before anything is asked.
     """
-    name = texts.shown(path.name)
+    name = text_safety.shown(path.name)
     found: list[Prompt] = []
     blank: list[str] = []
     faults: list[str] = []
@@ -106,7 +106,7 @@ def _text(path: Path, name: str) -> str:
     if not path.is_file():
         there = "is a folder; name a file" if path.is_dir() else "is no ordinary file"
         what = there if path.exists() else "is not there"
-        raise InvalidInput(f"The prompts {texts.shown(str(path))}: this {what}.", code="no_prompts")
+        raise InvalidInput(f"The prompts {text_safety.shown(str(path))}: this {what}.", code="no_prompts")
     if path.stat().st_size > MAX_BYTES:
         raise InvalidInput(f"{name} has more than {MAX_BYTES >> 20:,} MiB; split it.", code="prompts_too_large")
     content = path.read_bytes()
@@ -172,9 +172,9 @@ def _column(titles: Sequence[str], column: str | None, name: str) -> str:
     usual = next((plain[title] for title in USUAL_COLUMNS if title in plain), None)
     if column is None and (len(titles) == 1 or usual):
         return usual or titles[0]
-    has = f"It has {', '.join(map(texts.shown, titles))}"
+    has = f"It has {', '.join(map(text_safety.shown, titles))}"
     raise InvalidInput(
-        f"{name} has no column {texts.shown(column)}. {has}." if column else f"Which column of {name} holds the "
+        f"{name} has no column {text_safety.shown(column)}. {has}." if column else f"Which column of {name} holds the "
         f"prompts? {has}; name one with --column.", code="invalid_prompts",
     )  # fmt: skip
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from core.backbones import BackboneRecord, Registry, describe, hash_file, read_record, write_record
+from core.backbones import BackboneRecord, Registry, describe, read_record, write_record
+from core.disk import hash_file
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
 from core.weights import check_safetensors

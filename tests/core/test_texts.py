@@ -5,30 +5,30 @@ import time
 
 import pytest
 
-from core import texts
+from core import text_safety
 
 
 def test_the_pattern_names_exactly_the_characters_that_are_at_fault() -> None:
     everything = map(chr, range(sys.maxunicode + 1))
-    assert [c for c in everything if bool(texts.UNCLEAN.match(c)) != (texts._fault(c) is not None)] == []
+    assert [c for c in everything if bool(text_safety.UNCLEAN.match(c)) != (text_safety._fault(c) is not None)] == []
 
 
 def test_a_fault_is_named_with_its_line() -> None:
-    with pytest.raises(texts.UncleanText, match=r"control character U\+0000 in line 3"):
-        texts.clean("a\nb\nc\0")
+    with pytest.raises(text_safety.UncleanText, match=r"control character U\+0000 in line 3"):
+        text_safety.clean("a\nb\nc\0")
 
 
 def test_a_byte_order_mark_and_foreign_line_ends_are_gone() -> None:
-    assert texts.decode("\ufeffa\r\nb\rc".encode()) == "a\nb\nc"
+    assert text_safety.decode("\ufeffa\r\nb\rc".encode()) == "a\nb\nc"
 
 
 def test_letters_with_accents_have_one_form() -> None:
-    assert texts.clean("e\u0301") == "\u00e9"
+    assert text_safety.clean("e\u0301") == "\u00e9"
 
 
 def test_twenty_megabytes_are_read_in_a_blink() -> None:
     began = time.process_time()
-    texts.decode(b"lorem ipsum dolor\n" * 1_100_000)
+    text_safety.decode(b"lorem ipsum dolor\n" * 1_100_000)
     assert time.process_time() - began < 1.0
 
 
@@ -41,4 +41,4 @@ def test_twenty_megabytes_are_read_in_a_blink() -> None:
     ],
 )  # fmt: skip
 def test_a_name_becomes_a_short_label(name: str, shown: str) -> None:
-    assert texts.display_name(name) == shown
+    assert text_safety.display_name(name) == shown

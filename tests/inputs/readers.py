@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from api.bodies import clean_text, parse_json
 from api.uploads import receive
-from core import references, texts
+from core import references, text_safety
 from core.errors import InvalidInput
 from core.settings import Settings
 
@@ -61,7 +61,7 @@ def file_reader() -> Iterator[Reader]:
 
 def _said_well(error: InvalidInput) -> bool:
     """Check that the message is one clean line of moderate length, whatever it is about."""
-    assert texts.UNCLEAN.search(error.message) is None
+    assert text_safety.UNCLEAN.search(error.message) is None
     assert "\n" not in error.message
     assert len(error.message) < 1_000
     return False
@@ -103,7 +103,7 @@ async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers, "app": app}
     async with receive(Request(scope, next_piece), folder, LIMIT) as upload:
         assert 0 < len(upload.filename) <= 100
-        assert texts.UNCLEAN.search(upload.filename) is None
+        assert text_safety.UNCLEAN.search(upload.filename) is None
         return upload.path.stat().st_size
 
 

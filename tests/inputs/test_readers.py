@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from api.uploads import display_name
-from core import texts
+from core import text_safety
 from tests.inputs.mutation import NASTY, SAMPLES, mutate
 from tests.inputs.readers import Reader, file_reader, form_reader, json_reader
 from tests.inputs.wire import ending, form, part
@@ -115,10 +115,10 @@ def test_a_form_of_any_type_is_taken_or_refused(kind: str) -> None:
 @fast
 @given(name=names)
 def test_a_name_is_short_and_visible_whatever_it_was(name: str) -> None:
-    for shown in (texts.display_name(name), display_name(name)):
+    for shown in (text_safety.display_name(name), display_name(name)):
         assert 0 < len(shown) <= 100
         assert not {"/", "\\", "\n", "\0"} & set(shown)
-        assert texts.UNCLEAN.search(shown) is None
+        assert text_safety.UNCLEAN.search(shown) is None
 
 
 def test_c76_files_are_damaged_for_as_long_as_asked(fuzz_seconds: float, fuzz_seed: int, read_file: Reader) -> None:

