@@ -23,12 +23,12 @@ from sqlalchemy.exc import OperationalError
 
 from core import logs
 from core.database import connect, migrate, sessions
+from core.disk import ROOT
 from core.errors import Conflict, Unavailable
 from core.models import Worker
 from core.settings import Settings
 
 log = logging.getLogger("albatross.serve")
-ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 0.1
 STOP_SECONDS = 25.0  # then what is left is killed; a job that was running goes back to the queue
 BROKER_STOP_SECONDS = 2.0

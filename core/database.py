@@ -17,10 +17,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from core.disk import ROOT
 from core.errors import InvalidInput
 from core.settings import Settings
 
-ROOT = Path(__file__).parent.parent
 BUSY_SECONDS = 10
 # NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={1000 * BUSY_SECONDS}", "foreign_keys=ON")

@@ -21,10 +21,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from core.disk import ROOT
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 # all that the decoders inherit: no address and no credential of the database, the broker or the store
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 LIMITS = ("max_", "min_", "reader_")  # the settings that bound an upload begin with one of these

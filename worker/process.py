@@ -15,13 +15,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.disk import ROOT
 from core.settings import Settings
 from worker import sandbox
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 from worker.utterances import Utterances
 
 log = logging.getLogger(__name__)
-ROOT = Path(__file__).resolve().parent.parent
 # all that a trainer inherits: no address and no credential of the database, the broker or the store
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 # what holds wherever torch runs: offline, reproducible on CUDA, and no threads that spin while they wait, which slow

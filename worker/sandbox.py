@@ -19,12 +19,12 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from core.backbones import Registry
+from core.disk import ROOT
 from core.errors import Unavailable
 from core.settings import Settings
 from core.taggers import Taggers
 
 log = logging.getLogger(__name__)
-ROOT = Path(__file__).resolve().parent.parent
 # namespaces of its own for processes, network, users, messages and names; it dies with the worker
 NAMESPACES = ("--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc")
 SHARED_FOLDERS = ("/tmp", "/var/tmp", "/run", "/dev/shm")
