@@ -35,7 +35,7 @@ from api.routes import (
 from api.schemas import Error, JobRequest
 from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core import logs, queue
-from core.database import connect, sessions
+from core.database.engine import connect, sessions
 from core.presets import LivePresets
 from core.reader import Reader
 from core.settings import Settings

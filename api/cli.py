@@ -159,7 +159,7 @@ def _worker(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _backup(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.backup import backup
+    from core.database.backup import backup
 
     report = backup(settings, chosen.folder)
     print(f"Copied {report.files} files, {report.bytes:,} bytes, to {chosen.folder}.")
@@ -168,7 +168,7 @@ def _backup(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _restore(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.backup import restore
+    from core.database.backup import restore
 
     report = restore(settings, chosen.folder)
     print(f"Restored {report.files} files, {report.bytes:,} bytes, to {settings.data}.")

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from api.dependencies import Services
 from api.pages import unknown_cursor
 from api.schemas import Deleted, DeletedBat, ErasureObject
+from core.database.tables import Erasure
 from core.erasure import receipt
 from core.errors import StorageUnavailable
-from core.models import Erasure
 
 
 def erased(services: Services, erasure: Erasure, kind: str) -> Deleted:

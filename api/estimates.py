@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from api.dependencies import Services
 from api.schemas import JobRequest
 from core.backbones import BackboneRecord
+from core.database.tables import File, Job
 from core.defaults import USUAL_PRESET
 from core.errors import AlbatrossError
 from core.estimating import Estimator, device_class
 from core.forecast import Forecast, Range
-from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.summaries import Summary, summarise
 from core.waiting import Waiting, present, usual_device, waiting

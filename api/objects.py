@@ -21,8 +21,8 @@ from api.jobschemas import (
 from api.schemas import FileBat, FileObject, ModelBat, ModelObject
 from core import cards, orders
 from core.backbones import BackboneRecord
-from core.database import now
-from core.models import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
+from core.database.engine import now
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
 
 WIRE_STATUS: Mapping[str, str] = {
     JobState.QUEUED: "queued",

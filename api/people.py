@@ -21,7 +21,7 @@ RECEIPT = ("id", "kind", "target", "account", "requested_at", "completed_at", "o
 if TYPE_CHECKING:  # the other commands start faster without a database
     from sqlalchemy.orm import Session
 
-    from core.models import Account
+    from core.database.tables import Account
 
 
 def add(commands: Subparsers) -> None:
@@ -78,7 +78,8 @@ def _add_accounts(commands: Subparsers) -> None:
 
 @contextmanager
 def _session(settings: Settings) -> Iterator["Session"]:
-    from core.database import connect, migrate, sessions
+    from core.database.engine import connect, sessions
+    from core.database.migrations import migrate
 
     settings.data.mkdir(parents=True, exist_ok=True)
     migrate(settings.database)
@@ -91,7 +92,7 @@ def _session(settings: Settings) -> Iterator["Session"]:
 def _account(session: "Session", name: str) -> "Account":
     from sqlalchemy import select
 
-    from core.models import Account
+    from core.database.tables import Account
 
     known = (Account.name == name) | (Account.id == name)
     account = session.scalar(select(Account).where(known, Account.erased_at.is_(None)))
@@ -102,7 +103,7 @@ def _account(session: "Session", name: str) -> "Account":
 
 def _create_key(chosen: argparse.Namespace, settings: Settings) -> int:
     from core import audit, keys
-    from core.database import now
+    from core.database.engine import now
 
     with _session(settings) as session:
         expires = None if chosen.days is None else now(session) + chosen.days * DAY
@@ -118,8 +119,8 @@ def _create_key(chosen: argparse.Namespace, settings: Settings) -> int:
 def _list_keys(chosen: argparse.Namespace, settings: Settings) -> int:
     from sqlalchemy import select
 
-    from core.database import now
-    from core.models import Account, ApiKey
+    from core.database.engine import now
+    from core.database.tables import Account, ApiKey
 
     with _session(settings) as session:
         rows = select(ApiKey, Account.name).join(Account, Account.id == ApiKey.account_id).order_by(ApiKey.created_at)
@@ -135,7 +136,7 @@ def _list_keys(chosen: argparse.Namespace, settings: Settings) -> int:
 
 def _rotate_key(chosen: argparse.Namespace, settings: Settings) -> int:
     from core import audit, keys
-    from core.models import ApiKey
+    from core.database.tables import ApiKey
 
     with _session(settings) as session:
         key = keys.rotate(session, chosen.id, chosen.hours * HOUR)
@@ -159,7 +160,7 @@ def _list_accounts(chosen: argparse.Namespace, settings: Settings) -> int:
     from sqlalchemy import select
 
     from core import quotas, usage
-    from core.models import Account
+    from core.database.tables import Account
 
     with _session(settings) as session:
         for account in session.scalars(select(Account).order_by(Account.created_at)):
@@ -221,8 +222,8 @@ def _verify(chosen: argparse.Namespace, settings: Settings) -> int:
 def _audit(chosen: argparse.Namespace, settings: Settings) -> int:
     from sqlalchemy import select
 
-    from core.database import now
-    from core.models import Account, Audit
+    from core.database.engine import now
+    from core.database.tables import Account, Audit
 
     with _session(settings) as session:
         rows = select(Audit).where(Audit.at > now(session) - chosen.days * DAY).order_by(Audit.at, Audit.id)

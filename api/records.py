@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.jobschemas import SampleObject
+from core.database.tables import Artifact
 from core.errors import NotFound
-from core.models import Artifact
 from core.storage.interface import Storage
 
 URL_SECONDS = 3600

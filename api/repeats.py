@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import admission
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Idempotency, Job
 from core.errors import InvalidInput
-from core.models import Idempotency, Job
 
 REPEAT_SECONDS = 600.0
 REPEATS_LOOKED_AT = 50

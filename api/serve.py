@@ -22,10 +22,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from core import logs
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
+from core.database.tables import Worker
 from core.disk import ROOT
 from core.errors import Conflict, Unavailable
-from core.models import Worker
 from core.settings import Settings
 
 log = logging.getLogger("albatross.serve")

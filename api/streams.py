@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import StreamingResponse
 
 from api.objects import event_object
-from core import moves
+from core.database.tables import Job, JobEvent, jobs
 from core.errors import InvalidInput, RateLimited
-from core.models import Job, JobEvent
 
 MOST_STREAMS = 20  # of one account in one process, which has 200 connections for all
 POLL_SECONDS = 0.5
@@ -94,6 +93,6 @@ async def _lines(reading: sessionmaker[Session], job_id: str, seen: int) -> Asyn
 def _read(reading: sessionmaker[Session], job_id: str, seen: int) -> tuple[list[JobEvent], bool]:
     with reading.begin() as session:
         # the state first: an event that is written after it is read belongs to a job that had not ended
-        ended = session.scalar(select(Job.state).where(Job.id == job_id)) in (None, *moves.TERMINAL)
+        ended = session.scalar(select(Job.state).where(Job.id == job_id)) in (None, *jobs.TERMINAL)
         statement = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seen)
         return list(session.scalars(statement.order_by(JobEvent.seq).limit(BATCH))), ended

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from core import text_safety, webhooks
 from core.addresses import LONGEST_URL
-from core.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.requests import Request
 
 # written out, because a strict model takes no text for an enum; a test compares them with it

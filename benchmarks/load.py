@@ -22,8 +22,8 @@ from pathlib import Path
 
 from benchmarks.service import Service, api, broker, postgresql
 from core import admission, keys
-from core.database import connect, now, sessions
-from core.models import ApiKey, File, Job
+from core.database.engine import connect, now, sessions
+from core.database.tables import ApiKey, File, Job
 from core.settings import Settings
 
 ACCOUNTS, JOBS = 50, 1_000

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import keys
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

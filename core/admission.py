@@ -7,9 +7,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core import quotas
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, Idempotency, Job, JobEvent, JobState
 from core.errors import Conflict
-from core.models import Account, Idempotency, Job, JobEvent, JobState
 from core.settings import Settings
 
 IDEMPOTENCY_SECONDS = 24 * 3600

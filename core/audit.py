@@ -6,8 +6,8 @@ import ipaddress
 
 from sqlalchemy.orm import Session
 
-from core.database import now
-from core.models import Audit, new_id
+from core.database.engine import now
+from core.database.tables import Audit, new_id
 
 
 def record(

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core import audit, tally, webhooks
-from core.database import now
-from core.models import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core import audit, webhooks
+from core.database import counters
+from core.database.engine import now
+from core.database.tables import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.posting import Answer
 from core.settings import Settings
 
@@ -152,9 +153,9 @@ def settle(session: Session, parcel: Parcel, answer: Answer, settings: Settings)
     if answer.taken:
         endpoint.failing_since = None
         _end(delivery, DELIVERED, at)
-        tally.add(session, tally.WEBHOOKS_DELIVERED)
+        counters.add(session, counters.WEBHOOKS_DELIVERED)
         return True
-    tally.add(session, tally.WEBHOOK_TRIES_FAILED)
+    counters.add(session, counters.WEBHOOK_TRIES_FAILED)
     if delivery.state != PENDING or not delivery.tries:  # the endpoint was disabled meanwhile, or it is ordered again
         return True
     endpoint.failing_since = endpoint.failing_since or at
@@ -173,7 +174,7 @@ def _give_up(
     session: Session, endpoint: WebhookEndpoint, delivery: WebhookDelivery, settings: Settings, at: float
 ) -> None:
     _end(delivery, FAILED, at)
-    tally.add(session, tally.WEBHOOKS_GIVEN_UP)
+    counters.add(session, counters.WEBHOOKS_GIVEN_UP)
     if at - (endpoint.failing_since or at) >= settings.webhook_disable_days * DAY and endpoint.disabled_at is None:
         _disable(session, endpoint, "failing", at)
 
@@ -181,7 +182,7 @@ def _give_up(
 def _disable(session: Session, endpoint: WebhookEndpoint, reason: str, at: float) -> None:
     """Send nothing more to a locked endpoint until its owner enables it; its log shows what it has missed."""
     stop(session, endpoint, reason, at)
-    tally.add(session, tally.WEBHOOK_ENDPOINTS_DISABLED)
+    counters.add(session, counters.WEBHOOK_ENDPOINTS_DISABLED)
     audit.record(session, endpoint.account_id, "webhook.disable", endpoint.id)
 
 

@@ -16,9 +16,10 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import orders, tally, webhooks
-from core.database import now
-from core.models import (
+from core import orders, webhooks
+from core.database import counters
+from core.database.engine import now
+from core.database.tables import (
     Account,
     Adapter,
     ApiKey,
@@ -35,7 +36,7 @@ from core.models import (
     Usage,
     WebhookEvent,
 )
-from core.moves import ACTIVE
+from core.database.tables.jobs import ACTIVE
 from core.storage.interface import Storage
 from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
 
@@ -106,7 +107,7 @@ class Eraser:
                 erasure.rows += _delete_rows(session, erasure)
                 erasure.done_at = now(session)
                 erasure.signature = sign(receipt(erasure), self.secret)
-                tally.add(session, tally.ERASURES)
+                counters.add(session, counters.ERASURES)
             return True
 
     def round(self) -> None:

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
 from core.findings import Finding, from_wire
-from core.models import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
 
 LOSS_SECONDS = 10.0
 SAVE = "save"  # the kind of artifacts that say where a stage stood

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, Adapter, Job, JobState, Json
 from core.events import held
-from core.models import Account, Adapter, Job, JobState, Json
 from core.moves import fail as end
 from core.moves import move, obey
 from core.settings import Settings

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.database import clock, now
+from core.database.engine import clock, now
+from core.database.tables import Account, ApiKey
 from core.errors import InvalidInput, NotFound, Unauthenticated
-from core.models import Account, ApiKey
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SECRET_LENGTH = 43  # 43 letters of base 62 hold 256 bits

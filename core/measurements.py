@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from core.database import now
-from core.models import Measurement
+from core.database.engine import now
+from core.database.tables import Measurement
 from core.workload import STAGES, Data, Shape, Steps
 
 Source = Literal["calibration", "job"]

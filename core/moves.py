@@ -7,24 +7,11 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Job, JobState
+from core.database.tables.jobs import MOVES, TERMINAL
 from core.events import record
-from core.models import Job, JobState
 from core.webhooks import announce
-
-MOVES: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED, JobState.EXPIRED}),
-    JobState.RUNNING: frozenset(
-        {JobState.QUEUED, JobState.PAUSED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
-    ),
-    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-    JobState.EXPIRED: frozenset(),
-}
-TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
-ACTIVE = frozenset(MOVES) - TERMINAL
 
 
 def move(session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker") -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, aliased
 
-from core.database import ROWS, now
+from core.database.engine import ROWS, now
+from core.database.tables import Job, JobState
 from core.errors import Conflict
 from core.events import record
-from core.models import Job, JobState
 from core.moves import move
 
 CANCELLING = "Cancelling: the job stops after the present step."

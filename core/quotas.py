@@ -9,10 +9,10 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from core import usage
-from core.database import ROWS
+from core.database.engine import ROWS
+from core.database.tables import Account, Artifact, File, Job
+from core.database.tables.jobs import ACTIVE
 from core.errors import QuotaExceeded, RateLimited, Unauthenticated
-from core.models import Account, Artifact, File, Job
-from core.moves import ACTIVE
 from core.settings import Settings
 
 MINUTE = 60.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core.database import now
-from core.models import Job, JobState
+from core.database.engine import now
+from core.database.tables import Job, JobState
 from core.moves import fail as end
 from core.moves import move, obey
 

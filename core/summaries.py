@@ -14,8 +14,8 @@ from typing import BinaryIO
 from core import profiles, shapes
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
+from core.database.tables import File
 from core.errors import NotFound
-from core.models import File
 from core.parameters import ReferenceSummary
 from core.rows import TextItem
 from core.storage.interface import Storage

@@ -6,10 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import audit, erasure
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Artifact, Checkpoint, File, Job
+from core.database.tables.jobs import ACTIVE, TERMINAL
 from core.events import SAVE
-from core.models import Artifact, Checkpoint, File, Job
-from core.moves import ACTIVE, TERMINAL
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import job_prefix

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.database import now
-from core.models import Job, Usage
-from core.moves import ACTIVE
+from core.database.engine import now
+from core.database.tables import Job, Usage
+from core.database.tables.jobs import ACTIVE
 
 PERIOD_SECONDS = 30 * 24 * 3600
 

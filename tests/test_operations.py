@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.invariants import broken_invariants
+from core.database.invariants import broken_invariants
 from core.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -11,9 +11,9 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.database import connect, now, sessions
+from core.database.engine import connect, now, sessions
+from core.database.tables import Worker
 from core.errors import AlbatrossError
-from core.models import Worker
 from core.queue import app, worker_id
 from core.settings import Settings
 from worker import sandbox, tasks

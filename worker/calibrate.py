@@ -13,7 +13,8 @@ from PIL import Image
 
 from core import measurements, references
 from core.backbones import BackboneRecord, Registry
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
 from core.errors import AlbatrossError, JobFailure
 from core.measurements import Measured
 from core.parameters import BatRequest, Parameters, resolve

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core import deliveries
 from core.addresses import Rules
-from core.database import now
+from core.database.engine import now
+from core.database.tables import WebhookDelivery, WebhookEvent
 from core.deliveries import Parcel
-from core.models import WebhookDelivery, WebhookEvent
 from core.posting import Poster
 from core.settings import Settings
 

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import events
+from core.database.tables import Artifact, Job
 from core.errors import NotFound, TransientFailure
-from core.models import Artifact, Job
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
 from worker.folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of

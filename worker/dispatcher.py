@@ -15,11 +15,12 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import deliveries, logs, queue, reaping, tally, tidying
-from core.database import connect, now, sessions
+from core import deliveries, logs, queue, reaping, tidying
+from core.database import counters
+from core.database.engine import connect, now, sessions
+from core.database.tables import Worker
 from core.erasure import Eraser
 from core.errors import AlbatrossError
-from core.models import Worker
 from core.settings import Settings
 from core.storage.factory import storage
 from worker.courier import Courier
@@ -65,7 +66,7 @@ class Dispatcher:
         with self._sessions.begin() as session:
             lost = reaping.reap(session, self._settings.max_crashes)
             if lost:
-                tally.add(session, tally.LEASES_LOST, len(lost))
+                counters.add(session, counters.LEASES_LOST, len(lost))
         for job_id in lost:
             log.warning("a job's worker was lost", extra={"job": job_id})
         with self._sessions.begin() as session:
@@ -96,9 +97,9 @@ class Dispatcher:
         wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKES))]
         sent = len(list(takewhile(queue.wake, wanted)))  # after the commit: a worker must find the job as it is now
         with self._sessions.begin() as session:
-            for name, amount in ((tally.WAKE_UPS, sent), (tally.WAKE_UPS_REFUSED, int(sent < len(wanted)))):
+            for name, amount in ((counters.WAKE_UPS, sent), (counters.WAKE_UPS_REFUSED, int(sent < len(wanted)))):
                 if amount:
-                    tally.add(session, name, amount)
+                    counters.add(session, name, amount)
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from core import presets, references, shapes
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
+from core.database.tables import File, Job
 from core.defaults import USUAL_PRESET, DeviceClass
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
-from core.models import File, Job
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
 from core.rows import TextItem

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import jobs
-from core.database import now
+from core.database.engine import now
 from core.settings import Settings
 
 log = logging.getLogger(__name__)

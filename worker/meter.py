@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import usage
-from core.models import Job
+from core.database.tables import Job
 
 
 class Meter:

@@ -8,8 +8,8 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from core import events, jobs
-from core.database import now
-from core.models import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
+from core.database.engine import now
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
 from worker.delivery import stage_artifacts
 from worker.folder import JobFolder
 from worker.lease import Lease

@@ -6,7 +6,7 @@ import shutil
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.models import Job, JobState
+from core.database.tables import Job, JobState
 from core.settings import Settings
 from worker.folder import JobFolder
 

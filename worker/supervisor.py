@@ -16,11 +16,12 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs, logs, measurements, tally
+from core import events, jobs, logs, measurements
 from core.backbones import BackboneRecord, Registry
+from core.database import counters
+from core.database.tables import File, Job
 from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimating import Estimator
-from core.models import File, Job
 from core.references import References, write_folder
 from core.settings import Settings
 from core.storage.interface import Storage
@@ -295,7 +296,7 @@ class Supervisor:
 
     def _count_late(self) -> None:
         with suppress(SQLAlchemyError), self.place.sessions.begin() as session:
-            tally.add(session, tally.LATE_WRITERS)
+            counters.add(session, counters.LATE_WRITERS)
 
     def _backbone(self) -> BackboneRecord:
         registry = Registry.load(self.settings)

@@ -12,8 +12,8 @@ from celery import shared_task
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import jobs
-from core.database import connect, sessions
-from core.models import Job, Worker
+from core.database.engine import connect, sessions
+from core.database.tables import Job, Worker
 from core.queue import WAKE, worker_id
 from core.settings import Settings
 from core.storage.factory import storage

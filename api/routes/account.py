@@ -11,9 +11,9 @@ from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import AccountObject, Deleted, ErasureObject, Page
 from core import erasure as erasing
 from core import quotas, usage
+from core.database.tables import Account, Erasure, Job
+from core.database.tables.jobs import ACTIVE
 from core.errors import NotFound
-from core.models import Account, Erasure, Job
-from core.moves import ACTIVE
 
 router = APIRouter(prefix="/v1", tags=["account"])
 

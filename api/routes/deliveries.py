@@ -12,8 +12,8 @@ from api.routes.webhooks import find_endpoint
 from api.schemas import Page
 from api.webhooks import DeliveryObject, delivery_object
 from core import deliveries
+from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from core.errors import Conflict, NotFound
-from core.models import WebhookAttempt, WebhookDelivery, WebhookEvent
 
 router = APIRouter(prefix="/v1/webhook_endpoints/{webhook_endpoint_id}/deliveries", tags=["webhooks"])
 MOST_ATTEMPTS = 20  # that are shown of a delivery: the last ones

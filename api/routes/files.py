@@ -20,10 +20,10 @@ from api.schemas import Deleted, FileObject, Page
 from api.uploads import Upload, receive
 from core import erasure as erasing
 from core import quotas
-from core.database import now
+from core.database.engine import now
+from core.database.tables import File, Job, new_id
+from core.database.tables.jobs import ACTIVE
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound
-from core.models import File, Job, new_id
-from core.moves import ACTIVE
 from core.reader import Facts
 from core.storage.interface import StoredObject
 from core.storage.keys import file_key

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import Services, ServicesDep
 from api.schemas import Health
-from core import invariants
+from core.database import invariants
 from core.errors import AlbatrossError, NotFound
 
 router = APIRouter(tags=["health"])

@@ -15,7 +15,7 @@ from api.pages import page, rows_after, slice_after, unknown_cursor
 from api.routes.jobs import find_job
 from api.schemas import Page
 from api.streams import events_after, stream_events
-from core.models import Checkpoint, JobEvent, Metric
+from core.database.tables import Checkpoint, JobEvent, Metric
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")

@@ -21,9 +21,9 @@ from api.routes.files import check_unused, find_file
 from api.schemas import FileObject, Page
 from core import profiles, quotas, text_safety
 from core.captions import caption
+from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import CAPTION_CODES
-from core.models import File, Json, new_id
 from core.reader import Recaptioned, ShownItem
 from core.storage.interface import StoredObject
 from core.storage.keys import edits_prefix

@@ -20,9 +20,9 @@ from api.schemas import Deleted, JobRequest, Page
 from core import admission, concerns, events, orders, profiles, quotas
 from core import erasure as erasing
 from core.backbones import BackboneRecord
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, File, Job
 from core.errors import InvalidInput, NotFound
-from core.models import Account, File, Job
 from core.parameters import BatRequest, check
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import PlainTextResponse, Response
 
 from api.dependencies import ServicesDep
-from core import tally
-from core.database import now
-from core.models import Erasure, Job, JobState, Tally, Usage, WebhookDelivery, Worker
+from core.database import counters
+from core.database.engine import now
+from core.database.tables import Erasure, Job, JobState, Tally, Usage, WebhookDelivery, Worker
 
 router = APIRouter(tags=["health"])
 SEEN_SECONDS = 60.0
@@ -102,7 +102,7 @@ def _usage(session: Session) -> Families:
 
 def _tallies(session: Session) -> Families:
     counted = {row[0]: row[1] for row in session.execute(select(Tally.name, Tally.count))}
-    return [_counter(f"albatross_{name}", HELP[name], counted.get(name, 0)) for name in tally.NAMES]
+    return [_counter(f"albatross_{name}", HELP[name], counted.get(name, 0)) for name in counters.NAMES]
 
 
 def _erasures(session: Session) -> Families:
@@ -128,14 +128,14 @@ def _counter(name: str, words: str, value: float) -> Metric:
 
 
 HELP = {
-    tally.LEASES_LOST: "Jobs taken back from workers that had gone silent",
-    tally.LATE_WRITERS: "Workers that found their job to be somebody else's",
-    tally.WAKE_UPS: "Wake-ups that dispatchers have sent",
-    tally.WAKE_UPS_REFUSED: "Rounds in which the broker took no wake-up",
-    tally.ERASURES: "Erasures that were completed",
-    tally.WEBHOOKS_DELIVERED: "Webhook deliveries that were taken",
-    tally.WEBHOOK_TRIES_FAILED: "Tries of webhook deliveries that were not taken",
-    tally.WEBHOOKS_GIVEN_UP: "Webhook deliveries that were given up after the last try",
-    tally.WEBHOOK_ENDPOINTS_DISABLED: "Webhook endpoints that were disabled because they took nothing",
+    counters.LEASES_LOST: "Jobs taken back from workers that had gone silent",
+    counters.LATE_WRITERS: "Workers that found their job to be somebody else's",
+    counters.WAKE_UPS: "Wake-ups that dispatchers have sent",
+    counters.WAKE_UPS_REFUSED: "Rounds in which the broker took no wake-up",
+    counters.ERASURES: "Erasures that were completed",
+    counters.WEBHOOKS_DELIVERED: "Webhook deliveries that were taken",
+    counters.WEBHOOK_TRIES_FAILED: "Tries of webhook deliveries that were not taken",
+    counters.WEBHOOKS_GIVEN_UP: "Webhook deliveries that were given up after the last try",
+    counters.WEBHOOK_ENDPOINTS_DISABLED: "Webhook endpoints that were disabled because they took nothing",
 }
 PARTS: tuple[Callable[[Session], Families], ...] = (_jobs, _queue, _workers, _usage, _tallies, _erasures, _webhooks)

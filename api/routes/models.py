@@ -17,8 +17,8 @@ from api.schemas import Deleted, ModelObject, Page
 from core import cards
 from core import erasure as erasing
 from core.cards import Format
+from core.database.tables import Adapter, Artifact, Checkpoint
 from core.errors import Forbidden, NotFound
-from core.models import Adapter, Artifact, Checkpoint
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 CHECKPOINT = ":ckpt-step-"

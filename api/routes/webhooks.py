@@ -31,9 +31,9 @@ from api.webhooks import (
 )
 from core import deliveries, quotas, webhooks
 from core.addresses import Rules, lookup
-from core.database import now
+from core.database.engine import now
+from core.database.tables import WebhookEndpoint, WebhookEvent, new_id
 from core.errors import InvalidInput, NotFound, QuotaExceeded, RateLimited
-from core.models import WebhookEndpoint, WebhookEvent, new_id
 from core.posting import Answer, Poster
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])

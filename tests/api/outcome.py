@@ -9,7 +9,7 @@ import zipfile
 import openai
 
 from core import events, jobs
-from core.models import Adapter, Artifact, Checkpoint, File, Job, new_id
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, new_id
 from core.storage.factory import storage
 from core.storage.keys import job_key
 from tests.api.server import Service, pictures, png

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.web import server
 from core import keys
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
 from core.settings import Settings
 
 

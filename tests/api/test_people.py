@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from core import erasure, keys
-from core.database import connect, sessions
+from core.database.engine import connect, sessions
+from core.database.tables import Erasure
 from core.erasure import Eraser, receipt
 from core.errors import Unauthenticated
-from core.models import Erasure
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.test_cli import run

@@ -9,9 +9,8 @@ from typing import TypeVar
 
 from sqlalchemy import select
 
-from core.errors import AlbatrossError
-from core.invariants import broken_invariants
-from core.models import (
+from core.database.invariants import broken_invariants
+from core.database.tables import (
     Adapter,
     Artifact,
     Checkpoint,
@@ -22,6 +21,7 @@ from core.models import (
     WebhookDelivery,
     WebhookEvent,
 )
+from core.errors import AlbatrossError
 from tests.chaos.clients import Call, Client, Order
 from tests.chaos.journal import Journal
 from tests.chaos.plant import Plant

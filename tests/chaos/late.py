@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.models import Job
-from core.moves import TERMINAL
+from core.database.tables import Job
+from core.database.tables.jobs import TERMINAL
 from tests.chaos.plant import Plant
 from tests.chaos.process import Process
 from tests.chaos.proxy import Mode

@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.serve import worker_command
 from core import keys, queue, webhooks
-from core.database import connect, migrate, now, sessions
-from core.models import Account, Job, JobEvent, JobState, WebhookEndpoint, Worker
+from core.database.engine import connect, now, sessions
+from core.database.migrations import migrate
+from core.database.tables import Account, Job, JobEvent, JobState, WebhookEndpoint, Worker
 from core.queue import make_app
 from core.settings import Settings
 from core.storage.factory import storage as make_storage

@@ -6,9 +6,9 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 from core import webhooks
+from core.database.tables import Job, JobState
+from core.database.tables.jobs import TERMINAL
 from core.deliveries import DELIVERED
-from core.models import Job, JobState
-from core.moves import TERMINAL
 from tests.chaos.check import Check, spread
 from tests.chaos.evidence import Evidence
 from tests.receiver import Arrived

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from core.models import JobState
-from core.moves import MOVES, TERMINAL
+from core.database.tables import JobState
+from core.database.tables.jobs import MOVES, TERMINAL
 from tests.chaos import service
 from tests.chaos.check import Check, spread
 from tests.chaos.evidence import Evidence

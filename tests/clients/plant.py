@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.database import connect, sessions
+from core.database.engine import connect, sessions
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.server import Service, serving

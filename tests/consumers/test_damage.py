@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from core.database import connect, migrate, sessions
-from core.models import Adapter, Artifact, Checkpoint, File
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
+from core.database.tables import Adapter, Artifact, Checkpoint, File
 from core.storage.factory import storage
 from tests.consumers import damaging_trainer
 from tests.worker.floor import Floor, settings

@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import admission, events, jobs, orders, reaping
-from core.database import now
-from core.models import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
+from core.database.engine import now
+from core.database.tables import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
 from core.settings import Settings
 
 SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=1_000_000, jobs_per_minute=1_000_000)

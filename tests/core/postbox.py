@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from core import deliveries, webhooks
-from core.database import now
+from core.database.engine import now
+from core.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.deliveries import Parcel
-from core.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.posting import Answer
 from core.settings import Settings
 from tests.core.ledger import SETTINGS, Sessions, cancel, queued

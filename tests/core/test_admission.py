@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core import admission
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, Idempotency, Job
 from core.errors import Conflict, RateLimited
-from core.models import Account, Idempotency, Job
 from core.settings import Settings
 from tests.core.ledger import Sessions, cancel, get, moves
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from core import backup
-from core.backup import MANIFEST
-from core.database import connect, migrate, sessions
+from core.database import backup
+from core.database.backup import MANIFEST
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
+from core.database.tables import Account, File
 from core.errors import AlbatrossError, Conflict, InvalidInput
-from core.models import Account, File
 from core.settings import Settings
 from core.storage.factory import storage
 

@@ -15,9 +15,11 @@ from sqlalchemy import CheckConstraint, Engine, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from core import events
-from core.database import ROOT, connect, migrate, now, sessions
+from core.database.engine import connect, now, sessions
+from core.database.migrations import migrate
+from core.database.tables import Job, Table
+from core.disk import ROOT
 from core.errors import InvalidInput
-from core.models import Job, Table
 from core.settings import Settings
 from tests.core.ledger import Sessions, finish, get, queued, running
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core import deliveries, webhooks
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Audit, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.deliveries import DELAYS, JITTER, MOST_TRIES
-from core.models import Audit, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.posting import Answer
 from tests.core.ledger import Sessions
 from tests.core.postbox import (

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import inspect, select, text, update
 
 from core import audit, erasure, events, jobs, tidying
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
 from core.erasure import Eraser, genuine, receipt
 from core.errors import StorageUnavailable
-from core.models import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
 from core.settings import Settings
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import file_key, job_key

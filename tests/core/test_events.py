@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from core import events
-from core.models import Job, JobEvent, Metric
+from core.database.tables import Job, JobEvent, Metric
 from tests.core.ledger import (
     WRITES,
     Sessions,

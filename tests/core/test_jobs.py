@@ -9,11 +9,12 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import invariants, jobs, orders, reaping
-from core.database import now
+from core import jobs, orders, reaping
+from core.database import invariants
+from core.database.engine import now
+from core.database.tables import Adapter, Job, JobState
+from core.database.tables.jobs import MOVES, TERMINAL
 from core.errors import Conflict
-from core.models import Adapter, Job, JobState
-from core.moves import MOVES, TERMINAL
 from tests.core.ledger import (
     SETTINGS,
     WRITES,

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import select, update
 
 from core import keys
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, ApiKey
 from core.errors import InvalidInput, NotFound, Unauthenticated
-from core.models import Account, ApiKey
 from tests.core.ledger import Sessions
 
 

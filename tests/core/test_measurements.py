@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select, text
 
 from core import measurements
-from core.database import connect, migrate, now, sessions
-from core.models import Measurement, Worker
+from core.database.engine import connect, now, sessions
+from core.database.migrations import migrate
+from core.database.tables import Measurement, Worker
 from core.workload import Steps
 from tests.core.ledger import Sessions
 from tests.core.measured import OTHER, SMALL, measured

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from core import jobs, orders
+from core.database.tables import Job
 from core.errors import Conflict
-from core.models import Job
 from tests.core.ledger import Sessions, cancel, claim, finish, get, lose_lease, moves, queued, reap, running
 
 

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core import admission, quotas, usage
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Account, File, Job
 from core.errors import AlbatrossError, QuotaExceeded, RateLimited, Unauthenticated
-from core.models import Account, File, Job
 from core.settings import Settings
 from tests.core.ledger import Sessions, get, queued, running
 

@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from core import invariants, orders, reaping
+from core import orders, reaping
+from core.database import invariants
+from core.database.tables import Job, JobState, WebhookEvent
+from core.database.tables.jobs import MOVES, TERMINAL
 from core.errors import Conflict
-from core.models import Job, JobState, WebhookEvent
-from core.moves import MOVES, TERMINAL
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, queued, running
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ PROCESSES, ACCOUNTS, JOBS, LIMIT = 8, 6, 6, 3
 CLAIMER = """
 import json, sys
 from core import jobs
-from core.database import connect, sessions
+from core.database.engine import connect, sessions
 made = sessions(connect(sys.argv[1]))
 with made() as session:
     session.connection()

@@ -13,11 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import func, select, update
 
 from core import orders, reaping
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.invariants import broken_invariants
+from core.database.migrations import migrate
+from core.database.tables import Adapter, Job, JobEvent, JobState
+from core.database.tables.jobs import ACTIVE, MOVES, TERMINAL
 from core.errors import Conflict
-from core.invariants import broken_invariants
-from core.models import Adapter, Job, JobEvent, JobState
-from core.moves import ACTIVE, MOVES, TERMINAL
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, queued, reap
 
 STEPS_AN_EXAMPLE = 40

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from core.models import File
+from core.database.tables import File
 from core.profiles import VERSION
 from core.storage.local import LocalStorage
 from core.summaries import MOST_BYTES, summarise

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from api.webhooks import EventName
 from core import erasure, jobs, reaping, webhooks
-from core.database import migrate, now
-from core.models import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.database.engine import now
+from core.database.migrations import migrate
+from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
 from tests.core.postbox import (
     REFUSED,

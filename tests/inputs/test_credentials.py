@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from core import keys
-from core.database import now
-from core.models import ApiKey
+from core.database.engine import now
+from core.database.tables import ApiKey
 from tests.api.outcome import publish
 from tests.inputs.catalogue import FILES, JOBS, Case, Scene, Send, request, table
 from tests.inputs.wire import Answer

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from core import jobs
-from core.models import Adapter, Job, JobState, new_id
+from core.database.tables import Adapter, Job, JobState, new_id
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.outcome import publish

@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from core.addresses import Rules
-from core.database import now
-from core.models import WebhookEndpoint
+from core.database.engine import now
+from core.database.tables import WebhookEndpoint
 from core.posting import Poster
 from core.settings import Settings
 from core.webhooks import headers, new_secret

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import connect, migrate, sessions
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.worker.floor import Floor, settings

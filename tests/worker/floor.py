@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core import admission, jobs, orders
 from core.backbones import BackboneRecord
-from core.database import now
-from core.models import Account, File, Job, JobEvent, new_id
+from core.database.engine import now
+from core.database.tables import Account, File, Job, JobEvent, new_id
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import file_key

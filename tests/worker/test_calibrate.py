@@ -8,9 +8,9 @@ from sqlalchemy import select
 
 from core import measurements
 from core.backbones import Registry
-from core.database import connect, sessions
+from core.database.engine import connect, sessions
+from core.database.tables import Measurement
 from core.estimating import Estimator
-from core.models import Measurement
 from core.parameters import Parameters
 from core.references import References
 from core.settings import Settings

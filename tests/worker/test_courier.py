@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select, text, update
 
 from core import webhooks
-from core.database import connect, now, sessions
-from core.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from core.database.engine import connect, now, sessions
+from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from tests.receiver import Receiver, receiving
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, kill, settings

@@ -7,7 +7,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-from core.models import Worker
+from core.database.tables import Worker
 from tests.worker.floor import Floor
 from worker.dispatcher import Dispatcher
 

@@ -6,8 +6,8 @@ import pytest
 
 from core.backbones import BackboneRecord
 from core.captioning import caption_of
+from core.database.tables import File, Job
 from core.errors import TransientFailure
-from core.models import File, Job
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings

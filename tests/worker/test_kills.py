@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import select
 
-from core.invariants import broken_invariants
-from core.models import Adapter, Artifact, Job, JobEvent
+from core.database.invariants import broken_invariants
+from core.database.tables import Adapter, Artifact, Job, JobEvent
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, kill
 from worker.folder import STAGES

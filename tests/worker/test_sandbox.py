@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import migrate
+from core.database.migrations import migrate
 from core.errors import Unavailable
 from core.settings import Settings
 from tests.worker.floor import FAST_TRAINER, ROOT, Floor, environment, gone, settings

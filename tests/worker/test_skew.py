@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from core.invariants import broken_invariants
-from core.models import Adapter
+from core.database.invariants import broken_invariants
+from core.database.tables import Adapter
 from tests.worker.floor import Floor, kill
 
 SKEW_SECONDS = 600.0

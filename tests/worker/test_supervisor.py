@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from core import reaping
-from core.models import Adapter, Artifact, Checkpoint, File, Metric, Usage
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, gone
 from worker.folder import STAGES

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from core import invariants, queue
-from core.models import Adapter, Artifact, Worker
+from core import queue
+from core.database import invariants
+from core.database.tables import Adapter, Artifact, Worker
 from core.queue import make_app
 from tests.worker.floor import Floor, gone, kill
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core.database import connect, migrate, sessions
-from core.models import Adapter, Artifact
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
+from core.database.tables import Adapter, Artifact
 from core.storage.factory import storage
 from tests.worker.floor import Floor, settings
 from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)

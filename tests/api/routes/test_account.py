@@ -5,9 +5,10 @@ from __future__ import annotations
 import httpx
 from sqlalchemy import select
 
-from core import keys, tally
+from core import keys
+from core.database import counters
+from core.database.tables import Audit
 from core.erasure import genuine
-from core.models import Audit
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.server import Service, png, refused, serving
@@ -120,7 +121,7 @@ def test_an_upload_that_does_not_fit_the_quota_is_refused_and_leaves_nothing(ser
     with service.http("full") as client:
         account = client.get("/v1/account").json()["id"]
         with service.sessions.begin() as session:
-            from core.models import Account
+            from core.database.tables import Account
 
             session.get_one(Account, account).bytes_limit = 10
         answer = upload(client)
@@ -160,7 +161,7 @@ def test_the_figures_name_nobody_and_count_what_happened(
     service: Service, http: httpx.Client, published: dict[str, str]
 ) -> None:
     with service.sessions.begin() as session:
-        tally.add(session, tally.WAKE_UPS, 3)
+        counters.add(session, counters.WAKE_UPS, 3)
     told = httpx.get(f"{service.address}/metrics").text
     figures = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
     assert float(figures["albatross_database_up"]) == 1

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from core import keys, measurements
-from core.database import now
+from core.database.engine import now
+from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
 from core.measurements import Measured
-from core.models import Idempotency, Job, JobEvent, Measurement, Worker
 from core.workload import STAGES, Data, Shape, Steps
 from tests.api.server import Service, refused
 from tests.core.measured import DATA, OTHER, SMALL, measured

@@ -14,8 +14,8 @@ from PIL import Image
 from sqlalchemy import select
 
 from core import keys
+from core.database.tables import Audit, File, Job
 from core.jobs import claim, stopped
-from core.models import Audit, File, Job
 from core.storage.factory import storage
 from core.storage.keys import file_key
 from tests.api.outcome import publish

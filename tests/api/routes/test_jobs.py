@@ -13,7 +13,7 @@ import openai
 import pytest
 from sqlalchemy import update
 
-from core.models import Idempotency, Job
+from core.database.tables import Idempotency, Job
 from core.settings import Settings
 from tests.api.server import Service, pictures, refused, serving
 

@@ -10,8 +10,8 @@ import openai
 import pytest
 from sqlalchemy import select, update
 
-from core.database import now
-from core.models import Audit, WebhookDelivery, WebhookEndpoint
+from core.database.engine import now
+from core.database.tables import Audit, WebhookDelivery, WebhookEndpoint
 from core.settings import Settings
 from tests.api.outcome import publish
 from tests.api.server import Service, refused, started

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models.base import Json, Table, new_id
+from core.database.tables.base import Json, Table, new_id
 
 
 class WebhookEndpoint(Table):

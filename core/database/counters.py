@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core.models import Tally
+from core.database.tables import Tally
 
 LEASES_LOST = "leases_lost"  # jobs taken back from workers that had gone silent
 LATE_WRITERS = "late_writers"  # workers that found out that their job was somebody else's

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.models import Adapter, Job, JobEvent, JobState
+from core.database.tables import Adapter, Job, JobEvent, JobState
 
 
 def broken_invariants(session: Session) -> list[str]:

@@ -23,9 +23,9 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-from core.database import revision, revisions
+from core.database.migrations import revision, revisions
+from core.database.tables import Table
 from core.errors import Conflict, InvalidInput, Unavailable
-from core.models import Table
 from core.settings import Settings
 from core.version import VERSION
 

@@ -8,16 +8,11 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Integer, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from core.disk import ROOT
 from core.errors import InvalidInput
 from core.settings import Settings
 
@@ -118,33 +113,3 @@ def _finite(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the schema to a revision, up or down; processes that race wait for the first."""
-    config = _migrations()
-    config.attributes["url"] = url
-    if revision == "head" or revision.startswith("+"):
-        command.upgrade(config, revision)
-    else:
-        command.downgrade(config, revision)
-
-
-def revision(url: str) -> str | None:
-    """Tell which revision the schema has; None for a database without one."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    engine.dispose()
-    return found
-
-
-def revisions() -> set[str]:
-    """List the revisions that this version knows."""
-    return {script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions()}
-
-
-def _migrations() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "migrations"))
-    return config

@@ -7,11 +7,11 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models.base import Json, Table, new_id
+from core.database.tables.base import Json, Table, new_id
 
 
 class JobState(StrEnum):
-    """Where a job is; only the moves of core.moves.MOVES happen."""
+    """Where a job is; only the moves of core.database.tables.jobs.MOVES happen."""
 
     QUEUED = "QUEUED"  # waits for a worker
     RUNNING = "RUNNING"  # a worker holds its lease
@@ -177,3 +177,18 @@ class Idempotency(Table):
 def model_name(job: Job) -> str:
     """Name the adapter that a job makes or will make: ft:<backbone>:<account>:<suffix>:<short id>."""
     return f"ft:{job.backbone}:{job.account_id}:{job.suffix or ''}:{job.id.removeprefix('ftjob-')[:8]}"
+
+
+MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.PAUSED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+}
+TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
+ACTIVE = frozenset(MOVES) - TERMINAL
