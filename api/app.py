@@ -34,10 +34,10 @@ from api.routes import (
 )
 from api.schemas import Error, JobRequest
 from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
-from core import logs, queue
 from core.database.engine import connect, sessions
 from core.presets import LivePresets
 from core.reader import Reader
+from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage as open_storage
 from core.version import VERSION
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     engine = connect(settings.database)
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
-        storage=open_storage(settings), reader=Reader(settings), waker=Waker(queue.wake),
+        storage=open_storage(settings), reader=Reader(settings), waker=Waker(broker.wake),
         pace=Pace(settings.requests_per_minute), live_presets=LivePresets(settings.presets_folder),
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from core.errors import AlbatrossError
-from core.progress import ProgressLine, duration
 from core.recording.answer_file import AnswerFile
 from core.recording.answers import ASKED_AGAIN, HELD_OUT, REASONS, Answer
 from core.recording.endpoint import Endpoint
 from core.recording.prompts import Prompts
 from core.recording.recorder import Question, Recorder, Unanswered
+from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
 

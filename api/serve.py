@@ -1,6 +1,6 @@
 """The whole service on one machine: one tree of processes that starts, heals and ends as one.
 
-Each child is started through worker.launch, which makes the kernel kill it when this process ends, however it ends.
+Each child is started through core.runtime.launcher, which makes the kernel kill it when this process ends, however it ends.
 """
 
 import fcntl
@@ -21,12 +21,12 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from core import logs
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Worker
 from core.disk import ROOT
 from core.errors import Conflict, Unavailable
+from core.runtime import logs
 from core.settings import Settings
 
 log = logging.getLogger("albatross.serve")
@@ -54,7 +54,7 @@ class Child:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the process; always from the main thread, because the kernel watches the thread that forked."""
-        launcher = (sys.executable, "-m", "worker.launch", str(os.getpid()))
+        launcher = (sys.executable, "-m", "core.runtime.launcher", str(os.getpid()))
         self.process = subprocess.Popen(
             (*launcher, *self.command), cwd=ROOT, env=environment, pass_fds=self.descriptors, start_new_session=True,
             stdin=subprocess.DEVNULL,

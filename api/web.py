@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from api.app import create_app
-from core import logs
+from core.runtime import logs
 from core.settings import Settings
 
 CONCURRENCY = 200  # more connections at once than this are answered 503

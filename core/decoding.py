@@ -27,7 +27,7 @@ from PIL import Image
 from core import items, profiles, references
 from core.errors import InvalidInput
 from core.images import FORMATS
-from core.parent import die_with_parent
+from core.runtime.processes import die_with_parent
 from core.settings import Settings
 
 TICK_SECONDS = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from core.progress import duration
+from core.runtime.progress import duration
 
 STAGES = ("prepare", "surrogate", "score", "train", "export")
 WIDTH = 30

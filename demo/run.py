@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import openai
 
-from core.progress import duration
+from core.runtime.progress import duration
 from demo.progress import ProgressLine
 from demo.report import Report, write_report
 from demo.service import albatross, create_key, running_service

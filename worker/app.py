@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
 from core.errors import AlbatrossError
-from core.queue import app, worker_id
+from core.runtime.broker import app, worker_id
 from core.settings import Settings
 from worker import sandbox, tasks
 from worker.hardware import hardware

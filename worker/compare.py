@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.backbones import Registry
 from core.errors import AlbatrossError, InvalidInput
-from core.progress import ProgressLine, duration
 from core.recording.answers import rows_of
 from core.rows import RECORDED
+from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
 from worker import inputs

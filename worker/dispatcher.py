@@ -15,12 +15,13 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import deliveries, logs, queue, reaping, tidying
+from core import deliveries, reaping, tidying
 from core.database import counters
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
 from core.erasure import Eraser
 from core.errors import AlbatrossError
+from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage
 from worker.courier import Courier
@@ -95,7 +96,7 @@ class Dispatcher:
         with self._sessions.begin() as session:
             waiting = reaping.due(session, wake_again_seconds=self._settings.wake_again_seconds)
         wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKES))]
-        sent = len(list(takewhile(queue.wake, wanted)))  # after the commit: a worker must find the job as it is now
+        sent = len(list(takewhile(broker.wake, wanted)))  # after the commit: a worker must find the job as it is now
         with self._sessions.begin() as session:
             for name, amount in ((counters.WAKE_UPS, sent), (counters.WAKE_UPS_REFUSED, int(sent < len(wanted)))):
                 if amount:

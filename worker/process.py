@@ -58,7 +58,7 @@ def command(settings: Settings) -> list[str]:
         program = sandbox.wrap(program, settings)  # which forbids new privileges by itself
     else:
         limits.append("--no-new-privileges")
-    return [sys.executable, "-m", "worker.launch", *limits, str(os.getpid()), *program]
+    return [sys.executable, "-m", "core.runtime.launcher", *limits, str(os.getpid()), *program]
 
 
 class Trainer:

@@ -16,13 +16,14 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs, logs, measurements
+from core import events, jobs, measurements
 from core.backbones import BackboneRecord, Registry
 from core.database import counters
 from core.database.tables import File, Job
 from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimating import Estimator
 from core.references import References, write_folder
+from core.runtime import logs
 from core.settings import Settings
 from core.storage.interface import Storage
 from worker import inputs

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import jobs
 from core.database.engine import connect, sessions
 from core.database.tables import Job, Worker
-from core.queue import WAKE, worker_id
+from core.runtime.broker import WAKE, worker_id
 from core.settings import Settings
 from core.storage.factory import storage
 from worker.process import WarmTrainer

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from core.logs import traceback_of
+from core.runtime.launcher import LAUNCHED_AS
+from core.runtime.logs import traceback_of
 from worker.faults import failure
 from worker.folder import JobFolder
-from worker.launch import LAUNCHED_AS
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 
 Work = Callable[[JobFolder], Generator[Line, None, None]]

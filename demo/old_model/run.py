@@ -18,7 +18,7 @@ from pathlib import Path
 
 import openai
 
-from core.progress import duration
+from core.runtime.progress import duration
 from demo.old_model.endpoint import Body, ChatEndpoint, Said, Trouble, serving
 from demo.run import download, follow
 from demo.service import albatross, create_key, running_service

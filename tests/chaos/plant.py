@@ -18,11 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.serve import worker_command
-from core import keys, queue, webhooks
+from core import keys, webhooks
 from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
 from core.database.tables import Account, Job, JobEvent, JobState, WebhookEndpoint, Worker
-from core.queue import make_app
+from core.runtime import broker
+from core.runtime.broker import make_app
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage
@@ -209,7 +210,7 @@ class Plant:
 
     def wake(self) -> bool:
         """Send one wake-up by the direct way."""
-        return queue.wake(self.settings.queue, self._sender)
+        return broker.wake(self.settings.queue, self._sender)
 
     def writable(self) -> bool:
         """Tell whether the database takes a write at once: who is frozen in a transaction may hold SQLite's lock."""

@@ -42,7 +42,7 @@ class Process:
         words = [str(part) for part in self.command]
         options: dict[str, object] = {"user": self.user, "preexec_fn": _die_with_parent} if self.user else {}
         if not self.user:
-            words = [sys.executable, "-m", "worker.launch", str(os.getpid()), *words]
+            words = [sys.executable, "-m", "core.runtime.launcher", str(os.getpid()), *words]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # type: ignore[call-overload]
                 words, cwd=ROOT, env=dict(self.environment), pass_fds=self.descriptors, stdin=subprocess.DEVNULL,

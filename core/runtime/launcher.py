@@ -1,4 +1,4 @@
-"""Start a program that dies with its parent: `python -m worker.launch [OPTION...] PARENT_PID PROGRAM ARGUMENT...`.
+"""Start a program that dies with its parent: `python -m core.runtime.launcher [OPTION...] PARENT_PID PROGRAM ARGUMENT...`.
 
 `--file-bytes N` limits the size of each file that it writes; `--no-new-privileges` makes setuid programs powerless.
 
@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 
-from core.parent import die_with_parent, process_control
+from core.runtime.processes import die_with_parent, process_control
 
 PR_SET_NO_NEW_PRIVS = 38
 LAUNCHED_AS = "ALBATROSS_LAUNCHED_AS"  # the number of the process on this machine, which a sandbox hides from it
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="worker.launch", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="core.runtime.launcher", allow_abbrev=False)
     parser.add_argument("parent", type=int)
     parser.add_argument("--file-bytes", type=int)
     parser.add_argument("--no-new-privileges", action="store_true")

@@ -14,7 +14,7 @@ from celery.signals import celeryd_init, setup_logging
 from kombu import Queue
 from kombu.exceptions import KombuError
 
-from core import logs
+from core.runtime import logs
 from core.settings import Settings
 
 WAKE = "wake"
