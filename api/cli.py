@@ -183,7 +183,7 @@ def _say_what_is_missing(missing: Sequence[str]) -> None:
 
 
 def _list_backbones(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.backbones import Registry
+    from core.backbones.registry import Registry
 
     for backbone in Registry.load(settings):
         pool = "with a candidate pool" if backbone.pool else "without a candidate pool"
@@ -192,7 +192,7 @@ def _list_backbones(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _add_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.backbones import Registry
+    from core.backbones.registry import Registry
 
     added = Registry.load(settings).add(
         chosen.id, chosen.folder, chosen.family, licence=chosen.licence, pool=chosen.pool,

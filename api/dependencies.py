@@ -20,14 +20,14 @@ from api.pace import Pace
 from api.schemas import JobRequest
 from api.streams import Streams
 from core import audit, keys
-from core.backbones import Registry
+from core.backbones.registry import Registry
+from core.backbones.taggers import Taggers
 from core.erasure import Eraser
 from core.errors import Forbidden, Unauthenticated
 from core.presets import LivePresets, Presets
 from core.reader import Reader
 from core.settings import Settings
 from core.storage.interface import Storage
-from core.taggers import Taggers
 
 B = TypeVar("B", bound=BaseModel)
 MERGE_SECONDS = 0.2

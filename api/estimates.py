@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.dependencies import Services
 from api.schemas import JobRequest
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.database.tables import File, Job
 from core.defaults import USUAL_PRESET
 from core.errors import AlbatrossError

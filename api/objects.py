@@ -20,7 +20,7 @@ from api.jobschemas import (
 )
 from api.schemas import FileBat, FileObject, ModelBat, ModelObject
 from core import cards, orders
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
 

@@ -22,7 +22,7 @@ def add(commands: Subparsers) -> None:
 
 
 def _list(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.taggers import BUILT_IN, Taggers  # the other commands start faster without
+    from core.backbones.taggers import BUILT_IN, Taggers  # the other commands start faster without
 
     for id in BUILT_IN:
         print(f"{id:24} built in")
@@ -32,7 +32,7 @@ def _list(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _add(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.taggers import Taggers
+    from core.backbones.taggers import Taggers
 
     record = Taggers.load(settings).add(
         chosen.id, chosen.folder, licence=chosen.licence, prompt=chosen.prompt, max_tokens=chosen.max_tokens

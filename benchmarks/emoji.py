@@ -15,7 +15,8 @@ from PIL import Image
 
 from benchmarks.runs import Kept
 from benchmarks.world import Setting, World, parameters
-from core.backbones import BackboneRecord, Registry
+from core.backbones.record import BackboneRecord
+from core.backbones.registry import Registry
 from core.method.backbone import count
 from core.method.diffusion import DiffusionBackbone
 from core.method.pictures import judge_pictures

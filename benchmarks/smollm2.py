@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks.world import Setting, World, parameters
-from core.backbones import BackboneRecord, Registry
+from core.backbones.record import BackboneRecord
+from core.backbones.registry import Registry
 from core.method.language import LanguageBackbone
 from core.settings import Settings
 from worker import pools

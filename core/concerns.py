@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core import fingerprints, profiles
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.findings import Finding
 from core.fingerprints import TextPrint
 from core.profiles import PictureProfile, Profile

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-Family = Literal["diffusion", "language"]
-Kind = Literal["images", "texts"]
-DeviceClass = Literal["cpu", "cuda"]
-Number = int | float
+from core.backbones.families import DeviceClass, Family, Kind, Number
 
 FEWEST_REFERENCES = 2  # one to learn from and one held out
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core import measurements
-from core.backbones import BackboneRecord
-from core.defaults import DeviceClass
+from core.backbones.families import DeviceClass
+from core.backbones.record import BackboneRecord
 from core.forecast import Model, model
 from core.measurements import Measured
 from core.parameters import BatRequest, ReferenceSummary, resolve

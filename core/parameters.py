@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from core.backbones import BackboneRecord
-from core.defaults import FEWEST_REFERENCES, SHAPED_PRESET, STARTING_POINTS, USUAL_PRESET, DeviceClass, Kind
+from core.backbones.families import DeviceClass, Kind
+from core.backbones.record import BackboneRecord
+from core.backbones.taggers import BUILT_IN as BUILT_IN_TAGGERS
+from core.backbones.taggers import NONE
+from core.defaults import FEWEST_REFERENCES, SHAPED_PRESET, STARTING_POINTS, USUAL_PRESET
 from core.errors import InvalidInput
 from core.presets import RANGES, Preset, Presets, built_in
 from core.requests import LONGEST_RUN, Auto, BatRequest, Hyperparameters, ScoreName, StopName
-from core.taggers import BUILT_IN as BUILT_IN_TAGGERS
-from core.taggers import NONE
 
 __all__ = ["BatRequest", "Hyperparameters", "Parameters", "ReferenceSummary", "check", "resolve"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core import profiles, shapes
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.captioning import caption_of
 from core.database.tables import File
 from core.errors import NotFound

@@ -121,7 +121,7 @@ def fetch(client: openai.OpenAI, job_id: str, what: str, **query: object) -> lis
 
 def measure(family: str, job_model: str, adapter: Path, heldout: Path, data: Path):
     """Load the adapter with plain library calls and compare losses on held-out references."""
-    from core.backbones import Registry
+    from core.backbones.registry import Registry
     from core.settings import Settings
     from demo import check
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.backbones import describe
+from core.backbones.record import describe
 from core.method.language import LanguageBackbone
 from core.method.lora import Adapter
 from core.recording.answers import rows_of

@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from core import measurements, references
-from core.backbones import BackboneRecord, Registry
+from core.backbones.record import BackboneRecord
+from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.errors import AlbatrossError, JobFailure

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.backbones import Registry
+from core.backbones.registry import Registry
 from core.errors import AlbatrossError, InvalidInput
 from core.recording.answers import rows_of
 from core.rows import RECORDED

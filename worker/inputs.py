@@ -10,17 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from core import presets, references, shapes
-from core.backbones import BackboneRecord
+from core.backbones.families import DeviceClass
+from core.backbones.record import BackboneRecord
+from core.backbones.taggers import Taggers
 from core.captioning import caption_of
 from core.database.tables import File, Job
-from core.defaults import USUAL_PRESET, DeviceClass
+from core.defaults import USUAL_PRESET
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
 from core.references import ImageItem, References
 from core.rows import TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
-from core.taggers import Taggers
 from worker.protocol import Json
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from core.backbones import BackboneRecord, Registry
+from core.backbones.record import BackboneRecord
+from core.backbones.registry import Registry
 from core.errors import AlbatrossError, InvalidInput, JobFailure
 from core.settings import Settings
 

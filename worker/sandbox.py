@@ -18,11 +18,11 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from core.backbones import Registry
+from core.backbones.registry import Registry
+from core.backbones.taggers import Taggers
 from core.disk import ROOT
 from core.errors import Unavailable
 from core.settings import Settings
-from core.taggers import Taggers
 
 log = logging.getLogger(__name__)
 # namespaces of its own for processes, network, users, messages and names; it dies with the worker

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from core.backbones import RECORD_FILE, describe, write_record
+from core.backbones.record import RECORD_FILE, describe, write_record
 from core.disk import ROOT
 from core.errors import NotFound
 from core.settings import Settings

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import events, jobs, measurements
-from core.backbones import BackboneRecord, Registry
+from core.backbones.record import BackboneRecord
+from core.backbones.registry import Registry
 from core.database import counters
 from core.database.tables import File, Job
 from core.errors import JobFailure, NotFound, TransientFailure

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from PIL import Image
 
+from core.backbones.taggers import COLOURS, TaggerRecord
 from core.errors import JobFailure
-from core.taggers import COLOURS, TaggerRecord
 
 NAMED_COLOURS = {
     "black": (20, 20, 20), "white": (240, 240, 240), "grey": (128, 128, 128), "red": (210, 40, 40),

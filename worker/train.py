@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core import references
-from core.backbones import Registry
+from core.backbones.registry import Registry
 from core.errors import AlbatrossError
 from core.parameters import BatRequest
 from core.references import References

@@ -19,7 +19,7 @@ from api.repeats import Repetition
 from api.schemas import Deleted, JobRequest, Page
 from core import admission, concerns, events, orders, profiles, quotas
 from core import erasure as erasing
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import InvalidInput, NotFound

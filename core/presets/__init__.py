@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core.defaults import Kind, Number
+from core.backbones.families import Kind, Number
 from core.errors import InvalidInput
 
 log = logging.getLogger(__name__)

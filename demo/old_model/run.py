@@ -39,7 +39,7 @@ class OldModel:
     """Answers calls with the first adapter, one at a time."""
 
     def __init__(self, data: Path, adapter: Path) -> None:
-        from core.backbones import Registry
+        from core.backbones.registry import Registry
         from core.settings import Settings
         from worker.comparison.model import AdaptedModel
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from core.backbones import BackboneRecord, Registry, describe, read_record, write_record
+from core.backbones.model_folder import check_safetensors
+from core.backbones.record import BackboneRecord, describe, read_record, write_record
+from core.backbones.registry import Registry
 from core.disk import hash_file
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
-from core.weights import check_safetensors
 from tests.core.method.conftest import tiny_diffusion_folder, tiny_language_folder  # noqa: F401 (fixtures)
 
 Edit = Callable[[Path], object]

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from core import findings, profiles, references
+from core.backbones.families import Kind
 from core.concerns import Data, of
-from core.defaults import Kind
 from core.errors import InvalidInput
 from core.findings import Finding
 from core.profiles import Profile

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.defaults import STARTING_POINTS
 from core.errors import InvalidInput
 from core.parameters import BatRequest, Hyperparameters, Parameters, ReferenceSummary, resolve

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core import admission, jobs, orders
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job, JobEvent, new_id
 from core.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from core import measurements
-from core.backbones import Registry
+from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.tables import Measurement
 from core.estimating import Estimator

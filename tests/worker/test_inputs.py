@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.captioning import caption_of
 from core.database.tables import File, Job
 from core.errors import TransientFailure

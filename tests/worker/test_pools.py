@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.backbones import BackboneRecord, Registry, describe
+from core.backbones.record import BackboneRecord, describe
+from core.backbones.registry import Registry
 from core.disk import ROOT
 from core.errors import InvalidInput, JobFailure
 from core.method.language import LanguageBackbone

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.backbones import Registry
+from core.backbones.registry import Registry
 from core.errors import NotFound
 from core.settings import Settings
 from worker import smollm2

@@ -24,9 +24,9 @@ from transformers import (
 )
 
 from api.cli import main
+from core.backbones.taggers import Taggers
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings
-from core.taggers import Taggers
 from worker import sandbox, taggers
 
 SAID = "a picture of the red cat on some blue grass with two dogs"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from core import inspecting
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
 from core.inspecting import CONFIG
 from core.method import lora

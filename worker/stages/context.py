@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.method.backbone import Batch, count, take
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import cards
-from core.backbones import BackboneRecord
+from core.backbones.record import BackboneRecord
 from core.cards import CARD_FILE, Format
 from core.method.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft

@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.backbones import BackboneRecord, describe
+from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
 from core.method.language import LanguageBackbone
 from core.method.lora import Adapter

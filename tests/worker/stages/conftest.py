@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from core.backbones import BackboneRecord, describe
+from core.backbones.record import BackboneRecord, describe
 from core.parameters import BatRequest, resolve
 from core.references import read, write_folder
 from core.settings import Settings

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.backbones.taggers import Taggers
 from core.parameters import BatRequest
 from core.references import read, write_folder
 from core.settings import Settings
-from core.taggers import Taggers
 from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fixture)
 from tests.core.test_findings import zipped
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.defaults import Family
+from core.backbones.families import Family
 from core.errors import InvalidInput
 
 LOADED = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja"})  # what a loader may open, and so is hashed

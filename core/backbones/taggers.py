@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.backbones import VALID_ID, difference
+from core.backbones.model_folder import inspect_tagger
+from core.backbones.record import VALID_ID, difference
 from core.disk import hash_file, write_json
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings
-from core.weights import inspect_tagger
 
 NONE = "none"
 COLOURS = "colours"

@@ -1,0 +1,123 @@
+"""What is recorded about a backbone: facts, kept beside its weights, read without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.backbones.families import Family
+from core.backbones.model_folder import inspect_folder
+from core.disk import ROOT, hash_file, hash_once, write_json
+from core.errors import InvalidInput
+
+RECORD_FILE = "albatross.json"  # what a built-in backbone's folder says about itself
+VALID_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no colon: model names are made of parts between colons
+TARGET_MODULES: Mapping[Family, tuple[str, ...]] = {
+    "diffusion": ("to_q", "to_k", "to_v", "to_out.0"),
+    "language": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+}
+UNRELATED: Mapping[Family, tuple[str, ...]] = {
+    "diffusion": ("a bowl of fruit on a table", "a city street at night"),
+    "language": ("What is the capital of France?", "Write one sentence about trees."),
+}
+
+
+class BackboneRecord(BaseModel):
+    """What is known of one backbone. `sha256` maps every file that may be loaded to its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    family: Family
+    path: Path
+    revision: str
+    sha256: dict[str, str]
+    target_modules: tuple[str, ...]
+    licence: str
+    pool: Path | None = None
+    defaults: dict[str, int | float] = Field(default_factory=dict)
+    trigger_hint: str | None = None
+    unrelated_prompts: tuple[str, ...] = ()
+    resolution: int | None = None
+    caption_prefix: str = ""
+
+    @property
+    def kind(self) -> Literal["images", "texts"]:
+        """Say what this backbone is adapted with."""
+        return "images" if self.family == "diffusion" else "texts"
+
+
+def describe(
+    id: str, folder: Path, family: Family, *, licence: str, pool: Path | None = None,
+    target_modules: tuple[str, ...] | None = None, resolution: int | None = None, revision: str | None = None,
+    defaults: Mapping[str, int | float] | None = None, trigger_hint: str | None = None,
+    unrelated_prompts: tuple[str, ...] | None = None, caption_prefix: str = "",
+) -> BackboneRecord:  # fmt: skip
+    """Inspect a backbone's folder and return its record; `revision` defaults to a hash of all file hashes."""
+    if not VALID_ID.fullmatch(id):
+        raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
+    folder = folder.resolve()
+    inspected = inspect_folder(folder, family)
+    hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
+    digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
+        raise InvalidInput(f"The pool {pool} has no index.jsonl.", code="pool_not_found", param="pool")
+    return BackboneRecord(
+        id=id, family=family, path=folder, revision=revision or digest[:16], sha256=hashes, licence=licence,
+        target_modules=target_modules or TARGET_MODULES[family], pool=pool.resolve() if pool else None,
+        defaults=dict(defaults or {}), trigger_hint=trigger_hint, caption_prefix=caption_prefix,
+        unrelated_prompts=UNRELATED[family] if unrelated_prompts is None else unrelated_prompts,
+        resolution=resolution or inspected.resolution,
+    )  # fmt: skip
+
+
+def write_record(record: BackboneRecord) -> None:
+    """Let a built-in backbone's folder describe itself; paths inside this repository are kept relative to it."""
+    content = _plain(record) | {"path": "."}
+    if record.pool is not None and record.pool.is_relative_to(ROOT):
+        content["pool"] = str(record.pool.relative_to(ROOT))
+    write_json(record.path / RECORD_FILE, content)
+
+
+def read_record(folder: Path) -> BackboneRecord:
+    """Read what `write_record` wrote."""
+    return _read_record(folder, _version(folder / RECORD_FILE))
+
+
+@lru_cache(maxsize=16)
+def _read_record(folder: Path, version: tuple[int, ...]) -> BackboneRecord:
+    content = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    record = BackboneRecord.model_validate(content)
+    pool = ROOT / record.pool if record.pool else None  # joining leaves an absolute path alone
+    return record.model_copy(update={"path": folder.resolve(), "pool": pool})
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    """What is another once a file is replaced or rewritten: every request looks, few find anything new to read."""
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _plain(record: BackboneRecord) -> dict[str, object]:
+    return record.model_dump(mode="json")
+
+
+def difference(folder: Path, sha256: Mapping[str, str]) -> str | None:
+    """Say which of a folder's files is gone or no longer has its hash, and how; None where all are as they were."""
+    for name, expected in sha256.items():
+        path = folder / name
+        try:
+            status = path.stat()
+            found = hash_once(path, status.st_mtime_ns, status.st_size)
+        except OSError:
+            return f"{name} can't be read"
+        if found != expected:
+            return f"{name} is not the file that was registered"
+    return None

@@ -1,0 +1,108 @@
+"""The registry of backbones: which pre-trained models may be adapted, as facts and file hashes, without loading any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.backbones.families import Family
+from core.backbones.record import RECORD_FILE, BackboneRecord, _plain, _version, describe, difference, read_record
+from core.disk import ROOT, write_json
+from core.errors import Conflict, InvalidInput, JobFailure, NotFound
+from core.settings import Settings
+
+BUILT_IN = {"emoji-ldm": ROOT / "demo/emoji_ldm/weights"}
+PREPARED = ("smollm2-135m",)  # under {data}/backbones, after `albatross backbones prepare ID`
+
+
+class Registry:
+    """The backbones that this service offers, by id."""
+
+    def __init__(
+        self, records: Mapping[str, BackboneRecord], file: Path, aliases: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
+        self._records = dict(records)
+        self._file = file
+        self._aliases = dict(aliases or {})
+
+    @classmethod
+    def load(cls, settings: Settings) -> Registry:
+        """Read the built-in backbones that are present, then the entries of the registry file."""
+        folders = BUILT_IN | {id: settings.data / "backbones" / id for id in PREPARED}
+        records = {id: read_record(folder) for id, folder in folders.items() if (folder / RECORD_FILE).is_file()}
+        return cls({**records, **_entries(settings.registry_file)}, settings.registry_file, settings.model_aliases)
+
+    def __iter__(self) -> Iterator[BackboneRecord]:
+        return iter(sorted(self._records.values(), key=lambda record: record.id))
+
+    def find(self, name: str) -> BackboneRecord | None:
+        """Return the record of this id, or the one that the name is an alias of; None where there is none."""
+        return self._records.get(name) or self._records.get(self._aliases.get(name, ""))
+
+    def aliases(self, id: str) -> list[str]:
+        """Return the other names of a backbone; an alias that is some backbone's id means that backbone."""
+        return sorted(name for name, meant in self._aliases.items() if meant == id and name not in self._records)
+
+    def get(self, name: str) -> BackboneRecord:
+        """Return the record; raise NotFound `model_not_found`, naming what there is and what can be prepared."""
+        record = self.find(name)
+        if record is not None:
+            return record
+        id = self._aliases.get(name, name)
+        if id in PREPARED:
+            raise NotFound(
+                f"The backbone {id} is not prepared on this machine: run `albatross backbones prepare {id}`.",
+                code="model_not_found", param="model",
+            )  # fmt: skip
+        known = ", ".join(sorted(self._records)) or "none"
+        message = f"There is no such backbone. Known: {known}. The operator can let another name stand for one of them"
+        raise NotFound(f"{message} with ALBATROSS_MODEL_ALIASES.", code="model_not_found", param="model")
+
+    def add(
+        self, id: str, folder: Path, family: Family, *, licence: str, pool: Path | None = None,
+        target_modules: tuple[str, ...] | None = None, resolution: int | None = None,
+        revision: str | None = None, defaults: Mapping[str, int | float] | None = None,
+    ) -> BackboneRecord:  # fmt: skip
+        """Check a folder, hash its files and write its entry; raise InvalidInput for what must not be loaded."""
+        if id in BUILT_IN or id in PREPARED:
+            raise Conflict(f"{id} is built in; choose another id.", code="backbone_exists", param="id")
+        record = describe(
+            id, folder, family, licence=licence, pool=pool, target_modules=target_modules,
+            resolution=resolution, revision=revision, defaults=defaults,
+        )  # fmt: skip
+        added = {**_entries(self._file), id: record}
+        content = {"version": 1, "backbones": {key: _plain(value) for key, value in sorted(added.items())}}
+        write_json(self._file, content)
+        self._records[id] = record
+        return record
+
+    def verify(self, record: BackboneRecord) -> None:
+        """Hash every file again (files that look untouched only once a process); raise JobFailure where one differs."""
+        if (changed := difference(record.path, record.sha256)) is not None:
+            raise _unavailable(record, changed)
+
+
+def _entries(file: Path) -> Mapping[str, BackboneRecord]:
+    return _read_entries(file, _version(file)) if file.is_file() else {}
+
+
+@lru_cache(maxsize=16)
+def _read_entries(file: Path, version: tuple[int, ...]) -> Mapping[str, BackboneRecord]:
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))["backbones"]
+        return {id: BackboneRecord.model_validate(entry) for id, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise InvalidInput(
+            f"The registry file {file} can't be read; mend or remove it.", code="invalid_registry"
+        ) from error
+
+
+def _unavailable(record: BackboneRecord, what: str) -> JobFailure:
+    return JobFailure(
+        f"The backbone {record.id} can't be used on this worker: {what}. Restore its folder or register it again.",
+        code="backbone_unavailable",
+    )
