@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from api.commands import Subparsers, add_command
-from core.inspecting import KNOWN_FORMATS, Inspection, inspect
+from core.adapters.inspection import KNOWN_FORMATS, Inspection, inspect
 from core.settings import Settings
 from core.text_safety import shown
 

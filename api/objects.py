@@ -19,7 +19,8 @@ from api.jobschemas import (
     MetricObject,
 )
 from api.schemas import FileBat, FileObject, ModelBat, ModelObject
-from core import cards, orders
+from core import orders
+from core.adapters import card
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
@@ -85,7 +86,7 @@ def _job_object(
 
 def _place(result: Artifact) -> tuple[bool, int, str]:
     """Sort results: the curves first, then the adapter's formats and its card, then the rest by name."""
-    return result.name.rpartition("/")[2] != FIRST_RESULT, cards.order(result.format), result.name
+    return result.name.rpartition("/")[2] != FIRST_RESULT, card.order(result.format), result.name
 
 
 def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> JobBat:

@@ -14,9 +14,9 @@ from api.erasures import erased
 from api.objects import adapter_object, backbone_object
 from api.pages import page, plausible
 from api.schemas import Deleted, ModelObject, Page
-from core import cards
 from core import erasure as erasing
-from core.cards import Format
+from core.adapters import card
+from core.adapters.card import Format
 from core.database.tables import Adapter, Artifact, Checkpoint
 from core.errors import Forbidden, NotFound
 
@@ -109,7 +109,7 @@ def _results(session: Session, job_ids: Sequence[str]) -> Sequence[Artifact]:
 
 
 def _formats(results: Sequence[Artifact], job_id: str) -> list[str]:
-    return sorted((r.format for r in results if r.job_id == job_id and r.format), key=cards.order)
+    return sorted((r.format for r in results if r.job_id == job_id and r.format), key=card.order)
 
 
 def _result(session: Session, adapter: Adapter, format: str) -> Artifact:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from api.cli import main
 from api.inspect import lines
-from core import inspecting, tables
+from core.adapters import inspection, tensor_files
 from core.errors import InvalidInput
 from worker.folder import JobFolder
 
@@ -143,6 +143,6 @@ def test_any_damage_is_taken_or_refused(image_job: JobFolder, text_job: JobFolde
     cut = data.draw(strategies.integers(0, len(content)))
     whole = memoryview(bytes(content[:cut] if data.draw(strategies.booleans()) else content))
     with suppress(InvalidInput):
-        found = inspecting.examined(name, len(whole), tables.read(whole, name), None)
+        found = inspection.examined(name, len(whole), tensor_files.read(whole, name), None)
         assert found.bytes == len(whole)
         assert all(line.isprintable() for line in lines(found))

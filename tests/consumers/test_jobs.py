@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from core import cards
+from core.adapters import card as cards
 from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
 from tests.consumers.bases import write_base

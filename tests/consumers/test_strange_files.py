@@ -15,7 +15,8 @@ from gguf import GGUFWriter
 from safetensors.numpy import save
 
 from api.cli import main
-from core import cards, inspecting
+from core.adapters import card as cards
+from core.adapters import inspection
 
 Q = "base_model.model.q_proj"
 CARD: dict[str, Any] = {
@@ -54,8 +55,8 @@ def eighths(data: bytes, kind: str = "F8_E4M3") -> bytes:
 def peft_zip(config: Any, **tensors: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(inspecting.CONFIG, config if isinstance(config, bytes) else json.dumps(config))
-        archive.writestr(inspecting.WEIGHTS, save(halves() | tensors))
+        archive.writestr(inspection.CONFIG, config if isinstance(config, bytes) else json.dumps(config))
+        archive.writestr(inspection.WEIGHTS, save(halves() | tensors))
     return buffer.getvalue()
 
 

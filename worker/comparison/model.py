@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from core import inspecting
+from core.adapters import inspection
+from core.adapters.inspection import CONFIG
 from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
-from core.inspecting import CONFIG
 from core.method import lora
 from core.method.backbone import Draw
 from core.method.language import IGNORED, LanguageBackbone
@@ -83,7 +83,7 @@ class AdaptedModel:
 
 def _read(folder: Path) -> Adapter:
     """Read an adapter; raises InvalidInput where it is none, or asks for more than A and B with one scale."""
-    found = inspecting.inspect(folder)
+    found = inspection.inspect(folder)
     if found.form != "peft" or not found.modules:
         raise InvalidInput(f"{shown(str(folder))} is no LoRA adapter in peft's format.", code="invalid_adapter")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

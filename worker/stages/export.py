@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 
-from core import cards
+from core.adapters import card as cards
 from core.method.finalrun import Outcome
 from core.method.window import Window
 from worker.folder import write_json, write_rows

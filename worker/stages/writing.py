@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core import cards
+from core.adapters import card as cards
+from core.adapters.card import CARD_FILE, Format
 from core.backbones.record import BackboneRecord
-from core.cards import CARD_FILE, Format
 from core.method.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import AnyBackbone, Witness, failure

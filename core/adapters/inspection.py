@@ -18,10 +18,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from core import cards, scales, tables
-from core.cardshape import parsed, taken
+from core.adapters import card as cards
+from core.adapters import scaling, tensor_files
+from core.adapters.card_schema import parsed, taken
+from core.adapters.tensor_files import Entry, Table, damaged
 from core.errors import InvalidInput
-from core.tables import Entry, Table, damaged
 from core.text_safety import shown
 
 PEFT_PREFIX = "base_model.model."
@@ -85,7 +86,7 @@ def _mapped(path: Path, name: str) -> Inspection:
     # a read-only map, which numpy's views keep alive after this function
     with path.open("rb") as file:
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return examined(name, size, tables.read(whole, name), None)
+    return examined(name, size, tensor_files.read(whole, name), None)
 
 
 def _zip(path: Path, name: str) -> Inspection:
@@ -140,7 +141,7 @@ def _limited(file: IO[bytes], name: str) -> bytes:
 
 
 def _peft(name: str, weights: bytes, config: dict[str, Any]) -> Inspection:
-    return examined(name, len(weights), tables.read(memoryview(weights), name), config)
+    return examined(name, len(weights), tensor_files.read(memoryview(weights), name), config)
 
 
 def _card(path: Path, name: str) -> Inspection:
@@ -168,8 +169,8 @@ def examined(name: str, size: int, table: Table, config: dict[str, Any] | None) 
     if text := table.facts.get(cards.CARD):
         found.card, found.card_sha256 = taken(str(text), name), str(table.facts.get(cards.CARD_HASH) or "") or None
     found.backbone = _backbone(table, config, found.card)
-    settings = scales.settings(table, config, name)
-    found.alphas, found.uneven = scales.alphas(table, settings, name), scales.uneven(table, settings)
+    settings = scaling.settings(table, config, name)
+    found.alphas, found.uneven = scaling.alphas(table, settings, name), scaling.uneven(table, settings)
     found.warnings = _warnings(table, pairs) + _unread(table, pairs) + _scale_warnings(found)
     return found
 
@@ -233,7 +234,7 @@ def _warnings(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:
 def _unread(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:
     """Say which numbers nobody has looked at, so that silence is not taken for a finding."""
     halves = [entry for pair in pairs.values() for entry in pair.values()]
-    alphas = [entry for name, entry in table.tensors.items() if name.endswith(scales.ALPHA)]
+    alphas = [entry for name, entry in table.tensors.items() if name.endswith(scaling.ALPHA)]
     types = sorted({entry.numbers for entry in (*halves, *alphas) if entry.read is None})
     return [f"Numbers of type {_some(types)} are not read here, so nothing is known of them."] if types else []
 

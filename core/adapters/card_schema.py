@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from core.adapters.tensor_files import damaged
 from core.errors import InvalidInput
-from core.tables import damaged
 
 Scalar = str | int | float | bool | None
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from core.cardshape import parsed
-from core.tables import Table, damaged
+from core.adapters.card_schema import parsed
+from core.adapters.tensor_files import Table, damaged
 
 DIFFUSERS_CONFIG = "lora_adapter_metadata"
 ALPHA = ".alpha"
