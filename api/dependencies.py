@@ -19,7 +19,7 @@ from api.known import Known
 from api.pace import Pace
 from api.schemas import JobRequest
 from api.streams import Streams
-from core import audit, keys
+from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure import Eraser
@@ -79,7 +79,7 @@ class Services:
     waker: Waker
     pace: Pace
     live_presets: LivePresets
-    known: Known[keys.Access] = field(default_factory=Known)
+    known: Known[api_keys.Access] = field(default_factory=Known)
     streams: Streams = field(default_factory=Streams)
 
     @property
@@ -151,12 +151,12 @@ async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> 
     return Caller(access.account, access.key, address, request.scope.get("request_id"))
 
 
-def _authenticated(services: Services, presented: str) -> keys.Access:
+def _authenticated(services: Services, presented: str) -> api_keys.Access:
     with services.reading.begin() as session:
-        access = keys.authenticate(session, presented)
+        access = api_keys.authenticate(session, presented)
     if access.note_use:
         with services.writing.begin() as session:
-            keys.used(session, access.key)
+            api_keys.used(session, access.key)
     services.known.remember(presented, access)
     return access
 

@@ -1,7 +1,7 @@
 """How fast one account may ask: a bucket of requests that fills up steadily, in the memory of this process.
 
 Several API processes each have buckets of their own, so together they answer that many times more. What must be exact
-(jobs, bytes, GPU seconds) is counted in the database: core.quotas.
+(jobs, bytes, GPU seconds) is counted in the database: core.accounts.quotas.
 """
 
 import threading

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.commands import Subparsers, add_command, add_group
+from core.accounts.api_keys import SCOPES, USUAL
 from core.errors import InvalidInput, NotFound
-from core.keys import SCOPES, USUAL
 from core.settings import Settings
 
 DAY = 86_400.0
@@ -102,13 +102,13 @@ def _account(session: "Session", name: str) -> "Account":
 
 
 def _create_key(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core import audit, keys
+    from core.accounts import api_keys, audit
     from core.database.engine import now
 
     with _session(settings) as session:
         expires = None if chosen.days is None else now(session) + chosen.days * DAY
         scopes = chosen.scope or USUAL
-        key = keys.create(session, chosen.name, account=chosen.account, expires_at=expires, scopes=scopes)
+        key = api_keys.create(session, chosen.name, account=chosen.account, expires_at=expires, scopes=scopes)
         public = key.split("_")[1]
         audit.record(session, _account(session, chosen.account or chosen.name).id, "key.create", public)
     print("This key is shown only once:")
@@ -135,11 +135,11 @@ def _list_keys(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _rotate_key(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core import audit, keys
+    from core.accounts import api_keys, audit
     from core.database.tables import ApiKey
 
     with _session(settings) as session:
-        key = keys.rotate(session, chosen.id, chosen.hours * HOUR)
+        key = api_keys.rotate(session, chosen.id, chosen.hours * HOUR)
         audit.record(session, session.get_one(ApiKey, chosen.id).account_id, "key.rotate", chosen.id)
     print(f"The old key works for {chosen.hours:g} more hours. This key is shown only once:")
     print(key)
@@ -147,10 +147,10 @@ def _rotate_key(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _revoke_key(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core import audit, keys
+    from core.accounts import api_keys, audit
 
     with _session(settings) as session:
-        key = keys.revoke(session, chosen.id)
+        key = api_keys.revoke(session, chosen.id)
         audit.record(session, key.account_id, "key.revoke", key.id)
     print(f"The key {chosen.id} opens nothing any more.")
     return 0
@@ -159,7 +159,7 @@ def _revoke_key(chosen: argparse.Namespace, settings: Settings) -> int:
 def _list_accounts(chosen: argparse.Namespace, settings: Settings) -> int:
     from sqlalchemy import select
 
-    from core import quotas, usage
+    from core.accounts import quotas, usage
     from core.database.tables import Account
 
     with _session(settings) as session:
@@ -176,7 +176,7 @@ def _list_accounts(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _limit_account(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core import audit
+    from core.accounts import audit
 
     with _session(settings) as session:
         account = _account(session, chosen.name)
@@ -189,7 +189,8 @@ def _limit_account(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _erase_account(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core import audit, erasure
+    from core import erasure
+    from core.accounts import audit
 
     if not chosen.yes:
         raise InvalidInput(f"This erases all that {chosen.name} has, for good. Say --yes to do it.", code="not_sure")

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.service import Service, api, broker, postgresql
-from core import admission, keys
+from core import admission
+from core.accounts import api_keys
 from core.database.engine import connect, now, sessions
 from core.database.tables import ApiKey, File, Job
 from core.settings import Settings
@@ -136,7 +137,7 @@ def fill(settings: Settings) -> list[Owner]:
     owners = []
     for number in range(ACCOUNTS):
         with sessions(engine).begin() as session:
-            key = keys.create(session, f"owner {number}")
+            key = api_keys.create(session, f"owner {number}")
             session.flush()
             account, at = session.get_one(ApiKey, key.split("_")[1]).account_id, now(session)
             file = File(

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.settings import Settings
@@ -55,7 +55,7 @@ def api(settings: Settings) -> Iterator[Service]:
     settings.registry_file.write_text(json.dumps({"version": 1, "backbones": {"tiny": record}}))
     engine = connect(settings.database)
     with sessions(engine).begin() as session:
-        key = keys.create(session, "load")
+        key = api_keys.create(session, "load")
     engine.dispose()
     named = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     environment = {

@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core import quotas
+from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import Account, Idempotency, Job, JobEvent, JobState
 from core.errors import Conflict

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core import audit, webhooks
+from core import webhooks
+from core.accounts import audit
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import audit, erasure
+from core import erasure
+from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, File, Job
 from core.database.tables.jobs import ACTIVE, TERMINAL

@@ -7,7 +7,7 @@ import time
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import usage
+from core.accounts import usage
 from core.database.tables import Job
 
 

@@ -10,7 +10,7 @@ from api.erasures import erased, erasure_object
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import AccountObject, Deleted, ErasureObject, Page
 from core import erasure as erasing
-from core import quotas, usage
+from core.accounts import quotas, usage
 from core.database.tables import Account, Erasure, Job
 from core.database.tables.jobs import ACTIVE
 from core.errors import NotFound

@@ -19,7 +19,7 @@ from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import Deleted, FileObject, Page
 from api.uploads import Upload, receive
 from core import erasure as erasing
-from core import quotas
+from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import File, Job, new_id
 from core.database.tables.jobs import ACTIVE

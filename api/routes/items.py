@@ -19,7 +19,8 @@ from api.objects import file_object
 from api.pages import page, unknown_cursor
 from api.routes.files import check_unused, find_file
 from api.schemas import FileObject, Page
-from core import profiles, quotas, text_safety
+from core import profiles, text_safety
+from core.accounts import quotas
 from core.captions import caption
 from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable

@@ -17,8 +17,9 @@ from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.repeats import Repetition
 from api.schemas import Deleted, JobRequest, Page
-from core import admission, concerns, events, orders, profiles, quotas
+from core import admission, concerns, events, orders, profiles
 from core import erasure as erasing
+from core.accounts import quotas
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job

@@ -29,7 +29,8 @@ from api.webhooks import (
     endpoint_object,
     endpoint_with_secret,
 )
-from core import deliveries, quotas, webhooks
+from core import deliveries, webhooks
+from core.accounts import quotas
 from core.addresses import Rules, lookup
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id

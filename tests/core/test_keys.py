@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import now
 from core.database.tables import Account, ApiKey
 from core.errors import InvalidInput, NotFound, Unauthenticated
@@ -14,12 +14,12 @@ from tests.core.ledger import Sessions
 
 def make(sessions: Sessions, name: str = "laptop", **fields: object) -> str:
     with sessions.begin() as session:
-        return keys.create(session, name, **fields)
+        return api_keys.create(session, name, **fields)
 
 
 def authenticate(sessions: Sessions, presented: str) -> str:
     with sessions.begin() as session:
-        return keys.authenticate(session, presented).account
+        return api_keys.authenticate(session, presented).account
 
 
 def test_a_key_opens_its_account(database: Sessions) -> None:
@@ -46,7 +46,7 @@ def test_what_is_not_quite_a_key_opens_nothing(database: Sessions) -> None:
     other = make(database, "other")
     public, secret = key.split("_", 2)[1:]
     wrong = secret[:-7] + ("a" if secret[-7] != "a" else "b") + secret[-6:]
-    forged = wrong[:-6] + keys.checksum(wrong[:-6])  # the checksum is no secret
+    forged = wrong[:-6] + api_keys.checksum(wrong[:-6])  # the checksum is no secret
     swapped = f"alb_{other.split('_')[1]}_{secret}"
     for presented in (
         "", "alb_", key[:-1], key + "0", key.upper(), f"alb_{public}_{wrong}", f"alb_{public}_{forged}", swapped,
@@ -73,9 +73,9 @@ def test_a_key_in_use_shows_when_but_is_not_written_at_every_call(database: Sess
 
     def used() -> float | None:
         with database.begin() as session:
-            access = keys.authenticate(session, key)
+            access = api_keys.authenticate(session, key)
             if access.note_use:
-                keys.used(session, access.key)
+                api_keys.used(session, access.key)
         with database() as session:
             return session.scalars(select(ApiKey.last_used_at)).one()
 
@@ -96,7 +96,7 @@ def test_a_name_that_would_spoil_a_listing_is_refused(database: Sessions, name: 
 def test_a_key_may_do_what_its_scopes_say_and_no_scope_is_made_up(database: Sessions) -> None:
     key = make(database, scopes=["read"])
     with database() as session:
-        assert keys.authenticate(session, key).scopes == {"read"}
+        assert api_keys.authenticate(session, key).scopes == {"read"}
     for scopes in ([], ["root"], ["read", "all"]):
         with pytest.raises(InvalidInput):
             make(database, "other", scopes=scopes)
@@ -105,10 +105,10 @@ def test_a_key_may_do_what_its_scopes_say_and_no_scope_is_made_up(database: Sess
 def test_a_rotated_key_works_for_a_while_beside_the_new_one(database: Sessions) -> None:
     old = make(database, scopes=["read"])
     with database.begin() as session:
-        new = keys.rotate(session, old.split("_")[1], overlap_seconds=100)
+        new = api_keys.rotate(session, old.split("_")[1], overlap_seconds=100)
     assert authenticate(database, old) == authenticate(database, new)
     with database.begin() as session:
-        assert keys.authenticate(session, new).scopes == {"read"}
+        assert api_keys.authenticate(session, new).scopes == {"read"}
         session.execute(update(ApiKey).where(ApiKey.id == old.split("_")[1]).values(expires_at=now(session) - 1))
     with pytest.raises(Unauthenticated):
         authenticate(database, old)
@@ -118,11 +118,11 @@ def test_a_rotated_key_works_for_a_while_beside_the_new_one(database: Sessions) 
 def test_a_key_is_revoked_by_its_public_part_and_an_unknown_one_is_named(database: Sessions) -> None:
     key = make(database)
     with database.begin() as session:
-        keys.revoke(session, key.split("_")[1])
+        api_keys.revoke(session, key.split("_")[1])
     with pytest.raises(Unauthenticated):
         authenticate(database, key)
     with pytest.raises(NotFound, match="nobody12"), database.begin() as session:
-        keys.revoke(session, "nobody12")
+        api_keys.revoke(session, "nobody12")
 
 
 def test_the_keys_of_an_erased_account_open_nothing_and_its_name_stays_taken(database: Sessions) -> None:

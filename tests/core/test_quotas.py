@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from core import admission, quotas, usage
+from core import admission
+from core.accounts import quotas, usage
 from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import AlbatrossError, QuotaExceeded, RateLimited, Unauthenticated

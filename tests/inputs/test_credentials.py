@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from core import keys
+from core.accounts import api_keys
 from core.database.engine import now
 from core.database.tables import ApiKey
 from tests.api.outcome import publish
@@ -25,7 +25,7 @@ def keyed(number: str, what: str, key: str) -> Case:
 def made(scene: Scene, *, expires_in: float | None = None, revoked: bool = False) -> str:
     with scene.service.sessions.begin() as session:
         at = now(session)
-        key = keys.create(session, "spare", expires_at=None if expires_in is None else at + expires_in)
+        key = api_keys.create(session, "spare", expires_at=None if expires_in is None else at + expires_in)
         session.flush()
         if revoked:
             session.get_one(ApiKey, key.split("_")[1]).revoked_at = at

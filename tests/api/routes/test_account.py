@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 from sqlalchemy import select
 
-from core import keys
+from core.accounts import api_keys
 from core.database import counters
 from core.database.tables import Audit
 from core.erasure import genuine
@@ -18,7 +18,7 @@ JOBS = "/v1/fine_tuning/jobs"
 
 def scoped(service: Service, account: str, *scopes: str, **fields: object) -> httpx.Client:
     with service.sessions.begin() as session:
-        key = keys.create(session, "scoped", account=account, scopes=scopes, **fields)
+        key = api_keys.create(session, "scoped", account=account, scopes=scopes, **fields)
     return httpx.Client(base_url=service.address, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select
 
-from core import keys, measurements
+from core import measurements
+from core.accounts import api_keys
 from core.database.engine import now
 from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
 from core.measurements import Measured
@@ -117,7 +118,7 @@ def test_every_refusal_is_that_of_a_create_call(http: httpx.Client, image_file: 
 def test_a_key_that_may_only_read_may_ask(service: Service, image_file: str) -> None:
     body = {"model": "tiny-images", "training_file": image_file}
     with service.sessions.begin() as session:
-        made = {scope: keys.create(session, scope, account="alice", scopes=(scope,)) for scope in ("read", "write")}
+        made = {scope: api_keys.create(session, scope, account="alice", scopes=(scope,)) for scope in ("read", "write")}
     for key in made.values():
         headers = {"Authorization": f"Bearer {key}"}
         assert httpx.post(f"{service.address}{ESTIMATE}", json=body, headers=headers).status_code == 200

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from core import keys
+from core.accounts import api_keys
 from core.database.tables import Audit, File, Job
 from core.jobs import claim, stopped
 from core.storage.factory import storage
@@ -261,7 +261,7 @@ def test_another_accounts_items_are_not_there(service: Service, http: httpx.Clie
         refused(bob.get(f"/v1/files/{image_file}/items"), 404, "file_not_found")
         refused(caption(bob, image_file, {"id": "item-1", "caption": "mine"}), 404, "file_not_found")
     with service.sessions.begin() as session:
-        reader = keys.create(session, "alice", scopes=["read"])
+        reader = api_keys.create(session, "alice", scopes=["read"])
     only = {"Authorization": f"Bearer {reader}"}
     assert http.get(f"/v1/files/{image_file}/items", headers=only).status_code == 200
     change = {"items": [{"id": "item-1", "caption": "x"}]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from core import usage
+from core.accounts import usage
 from core.database.engine import ROWS
 from core.database.tables import Account, Artifact, File, Job
 from core.database.tables.jobs import ACTIVE
