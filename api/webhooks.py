@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from core import text_safety, webhooks
-from core.addresses import LONGEST_URL
+from core import text_safety
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.requests import Request
+from core.webhooks import events, signatures
+from core.webhooks.destinations import LONGEST_URL
 
 # written out, because a strict model takes no text for an enum; a test compares them with it
 EventName = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
@@ -159,7 +160,7 @@ def delivery_object(
     return DeliveryObject(
         id=delivery.id, webhook_endpoint_id=delivery.endpoint_id, webhook_id=event.id,
         created_at=int(delivery.created_at), status=delivery.state, ended_at=_seconds(delivery.ended_at),
-        next_attempt_at=_seconds(delivery.next_at), event=webhooks.payload(event), attempts=shown,
+        next_attempt_at=_seconds(delivery.next_at), event=events.payload(event), attempts=shown,
     )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def _shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
     return {
         "id": endpoint.id, "created_at": int(endpoint.created_at), "updated_at": int(endpoint.updated_at),
         "name": endpoint.name, "url": endpoint.url, "event_types": endpoint.event_types,
-        "signing_secret_hint": webhooks.hint(endpoint.secret), "bat": bat,
+        "signing_secret_hint": signatures.hint(endpoint.secret), "bat": bat,
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import orders, webhooks
+from core import orders
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import (
@@ -39,6 +39,7 @@ from core.database.tables import (
 from core.database.tables.jobs import ACTIVE
 from core.storage.interface import Storage
 from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
+from core.webhooks import endpoints
 
 LOOK_AGAIN_SECONDS = 60.0
 WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for
@@ -175,7 +176,7 @@ def _delete_rows(session: Session, erasure: Erasure) -> int:
         return sum(_delete(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint))
     if erasure.kind == "job":
         return _delete_jobs(session, Job.id == target)
-    rows = webhooks.forget_account(session, target)  # first, since it locks events and endpoints before deliveries
+    rows = endpoints.forget_account(session, target)  # first, since it locks events and endpoints before deliveries
     rows += _delete_jobs(session, Job.account_id == target)
     rows += sum(_delete(session, table, table.account_id == target) for table in (File, Idempotency, Usage, ApiKey))
     return rows + _delete(session, Account, Account.id == target)
@@ -183,7 +184,7 @@ def _delete_rows(session: Session, erasure: Erasure) -> int:
 
 def _delete_jobs(session: Session, which: ColumnElement[bool]) -> int:
     parts = (JobEvent, Metric, Checkpoint, Artifact, File, Adapter, Idempotency)
-    rows = webhooks.forget_events(session, WebhookEvent.job_id.in_(select(Job.id).where(which)))
+    rows = endpoints.forget_events(session, WebhookEvent.job_id.in_(select(Job.id).where(which)))
     rows += sum(_delete(session, table, table.job_id.in_(select(Job.id).where(which))) for table in parts)
     return rows + _delete(session, Job, which)
 

@@ -11,7 +11,7 @@ from core.database.engine import now
 from core.database.tables import Job, JobState
 from core.database.tables.jobs import MOVES, TERMINAL
 from core.events import record
-from core.webhooks import announce
+from core.webhooks.events import announce
 
 
 def move(session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker") -> None:

@@ -10,13 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import deliveries
-from core.addresses import Rules
 from core.database.engine import now
 from core.database.tables import WebhookDelivery, WebhookEvent
-from core.deliveries import Parcel
-from core.posting import Poster
 from core.settings import Settings
+from core.webhooks import deliveries
+from core.webhooks.deliveries import Parcel
+from core.webhooks.destinations import Rules
+from core.webhooks.sender import Poster
 
 log = logging.getLogger(__name__)
 AT_ONCE = 8

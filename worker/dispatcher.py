@@ -15,7 +15,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import deliveries, reaping, tidying
+from core import reaping, tidying
 from core.database import counters
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
@@ -24,6 +24,7 @@ from core.errors import AlbatrossError
 from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage
+from core.webhooks import deliveries
 from worker.courier import Courier
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program

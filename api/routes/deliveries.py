@@ -11,9 +11,9 @@ from api.pages import page, plausible, rows_after, unknown_cursor
 from api.routes.webhooks import find_endpoint
 from api.schemas import Page
 from api.webhooks import DeliveryObject, delivery_object
-from core import deliveries
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from core.errors import Conflict, NotFound
+from core.webhooks import deliveries
 
 router = APIRouter(prefix="/v1/webhook_endpoints/{webhook_endpoint_id}/deliveries", tags=["webhooks"])
 MOST_ATTEMPTS = 20  # that are shown of a delivery: the last ones

@@ -29,13 +29,13 @@ from api.webhooks import (
     endpoint_object,
     endpoint_with_secret,
 )
-from core import deliveries, webhooks
 from core.accounts import quotas
-from core.addresses import Rules, lookup
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id
 from core.errors import InvalidInput, NotFound, QuotaExceeded, RateLimited
-from core.posting import Answer, Poster
+from core.webhooks import deliveries, endpoints, events, signatures
+from core.webhooks.destinations import Rules, lookup
+from core.webhooks.sender import Answer, Poster
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 T = TypeVar("T")
@@ -77,7 +77,7 @@ async def _outside(request: Request, account: str, work: Callable[[], T]) -> T:
 @router.get("/webhook_event_types")
 def list_event_types(account: AccountDep) -> EventTypes:
     """List what endpoints may ask to be told of."""
-    return EventTypes(data=list(webhooks.EventType))
+    return EventTypes(data=list(events.EventType))
 
 
 @router.post("/webhook_endpoints", openapi_extra=_described("WebhookRequest"))
@@ -131,7 +131,7 @@ def delete_endpoint(webhook_endpoint_id: str, services: ServicesDep, caller: Cal
     """Delete an endpoint with the log of its deliveries; what it waits for is not sent any more."""
     with services.writing.begin() as session:
         endpoint = find_endpoint(session, caller.account, webhook_endpoint_id)
-        webhooks.remove(session, endpoint.id)
+        endpoints.remove(session, endpoint.id)
         caller.note(session, "webhook.delete", endpoint.id)
     return WebhookDeleted(id=endpoint.id)
 
@@ -144,7 +144,7 @@ def rotate_secret(
     with services.writing.begin() as session:
         endpoint = find_endpoint(session, caller.account, webhook_endpoint_id, lock=True)
         wanted = checked(RotateRequest, body)
-        webhooks.rotate(endpoint, now(session), keep=bool(wanted.keep_old_secret_active_for_24_hours))
+        signatures.rotate(endpoint, now(session), keep=bool(wanted.keep_old_secret_active_for_24_hours))
         caller.note(session, "webhook.rotate", endpoint.id)
         return endpoint_with_secret(endpoint)
 
@@ -216,7 +216,7 @@ def _create(services: Services, caller: Caller, wanted: WebhookRequest, retried:
             raise QuotaExceeded(words, code="webhook_endpoint_limit")
         endpoint = WebhookEndpoint(
             id=new_id("whe_"), account_id=caller.account, name=wanted.name, url=wanted.url, created_at=at,
-            updated_at=at, event_types=_once(wanted.event_types), secret=webhooks.new_secret(), old_secrets=[],
+            updated_at=at, event_types=_once(wanted.event_types), secret=signatures.new_secret(), old_secrets=[],
         )  # fmt: skip
         session.add(endpoint)
         caller.note(session, "webhook.create", endpoint.id)
@@ -248,7 +248,7 @@ def _change(session: Session, endpoint: WebhookEndpoint, wanted: WebhookUpdate, 
         if endpoint.disabled_at is None:
             deliveries.stop(session, endpoint, "owner", at)
     elif wanted.bat is not None or wanted.url is not None:
-        webhooks.enable(endpoint)
+        endpoints.enable(endpoint)
     return before != (endpoint.name, endpoint.url, endpoint.event_types, endpoint.disabled_at)
 
 
@@ -258,8 +258,8 @@ def _test(services: Services, caller: Caller, identifier: str, body: object) -> 
         wanted = checked(SampleRequest, body)
         at = now(session)
     event = WebhookEvent(id=new_id("evt_"), account_id=caller.account, type=wanted.event_type, created_at=at)
-    content = webhooks.body(event)
-    headers = webhooks.headers(event.id, at, content, webhooks.signing_secrets(endpoint, at))
+    content = events.body(event)
+    headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
     answer = Poster(_rules(services), services.settings.webhook_seconds).post(endpoint.url, headers, content)
     with services.writing.begin() as session:
         find_endpoint(session, caller.account, identifier, lock=True)

@@ -18,7 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.serve import worker_command
-from core import webhooks
 from core.accounts import api_keys
 from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
@@ -28,6 +27,7 @@ from core.runtime.broker import make_app
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage
+from core.webhooks import events, signatures
 from tests.api.server import register
 from tests.chaos import trainer
 from tests.chaos.journal import Journal
@@ -107,7 +107,7 @@ class Plant:
             session.add(
                 WebhookEndpoint(
                     account_id=account, name="storm", url=f"http://127.0.0.1:{self.receiver.port}/{account}",
-                    event_types=list(webhooks.EventType), secret=webhooks.new_secret(), created_at=at, updated_at=at,
+                    event_types=list(events.EventType), secret=signatures.new_secret(), created_at=at, updated_at=at,
                 )
             )  # fmt: skip
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from core.database.tables import Job, JobEvent, JobState, WebhookDelivery, WebhookEvent
 from core.database.tables.jobs import TERMINAL
-from core.deliveries import PENDING
+from core.webhooks.deliveries import PENDING
 from tests.chaos.clients import Client, Order
 from tests.chaos.evidence import Evidence
 from tests.chaos.journal import Journal

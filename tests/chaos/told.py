@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from urllib.parse import urlsplit
 
-from core import webhooks
 from core.database.tables import Job, JobState
 from core.database.tables.jobs import TERMINAL
-from core.deliveries import DELIVERED
+from core.webhooks import events as webhooks
+from core.webhooks.deliveries import DELIVERED
 from tests.chaos.check import Check, spread
 from tests.chaos.evidence import Evidence
 from tests.receiver import Arrived

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from core import deliveries, webhooks
 from core.database.engine import now
 from core.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
-from core.deliveries import Parcel
-from core.posting import Answer
 from core.settings import Settings
+from core.webhooks import deliveries, events, signatures
+from core.webhooks.deliveries import Parcel
+from core.webhooks.sender import Answer
 from tests.core.ledger import SETTINGS, Sessions, cancel, queued
 
 TOOK, REFUSED, SILENT = Answer(200, None, 0.1), Answer(500, None, 0.1), Answer(None, "timeout", 10.0)
-ALL = list(webhooks.EventType)
+ALL = list(events.EventType)
 DAY = 86_400.0
 
 
@@ -24,7 +24,7 @@ def endpoint(sessions: Sessions, account: str = "acct-1", types: list[str] | Non
         at = now(session) - 1
         made = WebhookEndpoint(
             account_id=account, name="n", url="https://hooks.test/", event_types=types or ALL, created_at=at,
-            updated_at=at, secret=webhooks.new_secret(), **fields,
+            updated_at=at, secret=signatures.new_secret(), **fields,
         )  # fmt: skip
         session.add(made)
         session.flush()

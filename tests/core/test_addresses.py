@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from core.addresses import Refused, Rules, Target, addresses_of, lookup, public
 from core.errors import InvalidInput
 from core.settings import Settings
+from core.webhooks.destinations import Refused, Rules, Target, addresses_of, lookup, public
 
 PUBLIC = Rules()
 LOCAL = Rules(Settings(webhook_private_networks="127.0.0.0/8, 10.1.0.0/16").webhook_networks)

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from core import deliveries, webhooks
 from core.database.engine import now
 from core.database.tables import Audit, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from core.deliveries import DELAYS, JITTER, MOST_TRIES
-from core.posting import Answer
+from core.webhooks import deliveries, endpoints
+from core.webhooks.deliveries import DELAYS, JITTER, MOST_TRIES
+from core.webhooks.sender import Answer
 from tests.core.ledger import Sessions
 from tests.core.postbox import (
     DAY,
@@ -191,7 +191,7 @@ def test_what_was_ordered_again_meanwhile_is_not_put_off_by_an_older_request(dat
     with database.begin() as session:
         found = session.get_one(WebhookEndpoint, parcel.endpoint, with_for_update=True)
         deliveries.stop(session, found, "owner", now(session))
-        webhooks.enable(found)
+        endpoints.enable(found)
         session.flush()
         deliveries.again(session, session.get_one(WebhookDelivery, parcel.delivery))
     assert settle(database, parcel, REFUSED)
@@ -202,7 +202,7 @@ def test_what_was_ordered_again_meanwhile_is_not_put_off_by_an_older_request(dat
 def test_an_endpoint_that_is_deleted_while_it_is_sent_to_leaves_nothing(database: Sessions) -> None:
     parcel = one_parcel(database)
     with database.begin() as session:
-        webhooks.remove(session, parcel.endpoint)
+        endpoints.remove(session, parcel.endpoint)
     assert not settle(database, parcel, TOOK)
     with database() as session:
         for table in (WebhookEndpoint, WebhookDelivery, WebhookAttempt):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from core.addresses import Rules
-from core.posting import Answer, Poster
 from core.settings import Settings
+from core.webhooks.destinations import Rules
+from core.webhooks.sender import Answer, Poster
 from tests.conftest import free_port
 from tests.receiver import Receiver, receiving
 

@@ -13,10 +13,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api.webhooks import EventName
-from core import erasure, jobs, reaping, webhooks
+from core import erasure, jobs, reaping
 from core.database.engine import now
 from core.database.migrations import migrate
 from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.webhooks import endpoints, events, signatures
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
 from tests.core.postbox import (
     REFUSED,
@@ -69,7 +70,7 @@ def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str)
         by_worker(database, job_id, end)
     event = event_of(database, job_id)
     assert event.type == f"fine_tuning.job.{type}"
-    assert webhooks.payload(event) == {
+    assert events.payload(event) == {
         "id": event.id, "object": "event", "created_at": int(get(database, job_id).finished_at or 0),
         "type": event.type, "data": {"id": job_id},
     }  # fmt: skip
@@ -88,7 +89,7 @@ def test_an_end_that_is_rolled_back_is_no_event(database: Sessions) -> None:
 
 
 def test_the_wire_names_the_events_that_there_are() -> None:
-    assert set(get_args(EventName)) == set(webhooks.EventType) == set(webhooks.ENDS.values())
+    assert set(get_args(EventName)) == set(events.EventType) == set(events.ENDS.values())
 
 
 def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(database: Sessions) -> None:
@@ -96,18 +97,18 @@ def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(dat
     with database.begin() as session:
         found = session.scalars(select(WebhookEndpoint)).one()
         first, at = found.secret, now(session)
-        webhooks.rotate(found, at, keep=True)
+        signatures.rotate(found, at, keep=True)
         second = found.secret
-        webhooks.rotate(found, at + 10, keep=True)
-        assert webhooks.signing_secrets(found, at + 20) == [found.secret, second, first]
-        assert webhooks.signing_secrets(found, at + webhooks.KEPT_SECONDS + 5) == [found.secret, second]
+        signatures.rotate(found, at + 10, keep=True)
+        assert signatures.signing_secrets(found, at + 20) == [found.secret, second, first]
+        assert signatures.signing_secrets(found, at + signatures.KEPT_SECONDS + 5) == [found.secret, second]
         secret = found.secret
-        webhooks.rotate(found, at + 20, keep=False)
-        assert webhooks.signing_secrets(found, at + 20) == [found.secret]
+        signatures.rotate(found, at + 20, keep=False)
+        assert signatures.signing_secrets(found, at + 20) == [found.secret]
     assert 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
     key = base64.b64decode(secret[6:])
     expected = base64.b64encode(hmac.new(key, b'evt_1.1700000000.{"a":1}', hashlib.sha256).digest()).decode()
-    told = webhooks.headers("evt_1", 1700000000.9, b'{"a":1}', [secret, first])
+    told = signatures.headers("evt_1", 1700000000.9, b'{"a":1}', [secret, first])
     assert told["webhook-signature"].split()[0] == f"v1,{expected}"
     assert len(told["webhook-signature"].split()) == 2
 
@@ -150,7 +151,7 @@ def test_migrating_down_and_up_again_with_rows_keeps_the_jobs(database: Sessions
 def delete_and_spread(sessions: Sessions, found: str) -> None:
     def remove() -> None:
         with sessions.begin() as session:
-            webhooks.remove(session, found)
+            endpoints.remove(session, found)
 
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(remove), pool.submit(spread, sessions)]:

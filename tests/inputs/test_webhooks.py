@@ -10,12 +10,12 @@ import httpx
 import openai
 import pytest
 
-from core.addresses import Rules
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint
-from core.posting import Poster
 from core.settings import Settings
-from core.webhooks import headers, new_secret
+from core.webhooks.destinations import Rules
+from core.webhooks.sender import Poster
+from core.webhooks.signatures import headers, new_secret
 from tests.api.server import Service, refused, serving
 from tests.inputs.catalogue import Case, Scene, table
 from tests.inputs.wire import Answer

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 
-from core import webhooks
 from core.database.engine import connect, now, sessions
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from core.webhooks import events, signatures
 from tests.receiver import Receiver, receiving
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, kill, settings
@@ -38,8 +38,8 @@ def endpoint(floor: Floor, receiver: Receiver, account: str = "acct-1") -> str:
     with floor.sessions.begin() as session:
         at = now(session)
         made = WebhookEndpoint(
-            account_id=account, name="n", url=receiver.url, event_types=list(webhooks.EventType), created_at=at,
-            updated_at=at, secret=webhooks.new_secret(),
+            account_id=account, name="n", url=receiver.url, event_types=list(events.EventType), created_at=at,
+            updated_at=at, secret=signatures.new_secret(),
         )  # fmt: skip
         session.add(made)
         session.flush()

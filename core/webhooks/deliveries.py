@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core import webhooks
 from core.accounts import audit
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from core.posting import Answer
 from core.settings import Settings
+from core.webhooks import endpoints, signatures
+from core.webhooks import events as webhooks_events
+from core.webhooks.sender import Answer
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 # before each further try, in units of the first delay: with 5 s these are 5 s, 5 min, 30 min, 2 h, 5 h, 7 h, 9 h
@@ -134,8 +135,8 @@ def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: f
     delivery.tries, delivery.attempts = delivery.tries + 1, delivery.attempts + 1
     delivery.lease_until = at + 2 * settings.webhook_seconds + 1
     session.add(WebhookAttempt(delivery_id=delivery.id, number=delivery.attempts, at=at))
-    content = webhooks.body(event)
-    headers = webhooks.headers(event.id, at, content, webhooks.signing_secrets(endpoint, at))
+    content = webhooks_events.body(event)
+    headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
     return Parcel(
         delivery.id, endpoint.id, delivery.account_id, delivery.attempts, endpoint.url, headers, content
     )  # fmt: skip
@@ -233,9 +234,9 @@ def forget(session: Session, days: float) -> int:
     needed = select(WebhookDelivery.id).where(WebhookDelivery.event_id == WebhookEvent.id, old.is_not(True)).exists()
     past = (WebhookEvent.created_at < before) & WebhookEvent.spread_at.is_not(None) & ~needed
     events: Sequence[str] = session.scalars(select(WebhookEvent.id).where(past).limit(MANY)).all()
-    rows = webhooks.forget_events(session, WebhookEvent.id.in_(events)) if events else 0
+    rows = endpoints.forget_events(session, WebhookEvent.id.in_(events)) if events else 0
     ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(MANY)).all()
-    return rows + (webhooks.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0)
+    return rows + (endpoints.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0)
 
 
 def _end(delivery: WebhookDelivery, state: str, at: float) -> None:

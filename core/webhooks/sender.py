@@ -18,8 +18,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from core.addresses import Refused, Resolve, Rules, Target, addresses_of, lookup
 from core.errors import InvalidInput
+from core.webhooks.destinations import Refused, Resolve, Rules, Target, addresses_of, lookup
 
 MOST_BYTES = 65_536  # that are read of an answer, its head included
 LINGER_SECONDS = 1.0  # for the rest of a short answer, so that its sender sees an orderly end
