@@ -20,7 +20,7 @@ from core.database.engine import now
 from core.database.tables import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.settings import Settings
 from core.webhooks import endpoints, signatures
-from core.webhooks import events as webhooks_events
+from core.webhooks.events import body
 from core.webhooks.sender import Answer
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
@@ -135,7 +135,7 @@ def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: f
     delivery.tries, delivery.attempts = delivery.tries + 1, delivery.attempts + 1
     delivery.lease_until = at + 2 * settings.webhook_seconds + 1
     session.add(WebhookAttempt(delivery_id=delivery.id, number=delivery.attempts, at=at))
-    content = webhooks_events.body(event)
+    content = body(event)
     headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
     return Parcel(
         delivery.id, endpoint.id, delivery.account_id, delivery.attempts, endpoint.url, headers, content

@@ -31,7 +31,7 @@ class Service:
     address: str
     settings: Settings
     sessions: sessionmaker[Session]
-    api_keys: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, account: str = "alice") -> str:
         if account not in self.keys:
