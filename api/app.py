@@ -36,10 +36,10 @@ from api.schemas import Error, JobRequest
 from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.database.engine import connect, sessions
 from core.presets import LivePresets
-from core.reader import Reader
 from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage as open_storage
+from core.uploads.reader import Reader
 from core.version import VERSION
 
 log = logging.getLogger("albatross.api")

@@ -25,9 +25,9 @@ from core.backbones.taggers import Taggers
 from core.erasure import Eraser
 from core.errors import Forbidden, Unauthenticated
 from core.presets import LivePresets, Presets
-from core.reader import Reader
 from core.settings import Settings
 from core.storage.interface import Storage
+from core.uploads.reader import Reader
 
 B = TypeVar("B", bound=BaseModel)
 MERGE_SECONDS = 0.2

@@ -1,6 +1,7 @@
 """The whole service on one machine: one tree of processes that starts, heals and ends as one.
 
-Each child is started through core.runtime.launcher, which makes the kernel kill it when this process ends, however it ends.
+Each child is started through core.runtime.launcher, which makes the kernel kill it when this process
+ends, however it ends.
 """
 
 import fcntl

@@ -35,4 +35,4 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
 
 # What references are taken for where their owner does not say; the presets themselves are files in core/presets.
 USUAL_PRESET: Mapping[Kind, str] = {"images": "subject", "texts": "tone"}
-SHAPED_PRESET = "format"  # for texts whose answers have a shape: see core.shapes
+SHAPED_PRESET = "format"  # for texts whose answers have a shape: see core.references.answer_format

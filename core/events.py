@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
-from core.findings import Finding, from_wire
+from core.findings.finding import Finding, from_wire
 
 LOSS_SECONDS = 10.0
 SAVE = "save"  # the kind of artifacts that say where a stage stood

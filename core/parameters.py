@@ -29,7 +29,7 @@ class ReferenceSummary(BaseModel):
     count: int
     prompts: tuple[str, ...] = ()
     uncaptioned: int = 0  # images without a caption
-    shape: str | None = None  # the sentence of core.shapes, where answers have one
+    shape: str | None = None  # the sentence of core.references.answer_format, where answers have one
 
 
 class Parameters(BaseModel):

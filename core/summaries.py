@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from core import profiles, shapes
 from core.backbones.record import BackboneRecord
-from core.captioning import caption_of
 from core.database.tables import File
 from core.errors import NotFound
+from core.findings import profiles
 from core.parameters import ReferenceSummary
-from core.rows import TextItem
+from core.references import answer_format
+from core.references.captions import caption_of
+from core.references.items import TextItem
 from core.storage.interface import Storage
 from core.textsize import TextSize
 
@@ -117,4 +118,4 @@ def _texts(content: BinaryIO, items: int) -> Summary:
     asked = [next((each["content"] for each in text.messages or () if each["role"] == "user"), None) for text in texts]
     prompts = tuple(text.prompt or said for text, said in zip(texts, asked, strict=True) if text.prompt or said)
     sizes = tuple(map(TextSize.of, texts))
-    return Summary(items, tuple(map(str, prompts)), sizes, shape=shapes.shape(texts))
+    return Summary(items, tuple(map(str, prompts)), sizes, shape=answer_format.shape(texts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.rows import TextItem
+from core.references.items import TextItem
 
 
 @dataclass(frozen=True)

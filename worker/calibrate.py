@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from core import measurements, references
+from core import measurements
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
@@ -19,8 +19,8 @@ from core.database.migrations import migrate
 from core.errors import AlbatrossError, JobFailure
 from core.measurements import Measured
 from core.parameters import BatRequest, Parameters, resolve
-from core.references import ImageItem, References
-from core.rows import TextItem
+from core.references import captions, packing
+from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from worker import inputs, pools
 from worker.folder import JobFolder
@@ -67,7 +67,7 @@ def main() -> int:
 
 def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
     """Run both jobs in one trainer, as a worker would; raises JobFailure where one fails."""
-    read = inputs.captioned(examples(record), record, None)
+    read = captions.captioned(examples(record), record, None)
     (settings.data / "work").mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings)
     try:
@@ -135,7 +135,7 @@ def _run(trainer: Trainer, record: BackboneRecord, settings: Settings, read: Ref
     began, parameters = time.monotonic(), _parameters(record, settings, len(read.items), bat)
     folder = JobFolder(settings.data / "work" / f"calibration-{os.getpid()}")
     folder.write_spec(inputs.specification(record, parameters, settings, None))
-    references.write_folder(read, folder.references)
+    packing.write_folder(read, folder.references)
     gauge = Gauge(hardware(settings), parameters, read)
     try:
         _drive(trainer, folder, gauge)

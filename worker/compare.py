@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.backbones.registry import Registry
 from core.errors import AlbatrossError, InvalidInput
 from core.recording.answers import rows_of
-from core.rows import RECORDED
+from core.references.texts import RECORDED
 from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown

@@ -2,7 +2,7 @@
 
 spec.json       parameters, backbone, seed: all that the stages need to know
 saves/          where the stage in work stood when it last saved itself, newest last
-references/     the references as core.references.write_folder leaves them; validation/ likewise, if there is any
+references/     the references as core.references.packing leaves them; validation/ likewise, if there is any
 prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with done.json naming every file and its hash
 """
 

@@ -9,8 +9,7 @@ from core.estimating import Estimator
 from core.forecast import Forecast
 from core.measurements import Measured, Source
 from core.parameters import Parameters
-from core.references import References
-from core.rows import TextItem
+from core.references.items import References, TextItem
 from core.textsize import TextSize
 from core.workload import Shape
 from worker.folder import JobFolder

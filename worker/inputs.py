@@ -6,20 +6,19 @@ import glob
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from core import presets, references, shapes
+from core import presets
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import Taggers
-from core.captioning import caption_of
 from core.database.tables import File, Job
 from core.defaults import USUAL_PRESET
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
 from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
-from core.references import ImageItem, References
-from core.rows import TextItem
+from core.references import answer_format, packing
+from core.references.captions import captioned, uncaptioned
+from core.references.items import ImageItem, References, TextItem, merge
 from core.settings import Settings
 from core.storage.interface import Storage
 from worker.protocol import Json
@@ -42,36 +41,16 @@ def fetch_references(files: list[File], storage: Storage, settings: Settings, ch
             try:
                 if storage.fetch(file.storage_key, path).sha256 != file.sha256:
                     raise StorageUnavailable(f"The store has damaged the file {file.id}.", code="storage_unavailable")
-                parts.append(references.read_packed(path, file.filename, settings))
+                parts.append(packing.read_packed(path, file.filename, settings))
             except (NotFound, InvalidInput) as error:
                 raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
-    return references.merge(parts)
-
-
-def captioned(read: References, record: BackboneRecord, trigger: str | None, *, add_trigger: bool = True) -> References:
-    """Return images with captions as the backbone knows them: prefix, trigger word, and what the owner wrote.
-
-    Without `add_trigger` the word goes only to images that have no caption.
-    """
-    word = trigger or record.trigger_hint
-    items = tuple(
-        replace(item, caption=caption_of(item.caption or "", record.caption_prefix, word, add_trigger))
-        if isinstance(item, ImageItem)
-        else item
-        for item in read.items
-    )
-    return replace(read, items=items)
-
-
-def uncaptioned(read: References) -> int:
-    """Count the images whose owner wrote no caption; asked before `captioned`."""
-    return sum(isinstance(item, ImageItem) and not item.caption for item in read.items)
+    return merge(parts)
 
 
 def summarise(read: References, uncaptioned: int = 0) -> ReferenceSummary:
     """Return what resolving needs to know of the references; `uncaptioned` images are counted before."""
     prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
-    shape = shapes.shape([item for item in read.items if isinstance(item, TextItem)])
+    shape = answer_format.shape([item for item in read.items if isinstance(item, TextItem)])
     return ReferenceSummary(
         kind=read.kind, count=len(read.items), prompts=prompts, uncaptioned=uncaptioned, shape=shape
     )

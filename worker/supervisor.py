@@ -23,7 +23,9 @@ from core.database import counters
 from core.database.tables import File, Job
 from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimating import Estimator
-from core.references import References, write_folder
+from core.references import captions
+from core.references.items import References
+from core.references.packing import write_folder
 from core.runtime import logs
 from core.settings import Settings
 from core.storage.interface import Storage
@@ -319,7 +321,7 @@ class Supervisor:
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
         if heldout is not None:
-            validation = inputs.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
+            validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
             write_folder(validation, self.folder.validation)
         return Gauge(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
 

@@ -13,12 +13,13 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from core import references
 from core.backbones.registry import Registry
 from core.errors import AlbatrossError
 from core.parameters import BatRequest
-from core.references import References
+from core.references import captions, packing
 from core.settings import Settings
+from core.uploads import reading
+from core.uploads.reading import JudgedReferences
 from worker import inputs
 from worker.folder import JobFolder
 from worker.process import FIXED
@@ -74,24 +75,24 @@ def prepare(arguments: argparse.Namespace, settings: Settings) -> JobFolder:
     if (folder.path / "spec.json").exists() and folder.spec() != json.loads(json.dumps(spec)):
         folder.remove()  # stages of other settings are of no use
     folder.write_spec(spec)
-    references.write_folder(read, folder.references)
+    packing.write_folder(read, folder.references)
     if arguments.validation:
         heldout = read_path(arguments.validation, settings)
-        validation = inputs.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
-        references.write_folder(validation, folder.validation)
+        validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
+        packing.write_folder(validation, folder.validation)
     return folder
 
 
-def read_path(path: Path, settings: Settings) -> References:
+def read_path(path: Path, settings: Settings) -> JudgedReferences:
     """Read a file as the API would; a folder is read as the zip that it could be."""
     if path.is_file():
-        return references.read(path, path.name, settings)
+        return reading.read(path, path.name, settings)
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / f"{path.name}.zip"
         with zipfile.ZipFile(packed, "w") as archive:
             for file in sorted(path.iterdir()):
                 archive.write(file, file.name)
-        return references.read(packed, packed.name, settings)
+        return reading.read(packed, packed.name, settings)
 
 
 def show(folder: JobFolder, out: Path, settings: Settings) -> None:

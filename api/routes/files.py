@@ -24,9 +24,9 @@ from core.database.engine import now
 from core.database.tables import File, Job, new_id
 from core.database.tables.jobs import ACTIVE
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound
-from core.reader import Facts
 from core.storage.interface import StoredObject
 from core.storage.keys import file_key
+from core.uploads.reader import Facts
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 PURPOSE = "fine-tune"

@@ -19,16 +19,17 @@ from api.objects import file_object
 from api.pages import page, unknown_cursor
 from api.routes.files import check_unused, find_file
 from api.schemas import FileObject, Page
-from core import profiles, text_safety
+from core import text_safety
 from core.accounts import quotas
-from core.captions import caption
 from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
-from core.findings import CAPTION_CODES
-from core.reader import Recaptioned, ShownItem
+from core.findings import profiles
+from core.findings.uploads import CAPTION_CODES
+from core.references.caption_files import caption
 from core.storage.interface import StoredObject
 from core.storage.keys import edits_prefix
 from core.text_safety import UncleanText
+from core.uploads.reader import Recaptioned, ShownItem
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/CaptionsRequest"}}}, "required": True}

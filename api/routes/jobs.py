@@ -17,13 +17,14 @@ from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.repeats import Repetition
 from api.schemas import Deleted, JobRequest, Page
-from core import admission, concerns, events, orders, profiles
+from core import admission, events, orders
 from core import erasure as erasing
 from core.accounts import quotas
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import InvalidInput, NotFound
+from core.findings import jobs, profiles
 from core.parameters import BatRequest, check
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
@@ -186,14 +187,14 @@ def _create(
         request_sha256=repetition.sha256,
     )  # fmt: skip
     if created is job:  # and not the first one of its key
-        for finding in concerns.of(data, backbone, body.bat or BatRequest()):
+        for finding in jobs.of(data, backbone, body.bat or BatRequest()):
             events.tell(session, job, finding, actor="api")
     return created
 
 
 def check_files(
     session: Session, services: Services, account: str, body: JobRequest, backbone: BackboneRecord, *, lock: bool = True
-) -> tuple[list[str], concerns.Data]:
+) -> tuple[list[str], jobs.Data]:
     """Return the files to learn from, and what is known of them; raises InvalidInput where they can't be used."""
     settings = services.settings
     bat = body.bat or BatRequest()
@@ -215,7 +216,7 @@ def check_files(
         validation = profiles.parse(file.profile)
     check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
     known = (profiles.parse(file.profile) for file in files)
-    return training, concerns.Data(tuple(profile for profile in known if profile), validation)
+    return training, jobs.Data(tuple(profile for profile in known if profile), validation)
 
 
 def _check_file(

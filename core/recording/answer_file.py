@@ -123,7 +123,8 @@ class AnswerFile:
                     return file
             except BlockingIOError:
                 os.close(file)
-                message = f"Another run is recording to {text_safety.shown(str(self.path))}; let it end, or take another --out."
+                name = text_safety.shown(str(self.path))
+                message = f"Another run is recording to {name}; let it end, or take another --out."
                 raise Conflict(message, code="already_recording") from None
             os.close(file)
 

@@ -1,4 +1,6 @@
-"""Start a program that dies with its parent: `python -m core.runtime.launcher [OPTION...] PARENT_PID PROGRAM ARGUMENT...`.
+"""Start a program that dies with its parent.
+
+Used as `python -m core.runtime.launcher [OPTION...] PARENT_PID PROGRAM ARGUMENT...`.
 
 `--file-bytes N` limits the size of each file that it writes; `--no-new-privileges` makes setuid programs powerless.
 

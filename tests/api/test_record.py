@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from core import references
 from core.recording.answers import rows_of
 from core.settings import Settings
+from core.uploads import reading
 from demo.old_model.endpoint import Body, ChatEndpoint, Refusal, Said, Trouble, serving
 from tests.conftest import until
 
@@ -135,10 +135,10 @@ def test_what_was_cut_or_refused_is_left_out_told_and_asked_again_on_request(old
     done = run(old, prompts, "--held-out", 0)
     assert "2 more are left out of training: 1 cut at the limit of tokens, 1 refusals." in done.stdout
     file = prompts.parent / "answers.jsonl"
-    assert len(references.read(file, file.name, Settings()).items) == 3
+    assert len(reading.read(file, file.name, Settings()).items) == 3
     old.answer = lambda body: Said("Arr, once upon a time.")
     assert "2 of 5 answers" in run(old, prompts, "--held-out", 0, "--again").stderr
-    assert len(references.read(file, file.name, Settings()).items) == 5
+    assert len(reading.read(file, file.name, Settings()).items) == 5
 
 
 def test_prompts_that_stay_unanswered_are_named_and_the_exit_says_so(old: ChatEndpoint, prompts: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from core import rows
-from core.chats import learned
 from core.errors import InvalidInput
-from core.references import References, pack, read_packed
+from core.references import items, texts
+from core.references.chats import learned
+from core.references.items import References
+from core.references.packing import pack, read_packed
 from core.settings import Settings
 
 ASK, ANSWER = {"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}
@@ -35,9 +36,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-def read(*lines: dict[str, Any]) -> list[rows.TextItem]:
+def read(*lines: dict[str, Any]) -> list[items.TextItem]:
     content = "".join(json.dumps(line) + "\n" for line in lines)
-    return rows.read_jsonl(content.encode(), "chats.jsonl", Settings()).items
+    return texts.read_jsonl(content.encode(), "chats.jsonl", Settings()).items
 
 
 def test_settings_of_a_chat_that_mean_nothing_here_are_left_aside() -> None:

@@ -11,26 +11,28 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from core import findings, profiles, references
 from core.backbones.families import Kind
-from core.concerns import Data, of
 from core.errors import InvalidInput
-from core.findings import Finding
-from core.profiles import Profile
+from core.findings import fingerprints, profiles, uploads
+from core.findings.finding import Finding, from_wire
+from core.findings.jobs import Data, of
+from core.findings.profiles import Profile
+from core.references.items import TextItem
 from core.requests import BatRequest
-from core.rows import TextItem
 from core.settings import Settings
+from core.uploads import reading
+from core.uploads.reading import JudgedReferences
 from tests.core.test_parameters import EMOJI, TEXT
 
 ROOT = Path(__file__).parents[2]
-Read = Callable[[bytes], references.References]
+Read = Callable[[bytes], JudgedReferences]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    def reader(content: bytes) -> references.References:
+    def reader(content: bytes) -> JudgedReferences:
         (tmp_path / "upload").write_bytes(content)
-        return references.read(tmp_path / "upload", "upload", Settings(data=tmp_path))
+        return reading.read(tmp_path / "upload", "upload", Settings(data=tmp_path))
 
     return reader
 
@@ -68,7 +70,7 @@ def chats(*pairs: tuple[str, str]) -> bytes:
     return "\n".join(json.dumps({"prompt": asked, "completion": said}) for asked, said in pairs).encode()
 
 
-def found(read: references.References) -> dict[str, Finding]:
+def found(read: JudgedReferences) -> dict[str, Finding]:
     return {finding.code: finding for finding in read.findings}
 
 
@@ -194,7 +196,7 @@ def test_chats_that_share_a_long_system_prompt_are_told_apart_by_the_rest(read: 
 
 def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
     told = read(chats(*[("Why?", f"{n}") for n in range(300)])).findings
-    assert len(told) == findings.MOST_ALIKE + 1
+    assert len(told) == uploads.MOST_ALIKE + 1
     assert "289 more" in told[-1].message
 
 
@@ -205,15 +207,15 @@ TABLE = json.dumps({"file_name": "0.png", "text": "a red cat"}) + "\n" + json.du
 
 def test_a_long_text_is_told_without_knowing_what_the_backbone_takes() -> None:
     items = [TextItem(text=f"{'sea ' * 30 * n}{n}") for n in range(3)] + [TextItem(text="x" * 9_000)]
-    (finding,) = findings.of_texts(items, [item.print() for item in items])
+    (finding,) = uploads.of_texts(items, [fingerprints.text_print(item) for item in items])
     assert (finding.code, finding.item) == ("too_long", "text 4")
     assert "may be cut" in finding.message
 
 
 def test_ten_images_of_one_kind_are_enough() -> None:
-    turned = [findings.Seen(f"{n}.jpg", 96, 96, f"a cat {n}", bytes([n]), turned=True) for n in range(0, 200, 2)]
-    told = [finding for finding in findings.of_images(turned) if finding.code == "turned_upright"]
-    assert len(told) == findings.MOST_ALIKE + 1
+    turned = [uploads.Seen(f"{n}.jpg", 96, 96, f"a cat {n}", bytes([n]), turned=True) for n in range(0, 200, 2)]
+    told = [finding for finding in uploads.of_images(turned) if finding.code == "turned_upright"]
+    assert len(told) == uploads.MOST_ALIKE + 1
     assert "90 more" in told[-1].message
     assert told[-1].severity == "info"
 
@@ -239,20 +241,20 @@ def test_every_finding_says_what_to_do_and_survives_the_wire(read: Read) -> None
     for finding in told:
         assert finding.message.endswith(".")
         assert finding.fix.endswith(".")
-        assert findings.from_wire(json.loads(json.dumps(vars(finding)))) == finding
-    assert findings.from_wire({"code": "x", "message": "y", "fix": 7}) is None
-    assert findings.from_wire({"code": "x", "message": "y", "fix": "z" * 5000}) is None
-    assert findings.from_wire({"code": "x"}) is None
+        assert from_wire(json.loads(json.dumps(vars(finding)))) == finding
+    assert from_wire({"code": "x", "message": "y", "fix": 7}) is None
+    assert from_wire({"code": "x", "message": "y", "fix": "z" * 5000}) is None
+    assert from_wire({"code": "x"}) is None
 
 
-def profile(given: references.References) -> Profile:
-    kept = profiles.parse(json.loads(json.dumps(profiles.of(given))))
+def profile(given: JudgedReferences) -> Profile:
+    kept = profiles.parse(json.loads(json.dumps(profiles.of(given.items, given.prints, given.text_prints))))
     assert kept is not None
     return kept
 
 
 def concerns(
-    training: references.References, validation: references.References | None = None, kind: Kind = "images",
+    training: JudgedReferences, validation: JudgedReferences | None = None, kind: Kind = "images",
     **bat: object,
 ) -> dict[str, Finding]:  # fmt: skip
     data = Data((profile(training),), profile(validation) if validation else None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core import findings, languages
-from core.rows import TextItem
+from core.findings import fingerprints, languages, uploads
+from core.references.items import TextItem
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_texts_of_one_northern_language_are_no_mix_of_others(said: tuple[str, ..
     assert {languages.guess(text) for text in said} <= {language, None}
     assert languages.guess(" ".join(said)) == language
     items = [TextItem(text=text) for text in said]
-    assert findings.of_texts(items, [item.print() for item in items]) == []
+    assert uploads.of_texts(items, [fingerprints.text_print(item) for item in items]) == []
 
 
 @pytest.mark.parametrize("language", OTHERS)
@@ -70,6 +70,6 @@ def test_a_few_texts_that_look_like_another_language_are_no_mix() -> None:
     usual = [OTHERS["English"].replace("an hour", f"{number} hours") for number in range(2, 52)]
     others = [OTHERS["German"].replace("Hund", f"Hund {number}") for number in range(3)]
     captions = [(f"{number}.png", text) for number, text in enumerate(usual + others[:2])]
-    assert findings.of_captions(captions) == []
+    assert uploads.of_captions(captions) == []
     captions += [("last.png", others[2])]
-    assert [finding.code for finding in findings.of_captions(captions)] == ["mixed_languages"]
+    assert [finding.code for finding in uploads.of_captions(captions)] == ["mixed_languages"]

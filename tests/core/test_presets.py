@@ -14,8 +14,8 @@ from core import presets, schedule
 from core.errors import InvalidInput
 from core.parameters import BatRequest, ReferenceSummary, resolve
 from core.presets import RANGES, built_in
-from core.rows import TextItem
-from core.shapes import shape
+from core.references.answer_format import shape
+from core.references.items import TextItem
 from tests.core.test_parameters import CATS, CHATS, EMOJI, TEXT, settled
 
 ROOT = Path(__file__).parents[2]

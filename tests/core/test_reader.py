@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core import references
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
-from core.reader import Facts, Reader
+from core.references import packing
 from core.settings import Settings
+from core.uploads import reading as parsing
+from core.uploads.reader import Facts, Reader
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-8d1f"
@@ -72,11 +73,11 @@ def children(pid: int) -> set[int]:
 
 
 def decoding() -> set[int]:
-    """The processes of core.decoding that this process has started."""
+    """The processes of core.uploads.decoder that this process has started."""
     found = set()
     for pid in children(os.getpid()):
         with suppress(FileNotFoundError, ProcessLookupError):
-            if b"core.decoding" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"core.uploads.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.add(pid)
     return found
 
@@ -90,7 +91,7 @@ def others() -> Iterator[None]:
 
 
 def server() -> int:
-    """The process of core.decoding that this test has started, as soon as it has become that."""
+    """The process of core.uploads.decoder that this test has started, as soon as it has become that."""
     assert eventually(lambda: bool(decoding() - OTHERS))
     return max(decoding() - OTHERS)
 
@@ -130,7 +131,7 @@ def busy(pid: int) -> set[int]:
 
 
 def signal_when_busy(number: signal.Signals) -> threading.Thread:
-    """Signal the child that decodes, once it does; `core.decoding` must be running."""
+    """Signal the child that decodes, once it does; `core.uploads.decoder` must be running."""
 
     def act() -> None:
         assert eventually(lambda: busy(server()))
@@ -150,12 +151,12 @@ def test_what_is_read_elsewhere_is_what_would_be_read_here(reading: Callable[...
     settings = Settings(data=tmp_path)
     (tmp_path / "a.zip").write_bytes(buffer.getvalue())
     facts = reading().read(tmp_path / "a.zip", "a.zip", tmp_path / "there")
-    here = references.read(tmp_path / "a.zip", "a.zip", settings)
+    here = parsing.read(tmp_path / "a.zip", "a.zip", settings)
     assert (facts.kind, facts.items) == (here.kind, len(here.items))
     assert facts.findings == [vars(finding) for finding in here.findings]
-    references.pack(here, tmp_path / "here")
-    there = references.read_packed(tmp_path / "there", "a.zip", settings)
-    assert there == references.read_packed(tmp_path / "here", "a.zip", settings)
+    packing.pack(here, tmp_path / "here")
+    there = packing.read_packed(tmp_path / "there", "a.zip", settings)
+    assert there == packing.read_packed(tmp_path / "here", "a.zip", settings)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_the_largest_picture_that_is_taken_fits_the_memory_of_a_decoder(
     reader, settings = reading(), Settings(data=tmp_path)
     assert ask(reader, tmp_path, largest(), "large.webp").items == 1
     packed = next(tmp_path.glob("*.packed"))
-    assert references.read_packed(packed, "large.webp", settings).items[0].width == 8000  # type: ignore[union-attr]
+    assert packing.read_packed(packed, "large.webp", settings).items[0].width == 8000  # type: ignore[union-attr]
 
 
 def test_pictures_that_grow_too_large_as_png_are_refused(reading: Callable[..., Reader], tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_no_secret_and_no_connection_is_in_the_process_or_its_children(
 def test_the_process_dies_with_whoever_started_it(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; "
-        "from core.reader import Reader; from core.settings import Settings; "
+        "from core.uploads.reader import Reader; from core.settings import Settings; "
         "Reader(Settings(data=Path(sys.argv[1]))).start(); print('started', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

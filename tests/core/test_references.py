@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core import references
 from core.errors import InvalidInput, TooLarge
-from core.references import ImageItem
-from core.rows import TextItem
+from core.references import items, packing
+from core.references.items import ImageItem, TextItem
 from core.settings import Settings
+from core.uploads import reading
+from core.uploads.reading import JudgedReferences
 
 
 @pytest.fixture
@@ -25,15 +26,15 @@ def limits(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path, max_file_bytes=20_000_000, max_images=5, max_items=50, max_text_bytes=1_000_000)
 
 
-Read = Callable[..., references.References]
+Read = Callable[..., JudgedReferences]
 
 
 @pytest.fixture
 def read(tmp_path: Path, limits: Settings) -> Read:
-    def reader(content: bytes, name: str = "upload") -> references.References:
+    def reader(content: bytes, name: str = "upload") -> JudgedReferences:
         path = tmp_path / "upload"
         path.write_bytes(content)
-        return references.read(path, name, limits)
+        return reading.read(path, name, limits)
 
     return reader
 
@@ -256,10 +257,10 @@ def test_what_is_packed_or_written_is_read_back_the_same(
     read: Read, limits: Settings, tmp_path: Path, content: bytes
 ) -> None:
     first = read(content)
-    references.pack(first, tmp_path / "packed")
-    again = references.read_packed(tmp_path / "packed", "packed", limits)
-    references.write_folder(again, tmp_path / "folder")
-    last = references.read_folder(tmp_path / "folder")
+    packing.pack(first, tmp_path / "packed")
+    again = packing.read_packed(tmp_path / "packed", "packed", limits)
+    packing.write_folder(again, tmp_path / "folder")
+    last = packing.read_folder(tmp_path / "folder")
     if first.kind == "texts":
         assert first.items == again.items == last.items
     else:
@@ -272,20 +273,20 @@ def test_what_was_taken_at_the_limit_is_read_again(limits: Settings, tmp_path: P
     noise = Image.effect_noise((600, 600), 80).convert("RGB")
     noise.save(tmp_path / "photo", "JPEG", quality=20)
     tight = limits.model_copy(update={"max_image_bytes": (tmp_path / "photo").stat().st_size})
-    first = references.read(tmp_path / "photo", "photo", tight)
-    references.pack(first, tmp_path / "packed")
-    assert references.read_packed(tmp_path / "packed", "packed", tight).items[0].png == first.items[0].png  # type: ignore[union-attr]
+    first = reading.read(tmp_path / "photo", "photo", tight)
+    packing.pack(first, tmp_path / "packed")
+    assert packing.read_packed(tmp_path / "packed", "packed", tight).items[0].png == first.items[0].png  # type: ignore[union-attr]
     (tmp_path / "text").write_bytes(b'"\n' * 40_000)
     tight = limits.model_copy(update={"max_text_bytes": 80_000})
-    first = references.read(tmp_path / "text", "text", tight)
-    references.pack(first, tmp_path / "packed")
-    assert references.read_packed(tmp_path / "packed", "packed", tight).items == first.items
+    first = reading.read(tmp_path / "text", "text", tight)
+    packing.pack(first, tmp_path / "packed")
+    assert packing.read_packed(tmp_path / "packed", "packed", tight).items == first.items
 
 
 def test_images_and_texts_are_not_mixed(read: Read) -> None:
     images, texts = read(picture()), read(b"hello")
     with pytest.raises(InvalidInput, match="both"):
-        references.merge([images, texts])
+        items.merge([images, texts])
 
 
 @pytest.mark.parametrize(

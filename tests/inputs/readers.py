@@ -14,9 +14,11 @@ from starlette.types import Message
 
 from api.bodies import clean_text, parse_json
 from api.uploads import receive
-from core import references, text_safety
+from core import text_safety
 from core.errors import InvalidInput
+from core.references import items, packing
 from core.settings import Settings
+from core.uploads import reading
 
 Reader = Callable[[bytes], bool]
 LIMIT = 20_000  # bytes of an upload
@@ -40,15 +42,15 @@ def file_reader() -> Iterator[Reader]:
         def read(content: bytes) -> bool:
             path.write_bytes(content)
             try:
-                first = references.read(path, "upload.bin", small)
+                first = reading.read(path, "upload.bin", small)
             except InvalidInput as error:
                 return _said_well(error)
             assert first.items
-            references.pack(first, packed)
-            again = references.read_packed(packed, "packed", small)
+            packing.pack(first, packed)
+            again = packing.read_packed(packed, "packed", small)
             with tempfile.TemporaryDirectory() as trainers:
-                references.write_folder(again, Path(trainers))
-                last = references.read_folder(Path(trainers))
+                packing.write_folder(again, Path(trainers))
+                last = packing.read_folder(Path(trainers))
             for kept in (again, last):
                 if first.kind == "texts":
                     assert kept.items == first.items
@@ -68,7 +70,7 @@ def _said_well(error: InvalidInput) -> bool:
 
 
 def pixels(item: object) -> tuple[object, object]:
-    assert isinstance(item, references.ImageItem)
+    assert isinstance(item, items.ImageItem)
     return item.sha256, item.caption
 
 

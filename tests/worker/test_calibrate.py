@@ -12,7 +12,7 @@ from core.database.engine import connect, sessions
 from core.database.tables import Measurement
 from core.estimating import Estimator
 from core.parameters import Parameters
-from core.references import References
+from core.references.items import References
 from core.settings import Settings
 from core.workload import STAGES, Shape
 from tests.worker.floor import Floor, register, run_module

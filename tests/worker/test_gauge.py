@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.estimating import Estimator
-from core.references import ImageItem, References
+from core.references.items import ImageItem, References
 from core.workload import Steps
 from tests.core.measured import OTHER, SMALL, measured
 from tests.core.test_parameters import EMOJI, settled

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 
 from core.backbones.record import BackboneRecord
-from core.captioning import caption_of
 from core.database.tables import File, Job
 from core.errors import TransientFailure
-from core.references import ImageItem, References
-from core.rows import TextItem
+from core.references.captions import caption_of, captioned
+from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
 from tests.core.test_parameters import TEXT
-from worker.inputs import captioned, device, fetch_references, prepared, summarise
+from worker.inputs import device, fetch_references, prepared, summarise
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from core.shapes import json_value
+from core.references.answer_format import json_value
 from worker.comparison.questions import Question
 
 RESAMPLES = 2_000

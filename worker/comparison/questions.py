@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from core import rows
 from core.errors import InvalidInput
 from core.recording.answers import HELD_OUT, rows_of
-from core.rows import TextItem
+from core.references import texts
+from core.references.items import TextItem
 from core.settings import Settings
 from core.text_safety import shown
 
@@ -99,7 +99,7 @@ def chosen(questions: Sequence[Question], limit: int) -> list[Question]:
 
 
 def _trained(path: Path, settings: Settings) -> frozenset[Chat]:
-    items = rows.read_jsonl(path.read_bytes(), shown(path.name), settings).items
+    items = texts.read_jsonl(path.read_bytes(), shown(path.name), settings).items
     asked = frozenset(_asked(item)[0] for item in items) - {()}
     if not asked:
         raise InvalidInput(f"{shown(path.name)} holds no question with an answer.", code="no_answers")
@@ -109,8 +109,8 @@ def _trained(path: Path, settings: Settings) -> frozenset[Chat]:
 def _parts(row: dict[str, object]) -> tuple[Chat, str, str | None]:
     """Return question, answer and mark; no question where the row can't be compared."""
     try:
-        mark = rows.left_out(row)
-        return ((), "", mark) if mark not in (None, HELD_OUT) else (*_asked(rows.shaped(row)), mark)
+        mark = texts.left_out(row)
+        return ((), "", mark) if mark not in (None, HELD_OUT) else (*_asked(texts.shaped(row)), mark)
     except ValueError:
         return (), "", None
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from PIL import Image
 
 from core.backbones.taggers import NONE, TaggerRecord
-from core.captioning import caption_of
-from core.images import FORMATS
-from core.references import ImageItem, References
+from core.references.captions import caption_of
+from core.references.images import FORMATS
+from core.references.items import ImageItem, References
 from worker import taggers
 from worker.protocol import Line, Message
 from worker.stages.context import Context

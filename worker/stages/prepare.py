@@ -11,11 +11,11 @@ from typing import Any
 from PIL import Image
 from safetensors.torch import save_file
 
-from core import references
-from core.findings import Finding
+from core.findings.finding import Finding
 from core.method.language import LanguageBackbone
 from core.method.work import WORK
-from core.references import ImageItem, References
+from core.references import packing
+from core.references.items import ImageItem, References
 from worker.folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
@@ -28,7 +28,7 @@ PARTS = 3
 def prepare(context: Context) -> Generator[Line, None, None]:
     """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
     yield Progress("prepare", 0, PARTS)
-    given = references.read_folder(context.folder.references)
+    given = packing.read_folder(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
         WORK.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
@@ -39,7 +39,7 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS)
         if context.folder.validation.is_dir():
-            validation = references.read_folder(context.folder.validation)
+            validation = packing.read_folder(context.folder.validation)
             _encode(context, validation, folder / "heldout.safetensors", "validation")
         yield Progress("prepare", 2, PARTS)
         if context.pool is not None and context.p.augment:

@@ -10,11 +10,11 @@ from typing import Any
 
 from PIL import Image
 
-from core import references
 from core.method.diffusion import DiffusionBackbone
 from core.method.finalrun import Outcome
 from core.method.pictures import Pictures, choose, judge_pictures
-from core.references import ImageItem
+from core.references import packing
+from core.references.items import ImageItem
 from worker.protocol import Json, Line
 from worker.stages.context import Context, Pace
 
@@ -98,7 +98,7 @@ def rows(step: int, labels: list[str], answers: Sequence[tuple[str, str, Any]], 
 
 
 def _reference_images(context: Context) -> list[Image.Image]:
-    items = references.read_folder(context.folder.references).items
+    items = packing.read_folder(context.folder.references).items
     return [Image.open(io.BytesIO(item.png)).convert("RGB") for item in items if isinstance(item, ImageItem)]
 
 

@@ -25,7 +25,9 @@ class File(Table):
     kind: Mapped[str | None]
     items: Mapped[int] = mapped_column(default=0)
     findings: Mapped[list[Json]] = mapped_column(default=list)
-    profile: Mapped[Json | None] = mapped_column(deferred=True)  # of core.profiles; lists of files do without it
+    profile: Mapped[Json | None] = mapped_column(
+        deferred=True
+    )  # of core.findings.profiles; lists of files do without it
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     deleted_at: Mapped[float | None]

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import references
 from core.errors import InvalidInput
 from core.recording.answer_file import AnswerFile
 from core.recording.answers import REASONS, Answer, is_held_out, refuses, rows_of
 from core.recording.prompts import Prompt
-from core.rows import LEFT_OUT
+from core.references import items
+from core.references.texts import LEFT_OUT
 from core.settings import Settings
+from core.uploads import reading
 
 MODEL = "ft:old"
 
@@ -49,8 +50,8 @@ def write(file: Path, *answers: Answer, share: float = 0.0) -> list[str | None]:
         return [opened.recorded.done[each.prompt.key, each.sample] for each in answers]
 
 
-def uploaded(file: Path) -> references.References:
-    return references.read(file, file.name, Settings())
+def uploaded(file: Path) -> items.References:
+    return reading.read(file, file.name, Settings())
 
 
 def test_a_line_keeps_question_answer_and_how_it_came_about(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from PIL import Image, ImageDraw
 
 from core.backbones.record import BackboneRecord, describe
 from core.parameters import BatRequest, resolve
-from core.references import read, write_folder
+from core.references import captions
+from core.references.packing import write_folder
 from core.settings import Settings
+from core.uploads.reading import read
 from tests.core.method.conftest import (  # noqa: F401 (fixtures)
     LLAMA_TARGETS,
     UNET_TARGETS,
@@ -120,7 +122,7 @@ def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:
 
     def make(name: str = "job", **bat: object) -> JobFolder:
         request = BatRequest.model_validate(QUICK | bat)
-        given = inputs.captioned(read(packed, packed.name, settings), record, request.trigger)
+        given = captions.captioned(read(packed, packed.name, settings), record, request.trigger)
         parameters = resolve(
             request, None, backbone=record, summary=inputs.summarise(given), device_class="cpu", seed=3
         )  # fmt: skip

@@ -11,8 +11,9 @@ from PIL import Image
 
 from core.backbones.taggers import Taggers
 from core.parameters import BatRequest
-from core.references import read, write_folder
+from core.references.packing import write_folder
 from core.settings import Settings
+from core.uploads.reading import read
 from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fixture)
 from tests.core.test_findings import zipped
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture

@@ -7,7 +7,7 @@ import pytest
 from core.measurements import Measured
 from core.parameters import Parameters
 from core.prices import fitted, measured_amounts
-from core.references import read_folder
+from core.references.packing import read_folder
 from core.workload import STAGES, workload
 from tests.worker.stages.conftest import MakeJob
 from worker.folder import JobFolder

@@ -12,9 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from core import findings, references, rows
 from core.errors import InvalidInput
-from core.images import FORMATS
+from core.findings import uploads
+from core.references import packing, texts
+from core.references.images import FORMATS
 from core.settings import Settings
 
 THUMBNAIL_SIDE = 96
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 def show(path: Path, limits: Settings, start: int, count: int, thumbnails: bool) -> list[Row]:
     """Describe `count` items of a packed file from the place `start` on, counted from 0."""
     if not zipfile.is_zipfile(path):
-        given = rows.read_jsonl(path.read_bytes(), "the file", _roomy(limits)).items
+        given = texts.read_jsonl(path.read_bytes(), "the file", _roomy(limits)).items
         shown = enumerate(given[start : start + count], start)
         return [{"index": place, "kind": "text", **_words(item.words())} for place, item in shown]
     with zipfile.ZipFile(path) as archive:
@@ -43,12 +44,12 @@ def caption(path: Path, packed: Path, changes: Mapping[int, str]) -> dict[str, A
             changed.writestr(name, archive.read(name))
             if captions[place]:
                 changed.writestr(_beside(name), captions[place])
-    shown = [(references.shown_name(name), captions[place]) for place, name in enumerate(names)]
+    shown = [(packing.shown_name(name), captions[place]) for place, name in enumerate(names)]
     return {
         "kind": "images",
         "items": len(names),
         "captions": [words for _, words in shown],
-        "findings": [vars(finding) for finding in findings.of_captions(shown)],
+        "findings": [vars(finding) for finding in uploads.of_captions(shown)],
     }
 
 
@@ -84,7 +85,7 @@ def _picture(archive: zipfile.ZipFile, name: str, place: int, thumbnails: bool) 
         width, height = image.size
         small = _thumbnail(image) if thumbnails else None
     return {
-        "index": place, "kind": "image", "filename": references.shown_name(name), "width": width, "height": height,
+        "index": place, "kind": "image", "filename": packing.shown_name(name), "width": width, "height": height,
         "caption": _caption(archive, name) or None, "thumbnail": small,
     }  # fmt: skip
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from core import fingerprints, profiles
 from core.backbones.record import BackboneRecord
-from core.findings import Finding
-from core.fingerprints import TextPrint
-from core.profiles import PictureProfile, Profile
+from core.findings import fingerprints, profiles
+from core.findings.finding import Finding
+from core.findings.fingerprints import TextPrint
+from core.findings.profiles import PictureProfile, Profile
+from core.references import phrases
 from core.requests import BatRequest
 
 MOST_NAMED = 3
@@ -70,7 +71,7 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
         return
     wanted = profiles.checksums(word)
     captioned = [picture for picture in pictures if picture.words]
-    without = [picture for picture in captioned if wanted and not fingerprints.holds(picture.words, wanted)]
+    without = [picture for picture in captioned if wanted and not phrases.holds(picture.words, wanted)]
     if captioned and len(without) > FEW_WITH_TRIGGER * len(captioned):
         count = "None" if len(without) == len(captioned) else f"Only {len(captioned) - len(without)}"
         yield Finding(

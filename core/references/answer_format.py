@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from core.rows import TextItem
+from core.references.items import TextItem
 
 MOST_OF = 0.8  # of the answers
 FEWEST_ANSWERS = 2

@@ -9,13 +9,11 @@ import base64
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from core import fingerprints
-from core.fingerprints import TextPrint
-
-if TYPE_CHECKING:  # the process that serves requests reads profiles, and loads no decoder
-    from core.references import ImageItem, References
+from core.findings.fingerprints import TextPrint
+from core.references import phrases
+from core.references.items import ImageItem, TextItem
 
 VERSION = 2  # of what is kept: prints of another making can't be compared with these
 
@@ -39,14 +37,16 @@ class Profile:
     texts: tuple[TextPrint, ...] = ()
 
 
-def of(read: References) -> dict[str, Any]:
-    """Describe references that were just read, as JSON."""
-    pictures = cast("tuple[ImageItem, ...]", read.items if read.kind == "images" else ())
+def of(
+    items: Sequence[ImageItem | TextItem], prints: Sequence[bytes | None], text_prints: Sequence[TextPrint]
+) -> dict[str, Any]:
+    """Describe references that were just read, as JSON; the prints of images and of texts stand in their order."""
+    pictures = [item for item in items if isinstance(item, ImageItem)]
     images = [
         [item.name, item.width, item.height, _text(print), checksums(item.caption or "")]
-        for item, print in zip(pictures, read.prints, strict=True)
+        for item, print in zip(pictures, prints, strict=True)
     ]
-    texts = [[print.exact, print.near] for print in read.text_prints]
+    texts = [[print.exact, print.near] for print in text_prints]
     return {"version": VERSION, "images": images, "texts": texts}
 
 
@@ -72,7 +72,7 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
 
 def checksums(text: str) -> list[int]:
     """Return a checksum of each word."""
-    return [zlib.crc32(word.encode()) for word in fingerprints.words(text)]
+    return [zlib.crc32(word.encode()) for word in phrases.words(text)]
 
 
 def _text(print: bytes | None) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from core.references import phrases
+from core.references.items import TextItem
 
 # Mean difference in levels. Measured on the demo's emoji: copies in another size, brightness, contrast or JPEG quality
 # differ by 1.0 at most, one cat with two expressions by 3.2 at least, a crop of one pixel in 32 by about 6.
@@ -25,7 +27,6 @@ _LANES = [
     [sum(1 << LANE_BITS * (8 * place + bit) for bit in range(8) if byte >> bit & 1) for byte in range(256)]
     for place in range(HASH_BITS // 8)
 ]
-_WORD = re.compile(r"\w+")
 
 
 def same_picture(first: bytes, second: bytes) -> bool:
@@ -34,17 +35,22 @@ def same_picture(first: bytes, second: bytes) -> bool:
     return total < SAME_PICTURE_LEVELS * len(first)
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text, in small letters and without marks."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
-
-
 @dataclass(frozen=True)
 class TextPrint:
     """What a text is known again by: `exact` is shared by copies only, `near` differs little for like texts."""
 
     exact: str
     near: int | None
+
+
+def text_print(item: TextItem) -> TextPrint:
+    """Return what a text is known again by.
+
+    `near` leaves system messages out: all texts of a set may share a long one, and still differ.
+    """
+    own = [message["content"] for message in item.messages or () if message["role"] != "system"]
+    said = phrases.words("\n".join(own) or item.words())
+    return TextPrint(text_exact(item.words()), text_near(said))
 
 
 def text_exact(text: str) -> str:
@@ -99,14 +105,3 @@ class NearTexts:
     def _split(self, near: int) -> Iterator[tuple[int, int]]:
         mask = (1 << self.WIDTH) - 1
         return ((band, near >> band * self.WIDTH & mask) for band in range(self.BANDS))
-
-
-def holds(said: Sequence[object], phrase: Sequence[object]) -> bool:
-    """Tell whether the words of a phrase stand in a text, side by side and in this order."""
-    return any(list(said[start : start + len(phrase)]) == list(phrase) for start in range(len(said) - len(phrase) + 1))
-
-
-def names(text: str, phrase: str) -> bool:
-    """Tell whether a text holds a phrase, whatever the letters' size; signs that are no word are looked for as such."""
-    wanted = words(phrase)
-    return holds(words(text), wanted) if wanted else phrase in text

@@ -7,7 +7,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, ImageOps, ImageStat
+from PIL import ExifTags, Image, ImageOps
 
 from core.errors import InvalidInput, TooLarge
 from core.settings import Settings
@@ -16,9 +16,6 @@ FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or 
 # Pillow only warns of a decompression bomb; an error for the whole process, because threads share warning filters.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 PNG_EFFORT = 3  # of 9: half the time of the usual 6 for a tenth more bytes
-PRINT_SIDE = 16
-LEVELS_A_DEVIATION = 40  # a picture's own contrast becomes this many levels of 256
-LEAST_DEVIATION = 8.0  # below it a picture is nearly flat, and contrast would be made of noise
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 
 
@@ -62,15 +59,6 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
         raise _too_many_pixels(name, limits) from error
     except Exception as error:  # Pillow raises whatever its parsers meet: OSError, SyntaxError, struct.error, ...
         raise _refused(name, "is damaged or cut short", "corrupt") from error
-
-
-def fingerprint(image: Image.Image) -> bytes:
-    """Return 256 grey levels of a picture, with brightness and contrast taken out: see core.fingerprints."""
-    small = image.convert("L").resize((PRINT_SIDE, PRINT_SIDE), Image.Resampling.BOX)
-    statistics = ImageStat.Stat(small)
-    scale = LEVELS_A_DEVIATION / max(statistics.stddev[0], LEAST_DEVIATION)
-    mean = statistics.mean[0]
-    return bytes(min(255, max(0, round(128 + scale * (level - mean)))) for level in small.tobytes())
 
 
 def _check_header(image: Image.Image, name: str, limits: Settings) -> None:

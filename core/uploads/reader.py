@@ -1,4 +1,4 @@
-"""Have uploads read by another process, which may crash, hang or run out of memory without harm: core.decoding.
+"""Have uploads read by another process, which may crash, hang or run out of memory without harm: core.uploads.decoder.
 
 Nothing of an upload is decoded in the process that serves requests; Pillow is not even loaded in it.
 """
@@ -40,7 +40,7 @@ class Facts(BaseModel):
     kind: Literal["images", "texts"]
     items: Annotated[int, Field(ge=1)]
     findings: list[dict[str, str | None]]
-    profile: dict[str, Any]  # of core.profiles
+    profile: dict[str, Any]  # of core.findings.profiles
 
 
 class ShownItem(BaseModel):
@@ -156,7 +156,7 @@ class Reader:
 
 
 class _Server:
-    """The running process of core.decoding and the socket to it. It ends when the socket is closed, by whatever."""
+    """The running decoder and the socket to it. It ends when the socket is closed, by whatever."""
 
     def __init__(self, settings: Settings) -> None:
         limits = {name: value for name, value in settings.model_dump().items() if name.startswith(LIMITS)}
@@ -165,7 +165,7 @@ class _Server:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "core.decoding", str(theirs.fileno()), json.dumps(limits)], cwd=ROOT,
+                [sys.executable, "-m", "core.uploads.decoder", str(theirs.fileno()), json.dumps(limits)], cwd=ROOT,
                 env=environment | {"PYTHONPATH": str(ROOT)}, pass_fds=[theirs.fileno()], start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip

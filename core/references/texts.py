@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import chats, fingerprints, text_safety
-from core.chats import string as _string
+from core import text_safety
 from core.errors import InvalidInput, TooLarge
-from core.fingerprints import TextPrint
+from core.references import chats
+from core.references.chats import string as _string
+from core.references.items import TextItem
 from core.settings import Settings
 
 MAX_LINE_CHARACTERS = 200_000
@@ -25,36 +26,6 @@ LEFT_OUT = ("held_out", "cut", "filtered", "refusal", "empty", "not_learned")
 _MARKED = re.compile(rf'"left_out": "({"|".join(LEFT_OUT)})"(?:, "why": "[^"\n]{{0,400}}")?\}}\}}\s*$')
 MARK_CHARACTERS = 500
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
-
-
-@dataclass(frozen=True)
-class TextItem:
-    """One reference text, in one of three shapes; the fields of the other two are None."""
-
-    messages: tuple[chats.Message, ...] | None = None
-    prompt: str | None = None
-    completion: str | None = None
-    text: str | None = None
-
-    def row(self) -> dict[str, Any]:
-        """Return the shape as it stands in a JSONL line."""
-        if self.messages is not None:
-            return {"messages": [dict(message) for message in self.messages]}
-        return {"text": self.text} if self.text is not None else {"prompt": self.prompt, "completion": self.completion}
-
-    def words(self) -> str:
-        """Return everything that is said, for counting."""
-        said = [message["content"] for message in self.messages or ()]
-        return "\n".join([*said, *(part for part in (self.prompt, self.completion, self.text) if part)])
-
-    def print(self) -> TextPrint:
-        """Return what the text is known again by.
-
-        `near` leaves system messages out: all texts of a set may share a long one, and still differ.
-        """
-        own = [message["content"] for message in self.messages or () if message["role"] != "system"]
-        said = fingerprints.words("\n".join(own) or self.words())
-        return TextPrint(fingerprints.text_exact(self.words()), fingerprints.text_near(said))
 
 
 @dataclass(frozen=True)

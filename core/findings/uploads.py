@@ -1,19 +1,19 @@
 """Things about references that their owner should know: each with a code, the item, and what to do. They stop nothing.
 
 What only needs the upload is found when it is read, and stays with the file; what depends on a job (its backbone,
-trigger word, validation data) is found when the job is created, in core.concerns, and goes to the job.
+trigger word, validation data) is found when the job is created, in core.findings.jobs, and goes to the job.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass
 
-from core import fingerprints, languages
-from core.fingerprints import TextPrint
-from core.rows import TextItem
+from core.findings import fingerprints, languages
+from core.findings.finding import Finding
+from core.findings.fingerprints import TextPrint
+from core.references.items import TextItem
 
 FEW_ITEMS = 4
 SMALL_SIDE = 64
@@ -21,21 +21,7 @@ LONG_TEXT_CHARACTERS = 8_000
 MOST_ALIKE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
 CAPTION_CODES = frozenset({"empty_caption", "same_captions", "mixed_languages", "caption_without_image"})
-MOST_CHARACTERS = 2_000  # of each part of a finding
 FEWEST_OTHERS, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
-Severity = Literal["info", "warn"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about the references that their owner should know; `fix` says what to do about it."""
-
-    code: str
-    message: str
-    fix: str
-    item: str | None = None
-    other: str | None = None  # the second of two items, where it takes two
-    severity: Severity = "warn"
 
 
 @dataclass(frozen=True)
@@ -115,15 +101,6 @@ def captions_without_image(names: Sequence[str]) -> Finding:
         f"{names[0]} first.",
         "Give caption and image the same name, or add the image.", names[0],
     )  # fmt: skip
-
-
-def from_wire(value: object) -> Finding | None:
-    """Return a finding that a trainer has sent; None where it is none."""
-    if not isinstance(value, dict) or not set(value) <= {field.name for field in fields(Finding)}:
-        return None
-    if not all(isinstance(part, str | None) and len(part or "") <= MOST_CHARACTERS for part in value.values()):
-        return None
-    return Finding(**value) if {"code", "message", "fix"} <= {name for name, part in value.items() if part} else None
 
 
 def _few(count: int, what: str, enough: str) -> Iterator[Finding]:

@@ -1,4 +1,6 @@
-"""The process that decodes uploads, `python -m core.decoding FILE_DESCRIPTOR LIMITS`: started and asked by core.reader.
+"""The process that decodes uploads, started and asked by core.uploads.reader.
+
+It is run as `python -m core.uploads.decoder FILE_DESCRIPTOR LIMITS`.
 
 It keeps the decoders loaded and forks a child for each upload. A decoder that is made to crash, to hang, or to eat
 memory harms its own child and nothing else: this process looks at no upload itself, holds no connection and no secret,
@@ -24,11 +26,13 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from core import items, profiles, references
 from core.errors import InvalidInput
-from core.images import FORMATS
+from core.findings import profiles
+from core.references import packing, parsing
+from core.references.images import FORMATS
 from core.runtime.processes import die_with_parent
 from core.settings import Settings
+from core.uploads import editing, reading
 
 TICK_SECONDS = 0.05
 MAX_MESSAGE_BYTES = 65_536
@@ -137,17 +141,17 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
     """Do the work; returns what came of it, or the error that the sender is to see."""
     try:
         if task.work == "show":
-            return {"shown": items.show(Path(task.path), limits, **task.options)}
+            return {"shown": editing.show(Path(task.path), limits, **task.options)}
         if task.work == "caption":
             path = Path(task.path)
-            changes = items.read_changes(Path(task.options["changes"]), items.pictures_in(path))
-            return items.caption(path, Path(task.packed), changes)
+            changes = editing.read_changes(Path(task.options["changes"]), editing.pictures_in(path))
+            return editing.caption(path, Path(task.packed), changes)
         return _read(task, limits)
     except InvalidInput as error:
         return _refusal(error)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            return _refusal(references.too_much(limits))
+            return _refusal(parsing.too_much(limits))
         if error.errno in FULL:
             return {"errno": error.errno}
         raise
@@ -155,12 +159,17 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
 
 def _read(task: Task, limits: Settings) -> dict[str, Any]:
     packed = Path(task.packed)
-    read = references.read(Path(task.path), task.filename, limits)
-    references.pack(read, packed)
+    read = reading.read(Path(task.path), task.filename, limits)
+    packing.pack(read, packed)
     if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
-        references.read_packed(packed, task.filename, limits)
+        packing.read_packed(packed, task.filename, limits)
     told = [asdict(finding) for finding in read.findings]
-    return {"kind": read.kind, "items": len(read.items), "findings": told, "profile": profiles.of(read)}
+    return {
+        "kind": read.kind,
+        "items": len(read.items),
+        "findings": told,
+        "profile": profiles.of(read.items, read.prints, read.text_prints),
+    }
 
 
 def _refusal(error: InvalidInput) -> dict[str, Any]:
@@ -186,9 +195,9 @@ def _warm(limits: Settings) -> None:
         path, side = Path(folder) / "warm", max(limits.min_image_side, 16)
         for format in FORMATS:
             Image.radial_gradient("L").resize((side, side)).save(path, format)
-            references.pack(references.read(path, "warm", limits), Path(folder) / "packed")
+            packing.pack(reading.read(path, "warm", limits), Path(folder) / "packed")
             (Path(folder) / "packed").rename(path)
-            references.read(path, "warm", limits)
+            reading.read(path, "warm", limits)
 
 
 def main() -> None:

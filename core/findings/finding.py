@@ -1,0 +1,30 @@
+"""A finding: something about an upload or a job that its owner should know, and how much it matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+MOST_CHARACTERS = 2_000  # of each part of a finding
+Severity = Literal["info", "warn"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the references that their owner should know; `fix` says what to do about it."""
+
+    code: str
+    message: str
+    fix: str
+    item: str | None = None
+    other: str | None = None  # the second of two items, where it takes two
+    severity: Severity = "warn"
+
+
+def from_wire(value: object) -> Finding | None:
+    """Return a finding that a trainer has sent; None where it is none."""
+    if not isinstance(value, dict) or not set(value) <= {field.name for field in fields(Finding)}:
+        return None
+    if not all(isinstance(part, str | None) and len(part or "") <= MOST_CHARACTERS for part in value.values()):
+        return None
+    return Finding(**value) if {"code", "message", "fix"} <= {name for name, part in value.items() if part} else None

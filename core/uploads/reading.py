@@ -1,0 +1,77 @@
+"""Parse an upload and judge it: references, findings, and the prints that tell copies apart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageStat
+
+from core import text_safety
+from core.errors import InvalidInput
+from core.findings import fingerprints, uploads
+from core.findings.finding import Finding
+from core.findings.fingerprints import TextPrint
+from core.findings.uploads import Seen
+from core.references.items import ImageItem, References, TextItem, without_copies
+from core.references.parsing import Parsed, parse
+from core.settings import Settings
+
+PRINT_SIDE = 16
+LEVELS_A_DEVIATION = 40  # a picture's own contrast becomes this many levels of 256
+LEAST_DEVIATION = 8.0  # below it a picture is nearly flat, and contrast would be made of noise
+
+
+def fingerprint(image: Image.Image) -> bytes:
+    """Return 256 grey levels of a picture, with brightness and contrast taken out: see core.findings.fingerprints."""
+    small = image.convert("L").resize((PRINT_SIDE, PRINT_SIDE), Image.Resampling.BOX)
+    statistics = ImageStat.Stat(small)
+    scale = LEVELS_A_DEVIATION / max(statistics.stddev[0], LEAST_DEVIATION)
+    mean = statistics.mean[0]
+    return bytes(min(255, max(0, round(128 + scale * (level - mean)))) for level in small.tobytes())
+
+
+@dataclass(frozen=True)
+class JudgedReferences(References):
+    """The references of one upload, with what its owner should know, and the prints that copies are known by."""
+
+    findings: tuple[Finding, ...] = ()
+    prints: tuple[bytes | None, ...] = ()  # of images, in their order, None for one flat colour
+    text_prints: tuple[TextPrint, ...] = ()  # of texts
+
+
+def read(path: Path, filename: str, limits: Settings) -> JudgedReferences:
+    """Read an upload by its content and judge it; raises as core.references.parsing.parse, and where it is empty."""
+    parsed = parse(path, filename, limits)
+    found = list(_not_used(parsed))
+    if not parsed.items:
+        why = found[0].message if found else "no image and no text."
+        name = text_safety.display_name(filename)
+        raise InvalidInput(f"{name} holds no references: {why}", code="no_items", param="file")
+    items = without_copies(parsed.items)
+    if copies := len(parsed.items) - len(items):
+        found.append(uploads.copies_left_out(copies))
+    pictures = [item for item in items if isinstance(item, ImageItem)]
+    said = [item for item in items if isinstance(item, TextItem)]
+    prints, text_prints = tuple(map(_print, pictures)), tuple(map(fingerprints.text_print, said))
+    found += uploads.of_images([_seen(item, print) for item, print in zip(pictures, prints, strict=True)])
+    found += uploads.of_texts(said, text_prints)
+    return JudgedReferences(parsed.kind, tuple(items), tuple(found), prints, text_prints)
+
+
+def _not_used(parsed: Parsed) -> Iterator[Finding]:
+    if parsed.captions_without_image:
+        yield uploads.captions_without_image(parsed.captions_without_image)
+    if parsed.answers_left_out:
+        yield uploads.answers_left_out(parsed.answers_left_out)
+
+
+def _seen(item: ImageItem, print: bytes | None) -> Seen:
+    return Seen(item.name, item.width, item.height, item.caption, print, item.turned)
+
+
+def _print(item: ImageItem) -> bytes | None:
+    with Image.open(io.BytesIO(item.png)) as image:
+        return None if image.getcolors(maxcolors=1) else fingerprint(image)
