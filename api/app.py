@@ -32,10 +32,11 @@ from api.routes import (
     storage,
     webhooks,
 )
-from api.schemas import Error, JobRequest
+from api.schemas import Error
 from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.database.engine import connect, sessions
-from core.presets import LivePresets
+from core.parameters.presets import LivePresets
+from core.parameters.request import JobRequest
 from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage as open_storage

@@ -146,7 +146,7 @@ def _add_train(commands: Subparsers) -> None:
 
 def _serve(chosen: argparse.Namespace, settings: Settings) -> int:
     from api.serve import serve  # not needed by the other commands, and slow to import
-    from core import presets
+    from core.parameters import presets
 
     presets.load(settings.presets_folder)  # one that can't be used is told here, not in the log of a child
     return serve(settings)

@@ -17,14 +17,14 @@ from api.bodies import read_json
 from api.errors import invalid
 from api.known import Known
 from api.pace import Pace
-from api.schemas import JobRequest
 from api.streams import Streams
 from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure import Eraser
 from core.errors import Forbidden, Unauthenticated
-from core.presets import LivePresets, Presets
+from core.parameters.presets import LivePresets, Presets
+from core.parameters.request import JobRequest
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.uploads.reader import Reader

@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-from api.habits import nothing_at
 from core.errors import (
     AlbatrossError,
     Conflict,
@@ -34,6 +33,7 @@ from core.errors import (
     Unavailable,
     UnsupportedMedia,
 )
+from core.parameters.unsupported import nothing_at
 
 log = logging.getLogger("albatross.api")
 CREATES_JOBS = "/v1/fine_tuning/jobs"

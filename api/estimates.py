@@ -8,14 +8,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
-from api.schemas import JobRequest
 from core.backbones.record import BackboneRecord
 from core.database.tables import File, Job
-from core.defaults import USUAL_PRESET
 from core.errors import AlbatrossError
 from core.estimating import Estimator, device_class
 from core.forecast import Forecast, Range
-from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
+from core.parameters.defaults import USUAL_PRESET
+from core.parameters.parameters import Parameters
+from core.parameters.request import JobRequest
+from core.parameters.resolving import BatRequest, resolve
+from core.parameters.summary import ReferenceSummary
 from core.summaries import Summary, summarise
 from core.waiting import Waiting, present, usual_device, waiting
 from core.workload import Shape

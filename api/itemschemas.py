@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from core.requests import Request
+from core.parameters.request import Request
 
 Caption = Annotated[str, Field(max_length=20_000)]
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from api.schemas import Auto
+from core.parameters.request import Auto
 
 
 class JobError(BaseModel):

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from core import text_safety
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from core.requests import Request
+from core.parameters.request import Request
 from core.webhooks import events, signatures
 from core.webhooks.destinations import LONGEST_URL
 

@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor
 
 from core.method.backbone import Backbone, Batch
-from core.parameters import Parameters
-from core.schedule import evaluation_grid
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import evaluation_grid
 
 PoolKind = Literal["related", "unrelated", "shuffled"]
 

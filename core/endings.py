@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core import schedule
 from core.measurements import Measured
+from core.parameters import schedule
 from core.workload import Shape, Steps
 
 BEYOND = 1.5  # a stage that was stopped by its budget would have ended so much later, as far as we know

@@ -14,7 +14,8 @@ from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.forecast import Model, model
 from core.measurements import Measured
-from core.parameters import BatRequest, ReferenceSummary, resolve
+from core.parameters.resolving import BatRequest, resolve
+from core.parameters.summary import ReferenceSummary
 from core.textsize import TextSize
 from core.workload import Data, Shape, thinned
 

@@ -15,7 +15,7 @@ from core.backbones.record import BackboneRecord
 from core.database.tables import File
 from core.errors import NotFound
 from core.findings import profiles
-from core.parameters import ReferenceSummary
+from core.parameters.summary import ReferenceSummary
 from core.references import answer_format
 from core.references.captions import caption_of
 from core.references.items import TextItem
@@ -42,7 +42,7 @@ class Summary:
         return Summary(self.count + other.count, prompts, texts, uncaptioned, shape)
 
     def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
-        """Return what core.parameters takes."""
+        """Return what core.parameters.resolving takes."""
         return ReferenceSummary(
             kind=record.kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned,
             shape=self.shape,

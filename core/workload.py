@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core import schedule
-from core.parameters import Parameters
+from core.parameters import schedule
+from core.parameters.parameters import Parameters
 
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 STEPPED = ("surrogate", "trial", "train")

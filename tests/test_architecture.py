@@ -50,7 +50,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 
 
 def test_the_method_knows_no_database_queue_storage_or_web() -> None:
-    allowed = {"core.parameters", "core.errors", "core.schedule", "core.method"}
+    allowed = {"core.parameters.resolving", "core.errors", "core.parameters.schedule", "core.method"}
     own = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules("core/method")

@@ -18,7 +18,9 @@ from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.errors import AlbatrossError, JobFailure
 from core.measurements import Measured
-from core.parameters import BatRequest, Parameters, resolve
+from core.parameters.parameters import Parameters
+from core.parameters.resolving import BatRequest, resolve
+from core.parameters.summary import ReferenceSummary
 from core.references import captions, packing
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
@@ -125,7 +127,7 @@ def _stripes(side: int) -> list[bytes]:
 def _parameters(record: BackboneRecord, settings: Settings, count: int, bat: Json) -> Parameters:
     return resolve(
         BatRequest.model_validate(bat), None, backbone=record,
-        summary=inputs.ReferenceSummary(kind=record.kind, count=count, prompts=("one", "two")),
+        summary=ReferenceSummary(kind=record.kind, count=count, prompts=("one", "two")),
         device_class=inputs.device_class(settings), seed=0,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import time
 from core.estimating import Estimator
 from core.forecast import Forecast
 from core.measurements import Measured, Source
-from core.parameters import Parameters
+from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
 from core.textsize import TextSize
 from core.workload import Shape

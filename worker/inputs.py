@@ -8,17 +8,19 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from core import presets
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import Taggers
 from core.database.tables import File, Job
-from core.defaults import USUAL_PRESET
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
-from core.parameters import BatRequest, Parameters, ReferenceSummary, resolve
-from core.references import answer_format, packing
+from core.parameters import presets
+from core.parameters.defaults import USUAL_PRESET
+from core.parameters.parameters import Parameters
+from core.parameters.resolving import BatRequest, resolve
+from core.parameters.summary import summarise
+from core.references import packing
 from core.references.captions import captioned, uncaptioned
-from core.references.items import ImageItem, References, TextItem, merge
+from core.references.items import References, merge
 from core.settings import Settings
 from core.storage.interface import Storage
 from worker.protocol import Json
@@ -45,23 +47,6 @@ def fetch_references(files: list[File], storage: Storage, settings: Settings, ch
             except (NotFound, InvalidInput) as error:
                 raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
     return merge(parts)
-
-
-def summarise(read: References, uncaptioned: int = 0) -> ReferenceSummary:
-    """Return what resolving needs to know of the references; `uncaptioned` images are counted before."""
-    prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
-    shape = answer_format.shape([item for item in read.items if isinstance(item, TextItem)])
-    return ReferenceSummary(
-        kind=read.kind, count=len(read.items), prompts=prompts, uncaptioned=uncaptioned, shape=shape
-    )
-
-
-def _prompt(item: ImageItem | TextItem) -> str | None:
-    """Return the caption of an image, or what a text answers to."""
-    if isinstance(item, ImageItem):
-        return item.caption
-    asked = (message["content"] for message in item.messages or () if message["role"] == "user")
-    return item.prompt or next(asked, None)
 
 
 def requested(job: Job) -> tuple[BatRequest, Json]:

@@ -16,7 +16,7 @@ from api.jobschemas import JobObject
 from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.repeats import Repetition
-from api.schemas import Deleted, JobRequest, Page
+from api.schemas import Deleted, Page
 from core import admission, events, orders
 from core import erasure as erasing
 from core.accounts import quotas
@@ -25,7 +25,8 @@ from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import InvalidInput, NotFound
 from core.findings import jobs, profiles
-from core.parameters import BatRequest, check
+from core.parameters.request import JobRequest
+from core.parameters.resolving import BatRequest, check
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1

@@ -8,7 +8,7 @@ from api.dependencies import AccountDep, AfterDep, ServicesDep
 from api.itemschemas import PresetObject, PresetValue
 from api.pages import page, unknown_cursor
 from api.schemas import Page
-from core.presets import Preset
+from core.parameters.presets import Preset
 
 router = APIRouter(prefix="/v1", tags=["presets"])
 

@@ -10,8 +10,8 @@ from core.findings import fingerprints, profiles
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
 from core.findings.profiles import PictureProfile, Profile
+from core.parameters.request import BatRequest
 from core.references import phrases
-from core.requests import BatRequest
 
 MOST_NAMED = 3
 FEW_WITH_TRIGGER = 0.5  # share of captions that hold the word

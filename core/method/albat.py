@@ -17,7 +17,7 @@ from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.scoring import Progress, Scoring, score_pool
 from core.method.surrogate import SurrogateCurves, folds, near_duplicates
 from core.method.train import Step, Training
-from core.parameters import Parameters
+from core.parameters.parameters import Parameters
 
 
 def train_surrogate(

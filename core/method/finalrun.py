@@ -14,8 +14,8 @@ from core.method.stopping import CSFluctuation, Evaluation, MatchedLoss, RuleNam
 from core.method.surrogate import Confidence, Evidence, SurrogateCurves
 from core.method.train import Step, evaluate
 from core.method.window import CONFIRMED_AFTER, Window, calibrate_window
-from core.parameters import Parameters
-from core.schedule import LOOK_AHEAD, WATCHED_EVERY, evaluation_grid, step_budget
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import LOOK_AHEAD, WATCHED_EVERY, evaluation_grid, step_budget
 
 GALLERY = 6  # kept steps between t* and the end, from which the pictures are judged
 

@@ -15,8 +15,8 @@ from core.method.lora import Adapter, from_stack
 from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step, Training, evaluate
-from core.parameters import Parameters
-from core.schedule import evaluation_grid, step_budget
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import evaluation_grid, step_budget
 
 WEAK_STEPS = 16  # without held-out references the surrogate must stay weak, or its gradients vanish (notes B.2)
 

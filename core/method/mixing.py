@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from core.schedule import usual_share
+from core.parameters.schedule import usual_share
 
 Verdict = Literal["helps", "neutral", "harms"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.method.backbone import Backbone
 from core.method.lora import Adapter
-from core.schedule import PICTURES
+from core.parameters.schedule import PICTURES
 
 # Both shares were set by eye on runs with and without replay of one subject on the emoji backbone.
 LEVELLED = 0.9  # share of the best similarity from which on the subject counts as there

@@ -23,8 +23,8 @@ from core.method.pooling import Ranking, rank
 from core.method.saving import NOWHERE, Keeper, State, saved
 from core.method.selection import Selection, near_duplicates, select
 from core.method.work import WORK, units
-from core.parameters import Parameters
-from core.schedule import CANDIDATES_AT_ONCE, TEXT_FOLDS
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import CANDIDATES_AT_ONCE, TEXT_FOLDS
 
 GRADIENT_FLOATS = 2**28  # floats of reference gradients alive at once (1 GiB)
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from core.method.fluctuation import FluctuationDetector, Semantics
 from core.method.surrogate import Evidence
-from core.schedule import LOOK_AHEAD
+from core.parameters.schedule import LOOK_AHEAD
 
 RuleName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
 

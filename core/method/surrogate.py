@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from core.schedule import EARLIEST_STOP, PATIENCE
+from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 
 Confidence = Literal["high", "medium", "low"]
 

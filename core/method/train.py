@@ -15,7 +15,7 @@ from core.method.gradients import part_of
 from core.method.lora import Adapter
 from core.method.saving import State
 from core.method.work import WORK, units
-from core.schedule import EVALUATED_AT_ONCE
+from core.parameters.schedule import EVALUATED_AT_ONCE
 
 
 @dataclass(frozen=True)

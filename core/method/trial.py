@@ -18,8 +18,8 @@ from core.method.mixing import GammaChoice, Verdict
 from core.method.saving import NOWHERE, Keeper
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step
-from core.parameters import Parameters
-from core.schedule import SMALLEST_TRIED
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import SMALLEST_TRIED
 
 NINETY = 1.645  # standard errors on each side of a 90 % interval
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.

@@ -17,8 +17,8 @@ from core.findings import fingerprints, profiles, uploads
 from core.findings.finding import Finding, from_wire
 from core.findings.jobs import Data, of
 from core.findings.profiles import Profile
+from core.parameters.request import BatRequest
 from core.references.items import TextItem
-from core.requests import BatRequest
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences

@@ -7,9 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from core.backbones.record import BackboneRecord
-from core.defaults import STARTING_POINTS
 from core.errors import InvalidInput
-from core.parameters import BatRequest, Hyperparameters, Parameters, ReferenceSummary, resolve
+from core.parameters.defaults import STARTING_POINTS
+from core.parameters.parameters import Parameters
+from core.parameters.resolving import BatRequest, Hyperparameters, resolve
+from core.parameters.summary import ReferenceSummary
 
 EMOJI = BackboneRecord(
     id="emoji-ldm", family="diffusion", path=Path("weights"), revision="1", sha256={}, target_modules=("to_q",),

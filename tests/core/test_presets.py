@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core import presets, schedule
 from core.errors import InvalidInput
-from core.parameters import BatRequest, ReferenceSummary, resolve
-from core.presets import RANGES, built_in
+from core.parameters import presets, schedule
+from core.parameters.presets import RANGES, built_in
+from core.parameters.resolving import BatRequest, resolve
+from core.parameters.summary import ReferenceSummary
 from core.references.answer_format import shape
 from core.references.items import TextItem
 from tests.core.test_parameters import CATS, CHATS, EMOJI, TEXT, settled

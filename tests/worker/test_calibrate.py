@@ -11,7 +11,7 @@ from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.tables import Measurement
 from core.estimating import Estimator
-from core.parameters import Parameters
+from core.parameters.parameters import Parameters
 from core.references.items import References
 from core.settings import Settings
 from core.workload import STAGES, Shape

@@ -7,12 +7,13 @@ import pytest
 from core.backbones.record import BackboneRecord
 from core.database.tables import File, Job
 from core.errors import TransientFailure
+from core.parameters.summary import summarise
 from core.references.captions import caption_of, captioned
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
 from tests.core.test_parameters import TEXT
-from worker.inputs import device, fetch_references, prepared, summarise
+from worker.inputs import device, fetch_references, prepared
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from core.method.diffusion import DiffusionBackbone
 from core.method.language import LanguageBackbone
 from core.method.lora import PREFIX, Adapter, from_stack, from_tensors
 from core.method.work import WORK
-from core.parameters import Parameters
-from core.schedule import PROBE_EXAMPLES
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import PROBE_EXAMPLES
 from worker import pools
 from worker.folder import JobFolder
 from worker.protocol import Line, Progress, Saved

@@ -12,7 +12,7 @@ from core.method.backbone import Batch, take
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step
 from core.method.trial import Trial, try_mixture
-from core.schedule import step_budget
+from core.parameters.schedule import step_budget
 from worker.folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven

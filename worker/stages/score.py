@@ -12,7 +12,7 @@ from core.method.albat import score_candidates
 from core.method.ownreferences import judge_references
 from core.method.scoring import Progress, Scoring
 from core.method.surrogate import near_duplicates
-from core.schedule import FEWEST_CANDIDATES
+from core.parameters.schedule import FEWEST_CANDIDATES
 from worker.folder import write_json, write_rows
 from worker.pools import Candidate, Pool
 from worker.protocol import Json, Line, Message

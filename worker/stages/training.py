@@ -9,7 +9,7 @@ from dataclasses import asdict
 from core.method.albat import train_adapter
 from core.method.lora import Adapter
 from core.method.train import Step
-from core.schedule import step_budget
+from core.parameters.schedule import step_budget
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven

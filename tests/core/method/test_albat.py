@@ -16,8 +16,8 @@ from core.method.lora import Adapter
 from core.method.pictures import judge_pictures
 from core.method.surrogate import SurrogateCurves
 from core.method.train import Step, evaluate
-from core.parameters import Parameters
-from core.schedule import evaluation_grid
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import evaluation_grid
 
 
 def parameters(kind: str, **changes: object) -> Parameters:

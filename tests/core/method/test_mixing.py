@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.method.mixing import Condition, MixingReport, batch_slots, choose_gamma, error_law
-from core.schedule import step_budget
+from core.parameters.schedule import step_budget
 
 D = 120
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.method.surrogate import SurrogateCurves, folds, near_duplicates
-from core.schedule import evaluation_grid
+from core.parameters.schedule import evaluation_grid
 
 
 def test_the_grid_is_dense_at_first_and_then_thirteen_percent_apart() -> None:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from core.backbones.record import BackboneRecord, describe
-from core.parameters import BatRequest, resolve
+from core.parameters import summary
+from core.parameters.resolving import BatRequest, resolve
 from core.references import captions
 from core.references.packing import write_folder
 from core.settings import Settings
@@ -124,7 +125,7 @@ def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:
         request = BatRequest.model_validate(QUICK | bat)
         given = captions.captioned(read(packed, packed.name, settings), record, request.trigger)
         parameters = resolve(
-            request, None, backbone=record, summary=inputs.summarise(given), device_class="cpu", seed=3
+            request, None, backbone=record, summary=summary.summarise(given), device_class="cpu", seed=3
         )  # fmt: skip
         folder = JobFolder(place / name)
         folder.write_spec(inputs.specification(record, parameters, settings, None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.measurements import Measured
-from core.parameters import Parameters
+from core.parameters.parameters import Parameters
 from core.prices import fitted, measured_amounts
 from core.references.packing import read_folder
 from core.workload import STAGES, workload

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core import text_safety
+from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 
 Auto = Literal["auto"]
 ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
@@ -78,3 +79,46 @@ class BatRequest(Request):
         "auto", description="share of captions left empty in training"
     )
     merged: bool = Field(False, description="also publish the whole network with the adapter in its weights")
+
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+Suffix = Annotated[str, Field(pattern=SUFFIX)]
+NoIntegrations = Annotated[list[Any], Field(max_length=0)]
+
+
+class Supervised(Request):
+    """The only method there is."""
+
+    hyperparameters: Hyperparameters | None = None
+
+
+class Method(Request):
+    """How to train; wins over the older `hyperparameters`."""
+
+    type: Literal["supervised"]
+    supervised: Supervised | None = None
+
+    _supervised_only = model_validator(mode="before")(supervised_only)
+
+
+class JobRequest(Request):
+    """The body of POST /v1/fine_tuning/jobs."""
+
+    model: Identifier
+    training_file: Identifier
+    validation_file: Identifier | None = None
+    suffix: Annotated[Suffix | None, BeforeValidator(plain_suffix)] = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    integrations: Annotated[NoIntegrations | None, BeforeValidator(no_integrations)] = None
+    bat: BatRequest | None = None
+
+    def chosen(self) -> Hyperparameters:
+        """The hyperparameters in force."""
+        if self.method and self.method.supervised and self.method.supervised.hyperparameters:
+            return self.method.supervised.hyperparameters
+        return self.hyperparameters or Hyperparameters()

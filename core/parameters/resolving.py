@@ -4,80 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from core.backbones.families import DeviceClass, Kind
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import BUILT_IN as BUILT_IN_TAGGERS
 from core.backbones.taggers import NONE
-from core.defaults import FEWEST_REFERENCES, SHAPED_PRESET, STARTING_POINTS, USUAL_PRESET
 from core.errors import InvalidInput
-from core.presets import RANGES, Preset, Presets, built_in
-from core.requests import LONGEST_RUN, Auto, BatRequest, Hyperparameters, ScoreName, StopName
+from core.parameters.defaults import FEWEST_REFERENCES, SHAPED_PRESET, STARTING_POINTS, USUAL_PRESET
+from core.parameters.parameters import Parameters
+from core.parameters.presets import RANGES, Preset, Presets, built_in
+from core.parameters.request import LONGEST_RUN, BatRequest, Hyperparameters, StopName
+from core.parameters.summary import ReferenceSummary
 
 __all__ = ["BatRequest", "Hyperparameters", "Parameters", "ReferenceSummary", "check", "resolve"]
-
-
-class ReferenceSummary(BaseModel):
-    """What resolving needs to know of the references; `prompts` are captions of images or prompts of texts."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Kind
-    count: int
-    prompts: tuple[str, ...] = ()
-    uncaptioned: int = 0  # images without a caption
-    shape: str | None = None  # the sentence of core.references.answer_format, where answers have one
-
-
-class Parameters(BaseModel):
-    """What every stage works with. `window` and `gamma` may still be "auto": the run itself measures them.
-
-    `alpha` is the LoRA alpha itself; steps are optimizer steps; `reasons` holds why of everything that was "auto".
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: str
-    kind: Kind
-    seed: int
-    device_class: DeviceClass
-    preset: str
-    preset_version: int = 1
-    trigger: str | None
-    add_trigger: bool = True  # to captions that do not hold it
-    caption: str = NONE  # the tagger that captions images without a caption
-    augment: bool
-    gamma: float | Literal["natural", "auto"]
-    gamma_start: float | None = None  # where an automatic gamma begins; None: as core.method.mixing has it
-    selected_count: int
-    pool: str | None
-    score: ScoreName
-    sample_ratio: float
-    folds: int
-    rank: int
-    alpha: float
-    learning_rate: float
-    batch_size: int
-    max_steps: int
-    surrogate_steps: int
-    window: int | Auto
-    interval: int
-    cs_semantics: Literal["paper", "released"]
-    stop: StopName
-    resolution: int | None
-    max_tokens: int | None
-    sample_prompts: tuple[str, ...]
-    unrelated_prompts: tuple[str, ...]
-    dropout_caption: float
-    draws_score: int
-    draws_eval: int
-    merged: bool = False  # whether the whole network is published too
-    calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
-    accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
-    reasons: dict[str, str]
 
 
 def check(

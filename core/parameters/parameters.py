@@ -1,0 +1,59 @@
+"""The parameters of one job: every value settled, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from core.backbones.families import DeviceClass, Kind
+from core.backbones.taggers import NONE
+from core.parameters.request import Auto, ScoreName, StopName
+
+
+class Parameters(BaseModel):
+    """What every stage works with. `window` and `gamma` may still be "auto": the run itself measures them.
+
+    `alpha` is the LoRA alpha itself; steps are optimizer steps; `reasons` holds why of everything that was "auto".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str
+    kind: Kind
+    seed: int
+    device_class: DeviceClass
+    preset: str
+    preset_version: int = 1
+    trigger: str | None
+    add_trigger: bool = True  # to captions that do not hold it
+    caption: str = NONE  # the tagger that captions images without a caption
+    augment: bool
+    gamma: float | Literal["natural", "auto"]
+    gamma_start: float | None = None  # where an automatic gamma begins; None: as core.method.mixing has it
+    selected_count: int
+    pool: str | None
+    score: ScoreName
+    sample_ratio: float
+    folds: int
+    rank: int
+    alpha: float
+    learning_rate: float
+    batch_size: int
+    max_steps: int
+    surrogate_steps: int
+    window: int | Auto
+    interval: int
+    cs_semantics: Literal["paper", "released"]
+    stop: StopName
+    resolution: int | None
+    max_tokens: int | None
+    sample_prompts: tuple[str, ...]
+    unrelated_prompts: tuple[str, ...]
+    dropout_caption: float
+    draws_score: int
+    draws_eval: int
+    merged: bool = False  # whether the whole network is published too
+    calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
+    accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
+    reasons: dict[str, str]
