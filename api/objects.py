@@ -19,11 +19,11 @@ from api.jobschemas import (
     MetricObject,
 )
 from api.schemas import FileBat, FileObject, ModelBat, ModelObject
-from core import orders
 from core.adapters import card
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
+from core.jobs import queue
 
 WIRE_STATUS: Mapping[str, str] = {
     JobState.QUEUED: "queued",
@@ -57,7 +57,7 @@ def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
         adapters = session.scalars(select(Adapter).where(Adapter.job_id.in_(published)))
         models = {adapter.job_id: adapter.id for adapter in adapters}
     waiting = [job.id for job in rows if job.state == JobState.QUEUED]
-    positions = orders.queue_positions(session, waiting) if waiting else {}
+    positions = queue.queue_positions(session, waiting) if waiting else {}
     time = now(session) if any(job.state == JobState.RUNNING for job in rows) else 0.0
     return [_job_object(job, results[job.id], models.get(job.id), positions.get(job.id), time) for job in rows]
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.service import Service, api, broker, postgresql
-from core import admission
 from core.accounts import api_keys
 from core.database.engine import connect, now, sessions
 from core.database.tables import ApiKey, File, Job
+from core.jobs import creation
 from core.settings import Settings
 
 ACCOUNTS, JOBS = 50, 1_000
@@ -148,7 +148,7 @@ def fill(settings: Settings) -> list[Owner]:
             session.flush()
             made = [_job(account, file.id, settings.queue) for _ in range(JOBS // ACCOUNTS)]
             for job in made:
-                admission.create(session, job, settings)
+                creation.create(session, job, settings)
         owners.append(Owner(key, file.id, [job.id for job in made]))
     engine.dispose()
     return owners

@@ -16,7 +16,6 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import orders
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import (
@@ -37,6 +36,7 @@ from core.database.tables import (
     WebhookEvent,
 )
 from core.database.tables.jobs import ACTIVE
+from core.jobs import control
 from core.storage.interface import Storage
 from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
 from core.webhooks import endpoints
@@ -71,7 +71,7 @@ def request(session: Session, account_id: str, kind: str, target: str) -> Erasur
 
 def _hide_job(session: Session, job: Job, at: float) -> float:
     if job.state in ACTIVE:
-        orders.cancel(session, job)
+        control.cancel(session, job)
     job.deleted_at = at
     _hide_files(session, at, File.job_id == job.id)
     return job.created_at

@@ -10,7 +10,7 @@ from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, File, Job
 from core.database.tables.jobs import ACTIVE, TERMINAL
-from core.events import SAVE
+from core.jobs.reports import SAVE
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import job_prefix

@@ -12,9 +12,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core import events
 from core.database.tables import Artifact, Job
 from core.errors import NotFound, TransientFailure
+from core.jobs import reports
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
 from worker.folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of
@@ -59,7 +59,11 @@ class Delivery:
             return False
         rows = [
             Artifact(
-                name=f"{name}/{fact.name}", kind=events.SAVE, storage_key=file.key, sha256=fact.sha256, bytes=fact.bytes
+                name=f"{name}/{fact.name}",
+                kind=reports.SAVE,
+                storage_key=file.key,
+                sha256=fact.sha256,
+                bytes=fact.bytes,
             )
             for fact, file in zip(facts, stored, strict=True)
         ]
@@ -76,7 +80,7 @@ class Delivery:
         useless: list[str] = []
 
         def replace(session: Session) -> bool:
-            keys = events.replace_saves(session, self._job.id, self._job.epoch, rows)
+            keys = reports.replace_saves(session, self._job.id, self._job.epoch, rows)
             useless[:] = keys or ()
             return keys is not None
 
@@ -147,7 +151,7 @@ def stage_artifacts(session: Session, job_id: str) -> list[Artifact]:
 
 def left_behind(session: Session, job_id: str) -> list[Artifact]:
     """Return all that earlier attempts have registered to go on from: finished stages, and the newest save."""
-    return _artifacts(session, job_id, STAGE_FILE, events.SAVE)
+    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE)
 
 
 def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
@@ -156,7 +160,7 @@ def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
 
 def _register(session: Session, *, job_id: str, epoch: int, stored: list[tuple[str, StoredObject]]) -> bool:
     rows = [_artifact(name, STAGE_FILE, file) for name, file in stored]
-    return events.add_artifacts(session, job_id, epoch, rows)
+    return reports.add_artifacts(session, job_id, epoch, rows)
 
 
 def _artifact(name: str, kind: str, file: StoredObject) -> Artifact:

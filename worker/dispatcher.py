@@ -15,12 +15,13 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import reaping, tidying
+from core import tidying
 from core.database import counters
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
 from core.erasure import Eraser
 from core.errors import AlbatrossError
+from core.jobs import dispatch
 from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage
@@ -66,13 +67,13 @@ class Dispatcher:
     def round(self) -> None:
         """Reap, expire, forget dead workers, send wake-ups, and erase."""
         with self._sessions.begin() as session:
-            lost = reaping.reap(session, self._settings.max_crashes)
+            lost = dispatch.reap(session, self._settings.max_crashes)
             if lost:
                 counters.add(session, counters.LEASES_LOST, len(lost))
         for job_id in lost:
             log.warning("a job's worker was lost", extra={"job": job_id})
         with self._sessions.begin() as session:
-            reaping.expire(session)
+            dispatch.expire(session)
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
         self._wake()
         self._erase()
@@ -95,7 +96,7 @@ class Dispatcher:
     def _wake(self) -> None:
         """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""
         with self._sessions.begin() as session:
-            waiting = reaping.due(session, wake_again_seconds=self._settings.wake_again_seconds)
+            waiting = dispatch.due(session, wake_again_seconds=self._settings.wake_again_seconds)
         wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKES))]
         sent = len(list(takewhile(broker.wake, wanted)))  # after the commit: a worker must find the job as it is now
         with self._sessions.begin() as session:

@@ -15,8 +15,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import jobs
 from core.database.engine import now
+from core.jobs import leases
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Lease:
         began, position = time.monotonic(), self._position
         try:
             with self._sessions.begin() as session:
-                orders = jobs.heartbeat(
+                orders = leases.heartbeat(
                     session, self.job_id, self.epoch, self._settings.lease_seconds, stage=position.stage,
                     step=position.step, progress=position.progress, eta_seconds=position.eta_seconds,
                 )  # fmt: skip

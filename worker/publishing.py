@@ -7,9 +7,9 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from core import events, jobs
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
+from core.jobs import leases, reports
 from worker.delivery import stage_artifacts
 from worker.folder import JobFolder
 from worker.lease import Lease
@@ -34,13 +34,13 @@ def _publish(
 ) -> bool:
     stored = {artifact.name: artifact for artifact in stage_artifacts(session, job.id)}
     kept = [_checkpoint(job, row, stored[row["file"]]) for row in checkpoints]
-    if not events.add_checkpoints(session, job.id, job.epoch, kept):
+    if not reports.add_checkpoints(session, job.id, job.epoch, kept):
         return False
     adapter = Adapter(
         id=model_name(job), job_id=job.id, account_id=job.account_id, backbone=job.backbone, kind=kind,
         epoch=job.epoch, published_step=outcome["published_step"],
     )  # fmt: skip
-    if not jobs.finish(session, job.id, job.epoch, adapter, outcome, outcome.get("trained_tokens")):
+    if not leases.finish(session, job.id, job.epoch, adapter, outcome, outcome.get("trained_tokens")):
         return False
     for result in results:
         _offer(session, job, stored[f"export/{result['file']}"], result.get("format"))

@@ -16,13 +16,14 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import events, jobs, measurements
+from core import measurements
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database import counters
 from core.database.tables import File, Job
 from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimating import Estimator
+from core.jobs import leases, reports
 from core.references import captions
 from core.references.items import References
 from core.references.packing import write_folder
@@ -132,12 +133,12 @@ class Supervisor:
             work()
         except Asked:
             self._leave(save=self.lease.pause_requested)
-            self.lease.write(lambda session: jobs.stopped(session, job_id, epoch))
+            self.lease.write(lambda session: leases.stopped(session, job_id, epoch))
         except Draining:
             self._leave(save=True)
-            self.lease.write(lambda session: jobs.release(session, job_id, epoch))
+            self.lease.write(lambda session: leases.release(session, job_id, epoch))
         except Unfit as error:
-            write = partial(jobs.adjust, job_id=job_id, epoch=epoch, changes=error.changes, words=error.words)
+            write = partial(leases.adjust, job_id=job_id, epoch=epoch, changes=error.changes, words=error.words)
             self._leave()
             self.lease.write(write)
         except TransientFailure as error:
@@ -146,7 +147,7 @@ class Supervisor:
             failure = error  # the name of an except clause is gone when the lambda runs
             self._leave()
             self.lease.write(
-                lambda session: jobs.fail(session, job_id, epoch, failure.code, failure.message, failure.param)
+                lambda session: leases.fail(session, job_id, epoch, failure.code, failure.message, failure.param)
             )
         except TrainerDied as error:
             log.warning("%s", error)
@@ -166,7 +167,9 @@ class Supervisor:
 
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()
-        self.lease.write(lambda session: jobs.retry(session, self.job.id, self.job.epoch, code, message, self.settings))
+        self.lease.write(
+            lambda session: leases.retry(session, self.job.id, self.job.epoch, code, message, self.settings)
+        )
 
     def _leave(self, *, save: bool = False) -> None:
         """Have the trainer leave the job, and store what it has saved; one that does not within the grace is killed."""
@@ -272,7 +275,7 @@ class Supervisor:
     def _say(self, text: str, line: Message | None = None) -> None:
         level, data, stage = (line.level, line.data, line.stage) if line else ("info", None, None)
         self.lease.write(
-            lambda session: events.report(
+            lambda session: reports.report(
                 session, self.job.id, self.job.epoch, text, level=level, data=data, stage=stage
             )
         )
@@ -284,7 +287,7 @@ class Supervisor:
             raise JobFailure(SPENT.format(self.job.reserved_seconds), code="deadline_exceeded")
         for stage, rows in waiting.rows.items():
             self.lease.write(
-                partial(events.add_metrics, job_id=self.job.id, epoch=self.job.epoch, stage=stage, rows=rows)
+                partial(reports.add_metrics, job_id=self.job.id, epoch=self.job.epoch, stage=stage, rows=rows)
             )
 
     def _keep_measurement(self, record: BackboneRecord) -> None:
@@ -316,7 +319,7 @@ class Supervisor:
         given = self._references(self.job.training_files)
         parameters, read = inputs.prepared(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
-        self.lease.write(lambda session: jobs.resolve(session, self.job.id, self.job.epoch, content))
+        self.lease.write(lambda session: leases.resolve(session, self.job.id, self.job.epoch, content))
         self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None

@@ -11,9 +11,9 @@ from pathlib import Path
 from celery import shared_task
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import jobs
 from core.database.engine import connect, sessions
 from core.database.tables import Job, Worker
+from core.jobs import leases
 from core.runtime.broker import WAKE, worker_id
 from core.settings import Settings
 from core.storage.factory import storage
@@ -69,7 +69,7 @@ def take(place: Workplace) -> Job | None:
         return None
     try:
         with place.sessions.begin() as session:
-            job = jobs.claim(
+            job = leases.claim(
                 session, queue=settings.queue, worker_id=place.worker_id, lease_seconds=settings.lease_seconds,
                 account_job_limit=settings.account_job_limit,
             )  # fmt: skip

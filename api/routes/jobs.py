@@ -15,9 +15,7 @@ from api.erasures import erased, place_of_erased
 from api.jobschemas import JobObject
 from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
-from api.repeats import Repetition
 from api.schemas import Deleted, Page
-from core import admission, events, orders
 from core import erasure as erasing
 from core.accounts import quotas
 from core.backbones.record import BackboneRecord
@@ -25,6 +23,8 @@ from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import InvalidInput, NotFound
 from core.findings import jobs, profiles
+from core.jobs import control, creation, events
+from core.jobs.idempotency import Repetition
 from core.parameters.request import JobRequest
 from core.parameters.resolving import BatRequest, check
 
@@ -91,19 +91,19 @@ def retrieve_job(job_id: str, services: ServicesDep, account: AccountDep) -> Job
 @router.post("/{job_id}/cancel")
 def cancel_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObject:
     """Cancel a waiting job at once, a running one after its present step."""
-    return _ordered(services, caller, job_id, orders.cancel, "job.cancel")
+    return _ordered(services, caller, job_id, control.cancel, "job.cancel")
 
 
 @router.post("/{job_id}/pause")
 def pause_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObject:
     """Pause a queued job at once; a running one saves where it stands after its present step, and frees its worker."""
-    return _ordered(services, caller, job_id, orders.pause, "job.pause")
+    return _ordered(services, caller, job_id, control.pause, "job.pause")
 
 
 @router.post("/{job_id}/resume")
 def resume_job(job_id: str, services: ServicesDep, caller: CallerDep) -> JobObject:
     """Queue a paused job again; it goes on from the step at which it stopped."""
-    answer = _ordered(services, caller, job_id, orders.resume, "job.resume")
+    answer = _ordered(services, caller, job_id, control.resume, "job.resume")
     services.waker.wake(services.settings.queue)
     return answer
 
@@ -183,7 +183,7 @@ def _create(
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
         validation_file=body.validation_file, user_metadata=body.metadata, queue=services.settings.queue,
     )  # fmt: skip
-    created = admission.create(
+    created = creation.create(
         session, job, services.settings, account=account, idempotency_key=repetition.key,
         request_sha256=repetition.sha256,
     )  # fmt: skip

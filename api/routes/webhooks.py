@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from api.bodies import read_optional_json
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
 from api.pages import page, plausible, rows_after, unknown_cursor
-from api.repeats import REPEAT_SECONDS
 from api.routes.jobs import RetryHeader
 from api.schemas import Page
 from api.webhooks import (
@@ -33,6 +32,7 @@ from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id
 from core.errors import InvalidInput, NotFound, QuotaExceeded, RateLimited
+from core.jobs.idempotency import REPEAT_SECONDS
 from core.webhooks import deliveries, endpoints, events, signatures
 from core.webhooks.destinations import Rules, lookup
 from core.webhooks.sender import Answer, Poster

@@ -1,4 +1,4 @@
-"""A job that has succeeded, written as a worker writes it: through core.jobs and the storage."""
+"""A job that has succeeded, written as a worker writes it: through core.jobs.leases and the storage."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import zipfile
 
 import openai
 
-from core import events, jobs
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, new_id
+from core.jobs import leases, reports
 from core.storage.factory import storage
 from core.storage.keys import job_key
 from tests.api.server import Service, pictures, png
@@ -57,13 +57,13 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
         job = session.get_one(Job, job_id)
         job.priority = 9  # before those that other tests have left
         session.flush()
-        claimed = jobs.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=1000)
+        claimed = leases.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=1000)
         assert claimed is not None
         assert claimed.id == job_id
-        jobs.resolve(session, job_id, 1, {"rank": 8, "batch_size": 4, "reasons": {"rank": "usual"}})
+        leases.resolve(session, job_id, 1, {"rank": 8, "batch_size": 4, "reasons": {"rank": "usual"}})
         rows = [{"step": step, "loss": 1 / (1 + step)} for step in range(3)]
-        assert events.add_metrics(session, job_id, 1, "surrogate", rows)
-        assert events.add_metrics(session, job_id, 1, "train", [{**row, "cosine_similarity": 0.1} for row in rows])
+        assert reports.add_metrics(session, job_id, 1, "surrogate", rows)
+        assert reports.add_metrics(session, job_id, 1, "train", [{**row, "cosine_similarity": 0.1} for row in rows])
         artifacts = []
         for name, (kind, form, content) in FILES.items():
             stored = store.put(job_key(job.account_id, job_id, 1, name), content)
@@ -81,15 +81,15 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
                 Artifact(name=name, kind=kind, format=form, storage_key=stored.key, sha256=stored.sha256,
                          bytes=stored.bytes, file_id=file_id)
             )  # fmt: skip
-        assert events.add_artifacts(session, job_id, 1, artifacts)
+        assert reports.add_artifacts(session, job_id, 1, artifacts)
         stored = store.put(job_key(job.account_id, job_id, 1, "step-120.safetensors"), b"weights of 120")
         checkpoint = Checkpoint(
             account_id=job.account_id, step=120, labels=["published", "turning_point"], storage_key=stored.key,
             sha256=stored.sha256, bytes=stored.bytes, metrics={"train_loss": 0.1, "cosine_similarity": 0.2},
         )  # fmt: skip
-        assert events.add_checkpoints(session, job_id, 1, [checkpoint])
+        assert reports.add_checkpoints(session, job_id, 1, [checkpoint])
         name = f"ft:tiny-images:{job.account_id}:cat:{job_id.removeprefix('ftjob-')[:8]}"
         adapter = Adapter(id=name, job_id=job_id, account_id=job.account_id, backbone="tiny-images", kind="images",
                           epoch=1, published_step=120)  # fmt: skip
-        assert jobs.finish(session, job_id, 1, adapter, OUTCOME)
+        assert leases.finish(session, job_id, 1, adapter, OUTCOME)
     return {"job": job_id, "model": name, "file": file.id}

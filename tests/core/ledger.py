@@ -7,9 +7,9 @@ from collections.abc import Callable
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import admission, events, jobs, orders, reaping
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
+from core.jobs import control, creation, dispatch, leases, reports
 from core.settings import Settings
 
 SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=1_000_000, jobs_per_minute=1_000_000)
@@ -22,12 +22,12 @@ def queued(sessions: Sessions, account: str = "acct-1", **fields: object) -> str
         if session.get(Account, account) is None:
             session.add(Account(id=account, name=account, created_at=now(session)))
             session.flush()
-        return admission.create(session, Job(account_id=account, **(values | fields)), SETTINGS).id
+        return creation.create(session, Job(account_id=account, **(values | fields)), SETTINGS).id
 
 
 def claim(sessions: Sessions, *, worker: str = "w", lease: float = 60, limit: int = 9) -> Job | None:
     with sessions.begin() as session:
-        return jobs.claim(session, queue="gpu", worker_id=worker, lease_seconds=lease, account_job_limit=limit)
+        return leases.claim(session, queue="gpu", worker_id=worker, lease_seconds=lease, account_job_limit=limit)
 
 
 def running(sessions: Sessions, account: str = "acct-1") -> tuple[str, int]:
@@ -49,12 +49,12 @@ def lose_lease(sessions: Sessions, job_id: str) -> None:
 
 def reap(sessions: Sessions, max_crashes: int = 3) -> list[str]:
     with sessions.begin() as session:
-        return reaping.reap(session, max_crashes)
+        return dispatch.reap(session, max_crashes)
 
 
 def cancel(sessions: Sessions, job_id: str) -> Job:
     with sessions.begin() as session:
-        return orders.cancel(session, session.get_one(Job, job_id))
+        return control.cancel(session, session.get_one(Job, job_id))
 
 
 def finish(session: Session, job_id: str, epoch: int) -> bool:
@@ -63,7 +63,7 @@ def finish(session: Session, job_id: str, epoch: int) -> bool:
         id=model_name(job), job_id=job_id, account_id=job.account_id, backbone="tiny", kind="images", epoch=epoch,
         published_step=5,
     )  # fmt: skip
-    return jobs.finish(session, job_id, epoch, adapter, {"published_step": 5}, 7)
+    return leases.finish(session, job_id, epoch, adapter, {"published_step": 5}, 7)
 
 
 def moves(sessions: Sessions, job_id: str) -> list[tuple[str | None, str | None]]:
@@ -84,17 +84,17 @@ def checkpoint() -> Checkpoint:
 
 # What a worker can write, each as a question whose answer says whether it was let in.
 WRITES: dict[str, Callable[[Session, str, int], object]] = {
-    "heartbeat": lambda s, job, epoch: jobs.heartbeat(s, job, epoch, 60, stage="train", step=1),
-    "resolve": lambda s, job, epoch: jobs.resolve(s, job, epoch, {"rank": 8}),
+    "heartbeat": lambda s, job, epoch: leases.heartbeat(s, job, epoch, 60, stage="train", step=1),
+    "resolve": lambda s, job, epoch: leases.resolve(s, job, epoch, {"rank": 8}),
     "finish": finish,
-    "fail": lambda s, job, epoch: jobs.fail(s, job, epoch, "diverged", "Lower the learning rate."),
-    "retry": lambda s, job, epoch: jobs.retry(s, job, epoch, "disk_full", "The disk was full.", SETTINGS),
-    "release": jobs.release,
-    "cancelled": jobs.stopped,
-    "report": lambda s, job, epoch: events.report(s, job, epoch, "Hello."),
-    "metrics": lambda s, job, epoch: events.add_metrics(s, job, epoch, "train", [{"step": 1, "loss": 0.5}]),
-    "artifacts": lambda s, job, epoch: events.add_artifacts(s, job, epoch, [artifact()]),
-    "checkpoints": lambda s, job, epoch: events.add_checkpoints(s, job, epoch, [checkpoint()]),
+    "fail": lambda s, job, epoch: leases.fail(s, job, epoch, "diverged", "Lower the learning rate."),
+    "retry": lambda s, job, epoch: leases.retry(s, job, epoch, "disk_full", "The disk was full.", SETTINGS),
+    "release": leases.release,
+    "cancelled": leases.stopped,
+    "report": lambda s, job, epoch: reports.report(s, job, epoch, "Hello."),
+    "metrics": lambda s, job, epoch: reports.add_metrics(s, job, epoch, "train", [{"step": 1, "loss": 0.5}]),
+    "artifacts": lambda s, job, epoch: reports.add_artifacts(s, job, epoch, [artifact()]),
+    "checkpoints": lambda s, job, epoch: reports.add_checkpoints(s, job, epoch, [checkpoint()]),
 }
 
 

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from core import admission
 from core.database.engine import now
 from core.database.tables import Account, Idempotency, Job
 from core.errors import Conflict, RateLimited
+from core.jobs import creation
 from core.settings import Settings
 from tests.core.ledger import Sessions, cancel, get, moves
 
@@ -27,7 +27,7 @@ def create(sessions: Sessions, key: str | None = None, sha256: str = "a", name: 
     job = Job(account_id=name, backbone="tiny", request={}, training_files=[], seed=1, queue="gpu")
     with sessions.begin() as session:
         settings = Settings(active_job_limit=limit)
-        return admission.create(session, job, settings, idempotency_key=key, request_sha256=sha256).id
+        return creation.create(session, job, settings, idempotency_key=key, request_sha256=sha256).id
 
 
 def at_once(call: Callable[[], str]) -> list[str | Exception]:

@@ -14,12 +14,12 @@ from alembic.config import Config
 from sqlalchemy import CheckConstraint, Engine, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
-from core import events
 from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
 from core.database.tables import Job, Table
 from core.disk import ROOT
 from core.errors import InvalidInput
+from core.jobs import reports
 from core.settings import Settings
 from tests.core.ledger import Sessions, finish, get, queued, running
 
@@ -47,7 +47,7 @@ def test_an_empty_database_gets_all_tables_and_gives_them_back(engine: Engine, d
 def test_migrating_again_keeps_the_rows(database: Sessions, database_url: str) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        events.add_metrics(session, job_id, epoch, "train", [{"step": 1, "loss": 0.5}])
+        reports.add_metrics(session, job_id, epoch, "train", [{"step": 1, "loss": 0.5}])
         finish(session, job_id, epoch)
     migrate(database_url)
     assert get(database, job_id).state == "SUCCEEDED"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, select, text, update
 
-from core import erasure, events, jobs, tidying
+from core import erasure, tidying
 from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
 from core.erasure import Eraser, genuine, receipt
 from core.errors import StorageUnavailable
+from core.jobs import leases, reports
 from core.settings import Settings
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import file_key, job_key
@@ -50,10 +51,10 @@ def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
     with sessions.begin() as session:
         rows = [Artifact(name=n, kind="stage", storage_key=s.key, sha256=s.sha256, bytes=s.bytes)
                 for n, s in zip(names, stored, strict=True)]  # fmt: skip
-        assert events.add_artifacts(session, job_id, epoch, rows)
-        assert events.add_metrics(session, job_id, epoch, "train", [{"step": 1, CANARY: 0.5}])
+        assert reports.add_artifacts(session, job_id, epoch, rows)
+        assert reports.add_metrics(session, job_id, epoch, "train", [{"step": 1, CANARY: 0.5}])
         kept = Checkpoint(step=1, labels=[], storage_key=stored[0].key, sha256="", bytes=1, metrics={})
-        assert events.add_checkpoints(session, job_id, epoch, [kept])
+        assert reports.add_checkpoints(session, job_id, epoch, [kept])
         session.add(Idempotency(account_id="acct-1", key=CANARY, request_sha256="", job_id=job_id, created_at=1.0))
         session.add(Usage(job_id=job_id, epoch=epoch, stage="train", account_id="acct-1", seconds=1.0, created_at=1.0))
         session.execute(update(Job).where(Job.id == job_id).values(suffix=CANARY, request={"bat": CANARY}))
@@ -119,10 +120,10 @@ def test_a_running_job_is_cancelled_first_and_erased_when_its_worker_has_left_it
     assert not eraser(database, store).advance(number)
     assert len(store.keys("accounts/acct-1")) == 4
     with database.begin() as session:
-        beat = jobs.heartbeat(session, job_id, 1, 60)
+        beat = leases.heartbeat(session, job_id, 1, 60)
         assert beat is not None
         assert beat.cancel
-        assert jobs.stopped(session, job_id, 1)
+        assert leases.stopped(session, job_id, 1)
     eraser(database, store).round()
     assert store.keys("accounts/acct-1") == []
     assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from core import events
 from core.database.tables import Job, JobEvent, Metric
+from core.jobs import reports
 from tests.core.ledger import (
     WRITES,
     Sessions,
@@ -58,8 +58,10 @@ def test_an_ended_job_takes_no_more_writes(database: Sessions, write: str) -> No
 def test_metrics_of_a_repeated_step_replace_the_earlier_ones(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        events.add_metrics(session, job_id, epoch, "train", [{"step": n, "loss": 1.0} for n in (1, 2, 3)])
-        events.add_metrics(session, job_id, epoch, "train", [{"step": 3, "loss": float("nan")}, {"step": 4, "loss": 2}])
+        reports.add_metrics(session, job_id, epoch, "train", [{"step": n, "loss": 1.0} for n in (1, 2, 3)])
+        reports.add_metrics(
+            session, job_id, epoch, "train", [{"step": 3, "loss": float("nan")}, {"step": 4, "loss": 2}]
+        )
     with database() as session:
         rows = session.scalars(select(Metric).order_by(Metric.step)).all()
     assert [(row.step, row.data["loss"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, None), (4, 2)]
@@ -71,7 +73,7 @@ def test_a_finding_of_the_trainer_is_told_once_and_stands_in_the_job(database: S
     said = [({"finding": finding}, "It is long."), ({"finding": finding}, "again"), ({"finding": [7]}, "no finding")]
     for data, message in said:
         with database.begin() as session:
-            assert events.report(session, job_id, epoch, message, data=data, stage="prepare")
+            assert reports.report(session, job_id, epoch, message, data=data, stage="prepare")
     with database() as session:
         told = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)).all()
         assert [event.message for event in told[-2:]] == ["It is long. Shorten it.", "no finding"]

@@ -9,12 +9,12 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import jobs, orders, reaping
 from core.database import invariants
 from core.database.engine import now
 from core.database.tables import Adapter, Job, JobState
 from core.database.tables.jobs import MOVES, TERMINAL
 from core.errors import Conflict
+from core.jobs import dispatch, leases, queue
 from tests.core.ledger import (
     SETTINGS,
     WRITES,
@@ -34,8 +34,8 @@ from tests.core.ledger import (
 def test_a_job_goes_from_the_queue_to_a_published_adapter(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        assert jobs.resolve(session, job_id, epoch, {"rank": 8})
-        assert jobs.heartbeat(session, job_id, epoch, 60, stage="train", step=3, progress=0.5, eta_seconds=9.0)
+        assert leases.resolve(session, job_id, epoch, {"rank": 8})
+        assert leases.heartbeat(session, job_id, epoch, 60, stage="train", step=3, progress=0.5, eta_seconds=9.0)
         assert finish(session, job_id, epoch)
     job = get(database, job_id)
     assert (job.state, job.progress, job.trained_tokens, job.lease_until) == ("SUCCEEDED", 1.0, 7, None)
@@ -78,18 +78,18 @@ def test_a_second_adapter_for_a_job_is_refused_by_the_table(database: Sessions) 
 def test_heartbeats_bring_orders_back_and_tell_progress_from_life(database: Sessions) -> None:
     job_id, epoch = running(database)
 
-    def beat(step: int) -> jobs.Orders | None:
+    def beat(step: int) -> leases.Orders | None:
         with database.begin() as session:
-            return jobs.heartbeat(session, job_id, epoch, 60, stage="train", step=step, progress=step / 10)
+            return leases.heartbeat(session, job_id, epoch, 60, stage="train", step=step, progress=step / 10)
 
-    assert beat(1) == jobs.Orders(cancel=False, deadline_at=None)
+    assert beat(1) == leases.Orders(cancel=False, deadline_at=None)
     moved = get(database, job_id).progress_at
     beat(1)
     assert get(database, job_id).progress_at == moved
     beat(2)
     assert (get(database, job_id).progress_at or 0) > (moved or 0)
     cancel(database, job_id)
-    assert beat(2) == jobs.Orders(cancel=True, deadline_at=None)
+    assert beat(2) == leases.Orders(cancel=True, deadline_at=None)
 
 
 def test_a_lost_worker_costs_a_crash_and_the_third_ends_the_job(database: Sessions) -> None:
@@ -113,7 +113,7 @@ def test_a_passing_fault_is_tried_again_later_and_later_until_it_is_enough(datab
         assert job is not None
         with database.begin() as session:
             at = now(session)
-            assert jobs.retry(session, job_id, job.epoch, "disk_full", "The disk was full.", SETTINGS)
+            assert leases.retry(session, job_id, job.epoch, "disk_full", "The disk was full.", SETTINGS)
         job = get(database, job_id)
         delays.append(round(job.not_before - at))
         assert claim(database) is None
@@ -127,7 +127,7 @@ def test_a_passing_fault_is_tried_again_later_and_later_until_it_is_enough(datab
 def test_a_released_job_counts_as_neither_crash_nor_retry(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        assert jobs.release(session, job_id, epoch)
+        assert leases.release(session, job_id, epoch)
     job = get(database, job_id)
     assert (job.state, job.crash_count, job.retry_count, job.worker_id) == ("QUEUED", 0, 0, None)
     assert claim(database) is not None
@@ -164,14 +164,14 @@ def test_whatever_a_cancelled_job_does_next_it_ends_cancelled(database: Sessions
 def test_a_job_that_nobody_cancelled_is_not_ended_by_cancelled(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        assert not jobs.stopped(session, job_id, epoch)
+        assert not leases.stopped(session, job_id, epoch)
     assert get(database, job_id).state == JobState.RUNNING
 
 
 def test_an_ended_job_can_not_be_cancelled(database: Sessions) -> None:
     job_id, epoch = running(database)
     with database.begin() as session:
-        jobs.fail(session, job_id, epoch, "diverged", "Lower the learning rate.")
+        leases.fail(session, job_id, epoch, "diverged", "Lower the learning rate.")
     with pytest.raises(Conflict) as refusal:
         cancel(database, job_id)
     assert refusal.value.code == "job_not_cancellable"
@@ -182,7 +182,7 @@ def test_a_job_whose_deadline_passes_in_the_queue_expires(database: Sessions) ->
         at = now(session)
     late, timely = queued(database, deadline_at=at - 1), queued(database, deadline_at=at + 100)
     with database.begin() as session:
-        assert reaping.expire(session) == 1
+        assert dispatch.expire(session) == 1
     assert (get(database, late).state, get(database, late).error_code) == ("EXPIRED", "deadline_exceeded")
     assert get(database, timely).state == JobState.QUEUED
 
@@ -199,22 +199,22 @@ def test_a_higher_priority_goes_before_an_older_job(database: Sessions) -> None:
     queued(database)
     urgent = queued(database, priority=5)
     with database() as session:
-        assert orders.queue_positions(session, [urgent]) == {urgent: 0}
+        assert queue.queue_positions(session, [urgent]) == {urgent: 0}
     job = claim(database)
     assert job is not None
     assert job.id == urgent
     with database() as session:
-        assert orders.queue_positions(session, [urgent]) == {}
+        assert queue.queue_positions(session, [urgent]) == {}
 
 
 def test_a_waiting_job_is_announced_once_a_period(database: Sessions) -> None:
     job_id = queued(database)
     queued(database, not_before=4e9)
     with database.begin() as session:
-        assert reaping.due(session, wake_again_seconds=60) == [("gpu", 1)]
-        assert reaping.due(session, wake_again_seconds=60) == []
+        assert dispatch.due(session, wake_again_seconds=60) == [("gpu", 1)]
+        assert dispatch.due(session, wake_again_seconds=60) == []
         session.execute(update(Job).where(Job.id == job_id).values(dispatched_at=now(session) - 61))
-        assert reaping.due(session, wake_again_seconds=60) == [("gpu", 1)]
+        assert dispatch.due(session, wake_again_seconds=60) == [("gpu", 1)]
 
 
 def test_what_must_never_be_is_found(database: Sessions) -> None:

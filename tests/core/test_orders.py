@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from core import jobs, orders
 from core.database.tables import Job
 from core.errors import Conflict
+from core.jobs import control, leases
 from tests.core.ledger import Sessions, cancel, claim, finish, get, lose_lease, moves, queued, reap, running
 
 
 def order(sessions: Sessions, what: str, job_id: str) -> str:
     with sessions.begin() as session:
-        return getattr(orders, what)(session, session.get_one(Job, job_id)).state
+        return getattr(control, what)(session, session.get_one(Job, job_id)).state
 
 
 def test_a_queued_job_is_paused_at_once_and_waits_for_its_owner(database: Sessions) -> None:
@@ -31,10 +31,10 @@ def test_a_running_job_is_paused_by_its_worker(database: Sessions) -> None:
     job_id, epoch = running(database)
     assert order(database, "pause", job_id) == "RUNNING"
     with database.begin() as session:
-        beat = jobs.heartbeat(session, job_id, epoch, 60)
+        beat = leases.heartbeat(session, job_id, epoch, 60)
         assert beat is not None
         assert (beat.pause, beat.cancel) == (True, False)
-        assert jobs.stopped(session, job_id, epoch)
+        assert leases.stopped(session, job_id, epoch)
     job = get(database, job_id)
     assert (job.state, job.pause_requested_at, job.lease_until, job.crash_count) == ("PAUSED", None, None, 0)
 
@@ -44,7 +44,7 @@ def test_an_order_to_pause_can_be_taken_back(database: Sessions) -> None:
     order(database, "pause", job_id)
     assert order(database, "resume", job_id) == "RUNNING"
     with database.begin() as session:
-        assert not jobs.stopped(session, job_id, epoch)
+        assert not leases.stopped(session, job_id, epoch)
 
 
 def test_a_worker_that_dies_with_an_order_to_pause_leaves_a_paused_job(database: Sessions) -> None:
@@ -105,8 +105,8 @@ def test_a_job_that_did_not_fit_goes_back_with_changed_parameters(database: Sess
     job_id, epoch = running(database)
     with database.begin() as session:
         session.execute(update(Job).values(parameters={"batch_size": 8}))
-        assert jobs.adjust(session, job_id, epoch, {"accumulation": 2}, "It did not fit.")
-        assert not jobs.adjust(session, job_id, epoch, {"accumulation": 4}, "It did not fit.")
+        assert leases.adjust(session, job_id, epoch, {"accumulation": 2}, "It did not fit.")
+        assert not leases.adjust(session, job_id, epoch, {"accumulation": 4}, "It did not fit.")
     job = get(database, job_id)
     assert (job.state, job.parameters) == ("QUEUED", {"batch_size": 8, "accumulation": 2})
     assert (job.crash_count, job.retry_count) == (0, 0)

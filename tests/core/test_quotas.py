@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from core import admission
 from core.accounts import quotas, usage
 from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import AlbatrossError, QuotaExceeded, RateLimited, Unauthenticated
+from core.jobs import creation
 from core.settings import Settings
 from tests.core.ledger import Sessions, get, queued, running
 
@@ -21,7 +21,7 @@ SETTINGS = Settings(jobs_per_minute=5, account_gpu_seconds=100, job_gpu_seconds=
 def create(sessions: Sessions, **limits: object) -> str:
     job = Job(account_id="acct-1", backbone="tiny", request={}, training_files=[], seed=1, queue="gpu")
     with sessions.begin() as session:
-        return admission.create(session, job, SETTINGS.model_copy(update=limits)).id
+        return creation.create(session, job, SETTINGS.model_copy(update=limits)).id
 
 
 def account(sessions: Sessions) -> None:

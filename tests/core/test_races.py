@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from core import orders, reaping
 from core.database import invariants
 from core.database.tables import Job, JobState, WebhookEvent
 from core.database.tables.jobs import MOVES, TERMINAL
 from core.errors import Conflict
+from core.jobs import control, dispatch
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, queued, running
 
 ROOT = Path(__file__).parents[2]
@@ -82,10 +82,10 @@ def apply(sessions: Sessions, move: str, job_id: str, epoch: int) -> object:
     """Make one move of those that workers, owners and dispatchers make."""
     with sessions.begin() as session:
         if move == "reap":
-            return reaping.reap(session, 3)
+            return dispatch.reap(session, 3)
         if move == "cancel":
             with suppress(Conflict):
-                return orders.cancel(session, session.get_one(Job, job_id))
+                return control.cancel(session, session.get_one(Job, job_id))
             return None
         return WRITES[move](session, job_id, epoch)
 

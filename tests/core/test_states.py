@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import func, select, update
 
-from core import orders, reaping
 from core.database.engine import connect, sessions
 from core.database.invariants import broken_invariants
 from core.database.migrations import migrate
 from core.database.tables import Adapter, Job, JobEvent, JobState
 from core.database.tables.jobs import ACTIVE, MOVES, TERMINAL
 from core.errors import Conflict
+from core.jobs import control, dispatch
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, queued, reap
 
 STEPS_AN_EXAMPLE = 40
@@ -52,7 +52,7 @@ class Life(RuleBasedStateMachine):
         refused = ended or (what == "pause" and "cancel" in self.asked and self.state == JobState.RUNNING)
         try:
             with self.sessions.begin() as session:
-                getattr(orders, what)(session, session.get_one(Job, self.job_id))
+                getattr(control, what)(session, session.get_one(Job, self.job_id))
             assert not refused
         except Conflict:
             assert refused
@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
         with self.sessions.begin() as session:
             at = 1.0 if passed else None
             session.execute(update(Job).where(Job.id == self.job_id).values(deadline_at=at))
-            assert reaping.expire(session) == int(passed and self.state == JobState.QUEUED)
+            assert dispatch.expire(session) == int(passed and self.state == JobState.QUEUED)
             session.execute(update(Job).where(Job.id == self.job_id).values(deadline_at=None))
 
     @invariant()

@@ -13,10 +13,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api.webhooks import EventName
-from core import erasure, jobs, reaping
+from core import erasure
 from core.database.engine import now
 from core.database.migrations import migrate
 from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.jobs import dispatch, leases
 from core.webhooks import endpoints, events, signatures
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
 from tests.core.postbox import (
@@ -42,7 +43,7 @@ def expire(sessions: Sessions, job_id: str) -> None:
     with sessions.begin() as session:
         session.execute(update(Job).where(Job.id == job_id).values(state="QUEUED", lease_until=None, deadline_at=1.0))
     with sessions.begin() as session:
-        reaping.expire(session)
+        dispatch.expire(session)
 
 
 def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
@@ -50,7 +51,7 @@ def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
         if what == "finish":
             assert finish(session, job_id, 1)
         else:
-            assert jobs.fail(session, job_id, 1, "diverged", "Lower it.")
+            assert leases.fail(session, job_id, 1, "diverged", "Lower it.")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str)
     if end == "cancel":
         cancel(database, job_id)
         with database.begin() as session:
-            assert jobs.stopped(session, job_id, 1)
+            assert leases.stopped(session, job_id, 1)
     elif end in ("crash", "expire"):
         {"crash": crash_out, "expire": expire}[end](database, job_id)
     else:
@@ -118,7 +119,7 @@ def test_nobody_is_told_of_what_is_erased_and_nothing_of_it_stays(database: Sess
     job_id, epoch = running(database)
     number = ask(database, "job", job_id)
     with database.begin() as session:
-        assert jobs.stopped(session, job_id, epoch)
+        assert leases.stopped(session, job_id, epoch)
     assert spread(database) == 1
     assert claim(database) == []
     assert eraser(database, store).advance(number)

@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from core import jobs
 from core.database.tables import Adapter, Job, JobState, new_id
+from core.jobs import leases
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.outcome import publish
@@ -204,7 +204,7 @@ def running_job(scene: Scene, job_id: str) -> None:
         job = session.get_one(Job, job_id)
         job.priority = 99
         session.flush()
-        claimed = jobs.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=10**6)
+        claimed = leases.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=10**6)
         assert claimed is not None
         assert claimed.id == job_id
 
@@ -215,7 +215,7 @@ def finish(scene: Scene, job_id: str, delay: float) -> bool:
         job = session.get_one(Job, job_id)
         adapter = Adapter(id=new_id("ft:"), job_id=job_id, account_id=job.account_id, backbone="tiny-images",
                           kind="images", epoch=1, published_step=1)  # fmt: skip
-        return jobs.finish(session, job_id, 1, adapter, {})
+        return leases.finish(session, job_id, 1, adapter, {})
 
 
 FULL = """

@@ -19,10 +19,10 @@ from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import admission, jobs, orders
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job, JobEvent, new_id
+from core.jobs import control, creation, leases
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import file_key
@@ -112,12 +112,12 @@ class Floor:
                 account_id=account, backbone=backbone, request=request, training_files=[file_id], seed=1,
                 suffix=suffix, queue=self.settings.queue, **fields,
             )  # fmt: skip
-            return admission.create(session, made, self.settings).id
+            return creation.create(session, made, self.settings).id
 
     def order(self, what: str, job_id: str) -> None:
         """Cancel, pause or resume, as the owner."""
         with self.sessions.begin() as session:
-            getattr(orders, what)(session, session.get_one(Job, job_id))
+            getattr(control, what)(session, session.get_one(Job, job_id))
 
     def job_ids(self) -> list[str]:
         with self.sessions() as session:
@@ -125,7 +125,7 @@ class Floor:
 
     def claim(self) -> Job:
         with self.sessions.begin() as session:
-            job = jobs.claim(
+            job = leases.claim(
                 session, queue=self.settings.queue, worker_id="test", lease_seconds=self.settings.lease_seconds,
                 account_job_limit=9,
             )  # fmt: skip

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from core import reaping
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
+from core.jobs import dispatch
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, gone
 from worker.folder import STAGES
@@ -228,7 +228,7 @@ def test_a_late_writer_is_fenced_and_changes_nothing(floor: Floor) -> None:
     work = in_background(floor, "train")
     with floor.sessions.begin() as session:  # the lease is taken away, as if this worker had been frozen
         session.execute(text("UPDATE job SET lease_until = 1"))
-        assert reaping.reap(session, max_crashes=3) == [job_id]
+        assert dispatch.reap(session, max_crashes=3) == [job_id]
     second = floor.claim()
     before = (len(floor.events(job_id)), len(floor.rows(Metric, job_id)))
     work.join(10)

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from api.streams import MOST_STREAMS
-from core import events
+from core.jobs import events
 from tests.api.outcome import OUTCOME
 from tests.api.server import Service, png, refused
 from tests.conftest import until

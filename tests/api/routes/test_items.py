@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from core.accounts import api_keys
 from core.database.tables import Audit, File, Job
-from core.jobs import claim, stopped
+from core.jobs.leases import claim, stopped
 from core.storage.factory import storage
 from core.storage.keys import file_key
 from tests.api.outcome import publish

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core import admission
 from core.database.engine import now
 from core.database.tables import Idempotency, Job
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput
+from core.jobs import idempotency
 
 REPEAT_SECONDS = 600.0
 REPEATS_LOOKED_AT = 50
@@ -43,7 +44,7 @@ class Repetition:
         """Return the job that this call has made before; the account must be locked, so that calls take turns."""
         if self.key is not None:
             row = session.get(Idempotency, (account, self.key))
-            fresh = row is not None and row.created_at > now(session) - admission.IDEMPOTENCY_SECONDS
+            fresh = row is not None and row.created_at > now(session) - idempotency.IDEMPOTENCY_SECONDS
             return _alive(session, row) if row is not None and fresh and row.request_sha256 == self.sha256 else None
         if self.retries is None:
             return None
@@ -81,3 +82,31 @@ def _alive(session: Session, row: Idempotency) -> Job | None:
 
 def _sha256(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+IDEMPOTENCY_SECONDS = 24 * 3600
+
+
+def _first_answer(session: Session, account_id: str, key: str, request_sha256: str, at: float) -> Job | None:
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    deleted = select(Job.id).where(Job.id == Idempotency.job_id, Job.deleted_at.is_not(None)).exists()
+    session.execute(
+        delete(Idempotency)
+        .where(Idempotency.account_id == account_id, Idempotency.key == key)
+        .where((Idempotency.created_at <= at - IDEMPOTENCY_SECONDS) | deleted)
+        .execution_options(synchronize_session=False)
+    )
+    # the insert takes the row's lock: a second caller with this key waits here for the first one's commit
+    session.execute(
+        insert(Idempotency)
+        .values(account_id=account_id, key=key, request_sha256=request_sha256, created_at=at)
+        .on_conflict_do_nothing()
+    )
+    row = session.get_one(Idempotency, (account_id, key), populate_existing=True)
+    if row.request_sha256 != request_sha256:
+        raise Conflict(
+            "This Idempotency-Key was used for another request. Send a new key with a new request.",
+            code="idempotency_mismatch",
+            param="Idempotency-Key",
+        )
+    return session.get(Job, row.job_id) if row.job_id else None

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import Account, Idempotency, Job, JobEvent, JobState
-from core.errors import Conflict
+from core.jobs.idempotency import _first_answer
 from core.settings import Settings
-
-IDEMPOTENCY_SECONDS = 24 * 3600
 
 
 def create(
@@ -43,28 +39,3 @@ def create(
     )
     session.add(queued)
     return job
-
-
-def _first_answer(session: Session, account_id: str, key: str, request_sha256: str, at: float) -> Job | None:
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    deleted = select(Job.id).where(Job.id == Idempotency.job_id, Job.deleted_at.is_not(None)).exists()
-    session.execute(
-        delete(Idempotency)
-        .where(Idempotency.account_id == account_id, Idempotency.key == key)
-        .where((Idempotency.created_at <= at - IDEMPOTENCY_SECONDS) | deleted)
-        .execution_options(synchronize_session=False)
-    )
-    # the insert takes the row's lock: a second caller with this key waits here for the first one's commit
-    session.execute(
-        insert(Idempotency)
-        .values(account_id=account_id, key=key, request_sha256=request_sha256, created_at=at)
-        .on_conflict_do_nothing()
-    )
-    row = session.get_one(Idempotency, (account_id, key), populate_existing=True)
-    if row.request_sha256 != request_sha256:
-        raise Conflict(
-            "This Idempotency-Key was used for another request. Send a new key with a new request.",
-            code="idempotency_mismatch",
-            param="Idempotency-Key",
-        )
-    return session.get(Job, row.job_id) if row.job_id else None

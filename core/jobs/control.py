@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from sqlalchemy.orm import Session
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session, aliased
-
-from core.database.engine import ROWS, now
+from core.database.engine import now
 from core.database.tables import Job, JobState
 from core.errors import Conflict
-from core.events import record
-from core.moves import move
+from core.jobs.events import record
+from core.jobs.states import move
 
 CANCELLING = "Cancelling: the job stops after the present step."
 PAUSING = "Pausing: the job stops after the present step, and keeps what it has."
@@ -63,20 +60,3 @@ def resume(session: Session, job: Job) -> Job:
 
 def _ended(job: Job, what: str, code: str) -> Conflict:
     return Conflict(f"The job has already ended ({job.state.lower()}); it can't be {what} any more.", code=code)
-
-
-_AHEAD = aliased(Job)
-_WAITING = select(ROWS).where(_AHEAD.queue == Job.queue, _AHEAD.state == JobState.QUEUED).correlate(Job)
-_MORE_URGENT = _WAITING.where(_AHEAD.priority > Job.priority).scalar_subquery()
-_OLDER = _WAITING.where(_AHEAD.priority == Job.priority, _AHEAD.created_at < Job.created_at).scalar_subquery()
-# built once, because every look at a queued job asks it
-# two counts, because each reads one stretch of the index ix_job_claim; with OR all that wait are read
-_POSITIONS = select(Job.id, _MORE_URGENT + _OLDER).where(
-    Job.id.in_(bindparam("job_ids", expanding=True)), Job.state == JobState.QUEUED
-)
-
-
-def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """How many jobs of the queue stand before each of these that has not begun."""
-    rows = session.execute(_POSITIONS, {"job_ids": job_ids})
-    return {row[0]: row[1] for row in rows}

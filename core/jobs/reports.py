@@ -1,75 +1,20 @@
-"""A job's history and curves: events, metrics, stored files and kept checkpoints, all fenced by the epoch."""
+"""What a worker writes about its job, only while it holds the job's lease."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.database.engine import now
-from core.database.tables import Artifact, Checkpoint, Job, JobEvent, JobState, Json, Metric
-from core.findings.finding import Finding, from_wire
+from core.database.tables import Artifact, Checkpoint, JobEvent, Json, Metric
+from core.findings.finding import from_wire
+from core.jobs.events import record, tell
+from core.jobs.leases import held
 
 LOSS_SECONDS = 10.0
 SAVE = "save"  # the kind of artifacts that say where a stage stood
-
-
-def record(
-    session: Session,
-    job_id: str,
-    message: str,
-    *,
-    actor: str,
-    level: str = "info",
-    type: str = "message",
-    data: Json | None = None,
-    from_state: str | None = None,
-    to_state: str | None = None,
-    stage: str | None = None,
-    epoch: int | None = None,
-) -> JobEvent:
-    """Append one event; numbers are dense and appear in their order, since writers of one job wait for each other."""
-    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
-    last = session.scalar(select(func.max(JobEvent.seq)).where(JobEvent.job_id == job_id)) or 0
-    event = JobEvent(
-        job_id=job_id,
-        seq=last + 1,
-        created_at=now(session),
-        level=level,
-        type=type,
-        message=message.replace("\0", ""),  # PostgreSQL has no such character
-        data=data,
-        from_state=from_state,
-        to_state=to_state,
-        stage=stage,
-        epoch=epoch,
-        actor=actor,
-    )
-    session.add(event)
-    session.flush()
-    return event
-
-
-def tell(
-    session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None, stage: str | None = None
-) -> None:  # fmt: skip
-    """Add a finding to a locked or new job, with an event; what was told before is not told again."""
-    row = asdict(finding)
-    if row in job.findings:
-        return
-    job.findings = [*job.findings, row]
-    record(
-        session, job.id, f"{finding.message} {finding.fix}", level=finding.severity, data={"finding": row}, actor=actor,
-        epoch=epoch, stage=stage,
-    )  # fmt: skip
-
-
-def held(session: Session, job_id: str, epoch: int) -> Job | None:
-    """The running job of the claim with this epoch, locked until the transaction ends; None where the claim is lost."""
-    statement = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.state == JobState.RUNNING)
-    return session.scalar(statement.with_for_update().execution_options(populate_existing=True))
 
 
 def report(

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Job, JobState
-from core.moves import fail as end
-from core.moves import move, obey
+from core.jobs.states import fail as end
+from core.jobs.states import move, obey
 
 
 def reap(session: Session, max_crashes: int) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.database.engine import now
 from core.database.tables import Job, JobState
 from core.database.tables.jobs import MOVES, TERMINAL
-from core.events import record
+from core.jobs.events import record
 from core.webhooks.events import announce
 
 

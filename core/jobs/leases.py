@@ -2,8 +2,8 @@
 
 All functions take a session inside a transaction that the caller opened. Each locks the job's row before it looks, so
 whoever comes second sees what the first has done. Every one after the claim carries its epoch; with an older epoch
-they change nothing and say so (the fencing token of the lease). What owners may order is in core.orders, what
-dispatchers do in core.reaping, and the states themselves in core.moves.
+they change nothing and say so (the fencing token of the lease). What owners may order is in core.jobs.control, what
+dispatchers do in core.jobs.dispatch, and the states themselves in core.jobs.states.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from sqlalchemy.orm import Session, aliased
 
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Job, JobState, Json
-from core.events import held
-from core.moves import fail as end
-from core.moves import move, obey
+from core.jobs.states import fail as end
+from core.jobs.states import move, obey
 from core.settings import Settings
 
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
@@ -192,3 +191,9 @@ def adjust(session: Session, job_id: str, epoch: int, changes: Json, words: str)
     if not obey(session, job):
         move(session, job, JobState.QUEUED, words, level="warn")
     return True
+
+
+def held(session: Session, job_id: str, epoch: int) -> Job | None:
+    """The running job of the claim with this epoch, locked until the transaction ends; None where the claim is lost."""
+    statement = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.state == JobState.RUNNING)
+    return session.scalar(statement.with_for_update().execution_options(populate_existing=True))

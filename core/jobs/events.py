@@ -1,0 +1,62 @@
+"""A job's history and curves: events, metrics, stored files and kept checkpoints, all fenced by the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.database.engine import now
+from core.database.tables import Job, JobEvent, Json
+from core.findings.finding import Finding
+
+
+def record(
+    session: Session,
+    job_id: str,
+    message: str,
+    *,
+    actor: str,
+    level: str = "info",
+    type: str = "message",
+    data: Json | None = None,
+    from_state: str | None = None,
+    to_state: str | None = None,
+    stage: str | None = None,
+    epoch: int | None = None,
+) -> JobEvent:
+    """Append one event; numbers are dense and appear in their order, since writers of one job wait for each other."""
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    last = session.scalar(select(func.max(JobEvent.seq)).where(JobEvent.job_id == job_id)) or 0
+    event = JobEvent(
+        job_id=job_id,
+        seq=last + 1,
+        created_at=now(session),
+        level=level,
+        type=type,
+        message=message.replace("\0", ""),  # PostgreSQL has no such character
+        data=data,
+        from_state=from_state,
+        to_state=to_state,
+        stage=stage,
+        epoch=epoch,
+        actor=actor,
+    )
+    session.add(event)
+    session.flush()
+    return event
+
+
+def tell(
+    session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None, stage: str | None = None
+) -> None:  # fmt: skip
+    """Add a finding to a locked or new job, with an event; what was told before is not told again."""
+    row = asdict(finding)
+    if row in job.findings:
+        return
+    job.findings = [*job.findings, row]
+    record(
+        session, job.id, f"{finding.message} {finding.fix}", level=finding.severity, data={"finding": row}, actor=actor,
+        epoch=epoch, stage=stage,
+    )  # fmt: skip
