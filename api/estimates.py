@@ -11,16 +11,16 @@ from api.dependencies import Services
 from core.backbones.record import BackboneRecord
 from core.database.tables import File, Job
 from core.errors import AlbatrossError
-from core.estimating import Estimator, device_class
-from core.forecast import Forecast, Range
+from core.estimates.estimator import Estimator, device_class
+from core.estimates.forecast import Forecast, Range
+from core.estimates.queue_wait import Waiting, present, usual_device, waiting
+from core.estimates.summaries import Summary, summarise
+from core.estimates.workload import Shape
 from core.parameters.defaults import USUAL_PRESET
 from core.parameters.parameters import Parameters
 from core.parameters.request import JobRequest
 from core.parameters.resolving import BatRequest, resolve
 from core.parameters.summary import ReferenceSummary
-from core.summaries import Summary, summarise
-from core.waiting import Waiting, present, usual_device, waiting
-from core.workload import Shape
 
 MERGED = (
     "The merged network that was asked for is not counted: a file of about the backbone's size in float32 comes on top."

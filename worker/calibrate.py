@@ -11,13 +11,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from core import measurements
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.errors import AlbatrossError, JobFailure
-from core.measurements import Measured
+from core.estimates import measurements
+from core.estimates.measurements import Measured
 from core.parameters.parameters import Parameters
 from core.parameters.resolving import BatRequest, resolve
 from core.parameters.summary import ReferenceSummary

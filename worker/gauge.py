@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 
-from core.estimating import Estimator
-from core.forecast import Forecast
-from core.measurements import Measured, Source
+from core.estimates.estimator import Estimator
+from core.estimates.forecast import Forecast
+from core.estimates.measurements import Measured, Source
+from core.estimates.text_size import TextSize
+from core.estimates.workload import Shape
 from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
-from core.textsize import TextSize
-from core.workload import Shape
 from worker.folder import JobFolder
 from worker.protocol import Json, Progress, StageDone
 

@@ -16,13 +16,13 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import measurements
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database import counters
 from core.database.tables import File, Job
 from core.errors import JobFailure, NotFound, TransientFailure
-from core.estimating import Estimator
+from core.estimates import measurements
+from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
 from core.references import captions
 from core.references.items import References

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from core.measurements import Measured, Source
-from core.workload import STAGES, Data, Shape, Steps, workload
+from core.estimates.measurements import Measured, Source
+from core.estimates.workload import STAGES, Data, Shape, Steps, workload
 
 SHAPE = Shape(
     kind="images", rank=4, batch_size=6, folds=4, surrogate_steps=100, max_steps=160, stretched=True,

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from core.estimating import Estimator
-from core.forecast import model
-from core.measurements import Measured
-from core.textsize import TextSize
-from core.workload import MOST_LENGTHS, STAGES, Data, Steps, longest, thinned, workload
+from core.estimates.estimator import Estimator
+from core.estimates.forecast import model
+from core.estimates.measurements import Measured
+from core.estimates.text_size import TextSize
+from core.estimates.workload import MOST_LENGTHS, STAGES, Data, Steps, longest, thinned, workload
 from tests.core.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
 from tests.core.test_parameters import TEXT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.leastsquares import fit
+from core.estimates.nnls import fit
 
 
 def test_coefficients_behind_exact_points_are_found() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from core import measurements
 from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
 from core.database.tables import Measurement, Worker
-from core.workload import Steps
+from core.estimates import measurements
+from core.estimates.workload import Steps
 from tests.core.ledger import Sessions
 from tests.core.measured import OTHER, SMALL, measured
 

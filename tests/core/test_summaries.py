@@ -11,9 +11,9 @@ from typing import BinaryIO
 import pytest
 
 from core.database.tables import File
+from core.estimates.summaries import MOST_BYTES, summarise
 from core.findings.profiles import VERSION
 from core.storage.local import LocalStorage
-from core.summaries import MOST_BYTES, summarise
 from tests.core.test_parameters import EMOJI, TEXT
 
 CAPTIONS = ("a red cat", "", "a blue cat")

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from core import measurements
 from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.tables import Measurement
-from core.estimating import Estimator
+from core.estimates import measurements
+from core.estimates.estimator import Estimator
+from core.estimates.workload import STAGES, Shape
 from core.parameters.parameters import Parameters
 from core.references.items import References
 from core.settings import Settings
-from core.workload import STAGES, Shape
 from tests.worker.floor import Floor, register, run_module
 from tests.worker.stages.conftest import _one_thread, image_record, tiny_diffusion_folder  # noqa: F401 (fixtures)
 from worker.gauge import Gauge

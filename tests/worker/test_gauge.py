@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from core.estimating import Estimator
+from core.estimates.estimator import Estimator
+from core.estimates.workload import Steps
 from core.references.items import ImageItem, References
-from core.workload import Steps
 from tests.core.measured import OTHER, SMALL, measured
 from tests.core.test_parameters import EMOJI, settled
 from worker.gauge import Gauge

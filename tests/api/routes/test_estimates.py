@@ -12,12 +12,12 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select
 
-from core import measurements
 from core.accounts import api_keys
 from core.database.engine import now
 from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
-from core.measurements import Measured
-from core.workload import STAGES, Data, Shape, Steps
+from core.estimates import measurements
+from core.estimates.measurements import Measured
+from core.estimates.workload import STAGES, Data, Shape, Steps
 from tests.api.server import Service, refused
 from tests.core.measured import DATA, OTHER, SMALL, measured
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from core.measurements import Measured
+from core.estimates.costs import fitted, measured_amounts
+from core.estimates.measurements import Measured
+from core.estimates.workload import STAGES, workload
 from core.parameters.parameters import Parameters
-from core.prices import fitted, measured_amounts
 from core.references.packing import read_folder
-from core.workload import STAGES, workload
 from tests.worker.stages.conftest import MakeJob
 from worker.folder import JobFolder
 from worker.gauge import Gauge

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core import leastsquares
-from core.measurements import Measured
-from core.workload import COPIES, STAGES, STEPPED, Amount, Shape, Workload
+from core.estimates import nnls
+from core.estimates.measurements import Measured
+from core.estimates.workload import COPIES, STAGES, STEPPED, Amount, Shape, Workload
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add
@@ -108,7 +108,7 @@ def _fitted(kind: str, rows: Sequence[Measured]) -> list[float]:
     if not points:
         return []
     features = [_features(FEATURES[kind], amount, row.shape.rank) for row, amount, _ in points]
-    found = leastsquares.fit(features, [seconds for *_, seconds in points])
+    found = nnls.fit(features, [seconds for *_, seconds in points])
     newest = rows[:CHECKED]
     off = [
         (seconds / told, seconds * amount.calls) for (row, amount, seconds), each in zip(points, features, strict=True)
@@ -135,7 +135,7 @@ def _memory(rows: Sequence[Measured], on_device: bool) -> list[float]:
             if (stage, kind) in GREEDY and not (row.warm and kind == "step"):
                 points.append(_features(MEMORY, amount, row.shape.rank))
                 peaks.append(float(_peak(row, stage, on_device)))
-    return leastsquares.fit(points, peaks) if points else [0.0] * len(MEMORY)
+    return nnls.fit(points, peaks) if points else [0.0] * len(MEMORY)
 
 
 def _features(names: Sequence[str], amount: Amount, rank: int) -> list[float]:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from core import measurements
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
-from core.forecast import Model, model
-from core.measurements import Measured
+from core.estimates import measurements
+from core.estimates.forecast import Model, model
+from core.estimates.measurements import Measured
+from core.estimates.text_size import TextSize
+from core.estimates.workload import Data, Shape, thinned
 from core.parameters.resolving import BatRequest, resolve
 from core.parameters.summary import ReferenceSummary
-from core.textsize import TextSize
-from core.workload import Data, Shape, thinned
 
 USUAL_REFERENCES = 8
 TOKENS_PER_CHARACTER = 0.25

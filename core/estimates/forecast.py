@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core.endings import Endings, endings
-from core.measurements import Measured, class_of
-from core.prices import CHECKED, Prices, fitted
-from core.thumb import thumb_prices
-from core.workload import STAGES, Data, Shape, Workload, workload
+from core.estimates.costs import CHECKED, Prices, fitted
+from core.estimates.default_costs import thumb_prices
+from core.estimates.measurements import Measured, class_of
+from core.estimates.step_counts import Endings, endings
+from core.estimates.workload import STAGES, Data, Shape, Workload, workload
 
 MEASURED_SPREAD, LEAST_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
 THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor

@@ -14,13 +14,13 @@ from typing import BinaryIO
 from core.backbones.record import BackboneRecord
 from core.database.tables import File
 from core.errors import NotFound
+from core.estimates.text_size import TextSize
 from core.findings import profiles
 from core.parameters.summary import ReferenceSummary
 from core.references import answer_format
 from core.references.captions import caption_of
 from core.references.items import TextItem
 from core.storage.interface import Storage
-from core.textsize import TextSize
 
 MOST_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole
 MOST_ROWS = 2_000  # texts that are read of one file

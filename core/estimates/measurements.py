@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Measurement
-from core.workload import STAGES, Data, Shape, Steps
+from core.estimates.workload import STAGES, Data, Shape, Steps
 
 Source = Literal["calibration", "job"]
 KEPT = 40  # rows of one backbone on one device

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core.measurements import Measured
+from core.estimates.measurements import Measured
+from core.estimates.workload import Shape, Steps
 from core.parameters import schedule
-from core.workload import Shape, Steps
 
 BEYOND = 1.5  # a stage that was stopped by its budget would have ended so much later, as far as we know
 # Where no job has finished yet: shares of the usual budgets. The built-in backbones' budgets are tight: most surrogates

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.prices import Prices
-from core.workload import COPIES, STAGES
+from core.estimates.costs import Prices
+from core.estimates.workload import COPIES, STAGES
 
 GIGABYTE = 1e9
-# seconds for a unit of work and a gigabyte of weights: coefficients as in core.prices.FEATURES. On a CPU they are those
+# seconds for a unit of work and a gigabyte of weights: coefficients as in core.estimates.costs.FEATURES. On a CPU they are those
 # of the built-in backbones on one thread; a GPU's are guessed from what it computes in a second.
 SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
     ("images", "cpu"): {
