@@ -21,7 +21,7 @@ from api.streams import Streams
 from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
-from core.erasure import Eraser
+from core.erasure.eraser import Eraser
 from core.errors import Forbidden, Unauthenticated
 from core.parameters.presets import LivePresets, Presets
 from core.parameters.request import JobRequest

@@ -10,7 +10,7 @@ from api.dependencies import Services
 from api.pages import unknown_cursor
 from api.schemas import Deleted, DeletedBat, ErasureObject
 from core.database.tables import Erasure
-from core.erasure import receipt
+from core.erasure.receipts import receipt
 from core.errors import StorageUnavailable
 
 

@@ -189,14 +189,14 @@ def _limit_account(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _erase_account(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core import erasure
     from core.accounts import audit
+    from core.erasure import request
 
     if not chosen.yes:
         raise InvalidInput(f"This erases all that {chosen.name} has, for good. Say --yes to do it.", code="not_sure")
     with _session(settings) as session:
         account = _account(session, chosen.name)
-        started = erasure.request(session, account.id, "account", account.id)
+        started = request.request(session, account.id, "account", account.id)
         audit.record(session, account.id, "account.delete", account.id)
     print(
         f"{started.id}: the dispatcher erases {account.id}; GET /v1/accounts/{account.id}/erasure shows how far it is."
@@ -205,7 +205,7 @@ def _erase_account(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _verify(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.erasure import genuine
+    from core.erasure.receipts import genuine
 
     try:
         told = json.loads(chosen.file.read_text())

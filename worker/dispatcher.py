@@ -15,11 +15,11 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import tidying
 from core.database import counters
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
-from core.erasure import Eraser
+from core.erasure import retention
+from core.erasure.eraser import Eraser
 from core.errors import AlbatrossError
 from core.jobs import dispatch
 from core.runtime import broker, logs
@@ -81,12 +81,12 @@ class Dispatcher:
     def _erase(self) -> None:
         """Erase what owners want gone, what has had its time, and what nobody needs; a store may be away."""
         with self._sessions.begin() as session:
-            tidying.expire_files(session)
-            tidying.expire_jobs(session, self._settings.retention_days)
+            retention.expire_files(session)
+            retention.expire_jobs(session, self._settings.retention_days)
             deliveries.forget(session, self._settings.webhook_log_days)
         try:
             self._eraser.round()
-            tidying.tidy(self._sessions, self._storage, self._settings)
+            retention.tidy(self._sessions, self._storage, self._settings)
             if time.monotonic() - self._swept >= SWEEP_SECONDS:
                 self._swept = time.monotonic()
                 self._storage.sweep(UNENDED_SECONDS)

@@ -9,10 +9,10 @@ from api.dependencies import AccountDep, AdministratorDep, AfterDep, ServicesDep
 from api.erasures import erased, erasure_object
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import AccountObject, Deleted, ErasureObject, Page
-from core import erasure as erasing
 from core.accounts import quotas, usage
 from core.database.tables import Account, Erasure, Job
 from core.database.tables.jobs import ACTIVE
+from core.erasure import request as erasing
 from core.errors import NotFound
 
 router = APIRouter(prefix="/v1", tags=["account"])

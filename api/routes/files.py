@@ -18,11 +18,11 @@ from api.objects import file_object
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.schemas import Deleted, FileObject, Page
 from api.uploads import Upload, receive
-from core import erasure as erasing
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import File, Job, new_id
 from core.database.tables.jobs import ACTIVE
+from core.erasure import request as erasing
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound
 from core.storage.interface import StoredObject
 from core.storage.keys import file_key

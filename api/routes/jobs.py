@@ -16,11 +16,11 @@ from api.jobschemas import JobObject
 from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
 from api.schemas import Deleted, Page
-from core import erasure as erasing
 from core.accounts import quotas
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job
+from core.erasure import request as erasing
 from core.errors import InvalidInput, NotFound
 from core.findings import jobs, profiles
 from core.jobs import control, creation, events

@@ -14,10 +14,10 @@ from api.erasures import erased
 from api.objects import adapter_object, backbone_object
 from api.pages import page, plausible
 from api.schemas import Deleted, ModelObject, Page
-from core import erasure as erasing
 from core.adapters import card
 from core.adapters.card import Format
 from core.database.tables import Adapter, Artifact, Checkpoint
+from core.erasure import request as erasing
 from core.errors import Forbidden, NotFound
 
 router = APIRouter(prefix="/v1/models", tags=["models"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core import erasure
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.tables import Erasure
-from core.erasure import Eraser, receipt
+from core.erasure import receipts
+from core.erasure.eraser import Eraser
+from core.erasure.receipts import receipt
 from core.errors import Unauthenticated
 from core.settings import Settings
 from core.storage.factory import storage
@@ -68,4 +69,4 @@ def test_an_account_is_limited_and_erased_and_its_receipt_is_checked(tmp_path: P
     assert "Genuine" in made(tmp_path, "erasures", "verify", str(file))
     file.write_text(json.dumps(told | {"target": "acct-another"}))
     assert run("erasures", "verify", str(file), "--data", str(tmp_path)).returncode == 1
-    assert erasure.genuine(receipt(done), done.signature or "", settings.secret)
+    assert receipts.genuine(receipt(done), done.signature or "", settings.secret)

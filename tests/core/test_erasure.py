@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, select, text, update
 
-from core import erasure, tidying
 from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
-from core.erasure import Eraser, genuine, receipt
+from core.erasure import eraser as erasure_eraser
+from core.erasure import request, retention
+from core.erasure.eraser import Eraser
+from core.erasure.receipts import genuine, receipt
 from core.errors import StorageUnavailable
 from core.jobs import leases, reports
 from core.settings import Settings
@@ -71,7 +73,7 @@ def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
 def ask(sessions: Sessions, kind: str, target: str) -> str:
     with sessions.begin() as session:
         audit.record(session, "acct-1", f"{kind}.delete", target)
-        return erasure.request(session, "acct-1", kind, target).id
+        return request.request(session, "acct-1", kind, target).id
 
 
 def hits(sessions: Sessions, needle: str) -> list[str]:
@@ -193,7 +195,7 @@ def test_what_a_late_writer_puts_back_is_erased_too(database: Sessions, store: S
     put(store, job_key("acct-1", job_id, 1, "export/late"))
     with database.begin() as session:
         signed = session.get_one(Erasure, number).signature
-        session.execute(update(Erasure).values(tried_at=Erasure.tried_at - erasure.LOOK_AGAIN_SECONDS - 1))
+        session.execute(update(Erasure).values(tried_at=Erasure.tried_at - erasure_eraser.LOOK_AGAIN_SECONDS - 1))
     eraser(database, store).round()
     assert store.keys("accounts/acct-1") == []
     with database() as session:
@@ -207,9 +209,9 @@ def test_what_ended_jobs_left_behind_is_tidied_up_and_what_is_needed_stays(datab
     with database.begin() as session:
         session.execute(update(Artifact).where(Artifact.name.like("saves/%")).values(kind="save"))
     settings = Settings(data=Path("/nonexistent"), tidy_seconds=0)
-    assert tidying.tidy(database, store, settings.model_copy(update={"tidy_seconds": 100.0})) == 0
-    assert tidying.tidy(database, store, settings) == 2
-    assert tidying.tidy(database, store, settings) == 0
+    assert retention.tidy(database, store, settings.model_copy(update={"tidy_seconds": 100.0})) == 0
+    assert retention.tidy(database, store, settings) == 2
+    assert retention.tidy(database, store, settings) == 0
     names = [key.rpartition("/e1/")[2] for key in store.keys(f"accounts/acct-1/jobs/{job_id}")]
     assert sorted(names) == ["export/adapter.zip", "train/curve.json"]
 
@@ -220,7 +222,7 @@ def test_uploads_whose_time_is_over_are_erased_unless_a_job_needs_them(database:
     upload(database, store, name="file-2")
     with database.begin() as session:
         session.execute(update(File).values(expires_at=1.0))
-        assert tidying.expire_files(session) == 1
+        assert retention.expire_files(session) == 1
     eraser(database, store).round()
     assert [key.rpartition("/")[2] for key in store.keys("accounts/acct-1")] == ["file-1"]
     job = claim(database)
@@ -231,9 +233,9 @@ def test_uploads_whose_time_is_over_are_erased_unless_a_job_needs_them(database:
 def test_ended_jobs_are_kept_as_long_as_the_operator_says(database: Sessions, store: Storage) -> None:
     job_id = worked(database, store)
     with database.begin() as session:
-        assert tidying.expire_jobs(session, None) == 0
-        assert tidying.expire_jobs(session, 1.0) == 0
-        session.execute(update(Job).values(finished_at=Job.finished_at - 2 * tidying.DAY))
-        assert tidying.expire_jobs(session, 1.0) == 1
+        assert retention.expire_jobs(session, None) == 0
+        assert retention.expire_jobs(session, 1.0) == 0
+        session.execute(update(Job).values(finished_at=Job.finished_at - 2 * retention.DAY))
+        assert retention.expire_jobs(session, 1.0) == 1
     eraser(database, store).round()
     assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}

@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from api.webhooks import EventName
-from core import erasure
 from core.database.engine import now
 from core.database.migrations import migrate
 from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.erasure import eraser as erasure
 from core.jobs import dispatch, leases
 from core.webhooks import endpoints, events, signatures
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from core.accounts import api_keys
 from core.database import counters
 from core.database.tables import Audit
-from core.erasure import genuine
+from core.erasure.receipts import genuine
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.server import Service, png, refused, serving

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import erasure
 from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, File, Job
 from core.database.tables.jobs import ACTIVE, TERMINAL
+from core.erasure import request
 from core.jobs.reports import SAVE
 from core.settings import Settings
 from core.storage.interface import Storage
@@ -24,7 +24,7 @@ def expire_files(session: Session) -> int:
     late = select(File).where(File.expires_at < now(session), File.deleted_at.is_(None)).limit(FEW)
     files = [file for file in session.scalars(late) if not _needed(session, file)]
     for file in files:
-        erasure.request(session, file.account_id, "file", file.id)
+        request.request(session, file.account_id, "file", file.id)
         audit.record(session, file.account_id, "file.expire", file.id)
     return len(files)
 
@@ -37,7 +37,7 @@ def expire_jobs(session: Session, days: float | None) -> int:
     late = select(Job).where(Job.finished_at < before, Job.deleted_at.is_(None)).limit(FEW)
     jobs = session.scalars(late).all()
     for job in jobs:
-        erasure.request(session, job.account_id, "job", job.id)
+        request.request(session, job.account_id, "job", job.id)
         audit.record(session, job.account_id, "job.expire", job.id)
     return len(jobs)
 

@@ -7,9 +7,6 @@ looks whether a late writer has put something back.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,14 +26,13 @@ from core.database.tables import (
     Idempotency,
     Job,
     JobEvent,
-    Json,
     Metric,
     Table,
     Usage,
     WebhookEvent,
 )
 from core.database.tables.jobs import ACTIVE
-from core.jobs import control
+from core.erasure.receipts import receipt, sign
 from core.storage.interface import Storage
 from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
 from core.webhooks import endpoints
@@ -44,42 +40,6 @@ from core.webhooks import endpoints
 LOOK_AGAIN_SECONDS = 60.0
 WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for
 FEW = 20
-
-
-def request(session: Session, account_id: str, kind: str, target: str) -> Erasure:
-    """Hide the thing from now on, stop what works on it, and write down that it has to go."""
-    at = now(session)
-    erasure = Erasure(account_id=account_id, kind=kind, target=target, created_at=at, requested_at=at)
-    if kind == "file":
-        file = session.get_one(File, target)
-        file.deleted_at, erasure.created_at = at, file.created_at
-    elif kind == "model":
-        adapter = session.get_one(Adapter, target)
-        adapter.deleted_at, erasure.created_at = at, adapter.created_at
-        _hide_files(session, at, File.job_id == adapter.job_id)
-    elif kind == "job":
-        erasure.created_at = _hide_job(session, session.get_one(Job, target), at)
-    else:
-        session.get_one(Account, target).erased_at = at
-        for job in session.scalars(select(Job).where(Job.account_id == target, Job.deleted_at.is_(None))):
-            _hide_job(session, job, at)
-        _hide_files(session, at, File.account_id == target)
-    session.add(erasure)
-    session.flush()
-    return erasure
-
-
-def _hide_job(session: Session, job: Job, at: float) -> float:
-    if job.state in ACTIVE:
-        control.cancel(session, job)
-    job.deleted_at = at
-    _hide_files(session, at, File.job_id == job.id)
-    return job.created_at
-
-
-def _hide_files(session: Session, at: float, which: ColumnElement[bool]) -> None:
-    for file in session.scalars(select(File).where(which, File.deleted_at.is_(None))):
-        file.deleted_at = at
 
 
 @dataclass(frozen=True)
@@ -121,26 +81,6 @@ class Eraser:
             ids = session.scalars(select(Erasure.id).where(open_ | lately).order_by(Erasure.tried_at).limit(FEW)).all()
         for erasure_id in ids:
             self.advance(erasure_id)
-
-
-def receipt(erasure: Erasure) -> Json:
-    """Return what a receipt says, apart from its signature."""
-    return {
-        "id": erasure.id, "kind": erasure.kind, "target": erasure.target, "account": erasure.account_id,
-        "requested_at": erasure.requested_at, "completed_at": erasure.done_at, "objects": erasure.objects,
-        "rows": erasure.rows,
-    }  # fmt: skip
-
-
-def sign(content: Json, secret: str) -> str:
-    """Return the HMAC-SHA256 of a receipt; only the service that gave it can make or check it."""
-    told = {name: value for name, value in content.items() if name != "objects"}  # late objects are counted on
-    return hmac.new(secret.encode(), json.dumps(told, sort_keys=True).encode(), hashlib.sha256).hexdigest()
-
-
-def genuine(content: Json, signature: str, secret: str) -> bool:
-    """Tell whether this service has signed the receipt."""
-    return hmac.compare_digest(sign(content, secret).encode(), signature.encode())
 
 
 def _prefixes(session: Session, erasure: Erasure) -> list[str]:

@@ -1,0 +1,47 @@
+"""Ask for the erasure of an account: what is to go is hidden at once."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from core.database.engine import now
+from core.database.tables import Account, Adapter, Erasure, File, Job
+from core.database.tables.jobs import ACTIVE
+from core.jobs import control
+
+
+def request(session: Session, account_id: str, kind: str, target: str) -> Erasure:
+    """Hide the thing from now on, stop what works on it, and write down that it has to go."""
+    at = now(session)
+    erasure = Erasure(account_id=account_id, kind=kind, target=target, created_at=at, requested_at=at)
+    if kind == "file":
+        file = session.get_one(File, target)
+        file.deleted_at, erasure.created_at = at, file.created_at
+    elif kind == "model":
+        adapter = session.get_one(Adapter, target)
+        adapter.deleted_at, erasure.created_at = at, adapter.created_at
+        _hide_files(session, at, File.job_id == adapter.job_id)
+    elif kind == "job":
+        erasure.created_at = _hide_job(session, session.get_one(Job, target), at)
+    else:
+        session.get_one(Account, target).erased_at = at
+        for job in session.scalars(select(Job).where(Job.account_id == target, Job.deleted_at.is_(None))):
+            _hide_job(session, job, at)
+        _hide_files(session, at, File.account_id == target)
+    session.add(erasure)
+    session.flush()
+    return erasure
+
+
+def _hide_job(session: Session, job: Job, at: float) -> float:
+    if job.state in ACTIVE:
+        control.cancel(session, job)
+    job.deleted_at = at
+    _hide_files(session, at, File.job_id == job.id)
+    return job.created_at
+
+
+def _hide_files(session: Session, at: float, which: ColumnElement[bool]) -> None:
+    for file in session.scalars(select(File).where(which, File.deleted_at.is_(None))):
+        file.deleted_at = at
