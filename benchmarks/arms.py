@@ -15,14 +15,14 @@ from torch import Tensor
 from benchmarks.runs import Arm
 from benchmarks.world import World
 from core.method.albat import score_candidates, train_surrogate
-from core.method.backbone import count, take
-from core.method.folds import Surrogate, train_folds
-from core.method.influence import ScoreWarning
-from core.method.mixing import MixingReport
-from core.method.pooling import Ranking
-from core.method.scoring import Scoring
-from core.method.surrogate import SurrogateCurves, folds
-from core.method.trial import Trial, try_mixture
+from core.method.backbones.backbone import count, take
+from core.method.influence.pool_scoring import Scoring
+from core.method.influence.ranking import Ranking
+from core.method.influence.scores import ScoreWarning
+from core.method.mixing.error_law import MixingReport
+from core.method.mixing.trial import Trial, try_mixture
+from core.method.stopping.evidence import SurrogateCurves, folds
+from core.method.training.surrogates import Surrogate, train_folds
 
 Result = TypeVar("Result")
 OTHER_SCORES = ("datainf", "cosine", "kolossov_bartlett")

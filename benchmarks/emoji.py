@@ -17,9 +17,9 @@ from benchmarks.runs import Kept
 from benchmarks.world import Setting, World, parameters
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
-from core.method.backbone import count
-from core.method.diffusion import DiffusionBackbone
-from core.method.pictures import judge_pictures
+from core.method.backbones.backbone import count
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.stopping.picture_evidence import judge_pictures
 from core.settings import Settings
 from worker import pools
 

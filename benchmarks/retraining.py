@@ -23,9 +23,9 @@ from benchmarks.records import write
 from benchmarks.runs import Arm, train_arms
 from benchmarks.world import Setting, World
 from core.method.albat import score_candidates, train_surrogate
-from core.method.folds import Surrogate
-from core.method.pooling import rank
-from core.method.selection import spearman
+from core.method.influence.ranking import rank
+from core.method.influence.selection import spearman
+from core.method.training.surrogates import Surrogate
 
 RESULTS = HERE / "results" / "retraining.json"
 CANDIDATES, GROUP, GROUPS = 64, 8, 32

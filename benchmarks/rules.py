@@ -9,10 +9,10 @@ import random
 from benchmarks.arms import Prepared
 from benchmarks.runs import Arm, Curve
 from benchmarks.world import World
-from core.method.fluctuation import FluctuationDetector
-from core.method.stopping import Auto, CSFluctuation, Evaluation, MatchedLoss, StopRule
-from core.method.surrogate import SurrogateCurves
-from core.method.window import Window, calibrate_window
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.fluctuation import FluctuationDetector
+from core.method.stopping.rules import Auto, CSFluctuation, Evaluation, MatchedLoss, StopRule
+from core.method.stopping.window import Window, calibrate_window
 
 NOISE = 2.0  # ||mean gradient||^2 over its variance: below, the signal is smaller than the noise
 FIXED_WINDOWS = (10, 30)

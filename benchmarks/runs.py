@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.world import World
-from core.method.backbone import count, take
-from core.method.batches import Captions, MixedBatches, SideBySide
-from core.method.gradients import per_sample_gradients
-from core.method.lora import Adapter
-from core.method.similarity import CosineSimilarity
-from core.method.train import Training, evaluate
+from core.method.backbones.backbone import count, take
+from core.method.backbones.lora import Adapter
+from core.method.influence.gradients import per_sample_gradients
+from core.method.stopping.similarity import CosineSimilarity
+from core.method.training.batches import Captions, MixedBatches, SideBySide
+from core.method.training.loop import Training, evaluate
 
 EVALUATION_SEED = 77  # the noise of every evaluation, the same for all arms and settings
 

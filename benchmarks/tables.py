@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.method import RESULTS
 from benchmarks.statistics import Estimate, Record, cluster, estimate, excess, paired, unit
-from core.method.trial import PRECAUTION, TOLERATED
+from core.method.mixing.trial import PRECAUTION, TOLERATED
 
 ROOT = RESULTS.parents[2]
 RETRAINED = RESULTS.with_name("retraining.json")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch
+from core.method.backbones.backbone import Backbone, Batch
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import evaluation_grid
 

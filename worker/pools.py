@@ -25,7 +25,7 @@ from core.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.method.backbone import Backbone
+    from core.method.backbones.backbone import Backbone
 
 CONTENT = ("caption", "text", "messages", "prompt", "completion")
 
@@ -136,7 +136,7 @@ def describe(record: BackboneRecord) -> str:
 
 def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path) -> Path:
     """Write a pool folder of the backbone's own texts beside those it has already; returns the folder."""
-    from core.method.language import LanguageBackbone
+    from core.method.backbones.language import LanguageBackbone
     from worker.generation import generate
 
     if record.family != "language":

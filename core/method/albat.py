@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, MutableMapping, Sequence
 
-from core.method.backbone import Backbone, Batch, count
-from core.method.batches import MixedBatches
-from core.method.finalrun import FinalRun, Outcome
-from core.method.folds import Surrogate, captions, train_folds
-from core.method.lora import Adapter
-from core.method.saving import NOWHERE, Keeper, State, saved
-from core.method.scoring import Progress, Scoring, score_pool
-from core.method.surrogate import SurrogateCurves, folds, near_duplicates
-from core.method.train import Step, Training
+from core.method.backbones.backbone import Backbone, Batch, count
+from core.method.backbones.lora import Adapter
+from core.method.influence.pool_scoring import Progress, Scoring, score_pool
+from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicates
+from core.method.training.batches import MixedBatches
+from core.method.training.final_run import FinalRun, Outcome
+from core.method.training.loop import Step, Training
+from core.method.training.resuming import NOWHERE, Keeper, State, saved
+from core.method.training.surrogates import Surrogate, captions, train_folds
 from core.parameters.parameters import Parameters
 
 

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from core.adapters import card as cards
-from core.method.diffusion import DiffusionBackbone
-from core.method.language import LanguageBackbone
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import LanguageBackbone
 from tests.consumers.bases import write_base
 from tests.consumers.strangers import run_stranger
 from worker.folder import JobFolder

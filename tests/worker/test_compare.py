@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from core.backbones.record import describe
-from core.method.language import LanguageBackbone
-from core.method.lora import Adapter
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import Adapter
 from tests.core.method.conftest import (  # noqa: F401 (fixtures)
     LLAMA_TARGETS,
     _one_thread,

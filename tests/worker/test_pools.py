@@ -15,7 +15,7 @@ from core.backbones.record import BackboneRecord, describe
 from core.backbones.registry import Registry
 from core.disk import ROOT
 from core.errors import InvalidInput, JobFailure
-from core.method.language import LanguageBackbone
+from core.method.backbones.language import LanguageBackbone
 from core.settings import Settings
 from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language_folder  # noqa: F401 (fixtures)
 from worker import pools

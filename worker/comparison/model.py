@@ -13,10 +13,10 @@ from core.adapters import inspection
 from core.adapters.inspection import CONFIG
 from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
-from core.method import lora
-from core.method.backbone import Draw
-from core.method.language import IGNORED, LanguageBackbone
-from core.method.lora import Adapter
+from core.method.backbones import lora
+from core.method.backbones.backbone import Draw
+from core.method.backbones.language import IGNORED, LanguageBackbone
+from core.method.backbones.lora import Adapter
 from core.text_safety import shown
 
 SIDE_BY_SIDE = 8

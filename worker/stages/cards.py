@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.method.lora import Adapter
+from core.method.backbones.lora import Adapter
 from core.version import VERSION
 from worker.protocol import Json
 from worker.stages.context import Context

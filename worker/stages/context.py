@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.backbones.record import BackboneRecord
-from core.method.backbone import Batch, count, take
-from core.method.diffusion import DiffusionBackbone
-from core.method.language import LanguageBackbone
-from core.method.lora import PREFIX, Adapter, from_stack, from_tensors
-from core.method.work import WORK
+from core.method.backbones.backbone import Batch, count, take
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import PREFIX, Adapter, from_stack, from_tensors
+from core.method.backbones.profiler import WORK
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import PROBE_EXAMPLES
 from worker import pools

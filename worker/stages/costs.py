@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from core.method.backbone import Batch, count
-from core.method.work import WORK
+from core.method.backbones.backbone import Batch, count
+from core.method.backbones.profiler import WORK
 from worker.protocol import Json
 
 LENGTHS = 40  # quantiles that stand for the lengths of many texts

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.adapters import card as cards
-from core.method.finalrun import Outcome
-from core.method.window import Window
+from core.method.stopping.window import Window
+from core.method.training.final_run import Outcome
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.cards import card

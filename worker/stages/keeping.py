@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from core.method.saving import State
+from core.method.training.resuming import State
 from worker.folder import JobFolder, write_json
 from worker.protocol import Json
 

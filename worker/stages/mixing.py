@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from core.method.backbone import Batch, take
-from core.method.surrogate import SurrogateCurves
-from core.method.train import Step
-from core.method.trial import Trial, try_mixture
+from core.method.backbones.backbone import Batch, take
+from core.method.mixing.trial import Trial, try_mixture
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
 from worker.folder import write_json
 from worker.protocol import Json, Line, Message, Metrics

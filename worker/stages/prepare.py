@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from core.findings.finding import Finding
-from core.method.language import LanguageBackbone
-from core.method.work import WORK
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.profiler import WORK
 from core.references import packing
 from core.references.items import ImageItem, References
 from worker.folder import write_rows

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.method.finalrun import Outcome
-from core.method.fluctuation import INFORMATIVE
-from core.method.selection import TRUSTED
-from core.method.surrogate import Evidence
+from core.method.influence.selection import TRUSTED
+from core.method.stopping.evidence import Evidence
+from core.method.stopping.fluctuation import INFORMATIVE
+from core.method.training.final_run import Outcome
 from worker.protocol import Json
 
 LEVELS = ((TRUSTED, "like chance"), (0.3, "weakly"), (0.5, "fairly"))

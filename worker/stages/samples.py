@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from core.method.diffusion import DiffusionBackbone
-from core.method.finalrun import Outcome
-from core.method.pictures import Pictures, choose, judge_pictures
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.stopping.picture_evidence import Pictures, choose, judge_pictures
+from core.method.training.final_run import Outcome
 from core.references import packing
 from core.references.items import ImageItem
 from worker.protocol import Json, Line

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from core.method.albat import score_candidates
-from core.method.ownreferences import judge_references
-from core.method.scoring import Progress, Scoring
-from core.method.surrogate import near_duplicates
+from core.method.influence.pool_scoring import Progress, Scoring
+from core.method.influence.reference_verdicts import judge_references
+from core.method.stopping.evidence import near_duplicates
 from core.parameters.schedule import FEWEST_CANDIDATES
 from worker.folder import write_json, write_rows
 from worker.pools import Candidate, Pool

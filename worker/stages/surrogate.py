@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
 from core.method.albat import train_surrogate
-from core.method.folds import Surrogate
-from core.method.surrogate import SurrogateCurves
-from core.method.train import Step
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.training.loop import Step
+from core.method.training.surrogates import Surrogate
 from worker.folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven, read_stack, write_stack

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
 from core.method.albat import train_adapter
-from core.method.lora import Adapter
-from core.method.train import Step
+from core.method.backbones.lora import Adapter
+from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
 from worker.folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics

@@ -9,9 +9,9 @@ from pathlib import Path
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
-from core.method.diffusion import DiffusionBackbone
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.lora import Adapter, peft_config
 from core.method.formats.witness import Witness, failure, folded, loading
-from core.method.lora import Adapter, peft_config
 
 FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from peft import PeftModel
 
+from core.method.backbones.lora import Adapter
 from core.method.formats.witness import AnyBackbone, Witness, loading
-from core.method.lora import Adapter
 
 
 def write(backbone: AnyBackbone, adapter: Adapter, folder: Path, name: str, header: Mapping[str, str]) -> None:

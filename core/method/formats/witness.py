@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import JobFailure
-from core.method.backbone import Batch, Draw, count, take
-from core.method.diffusion import DiffusionBackbone
-from core.method.language import LanguageBackbone
-from core.method.lora import Adapter, LoraLayer, LoraModel
+from core.method.backbones.backbone import Batch, Draw, count, take
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import Adapter, LoraLayer, LoraModel
 
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 ROUNDING = 1e-5  # relative to the outputs: where an adapter is nearly zero, float32 itself is the limit

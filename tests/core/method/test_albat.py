@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from core.method.albat import score_candidates, train_adapter, train_surrogate
-from core.method.backbone import Batch, count, take
-from core.method.finalrun import Outcome
-from core.method.folds import Surrogate
-from core.method.lora import Adapter
-from core.method.pictures import judge_pictures
-from core.method.surrogate import SurrogateCurves
-from core.method.train import Step, evaluate
+from core.method.backbones.backbone import Batch, count, take
+from core.method.backbones.lora import Adapter
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.picture_evidence import judge_pictures
+from core.method.training.final_run import Outcome
+from core.method.training.loop import Step, evaluate
+from core.method.training.surrogates import Surrogate
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import evaluation_grid
 

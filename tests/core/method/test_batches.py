@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from core.method.batches import Captions, MixedBatches, Shuffled, SideBySide
+from core.method.training.batches import Captions, MixedBatches, Shuffled, SideBySide
 
 NONE = Captions(0.0, None)
 

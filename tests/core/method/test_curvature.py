@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.method.curvature import Curvature, damping_of, precondition
+from core.method.influence.curvature import Curvature, damping_of, precondition
 
 BLOCKS = (slice(0, 7), slice(7, 12), slice(12, 20))
 

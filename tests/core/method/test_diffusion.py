@@ -6,7 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
-from core.method.diffusion import DiffusionBackbone
+from core.method.backbones.diffusion import DiffusionBackbone
 
 ITEMS = [
     {"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"},

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from core.method.fluctuation import FluctuationDetector
+from core.method.stopping.fluctuation import FluctuationDetector
 
 
 def offline(cs: list[float], window: int, learning_rate: float) -> list[float]:

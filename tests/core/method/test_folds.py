@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from core.method.backbone import take
-from core.method.batches import Captions, MixedBatches
-from core.method.folds import WEAK_STEPS, train_folds
-from core.method.train import Training
+from core.method.backbones.backbone import take
+from core.method.training.batches import Captions, MixedBatches
+from core.method.training.loop import Training
+from core.method.training.surrogates import WEAK_STEPS, train_folds
 from tests.core.method.test_albat import TONES, drain, parameters
 
 HELD = [[0, 3], [1], [2, 4]]

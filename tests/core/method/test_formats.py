@@ -15,12 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from core.errors import JobFailure
-from core.method.backbone import Draw
-from core.method.diffusion import DiffusionBackbone
+from core.method.backbones.backbone import Draw
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import Adapter
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import Witness, loading
-from core.method.language import LanguageBackbone
-from core.method.lora import Adapter
 from tests.core.method.conftest import UNET_TARGETS
 
 HEADER = {"albatross.card": "{}"}

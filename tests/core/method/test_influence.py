@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from core.errors import InvalidInput
-from core.method.backbone import Backbone, Batch, Draw, take
-from core.method.diffusion import DiffusionBackbone
-from core.method.gradients import as_adapter, flat, layout_of, per_sample_gradients
-from core.method.influence import (
+from core.method.backbones.backbone import Backbone, Batch, Draw, take
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import IGNORED, LanguageBackbone
+from core.method.backbones.lora import Adapter
+from core.method.influence.gradients import as_adapter, flat, layout_of, per_sample_gradients
+from core.method.influence.scores import (
     Engine,
     Mode,
     Scorer,
@@ -23,8 +25,6 @@ from core.method.influence import (
     score_draws,
     scorer,
 )
-from core.method.language import IGNORED, LanguageBackbone
-from core.method.lora import Adapter
 
 WORDS, LENGTH = 24, 10
 

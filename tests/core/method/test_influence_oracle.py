@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.method.curvature import Curvature, precondition
-from core.method.selection import spearman
+from core.method.influence.curvature import Curvature, precondition
+from core.method.influence.selection import spearman
 
 D, RIDGE = 10, 0.02
 

@@ -11,9 +11,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from core.errors import InvalidInput
-from core.method.backbone import Batch, Draw, tile
-from core.method.language import LanguageBackbone
-from core.method.lora import Adapter, LoraModel, load, stack
+from core.method.backbones.backbone import Batch, Draw, tile
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import Adapter, LoraModel, load, stack
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
 

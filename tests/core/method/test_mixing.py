@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.method.mixing import Condition, MixingReport, batch_slots, choose_gamma, error_law
+from core.method.mixing.error_law import Condition, MixingReport, error_law
+from core.method.mixing.gamma import choose_gamma
+from core.method.training.batches import batch_slots
 from core.parameters.schedule import step_budget
 
 D = 120

@@ -2,8 +2,8 @@
 
 import torch
 
-from core.method.ownreferences import judge_references
-from core.method.surrogate import SurrogateCurves
+from core.method.influence.reference_verdicts import judge_references
+from core.method.stopping.evidence import SurrogateCurves
 
 NAMES = ("cat.png", "cat copy.png", "dog.png", "house.png")
 

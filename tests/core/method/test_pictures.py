@@ -2,9 +2,9 @@
 
 import pytest
 
-from core.method.finalrun import Outcome
-from core.method.pictures import Pictures, choose
-from core.method.window import Window
+from core.method.stopping.picture_evidence import Pictures, choose
+from core.method.stopping.window import Window
+from core.method.training.final_run import Outcome
 
 
 def judged(*rows: tuple[int, float, float]) -> list[Pictures]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.pooling import rank
+from core.method.influence.ranking import rank
 
 FOLDS, CANDIDATES = 4, 240
 SOURCES = [number // 20 for number in range(CANDIDATES)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.selection import near_duplicates, select, spearman
+from core.method.influence.selection import near_duplicates, select, spearman
 
 
 def test_the_best_are_kept_best_first() -> None:

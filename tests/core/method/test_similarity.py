@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from core.method.lora import Adapter, stack
-from core.method.similarity import CosineSimilarity, cosine_similarity
+from core.method.backbones.lora import Adapter, stack
+from core.method.stopping.similarity import CosineSimilarity, cosine_similarity
 
 SHAPES = {"a": (6, 5), "b": (6, 5), "c": (3, 7), "d": (6, 5)}
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from core.method.stopping import Auto, CSFluctuation, Evaluation, MatchedLoss, MaxSteps, StopRule, stop_rules
-from core.method.surrogate import Evidence
+from core.method.stopping.evidence import Evidence
+from core.method.stopping.rules import Auto, CSFluctuation, Evaluation, MatchedLoss, MaxSteps, StopRule, stop_rules
 
 
 def evidence(best_step: int = 40, level: float = 0.5) -> Evidence:

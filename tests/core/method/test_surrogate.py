@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.method.surrogate import SurrogateCurves, folds, near_duplicates
+from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicates
 from core.parameters.schedule import evaluation_grid
 
 

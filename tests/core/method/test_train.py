@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from core.errors import JobFailure
-from core.method.backbone import Backbone, Batch, Draw, tile, tile_draw
-from core.method.diffusion import DiffusionBackbone
-from core.method.language import LanguageBackbone
-from core.method.train import Training, evaluate
+from core.method.backbones.backbone import Backbone, Batch, Draw, tile, tile_draw
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import LanguageBackbone
+from core.method.training.loop import Training, evaluate
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
 

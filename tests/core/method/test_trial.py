@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.method.folds import train_folds
-from core.method.surrogate import SurrogateCurves
-from core.method.trial import Trial, try_mixture
+from core.method.mixing.trial import Trial, try_mixture
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.training.surrogates import train_folds
 from tests.core.method.test_albat import TONES, drain, parameters
 
 CURVES = SurrogateCurves(((0,), (1,)))

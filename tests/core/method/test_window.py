@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.method.window import calibrate_window
+from core.method.stopping.window import calibrate_window
 
 
 @pytest.mark.parametrize("best", [30, 75, 125, 900, 4000])

@@ -10,10 +10,10 @@ from safetensors import safe_open
 from torch import nn
 
 from core.errors import JobFailure
-from core.method.diffusion import DiffusionBackbone
+from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.language import LanguageBackbone
 from core.method.formats import kohya
 from core.method.formats.witness import in_float32, roomy, whole_float32
-from core.method.language import LanguageBackbone
 from tests.core.method.test_formats import drawn, image_witness, text_witness
 
 GIB = 2**30

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
-from core.method.language import LanguageBackbone
-from core.method.lora import Adapter
+from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import Adapter
 from tests.core.method.conftest import (  # noqa: F401 (fixtures)
     LLAMA_TARGETS,
     _one_thread,

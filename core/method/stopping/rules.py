@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from core.method.fluctuation import FluctuationDetector, Semantics
-from core.method.surrogate import Evidence
+from core.method.stopping.evidence import Evidence
+from core.method.stopping.fluctuation import FluctuationDetector, Semantics
 from core.parameters.schedule import LOOK_AHEAD
 
 RuleName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]

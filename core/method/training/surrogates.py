@@ -9,12 +9,12 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch, count, take
-from core.method.batches import Captions, MixedBatches, SideBySide
-from core.method.lora import Adapter, from_stack
-from core.method.saving import NOWHERE, Keeper, State, saved
-from core.method.surrogate import SurrogateCurves
-from core.method.train import Step, Training, evaluate
+from core.method.backbones.backbone import Backbone, Batch, count, take
+from core.method.backbones.lora import Adapter, from_stack
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.training.batches import Captions, MixedBatches, SideBySide
+from core.method.training.loop import Step, Training, evaluate
+from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import evaluation_grid, step_budget
 

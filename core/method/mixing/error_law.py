@@ -12,8 +12,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from core.parameters.schedule import usual_share
-
 Verdict = Literal["helps", "neutral", "harms"]
 
 GRID = tuple(round(0.025 * step, 3) for step in range(39))  # 0 to .95, the largest share a job may ask for
@@ -49,14 +47,6 @@ class MixingReport:
     vanishing: Condition  # reading R3: "H_A vanishes"
     sufficient: Condition  # (A5): adds the term that Prop. 4.2 omits
     note: str
-
-
-@dataclass(frozen=True)
-class GammaChoice:
-    """The share of batch slots given to backbone data, and why."""
-
-    gamma: float
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -170,42 +160,6 @@ def error_law(
     conditions = _conditions(gram, judged)
     note = _note(judged, ratio, interval)
     return MixingReport(curve, gamma_star, _break_even(curve), judged, ratio, interval, verdict, *conditions, note)
-
-
-def choose_gamma(
-    request: float | Literal["natural", "auto"],
-    report: MixingReport | None,
-    *,
-    n: int,
-    m: int,
-    preset: str = "subject",
-    start: float | None = None,
-) -> GammaChoice:
-    """Turn the request into a share of batch slots.
-
-    "auto" is the share that a preset starts with (`start`, where it says so); the trial on held-out references
-    (trial.py) has the last word. The law is not asked: it never called mixing harmful in our experiments, also where
-    it cost 2 per cent. It is 0 without a report, because then nothing could be held out to try it on.
-    """
-    if m == 0:
-        return GammaChoice(0.0, "No candidate was selected, so the batches hold references only.")
-    if request == "natural":
-        gamma = min(m / (n + m), GRID[-1])
-        return GammaChoice(gamma, f"Natural mixing, as asked: {m} selected beside {n} references give {gamma:.2f}.")
-    if request != "auto":
-        return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")
-    if report is None:
-        return GammaChoice(0.0, "The error law could not be estimated, so the batches hold references only.")
-    share = usual_share(preset) if start is None else start
-    return GammaChoice(share, f"{share:g} of the batch slots is where a {preset} starts.")
-
-
-def batch_slots(gamma: float, batch_size: int, generator: torch.Generator | None = None) -> int:
-    """Draw how many of a batch's slots go to backbone data: gamma * batch_size on average, never further than 1 off."""
-    exact = gamma * batch_size
-    whole = math.floor(exact + 1e-9)
-    fraction = max(0.0, exact - whole)
-    return whole + int(torch.rand((), generator=generator).item() < fraction)
 
 
 def _mean_and_spread(block: Tensor) -> tuple[float, float]:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
-from core.method.backbone import Backbone, Batch, Draw, count
-from core.method.lora import Adapter, from_stack
-from core.method.saving import State
-from core.method.similarity import CosineSimilarity
-from core.method.stopping import CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
-from core.method.surrogate import Confidence, Evidence, SurrogateCurves
-from core.method.train import Step, evaluate
-from core.method.window import CONFIRMED_AFTER, Window, calibrate_window
+from core.method.backbones.backbone import Backbone, Batch, Draw, count
+from core.method.backbones.lora import Adapter, from_stack
+from core.method.stopping.evidence import Confidence, Evidence, SurrogateCurves
+from core.method.stopping.rules import CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
+from core.method.stopping.similarity import CosineSimilarity
+from core.method.stopping.window import CONFIRMED_AFTER, Window, calibrate_window
+from core.method.training.loop import Step, evaluate
+from core.method.training.resuming import State
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import LOOK_AHEAD, WATCHED_EVERY, evaluation_grid, step_budget
 

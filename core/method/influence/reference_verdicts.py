@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from core.method.surrogate import SurrogateCurves
+from core.method.stopping.evidence import SurrogateCurves
 
 ReferenceVerdict = Literal["helps", "doubtful", "hurts", "duplicate", "unknown"]
 DOUBTED = 0.4  # share of the median below which a reference stands out; our choice

@@ -5,15 +5,15 @@ Shapes: R runs, b samples a run; a batch holds R b samples, run-major.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch, Draw, count, join, join_draws, take
-from core.method.mixing import batch_slots
-from core.method.saving import State
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, join, join_draws, take
+from core.method.training.resuming import State
 
 
 class Captions:
@@ -144,3 +144,11 @@ class SideBySide:
         """Go to where other streams over the same data stood."""
         for run, stream in enumerate(self._streams):
             stream.restore(state.part(str(run)))
+
+
+def batch_slots(gamma: float, batch_size: int, generator: torch.Generator | None = None) -> int:
+    """Draw how many of a batch's slots go to backbone data: gamma * batch_size on average, never further than 1 off."""
+    exact = gamma * batch_size
+    whole = math.floor(exact + 1e-9)
+    fraction = max(0.0, exact - whole)
+    return whole + int(torch.rand((), generator=generator).item() < fraction)

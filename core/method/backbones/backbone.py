@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from core.method.lora import LoraModel
+from core.method.backbones.lora import LoraModel
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width).
@@ -108,3 +108,9 @@ def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
         return tensor
     fill = -100 if name == "labels" else 0
     return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)
+
+
+def part_of(draw: Draw, index: Tensor) -> Draw:
+    """Return the noise of a draw that belongs to the examples `index`."""
+    cut = {name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()}
+    return replace(draw, **cut)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from core.method.backbone import Batch
+    from core.method.backbones.backbone import Batch
 
 Kind = Literal["load", "encode", "step", "evaluation", "gradient", "score", "sample"]
 

@@ -15,18 +15,10 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.errors import InvalidInput
-from core.method.backbone import Backbone, Batch, Draw, count, take
-from core.method.curvature import Curvature
-from core.method.gradients import (
-    CHUNK,
-    as_adapter,
-    chunks,
-    flat,
-    gradient_rows,
-    part_of,
-    per_sample_gradients,
-)
-from core.method.lora import Adapter
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
+from core.method.backbones.lora import Adapter
+from core.method.influence.curvature import Curvature
+from core.method.influence.gradients import CHUNK, as_adapter, chunks, flat, gradient_rows, per_sample_gradients
 
 Mode = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
 Engine = Literal["exact", "central_difference", "jvp", "loop"]

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from core.errors import JobFailure
-from core.method.backbone import Backbone, Batch, Draw, count, take, tile, tile_draw
-from core.method.batches import Batches
-from core.method.gradients import part_of
-from core.method.lora import Adapter
-from core.method.saving import State
-from core.method.work import WORK, units
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, tile, tile_draw
+from core.method.backbones.lora import Adapter
+from core.method.backbones.profiler import WORK, units
+from core.method.training.batches import Batches
+from core.method.training.resuming import State
 from core.parameters.schedule import EVALUATED_AT_ONCE
 
 

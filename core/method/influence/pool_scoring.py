@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch, Draw, count, take
-from core.method.gradients import chunks, flat, per_sample_gradients
-from core.method.influence import Scorer, ScoreWarning, scorer
-from core.method.lora import Adapter
-from core.method.mixing import GammaChoice, MixingReport, choose_gamma, error_law
-from core.method.pooling import Ranking, rank
-from core.method.saving import NOWHERE, Keeper, State, saved
-from core.method.selection import Selection, near_duplicates, select
-from core.method.work import WORK, units
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, take
+from core.method.backbones.lora import Adapter
+from core.method.backbones.profiler import WORK, units
+from core.method.influence.gradients import chunks, flat, per_sample_gradients
+from core.method.influence.ranking import Ranking, rank
+from core.method.influence.scores import Scorer, ScoreWarning, scorer
+from core.method.influence.selection import Selection, near_duplicates, select
+from core.method.mixing.error_law import MixingReport, error_law
+from core.method.mixing.gamma import GammaChoice, choose_gamma
+from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import CANDIDATES_AT_ONCE, TEXT_FOLDS
 

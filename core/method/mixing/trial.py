@@ -12,12 +12,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from core.method.backbone import Backbone, Batch
-from core.method.folds import train_folds
-from core.method.mixing import GammaChoice, Verdict
-from core.method.saving import NOWHERE, Keeper
-from core.method.surrogate import SurrogateCurves
-from core.method.train import Step
+from core.method.backbones.backbone import Backbone, Batch
+from core.method.mixing.error_law import Verdict
+from core.method.mixing.gamma import GammaChoice
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.training.loop import Step
+from core.method.training.resuming import NOWHERE, Keeper
+from core.method.training.surrogates import train_folds
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import SMALLEST_TRIED
 

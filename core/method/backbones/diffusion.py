@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from core.method.backbone import Batch, Draw, Item
-from core.method.lora import LoraModel
-from core.method.work import WORK
+from core.method.backbones.backbone import Batch, Draw, Item
+from core.method.backbones.lora import LoraModel
+from core.method.backbones.profiler import WORK
 
 ENCODED_AT_ONCE = 32
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides

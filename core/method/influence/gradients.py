@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from core.method.backbone import Backbone, Batch, Draw, count, take
-from core.method.lora import Adapter
-from core.method.work import WORK, units
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
+from core.method.backbones.lora import Adapter
+from core.method.backbones.profiler import WORK, units
 
 CHUNK = 32  # examples in one batched pass
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients alive at once (256 MiB)
@@ -39,7 +39,7 @@ class Gradients(NamedTuple):
 
     @property
     def blocks(self) -> tuple[slice, ...]:
-        """The spans alone, as core.method.curvature takes them."""
+        """The spans alone, as core.method.influence.curvature takes them."""
         return tuple(block.span for block in self.layout)
 
 
@@ -97,9 +97,3 @@ def gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw
 def chunks(examples: int, size: int) -> Sequence[Tensor]:
     """Return the indices 0 to `examples` - 1 in pieces of at most `size`."""
     return torch.arange(examples).split(size)
-
-
-def part_of(draw: Draw, index: Tensor) -> Draw:
-    """Return the noise of a draw that belongs to the examples `index`."""
-    cut = {name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()}
-    return replace(draw, **cut)

@@ -15,8 +15,8 @@ from typing import Protocol
 from PIL import Image
 from torch import Tensor
 
-from core.method.backbone import Backbone
-from core.method.lora import Adapter
+from core.method.backbones.backbone import Backbone
+from core.method.backbones.lora import Adapter
 from core.parameters.schedule import PICTURES
 
 # Both shares were set by eye on runs with and without replay of one subject on the emoji backbone.
