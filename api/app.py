@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, uploads
 from api.dependencies import Services, Waker
-from api.itemschemas import CaptionsRequest
 from api.pace import Pace
 from api.routes import (
     account,
@@ -32,8 +31,9 @@ from api.routes import (
     storage,
     webhooks,
 )
-from api.schemas import Error
-from api.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
+from api.schemas.items import CaptionsRequest
+from api.schemas.shared import Error
+from api.schemas.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.database.engine import connect, sessions
 from core.parameters.presets import LivePresets
 from core.parameters.request import JobRequest

@@ -17,7 +17,7 @@ from api.bodies import read_json
 from api.errors import invalid
 from api.known import Known
 from api.pace import Pace
-from api.streams import Streams
+from api.serializers.event_stream import Streams
 from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from api.schemas import Page
+from api.schemas.shared import Page
 from core.errors import InvalidInput
 
 R = TypeVar("R")

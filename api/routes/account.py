@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import func, select
 
 from api.dependencies import AccountDep, AdministratorDep, AfterDep, ServicesDep
-from api.erasures import erased, erasure_object
 from api.pages import page, plausible, rows_after, unknown_cursor
-from api.schemas import AccountObject, Deleted, ErasureObject, Page
+from api.schemas.accounts import AccountObject, ErasureObject
+from api.schemas.shared import Deleted, Page
+from api.serializers.erasures import erased, erasure_object
 from core.accounts import quotas, usage
 from core.database.tables import Account, Erasure, Job
 from core.database.tables.jobs import ACTIVE

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.routes.webhooks import find_endpoint
-from api.schemas import Page
-from api.webhooks import DeliveryObject, delivery_object
+from api.schemas.shared import Page
+from api.schemas.webhooks import DeliveryObject
+from api.serializers.webhooks import delivery_object
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from core.errors import Conflict, NotFound
 from core.webhooks import deliveries

@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 
 from api.dependencies import AccountDep, JobRequestDep, ServicesDep
-from api.estimates import EstimateObject, estimate
 from api.routes.jobs import BODY, check_files, find_backbone
+from api.schemas.estimates import EstimateObject
+from api.serializers.estimates import estimate
 
 router = APIRouter(tags=["fine-tuning jobs"])
 

@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from api import downloads
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, Services, ServicesDep
-from api.erasures import erased, place_of_erased
-from api.objects import file_object
 from api.pages import page, plausible, rows_after, unknown_cursor
-from api.schemas import Deleted, FileObject, Page
+from api.schemas.files import FileObject
+from api.schemas.shared import Deleted, Page
+from api.serializers.erasures import erased, place_of_erased
+from api.serializers.files import file_object
 from api.uploads import Upload, receive
 from core.accounts import quotas
 from core.database.engine import now

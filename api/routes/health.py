@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import Services, ServicesDep
-from api.schemas import Health
+from api.schemas.shared import Health
 from core.database import invariants
 from core.errors import AlbatrossError, NotFound
 

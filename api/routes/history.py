@@ -7,14 +7,14 @@ from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import records
 from api.dependencies import AccountDep, AfterDep, ServicesDep
-from api.jobschemas import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
-from api.objects import checkpoint_object, event_object, metric_object
 from api.pages import page, rows_after, slice_after, unknown_cursor
 from api.routes.jobs import find_job
-from api.schemas import Page
-from api.streams import events_after, stream_events
+from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
+from api.schemas.shared import Page
+from api.serializers import results
+from api.serializers.event_stream import events_after, stream_events
+from api.serializers.jobs import checkpoint_object, event_object, metric_object
 from core.database.tables import Checkpoint, JobEvent, Metric
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
@@ -99,8 +99,8 @@ def list_influence(
     """List the scored candidates with their signed influence on the reference loss (positive: it helps)."""
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
-        stored = records.find(session, job.id, "influence.json")
-    rows = records.read(services.storage, stored)
+        stored = results.find(session, job.id, "influence.json")
+    rows = results.read(services.storage, stored)
     rows.sort(key=_score, reverse=order == "desc")
     chosen, more = slice_after(rows, after, limit)
     return page((CandidateObject(**row) for row in chosen), more)
@@ -113,11 +113,11 @@ def list_samples(
     """List the samples of the kept steps, always drawn from the same seeds: before, right, and too late."""
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
-        stored = records.find(session, job.id, "samples.json")
-        images = records.images(session, job.id)
-    rows = records.read(services.storage, stored)
+        stored = results.find(session, job.id, "samples.json")
+        images = results.images(session, job.id)
+    rows = results.read(services.storage, stored)
     chosen, more = slice_after(rows, after, limit)
-    return page((records.sample_object(services.storage, row, images) for row in chosen), more)
+    return page((results.sample_object(services.storage, row, images) for row in chosen), more)
 
 
 def _metric_position(session: Session, job_id: str, after: str) -> tuple[int, int]:

@@ -14,11 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.bodies import read_json
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
-from api.itemschemas import CaptionChange, CaptionsRequest, ItemObject
-from api.objects import file_object
 from api.pages import page, unknown_cursor
 from api.routes.files import check_unused, find_file
-from api.schemas import FileObject, Page
+from api.schemas.files import FileObject
+from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject
+from api.schemas.shared import Page
+from api.serializers.files import file_object
 from core import text_safety
 from core.accounts import quotas
 from core.database.tables import File, Json, new_id

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session, undefer
 
 from api.bodies import clean_text
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequestDep, Services, ServicesDep
-from api.erasures import erased, place_of_erased
-from api.jobschemas import JobObject
-from api.objects import job_object, job_objects
 from api.pages import page, plausible, rows_after
-from api.schemas import Deleted, Page
+from api.schemas.jobs import JobObject
+from api.schemas.shared import Deleted, Page
+from api.serializers.erasures import erased, place_of_erased
+from api.serializers.jobs import job_object, job_objects
 from core.accounts import quotas
 from core.backbones.record import BackboneRecord
 from core.database.engine import now

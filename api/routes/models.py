@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from api import downloads
 from api.dependencies import AccountDep, CallerDep, ServicesDep
-from api.erasures import erased
-from api.objects import adapter_object, backbone_object
 from api.pages import page, plausible
-from api.schemas import Deleted, ModelObject, Page
+from api.schemas.models import ModelObject
+from api.schemas.shared import Deleted, Page
+from api.serializers.erasures import erased
+from api.serializers.models import adapter_object, backbone_object
 from core.adapters import card
 from core.adapters.card import Format
 from core.database.tables import Adapter, Artifact, Checkpoint

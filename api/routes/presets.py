@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.dependencies import AccountDep, AfterDep, ServicesDep
-from api.itemschemas import PresetObject, PresetValue
 from api.pages import page, unknown_cursor
-from api.schemas import Page
+from api.schemas.items import PresetObject, PresetValue
+from api.schemas.shared import Page
 from core.parameters.presets import Preset
 
 router = APIRouter(prefix="/v1", tags=["presets"])

@@ -14,8 +14,8 @@ from api.bodies import read_optional_json
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
 from api.pages import page, plausible, rows_after, unknown_cursor
 from api.routes.jobs import RetryHeader
-from api.schemas import Page
-from api.webhooks import (
+from api.schemas.shared import Page
+from api.schemas.webhooks import (
     EventTypes,
     RotateRequest,
     SampleRequest,
@@ -25,9 +25,8 @@ from api.webhooks import (
     WebhookRequest,
     WebhookUpdate,
     WebhookWithSecret,
-    endpoint_object,
-    endpoint_with_secret,
 )
+from api.serializers.webhooks import endpoint_object, endpoint_with_secret
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from api.webhooks import EventName
+from api.schemas.webhooks import EventName
 from core.database.engine import now
 from core.database.migrations import migrate
 from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent

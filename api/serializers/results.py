@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobschemas import SampleObject
+from api.schemas.jobs import SampleObject
 from core.database.tables import Artifact
 from core.errors import NotFound
 from core.storage.interface import Storage

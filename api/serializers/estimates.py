@@ -1,13 +1,13 @@
 """What a job would take, as the wire shows it: the same answer before the job as its end will give, within a range."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
+from api.schemas.estimates import Basis, Bytes, EstimateObject, Queue, Spread
 from core.backbones.record import BackboneRecord
 from core.database.tables import File, Job
 from core.errors import AlbatrossError
@@ -29,57 +29,6 @@ NO_WORKER = "No worker is there to take jobs; start one with `albatross worker` 
 ROUGH = "Peak memory is rough: it follows what smaller and larger jobs took."
 EARLY = "Training may stop early, or try a second share of backbone data: hence the range of seconds."
 UNKNOWN_SEED = 0
-
-
-class Spread(BaseModel):
-    """A figure, and between which it will probably lie."""
-
-    low: float
-    expected: float
-    high: float
-
-
-class Bytes(BaseModel):
-    """The same for bytes."""
-
-    low: int
-    expected: int
-    high: int
-
-
-class Queue(BaseModel):
-    """What stands before the job; `seconds` is null while no worker is there."""
-
-    position: int
-    running: int
-    workers: int
-    seconds: float | None
-
-
-class Basis(BaseModel):
-    """What the figures rest on."""
-
-    kind: Literal["measured", "rule_of_thumb"]
-    jobs: int
-    calibrations: int
-    device: str | None
-    message: str
-
-
-class EstimateObject(BaseModel):
-    """What a job with this body would take; none is made."""
-
-    object: Literal["fine_tuning.job.estimate"] = "fine_tuning.job.estimate"
-    model: str
-    seconds: Spread
-    stages: dict[str, Spread]
-    queue: Queue
-    peak_memory_bytes: Bytes
-    memory_of: Literal["host", "device"]
-    result_bytes: Bytes
-    resolved: dict[str, Any]
-    basis: Basis
-    notes: list[str]
 
 
 def estimate(

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobschemas import (
+from api.schemas.jobs import (
     CheckpointBat,
     CheckpointObject,
     EventObject,
@@ -18,11 +18,9 @@ from api.jobschemas import (
     JobObject,
     MetricObject,
 )
-from api.schemas import FileBat, FileObject, ModelBat, ModelObject
 from core.adapters import card
-from core.backbones.record import BackboneRecord
 from core.database.engine import now
-from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, JobEvent, JobState, Metric, model_name
+from core.database.tables import Adapter, Artifact, Checkpoint, Job, JobEvent, JobState, Metric, model_name
 from core.jobs import queue
 
 WIRE_STATUS: Mapping[str, str] = {
@@ -35,15 +33,6 @@ WIRE_STATUS: Mapping[str, str] = {
     JobState.EXPIRED: "failed",
 }
 FIRST_RESULT = "metrics.csv"
-
-
-def file_object(file: File) -> FileObject:
-    """Show an upload or a result."""
-    bat = FileBat(kind=file.kind, items=file.items, sha256=file.sha256, findings=file.findings, job_id=file.job_id)
-    return FileObject(
-        id=file.id, bytes=file.bytes, created_at=int(file.created_at), expires_at=_seconds(file.expires_at),
-        filename=file.filename, purpose=file.purpose, status=file.status, status_details=file.status_details, bat=bat,
-    )  # fmt: skip
 
 
 def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
@@ -142,21 +131,6 @@ def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:
         metrics={"step": checkpoint.step, **checkpoint.metrics},
         bat=CheckpointBat(labels=checkpoint.labels, sha256=checkpoint.sha256, bytes=checkpoint.bytes),
     )  # fmt: skip
-
-
-def backbone_object(record: BackboneRecord, aliases: list[str]) -> ModelObject:
-    """Show a backbone that jobs may name, by its id or one of its aliases."""
-    bat = ModelBat(kind="backbone", family=record.family, licence=record.licence, aliases=aliases)
-    return ModelObject(id=record.id, created=0, owned_by="albatross", bat=bat)
-
-
-def adapter_object(adapter: Adapter, formats: Sequence[str]) -> ModelObject:
-    """Show a finished adapter with the formats that it can be downloaded in."""
-    bat = ModelBat(
-        kind="adapter", backbone=adapter.backbone, job_id=adapter.job_id, published_step=adapter.published_step,
-        formats=list(formats),
-    )  # fmt: skip
-    return ModelObject(id=adapter.id, created=int(adapter.created_at), owned_by=adapter.account_id, bat=bat)
 
 
 def _seconds(time: float | None) -> int | None:

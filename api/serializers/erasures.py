@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from api.dependencies import Services
 from api.pages import unknown_cursor
-from api.schemas import Deleted, DeletedBat, ErasureObject
+from api.schemas.accounts import ErasureObject
+from api.schemas.shared import Deleted, DeletedBat
 from core.database.tables import Erasure
 from core.erasure.receipts import receipt
 from core.errors import StorageUnavailable

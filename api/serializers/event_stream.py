@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import StreamingResponse
 
-from api.objects import event_object
+from api.serializers.jobs import event_object
 from core.database.tables import Job, JobEvent, jobs
 from core.errors import InvalidInput, RateLimited
 
