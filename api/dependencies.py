@@ -13,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.bodies import read_json
-from api.errors import invalid
-from api.known import Known
-from api.pace import Pace
-from api.serializers.event_stream import Streams
+from api.http.bodies import read_json
+from api.http.errors import invalid
+from api.http.key_cache import Known
+from api.http.rate_limit import Pace
+from api.http.stream_limit import Streams
 from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers

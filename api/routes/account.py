@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import func, select
 
 from api.dependencies import AccountDep, AdministratorDep, AfterDep, ServicesDep
-from api.pages import page, plausible, rows_after, unknown_cursor
+from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.schemas.accounts import AccountObject, ErasureObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, erasure_object

@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
-from api.pages import page, plausible, rows_after, unknown_cursor
+from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.routes.webhooks import find_endpoint
 from api.schemas.shared import Page
 from api.schemas.webhooks import DeliveryObject

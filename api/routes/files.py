@@ -11,14 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import downloads
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, Services, ServicesDep
-from api.pages import page, plausible, rows_after, unknown_cursor
+from api.http import downloads
+from api.http.multipart import Upload, receive
+from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.schemas.files import FileObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, place_of_erased
 from api.serializers.files import file_object
-from api.uploads import Upload, receive
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import File, Job, new_id

@@ -15,7 +15,6 @@ from core.database import invariants
 from core.errors import AlbatrossError, NotFound
 
 router = APIRouter(tags=["health"])
-PROBES = ("/healthz", "/readyz")  # asked for every few seconds
 BROKER_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api.dependencies import AccountDep, AfterDep, ServicesDep
-from api.pages import page, rows_after, slice_after, unknown_cursor
+from api.http.pagination import page, rows_after, slice_after, unknown_cursor
 from api.routes.jobs import find_job
 from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
 from api.schemas.shared import Page

@@ -12,9 +12,9 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.bodies import read_json
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
-from api.pages import page, unknown_cursor
+from api.http.bodies import read_json
+from api.http.pagination import page, unknown_cursor
 from api.routes.files import check_unused, find_file
 from api.schemas.files import FileObject
 from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject

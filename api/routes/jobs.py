@@ -9,9 +9,9 @@ from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, undefer
 
-from api.bodies import clean_text
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequestDep, Services, ServicesDep
-from api.pages import page, plausible, rows_after
+from api.http.bodies import clean_text
+from api.http.pagination import page, plausible, rows_after
 from api.schemas.jobs import JobObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, place_of_erased

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
@@ -16,20 +16,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import PlainTextResponse, Response
 
 from api.dependencies import ServicesDep
+from api.http.metrics import requests
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import Erasure, Job, JobState, Tally, Usage, WebhookDelivery, Worker
 
 router = APIRouter(tags=["health"])
 SEEN_SECONDS = 60.0
-requests = CollectorRegistry()
-ANSWERS = Counter(
-    "albatross_http_requests", "Answers of this process", ["method", "route", "status"], registry=requests
-)
-SECONDS = Histogram(
-    "albatross_http_request_seconds", "Time to the end of an answer", ["route"], registry=requests,
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
-)  # fmt: skip
 Families = Iterable[Metric]
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 

@@ -8,9 +8,9 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import downloads
 from api.dependencies import AccountDep, CallerDep, ServicesDep
-from api.pages import page, plausible
+from api.http import downloads
+from api.http.pagination import page, plausible
 from api.schemas.models import ModelObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.dependencies import AccountDep, AfterDep, ServicesDep
-from api.pages import page, unknown_cursor
+from api.http.pagination import page, unknown_cursor
 from api.schemas.items import PresetObject, PresetValue
 from api.schemas.shared import Page
 from core.parameters.presets import Preset

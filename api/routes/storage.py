@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import FileResponse, Response
 
 from api.dependencies import ServicesDep
-from api.uploads import display_name
+from api.http.multipart import display_name
 from core.errors import NotFound
 from core.storage.local import LocalStorage
 

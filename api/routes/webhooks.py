@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from threading import Lock
 from typing import Annotated, Any, TypeVar
 
 from anyio import to_thread
@@ -10,9 +9,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.bodies import read_optional_json
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
-from api.pages import page, plausible, rows_after, unknown_cursor
+from api.http.bodies import read_optional_json
+from api.http.outbound import Turns
+from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.routes.jobs import RetryHeader
 from api.schemas.shared import Page
 from api.schemas.webhooks import (
@@ -30,7 +30,7 @@ from api.serializers.webhooks import endpoint_object, endpoint_with_secret
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id
-from core.errors import InvalidInput, NotFound, QuotaExceeded, RateLimited
+from core.errors import InvalidInput, NotFound, QuotaExceeded
 from core.jobs.idempotency import REPEAT_SECONDS
 from core.webhooks import deliveries, endpoints, events, signatures
 from core.webhooks.destinations import Rules, lookup
@@ -154,36 +154,6 @@ async def send_sample(
 ) -> SampleResult:
     """Send a sample at once and show the status that came back; 400 with the reason where none did."""
     return await _outside(request, caller.account, partial(_test, services, caller, webhook_endpoint_id, body))
-
-
-class Turns:
-    """Which accounts wait for a host of theirs: one call at a time for each."""
-
-    def __init__(self) -> None:
-        self._accounts: set[str] = set()
-        self._lock = Lock()
-
-    def alone(self, account: str) -> "Turn":
-        """Return a context for one call; entering it raises RateLimited while another goes on."""
-        return Turn(self._accounts, self._lock, account)
-
-
-class Turn:
-    """One account's call."""
-
-    def __init__(self, accounts: set[str], lock: Lock, account: str) -> None:
-        self._accounts, self._lock, self._account = accounts, lock, account
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._account in self._accounts:
-                words = "Another call that asks the host of a webhook is under way; wait for its end."
-                raise RateLimited(words, code="webhook_call_under_way")
-            self._accounts.add(self._account)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._accounts.discard(self._account)
 
 
 def find_endpoint(session: Session, account: str, identifier: str, *, lock: bool = False) -> WebhookEndpoint:

@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
-from api.pages import unknown_cursor
+from api.http.pagination import unknown_cursor
 from api.schemas.accounts import ErasureObject
 from api.schemas.shared import Deleted, DeletedBat
 from core.database.tables import Erasure

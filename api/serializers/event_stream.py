@@ -2,47 +2,21 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 from anyio import to_thread
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import StreamingResponse
 
+from api.http.stream_limit import Streams
 from api.serializers.jobs import event_object
 from core.database.tables import Job, JobEvent, jobs
-from core.errors import InvalidInput, RateLimited
+from core.errors import InvalidInput
 
-MOST_STREAMS = 20  # of one account in one process, which has 200 connections for all
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 BATCH = 500
-
-
-class Streams:
-    """How many streams each account has open in this process."""
-
-    def __init__(self) -> None:
-        self._open: Counter[str] = Counter()
-
-    def check(self, account: str) -> None:
-        """Raise RateLimited where the account has as many as it may."""
-        if self._open[account] >= MOST_STREAMS:
-            raise RateLimited(
-                f"{MOST_STREAMS} event streams are open, which is the limit. Close one, or ask for the list of events.",
-                code="too_many_streams", retry_after=30.0,
-            )  # fmt: skip
-
-    @contextmanager
-    def one(self, account: str) -> Iterator[None]:
-        """Count a stream as long as the block lasts."""
-        self._open[account] += 1
-        try:
-            yield
-        finally:
-            self._open[account] -= 1
 
 
 def events_after(session: Session, job_id: str, last_event_id: str | None) -> int:

@@ -4,9 +4,6 @@ import re
 
 SUFFIX = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 OTHER_METHODS = ("dpo", "reinforcement")
-WITHOUT_VERSION = re.compile(r"/(files|fine_tuning|models)(/|$)")
-INFERENCE = re.compile(r"/v1/(chat/|completions|responses|embeddings|images|audio|assistants|threads|batches)")
-IN_PARTS = re.compile(r"/v1/uploads(/|$)")
 
 
 def supervised_only(value: object) -> object:
@@ -33,17 +30,3 @@ def plain_suffix(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(SUFFIX[1:-1], value) is None:
         raise ValueError("1 to 64 of A-Z a-z 0-9 . _ - are taken, with a letter or digit first; change or leave it out")
     return value
-
-
-def nothing_at(path: str) -> str:
-    """Say what to do about an address that is not there."""
-    if WITHOUT_VERSION.match(path):
-        return "Addresses begin with /v1: end the client's base_url in /v1."
-    if INFERENCE.match(path):
-        return (
-            "This service trains adapters and does not run them: fetch the adapter from "
-            "/v1/models/{id}/download and load it where you run models; see docs/using-your-adapter.md."
-        )
-    if IN_PARTS.match(path):
-        return "Uploads in parts are not taken: send the whole file to POST /v1/files."
-    return "There is nothing at this address; see /docs for what there is."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.pace import Pace
+from api.http.rate_limit import Pace
 from core.errors import RateLimited
 
 

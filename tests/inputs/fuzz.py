@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 LARGEST = 20_000
-WATCHED = ["api.bodies", "api.uploads", "core", "zipfile", "json", "python_multipart"]
+WATCHED = ["api.http.bodies", "api.http.multipart", "core", "zipfile", "json", "python_multipart"]
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from starlette.requests import Request
 from starlette.types import Message
 
-from api.bodies import clean_text, parse_json
-from api.uploads import receive
+from api.http.bodies import clean_text, parse_json
+from api.http.multipart import receive
 from core import text_safety
 from core.errors import InvalidInput
 from core.references import items, packing

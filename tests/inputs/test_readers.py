@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.uploads import display_name
+from api.http.multipart import display_name
 from core import text_safety
 from tests.inputs.mutation import NASTY, SAMPLES, mutate
 from tests.inputs.readers import Reader, file_reader, form_reader, json_reader

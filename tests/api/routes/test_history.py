@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from api.serializers.event_stream import MOST_STREAMS
+from api.http.stream_limit import MOST_STREAMS
 from core.jobs import events
 from tests.api.outcome import OUTCOME
 from tests.api.server import Service, png, refused

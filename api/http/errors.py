@@ -33,7 +33,6 @@ from core.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from core.parameters.unsupported import nothing_at
 
 log = logging.getLogger("albatross.api")
 CREATES_JOBS = "/v1/fine_tuning/jobs"
@@ -207,3 +206,22 @@ def unexpected(scope: Scope, error: Exception) -> Response:
     number = scope.get("request_id", "")
     log.error("a request failed", exc_info=error)
     return envelope(500, f"Something went wrong on our side; tell the operator request {number}.", "internal_error")
+
+
+WITHOUT_VERSION = re.compile(r"/(files|fine_tuning|models)(/|$)")
+INFERENCE = re.compile(r"/v1/(chat/|completions|responses|embeddings|images|audio|assistants|threads|batches)")
+IN_PARTS = re.compile(r"/v1/uploads(/|$)")
+
+
+def nothing_at(path: str) -> str:
+    """Say what to do about an address that is not there."""
+    if WITHOUT_VERSION.match(path):
+        return "Addresses begin with /v1: end the client's base_url in /v1."
+    if INFERENCE.match(path):
+        return (
+            "This service trains adapters and does not run them: fetch the adapter from "
+            "/v1/models/{id}/download and load it where you run models; see docs/using-your-adapter.md."
+        )
+    if IN_PARTS.match(path):
+        return "Uploads in parts are not taken: send the whole file to POST /v1/files."
+    return "There is nothing at this address; see /docs for what there is."

@@ -17,7 +17,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from api.bodies import Body
+from api.http.bodies import Body
 from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
