@@ -7,26 +7,27 @@ from contextlib import asynccontextmanager
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
-from api.dependencies import Services, Waker
+from api.dependencies import Services
 from api.http import errors, multipart, outbound
 from api.http.middleware import Answers
 from api.http.openapi import _describe
 from api.http.rate_limit import Pace
 from api.routes import (
     account,
-    deliveries,
     estimates,
+    file_items,
     files,
     health,
-    history,
-    items,
+    job_history,
     jobs,
-    measures,
+    metrics,
     models,
     presets,
-    storage,
-    webhooks,
+    signed_files,
+    webhook_deliveries,
+    webhook_endpoints,
 )
+from api.waker import Waker
 from core.database.engine import connect, sessions
 from core.parameters.presets import LivePresets
 from core.runtime import broker, logs
@@ -58,8 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # what asks other servers waits for nobody but its like
     app.state.outbound, app.state.turns = CapacityLimiter(OUTBOUND), outbound.Turns()
     for routes in (
-        files, items, presets, history, estimates, jobs, models, account, storage, webhooks, deliveries, health,
-        measures,
+        files, file_items, presets, job_history, estimates, jobs, models, account, signed_files, webhook_endpoints, webhook_deliveries, health,
+        metrics,
     ):  # fmt: skip
         app.include_router(routes.router)
     errors.install(app)

@@ -1,13 +1,10 @@
 """What routes are given: the services of this process, the caller's account, a checked body, a place in a list."""
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
 from anyio import to_thread
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine
@@ -18,6 +15,7 @@ from api.http.errors import invalid
 from api.http.key_cache import Known
 from api.http.rate_limit import Pace
 from api.http.stream_limit import Streams
+from api.waker import Waker
 from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
@@ -30,40 +28,7 @@ from core.storage.interface import Storage
 from core.uploads.reader import Reader
 
 B = TypeVar("B", bound=BaseModel)
-MERGE_SECONDS = 0.2
 READING = frozenset({"/v1/fine_tuning/jobs/estimate"})  # POST calls that change nothing: read is enough
-
-
-class Waker:
-    """Sends wake-ups from one background thread, so that a slow or absent broker never delays an answer.
-
-    Wake-ups that wait are merged: they carry no data, and one is enough.
-    """
-
-    def __init__(self, send: Callable[[str], bool]) -> None:
-        self._send = send
-        self._queues: set[str] = set()
-        self._ready = threading.Condition()
-        self._thread: threading.Thread | None = None
-
-    def wake(self, queue: str) -> None:
-        """Ask for a wake-up of the queue and return at once."""
-        with self._ready:
-            self._queues.add(queue)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
-                self._thread.start()
-            self._ready.notify()
-
-    def _run(self) -> None:
-        while True:
-            with self._ready:
-                self._ready.wait_for(lambda: bool(self._queues))
-                queue = self._queues.pop()
-            self._send(queue)
-            time.sleep(
-                MERGE_SECONDS
-            )  # a wake-up opens a connection: a hundred jobs a second need not a hundred of them
 
 
 @dataclass(frozen=True)
@@ -201,3 +166,8 @@ AfterDep = Annotated[
     Query(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="the last id of the page before"),
 ]
 OrderDep = Annotated[Literal["asc", "desc"], Query(description="by time of creation")]
+
+
+BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}}, "required": True}
+KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", description="makes a repeated create call harmless")]
+RetryHeader = Annotated[str | None, Header(alias="x-stainless-retry-count", include_in_schema=False)]

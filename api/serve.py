@@ -186,7 +186,7 @@ def children(settings: Settings, listener: int) -> list[Child]:
     """Name the processes of the tree; the broker only where none is configured."""
     python = (sys.executable, "-m")
     rest = [
-        Child("api", (*python, "api.web", str(listener)), (listener,)),
+        Child("api", (*python, "api", str(listener)), (listener,)),
         Child("dispatcher", (*python, "worker.dispatcher")),
         Child("worker", (*python, *worker_command(settings, "serve"))),
     ]

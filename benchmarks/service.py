@@ -45,7 +45,7 @@ class Service:
 
 @contextmanager
 def api(settings: Settings) -> Iterator[Service]:
-    """Migrate, register a backbone that nothing loads, make a key, and run `python -m api.web` as `serve` does."""
+    """Migrate, register a backbone that nothing loads, make a key, and run `python -m api` as `serve` does."""
     settings.data.mkdir(parents=True, exist_ok=True)
     migrate(settings.database)
     record = {
@@ -64,7 +64,7 @@ def api(settings: Settings) -> Iterator[Service]:
     }  # fmt: skip
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "api.web", str(listener.fileno())]
+        command = [sys.executable, "-m", "api", str(listener.fileno())]
         log = settings.data / "api.log"
         with log.open("wb") as output, child(
             command, cwd=ROOT, env=environment, pass_fds=[listener.fileno()], stdout=output, stderr=output

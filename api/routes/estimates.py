@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import AccountDep, JobRequestDep, ServicesDep
-from api.routes.jobs import BODY, check_files, find_backbone
+from api.dependencies import BODY, AccountDep, JobRequestDep, ServicesDep
+from api.lookups import check_files, find_backbone
 from api.schemas.estimates import EstimateObject
 from api.serializers.estimates import estimate
 

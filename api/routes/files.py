@@ -6,7 +6,7 @@ from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -15,16 +15,16 @@ from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, 
 from api.http import downloads
 from api.http.multipart import Upload, receive
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
+from api.lookups import _files, check_unused, find_file
 from api.schemas.files import FileObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, place_of_erased
 from api.serializers.files import file_object
 from core.accounts import quotas
 from core.database.engine import now
-from core.database.tables import File, Job, new_id
-from core.database.tables.jobs import ACTIVE
+from core.database.tables import File, new_id
 from core.erasure import request as erasing
-from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound
+from core.errors import AlbatrossError, InvalidInput
 from core.storage.interface import StoredObject
 from core.storage.keys import file_key
 from core.uploads.reader import Facts
@@ -107,20 +107,6 @@ def read_content(file_id: str, services: ServicesDep, account: AccountDep) -> Re
     return downloads.send(services.storage, file.storage_key, name, file.bytes, file.sha256)
 
 
-def find_file(session: Session, account: str, file_id: str, *, lock: bool = False) -> File:
-    """Return the account's file, or raise NotFound."""
-    statement = _files(session, account).where(File.id == file_id)
-    file = session.scalar(statement.with_for_update() if lock else statement) if plausible(file_id) else None
-    if file is None:
-        raise NotFound("There is no such file.", code="file_not_found", param="file_id")
-    return file
-
-
-def _files(session: Session, account: str) -> Select[File]:
-    alive = File.expires_at.is_(None) | (File.expires_at > now(session))
-    return select(File).where(File.account_id == account, File.deleted_at.is_(None), alive)
-
-
 def _position(session: Session, account: str, file_id: str) -> tuple[float, str]:
     if not plausible(file_id):
         raise unknown_cursor()
@@ -131,13 +117,6 @@ def _position(session: Session, account: str, file_id: str) -> tuple[float, str]
     if row is None:
         return place_of_erased(session, account, file_id)
     return row.created_at, row.id
-
-
-def check_unused(session: Session, file: File) -> None:
-    """Raise Conflict where a job that waits, runs or is paused needs the locked file as it is."""
-    active = session.scalars(select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE)))
-    if any(file.id in (*job.training_files, job.validation_file) for job in active):
-        raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
 
 
 def _check_form(fields: dict[str, str]) -> int | None:

@@ -5,34 +5,42 @@ import secrets
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, undefer
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, JobRequestDep, Services, ServicesDep
+from api.dependencies import (
+    BODY,
+    AccountDep,
+    AfterDep,
+    Caller,
+    CallerDep,
+    JobRequestDep,
+    KeyHeader,
+    RetryHeader,
+    Services,
+    ServicesDep,
+)
 from api.http.bodies import clean_text
 from api.http.pagination import page, plausible, rows_after
+from api.lookups import _jobs, check_files, find_backbone, find_job
 from api.schemas.jobs import JobObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, place_of_erased
 from api.serializers.jobs import job_object, job_objects
 from core.accounts import quotas
 from core.backbones.record import BackboneRecord
-from core.database.engine import now
-from core.database.tables import Account, File, Job
+from core.database.tables import Account, Job
 from core.erasure import request as erasing
-from core.errors import InvalidInput, NotFound
-from core.findings import jobs, profiles
+from core.errors import InvalidInput
+from core.findings import jobs
 from core.jobs import control, creation, events
 from core.jobs.idempotency import Repetition
 from core.parameters.request import JobRequest
-from core.parameters.resolving import BatRequest, check
+from core.parameters.resolving import BatRequest
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1
-BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}}, "required": True}
-KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", description="makes a repeated create call harmless")]
-RetryHeader = Annotated[str | None, Header(alias="x-stainless-retry-count", include_in_schema=False)]
 
 
 @router.post("", openapi_extra={"requestBody": BODY})
@@ -131,18 +139,6 @@ def _ordered(
         return job_object(session, job)
 
 
-def find_job(session: Session, account: str, job_id: str) -> Job:
-    """Return the account's job, or raise NotFound."""
-    job = session.scalar(_jobs(account).where(Job.id == job_id)) if plausible(job_id) else None
-    if job is None:
-        raise NotFound("There is no such fine-tuning job.", code="job_not_found", param="job_id")
-    return job
-
-
-def _jobs(account: str) -> Select[Job]:
-    return select(Job).where(Job.account_id == account, Job.deleted_at.is_(None))
-
-
 def _position(session: Session, account: str, job_id: str) -> tuple[float, str]:
     statement = select(Job.created_at, Job.id).where(Job.account_id == account, Job.id == job_id)
     row = session.execute(statement).one_or_none() if plausible(job_id) else None
@@ -164,15 +160,6 @@ def _metadata_filter(request: Request) -> dict[str, str]:
     return wanted
 
 
-def find_backbone(services: Services, name: str) -> BackboneRecord:
-    """Return the backbone that a body names, or raise InvalidInput."""
-    try:
-        return services.registry.get(name)
-    except NotFound as error:
-        # the body names it, so it is the body that is wrong, not the address
-        raise InvalidInput(error.message, code=error.code, param="model") from None
-
-
 def _create(
     session: Session, services: Services, account: Account, body: JobRequest, content: dict[str, Any],
     backbone: BackboneRecord, repetition: Repetition,
@@ -191,48 +178,3 @@ def _create(
         for finding in jobs.of(data, backbone, body.bat or BatRequest()):
             events.tell(session, job, finding, actor="api")
     return created
-
-
-def check_files(
-    session: Session, services: Services, account: str, body: JobRequest, backbone: BackboneRecord, *, lock: bool = True
-) -> tuple[list[str], jobs.Data]:
-    """Return the files to learn from, and what is known of them; raises InvalidInput where they can't be used."""
-    settings = services.settings
-    bat = body.bat or BatRequest()
-    training = [body.training_file, *bat.training_files]
-    if len(set(training)) != len(training):
-        raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
-    files = []
-    for file_id in training:
-        param = "training_file" if file_id == body.training_file else "bat.training_files"
-        files.append(_check_file(session, account, file_id, param, backbone, lock))
-    count = sum(file.items for file in files)
-    limit = settings.max_images if backbone.kind == "images" else settings.max_items
-    if count > limit:
-        message = f"A job takes at most {limit} {backbone.kind}; these files hold {count}."
-        raise InvalidInput(message, code="too_many_items", param="training_file")
-    validation = None
-    if body.validation_file is not None:
-        file = _check_file(session, account, body.validation_file, "validation_file", backbone, lock)
-        validation = profiles.parse(file.profile)
-    check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
-    known = (profiles.parse(file.profile) for file in files)
-    return training, jobs.Data(tuple(profile for profile in known if profile), validation)
-
-
-def _check_file(
-    session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool
-) -> File:  # fmt: skip
-    wanted = (File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
-    statement = select(File).where(*wanted).options(undefer(File.profile))
-    # the lock makes a deletion wait, or this call see it
-    statement = statement.with_for_update(read=True) if lock else statement
-    file = session.scalar(statement) if plausible(file_id) else None
-    if file is None or (file.expires_at is not None and file.expires_at <= now(session)):
-        raise InvalidInput("There is no such file; upload it first.", code="file_not_found", param=param)
-    if file.status != "processed" or not file.items:
-        raise InvalidInput("The file holds no references that can be used.", code="invalid_training_file", param=param)
-    if file.kind != backbone.kind:
-        message = f"{backbone.id} is adapted with {backbone.kind}; this file holds {file.kind}."
-        raise InvalidInput(message, code="wrong_kind_of_file", param=param)
-    return file

@@ -17,7 +17,7 @@ import openai
 from PIL import Image
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.web import server
+from api.__main__ import server
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate

@@ -65,7 +65,7 @@ class Scene:
     def api(self, name: str = "api") -> Iterator[httpx.Client]:
         port = free_port()
         with (
-            self.process(name, "api.web", "127.0.0.1", str(port)),
+            self.process(name, "api", "127.0.0.1", str(port)),
             httpx.Client(
                 base_url=f"http://127.0.0.1:{port}", timeout=30, headers={"Authorization": f"Bearer {self.api_key}"},
                 event_hooks={"response": [self._note]},

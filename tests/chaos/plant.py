@@ -136,7 +136,7 @@ class Plant:
         self._undo.callback(self._listener.close)
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         python, descriptor = (sys.executable, "-m"), self._listener.fileno()
-        self._add("api", (*python, "api.web", descriptor), (descriptor,))
+        self._add("api", (*python, "api", descriptor), (descriptor,))
         for name in self.dispatchers:
             self._add(name, (*python, "worker.dispatcher"))
         for name in self.workers:

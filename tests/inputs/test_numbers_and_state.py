@@ -221,8 +221,8 @@ def finish(scene: Scene, job_id: str, delay: float) -> bool:
 FULL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
-sys.argv = ["api.web", sys.argv[1]]
-from api.web import main
+sys.argv = ["api", sys.argv[1]]
+from api import main
 main()
 """
 

@@ -1,4 +1,4 @@
-"""Serve the HTTP interface: `python -m api.web HOST PORT`, or `... FILE_DESCRIPTOR` of a socket that is bound."""
+"""Serve the HTTP interface: `python -m api HOST PORT`, or `... FILE_DESCRIPTOR` of a socket that is bound."""
 
 import socket
 import sys

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
 from api.http.bodies import read_json
 from api.http.pagination import page, unknown_cursor
-from api.routes.files import check_unused, find_file
+from api.lookups import check_unused, find_file
 from api.schemas.files import FileObject
 from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject
 from api.schemas.shared import Page

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
+from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, RetryHeader, Services, ServicesDep, checked
 from api.http.bodies import read_optional_json
 from api.http.outbound import Turns
-from api.http.pagination import page, plausible, rows_after, unknown_cursor
-from api.routes.jobs import RetryHeader
+from api.http.pagination import page, rows_after, unknown_cursor
+from api.lookups import find_endpoint
 from api.schemas.shared import Page
 from api.schemas.webhooks import (
     EventTypes,
@@ -30,7 +30,7 @@ from api.serializers.webhooks import endpoint_object, endpoint_with_secret
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id
-from core.errors import InvalidInput, NotFound, QuotaExceeded
+from core.errors import InvalidInput, QuotaExceeded
 from core.jobs.idempotency import REPEAT_SECONDS
 from core.webhooks import deliveries, endpoints, events, signatures
 from core.webhooks.destinations import Rules, lookup
@@ -154,17 +154,6 @@ async def send_sample(
 ) -> SampleResult:
     """Send a sample at once and show the status that came back; 400 with the reason where none did."""
     return await _outside(request, caller.account, partial(_test, services, caller, webhook_endpoint_id, body))
-
-
-def find_endpoint(session: Session, account: str, identifier: str, *, lock: bool = False) -> WebhookEndpoint:
-    """Return the account's endpoint, or raise NotFound."""
-    mine = select(WebhookEndpoint).where(WebhookEndpoint.account_id == account, WebhookEndpoint.id == identifier)
-    endpoint = session.scalar(mine.with_for_update() if lock else mine) if plausible(identifier) else None
-    if endpoint is None:
-        raise NotFound(
-            "There is no such webhook endpoint.", code="webhook_endpoint_not_found", param="webhook_endpoint_id"
-        )
-    return endpoint
 
 
 def _create(services: Services, caller: Caller, wanted: WebhookRequest, retried: bool) -> WebhookWithSecret:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.dependencies import AccountDep, AfterDep, ServicesDep
 from api.http.pagination import page, rows_after, slice_after, unknown_cursor
-from api.routes.jobs import find_job
+from api.lookups import find_job
 from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
 from api.schemas.shared import Page
 from api.serializers import results

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
-from api.routes.webhooks import find_endpoint
+from api.lookups import find_endpoint
 from api.schemas.shared import Page
 from api.schemas.webhooks import DeliveryObject
 from api.serializers.webhooks import delivery_object

@@ -1,0 +1,113 @@
+"""The caller's own job, file, backbone or endpoint, or NotFound: nobody learns that another's exists."""
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, undefer
+
+from api.dependencies import Services
+from api.http.pagination import plausible
+from core.backbones.record import BackboneRecord
+from core.database.engine import now
+from core.database.tables import File, Job, WebhookEndpoint
+from core.database.tables.jobs import ACTIVE
+from core.errors import Conflict, InvalidInput, NotFound
+from core.findings import jobs, profiles
+from core.parameters.request import JobRequest
+from core.parameters.resolving import BatRequest, check
+
+
+def find_file(session: Session, account: str, file_id: str, *, lock: bool = False) -> File:
+    """Return the account's file, or raise NotFound."""
+    statement = _files(session, account).where(File.id == file_id)
+    file = session.scalar(statement.with_for_update() if lock else statement) if plausible(file_id) else None
+    if file is None:
+        raise NotFound("There is no such file.", code="file_not_found", param="file_id")
+    return file
+
+
+def _files(session: Session, account: str) -> Select[File]:
+    alive = File.expires_at.is_(None) | (File.expires_at > now(session))
+    return select(File).where(File.account_id == account, File.deleted_at.is_(None), alive)
+
+
+def check_unused(session: Session, file: File) -> None:
+    """Raise Conflict where a job that waits, runs or is paused needs the locked file as it is."""
+    active = session.scalars(select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE)))
+    if any(file.id in (*job.training_files, job.validation_file) for job in active):
+        raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
+
+
+def find_job(session: Session, account: str, job_id: str) -> Job:
+    """Return the account's job, or raise NotFound."""
+    job = session.scalar(_jobs(account).where(Job.id == job_id)) if plausible(job_id) else None
+    if job is None:
+        raise NotFound("There is no such fine-tuning job.", code="job_not_found", param="job_id")
+    return job
+
+
+def _jobs(account: str) -> Select[Job]:
+    return select(Job).where(Job.account_id == account, Job.deleted_at.is_(None))
+
+
+def find_backbone(services: Services, name: str) -> BackboneRecord:
+    """Return the backbone that a body names, or raise InvalidInput."""
+    try:
+        return services.registry.get(name)
+    except NotFound as error:
+        # the body names it, so it is the body that is wrong, not the address
+        raise InvalidInput(error.message, code=error.code, param="model") from None
+
+
+def check_files(
+    session: Session, services: Services, account: str, body: JobRequest, backbone: BackboneRecord, *, lock: bool = True
+) -> tuple[list[str], jobs.Data]:
+    """Return the files to learn from, and what is known of them; raises InvalidInput where they can't be used."""
+    settings = services.settings
+    bat = body.bat or BatRequest()
+    training = [body.training_file, *bat.training_files]
+    if len(set(training)) != len(training):
+        raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
+    files = []
+    for file_id in training:
+        param = "training_file" if file_id == body.training_file else "bat.training_files"
+        files.append(_check_file(session, account, file_id, param, backbone, lock))
+    count = sum(file.items for file in files)
+    limit = settings.max_images if backbone.kind == "images" else settings.max_items
+    if count > limit:
+        message = f"A job takes at most {limit} {backbone.kind}; these files hold {count}."
+        raise InvalidInput(message, code="too_many_items", param="training_file")
+    validation = None
+    if body.validation_file is not None:
+        file = _check_file(session, account, body.validation_file, "validation_file", backbone, lock)
+        validation = profiles.parse(file.profile)
+    check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
+    known = (profiles.parse(file.profile) for file in files)
+    return training, jobs.Data(tuple(profile for profile in known if profile), validation)
+
+
+def _check_file(
+    session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool
+) -> File:  # fmt: skip
+    wanted = (File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
+    statement = select(File).where(*wanted).options(undefer(File.profile))
+    # the lock makes a deletion wait, or this call see it
+    statement = statement.with_for_update(read=True) if lock else statement
+    file = session.scalar(statement) if plausible(file_id) else None
+    if file is None or (file.expires_at is not None and file.expires_at <= now(session)):
+        raise InvalidInput("There is no such file; upload it first.", code="file_not_found", param=param)
+    if file.status != "processed" or not file.items:
+        raise InvalidInput("The file holds no references that can be used.", code="invalid_training_file", param=param)
+    if file.kind != backbone.kind:
+        message = f"{backbone.id} is adapted with {backbone.kind}; this file holds {file.kind}."
+        raise InvalidInput(message, code="wrong_kind_of_file", param=param)
+    return file
+
+
+def find_endpoint(session: Session, account: str, identifier: str, *, lock: bool = False) -> WebhookEndpoint:
+    """Return the account's endpoint, or raise NotFound."""
+    mine = select(WebhookEndpoint).where(WebhookEndpoint.account_id == account, WebhookEndpoint.id == identifier)
+    endpoint = session.scalar(mine.with_for_update() if lock else mine) if plausible(identifier) else None
+    if endpoint is None:
+        raise NotFound(
+            "There is no such webhook endpoint.", code="webhook_endpoint_not_found", param="webhook_endpoint_id"
+        )
+    return endpoint
