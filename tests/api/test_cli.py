@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api import cli
+from api.cli import __main__ as cli
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
 

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.serve import worker_command
+from api.cli.serve import worker_command
 from core.accounts import api_keys
 from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate

@@ -13,8 +13,8 @@ from hypothesis import given, strategies
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from api.cli import main
-from api.inspect import lines
+from api.cli.__main__ import main
+from api.cli.inspect import lines
 from core.adapters import inspection, tensor_files
 from core.errors import InvalidInput
 from worker.folder import JobFolder

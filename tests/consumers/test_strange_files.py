@@ -14,7 +14,7 @@ import pytest
 from gguf import GGUFWriter
 from safetensors.numpy import save
 
-from api.cli import main
+from api.cli.__main__ import main
 from core.adapters import card as cards
 from core.adapters import inspection
 

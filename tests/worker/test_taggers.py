@@ -23,7 +23,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from api.cli import main
+from api.cli.__main__ import main
 from core.backbones.taggers import Taggers
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings

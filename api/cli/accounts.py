@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.commands import Subparsers, add_command, add_group
+from api.cli.commands import Subparsers, add_command, add_group
 from core.accounts.api_keys import SCOPES, USUAL
 from core.errors import InvalidInput, NotFound
 from core.settings import Settings

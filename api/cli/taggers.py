@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from api.commands import Subparsers, add_command, add_group
+from api.cli.commands import Subparsers, add_command, add_group
 from core.settings import Settings
 
 

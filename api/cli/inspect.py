@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from api.commands import Subparsers, add_command
+from api.cli.commands import Subparsers, add_command
 from core.adapters.inspection import KNOWN_FORMATS, Inspection, inspect
 from core.settings import Settings
 from core.text_safety import shown

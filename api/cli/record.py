@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.commands import Subparsers, add_command
+from api.cli.commands import Subparsers, add_command
 from core.errors import InvalidInput
 from core.settings import Settings
 
@@ -55,7 +55,7 @@ def add(commands: Subparsers) -> None:
 
 def record(chosen: argparse.Namespace, settings: Settings) -> int:
     """Run the command; returns its exit status."""
-    from api.recording_run import RecordingRun
+    from api.cli.recording_run import RecordingRun
     from core.recording.answer_file import AnswerFile
     from core.recording.endpoint import Endpoint
     from core.recording.prompts import read_prompts
