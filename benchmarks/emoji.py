@@ -21,7 +21,7 @@ from core.method.backbones.backbone import count
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.stopping.picture_evidence import judge_pictures
 from core.settings import Settings
-from worker import pools
+from worker.stages import pool as pools
 
 DATA = Path(__file__).resolve().parent / "data"
 TRIED = (0.25, 0.5)

@@ -15,7 +15,7 @@ from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.method.backbones.language import LanguageBackbone
 from core.settings import Settings
-from worker import pools
+from worker.stages import pool as pools
 
 TEXTS = Path(__file__).resolve().parents[1] / "demo" / "texts"
 LEAN = True

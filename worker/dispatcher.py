@@ -26,7 +26,7 @@ from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage
 from core.webhooks import deliveries
-from worker.courier import Courier
+from worker.webhook_sender import Courier
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale

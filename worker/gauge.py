@@ -12,7 +12,7 @@ from core.estimates.text_size import TextSize
 from core.estimates.workload import Shape
 from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Json, Progress, StageDone
 
 SIZED = (".safetensors", ".gguf", ".zip")  # results that grow with the rank

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import Taggers
 from core.database.tables import File, Job
@@ -23,6 +21,7 @@ from core.references.captions import captioned, uncaptioned
 from core.references.items import References, merge
 from core.settings import Settings
 from core.storage.interface import Storage
+from worker.device import device, device_class
 from worker.protocol import Json
 
 log = logging.getLogger(__name__)
@@ -86,18 +85,6 @@ def settled(
         seed=seed, stop_default=settings.stop, presets=known, taggers=Taggers.load(settings).ids,
     )  # fmt: skip
     return parameters, read
-
-
-def device(settings: Settings) -> str:
-    """Return the trainer's device; "auto" asks for a GPU by its device file, since torch is not loaded here."""
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if glob.glob("/dev/nvidia[0-9]*") else "cpu"
-
-
-def device_class(settings: Settings) -> DeviceClass:
-    """Return which table of defaults fits the trainer's device."""
-    return "cuda" if device(settings).startswith("cuda") else "cpu"
 
 
 def specification(record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None) -> Json:

@@ -11,7 +11,7 @@ from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
 from core.jobs import leases, reports
 from worker.delivery import stage_artifacts
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.lease import Lease
 from worker.protocol import Json
 

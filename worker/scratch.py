@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.tables import Job, JobState
 from core.settings import Settings
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 
 
 def attempt_folder(settings: Settings, job_id: str, epoch: int) -> JobFolder:

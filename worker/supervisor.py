@@ -32,10 +32,10 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from worker import inputs
 from worker.delivery import Delivery, left_behind
+from worker.device import hardware
 from worker.faults import DISK_FULL, UNEXPECTED, disk_full
-from worker.folder import STAGES
 from worker.gauge import Gauge
-from worker.hardware import hardware
+from worker.job_folder import STAGES
 from worker.lease import Fenced, Lease, Position
 from worker.meter import Meter
 from worker.process import Trainer, TrainerDied, WarmTrainer

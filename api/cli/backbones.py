@@ -7,7 +7,7 @@ from api.cli.commands import Subparsers, add_command, add_group
 from api.cli.worker_commands import _replace
 from core.settings import Settings
 
-BACKBONE_PREPARERS = {"smollm2-135m": "worker.smollm2"}
+BACKBONE_PREPARERS = {"smollm2-135m": "worker.commands.smollm2"}
 
 
 def _add_backbones(commands: Subparsers) -> None:

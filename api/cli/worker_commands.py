@@ -16,7 +16,9 @@ def _add_pools(commands: Subparsers) -> None:
         "list": ("List the candidate pools.", "list"),
     }
     for name, (words, example) in described.items():
-        add_command(pools, name, words, (f"albatross pools {example}",), _execute("worker.pools", name), passes_on=True)
+        add_command(
+            pools, name, words, (f"albatross pools {example}",), _execute("worker.stages.pool", name), passes_on=True
+        )
 
 
 def _add_train(commands: Subparsers) -> None:
@@ -25,19 +27,19 @@ def _add_train(commands: Subparsers) -> None:
         "albatross train --backbone emoji-ldm --references pictures/ --out adapter/",
         "albatross train --backbone smollm2-135m --references talk.jsonl --out adapter/ --bat '{\"max_steps\": 40}'",
     )
-    add_command(commands, "train", words, examples, _execute("worker.train"), passes_on=True)
+    add_command(commands, "train", words, examples, _execute("worker.commands.train"), passes_on=True)
     words = "Measure a backbone on this machine, so that estimates of its jobs are good from the first one on."
     example = "albatross calibrate --backbone emoji-ldm"
-    add_command(commands, "calibrate", words, (example,), _execute("worker.calibrate"), passes_on=True)
+    add_command(commands, "calibrate", words, (example,), _execute("worker.commands.calibrate"), passes_on=True)
     words = "Turn one knob of the method on your own references, and draw what it changes."
     examples = (
         "albatross ablate gamma --backbone emoji-ldm --references cats/ --validation other-cats/ --out gamma/",
         "albatross ablate window --backbone emoji-ldm --references cats/ --validation other-cats/ --out window/",
     )
-    add_command(commands, "ablate", words, examples, _execute("worker.ablate"), passes_on=True)
+    add_command(commands, "ablate", words, examples, _execute("worker.commands.ablate"), passes_on=True)
     words = "Hold a new adapter against the recorded answers of an old model: side by side, and in figures."
     example = "albatross compare answers.jsonl --model adapter/ --backbone smollm2-135m --out comparison/"
-    add_command(commands, "compare", words, (example,), _execute("worker.compare"), passes_on=True)
+    add_command(commands, "compare", words, (example,), _execute("worker.commands.compare"), passes_on=True)
 
 
 def _execute(*module: str) -> Command:

@@ -15,7 +15,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from tests.worker.fast_trainer import note, write
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 

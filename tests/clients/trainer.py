@@ -11,7 +11,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from core.errors import JobFailure
-from worker.folder import STAGES, JobFolder
+from worker.job_folder import STAGES, JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 

@@ -12,7 +12,7 @@ from tests.core.method.conftest import (  # noqa: F401 (fixtures)
     tiny_language_folder,
 )
 from tests.worker.stages.conftest import image_jobs, text_jobs
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.stages import run
 
 

@@ -15,7 +15,7 @@ from core.storage.factory import storage
 from tests.consumers import damaging_trainer
 from tests.worker.floor import Floor, settings
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, text_jobs
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Message
 from worker.stages import run
 

@@ -17,7 +17,7 @@ from api.cli.__main__ import main
 from api.cli.inspect import lines
 from core.adapters import inspection, tensor_files
 from core.errors import InvalidInput
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 
 IMAGE_FILES = {
     "adapter-peft.zip": "PEFT",

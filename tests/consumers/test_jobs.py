@@ -18,7 +18,7 @@ from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from tests.consumers.bases import write_base
 from tests.consumers.strangers import run_stranger
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.stages.context import Context
 
 POSITIONS = 50

@@ -23,8 +23,8 @@ from tests.api.server import serving
 from tests.worker.floor import ROOT
 from tests.worker.stages.conftest import text_jobs
 from tests.worker.test_smollm2 import write_gguf
-from worker import smollm2
-from worker.folder import JobFolder
+from worker.commands import smollm2
+from worker.job_folder import JobFolder
 from worker.stages import run
 from worker.stages.context import checkpoint_file
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.errors import JobFailure, TransientFailure
 from core.runtime.launcher import LAUNCHED_AS
-from worker.folder import STAGES, JobFolder
+from worker.job_folder import STAGES, JobFolder
 from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer import serve
 

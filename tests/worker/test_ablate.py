@@ -36,7 +36,7 @@ def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:  # noqa: F811
     )  # fmt: skip
 
     def run(which: str, values: str, *further: str) -> subprocess.CompletedProcess[str]:
-        done = run_module("worker.ablate", data, which, *options, "--values", values, *further)
+        done = run_module("worker.commands.ablate", data, which, *options, "--values", values, *further)
         assert done.returncode == 0, done.stderr
         return done
 
@@ -63,5 +63,5 @@ def test_a_stage_is_borrowed_only_from_a_job_that_differs_in_nothing_but_the_val
 
 
 def test_the_help_names_every_ablation(tmp_path: Path) -> None:
-    told = run_module("worker.ablate", tmp_path, "--help").stdout
+    told = run_module("worker.commands.ablate", tmp_path, "--help").stdout
     assert all(name in told for name in ("surrogate-steps", "gamma", "sample-ratio", "window", "folds"))

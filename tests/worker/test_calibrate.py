@@ -17,8 +17,8 @@ from core.references.items import References
 from core.settings import Settings
 from tests.worker.floor import Floor, register, run_module
 from tests.worker.stages.conftest import _one_thread, image_record, tiny_diffusion_folder  # noqa: F401 (fixtures)
+from worker.device import hardware
 from worker.gauge import Gauge
-from worker.hardware import hardware
 from worker.protocol import Progress
 
 
@@ -26,7 +26,7 @@ def test_a_calibration_run_makes_estimates_that_rest_on_it(
     tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
 ) -> None:  # fmt: skip
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
-    done = run_module("worker.calibrate", data, "--backbone", "tiny")
+    done = run_module("worker.commands.calibrate", data, "--backbone", "tiny")
     assert done.returncode == 0, done.stderr
     settings = Settings(data=data)
     assert hardware(settings) in done.stdout
@@ -45,7 +45,7 @@ def test_a_calibration_run_makes_estimates_that_rest_on_it(
 
 
 def test_calibrating_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    done = run_module("worker.calibrate", tmp_path, "--backbone", "none")
+    done = run_module("worker.commands.calibrate", tmp_path, "--backbone", "none")
     assert done.returncode == 2
     assert done.stderr.startswith("albatross: There is no such backbone.")
     assert "Traceback" not in done.stderr

@@ -69,7 +69,7 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
     data: Path, adapter: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = run_module("worker.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
+    done = run_module("worker.commands.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
                       "--out", str(out), "--max-tokens", "8")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "On 6 questions (held out) the loss a token of the old model's answers" in done.stdout
@@ -92,7 +92,7 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
 def test_where_all_was_trained_on_it_says_that_it_may_be_memory(data: Path, adapter: Path, tmp_path: Path) -> None:
     trained = tmp_path / "trained.jsonl"
     trained.write_text(answers(tmp_path).read_text().replace('"held_out"', "null"))
-    done = run_module("worker.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
+    done = run_module("worker.commands.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
                       "--trained", str(trained), "--out", str(tmp_path / "out"), "--limit", "2",
                       "--max-tokens", "4")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -119,7 +119,9 @@ def test_what_is_wrong_is_one_sentence(
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages/index.html").write_text("mine")
     places = {"adapter": adapter, "answers": answers(tmp_path), "folder": data, "pages": tmp_path / "pages"}
-    done = run_module("worker.compare", data, "--out", str(tmp_path / "o"), *(word.format(**places) for word in words))
+    done = run_module(
+        "worker.commands.compare", data, "--out", str(tmp_path / "o"), *(word.format(**places) for word in words)
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("albatross: ")

@@ -17,7 +17,7 @@ from core.webhooks import events, signatures
 from tests.receiver import Receiver, receiving
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, kill, settings
-from worker.courier import Courier
+from worker.webhook_sender import Courier
 
 
 @pytest.fixture

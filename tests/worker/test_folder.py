@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 
 
 def folder_with(tmp_path: Path, *stages: str) -> JobFolder:

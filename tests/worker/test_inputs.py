@@ -13,7 +13,8 @@ from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
 from tests.core.test_parameters import TEXT
-from worker.inputs import device, fetch_references, prepared
+from worker.device import device
+from worker.inputs import fetch_references, prepared
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from core.database.invariants import broken_invariants
 from core.database.tables import Adapter, Artifact, Job, JobEvent
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, kill
-from worker.folder import STAGES
+from worker.job_folder import STAGES
 
 NEEDED = fast_trainer.STEPS * len(STAGES)
 MARGIN_SECONDS = 15.0

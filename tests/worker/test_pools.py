@@ -18,8 +18,9 @@ from core.errors import InvalidInput, JobFailure
 from core.method.backbones.language import LanguageBackbone
 from core.settings import Settings
 from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language_folder  # noqa: F401 (fixtures)
-from worker import pools
-from worker.generation import to_last_sentence
+from worker.commands import pools
+from worker.commands.generation import to_last_sentence
+from worker.stages import pool as pools_pool
 
 ROWS = [
     {"id": "a", "text": "a plain text.", "source": "one", "licence": "CC0", "split": "candidate"},
@@ -42,15 +43,15 @@ def backbone(tiny_language_folder: Path) -> LanguageBackbone:  # noqa: F811
     return LanguageBackbone.load(tiny_language_folder, max_tokens=24, target_modules=LLAMA_TARGETS)
 
 
-def loaded(record: BackboneRecord) -> pools.Pool:
-    pool = pools.load(record)
+def loaded(record: BackboneRecord) -> pools_pool.Pool:
+    pool = pools_pool.load(record)
     assert pool is not None
     return pool
 
 
 def test_a_pool_of_pictures_is_refused_for_a_backbone_of_texts_and_the_other_way(record: BackboneRecord) -> None:
     with pytest.raises(JobFailure, match="tiny learns from images, and its candidate pool holds something else"):
-        pools.load(record.model_copy(update={"family": "diffusion"}))
+        pools_pool.load(record.model_copy(update={"family": "diffusion"}))
 
 
 def test_the_probe_is_never_replayed(record: BackboneRecord) -> None:
@@ -61,7 +62,7 @@ def test_the_probe_is_never_replayed(record: BackboneRecord) -> None:
 
 
 def test_a_backbone_without_a_pool_has_none(record: BackboneRecord) -> None:
-    assert pools.load(record.model_copy(update={"pool": None})) is None
+    assert pools_pool.load(record.model_copy(update={"pool": None})) is None
 
 
 def test_the_demo_images_come_with_their_captions(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_broken_pool_ends_the_job_with_a_reason(record: BackboneRecord, conten
     assert record.pool is not None
     (record.pool / "index.jsonl").write_text(content)
     with pytest.raises(JobFailure) as failure:
-        pools.load(record)
+        pools_pool.load(record)
     assert failure.value.code == "backbone_unavailable"
 
 
@@ -97,10 +98,10 @@ def test_an_encoding_is_read_back_instead_of_made_again(
     record: BackboneRecord, backbone: LanguageBackbone, tmp_path: Path
 ) -> None:
     pool = loaded(record)
-    file = pools.cache_file(tmp_path / "cache", record, pool, "candidate", "24")
-    first = pools.encode(backbone, pool.candidates, file)
+    file = pools_pool.cache_file(tmp_path / "cache", record, pool, "candidate", "24")
+    first = pools_pool.encode(backbone, pool.candidates, file)
     written = file.stat().st_mtime_ns
-    again = pools.encode(backbone, [], file)  # nothing to encode: only the file can answer
+    again = pools_pool.encode(backbone, [], file)  # nothing to encode: only the file can answer
     assert first.keys() == again.keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert file.stat().st_mtime_ns == written
@@ -110,11 +111,11 @@ def test_an_encoding_is_read_back_instead_of_made_again(
 def test_another_backbone_pool_split_or_length_is_another_file(record: BackboneRecord, tmp_path: Path) -> None:
     pool = loaded(record)
     files = {
-        pools.cache_file(tmp_path, record, pool, "candidate", "24"),
-        pools.cache_file(tmp_path, record, pool, "probe", "24"),
-        pools.cache_file(tmp_path, record, pool, "candidate", "48"),
-        pools.cache_file(tmp_path, record, replace(pool, sha256="other"), "candidate", "24"),
-        pools.cache_file(tmp_path, record.model_copy(update={"revision": "2"}), pool, "candidate", "24"),
+        pools_pool.cache_file(tmp_path, record, pool, "candidate", "24"),
+        pools_pool.cache_file(tmp_path, record, pool, "probe", "24"),
+        pools_pool.cache_file(tmp_path, record, pool, "candidate", "48"),
+        pools_pool.cache_file(tmp_path, record, replace(pool, sha256="other"), "candidate", "24"),
+        pools_pool.cache_file(tmp_path, record.model_copy(update={"revision": "2"}), pool, "candidate", "24"),
     }
     assert len(files) == 5
 
@@ -134,7 +135,7 @@ def test_a_text_is_cut_behind_its_last_sentence(text: str, kept: str) -> None:
 
 def test_the_command_lists_pools_and_names_an_unknown_backbone(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "worker.pools", "--data", str(tmp_path), *arguments]
+        command = [sys.executable, "-m", "worker.stages.pool", "--data", str(tmp_path), *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert "emoji-ldm" in run("list").stdout

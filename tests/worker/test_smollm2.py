@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.backbones.registry import Registry
 from core.errors import NotFound
 from core.settings import Settings
-from worker import smollm2
+from worker.commands import smollm2
 
 WIDTH, INNER, HEADS, LAYERS = 32, 64, 4, 2
 CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"

@@ -13,7 +13,7 @@ from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Us
 from core.jobs import dispatch
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, gone
-from worker.folder import STAGES
+from worker.job_folder import STAGES
 from worker.scratch import sweep
 
 

@@ -33,20 +33,27 @@ def test_a_folder_of_pictures_becomes_an_adapter_and_a_reason(
         "--bat",
         json.dumps(QUICK),
     )
-    done = run_module("worker.train", data, *command)
+    done = run_module("worker.commands.train", data, *command)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "report.json").read_text())["stop_reason"] in done.stdout
     assert (out / "peft/adapter_config.json").is_file()
     assert (out / "pytorch_lora_weights.safetensors").is_file()
     assert "train      [" in done.stderr
-    again = run_module("worker.train", data, *command)  # all stages are there: nothing is trained twice
+    again = run_module("worker.commands.train", data, *command)  # all stages are there: nothing is trained twice
     assert again.returncode == 0
     assert "train      [" not in again.stderr
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     done = run_module(
-        "worker.train", tmp_path, "--backbone", "none", "--references", str(tmp_path), "--out", str(tmp_path / "out")
+        "worker.commands.train",
+        tmp_path,
+        "--backbone",
+        "none",
+        "--references",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
     )
     assert done.returncode == 2
     assert done.stderr.startswith("albatross: There is no such backbone.")

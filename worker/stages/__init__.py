@@ -1,6 +1,6 @@
 """The six stages of a job: each reads what the stages before it have written, and writes its own folder.
 
-They run in the trainer process, or without a server in `worker.train`; either way they are driven by asking for the
+They run in the trainer process, or without a server in `worker.commands.train`; either way they are driven by asking for the
 next line, and stopped between two lines by closing the generator.
 """
 
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from worker.folder import STAGES, JobFolder
+from worker.job_folder import STAGES, JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages.context import Context
 from worker.stages.costs import measured
-from worker.stages.export import export
-from worker.stages.mixing import trial
+from worker.stages.export.stage import export
 from worker.stages.prepare import prepare
 from worker.stages.score import score
 from worker.stages.surrogate import surrogate
-from worker.stages.training import train
+from worker.stages.train import train
+from worker.stages.trial import trial
 
 WORK = {
     "prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export,

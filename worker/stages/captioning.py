@@ -12,8 +12,8 @@ from core.backbones.taggers import NONE, TaggerRecord
 from core.references.captions import caption_of
 from core.references.images import FORMATS
 from core.references.items import ImageItem, References
-from worker import taggers
 from worker.protocol import Line, Message
+from worker.stages import taggers
 from worker.stages.context import Context
 
 MOST_SHOWN = 3

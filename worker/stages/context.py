@@ -21,10 +21,10 @@ from core.method.backbones.lora import PREFIX, Adapter, from_stack, from_tensors
 from core.method.backbones.profiler import WORK
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import PROBE_EXAMPLES
-from worker import pools
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Progress, Saved
-from worker.stages.keeping import StageKeeper
+from worker.stages import pool as pools
+from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20

@@ -16,7 +16,7 @@ from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.profiler import WORK
 from core.references import packing
 from core.references.items import ImageItem, References
-from worker.folder import write_rows
+from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
 from worker.stages.context import Context

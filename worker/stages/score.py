@@ -13,10 +13,10 @@ from core.method.influence.pool_scoring import Progress, Scoring
 from core.method.influence.reference_verdicts import judge_references
 from core.method.stopping.evidence import near_duplicates
 from core.parameters.schedule import FEWEST_CANDIDATES
-from worker.folder import write_json, write_rows
-from worker.pools import Candidate, Pool
+from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, Pace, driven
+from worker.stages.pool import Candidate, Pool
 from worker.stages.surrogate import read_surrogate
 
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too

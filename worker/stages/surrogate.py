@@ -9,7 +9,7 @@ from core.method.albat import train_surrogate
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.method.training.surrogates import Surrogate
-from worker.folder import write_json
+from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven, read_stack, write_stack
 

@@ -16,7 +16,7 @@ from core.settings import Settings
 from tests.api.outcome import publish
 from tests.api.server import Service, refused, started
 from tests.receiver import Arrived, Receiver, receiving
-from worker.courier import Courier
+from worker.webhook_sender import Courier
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # at import it warns of what newer libraries will do

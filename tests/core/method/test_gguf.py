@@ -17,7 +17,7 @@ from core.settings import Settings
 from tests.consumers.bases import write_base
 from tests.consumers.strangers import run_stranger
 from tests.core.method.conftest import LLAMA_TARGETS
-from worker import smollm2
+from worker.commands import smollm2
 
 POSITIONS = 50
 Logits = NDArray[np.float32]

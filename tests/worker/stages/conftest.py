@@ -26,7 +26,7 @@ from tests.core.method.conftest import (  # noqa: F401 (fixtures)
     tiny_language_folder,
 )
 from worker import inputs
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Line
 from worker.stages import run
 

@@ -19,11 +19,11 @@ from tests.core.test_findings import zipped
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture
 from tests.worker.test_taggers import blip
 from worker import inputs
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Message
 from worker.stages.context import Context
 from worker.stages.prepare import prepare
-from worker.taggers import NAMED_COLOURS
+from worker.stages.taggers import NAMED_COLOURS
 
 Prepared = Callable[..., tuple[JobFolder, list[Line]]]
 

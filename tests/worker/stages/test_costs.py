@@ -10,8 +10,8 @@ from core.estimates.workload import STAGES, workload
 from core.parameters.parameters import Parameters
 from core.references.packing import read_folder
 from tests.worker.stages.conftest import MakeJob
-from worker.folder import JobFolder
 from worker.gauge import Gauge
+from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages import run
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from tests.worker.floor import ROOT
 from tests.worker.stages.conftest import MakeJob
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Metrics, Progress, Saved
 from worker.stages import run
-from worker.stages.keeping import StageKeeper
+from worker.stages.saves import StageKeeper
 
 # what may differ between two equal runs: times, and the order in a header or an archive
 UNSTEADY = {"card.json", "report.json", "manifest.json", "adapter-peft.zip", "done.json"}
@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.stages import run
 for line in run(JobFolder(Path(sys.argv[1]))):
     print(type(line).__name__, flush=True)

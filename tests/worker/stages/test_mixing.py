@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.stages.conftest import MakeJob
 from worker.protocol import Metrics, Progress
-from worker.stages import mixing, run
+from worker.stages import run, trial
 from worker.stages.context import Context
 
 
@@ -16,22 +16,22 @@ def test_what_harms_is_tried_once_more_with_half_and_then_left_out(
     make_image_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = []
-    real = mixing.try_mixture
+    real = trial.try_mixture
 
     def found_to_harm(backbone, references, selected, gamma, plain, p, keeper):
         shares.append(gamma)
         found = yield from real(backbone, references, selected, gamma, plain, p, keeper)
         return replace(found, gain=-0.2, error=0.01)
 
-    monkeypatch.setattr(mixing, "try_mixture", found_to_harm)
+    monkeypatch.setattr(trial, "try_mixture", found_to_harm)
     folder = make_image_job()
     lines = list(run(folder))
     assert shares == [0.5, 0.25]
     context = Context(folder)
     assert context.read("trial", "mixture.json")["gamma"] == 0.0
     assert context.read("trial", "mixture.json")["verdict"] == "harms"
-    assert mixing.mixed(context) == (None, 0.0)
-    assert mixing.followed_curves(context).gamma == 0.0  # the final run goes by the plain surrogates
+    assert trial.mixed(context) == (None, 0.0)
+    assert trial.followed_curves(context).gamma == 0.0  # the final run goes by the plain surrogates
     told = [line for line in lines if isinstance(line, Progress) and line.stage == "trial"]
     assert [line.step for line in told] == sorted(line.step for line in told)
     rows = [row for line in lines if isinstance(line, Metrics) and line.stage == "trial" for row in line.rows]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.stages.conftest import CANDIDATES, MakeJob, picture
-from worker.folder import STAGES, JobFolder
+from worker.job_folder import STAGES, JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import JobFailure
-from worker.stages.writing import read_back
+from worker.stages.export.formats import read_back
 
 
 def test_an_archive_that_is_damaged_on_its_way_to_the_disk_is_never_published(tmp_path: Path) -> None:

@@ -24,12 +24,13 @@ from core.parameters.summary import ReferenceSummary
 from core.references import captions, packing
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
-from worker import inputs, pools
-from worker.folder import JobFolder
+from worker import device, inputs
+from worker.device import hardware
 from worker.gauge import Gauge
-from worker.hardware import hardware
+from worker.job_folder import JobFolder
 from worker.process import Trainer, TrainerDied
 from worker.protocol import Failed, Finished, Json, StageDone
+from worker.stages import pool as pools
 
 REFERENCES = 6
 SCORED = 64  # candidates
@@ -128,7 +129,7 @@ def _parameters(record: BackboneRecord, settings: Settings, count: int, bat: Jso
     return resolve(
         BatRequest.model_validate(bat), None, backbone=record,
         summary=ReferenceSummary(kind=record.kind, count=count, prompts=("one", "two")),
-        device_class=inputs.device_class(settings), seed=0,
+        device_class=device.device_class(settings), seed=0,
     )  # fmt: skip
 
 

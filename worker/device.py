@@ -7,8 +7,8 @@ import os
 import platform
 from pathlib import Path
 
+from core.backbones.families import DeviceClass
 from core.settings import Settings
-from worker.inputs import device
 
 MOST_CHARACTERS = 200
 
@@ -37,3 +37,15 @@ def _field(file: str, name: str) -> str | None:
         return None
     pairs = (line.partition(":") for line in lines)
     return next((value.strip() for key, _, value in pairs if key.strip() == name and value.strip()), None)
+
+
+def device(settings: Settings) -> str:
+    """Return the trainer's device; "auto" asks for a GPU by its device file, since torch is not loaded here."""
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if glob.glob("/dev/nvidia[0-9]*") else "cpu"
+
+
+def device_class(settings: Settings) -> DeviceClass:
+    """Return which table of defaults fits the trainer's device."""
+    return "cuda" if device(settings).startswith("cuda") else "cpu"

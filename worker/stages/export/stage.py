@@ -11,14 +11,14 @@ from pathlib import Path
 from core.adapters import card as cards
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
-from worker.folder import write_json, write_rows
+from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
-from worker.stages.cards import card
 from worker.stages.context import Context, Pace, checkpoint_file
-from worker.stages.mixing import followed_curves
-from worker.stages.reasons import reasons
-from worker.stages.samples import marks, sample_steps
-from worker.stages.writing import Made, wanted, write_formats
+from worker.stages.export.card import card
+from worker.stages.export.explanations import reasons
+from worker.stages.export.formats import Made, wanted, write_formats
+from worker.stages.export.samples import marks, sample_steps
+from worker.stages.trial import followed_curves
 
 CSV_COLUMNS = (
     "step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy", "cosine_similarity",

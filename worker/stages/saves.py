@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.method.training.resuming import State
-from worker.folder import JobFolder, write_json
+from worker.job_folder import JobFolder, write_json
 from worker.protocol import Json
 
 VALUES, TENSORS, KEPT = "state.json", "tensors.safetensors", "kept"

@@ -14,8 +14,8 @@ from typing import Any
 
 from core.errors import AlbatrossError
 from core.settings import Settings
-from worker import train as command
-from worker.folder import JobFolder
+from worker.commands import train as command
+from worker.job_folder import JobFolder
 from worker.process import FIXED
 from worker.protocol import Line, StageDone
 

@@ -86,7 +86,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m worker.smollm2", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m worker.commands.smollm2", description=__doc__)
     parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
     arguments = parser.parse_args()
     settings = Settings(data=arguments.data) if arguments.data else Settings()

@@ -1,4 +1,4 @@
-"""Train one adapter without a server: the same six stages, with a progress bar. `python -m worker.train --help`."""
+"""Train one adapter without a server: the same six stages, with a progress bar. `python -m worker.commands.train --help`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
 from worker import inputs
-from worker.folder import JobFolder
+from worker.job_folder import JobFolder
 from worker.process import FIXED
 from worker.protocol import Line, Message, Progress
 

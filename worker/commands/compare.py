@@ -1,4 +1,4 @@
-"""Hold a new model against the answers of an old one: `albatross compare`. `python -m worker.compare --help`."""
+"""Hold a new model against the answers of an old one: `albatross compare`. `python -m worker.commands.compare --help`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.references.texts import RECORDED
 from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
-from worker import inputs
+from worker import device as inputs
 from worker.comparison import sentences
 from worker.comparison.questions import Group, Question, Questions, chosen, read_questions
 from worker.process import FIXED

@@ -10,10 +10,10 @@ from core.method.albat import train_adapter
 from core.method.backbones.lora import Adapter
 from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
-from worker.folder import write_json, write_rows
+from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven
-from worker.stages.mixing import followed_curves, mixed
+from worker.stages.trial import followed_curves, mixed
 
 CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
 NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}

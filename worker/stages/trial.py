@@ -13,10 +13,10 @@ from core.method.mixing.trial import Trial, try_mixture
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
-from worker.folder import write_json
+from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, Pace, driven
-from worker.stages.keeping import StageKeeper
+from worker.stages.saves import StageKeeper
 from worker.stages.surrogate import read_curves, read_surrogate
 
 

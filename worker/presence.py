@@ -1,0 +1,82 @@
+"""The row that shows that this worker is alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.database.engine import connect, now, sessions
+from core.database.tables import Worker
+from core.runtime.broker import worker_id
+from core.settings import Settings
+from worker import tasks
+from worker.app import log
+from worker.device import hardware
+
+LEAVE_SECONDS = 10.0  # for storing a save, on top of the grace that a trainer has
+
+
+class Presence:
+    """Keeps the worker's row fresh while the process lives."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._device = settings, hardware(settings)
+        self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
+        self._gone = threading.Event()
+        self.drain_file = tasks.drain_file(settings, os.getpid())
+
+    def begin(self) -> None:
+        """Appear, and stay seen."""
+        self.drain_file.parent.mkdir(parents=True, exist_ok=True)
+        self.drain_file.unlink(missing_ok=True)  # of an earlier process with this number
+        threading.Thread(target=self._keep, name="presence", daemon=True).start()
+
+    def drain(self) -> None:
+        """Tell the child to hand back its job, and leave without it if it does not end."""
+        self.drain_file.parent.mkdir(parents=True, exist_ok=True)
+        self.drain_file.touch()
+        patience = threading.Timer(self._settings.cancel_grace_seconds + LEAVE_SECONDS, self._leave)
+        patience.daemon = True
+        patience.start()
+
+    def _leave(self) -> None:
+        # Celery waits for its child for ever; the kernel kills the child with us, and the lease gives its job back
+        log.warning("the pool child did not end; leaving without it")
+        self.end()
+        os._exit(0)
+
+    def end(self) -> None:
+        """Disappear."""
+        self._gone.set()
+        self.drain_file.unlink(missing_ok=True)
+        try:
+            with self._sessions.begin() as session:
+                row = session.get(Worker, worker_id(os.getpid()))
+                if row is not None:
+                    session.delete(row)
+        except SQLAlchemyError as error:
+            log.warning("the worker's row could not be removed: %s", type(error).__name__)
+
+    def _keep(self) -> None:
+        self._report()
+        while not self._gone.wait(self._settings.heartbeat_seconds):
+            self._report()
+
+    def _report(self) -> None:
+        try:
+            with self._sessions.begin() as session:
+                at = now(session)
+                row = session.get(Worker, worker_id(os.getpid()))
+                if row is None:
+                    row = Worker(
+                        id=worker_id(os.getpid()), queue=self._settings.queue, host=socket.gethostname(),
+                        pid=os.getpid(), started_at=at,
+                    )  # fmt: skip
+                    session.add(row)
+                row.seen_at, row.draining, row.device = at, self.drain_file.exists(), self._device
+        except SQLAlchemyError as error:
+            log.warning("the worker's row could not be written: %s", type(error).__name__)
