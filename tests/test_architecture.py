@@ -74,7 +74,7 @@ def test_the_api_never_names_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["api.app", "api.cli", "worker.dispatcher", "worker.supervisor", "worker.tasks", "worker.app"]
+    "module", ["api.app", "api.cli", "worker.dispatcher", "worker.supervision.supervisor", "worker.tasks", "worker.app"]
 )
 def test_importing_this_process_loads_no_torch(module: str, tmp_path: Path) -> None:
     program = f"import sys, {module}; print(sorted(set(sys.modules) & {TORCH_LAND!r}))"

@@ -9,8 +9,9 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from core.errors import AlbatrossError
 from core.runtime.broker import app
 from core.settings import Settings
-from worker import sandbox, tasks
+from worker import tasks
 from worker.presence import Presence
+from worker.trainer import sandbox
 
 __all__ = ["app", "tasks"]
 

@@ -17,9 +17,10 @@ from core.jobs import leases
 from core.runtime.broker import WAKE, worker_id
 from core.settings import Settings
 from core.storage.factory import storage
-from worker.process import WarmTrainer
-from worker.scratch import sweep
-from worker.supervisor import Supervisor, Workplace
+from worker.supervision.attempt_folders import sweep
+from worker.supervision.supervisor import Supervisor
+from worker.supervision.workplace import Workplace
+from worker.trainer.process import WarmTrainer
 
 log = logging.getLogger(__name__)
 

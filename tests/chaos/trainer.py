@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.worker.fast_trainer import note, write
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
-from worker.trainer import serve
+from worker.trainer.__main__ import serve
 
 STEPS = {"prepare": 2, "surrogate": 8, "score": 4, "trial": 4, "train": 10, "export": 2}
 STEP_SECONDS = 0.03

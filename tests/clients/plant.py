@@ -18,9 +18,10 @@ from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.server import Service, serving
 from tests.clients import trainer
-from worker.process import WarmTrainer
-from worker.supervisor import Supervisor, Workplace
+from worker.supervision.supervisor import Supervisor
+from worker.supervision.workplace import Workplace
 from worker.tasks import take
+from worker.trainer.process import WarmTrainer
 
 HERE = Path(__file__).parent
 CLIENTS = Path(sys.prefix) / "clients"  # where `make test` puts them

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.errors import JobFailure
 from worker.job_folder import STAGES, JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
-from worker.trainer import serve
+from worker.trainer.__main__ import serve
 
 STEPS, STEP_SECONDS = 40, 0.05
 KEPT = (20, 40)

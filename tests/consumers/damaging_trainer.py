@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from worker.stages import run
-from worker.trainer import serve
+from worker.trainer.__main__ import serve
 
 WEIGHTS = {"peft": "adapter_model.safetensors", "merged": "diffusion_pytorch_model.safetensors"}
 

@@ -20,7 +20,7 @@ from core.errors import JobFailure, TransientFailure
 from core.runtime.launcher import LAUNCHED_AS
 from worker.job_folder import STAGES, JobFolder
 from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, StageDone
-from worker.trainer import serve
+from worker.trainer.__main__ import serve
 
 STEPS = 10
 STEP_SECONDS = 0.02

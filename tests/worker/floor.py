@@ -27,9 +27,10 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import file_key
 from tests.worker import fast_trainer
-from worker.process import WarmTrainer
 from worker.protocol import Json
-from worker.supervisor import Supervisor, Workplace
+from worker.supervision.supervisor import Supervisor
+from worker.supervision.workplace import Workplace
+from worker.trainer.process import WarmTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST_TRAINER = f"{sys.executable} {fast_trainer.__file__}"

@@ -18,8 +18,8 @@ from core.settings import Settings
 from tests.worker.floor import Floor, register, run_module
 from tests.worker.stages.conftest import _one_thread, image_record, tiny_diffusion_folder  # noqa: F401 (fixtures)
 from worker.device import hardware
-from worker.gauge import Gauge
 from worker.protocol import Progress
+from worker.supervision.job_measurement import Gauge
 
 
 def test_a_calibration_run_makes_estimates_that_rest_on_it(

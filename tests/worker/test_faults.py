@@ -6,7 +6,7 @@ import pytest
 from safetensors import SafetensorError
 
 from core.errors import InvalidInput, JobFailure, StorageUnavailable, TransientFailure
-from worker.faults import failure
+from worker.trainer.failures import failure
 
 
 class OutOfMemoryError(RuntimeError):

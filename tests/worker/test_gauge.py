@@ -7,8 +7,8 @@ from core.estimates.workload import Steps
 from core.references.items import ImageItem, References
 from tests.core.measured import OTHER, SMALL, measured
 from tests.core.test_parameters import EMOJI, settled
-from worker.gauge import Gauge
 from worker.protocol import Progress
+from worker.supervision.job_measurement import Gauge
 
 CALIBRATED = [measured(SMALL, Steps(12, 24, 16)), measured(OTHER, Steps(12, 24, 16))]
 

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from tests.core.test_parameters import TEXT
 from worker.device import device
-from worker.inputs import fetch_references, prepared
+from worker.supervision.inputs import fetch_references, prepared
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ from core.database.migrations import migrate
 from core.errors import Unavailable
 from core.settings import Settings
 from tests.worker.floor import FAST_TRAINER, ROOT, Floor, environment, gone, settings
-from worker import process, sandbox
-from worker.process import Trainer
+from worker.trainer import process, sandbox
+from worker.trainer.process import Trainer
 
 with_bubblewrap = pytest.mark.skipif(not sandbox.works(), reason="bubblewrap does not work here")
 PARENT = """
 import time
 from core.settings import Settings
-from worker.process import Trainer
+from worker.trainer.process import Trainer
 trainer = Trainer(Settings())
 print(trainer.pid, flush=True)
 time.sleep(60)

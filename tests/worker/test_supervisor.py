@@ -14,7 +14,7 @@ from core.jobs import dispatch
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, gone
 from worker.job_folder import STAGES
-from worker.scratch import sweep
+from worker.supervision.attempt_folders import sweep
 
 
 def in_background(floor: Floor, stage: str) -> threading.Thread:
@@ -130,7 +130,9 @@ def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog
     job = floor.get(job_id)
     assert (job.state, job.retry_count) == ("QUEUED", 1)
     assert gone(floor.wait_for_stage("score"))
-    [dump] = [record for record in caplog.records if record.name == "worker.utterances" and "in act" in record.message]
+    [dump] = [
+        record for record in caplog.records if record.name == "worker.trainer.output_log" and "in act" in record.message
+    ]
     assert dump.job == job_id
     assert any("no progress" in message for message in floor.events(job_id))
 

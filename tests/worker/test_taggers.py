@@ -27,8 +27,8 @@ from api.cli.__main__ import main
 from core.backbones.taggers import Taggers
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings
-from worker import sandbox
 from worker.stages import taggers
+from worker.trainer import sandbox
 
 SAID = "a picture of the red cat on some blue grass with two dogs"
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", *SAID.split()]

@@ -16,8 +16,8 @@ from core.errors import AlbatrossError
 from core.settings import Settings
 from worker.commands import train as command
 from worker.job_folder import JobFolder
-from worker.process import FIXED
 from worker.protocol import Line, StageDone
+from worker.trainer.process import FIXED
 
 LAST = "train"  # the export would only cost time
 COLUMNS = (

@@ -24,13 +24,14 @@ from core.parameters.summary import ReferenceSummary
 from core.references import captions, packing
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
-from worker import device, inputs
+from worker import device
 from worker.device import hardware
-from worker.gauge import Gauge
 from worker.job_folder import JobFolder
-from worker.process import Trainer, TrainerDied
 from worker.protocol import Failed, Finished, Json, StageDone
 from worker.stages import pool as pools
+from worker.supervision import inputs
+from worker.supervision.job_measurement import Gauge
+from worker.trainer.process import Trainer, TrainerDied
 
 REFERENCES = 6
 SCORED = 64  # candidates

@@ -22,7 +22,7 @@ from core.text_safety import shown
 from worker import device as inputs
 from worker.comparison import sentences
 from worker.comparison.questions import Group, Question, Questions, chosen, read_questions
-from worker.process import FIXED
+from worker.trainer.process import FIXED
 
 if TYPE_CHECKING:
     from worker.comparison.encoder import Encoder

@@ -20,10 +20,10 @@ from core.references import captions, packing
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
-from worker import inputs
 from worker.job_folder import JobFolder
-from worker.process import FIXED
 from worker.protocol import Line, Message, Progress
+from worker.supervision import inputs
+from worker.trainer.process import FIXED
 
 WIDTH = 24
 KEPT_APART = {"adapter-peft.zip": "peft"}  # unpacked, so that peft can load the folder as it is

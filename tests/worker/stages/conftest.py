@@ -25,10 +25,10 @@ from tests.core.method.conftest import (  # noqa: F401 (fixtures)
     tiny_diffusion_folder,
     tiny_language_folder,
 )
-from worker import inputs
 from worker.job_folder import JobFolder
 from worker.protocol import Line
 from worker.stages import run
+from worker.supervision import inputs
 
 QUICK = {
     "max_steps": 8,

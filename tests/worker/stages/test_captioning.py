@@ -18,12 +18,12 @@ from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fi
 from tests.core.test_findings import zipped
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture
 from tests.worker.test_taggers import blip
-from worker import inputs
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message
 from worker.stages.context import Context
 from worker.stages.prepare import prepare
 from worker.stages.taggers import NAMED_COLOURS
+from worker.supervision import inputs
 
 Prepared = Callable[..., tuple[JobFolder, list[Line]]]
 

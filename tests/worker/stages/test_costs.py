@@ -10,10 +10,10 @@ from core.estimates.workload import STAGES, workload
 from core.parameters.parameters import Parameters
 from core.references.packing import read_folder
 from tests.worker.stages.conftest import MakeJob
-from worker.gauge import Gauge
 from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages import run
+from worker.supervision.job_measurement import Gauge
 
 
 def gauged(folder: JobFolder, lines: list[Line]) -> Measured:

@@ -18,7 +18,7 @@ from core.jobs import reports
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
 from worker.job_folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of
-from worker.lease import Lease
+from worker.supervision.lease import Lease
 
 UPLOAD_TRIES = 6  # 1 + 2 + 4 + 8 + 16 s: what is trained is not given up for a store that restarts
 STAGE_FILE = "stage"

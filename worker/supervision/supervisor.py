@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
@@ -28,20 +27,20 @@ from core.references import captions
 from core.references.items import References
 from core.references.packing import write_folder
 from core.runtime import logs
-from core.settings import Settings
-from core.storage.interface import Storage
-from worker import inputs
-from worker.delivery import Delivery, left_behind
 from worker.device import hardware
-from worker.faults import DISK_FULL, UNEXPECTED, disk_full
-from worker.gauge import Gauge
 from worker.job_folder import STAGES
-from worker.lease import Fenced, Lease, Position
-from worker.meter import Meter
-from worker.process import Trainer, TrainerDied, WarmTrainer
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
-from worker.publishing import publish
-from worker.scratch import attempt_folder
+from worker.supervision import inputs
+from worker.supervision.attempt_folders import attempt_folder
+from worker.supervision.gpu_time import Meter
+from worker.supervision.interruptions import Asked, Draining, Unfit
+from worker.supervision.job_measurement import Gauge
+from worker.supervision.lease import Fenced, Lease, Position
+from worker.supervision.publishing import publish
+from worker.supervision.stage_files import Delivery, left_behind
+from worker.supervision.workplace import Workplace
+from worker.trainer.failures import DISK_FULL, UNEXPECTED, disk_full
+from worker.trainer.process import Trainer, TrainerDied
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
@@ -56,34 +55,6 @@ SPENT = "The job used up the {:.0f} GPU seconds that it may spend. Create it aga
 LIGHTER = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
 CALMER = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
-
-
-class Asked(Exception):
-    """The owner wants the job to end or to pause."""
-
-
-class Unfit(Exception):
-    """The job can't go on as it is; with these parameters changed it may."""
-
-    def __init__(self, words: str, changes: Json) -> None:
-        super().__init__(words)
-        self.words, self.changes = words, changes
-
-
-class Draining(Exception):
-    """The worker is shutting down."""
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What a worker process has for all of its jobs."""
-
-    settings: Settings
-    sessions: sessionmaker[Session]
-    storage: Storage
-    trainer: WarmTrainer
-    worker_id: str
-    draining: Callable[[], bool]
 
 
 @dataclass

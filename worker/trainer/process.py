@@ -17,9 +17,9 @@ from pathlib import Path
 
 from core.disk import ROOT
 from core.settings import Settings
-from worker import sandbox
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
-from worker.utterances import Utterances
+from worker.trainer import sandbox
+from worker.trainer.output_log import Utterances
 
 log = logging.getLogger(__name__)
 # all that a trainer inherits: no address and no credential of the database, the broker or the store

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
 from core.jobs import leases, reports
-from worker.delivery import stage_artifacts
 from worker.job_folder import JobFolder
-from worker.lease import Lease
 from worker.protocol import Json
+from worker.supervision.lease import Lease
+from worker.supervision.stage_files import stage_artifacts
 
 RESULT = "result"
 PURPOSE = "fine-tune-results"

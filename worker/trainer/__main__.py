@@ -15,9 +15,9 @@ from pathlib import Path
 
 from core.runtime.launcher import LAUNCHED_AS
 from core.runtime.logs import traceback_of
-from worker.faults import failure
 from worker.job_folder import JobFolder
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
+from worker.trainer.failures import failure
 
 Work = Callable[[JobFolder], Generator[Line, None, None]]
 

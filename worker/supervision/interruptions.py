@@ -1,0 +1,21 @@
+"""Why a job ends early: its owner asked, its inputs do not fit, or the worker drains."""
+
+from __future__ import annotations
+
+from worker.protocol import Json
+
+
+class Asked(Exception):
+    """The owner wants the job to end or to pause."""
+
+
+class Unfit(Exception):
+    """The job can't go on as it is; with these parameters changed it may."""
+
+    def __init__(self, words: str, changes: Json) -> None:
+        super().__init__(words)
+        self.words, self.changes = words, changes
+
+
+class Draining(Exception):
+    """The worker is shutting down."""
