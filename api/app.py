@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from api.dependencies import Services
 from api.http import errors, multipart, outbound
 from api.http.middleware import Answers
-from api.http.openapi import _describe
+from api.http.openapi import describe
 from api.http.rate_limit import Pace
 from api.routes import (
     account,
@@ -36,7 +36,6 @@ from core.storage.factory import storage as open_storage
 from core.uploads.reader import Reader
 from core.version import VERSION
 
-log = logging.getLogger("albatross.api")
 OUTBOUND = 4
 THREADS = 8  # more get in each other's way; the database's pool holds more connections, so that none waits for one
 
@@ -59,13 +58,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # what asks other servers waits for nobody but its like
     app.state.outbound, app.state.turns = CapacityLimiter(OUTBOUND), outbound.Turns()
     for routes in (
-        files, file_items, presets, job_history, estimates, jobs, models, account, signed_files, webhook_endpoints, webhook_deliveries, health,
+        files,
+        file_items,
+        presets,
+        job_history,
+        estimates,
+        jobs,
+        models,
+        account,
+        signed_files,
+        webhook_endpoints,
+        webhook_deliveries,
+        health,
         metrics,
-    ):  # fmt: skip
+    ):
         app.include_router(routes.router)
     errors.install(app)
     app.add_middleware(Answers)
-    _describe(app)
+    describe(app)
     return app
 
 

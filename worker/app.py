@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from core.errors import AlbatrossError
@@ -14,9 +12,6 @@ from worker.presence import Presence
 from worker.trainer import sandbox
 
 __all__ = ["app", "tasks"]
-
-log = logging.getLogger(__name__)
-
 
 presence = Presence(Settings())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -14,9 +15,9 @@ from core.database.tables import Worker
 from core.runtime.broker import worker_id
 from core.settings import Settings
 from worker import tasks
-from worker.app import log
 from worker.device import hardware
 
+log = logging.getLogger(__name__)
 LEAVE_SECONDS = 10.0  # for storing a save, on top of the grace that a trainer has
 
 

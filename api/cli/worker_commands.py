@@ -17,7 +17,7 @@ def _add_pools(commands: Subparsers) -> None:
     }
     for name, (words, example) in described.items():
         add_command(
-            pools, name, words, (f"albatross pools {example}",), _execute("worker.stages.pool", name), passes_on=True
+            pools, name, words, (f"albatross pools {example}",), _execute("worker.commands.pools", name), passes_on=True
         )
 
 

@@ -7,10 +7,12 @@ import time
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.app import log
-from api.http import errors, metrics, middleware
+from api.http import errors, metrics
 from core.runtime import logs
 
+log = logging.getLogger("albatross.api")
+
+PROBES = ("/healthz", "/readyz")  # asked for every few seconds
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 
 
@@ -51,8 +53,5 @@ class Answers:
         method = scope["method"] if scope["method"] in METHODS else "other"  # a client may make up any number
         metrics.ANSWERS.labels(method, route, status).inc()
         metrics.SECONDS.labels(route).observe(milliseconds / 1000)
-        level = logging.DEBUG if route in middleware.PROBES else logging.INFO
+        level = logging.DEBUG if route in PROBES else logging.INFO
         log.log(level, "%s %s %d %.0f ms", scope["method"], route, status, milliseconds)
-
-
-PROBES = ("/healthz", "/readyz")  # asked for every few seconds

@@ -14,7 +14,7 @@ BODIES = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequ
 REFERENCE = "#/components/schemas/{model}"
 
 
-def _describe(app: FastAPI) -> None:
+def describe(app: FastAPI) -> None:
     """Put into /docs what routes do not say of themselves: bodies that they read on their own, errors, headers."""
     generate = app.openapi
 

@@ -8,8 +8,8 @@ from core.estimates.costs import Prices
 from core.estimates.workload import COPIES, STAGES
 
 GIGABYTE = 1e9
-# seconds for a unit of work and a gigabyte of weights: coefficients as in core.estimates.costs.FEATURES. On a CPU they are those
-# of the built-in backbones on one thread; a GPU's are guessed from what it computes in a second.
+# seconds for a unit of work and a gigabyte of weights: coefficients as in core.estimates.costs.FEATURES. On a CPU
+# they are those of the built-in backbones on one thread; a GPU's are guessed from what it computes in a second.
 SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
     ("images", "cpu"): {
         "load": (2.0,), "encode": (60.0,), "step": (220.0, 0.02, 0.0, 0.0), "evaluation": (100.0, 0.01, 0.0),

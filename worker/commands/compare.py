@@ -1,4 +1,4 @@
-"""Hold a new model against the answers of an old one: `albatross compare`. `python -m worker.commands.compare --help`."""
+"""Hold a new model against the answers of an old one: `albatross compare`."""
 
 from __future__ import annotations
 

@@ -11,9 +11,6 @@ from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import AlbatrossError, InvalidInput
 from core.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 from worker.stages.pool import load
 
 
@@ -87,3 +84,7 @@ def main() -> None:
         print(describe(record))
     except AlbatrossError as error:
         raise SystemExit(error.message) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Train one adapter without a server: the same six stages, with a progress bar. `python -m worker.commands.train --help`."""
+"""Train one adapter without a server: the same six stages, with a progress bar: `albatross train`."""
 
 from __future__ import annotations
 

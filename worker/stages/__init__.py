@@ -1,7 +1,7 @@
 """The six stages of a job: each reads what the stages before it have written, and writes its own folder.
 
-They run in the trainer process, or without a server in `worker.commands.train`; either way they are driven by asking for the
-next line, and stopped between two lines by closing the generator.
+They run in the trainer process, or without a server in `worker.commands.train`; either way they are driven by asking
+for the next line, and stopped between two lines by closing the generator.
 """
 
 from __future__ import annotations

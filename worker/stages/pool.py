@@ -17,7 +17,6 @@ from PIL import Image
 
 from core.backbones.record import BackboneRecord
 from core.errors import JobFailure
-from worker.commands.pools import main
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,7 +117,3 @@ def _pictures(archive: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, byt
         return {}
     with zipfile.ZipFile(archive) as opened:
         return {name: opened.read(name) for name in wanted}
-
-
-if __name__ == "__main__":
-    main()
