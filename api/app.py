@@ -11,7 +11,7 @@ from api.dependencies import Services
 from api.http import errors, multipart, outbound
 from api.http.middleware import Answers
 from api.http.openapi import describe
-from api.http.rate_limit import Pace
+from api.http.rate_limit import RateLimiter
 from api.routes import (
     account,
     estimates,
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = Services(
         settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
         storage=open_storage(settings), reader=Reader(settings), waker=Waker(broker.wake),
-        pace=Pace(settings.requests_per_minute), live_presets=LivePresets(settings.presets_folder),
+        pace=RateLimiter(settings.requests_per_minute), live_presets=LivePresets(settings.presets_folder),
     )  # fmt: skip
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.http.bodies import read_json
 from api.http.errors import invalid
-from api.http.key_cache import Known
-from api.http.rate_limit import Pace
+from api.http.key_cache import KeyCache
+from api.http.rate_limit import RateLimiter
 from api.http.stream_limit import Streams
 from api.waker import Waker
 from core.accounts import api_keys, audit
@@ -42,9 +42,9 @@ class Services:
     storage: Storage
     reader: Reader
     waker: Waker
-    pace: Pace
+    pace: RateLimiter
     live_presets: LivePresets
-    known: Known[api_keys.Access] = field(default_factory=Known)
+    known: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
     streams: Streams = field(default_factory=Streams)
 
     @property

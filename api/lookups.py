@@ -11,20 +11,20 @@ from core.database.tables import File, Job, WebhookEndpoint
 from core.database.tables.jobs import ACTIVE
 from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
-from core.parameters.request import JobRequest
-from core.parameters.resolving import BatRequest, check
+from core.parameters.request import BatRequest, JobRequest
+from core.parameters.resolving import check
 
 
 def find_file(session: Session, account: str, file_id: str, *, lock: bool = False) -> File:
     """Return the account's file, or raise NotFound."""
-    statement = _files(session, account).where(File.id == file_id)
+    statement = files_of(session, account).where(File.id == file_id)
     file = session.scalar(statement.with_for_update() if lock else statement) if plausible(file_id) else None
     if file is None:
         raise NotFound("There is no such file.", code="file_not_found", param="file_id")
     return file
 
 
-def _files(session: Session, account: str) -> Select[File]:
+def files_of(session: Session, account: str) -> Select[File]:
     alive = File.expires_at.is_(None) | (File.expires_at > now(session))
     return select(File).where(File.account_id == account, File.deleted_at.is_(None), alive)
 
@@ -38,13 +38,13 @@ def check_unused(session: Session, file: File) -> None:
 
 def find_job(session: Session, account: str, job_id: str) -> Job:
     """Return the account's job, or raise NotFound."""
-    job = session.scalar(_jobs(account).where(Job.id == job_id)) if plausible(job_id) else None
+    job = session.scalar(jobs_of(account).where(Job.id == job_id)) if plausible(job_id) else None
     if job is None:
         raise NotFound("There is no such fine-tuning job.", code="job_not_found", param="job_id")
     return job
 
 
-def _jobs(account: str) -> Select[Job]:
+def jobs_of(account: str) -> Select[Job]:
     return select(Job).where(Job.account_id == account, Job.deleted_at.is_(None))
 
 

@@ -26,7 +26,7 @@ from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage
 from core.webhooks import deliveries
-from worker.webhook_sender import Courier
+from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
@@ -43,7 +43,7 @@ class Dispatcher:
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
         self._eraser = Eraser(self._sessions, self._storage, settings.secret)
-        self._courier = Courier(settings, self._sessions)
+        self._courier = WebhookSender(settings, self._sessions)
         self._swept = -SWEEP_SECONDS
         self._stopping = threading.Event()
 
@@ -83,7 +83,7 @@ class Dispatcher:
         with self._sessions.begin() as session:
             retention.expire_files(session)
             retention.expire_jobs(session, self._settings.retention_days)
-            deliveries.forget(session, self._settings.webhook_log_days)
+            deliveries.prune(session, self._settings.webhook_log_days)
         try:
             self._eraser.round()
             retention.tidy(self._sessions, self._storage, self._settings)

@@ -14,22 +14,22 @@ from core.database.engine import now
 from core.database.tables import WebhookDelivery, WebhookEvent
 from core.settings import Settings
 from core.webhooks import deliveries
-from core.webhooks.deliveries import Parcel
+from core.webhooks.deliveries import ClaimedDelivery
 from core.webhooks.destinations import Rules
-from core.webhooks.sender import Poster
+from core.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 AT_ONCE = 8
 TICK_SECONDS = 0.5
 
 
-class Courier:
+class WebhookSender:
     """Looks for due deliveries until it is told to stop; what it then has in hand it finishes."""
 
     def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self._settings, self._sessions = settings, sessions
-        self._post = Poster(Rules(settings.webhook_networks), settings.webhook_seconds).post
-        self._in_hand: dict[Future[None], Parcel] = {}
+        self._post = Sender(Rules(settings.webhook_networks), settings.webhook_seconds).post
+        self._in_hand: dict[Future[None], ClaimedDelivery] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="courier")
 
@@ -48,28 +48,28 @@ class Courier:
         with ThreadPoolExecutor(AT_ONCE, "courier") as pool:
             while not self._stopping.is_set():
                 try:
-                    parcels = self._claim()
+                    claimed_now = self._claim()
                 except SQLAlchemyError as error:
                     log.warning("no webhook could be claimed: %s", type(error).__name__)
-                    parcels = []
-                for parcel in parcels:
-                    self._in_hand[pool.submit(self._deliver, parcel)] = parcel
+                    claimed_now = []
+                for claimed in claimed_now:
+                    self._in_hand[pool.submit(self._deliver, claimed)] = claimed
                 self._pause()
 
     def round(self) -> int:
         """Send what is due now, one after the other; returns how many. For tests and for one round by hand."""
-        parcels = self._claim()
-        for parcel in parcels:
-            self._deliver(parcel)
-        return len(parcels)
+        claimed_now = self._claim()
+        for claimed in claimed_now:
+            self._deliver(claimed)
+        return len(claimed_now)
 
-    def _claim(self) -> list[Parcel]:
+    def _claim(self) -> list[ClaimedDelivery]:
         room = AT_ONCE - len(self._in_hand)
         if not room or not self._anything():
             return []
-        busy = [parcel.account for parcel in self._in_hand.values()]
+        busy = [claimed.account for claimed in self._in_hand.values()]
         with self._sessions.begin() as session:
-            deliveries.spread(session)
+            deliveries.fan_out(session)
         with self._sessions.begin() as session:
             return deliveries.claim(session, self._settings, room, busy)
 
@@ -81,13 +81,13 @@ class Courier:
             due = (WebhookDelivery.state == deliveries.PENDING) & (WebhookDelivery.next_at <= now(session))
             return bool(session.scalar(waiting) or session.scalar(select(WebhookDelivery.id).where(due).limit(1)))
 
-    def _deliver(self, parcel: Parcel) -> None:
-        answer = self._post(parcel.url, parcel.headers, parcel.body)
+    def _deliver(self, claimed: ClaimedDelivery) -> None:
+        answer = self._post(claimed.url, claimed.headers, claimed.body)
         if not answer.taken:
-            log.info("endpoint %s did not take a webhook: %s", parcel.endpoint, answer.error or answer.status_code)
+            log.info("endpoint %s did not take a webhook: %s", claimed.endpoint, answer.error or answer.status_code)
         try:
             with self._sessions.begin() as session:
-                deliveries.settle(session, parcel, answer, self._settings)
+                deliveries.record_outcome(session, claimed, answer, self._settings)
         except SQLAlchemyError as error:  # its lease runs out, and it is sent again under the same id
             log.warning("the outcome of a webhook was not written: %s", type(error).__name__)
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from api.cli import accounts, inspect, record, taggers
-from api.cli.backbones import _add_backbones
-from api.cli.backups import _add_backup
+from api.cli.backbones import add_backbones
+from api.cli.backups import add_backup
 from api.cli.commands import Command, Subparsers, add_command
-from api.cli.worker_commands import _add_pools, _add_train, _execute, _replace
+from api.cli.worker_commands import add_pools, add_train, replace_process, run_module
 from core.errors import AlbatrossError
 from core.settings import Settings
 from core.text_safety import shown
@@ -53,12 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_service(commands)
-    _add_backup(commands)
+    add_backup(commands)
     accounts.add(commands)
-    _add_backbones(commands)
+    add_backbones(commands)
     taggers.add(commands)
-    _add_pools(commands)
-    _add_train(commands)
+    add_pools(commands)
+    add_train(commands)
     inspect.add(commands)
     record.add(commands)
     return parser
@@ -78,7 +78,7 @@ def _add_service(commands: Subparsers) -> None:
     add_command(commands, "worker", words, examples, _worker)
     words = "Run the dispatcher: it wakes workers and takes jobs back from dead ones."
     example = "albatross dispatcher --data /srv/albatross"
-    add_command(commands, "dispatcher", words, (example,), _execute("worker.dispatcher"))
+    add_command(commands, "dispatcher", words, (example,), run_module("worker.dispatcher"))
 
 
 def _serve(chosen: argparse.Namespace, settings: Settings) -> int:
@@ -92,7 +92,7 @@ def _serve(chosen: argparse.Namespace, settings: Settings) -> int:
 def _worker(chosen: argparse.Namespace, settings: Settings) -> int:
     from api.cli.serve import worker_command
 
-    _replace(*worker_command(settings, "worker"))
+    replace_process(*worker_command(settings, "worker"))
 
 
 if __name__ == "__main__":

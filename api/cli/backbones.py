@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from api.cli.commands import Subparsers, add_command, add_group
-from api.cli.worker_commands import _replace
+from api.cli.worker_commands import replace_process
 from core.settings import Settings
 
 BACKBONE_PREPARERS = {"smollm2-135m": "worker.commands.smollm2"}
 
 
-def _add_backbones(commands: Subparsers) -> None:
+def add_backbones(commands: Subparsers) -> None:
     backbones = add_group(commands, "backbones", "Show, add and prepare backbones.")
     add_command(
         backbones, "list", "List the backbones that jobs may name.", ("albatross backbones list",), _list_backbones
@@ -51,4 +51,4 @@ def _add_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def _prepare_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
-    _replace(BACKBONE_PREPARERS[chosen.id])
+    replace_process(BACKBONE_PREPARERS[chosen.id])

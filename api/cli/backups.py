@@ -8,7 +8,7 @@ from api.cli.commands import Subparsers, add_command
 from core.settings import Settings
 
 
-def _add_backup(commands: Subparsers) -> None:
+def add_backup(commands: Subparsers) -> None:
     words = "Copy a service, which may be running, into a new folder: database, files and keys."
     examples = ("albatross backup /backups/monday", "albatross backup /backups/monday --data /srv/albatross")
     backup = add_command(commands, "backup", words, examples, _backup)

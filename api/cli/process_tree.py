@@ -49,7 +49,7 @@ class Child:
         """Say whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def bury(self) -> None:
+    def note_exit(self) -> None:
         """Note the death and when to start again: later each time, unless it had lived for a while."""
         assert self.process is not None
         if time.monotonic() - self.started_at > SETTLED_SECONDS:
@@ -84,7 +84,7 @@ class Tree:
             signal.signal(number, self._ask_to_stop)
         try:
             while self.stop_asked_at is None and not self.failed:
-                self._tend()
+                self._reap()
                 if not self.ready:
                     self._probe()
                 time.sleep(TICK_SECONDS)
@@ -98,12 +98,12 @@ class Tree:
         else:  # a terminal and a process manager may both send the same request, so only a later one is a second one
             self.impatient = time.monotonic() - self.stop_asked_at > 1.0
 
-    def _tend(self) -> None:
+    def _reap(self) -> None:
         for child in self.children:
             if child.process is None and time.monotonic() >= child.start_at:
                 child.start(self.environment)
             elif not child.alive() and child.process is not None:
-                child.bury()
+                child.note_exit()
                 self.failed = self.failed or (not self.ready and child.deaths >= FAILED_STARTS)
 
     def _probe(self) -> None:

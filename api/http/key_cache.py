@@ -7,10 +7,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 SECONDS = 1.0  # for so long a key that was just revoked may still be taken
-MOST = 10_000
+MAX_KEYS = 10_000
 
 
-class Known(Generic[T]):
+class KeyCache(Generic[T]):
     """Remembers for a moment whose a key is; holds hashes, so that no key stays in memory."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Known(Generic[T]):
     def remember(self, key: str, owner: T) -> None:
         """Remember whose the key is."""
         with self._lock:
-            if len(self._found) >= MOST:
+            if len(self._found) >= MAX_KEYS:
                 self._found.clear()
             self._found[_hash(key)] = (owner, time.monotonic() + SECONDS)
 

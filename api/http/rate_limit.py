@@ -14,7 +14,7 @@ MINUTE = 60.0
 MOST_BUCKETS = 10_000
 
 
-class Pace:
+class RateLimiter:
     """Counts requests by account; `per_minute` may come at once, and as many in every minute. 0 counts nothing."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

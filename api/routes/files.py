@@ -15,7 +15,7 @@ from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, 
 from api.http import downloads
 from api.http.multipart import Upload, receive
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
-from api.lookups import _files, check_unused, find_file
+from api.lookups import check_unused, files_of, find_file
 from api.schemas.files import FileObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, place_of_erased
@@ -69,7 +69,7 @@ def list_files(
 ) -> Page[FileObject]:
     """List files, the newest first unless asked otherwise."""
     with services.reading.begin() as session:
-        statement = _files(session, account)
+        statement = files_of(session, account)
         if purpose is not None:
             statement = statement.where(File.purpose == purpose)
         last = _position(session, account, after) if after is not None else None

@@ -20,8 +20,8 @@ from core.database.tables import Checkpoint, JobEvent, Metric
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 LimitDep = Annotated[int, Query(ge=1, le=1000)]
-FEW = 20
-MANY = 1000
+DEFAULT_EVENTS = 20
+MAX_EVENTS = 1000
 
 
 @router.get("/events", response_model=Page[EventObject])
@@ -31,7 +31,7 @@ def list_events(
     services: ServicesDep,
     account: AccountDep,
     after: AfterDep = None,
-    limit: LimitDep = FEW,
+    limit: LimitDep = DEFAULT_EVENTS,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Page[EventObject] | Response:
     """List events, the newest first; with `Accept: text/event-stream` send them as they happen, the oldest first."""
@@ -72,7 +72,7 @@ def list_metrics(
     services: ServicesDep,
     account: AccountDep,
     after: AfterDep = None,
-    limit: LimitDep = MANY,
+    limit: LimitDep = MAX_EVENTS,
     stage: Annotated[Literal["prepare", "surrogate", "score", "trial", "train", "export"] | None, Query()] = None,
 ) -> Page[MetricObject]:
     """List the curves, step by step in the order of the stages."""
@@ -93,7 +93,7 @@ def list_influence(
     services: ServicesDep,
     account: AccountDep,
     after: AfterDep = None,
-    limit: LimitDep = FEW,
+    limit: LimitDep = DEFAULT_EVENTS,
     order: Annotated[Literal["asc", "desc"], Query(description="by score: the most helpful first, or last")] = "desc",
 ) -> Page[CandidateObject]:
     """List the scored candidates with their signed influence on the reference loss (positive: it helps)."""
@@ -108,7 +108,7 @@ def list_influence(
 
 @router.get("/samples")
 def list_samples(
-    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = FEW
+    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = DEFAULT_EVENTS
 ) -> Page[SampleObject]:
     """List the samples of the kept steps, always drawn from the same seeds: before, right, and too late."""
     with services.reading.begin() as session:

@@ -23,7 +23,7 @@ from api.dependencies import (
 )
 from api.http.bodies import clean_text
 from api.http.pagination import page, plausible, rows_after
-from api.lookups import _jobs, check_files, find_backbone, find_job
+from api.lookups import check_files, find_backbone, find_job, jobs_of
 from api.schemas.jobs import JobObject
 from api.schemas.shared import Deleted, Page
 from api.serializers.erasures import erased, place_of_erased
@@ -35,9 +35,8 @@ from core.erasure import request as erasing
 from core.errors import InvalidInput
 from core.findings import jobs
 from core.jobs import control, creation, events
-from core.jobs.idempotency import Repetition
-from core.parameters.request import JobRequest
-from core.parameters.resolving import BatRequest
+from core.jobs.idempotency import RepeatedCall
+from core.parameters.request import BatRequest, JobRequest
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1
@@ -54,7 +53,7 @@ def create_job(
     """Queue a job; a repetition of an earlier call gets that call's job."""
     backbone = find_backbone(services, body.model)
     content = body.model_dump(mode="json", exclude_unset=True)
-    repetition = Repetition.of(key, retries, content)
+    repetition = RepeatedCall.of(key, retries, content)
     with services.writing.begin() as session:
         # first of all locks: a new row's reference to the account would be one too, in the way of two calls at once
         account = quotas.locked(session, caller.account)
@@ -79,7 +78,7 @@ def list_jobs(
     """List jobs, the newest first; `metadata[key]=value` keeps those that carry it, `metadata=null` those without."""
     wanted = _metadata_filter(request)
     with services.reading.begin() as session:
-        statement = _jobs(account)
+        statement = jobs_of(account)
         if request.query_params.get("metadata") == "null":
             statement = statement.where(Job.user_metadata.is_(None))
         for name, value in wanted.items():
@@ -162,7 +161,7 @@ def _metadata_filter(request: Request) -> dict[str, str]:
 
 def _create(
     session: Session, services: Services, account: Account, body: JobRequest, content: dict[str, Any],
-    backbone: BackboneRecord, repetition: Repetition,
+    backbone: BackboneRecord, repetition: RepeatedCall,
 ) -> Job:  # fmt: skip
     training, data = check_files(session, services, account.id, body, backbone)
     job = Job(

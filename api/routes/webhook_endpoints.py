@@ -34,7 +34,7 @@ from core.errors import InvalidInput, QuotaExceeded
 from core.jobs.idempotency import REPEAT_SECONDS
 from core.webhooks import deliveries, endpoints, events, signatures
 from core.webhooks.destinations import Rules, lookup
-from core.webhooks.sender import Answer, Poster
+from core.webhooks.sender import Answer, Sender
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 T = TypeVar("T")
@@ -218,7 +218,7 @@ def _test(services: Services, caller: Caller, identifier: str, body: object) -> 
     event = WebhookEvent(id=new_id("evt_"), account_id=caller.account, type=wanted.event_type, created_at=at)
     content = events.body(event)
     headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
-    answer = Poster(_rules(services), services.settings.webhook_seconds).post(endpoint.url, headers, content)
+    answer = Sender(_rules(services), services.settings.webhook_seconds).post(endpoint.url, headers, content)
     with services.writing.begin() as session:
         find_endpoint(session, caller.account, identifier, lock=True)
         deliveries.note_test(session, event, identifier, answer)

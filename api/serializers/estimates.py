@@ -15,11 +15,11 @@ from core.estimates.estimator import Estimator, device_class
 from core.estimates.forecast import Forecast, Range
 from core.estimates.queue_wait import Waiting, present, usual_device, waiting
 from core.estimates.summaries import Summary, summarise
-from core.estimates.workload import Shape
+from core.estimates.workload import JobSize
 from core.parameters.defaults import USUAL_PRESET
 from core.parameters.parameters import Parameters
-from core.parameters.request import JobRequest
-from core.parameters.resolving import BatRequest, resolve
+from core.parameters.request import BatRequest, JobRequest
+from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 
 MERGED = (
@@ -50,7 +50,7 @@ def estimate(
     estimator = Estimator.of(session, record, device)
     validation = sum(file.items for file in _files(session, [body.validation_file] if body.validation_file else []))
     data = estimator.data(summary.count, summary.texts, validation)
-    forecast = estimator.model.forecast(Shape.of(parameters), data)
+    forecast = estimator.model.forecast(JobSize.of(parameters), data)
     queue = waiting(session, services.settings, _Queued(session, services, device).seconds)
     return _object(record, forecast, queue, parameters, estimator)
 
@@ -79,7 +79,7 @@ class _Queued:
             return 0.0
         count = Summary(sum(file.items for file in _files(self._session, job.training_files)))
         try:
-            shape = Shape.of(self._parameters(job, count.for_resolving(estimator.record)))
+            shape = JobSize.of(self._parameters(job, count.for_resolving(estimator.record)))
             return estimator.model.forecast(shape, estimator.data(count.count)).seconds.expected
         except (AlbatrossError, ValueError, ArithmeticError):  # one odd job must not take the estimate from all others
             return 0.0

@@ -63,7 +63,7 @@ def _job_object(
     hyperparameters = _hyperparameters(job)
     running = job.state == JobState.RUNNING and job.eta_seconds is not None
     return JobObject(
-        id=job.id, created_at=int(job.created_at), finished_at=_seconds(job.finished_at), model=job.backbone,
+        id=job.id, created_at=int(job.created_at), finished_at=whole_seconds(job.finished_at), model=job.backbone,
         estimated_finish=int(time + (job.eta_seconds or 0)) if running else None,
         fine_tuned_model=model, organization_id=job.account_id, status=WIRE_STATUS[job.state], error=_error(job),
         hyperparameters=hyperparameters, method=JobMethod(supervised={"hyperparameters": hyperparameters}),
@@ -133,5 +133,5 @@ def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:
     )  # fmt: skip
 
 
-def _seconds(time: float | None) -> int | None:
+def whole_seconds(time: float | None) -> int | None:
     return None if time is None else int(time)

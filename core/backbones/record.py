@@ -80,7 +80,7 @@ def describe(
 
 def write_record(record: BackboneRecord) -> None:
     """Let a built-in backbone's folder describe itself; paths inside this repository are kept relative to it."""
-    content = _plain(record) | {"path": "."}
+    content = plain(record) | {"path": "."}
     if record.pool is not None and record.pool.is_relative_to(ROOT):
         content["pool"] = str(record.pool.relative_to(ROOT))
     write_json(record.path / RECORD_FILE, content)
@@ -88,7 +88,7 @@ def write_record(record: BackboneRecord) -> None:
 
 def read_record(folder: Path) -> BackboneRecord:
     """Read what `write_record` wrote."""
-    return _read_record(folder, _version(folder / RECORD_FILE))
+    return _read_record(folder, file_version(folder / RECORD_FILE))
 
 
 @lru_cache(maxsize=16)
@@ -99,13 +99,13 @@ def _read_record(folder: Path, version: tuple[int, ...]) -> BackboneRecord:
     return record.model_copy(update={"path": folder.resolve(), "pool": pool})
 
 
-def _version(file: Path) -> tuple[int, ...]:
+def file_version(file: Path) -> tuple[int, ...]:
     """What is another once a file is replaced or rewritten: every request looks, few find anything new to read."""
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _plain(record: BackboneRecord) -> dict[str, object]:
+def plain(record: BackboneRecord) -> dict[str, object]:
     return record.model_dump(mode="json")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.backbones.families import Family
-from core.backbones.record import RECORD_FILE, BackboneRecord, _plain, _version, describe, difference, read_record
+from core.backbones.record import RECORD_FILE, BackboneRecord, describe, difference, file_version, plain, read_record
 from core.disk import ROOT, write_json
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
@@ -75,7 +75,7 @@ class Registry:
             resolution=resolution, revision=revision, defaults=defaults,
         )  # fmt: skip
         added = {**_entries(self._file), id: record}
-        content = {"version": 1, "backbones": {key: _plain(value) for key, value in sorted(added.items())}}
+        content = {"version": 1, "backbones": {key: plain(value) for key, value in sorted(added.items())}}
         write_json(self._file, content)
         self._records[id] = record
         return record
@@ -87,7 +87,7 @@ class Registry:
 
 
 def _entries(file: Path) -> Mapping[str, BackboneRecord]:
-    return _read_entries(file, _version(file)) if file.is_file() else {}
+    return _read_entries(file, file_version(file)) if file.is_file() else {}
 
 
 @lru_cache(maxsize=16)

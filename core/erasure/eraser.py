@@ -39,7 +39,7 @@ from core.webhooks import endpoints
 
 LOOK_AGAIN_SECONDS = 60.0
 WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for
-FEW = 20
+BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class Eraser:
             tried = Erasure.tried_at.is_(None) | (Erasure.tried_at < at - LOOK_AGAIN_SECONDS)
             open_ = Erasure.done_at.is_(None)
             lately = (Erasure.done_at > at - WATCHED_SECONDS) & tried
-            ids = session.scalars(select(Erasure.id).where(open_ | lately).order_by(Erasure.tried_at).limit(FEW)).all()
+            ids = session.scalars(
+                select(Erasure.id).where(open_ | lately).order_by(Erasure.tried_at).limit(BATCH)
+            ).all()
         for erasure_id in ids:
             self.advance(erasure_id)
 

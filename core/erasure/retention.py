@@ -15,13 +15,13 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import job_prefix
 
-FEW = 20  # things a round
+BATCH = 20  # things a round
 DAY = 86_400.0
 
 
 def expire_files(session: Session) -> int:
     """Begin to erase uploads that their owner wanted kept only so long, unless an active job needs them."""
-    late = select(File).where(File.expires_at < now(session), File.deleted_at.is_(None)).limit(FEW)
+    late = select(File).where(File.expires_at < now(session), File.deleted_at.is_(None)).limit(BATCH)
     files = [file for file in session.scalars(late) if not _needed(session, file)]
     for file in files:
         request.request(session, file.account_id, "file", file.id)
@@ -34,7 +34,7 @@ def expire_jobs(session: Session, days: float | None) -> int:
     if days is None:
         return 0
     before = now(session) - days * DAY
-    late = select(Job).where(Job.finished_at < before, Job.deleted_at.is_(None)).limit(FEW)
+    late = select(Job).where(Job.finished_at < before, Job.deleted_at.is_(None)).limit(BATCH)
     jobs = session.scalars(late).all()
     for job in jobs:
         request.request(session, job.account_id, "job", job.id)
@@ -49,7 +49,7 @@ def tidy(sessions: sessionmaker[Session], storage: Storage, settings: Settings) 
         ended = select(Job).where(
             Job.state.in_(TERMINAL), Job.finished_at < before, Job.tidied_at.is_(None), Job.deleted_at.is_(None)
         )
-        jobs = session.scalars(ended.limit(FEW)).all()
+        jobs = session.scalars(ended.limit(BATCH)).all()
     return sum(_tidy(sessions, storage, job) for job in jobs)
 
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from core.estimates import nnls
 from core.estimates.measurements import Measured
-from core.estimates.workload import COPIES, STAGES, STEPPED, Amount, Shape, Workload
+from core.estimates.workload import COPIES, STAGES, STEPPED, Amount, JobSize, Workload
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add
@@ -22,7 +22,7 @@ GREEDY = (("surrogate", "step"), ("score", "score"))  # the passes that memory i
 
 
 @dataclass(frozen=True)
-class Prices:
+class Costs:
     """Seconds and bytes on one device, by kind of work."""
 
     seconds: Mapping[str, Sequence[float]]  # coefficients of FEATURES
@@ -62,7 +62,7 @@ class Prices:
         return int(self.fixed_bytes + (self.sized_bytes + self.kept_bytes * self.copies) * rank)
 
 
-def fitted(rows: Sequence[Measured]) -> Prices:
+def fitted(rows: Sequence[Measured]) -> Costs:
     """Fit prices to complete measurements, the newest first; there has to be one at least."""
     seconds = {kind: _fitted(kind, rows) for kind in FEATURES}
     cold = [row for row in rows if not row.warm] or rows
@@ -72,7 +72,7 @@ def fitted(rows: Sequence[Measured]) -> Prices:
     for stage in STEPPED:
         per_step = [_rest(row, stage) / steps for row in rows if (steps := _calls(row, stage, "step"))]
         rest[stage] = median(per_step) if per_step else max(rest[stage], 0.0)
-    return Prices(
+    return Costs(
         seconds={kind: found for kind, found in seconds.items() if found}, rest=rest,
         warm_rest=min(_rest(row, "prepare") for row in rows),
         memory=_memory(rows, on_device), least_memory=max(peaks, default=0), on_device=on_device,
@@ -95,7 +95,7 @@ def measured_amounts(row: Measured) -> list[tuple[str, str, Amount, float]]:
     return found
 
 
-def runs_of(shape: Shape, stage: str) -> int:
+def runs_of(shape: JobSize, stage: str) -> int:
     """Return how many adapters a stage trains at once."""
     return shape.folds if stage in ("surrogate", "trial") else 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.estimates.costs import Prices
+from core.estimates.costs import Costs
 from core.estimates.workload import COPIES, STAGES
 
 GIGABYTE = 1e9
@@ -35,7 +35,7 @@ LIBRARIES = 900_000_000  # bytes of a trainer that has loaded no backbone
 ADAPTER_SHARE = 0.002  # bytes of one adapter for each rank, as a share of the weights
 
 
-def thumb_prices(kind: str, device_class: str, weights_bytes: int | None) -> Prices:
+def thumb_prices(kind: str, device_class: str, weights_bytes: int | None) -> Costs:
     """Return prices for a backbone of so many bytes of weights."""
     size = float(weights_bytes or USUAL_BYTES[kind])
     scale = size / GIGABYTE
@@ -43,7 +43,7 @@ def thumb_prices(kind: str, device_class: str, weights_bytes: int | None) -> Pri
     seconds = {
         name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()
     }  # fmt: skip
-    return Prices(
+    return Costs(
         seconds=seconds, rest={stage: REST[stage] for stage in STAGES}, warm_rest=1.0,
         memory=[LIBRARIES + 1.5 * size, 4e6 if kind == "texts" else 1.5e9, 0.0], least_memory=int(LIBRARIES + size),
         on_device=device_class == "cuda", sized_bytes=ADAPTER_SHARE * size, fixed_bytes=2e6,

@@ -15,8 +15,9 @@ from core.estimates import measurements
 from core.estimates.forecast import Model, model
 from core.estimates.measurements import Measured
 from core.estimates.text_size import TextSize
-from core.estimates.workload import Data, Shape, thinned
-from core.parameters.resolving import BatRequest, resolve
+from core.estimates.workload import DataSize, JobSize, thinned
+from core.parameters.request import BatRequest
+from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 
 USUAL_REFERENCES = 8
@@ -41,14 +42,14 @@ class Estimator:
         """Tell whether anything was measured at all."""
         return bool(self.model.jobs or self.model.calibrations)
 
-    def data(self, references: int, texts: Sequence[TextSize] = (), validation: int = 0) -> Data:
+    def data(self, references: int, texts: Sequence[TextSize] = (), validation: int = 0) -> DataSize:
         """Return how much there is to learn from; `texts` are those of the references, where they are known."""
-        known = next((row.data for row in self._rows), Data(0))
+        known = next((row.data for row in self._rows), DataSize(0))
         candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
         ratio = measurements.tokens_per_character(self._rows) or TOKENS_PER_CHARACTER
         framed = measurements.chat_tokens(self._rows)
         lengths = thinned([ratio * text.characters + framed * text.exchanges for text in texts])
-        return Data(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
+        return DataSize(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
 
 
 def device_class(device: str | None) -> DeviceClass:
@@ -56,10 +57,10 @@ def device_class(device: str | None) -> DeviceClass:
     return "cuda" if device is not None and measurements.class_of(device) == "cuda" else "cpu"
 
 
-def usual_shape(record: BackboneRecord, device: DeviceClass) -> Shape:
+def usual_shape(record: BackboneRecord, device: DeviceClass) -> JobSize:
     """Return the shape of a job that leaves everything to the service."""
     summary = ReferenceSummary(kind=record.kind, count=USUAL_REFERENCES)
-    return Shape.of(resolve(BatRequest(), backbone=record, summary=summary, device_class=device, seed=0))
+    return JobSize.of(resolve(BatRequest(), backbone=record, summary=summary, device_class=device, seed=0))
 
 
 def weights_bytes(record: BackboneRecord) -> int | None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core.estimates.costs import CHECKED, Prices, fitted
+from core.estimates.costs import CHECKED, Costs, fitted
 from core.estimates.default_costs import thumb_prices
 from core.estimates.measurements import Measured, class_of
-from core.estimates.step_counts import Endings, endings
-from core.estimates.workload import STAGES, Data, Shape, Workload, workload
+from core.estimates.step_counts import StepCounts, endings
+from core.estimates.workload import STAGES, DataSize, JobSize, Workload, workload
 
 MEASURED_SPREAD, LEAST_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
 THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor
@@ -67,8 +67,8 @@ class Forecast:
 class Model:
     """What is known of a backbone on a device: prices, and when stages end."""
 
-    prices: Prices
-    endings: Endings
+    prices: Costs
+    endings: StepCounts
     jobs: int
     calibrations: int
     device: str
@@ -76,7 +76,7 @@ class Model:
     spread: float
     slowed: float = 1.0  # how much faster a machine without other work is than the measured one was
 
-    def forecast(self, shape: Shape, data: Data) -> Forecast:
+    def forecast(self, shape: JobSize, data: DataSize) -> Forecast:
         """Foretell one job."""
         replays = shape.replays(data.candidates)
         measured = bool(self.jobs or self.calibrations)
@@ -108,7 +108,7 @@ class Model:
         return f"Measured in {' and '.join(parts)} {where}."
 
 
-def model(rows: Sequence[Measured], usual: Shape, device: str | None, weights_bytes: int | None) -> Model:
+def model(rows: Sequence[Measured], usual: JobSize, device: str | None, weights_bytes: int | None) -> Model:
     """Return what the measurements tell, the newest first, or a rule of thumb where there are none.
 
     `usual` is the shape of a job that leaves everything to the service; `weights_bytes` are those of the backbone.
@@ -125,7 +125,7 @@ def model(rows: Sequence[Measured], usual: Shape, device: str | None, weights_by
     return Model(prices, endings(whole, usual), jobs, len(whole) - jobs, whole[0].device, device, spread, slowed)
 
 
-def _spread(prices: Prices, rows: Sequence[Measured]) -> float:
+def _spread(prices: Costs, rows: Sequence[Measured]) -> float:
     """Return how far jobs lay from what the prices say of the steps that they made, relative."""
     off = []
     for row in rows:

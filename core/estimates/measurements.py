@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Measurement
-from core.estimates.workload import STAGES, Data, Shape, Steps
+from core.estimates.workload import STAGES, DataSize, JobSize, Steps
 
 Source = Literal["calibration", "job"]
 KEPT = 40  # rows of one backbone on one device
@@ -62,7 +62,7 @@ class Measured:
 
     source: Source
     device: str
-    shape: Shape
+    shape: JobSize
     total: float  # seconds from the claim to the end
     work: Mapping[str, Mapping[str, Any]]  # of every stage, as worker.stages.costs reports it
     bytes: Mapping[str, int]  # of results: `sized` grow with the rank, `fixed` do not; `kept` of so many `copies`
@@ -113,10 +113,10 @@ class Measured:
         return found
 
     @property
-    def data(self) -> Data:
+    def data(self) -> DataSize:
         """Return how much there was to learn from."""
         facts = self.facts
-        return Data(
+        return DataSize(
             facts["references"], facts.get("candidates", 0), facts.get("probe", 0), facts.get("validation", 0),
             tuple(facts.get("references_lengths", ())), tuple(facts.get("candidates_lengths", ())),
         )  # fmt: skip
@@ -174,6 +174,6 @@ def _measured(row: Measurement) -> Measured | None:
     content = dict(row.data)
     source: Source = "job" if row.source == "job" else "calibration"
     try:
-        return Measured(source=source, device=row.device, **content | {"shape": Shape(**content["shape"])})
+        return Measured(source=source, device=row.device, **content | {"shape": JobSize(**content["shape"])})
     except (TypeError, KeyError):
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from core.estimates.measurements import Measured
-from core.estimates.workload import Shape, Steps
+from core.estimates.workload import JobSize, Steps
 from core.parameters import schedule
 
 BEYOND = 1.5  # a stage that was stopped by its budget would have ended so much later, as far as we know
@@ -17,29 +17,29 @@ USUAL: Mapping[str, float] = {"surrogate": 1.0, "trial": 1.0, "train": 0.8}
 
 
 @dataclass(frozen=True)
-class Endings:
+class StepCounts:
     """Steps per stage, counted in references seen and at a learning rate of 1: replay and smaller steps stretch it."""
 
     expected: Mapping[str, float]
     earliest: Mapping[str, float]
     measured: bool
 
-    def steps(self, shape: Shape, *, replays: bool) -> Steps:
+    def steps(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the steps to expect."""
         return self._steps(shape, self.expected, replays)
 
-    def fewest(self, shape: Shape, *, replays: bool) -> Steps:
+    def fewest(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the fewest steps that are likely."""
         return self._steps(shape, self.earliest, replays)
 
-    def most(self, shape: Shape, *, replays: bool) -> Steps:
+    def most(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the most steps that there can be."""
         trials = shape.trial_budget if shape.tried and replays else 0
         if trials and shape.share / 2 >= schedule.SMALLEST_TRIED:
             trials += schedule.step_budget(shape.surrogate_steps, shape.share / 2)
         return Steps(shape.surrogate_steps, trials, _budget(shape, replays))
 
-    def _steps(self, shape: Shape, ends: Mapping[str, float], replays: bool) -> Steps:
+    def _steps(self, shape: JobSize, ends: Mapping[str, float], replays: bool) -> Steps:
         share = shape.share if replays else 0.0
         ended = {name: ends[name] / shape.learning_rate for name in ends}
         surrogate = min(shape.surrogate_steps, max(schedule.EARLIEST_STOP, round(ended["surrogate"])))
@@ -49,7 +49,7 @@ class Endings:
         return Steps(surrogate, tried if shape.tried and replays else 0, train)
 
 
-def endings(rows: Sequence[Measured], usual: Shape) -> Endings:
+def endings(rows: Sequence[Measured], usual: JobSize) -> StepCounts:
     """Return when stages end: learnt from finished jobs, the newest first, else a share of the `usual` budgets."""
     jobs = [row for row in rows if row.source == "job"]
     guess = _guess(usual)
@@ -59,14 +59,14 @@ def endings(rows: Sequence[Measured], usual: Shape) -> Endings:
             known[name].append(ended)
     expected = {name: median(found) if found else guess[name] for name, found in known.items()}
     earliest = {name: min(found) if len(found) > 2 else expected[name] / 2 for name, found in known.items()}
-    return Endings(expected, earliest, bool(jobs))
+    return StepCounts(expected, earliest, bool(jobs))
 
 
-def _budget(shape: Shape, replays: bool) -> int:
+def _budget(shape: JobSize, replays: bool) -> int:
     return shape.budget if replays else shape.max_steps
 
 
-def _guess(shape: Shape) -> dict[str, float]:
+def _guess(shape: JobSize) -> dict[str, float]:
     steps = {"surrogate": shape.surrogate_steps, "trial": shape.surrogate_steps, "train": shape.max_steps}
     return {name: USUAL[name] * steps[name] * shape.learning_rate for name in steps}
 

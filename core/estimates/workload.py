@@ -23,7 +23,7 @@ NAMED = 4  # steps that texts are written at: before, published, matched, last
 
 
 @dataclass(frozen=True)
-class Shape:
+class JobSize:
     """The numbers of a job that its cost follows from; nothing that a person wrote."""
 
     kind: str
@@ -48,7 +48,7 @@ class Shape:
     unrelated: int
 
     @classmethod
-    def of(cls, p: Parameters) -> Shape:
+    def of(cls, p: Parameters) -> JobSize:
         """Return the shape of a job with these parameters."""
         usual = schedule.usual_share(p.preset) if p.gamma_start is None else p.gamma_start
         share = usual if p.gamma in ("auto", "natural") else float(p.gamma)
@@ -82,7 +82,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSize:
     """How much there is to learn from; lengths are tokens of some or all texts, empty for images."""
 
     references: int
@@ -114,7 +114,7 @@ class Amount:
 Workload = Mapping[str, Mapping[str, Amount]]
 
 
-def workload(shape: Shape, data: Data, steps: Steps, *, pool_encoded: bool = True) -> Workload:
+def workload(shape: JobSize, data: DataSize, steps: Steps, *, pool_encoded: bool = True) -> Workload:
     """Return the work of every stage."""
     counting = _Counting(shape, data)
     replays = shape.replays(data.candidates)
@@ -161,7 +161,7 @@ def _share(lengths: Sequence[float], most: float) -> float:
 class _Counting:
     """Counts the passes of one job."""
 
-    def __init__(self, shape: Shape, data: Data) -> None:
+    def __init__(self, shape: JobSize, data: DataSize) -> None:
         self.shape, self.data = shape, data
         most = float(shape.max_tokens or USUAL_LENGTH)
         usual = (min(USUAL_LENGTH, most),)

@@ -8,7 +8,7 @@ from core.database.engine import now
 from core.database.tables import Job, JobState
 from core.errors import Conflict
 from core.jobs.events import record
-from core.jobs.states import move
+from core.jobs.states import transition
 
 CANCELLING = "Cancelling: the job stops after the present step."
 PAUSING = "Pausing: the job stops after the present step, and keeps what it has."
@@ -18,7 +18,9 @@ def cancel(session: Session, job: Job) -> Job:
     """Cancel a job that waits at once, and order a running one to stop after its step; Conflict once it has ended."""
     session.refresh(job, with_for_update=True)
     if job.state in (JobState.QUEUED, JobState.PAUSED):
-        move(session, job, JobState.CANCELLED, f"The job was cancelled while it was {job.state.lower()}.", actor="api")
+        transition(
+            session, job, JobState.CANCELLED, f"The job was cancelled while it was {job.state.lower()}.", actor="api"
+        )
     elif job.state == JobState.RUNNING:
         if job.cancel_requested_at is None:
             job.cancel_requested_at = now(session)
@@ -32,7 +34,7 @@ def pause(session: Session, job: Job) -> Job:
     """Pause a queued job at once, and order a running one to save itself and stop; Conflict once it has ended."""
     session.refresh(job, with_for_update=True)
     if job.state == JobState.QUEUED:
-        move(session, job, JobState.PAUSED, "The job is paused; resume it when you like.", actor="api")
+        transition(session, job, JobState.PAUSED, "The job is paused; resume it when you like.", actor="api")
     elif job.state == JobState.RUNNING:
         if job.cancel_requested_at is not None:
             raise Conflict("The job is being cancelled; it can't be paused any more.", code="job_not_pausable")
@@ -49,7 +51,7 @@ def resume(session: Session, job: Job) -> Job:
     session.refresh(job, with_for_update=True)
     if job.state == JobState.PAUSED:
         job.not_before = 0.0
-        move(session, job, JobState.QUEUED, "The job goes on: it waits for a worker.", actor="api")
+        transition(session, job, JobState.QUEUED, "The job goes on: it waits for a worker.", actor="api")
     elif job.state == JobState.RUNNING and job.pause_requested_at is not None:
         job.pause_requested_at = None
         record(session, job.id, "The order to pause is taken back; the job goes on.", epoch=job.epoch, actor="api")

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from core.accounts import quotas
 from core.database.engine import now
 from core.database.tables import Account, Idempotency, Job, JobEvent, JobState
-from core.jobs.idempotency import _first_answer
+from core.jobs.idempotency import first_answer
 from core.settings import Settings
 
 
@@ -22,7 +22,7 @@ def create(
     """
     at = now(session)
     if idempotency_key is not None:
-        first = _first_answer(session, job.account_id, idempotency_key, request_sha256, at)
+        first = first_answer(session, job.account_id, idempotency_key, request_sha256, at)
         if first is not None:
             return first
     job.reserved_seconds = job.reserved_seconds or settings.job_gpu_seconds

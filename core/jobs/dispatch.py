@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Job, JobState
-from core.jobs.states import fail as end
-from core.jobs.states import move, obey
+from core.jobs.states import end_failed as end
+from core.jobs.states import stop_if_asked, transition
 
 
 def reap(session: Session, max_crashes: int) -> list[str]:
@@ -19,7 +19,7 @@ def reap(session: Session, max_crashes: int) -> list[str]:
     rows = session.scalars(lost.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
     for job in rows:
         job.crash_count += 1
-        if obey(session, job, actor="dispatcher"):
+        if stop_if_asked(session, job, actor="dispatcher"):
             continue
         if job.crash_count >= max_crashes:
             times = "" if max_crashes == 1 else f" {job.crash_count} times"
@@ -30,7 +30,7 @@ def reap(session: Session, max_crashes: int) -> list[str]:
             end(session, job, "worker_crashed", message, actor="dispatcher")
         else:
             words = "The worker was lost; the job waits for another."
-            move(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")
+            transition(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")
     return [job.id for job in rows]
 
 
@@ -41,7 +41,7 @@ def expire(session: Session) -> int:
     for job in rows:
         job.error_code = "deadline_exceeded"
         job.error_message = "The job's deadline passed before a worker was free. Create it again, or add workers."
-        move(session, job, JobState.EXPIRED, job.error_message, level="error", actor="dispatcher")
+        transition(session, job, JobState.EXPIRED, job.error_message, level="error", actor="dispatcher")
     return len(rows)
 
 

@@ -23,7 +23,7 @@ OVERTAKEN = "\1overtaken "  # no key that is sent begins so
 
 
 @dataclass(frozen=True)
-class Repetition:
+class RepeatedCall:
     """How a create call may be recognised: by its key, or by the count of retries that OpenAI's clients send."""
 
     key: str | None
@@ -31,7 +31,7 @@ class Repetition:
     sha256: str
 
     @classmethod
-    def of(cls, key: str | None, retries: str | None, content: Mapping[str, Any]) -> "Repetition":
+    def of(cls, key: str | None, retries: str | None, content: Mapping[str, Any]) -> "RepeatedCall":
         """Check the headers of a call with this body."""
         if key is not None and re.fullmatch(r"[\x20-\x7e]{1,255}", key) is None:
             raise InvalidInput(
@@ -87,7 +87,7 @@ def _sha256(content: Mapping[str, Any]) -> str:
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-def _first_answer(session: Session, account_id: str, key: str, request_sha256: str, at: float) -> Job | None:
+def first_answer(session: Session, account_id: str, key: str, request_sha256: str, at: float) -> Job | None:
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     deleted = select(Job.id).where(Job.id == Idempotency.job_id, Job.deleted_at.is_not(None)).exists()
     session.execute(

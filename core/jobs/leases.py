@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, aliased
 
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Job, JobState, Json
-from core.jobs.states import fail as end
-from core.jobs.states import move, obey
+from core.jobs.states import end_failed as end
+from core.jobs.states import stop_if_asked, transition
 from core.settings import Settings
 
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
@@ -46,7 +46,7 @@ def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float,
     job.progress, job.progress_step, job.progress_at, job.eta_seconds = 0.0, 0, at, None
     job.started_at = job.started_at or at
     attempt = "" if job.epoch == 1 else f" (attempt {job.epoch})"
-    move(session, job, JobState.RUNNING, f"A worker has taken the job{attempt}.", actor=worker_id)
+    transition(session, job, JobState.RUNNING, f"A worker has taken the job{attempt}.", actor=worker_id)
     _note_served(session, job.account_id, at)
     return job
 
@@ -129,13 +129,13 @@ def finish(
     if job is None:
         return False
     if job.cancel_requested_at is not None:
-        obey(session, job)
+        stop_if_asked(session, job)
         return False
     # an order to pause that comes now comes too late: there is nothing left to do
     adapter.created_at = now(session)
     session.add(adapter)
     job.outcome, job.trained_tokens, job.progress = outcome, tokens, 1.0
-    move(session, job, JobState.SUCCEEDED, f"The job succeeded: {adapter.id} is ready.")
+    transition(session, job, JobState.SUCCEEDED, f"The job succeeded: {adapter.id} is ready.")
     return True
 
 
@@ -144,7 +144,7 @@ def fail(session: Session, job_id: str, epoch: int, code: str, message: str, par
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    if not obey(session, job):
+    if not stop_if_asked(session, job):
         end(session, job, code, message, param)
     return True
 
@@ -154,7 +154,7 @@ def retry(session: Session, job_id: str, epoch: int, code: str, message: str, se
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    if obey(session, job):
+    if stop_if_asked(session, job):
         return True
     job.retry_count += 1
     if job.retry_count > settings.max_retries:
@@ -162,7 +162,7 @@ def retry(session: Session, job_id: str, epoch: int, code: str, message: str, se
         return True
     delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), LONGEST_DELAY)
     job.not_before = now(session) + delay
-    move(session, job, JobState.QUEUED, f"{message} Trying again in {delay:.0f} s.", level="warn")
+    transition(session, job, JobState.QUEUED, f"{message} Trying again in {delay:.0f} s.", level="warn")
     return True
 
 
@@ -171,15 +171,15 @@ def release(session: Session, job_id: str, epoch: int) -> bool:
     job = held(session, job_id, epoch)
     if job is None:
         return False
-    if not obey(session, job):
-        move(session, job, JobState.QUEUED, "The worker is shutting down; the job goes on elsewhere.")
+    if not stop_if_asked(session, job):
+        transition(session, job, JobState.QUEUED, "The worker is shutting down; the job goes on elsewhere.")
     return True
 
 
 def stopped(session: Session, job_id: str, epoch: int) -> bool:
     """Cancel or pause a running job whose owner has asked for it; False where nobody has, or the lease is lost."""
     job = held(session, job_id, epoch)
-    return job is not None and obey(session, job)
+    return job is not None and stop_if_asked(session, job)
 
 
 def adjust(session: Session, job_id: str, epoch: int, changes: Json, words: str) -> bool:
@@ -188,8 +188,8 @@ def adjust(session: Session, job_id: str, epoch: int, changes: Json, words: str)
     if job is None:
         return False
     job.parameters = {**(job.parameters or {}), **changes}
-    if not obey(session, job):
-        move(session, job, JobState.QUEUED, words, level="warn")
+    if not stop_if_asked(session, job):
+        transition(session, job, JobState.QUEUED, words, level="warn")
     return True
 
 

@@ -14,7 +14,9 @@ from core.jobs.events import record
 from core.webhooks.events import announce
 
 
-def move(session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker") -> None:
+def transition(
+    session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker"
+) -> None:
     """Move a locked job to another state and write the event of it."""
     origin = JobState(job.state)
     assert to in MOVES[origin], f"{origin} -> {to} is not a move"
@@ -34,21 +36,21 @@ def move(session: Session, job: Job, to: JobState, message: str, *, level: str =
     record(session, job.id, message, level=level, from_state=origin, to_state=to, epoch=job.epoch, actor=actor)
 
 
-def fail(
+def end_failed(
     session: Session, job: Job, code: str, message: str, param: str | None = None, *, actor: str = "worker"
 ) -> None:
     """End a locked job with an error."""
     message = message.replace("\0", "")  # PostgreSQL has no such character
     job.error_code, job.error_message, job.error_param = code, message, param
-    move(session, job, JobState.FAILED, f"The job failed: {message}", level="error", actor=actor)
+    transition(session, job, JobState.FAILED, f"The job failed: {message}", level="error", actor=actor)
 
 
-def obey(session: Session, job: Job, *, actor: str = "worker") -> bool:
+def stop_if_asked(session: Session, job: Job, *, actor: str = "worker") -> bool:
     """End or pause a locked running job whose owner has asked for it; False where nothing was asked."""
     if job.cancel_requested_at is not None:
-        move(session, job, JobState.CANCELLED, "The job was cancelled.", actor=actor)
+        transition(session, job, JobState.CANCELLED, "The job was cancelled.", actor=actor)
         return True
     if job.pause_requested_at is not None:
-        move(session, job, JobState.PAUSED, "The job is paused; resume it when you like.", actor=actor)
+        transition(session, job, JobState.PAUSED, "The job is paused; resume it when you like.", actor=actor)
         return True
     return False

@@ -72,7 +72,7 @@ def _read_archive(path: Path, limits: Settings) -> Parsed:
         kept_bytes += len(pictures[stem].png)
         if kept_bytes > limits.max_file_bytes:
             raise too_much(limits)
-    items = [_as_item(picture, names[stem], captions.get(stem)) for stem, picture in pictures.items()]
+    items = [as_item(picture, names[stem], captions.get(stem)) for stem, picture in pictures.items()]
     return Parsed("images", items, captions_without_image=captions.without(set(pictures)))
 
 
@@ -96,9 +96,9 @@ def _bounded(path: Path, most: int, name: str) -> bytes:
 
 
 def _image(content: bytes, name: str, caption: str | None, limits: Settings) -> ImageItem:
-    return _as_item(images.decode(content, name, limits), name, caption)
+    return as_item(images.decode(content, name, limits), name, caption)
 
 
-def _as_item(picture: images.Picture, name: str, caption: str | None) -> ImageItem:
+def as_item(picture: images.Picture, name: str, caption: str | None) -> ImageItem:
     digest = hashlib.sha256(picture.png).hexdigest()
     return ImageItem(name, caption or None, picture.png, picture.width, picture.height, digest, picture.turned)

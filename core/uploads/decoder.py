@@ -53,7 +53,7 @@ class Task:
     options: dict[str, Any] = field(default_factory=dict)  # of items.show, or where the new captions are
 
 
-class Nursery:
+class ForkServer:
     """The children: one that waits for the next upload, because a fork takes time, and those that decode."""
 
     def __init__(self, control: socket.socket, limits: Settings) -> None:
@@ -62,14 +62,14 @@ class Nursery:
         self._spare, self._to_spare = self._fork()
 
     def serve(self) -> None:
-        """Give every task to a child, bury the dead, kill those whose time is up; returns at the end of file."""
+        """Give every task to a child, reap those that ended, kill those whose time is up; returns at the end of file."""
         while True:
             if select.select([self._control], [], [], TICK_SECONDS if self._ends_at else None)[0]:
                 message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 1)
                 if not message:
                     break
                 self._give(message, descriptors[0])
-            self._tend()
+            self._reap()
         for child in (self._spare, *self._ends_at):
             os.kill(child, signal.SIGKILL)
 
@@ -83,7 +83,7 @@ class Nursery:
         self._to_spare.close()
         self._spare, self._to_spare = self._fork()
 
-    def _tend(self) -> None:
+    def _reap(self) -> None:
         for child in list(self._ends_at):
             if time.monotonic() > self._ends_at[child]:
                 os.kill(child, signal.SIGKILL)  # never another process of this number: it has not been waited for
@@ -105,7 +105,7 @@ class Nursery:
             ours.close()
             decode(theirs, self._limits)
         except BaseException as error:  # nothing may go on as a second server
-            _confess(error)
+            _log_error(error)
             os._exit(1)
         os._exit(0)
 
@@ -176,7 +176,7 @@ def _refusal(error: InvalidInput) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.message, "code": error.code, "param": error.param}
 
 
-def _confess(error: BaseException) -> None:
+def _log_error(error: BaseException) -> None:
     """Log where it happened and never the message, which may hold what the upload holds."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
@@ -205,7 +205,7 @@ def main() -> None:
     _warm(limits)
     gc.freeze()  # else a child that collects copies the pages that it shares
     with socket.socket(fileno=int(sys.argv[1])) as control:
-        Nursery(control, limits).serve()
+        ForkServer(control, limits).serve()
 
 
 if __name__ == "__main__":

@@ -30,13 +30,13 @@ MOST_TRIES = len(DELAYS) + 1
 JITTER = 0.1
 GONE = 410
 DAY = 86_400.0
-FEW, MANY = 100, 1000
+BATCH, DELETE_BATCH = 100, 1000
 AN_ACCOUNTS_SHARE = 2  # of the deliveries that one sender has in hand
 INTERRUPTED, DISABLED = "interrupted", "endpoint_disabled"
 
 
 @dataclass(frozen=True)
-class Parcel:
+class ClaimedDelivery:
     """A claimed delivery with all that sending it takes; `attempt` fences what is written of it."""
 
     delivery: str
@@ -48,10 +48,10 @@ class Parcel:
     body: bytes
 
 
-def spread(session: Session) -> int:
+def fan_out(session: Session) -> int:
     """Make the deliveries of events that have none yet; returns how many events."""
     statement = select(WebhookEvent).where(WebhookEvent.spread_at.is_(None)).order_by(WebhookEvent.created_at)
-    events = session.scalars(statement.limit(FEW).with_for_update(skip_locked=True)).all()
+    events = session.scalars(statement.limit(BATCH).with_for_update(skip_locked=True)).all()
     for event in events:
         event.spread_at = now(session)
         if _wanted(session, event):
@@ -86,7 +86,7 @@ def _delivery(event: WebhookEvent, endpoint: WebhookEndpoint) -> WebhookDelivery
     )  # fmt: skip
 
 
-def claim(session: Session, settings: Settings, room: int, busy: Collection[str] = ()) -> list[Parcel]:
+def claim(session: Session, settings: Settings, room: int, busy: Collection[str] = ()) -> list[ClaimedDelivery]:
     """Take up to `room` due deliveries under a lease: one an endpoint at a time, and few an account.
 
     `busy` are the accounts of the deliveries that the caller has in hand, one entry for each.
@@ -100,18 +100,18 @@ def claim(session: Session, settings: Settings, room: int, busy: Collection[str]
         WebhookDelivery.state == PENDING, WebhookDelivery.next_at <= at, WebhookDelivery.endpoint_id.not_in(leased)
     )
     grouped = free.group_by(WebhookDelivery.endpoint_id, WebhookDelivery.account_id)
-    rows = session.execute(grouped.order_by(func.min(WebhookDelivery.next_at)).limit(MANY)).all()
-    counted, parcels = Counter(busy), list[Parcel]()
+    rows = session.execute(grouped.order_by(func.min(WebhookDelivery.next_at)).limit(DELETE_BATCH)).all()
+    counted, claimed_now = Counter(busy), list[ClaimedDelivery]()
     for endpoint_id, account_id in rows:
-        if len(parcels) < room and counted[account_id] < AN_ACCOUNTS_SHARE:
-            parcel = _claim_of(session, settings, endpoint_id, at)
-            if parcel is not None:
-                parcels.append(parcel)
+        if len(claimed_now) < room and counted[account_id] < AN_ACCOUNTS_SHARE:
+            claimed = _claim_of(session, settings, endpoint_id, at)
+            if claimed is not None:
+                claimed_now.append(claimed)
                 counted[account_id] += 1
-    return parcels
+    return claimed_now
 
 
-def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float) -> Parcel | None:
+def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float) -> ClaimedDelivery | None:
     """Take the endpoint's first due delivery; None where another sender has it, or it was the last try that died."""
     due = select(WebhookDelivery).where(
         WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.state == PENDING, WebhookDelivery.next_at <= at,
@@ -128,7 +128,7 @@ def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float)
     return _take(session, settings, delivery, at)
 
 
-def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: float) -> Parcel:
+def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: float) -> ClaimedDelivery:
     """Begin an attempt at a locked delivery."""
     endpoint = session.get_one(WebhookEndpoint, delivery.endpoint_id, populate_existing=True)
     event = session.get_one(WebhookEvent, delivery.event_id)
@@ -137,16 +137,16 @@ def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: f
     session.add(WebhookAttempt(delivery_id=delivery.id, number=delivery.attempts, at=at))
     content = body(event)
     headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
-    return Parcel(
+    return ClaimedDelivery(
         delivery.id, endpoint.id, delivery.account_id, delivery.attempts, endpoint.url, headers, content
     )  # fmt: skip
 
 
-def settle(session: Session, parcel: Parcel, answer: Answer, settings: Settings) -> bool:
+def record_outcome(session: Session, claimed: ClaimedDelivery, answer: Answer, settings: Settings) -> bool:
     """Write down what came of an attempt; False where somebody else has it by now, or it was deleted meanwhile."""
-    endpoint = session.get(WebhookEndpoint, parcel.endpoint, with_for_update=True, populate_existing=True)
-    delivery = session.get(WebhookDelivery, parcel.delivery, with_for_update=True, populate_existing=True)
-    if endpoint is None or delivery is None or delivery.attempts != parcel.attempt:
+    endpoint = session.get(WebhookEndpoint, claimed.endpoint, with_for_update=True, populate_existing=True)
+    delivery = session.get(WebhookDelivery, claimed.delivery, with_for_update=True, populate_existing=True)
+    if endpoint is None or delivery is None or delivery.attempts != claimed.attempt:
         return False
     at = now(session)
     attempt = session.get_one(WebhookAttempt, (delivery.id, delivery.attempts))
@@ -198,7 +198,7 @@ def stop(session: Session, endpoint: WebhookEndpoint, reason: str, at: float) ->
     )
 
 
-def again(session: Session, delivery: WebhookDelivery) -> None:
+def redeliver(session: Session, delivery: WebhookDelivery) -> None:
     """Send an ended delivery again, or a waiting one now, with all tries before it; one under way goes on."""
     session.refresh(delivery, with_for_update=True)
     at = now(session)
@@ -226,16 +226,16 @@ def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: A
     )  # fmt: skip
 
 
-def forget(session: Session, days: float) -> int:
+def prune(session: Session, days: float) -> int:
     """Delete what ended more than so many days ago; returns how many rows."""
     before = now(session) - days * DAY
     old = WebhookDelivery.ended_at < before
     # events first, as everywhere, each with its deliveries; then the old ones of events that are still needed
     needed = select(WebhookDelivery.id).where(WebhookDelivery.event_id == WebhookEvent.id, old.is_not(True)).exists()
     past = (WebhookEvent.created_at < before) & WebhookEvent.spread_at.is_not(None) & ~needed
-    events: Sequence[str] = session.scalars(select(WebhookEvent.id).where(past).limit(MANY)).all()
+    events: Sequence[str] = session.scalars(select(WebhookEvent.id).where(past).limit(DELETE_BATCH)).all()
     rows = endpoints.forget_events(session, WebhookEvent.id.in_(events)) if events else 0
-    ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(MANY)).all()
+    ids: Sequence[str] = session.scalars(select(WebhookDelivery.id).where(old).limit(DELETE_BATCH)).all()
     return rows + (endpoints.forget_deliveries(session, WebhookDelivery.id.in_(ids)) if ids else 0)
 
 

@@ -40,7 +40,7 @@ class Answer:
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
-class Poster:
+class Sender:
     """Sends requests under the rules; each takes at most `seconds`."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Poster:
         began = time.monotonic()
         status, error = None, None
         try:
-            status = self._post(self.rules.read(url), headers, body, Limit(began + self._seconds))
+            status = self._post(self.rules.read(url), headers, body, Budget(began + self._seconds))
         except InvalidInput:  # what the operator allows has changed since it was named
             error = "refused_url"
         except Refused as refused:
@@ -67,10 +67,10 @@ class Poster:
             error = "no_answer"
         return Answer(status, error, time.monotonic() - began)
 
-    def _post(self, target: Target, headers: Mapping[str, str], body: bytes, limit: Limit) -> int:
+    def _post(self, target: Target, headers: Mapping[str, str], body: bytes, limit: Budget) -> int:
         url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         given = {"Host": target.authority, "Connection": "close", "Content-Length": str(len(body)), **headers}
-        backend = Pinned(target, self.rules, self.resolve, limit)
+        backend = PinnedBackend(target, self.rules, self.resolve, limit)
         with (
             httpcore.ConnectionPool(ssl_context=self._tls or _tls(), network_backend=backend, retries=0) as pool,
             pool.stream("POST", url, headers=list(given.items()), content=body) as answer,
@@ -82,7 +82,7 @@ class Poster:
             return answer.status
 
 
-class Limit:
+class Budget:
     """What is left of the time and of the bytes of one request."""
 
     def __init__(self, until: float) -> None:
@@ -106,10 +106,10 @@ class Limit:
             raise httpcore.ReadError
 
 
-class Pinned(httpcore.NetworkBackend):
+class PinnedBackend(httpcore.NetworkBackend):
     """Connects to the addresses that were checked, and to nothing else."""
 
-    def __init__(self, target: Target, rules: Rules, resolve: Resolve, limit: Limit) -> None:
+    def __init__(self, target: Target, rules: Rules, resolve: Resolve, limit: Budget) -> None:
         self._target, self._rules, self._resolve, self._limit = target, rules, resolve, limit
         self._inner = httpcore.SyncBackend()
 
@@ -139,7 +139,7 @@ class Pinned(httpcore.NetworkBackend):
 class Stream(httpcore.NetworkStream):
     """A connection whose every step gets only the time that is left of the whole."""
 
-    def __init__(self, inner: httpcore.NetworkStream, limit: Limit) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, limit: Budget) -> None:
         self._inner, self._limit = inner, limit
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from api.http.rate_limit import Pace
+from api.http.rate_limit import RateLimiter
 from core.errors import RateLimited
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_one_at_a_time() -> None:
     at = 0.0
-    pace = Pace(60, lambda: at)
+    pace = RateLimiter(60, lambda: at)
     for _ in range(60):
         pace.take("ada")
     with pytest.raises(RateLimited) as refused:
@@ -24,6 +24,6 @@ def test_a_minutes_worth_may_come_at_once_and_then_one_at_a_time() -> None:
 
 
 def test_nothing_is_counted_where_there_is_no_limit() -> None:
-    pace = Pace(0)
+    pace = RateLimiter(0)
     for _ in range(10_000):
         pace.take("ada")

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from core.estimates.measurements import Measured, Source
-from core.estimates.workload import STAGES, Data, Shape, Steps, workload
+from core.estimates.workload import STAGES, DataSize, JobSize, Steps, workload
 
-SHAPE = Shape(
+SHAPE = JobSize(
     kind="images", rank=4, batch_size=6, folds=4, surrogate_steps=100, max_steps=160, stretched=True,
     learning_rate=1e-3, stop="auto", share=0.5, tried=True, selected_count=16, sample_ratio=0.5, draws_score=8,
     draws_eval=4, scored=True, resolution=512, max_tokens=None, subject=2, unrelated=2,
 )  # fmt: skip
-DATA = Data(references=6, candidates=200, probe=16)
+DATA = DataSize(references=6, candidates=200, probe=16)
 SMALL = replace(SHAPE, surrogate_steps=12, max_steps=16, stretched=False, stop="max_steps", sample_ratio=0.1)
 OTHER = replace(SMALL, rank=16, batch_size=3, folds=2)
 REST = {"prepare": 5.0, "surrogate": 0.01, "score": 2.0, "trial": 0.01, "train": 0.02, "export": 3.0}
@@ -28,7 +28,7 @@ def price(kind: str, size: float, rank: int, runs: int) -> float:
     }[kind]  # fmt: skip
 
 
-def true_stages(shape: Shape, data: Data, steps: Steps, slower: float = 1.0) -> dict[str, float]:
+def true_stages(shape: JobSize, data: DataSize, steps: Steps, slower: float = 1.0) -> dict[str, float]:
     """The seconds of every stage."""
     found = {}
     for stage, amounts in workload(shape, data, steps).items():
@@ -39,7 +39,7 @@ def true_stages(shape: Shape, data: Data, steps: Steps, slower: float = 1.0) -> 
 
 
 def measured(
-    shape: Shape, steps: Steps, *, data: Data = DATA, source: Source = "calibration", device: str = "cpu: toy",
+    shape: JobSize, steps: Steps, *, data: DataSize = DATA, source: Source = "calibration", device: str = "cpu: toy",
     slower: float = 1.0,
 ) -> Measured:  # fmt: skip
     """What the trainer would report of a job of this shape that made so many steps."""

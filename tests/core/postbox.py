@@ -8,7 +8,7 @@ from core.database.engine import now
 from core.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.settings import Settings
 from core.webhooks import deliveries, events, signatures
-from core.webhooks.deliveries import Parcel
+from core.webhooks.deliveries import ClaimedDelivery
 from core.webhooks.sender import Answer
 from tests.core.ledger import SETTINGS, Sessions, cancel, queued
 
@@ -39,17 +39,17 @@ def ended(sessions: Sessions, account: str = "acct-1") -> str:
 
 def spread(sessions: Sessions) -> int:
     with sessions.begin() as session:
-        return deliveries.spread(session)
+        return deliveries.fan_out(session)
 
 
-def claim(sessions: Sessions, room: int = 100, busy: tuple[str, ...] = ()) -> list[Parcel]:
+def claim(sessions: Sessions, room: int = 100, busy: tuple[str, ...] = ()) -> list[ClaimedDelivery]:
     with sessions.begin() as session:
         return deliveries.claim(session, SETTINGS, room, busy)
 
 
-def settle(sessions: Sessions, parcel: Parcel, answer: Answer, settings: Settings = SETTINGS) -> bool:
+def settle(sessions: Sessions, parcel: ClaimedDelivery, answer: Answer, settings: Settings = SETTINGS) -> bool:
     with sessions.begin() as session:
-        return deliveries.settle(session, parcel, answer, settings)
+        return deliveries.record_outcome(session, parcel, answer, settings)
 
 
 def event_of(sessions: Sessions, job_id: str) -> WebhookEvent:
@@ -69,7 +69,7 @@ def hurry(sessions: Sessions) -> None:
         session.execute(waiting.values(next_at=0.0, lease_until=None))
 
 
-def one_parcel(sessions: Sessions) -> Parcel:
+def one_parcel(sessions: Sessions) -> ClaimedDelivery:
     endpoint(sessions)
     ended(sessions)
     spread(sessions)

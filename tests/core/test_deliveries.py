@@ -177,11 +177,11 @@ def test_an_ended_delivery_can_be_ordered_again(database: Sessions) -> None:
     parcel = one_parcel(database)
     assert settle(database, parcel, TOOK)
     with database.begin() as session:
-        deliveries.again(session, session.get_one(WebhookDelivery, parcel.delivery))
+        deliveries.redeliver(session, session.get_one(WebhookDelivery, parcel.delivery))
     [second] = claim(database)
     assert (second.headers["webhook-id"], second.attempt) == (parcel.headers["webhook-id"], 2)
     with database.begin() as session:  # one that is under way goes on
-        deliveries.again(session, session.get_one(WebhookDelivery, parcel.delivery))
+        deliveries.redeliver(session, session.get_one(WebhookDelivery, parcel.delivery))
     assert claim(database) == []
     assert settle(database, second, TOOK)
 
@@ -193,7 +193,7 @@ def test_what_was_ordered_again_meanwhile_is_not_put_off_by_an_older_request(dat
         deliveries.stop(session, found, "owner", now(session))
         endpoints.enable(found)
         session.flush()
-        deliveries.again(session, session.get_one(WebhookDelivery, parcel.delivery))
+        deliveries.redeliver(session, session.get_one(WebhookDelivery, parcel.delivery))
     assert settle(database, parcel, REFUSED)
     [second] = claim(database)
     assert second.attempt == 2
@@ -214,10 +214,10 @@ def test_old_deliveries_are_forgotten_and_new_ones_are_not(database: Sessions) -
     ended(database)
     spread(database)
     with database.begin() as session:
-        assert deliveries.forget(session, 30) == 0
+        assert deliveries.prune(session, 30) == 0
         past = now(session) - 31 * DAY
         session.execute(update(WebhookDelivery).where(WebhookDelivery.state == "delivered").values(ended_at=past))
         session.execute(update(WebhookEvent).values(created_at=past))
     with database.begin() as session:
-        assert deliveries.forget(session, 30) == 3
+        assert deliveries.prune(session, 30) == 3
     assert only(database).state == "pending"

@@ -10,7 +10,7 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
 from core.estimates.text_size import TextSize
-from core.estimates.workload import MOST_LENGTHS, STAGES, Data, Steps, longest, thinned, workload
+from core.estimates.workload import MOST_LENGTHS, STAGES, DataSize, Steps, longest, thinned, workload
 from tests.core.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
 from tests.core.test_parameters import TEXT
 
@@ -38,7 +38,7 @@ def test_a_picture_of_twice_the_side_is_four_times_the_work() -> None:
 
 
 def test_without_a_pool_nothing_is_scored_or_tried() -> None:
-    work = workload(SHAPE, Data(references=6), Steps(8, 0, 20))
+    work = workload(SHAPE, DataSize(references=6), Steps(8, 0, 20))
     assert work["score"] == work["trial"] == {}
 
 

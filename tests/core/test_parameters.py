@@ -10,7 +10,8 @@ from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
 from core.parameters.defaults import STARTING_POINTS
 from core.parameters.parameters import Parameters
-from core.parameters.resolving import BatRequest, Hyperparameters, resolve
+from core.parameters.request import BatRequest, Hyperparameters
+from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 
 EMOJI = BackboneRecord(

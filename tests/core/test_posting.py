@@ -14,7 +14,7 @@ import pytest
 
 from core.settings import Settings
 from core.webhooks.destinations import Rules
-from core.webhooks.sender import Answer, Poster
+from core.webhooks.sender import Answer, Sender
 from tests.conftest import free_port
 from tests.receiver import Receiver, receiving
 
@@ -29,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def post(url: str, rules: Rules = LOCAL, **options: object) -> Answer:
-    return Poster(rules, SECONDS, **options).post(url, {"webhook-id": "evt_1"}, b"{}")  # type: ignore[arg-type]
+    return Sender(rules, SECONDS, **options).post(url, {"webhook-id": "evt_1"}, b"{}")  # type: ignore[arg-type]
 
 
 def test_a_request_arrives_as_it_was_meant(receiver: Receiver) -> None:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from core.errors import InvalidInput
 from core.parameters import presets, schedule
 from core.parameters.presets import RANGES, built_in
-from core.parameters.resolving import BatRequest, resolve
+from core.parameters.request import BatRequest
+from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 from core.references.answer_format import shape
 from core.references.items import TextItem

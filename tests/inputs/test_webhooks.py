@@ -14,7 +14,7 @@ from core.database.engine import now
 from core.database.tables import WebhookEndpoint
 from core.settings import Settings
 from core.webhooks.destinations import Rules
-from core.webhooks.sender import Poster
+from core.webhooks.sender import Sender
 from core.webhooks.signatures import headers, new_secret
 from tests.api.server import Service, refused, serving
 from tests.inputs.catalogue import Case, Scene, table
@@ -86,7 +86,7 @@ def test_c95_the_same_hosts_are_refused_when_something_is_sent(scene: Scene, hos
 
 def test_c96_a_name_that_leads_inside_by_then_is_not_followed() -> None:
     answers: Iterator[list[str]] = iter((["8.8.8.8", "10.0.0.1"], ["127.0.0.1"], ["::ffff:127.0.0.1"], ["64:ff9b::1"]))
-    poster = Poster(Rules(), SECONDS, resolve=lambda _: next(answers))
+    poster = Sender(Rules(), SECONDS, resolve=lambda _: next(answers))
     assert [poster.post("https://hooks.test/", {}, b"{}").error for _ in range(4)] == ["refused_address"] * 4
 
 

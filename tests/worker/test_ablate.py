@@ -11,19 +11,13 @@ import pytest
 from PIL import Image
 
 from tests.worker.floor import register, run_module
-from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
-    QUICK,
-    _one_thread,
-    image_record,
-    picture,
-    tiny_diffusion_folder,
-)
+from tests.worker.stages.conftest import QUICK, image_record, picture
 
 Ablate = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:  # noqa: F811
+def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:
     """Return a function that turns a knob through values, always in the folder `out`."""
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     for part, numbers in (("own", range(4)), ("other", range(4, 6))):

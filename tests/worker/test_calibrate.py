@@ -11,19 +11,19 @@ from core.database.engine import connect, sessions
 from core.database.tables import Measurement
 from core.estimates import measurements
 from core.estimates.estimator import Estimator
-from core.estimates.workload import STAGES, Shape
+from core.estimates.workload import STAGES, JobSize
 from core.parameters.parameters import Parameters
 from core.references.items import References
 from core.settings import Settings
 from tests.worker.floor import Floor, register, run_module
-from tests.worker.stages.conftest import _one_thread, image_record, tiny_diffusion_folder  # noqa: F401 (fixtures)
+from tests.worker.stages.conftest import image_record
 from worker.device import hardware
 from worker.protocol import Progress
-from worker.supervision.job_measurement import Gauge
+from worker.supervision.job_measurement import JobMeasurement
 
 
 def test_a_calibration_run_makes_estimates_that_rest_on_it(
-    tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
+    tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:  # fmt: skip
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     done = run_module("worker.commands.calibrate", data, "--backbone", "tiny")
@@ -59,9 +59,9 @@ def test_a_finished_job_is_measured_and_tells_the_end_of_the_next(floor: Floor) 
         (row,) = session.scalars(select(Measurement)).all()
     assert (row.backbone, row.source, row.device) == ("tiny-a", "job", hardware(floor.settings))
     assert set(row.data["work"]) == set(STAGES)
-    assert Shape(**row.data["shape"]).max_steps == 7
+    assert JobSize(**row.data["shape"]).max_steps == 7
     assert "cat" not in str(row.data)  # nothing that a person wrote
-    gauge = Gauge(row.device, Parameters.model_validate(floor.get(first).parameters), References("images", ()))
+    gauge = JobMeasurement(row.device, Parameters.model_validate(floor.get(first).parameters), References("images", ()))
     assert gauge.left(Progress("prepare", 9, 10, 0.1)) == 0.1  # of the stage, for nothing is known of the others
     record = Registry.load(floor.settings).get("tiny-a")
     with floor.sessions() as session:

@@ -17,7 +17,7 @@ from core.webhooks import events, signatures
 from tests.receiver import Receiver, receiving
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, kill, settings
-from worker.webhook_sender import Courier
+from worker.webhook_sender import WebhookSender
 
 
 @pytest.fixture
@@ -123,18 +123,18 @@ def test_what_is_not_public_is_not_sent_to_though_it_was_when_it_was_named(floor
     closed = replace(floor, settings=floor.settings.model_copy(update={"webhook_private_networks": ""}))
     with floor.sessions.begin() as session:
         session.execute(update(WebhookEndpoint).values(url=f"https://localhost:{receiver.port}/"))
-    Courier(closed.settings, floor.sessions).round()
+    WebhookSender(closed.settings, floor.sessions).round()
     with floor.sessions.begin() as session:
         session.execute(update(WebhookEndpoint).values(url="https://localhost/"))
         session.execute(update(WebhookDelivery).values(next_at=0.0))
-    Courier(closed.settings, floor.sessions).round()
+    WebhookSender(closed.settings, floor.sessions).round()
     assert attempts(floor) == [(None, "refused_url"), (None, "refused_address")]
     assert receiver.arrived == []
 
 
 def test_looking_for_work_waits_for_no_writer(floor: Floor) -> None:
     engine = connect(floor.settings.database)
-    courier = Courier(floor.settings, sessions(engine))
+    courier = WebhookSender(floor.settings, sessions(engine))
     with floor.sessions.begin() as session:
         session.execute(text("UPDATE job SET priority = 7"))
         began = time.monotonic()

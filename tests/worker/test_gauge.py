@@ -8,7 +8,7 @@ from core.references.items import ImageItem, References
 from tests.core.measured import OTHER, SMALL, measured
 from tests.core.test_parameters import EMOJI, settled
 from worker.protocol import Progress
-from worker.supervision.job_measurement import Gauge
+from worker.supervision.job_measurement import JobMeasurement
 
 CALIBRATED = [measured(SMALL, Steps(12, 24, 16)), measured(OTHER, Steps(12, 24, 16))]
 
@@ -17,7 +17,7 @@ def test_validation_data_take_their_time_in_what_is_left() -> None:
     read = References("images", tuple(ImageItem(f"{n}.png", "sks", b"", 8, 8, str(n)) for n in range(6)))
     left = []
     for validation in (0, 500):
-        gauge = Gauge("cpu: toy", settled({"stop": "max_steps", "resolution": 512}), read, validation)
+        gauge = JobMeasurement("cpu: toy", settled({"stop": "max_steps", "resolution": 512}), read, validation)
         gauge.foretell(Estimator(EMOJI, CALIBRATED, "cpu: toy"))
         left.append(gauge.left(Progress("prepare", 0, 10, None)))
     without, with_validation = left

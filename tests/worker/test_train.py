@@ -7,16 +7,11 @@ import zipfile
 from pathlib import Path
 
 from tests.worker.floor import pictures, register, run_module
-from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
-    QUICK,
-    _one_thread,
-    image_record,
-    tiny_diffusion_folder,
-)
+from tests.worker.stages.conftest import QUICK, image_record
 
 
 def test_a_folder_of_pictures_becomes_an_adapter_and_a_reason(
-    tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
+    tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:  # fmt: skip
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     (tmp_path / "cat.zip").write_bytes(pictures())

@@ -10,16 +10,11 @@ from core.database.migrations import migrate
 from core.database.tables import Adapter, Artifact
 from core.storage.factory import storage
 from tests.worker.floor import Floor, settings
-from tests.worker.stages.conftest import (  # noqa: F401 (fixtures)
-    QUICK,
-    _one_thread,
-    image_record,
-    tiny_diffusion_folder,
-)
+from tests.worker.stages.conftest import QUICK, image_record
 
 
 def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
-    tiny_diffusion_folder: Path, tmp_path: Path  # noqa: F811
+    tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:  # fmt: skip
     chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "stall_seconds": 60.0})
     migrate(chosen.database)

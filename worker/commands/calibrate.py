@@ -19,7 +19,8 @@ from core.errors import AlbatrossError, JobFailure
 from core.estimates import measurements
 from core.estimates.measurements import Measured
 from core.parameters.parameters import Parameters
-from core.parameters.resolving import BatRequest, resolve
+from core.parameters.request import BatRequest
+from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 from core.references import captions, packing
 from core.references.items import ImageItem, References, TextItem
@@ -30,7 +31,7 @@ from worker.job_folder import JobFolder
 from worker.protocol import Failed, Finished, Json, StageDone
 from worker.stages import pool as pools
 from worker.supervision import inputs
-from worker.supervision.job_measurement import Gauge
+from worker.supervision.job_measurement import JobMeasurement
 from worker.trainer.process import Trainer, TrainerDied
 
 REFERENCES = 6
@@ -140,7 +141,7 @@ def _run(trainer: Trainer, record: BackboneRecord, settings: Settings, read: Ref
     folder = JobFolder(settings.data / "work" / f"calibration-{os.getpid()}")
     folder.write_spec(inputs.specification(record, parameters, settings, None))
     packing.write_folder(read, folder.references)
-    gauge = Gauge(hardware(settings), parameters, read)
+    gauge = JobMeasurement(hardware(settings), parameters, read)
     try:
         _drive(trainer, folder, gauge)
         measured = gauge.measured("calibration", time.monotonic() - began, folder)
@@ -151,7 +152,7 @@ def _run(trainer: Trainer, record: BackboneRecord, settings: Settings, read: Ref
     return measured
 
 
-def _drive(trainer: Trainer, folder: JobFolder, gauge: Gauge) -> None:
+def _drive(trainer: Trainer, folder: JobFolder, gauge: JobMeasurement) -> None:
     """Follow the trainer to the job's end."""
     trainer.run(folder.path)
     while True:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.backbones.registry import Registry
 from core.errors import AlbatrossError
-from core.parameters.resolving import BatRequest
+from core.parameters.request import BatRequest
 from core.references import captions, packing
 from core.settings import Settings
 from core.uploads import reading

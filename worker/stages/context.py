@@ -111,7 +111,7 @@ class Context:
         return json.loads((self.folder.stage(stage) / name).read_text())
 
 
-class Pace:
+class ProgressClock:
     """Counts steps and says how long the rest will take, from the time that the last of them took."""
 
     def __init__(

@@ -15,7 +15,7 @@ from core.method.stopping.evidence import near_duplicates
 from core.parameters.schedule import FEWEST_CANDIDATES
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
-from worker.stages.context import Context, Pace, driven
+from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.pool import Candidate, Pool
 from worker.stages.surrogate import read_surrogate
 
@@ -53,7 +53,7 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     sources = [candidate.source for candidate in pool.candidates]
     amount = math.ceil(len(sources) * context.p.sample_ratio)
     keeper, quarters = context.keeper("score"), [0]
-    pace = Pace("score", amount, keeper=keeper)
+    pace = ProgressClock("score", amount, keeper=keeper)
 
     def lines(progress: Progress) -> Iterator[Line]:
         yield pace.at(progress.done, progress.total)

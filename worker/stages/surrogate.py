@@ -11,7 +11,7 @@ from core.method.training.loop import Step
 from core.method.training.surrogates import Surrogate
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
-from worker.stages.context import Context, Pace, driven, read_stack, write_stack
+from worker.stages.context import Context, ProgressClock, driven, read_stack, write_stack
 
 NOTHING_HELD_OUT = (
     "All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
@@ -23,7 +23,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
     """Write the surrogates at the step where held-out references were best, and their curves."""
     p = context.p
     keeper = context.keeper("surrogate")
-    pace = Pace("surrogate", p.surrogate_steps, keeper=keeper)
+    pace = ProgressClock("surrogate", p.surrogate_steps, keeper=keeper)
 
     def lines(step: Step) -> Iterator[Line]:
         row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss)}

@@ -12,7 +12,7 @@ from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
-from worker.stages.context import Context, Pace, driven
+from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.trial import followed_curves, mixed
 
 CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
@@ -25,7 +25,7 @@ def train(context: Context) -> Generator[Line, None, None]:
     keeper.beside["rows"] = list[Json]()  # the curve so far; another one when a state is found
     selected, gamma = mixed(context)
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
-    pace = Pace("train", budget, keeper=keeper)
+    pace = ProgressClock("train", budget, keeper=keeper)
 
     def lines(step: Step) -> Iterator[Line]:
         row = curve_row(step)

@@ -15,7 +15,7 @@ from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
-from worker.stages.context import Context, Pace, driven
+from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.saves import StageKeeper
 from worker.stages.surrogate import read_curves, read_surrogate
 
@@ -65,7 +65,7 @@ def _trials(context: Context, chosen: list[int], gamma: float) -> Generator[Line
     keeper = context.keeper("trial")
     keeper.beside.update(done=0, gamma=gamma)
     keeper.found()  # an attempt before this one may have come as far as the second trial
-    pace = Pace("trial", step_budget(context.p.surrogate_steps, gamma), keeper=keeper)
+    pace = ProgressClock("trial", step_budget(context.p.surrogate_steps, gamma), keeper=keeper)
     while True:
         tried = yield from _tried(context, chosen, keeper, pace)
         if tried is None or tried.next_gamma is None:
@@ -74,7 +74,9 @@ def _trials(context: Context, chosen: list[int], gamma: float) -> Generator[Line
         keeper.beside.update(done=keeper.beside["done"] + tried.curves.steps[-1] + 1, gamma=tried.next_gamma)
 
 
-def _tried(context: Context, chosen: list[int], keeper: StageKeeper, pace: Pace) -> Generator[Line, None, Trial | None]:
+def _tried(
+    context: Context, chosen: list[int], keeper: StageKeeper, pace: ProgressClock
+) -> Generator[Line, None, Trial | None]:
     done, gamma = int(keeper.beside["done"]), float(keeper.beside["gamma"])
     plain, last = read_surrogate(context).curves, done + step_budget(context.p.surrogate_steps, gamma)
 

@@ -11,7 +11,7 @@ from core.accounts import usage
 from core.database.tables import Job
 
 
-class Meter:
+class GpuTimer:
     """Runs while the trainer works; `run` again and again, so that the time goes to the right stage."""
 
     def __init__(self, job: Job) -> None:

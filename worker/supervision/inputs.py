@@ -14,7 +14,8 @@ from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, 
 from core.parameters import presets
 from core.parameters.defaults import USUAL_PRESET
 from core.parameters.parameters import Parameters
-from core.parameters.resolving import BatRequest, resolve
+from core.parameters.request import BatRequest
+from core.parameters.resolving import resolve
 from core.parameters.summary import summarise
 from core.references import packing
 from core.references.captions import captioned, uncaptioned

@@ -5,11 +5,11 @@ from __future__ import annotations
 from worker.protocol import Json
 
 
-class Asked(Exception):
+class StopRequested(Exception):
     """The owner wants the job to end or to pause."""
 
 
-class Unfit(Exception):
+class NeedsChange(Exception):
     """The job can't go on as it is; with these parameters changed it may."""
 
     def __init__(self, words: str, changes: Json) -> None:

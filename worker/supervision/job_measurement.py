@@ -9,7 +9,7 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import Forecast
 from core.estimates.measurements import Measured, Source
 from core.estimates.text_size import TextSize
-from core.estimates.workload import Shape
+from core.estimates.workload import JobSize
 from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
 from worker.job_folder import JobFolder
@@ -18,11 +18,11 @@ from worker.protocol import Json, Progress, StageDone
 SIZED = (".safetensors", ".gguf", ".zip")  # results that grow with the rank
 
 
-class Gauge:
+class JobMeasurement:
     """Watches one job on its way through the stages."""
 
     def __init__(self, device: str, parameters: Parameters, read: References, validation: int = 0) -> None:
-        self.shape, self._device = Shape.of(parameters), device
+        self.shape, self._device = JobSize.of(parameters), device
         self.texts = [TextSize.of(item) for item in read.items if isinstance(item, TextItem)]
         self._references, self._validation = len(read.items), validation
         self._work: dict[str, Json] = {}

@@ -32,9 +32,9 @@ from worker.job_folder import STAGES
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import inputs
 from worker.supervision.attempt_folders import attempt_folder
-from worker.supervision.gpu_time import Meter
-from worker.supervision.interruptions import Asked, Draining, Unfit
-from worker.supervision.job_measurement import Gauge
+from worker.supervision.gpu_time import GpuTimer
+from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
+from worker.supervision.job_measurement import JobMeasurement
 from worker.supervision.lease import Fenced, Lease, Position
 from worker.supervision.publishing import publish
 from worker.supervision.stage_files import Delivery, left_behind
@@ -78,7 +78,7 @@ class Supervisor:
         self.folder = attempt_folder(place.settings, job.id, job.epoch)
         self.lease = Lease(place.sessions, job.id, job.epoch, place.settings)
         self._delivery = Delivery(job, self.folder, place.storage, self._check)
-        self._meter = Meter(job)
+        self._meter = GpuTimer(job)
         self._trainer: Trainer | None = None
         self._curves = Curves()
         self._began = time.monotonic()
@@ -102,13 +102,13 @@ class Supervisor:
         job_id, epoch = self.job.id, self.job.epoch
         try:
             work()
-        except Asked:
+        except StopRequested:
             self._leave(save=self.lease.pause_requested)
             self.lease.write(lambda session: leases.stopped(session, job_id, epoch))
         except Draining:
             self._leave(save=True)
             self.lease.write(lambda session: leases.release(session, job_id, epoch))
-        except Unfit as error:
+        except NeedsChange as error:
             write = partial(leases.adjust, job_id=job_id, epoch=epoch, changes=error.changes, words=error.words)
             self._leave()
             self.lease.write(write)
@@ -222,7 +222,7 @@ class Supervisor:
         parameters = self.folder.spec()["parameters"]
         pieces = 2 * int(parameters["accumulation"])
         if pieces <= min(MOST_PIECES, parameters["batch_size"]):
-            raise Unfit(LIGHTER.format(pieces), {"accumulation": pieces})
+            raise NeedsChange(LIGHTER.format(pieces), {"accumulation": pieces})
 
     def _calm(self) -> None:
         """Have the stage begin anew with half the learning rate, once."""
@@ -231,13 +231,13 @@ class Supervisor:
             rate = parameters["learning_rate"] / 2
             words = CALMER.format(rate)
             reasons = {**parameters["reasons"], "learning_rate": words}
-            raise Unfit(words, {"learning_rate": rate, "calmed": True, "reasons": reasons})
+            raise NeedsChange(words, {"learning_rate": rate, "calmed": True, "reasons": reasons})
 
     def _check(self) -> None:
         """Raise for whatever must stop the work."""
         self.lease.check()
         if self.lease.cancel_requested or self.lease.pause_requested:
-            raise Asked
+            raise StopRequested
         if self.place.draining():
             raise Draining
         if self.lease.overdue:
@@ -285,7 +285,7 @@ class Supervisor:
         registry.verify(record)
         return record
 
-    def _write_inputs(self, record: BackboneRecord) -> Gauge:
+    def _write_inputs(self, record: BackboneRecord) -> JobMeasurement:
         """Fill the job folder with the references and all that the stages need to know."""
         given = self._references(self.job.training_files)
         parameters, read = inputs.prepared(self.job, record, given, self.settings)
@@ -297,7 +297,7 @@ class Supervisor:
         if heldout is not None:
             validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
             write_folder(validation, self.folder.validation)
-        return Gauge(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
+        return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])

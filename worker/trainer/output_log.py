@@ -16,7 +16,7 @@ LONGEST_BYTES = 1 << 16
 FRAME = b'File "'  # of a stack, which is a reason to look; libraries print a lot else
 
 
-class Utterances:
+class OutputLog:
     """Logs a trainer's standard error under the job that it works on."""
 
     def __init__(self, stream: IO[str]) -> None:

@@ -19,7 +19,7 @@ from core.disk import ROOT
 from core.settings import Settings
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 from worker.trainer import sandbox
-from worker.trainer.output_log import Utterances
+from worker.trainer.output_log import OutputLog
 
 log = logging.getLogger(__name__)
 # all that a trainer inherits: no address and no credential of the database, the broker or the store
@@ -71,7 +71,7 @@ class Trainer:
             stderr=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
         )  # fmt: skip
         assert self._process.stderr is not None
-        self._utterances = Utterances(self._process.stderr)
+        self._utterances = OutputLog(self._process.stderr)
         self._lines: queue.Queue[Line | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -17,7 +17,7 @@ from core.database.engine import now
 from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
 from core.estimates import measurements
 from core.estimates.measurements import Measured
-from core.estimates.workload import STAGES, Data, Shape, Steps
+from core.estimates.workload import STAGES, DataSize, JobSize, Steps
 from tests.api.server import Service, refused
 from tests.core.measured import DATA, OTHER, SMALL, measured
 
@@ -223,14 +223,14 @@ def test_the_workers_device_decides_what_auto_becomes(service: Service, http: ht
 
 
 def test_measurements_are_kept_newest_first_and_not_for_ever(service: Service) -> None:
-    rows = [measured(replace(SMALL, rank=rank), RAN, data=Data(6)) for rank in range(1, 50)]
+    rows = [measured(replace(SMALL, rank=rank), RAN, data=DataSize(6)) for rank in range(1, 50)]
     keep(service, "tiny-images", *rows)
     with service.sessions() as session:
         assert session.scalar(select(func.count()).select_from(Measurement)) == measurements.KEPT
         found = measurements.recent(session, "tiny-images", "1", "cpu: toy")
         assert [row.shape.rank for row in found[:3]] == [49, 48, 47]
         assert found[0] == rows[-1]
-        assert isinstance(found[0].shape, Shape)
+        assert isinstance(found[0].shape, JobSize)
         assert measurements.recent(session, "tiny-images", "2", "cpu: toy") == []
         assert measurements.recent(session, "tiny-images", "1", "cuda: H200") == []
         assert measurements.recent(session, "tiny-images", "1", None)

@@ -16,7 +16,7 @@ from core.settings import Settings
 from tests.api.outcome import publish
 from tests.api.server import Service, refused, started
 from tests.receiver import Arrived, Receiver, receiving
-from worker.webhook_sender import Courier
+from worker.webhook_sender import WebhookSender
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # at import it warns of what newer libraries will do
@@ -61,7 +61,7 @@ def cancelled(client: openai.OpenAI, image_file: str) -> str:
 
 
 def send(service: Service) -> int:
-    return Courier(service.settings, service.sessions).round()
+    return WebhookSender(service.settings, service.sessions).round()
 
 
 def unwrap(client: openai.OpenAI, arrived: Arrived, secret: str):  # type: ignore[no-untyped-def]

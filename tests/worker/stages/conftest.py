@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from core.backbones.record import BackboneRecord, describe
 from core.parameters import summary
-from core.parameters.resolving import BatRequest, resolve
+from core.parameters.request import BatRequest
+from core.parameters.resolving import resolve
 from core.references import captions
 from core.references.packing import write_folder
 from core.settings import Settings

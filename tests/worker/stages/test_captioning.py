@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from core.backbones.taggers import Taggers
-from core.parameters.resolving import BatRequest
+from core.parameters.request import BatRequest
 from core.references.packing import write_folder
 from core.settings import Settings
 from core.uploads.reading import read

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.protocol import Message
-from worker.stages.context import Pace, driven
+from worker.stages.context import ProgressClock, driven
 
 
 def clock(*times: float):
@@ -13,24 +13,24 @@ def clock(*times: float):
 
 
 def test_a_stage_says_how_long_the_rest_takes_from_its_own_steps() -> None:
-    pace = Pace("train", 10, clock(0, 2, 4))
+    pace = ProgressClock("train", 10, clock(0, 2, 4))
     assert pace.at(1).eta_seconds == 18
     assert pace.at(2).eta_seconds == 16
 
 
 def test_many_steps_at_once_are_many_steps() -> None:
-    assert Pace("score", 100, clock(0, 5)).at(50).eta_seconds == 5
+    assert ProgressClock("score", 100, clock(0, 5)).at(50).eta_seconds == 5
 
 
 def test_only_the_last_steps_count() -> None:
-    pace = Pace("train", 100, clock(0, 1000, *range(1001, 1041)))
+    pace = ProgressClock("train", 100, clock(0, 1000, *range(1001, 1041)))
     for step in range(1, 41):
         told = pace.at(step)
     assert told.eta_seconds == 60
 
 
 def test_before_a_step_is_timed_nothing_is_promised() -> None:
-    assert Pace("train", 10, clock(0, 1)).at(0).eta_seconds is None
+    assert ProgressClock("train", 10, clock(0, 1)).at(0).eta_seconds is None
 
 
 def test_a_cancelled_stage_closes_the_method_below_it() -> None:

@@ -13,11 +13,13 @@ from tests.worker.stages.conftest import MakeJob
 from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages import run
-from worker.supervision.job_measurement import Gauge
+from worker.supervision.job_measurement import JobMeasurement
 
 
 def gauged(folder: JobFolder, lines: list[Line]) -> Measured:
-    gauge = Gauge("cpu: here", Parameters.model_validate(folder.spec()["parameters"]), read_folder(folder.references))
+    gauge = JobMeasurement(
+        "cpu: here", Parameters.model_validate(folder.spec()["parameters"]), read_folder(folder.references)
+    )
     for line in lines:
         if isinstance(line, StageDone):
             gauge.note(line)
@@ -67,7 +69,9 @@ def test_every_stage_says_how_much_memory_it_took(finished_image_job: tuple[JobF
 
 def test_a_job_that_went_on_elsewhere_is_not_measured(finished_image_job: tuple[JobFolder, list[Line]]) -> None:
     folder, lines = finished_image_job
-    gauge = Gauge("cpu: here", Parameters.model_validate(folder.spec()["parameters"]), read_folder(folder.references))
+    gauge = JobMeasurement(
+        "cpu: here", Parameters.model_validate(folder.spec()["parameters"]), read_folder(folder.references)
+    )
     for line in [line for line in lines if isinstance(line, StageDone)][2:]:
         gauge.note(line)
     assert gauge.measured("job", 60.0, folder) is None

@@ -19,7 +19,7 @@ from core.method.backbones.lora import Adapter
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import AnyBackbone, Witness, failure
 from worker.protocol import Json, Line, Message
-from worker.stages.context import Context, Pace
+from worker.stages.context import Context, ProgressClock
 
 PEFT_FILE = "adapter-peft.zip"
 
@@ -45,7 +45,7 @@ class Made:
 
 
 def write_formats(
-    context: Context, adapter: Adapter, card: Json, folder: Path, pace: Pace, begun: int
+    context: Context, adapter: Adapter, card: Json, folder: Path, pace: ProgressClock, begun: int
 ) -> Generator[Line, None, Made]:  # fmt: skip
     """Write and check one format after another, each one step of `pace` from `begun` on.
 

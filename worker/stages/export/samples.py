@@ -16,7 +16,7 @@ from core.method.training.final_run import Outcome
 from core.references import packing
 from core.references.items import ImageItem
 from worker.protocol import Json, Line
-from worker.stages.context import Context, Pace
+from worker.stages.context import Context, ProgressClock
 
 
 @dataclass
@@ -28,7 +28,9 @@ class Gallery:
     pictures: list[Json] = field(default_factory=list)  # how alike, how swallowed, how far adrift at each step
 
 
-def sample_steps(context: Context, outcome: Outcome, folder: Path, pace: Pace) -> Generator[Line, None, Gallery]:
+def sample_steps(
+    context: Context, outcome: Outcome, folder: Path, pace: ProgressClock
+) -> Generator[Line, None, Gallery]:
     """Sample every kept step into the folder; the pictures may name another step to publish."""
     p = context.p
     if isinstance(context.backbone, DiffusionBackbone) and p.sample_prompts and p.unrelated_prompts:
@@ -37,7 +39,7 @@ def sample_steps(context: Context, outcome: Outcome, folder: Path, pace: Pace) -
 
 
 def _draw(
-    context: Context, backbone: DiffusionBackbone, outcome: Outcome, folder: Path, pace: Pace
+    context: Context, backbone: DiffusionBackbone, outcome: Outcome, folder: Path, pace: ProgressClock
 ) -> Generator[Line, None, Gallery]:
     """Draw pictures, measure them in the backbone's own features, and let them choose (stop="auto" only)."""
     p, drawn = context.p, []
@@ -62,7 +64,7 @@ def _draw(
     return gallery
 
 
-def _write(context: Context, outcome: Outcome, folder: Path, pace: Pace) -> Generator[Line, None, Gallery]:
+def _write(context: Context, outcome: Outcome, folder: Path, pace: ProgressClock) -> Generator[Line, None, Gallery]:
     """Answer the prompts at the steps that have a name."""
     p, backbone, gallery = context.p, context.backbone, Gallery(outcome)
     prompts = [("subject", prompt) for prompt in p.sample_prompts]

@@ -13,7 +13,7 @@ from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
-from worker.stages.context import Context, Pace, checkpoint_file
+from worker.stages.context import Context, ProgressClock, checkpoint_file
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
@@ -31,7 +31,7 @@ def export(context: Context) -> Generator[Line, None, None]:
     """Write samples, adapter files, curves, card and the manifest that names what is to be published."""
     outcome = read_outcome(context)
     forms = wanted(context)
-    pace = Pace("export", len(outcome.gallery) + len(forms) + 2)
+    pace = ProgressClock("export", len(outcome.gallery) + len(forms) + 2)
     yield pace.at(0)
     with context.folder.writing("export") as folder:
         gallery = yield from sample_steps(context, outcome, folder, pace)
