@@ -19,10 +19,17 @@ LONGEST_HEADERS = 16_384
 def server(settings: Settings) -> uvicorn.Server:
     """Configure uvicorn; it writes no access log, because addresses hold ids and filters."""
     config = uvicorn.Config(
-        create_app(settings), access_log=False, log_config=None, server_header=False, limit_concurrency=CONCURRENCY,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        h11_max_incomplete_event_size=LONGEST_HEADERS, http="h11", loop="asyncio",
-    )  # fmt: skip
+        create_app(settings),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        limit_concurrency=CONCURRENCY,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        h11_max_incomplete_event_size=LONGEST_HEADERS,
+        http="h11",
+        loop="asyncio",
+    )
     return uvicorn.Server(config)
 
 

@@ -44,15 +44,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application on what `settings`, or the environment, name; tables must exist."""
     settings = settings or Settings()
     app = FastAPI(
-        title="Albatross", version=VERSION, description=__doc__, lifespan=_lifespan, redirect_slashes=False,
+        title="Albatross",
+        version=VERSION,
+        description=__doc__,
+        lifespan=_lifespan,
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what generators name their functions after
-    )  # fmt: skip
+    )
     engine = connect(settings.database)
     app.state.services = Services(
-        settings=settings, engine=engine, writing=sessions(engine), reading=sessions(engine, read_only=True),
-        storage=open_storage(settings), reader=Reader(settings), waker=Waker(broker.wake),
-        pace=RateLimiter(settings.requests_per_minute), live_presets=LivePresets(settings.presets_folder),
-    )  # fmt: skip
+        settings=settings,
+        engine=engine,
+        writing=sessions(engine),
+        reading=sessions(engine, read_only=True),
+        storage=open_storage(settings),
+        reader=Reader(settings),
+        waker=Waker(broker.wake),
+        pace=RateLimiter(settings.requests_per_minute),
+        live_presets=LivePresets(settings.presets_folder),
+    )
     # decoding takes memory: more uploads than this wait their turn
     app.state.readers = CapacityLimiter(settings.readers)
     # what asks other servers waits for nobody but its like

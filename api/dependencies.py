@@ -90,9 +90,15 @@ class Caller:
     def note(self, session: Session, action: str, target: str, at: float | None = None) -> None:
         """Write into the audit log what is done in this transaction, at the database's time `at` if it is known."""
         audit.record(
-            session, self.account, action, target, key_id=self.key, address=self.address, request_id=self.request_id,
+            session,
+            self.account,
+            action,
+            target,
+            key_id=self.key,
+            address=self.address,
+            request_id=self.request_id,
             at=at,
-        )  # fmt: skip
+        )
 
 
 async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> Caller:

@@ -84,9 +84,7 @@ def check_files(
     return training, jobs.Data(tuple(profile for profile in known if profile), validation)
 
 
-def _check_file(
-    session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool
-) -> File:  # fmt: skip
+def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool) -> File:
     wanted = (File.account_id == account, File.id == file_id, File.deleted_at.is_(None))
     statement = select(File).where(*wanted).options(undefer(File.profile))
     # the lock makes a deletion wait, or this call see it

@@ -82,9 +82,16 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         auto = following.decide().gamma
         following = trials.get(following.next_gamma) if following.next_gamma else None
     return Prepared(
-        _arms(world, picks), surrogate, pair, trials, scoring.ranking, scoring.mixing, auto,
-        {name: _shares(world, pick) for name, pick in picks.items() if pick}, clock.seconds,
-    )  # fmt: skip
+        _arms(world, picks),
+        surrogate,
+        pair,
+        trials,
+        scoring.ranking,
+        scoring.mixing,
+        auto,
+        {name: _shares(world, pick) for name, pick in picks.items() if pick},
+        clock.seconds,
+    )
 
 
 def _arms(world: World, picks: dict[str, tuple[int, ...]]) -> dict[str, Arm]:

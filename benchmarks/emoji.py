@@ -54,15 +54,29 @@ def world(setting: Setting, folder: Path) -> World:
     sources = tuple(candidate.source for candidate in pool.candidates)
     preset = "style" if setting.set == "dusk" else "subject"
     return World(
-        setting, backbone, backbone.encode(chosen[: setting.n]),
-        heldout=backbone.encode(chosen[setting.n : setting.n + HELD_OUT]), probe=probe, pool=candidates,
-        sources=sources, right=torch.tensor([source == RIGHT[setting.set] for source in sources]),
+        setting,
+        backbone,
+        backbone.encode(chosen[: setting.n]),
+        heldout=backbone.encode(chosen[setting.n : setting.n + HELD_OUT]),
+        probe=probe,
+        pool=candidates,
+        sources=sources,
+        right=torch.tensor([source == RIGHT[setting.set] for source in sources]),
         shuffled=torch.zeros(count(candidates), dtype=torch.bool),
         parameters=parameters(
-            setting, kind="images", preset=preset, alpha=4.0, max_steps=120, surrogate_steps=120, sample_ratio=0.5,
-            draws_score=8, draws_eval=2, selected_count=64, batch_size=4,
+            setting,
+            kind="images",
+            preset=preset,
+            alpha=4.0,
+            max_steps=120,
+            surrogate_steps=120,
+            sample_ratio=0.5,
+            draws_score=8,
+            draws_eval=2,
+            selected_count=64,
+            batch_size=4,
         ),
-    )  # fmt: skip
+    )
 
 
 def pictures(world: World, kept: Kept) -> list[dict[str, Any]]:

@@ -141,9 +141,18 @@ def fill(settings: Settings) -> list[Owner]:
             session.flush()
             account, at = session.get_one(ApiKey, key.split("_")[1]).account_id, now(session)
             file = File(
-                account_id=account, filename="a.jsonl", purpose="fine-tune", bytes=1, sha256="", storage_key="a",
-                status="processed", kind="texts", items=8, findings=[], created_at=at,
-            )  # fmt: skip
+                account_id=account,
+                filename="a.jsonl",
+                purpose="fine-tune",
+                bytes=1,
+                sha256="",
+                storage_key="a",
+                status="processed",
+                kind="texts",
+                items=8,
+                findings=[],
+                created_at=at,
+            )
             session.add(file)
             session.flush()
             made = [_job(account, file.id, settings.queue) for _ in range(JOBS // ACCOUNTS)]
@@ -201,9 +210,13 @@ def main() -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder.chmod(0o755)  # PostgreSQL may run as another user
             settings = Settings(
-                data=folder / "data", database_url=servers[database](folder, stack), active_job_limit=10**6,
-                jobs_per_minute=10**6, requests_per_minute=0, broker_url=stack.enter_context(broker(folder)),
-            )  # fmt: skip
+                data=folder / "data",
+                database_url=servers[database](folder, stack),
+                active_job_limit=10**6,
+                jobs_per_minute=10**6,
+                requests_per_minute=0,
+                broker_url=stack.enter_context(broker(folder)),
+            )
             service = stack.enter_context(api(settings))
             owners = fill(settings)
             for kind in arguments.kinds:

@@ -24,12 +24,7 @@ PER_LANGUAGE, PROBE, HELD_OUT = 20, 96, 128
 PRETRAINING_STEPS, PRETRAINING_BATCH = 1500, 64
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # shares of the dialect that are known: (language, share) pairs; what is left is new
-DIALECTS = {
-    "near": ((0, 0.8),),
-    "dialect": ((3, 0.6),),
-    "blend": ((5, 0.35), (8, 0.35)),
-    "foreign": (),
-}
+DIALECTS = {"near": ((0, 0.8),), "dialect": ((3, 0.6),), "blend": ((5, 0.35), (8, 0.35)), "foreign": ()}
 SHUFFLED_SHARE = 0.2
 HORIZON = 160  # optimizer steps of every run
 TRIED = (0.25, 0.5)  # shares of backbone data that are tried on held-out references
@@ -63,14 +58,17 @@ def world(setting: Setting, folder: Path) -> World:
     own = {f"language {number}" for number, _ in known}
     backbone = LanguageBackbone(_backbone(folder), PreTrainedTokenizerFast, max_tokens=LENGTH, target_modules=TARGETS)
     return World(
-        setting, backbone,
+        setting,
+        backbone,
         references=_batch(_sentences(chain, setting.n, generator)),
         heldout=_batch(_sentences(chain, HELD_OUT, generator)),
         probe=_batch(torch.cat([_sentences(c, PROBE // LANGUAGES, generator) for c in _languages()])),
-        pool=_batch(tokens), sources=tuple(sources), right=torch.tensor([source in own for source in sources]),
+        pool=_batch(tokens),
+        sources=tuple(sources),
+        right=torch.tensor([source in own for source in sources]),
         shuffled=shuffled,
         parameters=parameters(setting, max_steps=HORIZON, surrogate_steps=HORIZON, batch_size=4),
-    )  # fmt: skip
+    )
 
 
 def _pool(
@@ -122,9 +120,17 @@ def _backbone(folder: Path) -> LlamaForCausalLM:
     """Return the model, pre-trained on all languages alike."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=SYMBOLS, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=4, max_position_embeddings=LENGTH, bos_token_id=None, eos_token_id=None, pad_token_id=None,
-    )  # fmt: skip
+        vocab_size=SYMBOLS,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=LENGTH,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
     model = LlamaForCausalLM(config)
     file = folder / "nano.safetensors"
     if not file.is_file():

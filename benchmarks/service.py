@@ -49,9 +49,16 @@ def api(settings: Settings) -> Iterator[Service]:
     settings.data.mkdir(parents=True, exist_ok=True)
     migrate(settings.database)
     record = {
-        "id": "tiny", "family": "language", "path": str(settings.data), "revision": "1", "sha256": {}, "licence": "CC0",
-        "target_modules": ["q_proj"], "pool": str(settings.data), "resolution": 32,
-    }  # fmt: skip
+        "id": "tiny",
+        "family": "language",
+        "path": str(settings.data),
+        "revision": "1",
+        "sha256": {},
+        "licence": "CC0",
+        "target_modules": ["q_proj"],
+        "pool": str(settings.data),
+        "resolution": 32,
+    }
     settings.registry_file.write_text(json.dumps({"version": 1, "backbones": {"tiny": record}}))
     engine = connect(settings.database)
     with sessions(engine).begin() as session:
@@ -59,16 +66,21 @@ def api(settings: Settings) -> Iterator[Service]:
     engine.dispose()
     named = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     environment = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
         **{f"ALBATROSS_{name.upper()}": str(value) for name, value in named.items()},
-    }  # fmt: skip
+    }
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "api", str(listener.fileno())]
         log = settings.data / "api.log"
-        with log.open("wb") as output, child(
-            command, cwd=ROOT, env=environment, pass_fds=[listener.fileno()], stdout=output, stderr=output
-        ) as process:  # fmt: skip
+        with (
+            log.open("wb") as output,
+            child(
+                command, cwd=ROOT, env=environment, pass_fds=[listener.fileno()], stdout=output, stderr=output
+            ) as process,
+        ):
             _until_answers(port, process, log)
             yield Service(port, process.pid, settings, key)
             assert process.poll() is None, log.read_text()[-2000:]

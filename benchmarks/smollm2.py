@@ -40,7 +40,8 @@ def world(setting: Setting, folder: Path) -> World:
     kept = [pool.candidates[place] for place in torch.randperm(len(pool.candidates), generator=generator).tolist()]
     kept = kept[:CANDIDATES]
     return World(
-        setting, backbone,
+        setting,
+        backbone,
         references=backbone.encode(own[: setting.n]),
         heldout=backbone.encode(own[setting.n : setting.n + HELD_OUT]),
         probe=backbone.encode([candidate.item for candidate in pool.probe[:PROBE]]),
@@ -49,11 +50,18 @@ def world(setting: Setting, folder: Path) -> World:
         right=torch.zeros(len(kept), dtype=torch.bool),
         shuffled=torch.zeros(len(kept), dtype=torch.bool),
         parameters=parameters(
-            setting, rank=8, alpha=16.0, max_steps=24, surrogate_steps=16, batch_size=2, folds=2, selected_count=16,
+            setting,
+            rank=8,
+            alpha=16.0,
+            max_steps=24,
+            surrogate_steps=16,
+            batch_size=2,
+            folds=2,
+            selected_count=16,
             sample_ratio=0.6,
         ),
         thinning=2,
-    )  # fmt: skip
+    )
 
 
 def _texts(name: str, generator: torch.Generator) -> list[dict[str, Any]]:

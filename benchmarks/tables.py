@@ -18,16 +18,40 @@ RETRAINED = RESULTS.with_name("retraining.json")
 TARGETS = ("README.md", "docs/method.md")
 CONFIRMED_FROM = 6  # seeds of the small model that were run once, after everything had been decided
 ARMS = (
-    "random .25", "random .5", "influence .25", "influence .5", "auto", "influence natural", "single scores .5",
-    "datainf .5", "cosine .5", "kolossov_bartlett .5", "oracle .5",
-)  # fmt: skip
+    "random .25",
+    "random .5",
+    "influence .25",
+    "influence .5",
+    "auto",
+    "influence natural",
+    "single scores .5",
+    "datainf .5",
+    "cosine .5",
+    "kolossov_bartlett .5",
+    "oracle .5",
+)
 # Every arm stops by the same evidence, the plain surrogates', so that only what is replayed differs; `auto` by its own.
 PLAIN, MIXED, OWN = ("none", "matched loss K=4"), "matched loss, stretched", "auto"
 RULES = (
-    "auto", "matched loss K=4", "matched loss K=2", "matched loss, stretched", "hold out a quarter", "gradient SNR",
-    "CS, calibrated window", "paper CS M=10", "permuted CS M=10", "fixed 2M, M=10", "paper CS M=30",
-    "permuted CS M=30", "fixed 2M, M=30", "paper CS M=n", "permuted CS M=n", "fixed 2M, M=n", "settle M=10", "never",
-)  # fmt: skip
+    "auto",
+    "matched loss K=4",
+    "matched loss K=2",
+    "matched loss, stretched",
+    "hold out a quarter",
+    "gradient SNR",
+    "CS, calibrated window",
+    "paper CS M=10",
+    "permuted CS M=10",
+    "fixed 2M, M=10",
+    "paper CS M=30",
+    "permuted CS M=30",
+    "fixed 2M, M=30",
+    "paper CS M=n",
+    "permuted CS M=n",
+    "fixed 2M, M=n",
+    "settle M=10",
+    "never",
+)
 
 
 def related(record: Record) -> bool:

@@ -32,9 +32,12 @@ class Settings(BaseSettings):
     """Knobs with working defaults: an embedded service over SQLite, a local folder and its own broker."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ALBATROSS_", frozen=True, env_ignore_empty=True, extra="ignore",
+        env_prefix="ALBATROSS_",
+        frozen=True,
+        env_ignore_empty=True,
+        extra="ignore",
         hide_input_in_errors=True,  # the input is all settings, passwords among them
-    )  # fmt: skip
+    )
 
     data: Place = Field(
         default=Path("albatross-data"),
@@ -153,8 +156,7 @@ class Settings(BaseSettings):
     )
     readers: PositiveInt = Field(default=2, description="uploads that are decoded at once; others wait their turn")
     reader_memory_bytes: PositiveInt = Field(
-        default=2 << 30,
-        description="address space of one decoder; the largest picture takes 1.3 GiB",
+        default=2 << 30, description="address space of one decoder; the largest picture takes 1.3 GiB"
     )
     reader_cpu_seconds: PositiveInt = Field(
         default=30, description="CPU time of one decoder, and one second more for each megabyte of the upload"
@@ -167,10 +169,7 @@ class Settings(BaseSettings):
     stop: Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"] = Field(
         default="auto", description="default stopping rule"
     )
-    trainer: str | None = Field(
-        default=None,
-        description="command that runs the trainer in place of this Python's own",
-    )
+    trainer: str | None = Field(default=None, description="command that runs the trainer in place of this Python's own")
     sandbox: Literal["auto", "off", "require"] = Field(
         default="auto", description="trainers run in a bubblewrap sandbox: where it works, never, or always"
     )

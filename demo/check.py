@@ -54,9 +54,12 @@ def image_loss(pipeline, items: Sequence[tuple[Image.Image, str]], seed: int = 7
     pixels = pipeline.image_processor.preprocess([image.resize((side, side), Image.LANCZOS) for image, _ in items])
     latents = pipeline.vae.encode(pixels).latent_dist.mean * pipeline.vae.config.scaling_factor
     tokens = pipeline.tokenizer(
-        [caption for _, caption in items], padding="max_length", truncation=True,
-        max_length=pipeline.tokenizer.model_max_length, return_tensors="pt",
-    )  # fmt: skip
+        [caption for _, caption in items],
+        padding="max_length",
+        truncation=True,
+        max_length=pipeline.tokenizer.model_max_length,
+        return_tensors="pt",
+    )
     text = pipeline.text_encoder(tokens.input_ids)[0]
     generator = torch.Generator().manual_seed(seed)
     losses = []

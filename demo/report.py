@@ -255,8 +255,16 @@ def mark_steps(axis: plt.Axes, bat: Row) -> None:
     for name, color, style in (("published_step", "#3563e9", "-"), ("turning_point_step", "#c2410c", "--")):
         if isinstance(bat.get(name), int):
             axis.axvline(bat[name], color=color, linestyle=style, linewidth=1.2)
-            axis.annotate(name.removesuffix("_step").replace("_", " "), (bat[name], 1), xycoords=("data", "axes fraction"),
-                          fontsize=8, color=color, rotation=90, va="top", ha="right")  # fmt: skip
+            axis.annotate(
+                name.removesuffix("_step").replace("_", " "),
+                (bat[name], 1),
+                xycoords=("data", "axes fraction"),
+                fontsize=8,
+                color=color,
+                rotation=90,
+                va="top",
+                ha="right",
+            )
 
 
 def sample_sheet(report: Report, side: int = 96, margin: int = 4, band: int = 16) -> Image.Image:

@@ -23,8 +23,13 @@ from demo.service import albatross, create_key, running_service
 HERE = Path(__file__).parent
 # What people do without this service: no backbone data, and training on until the end.
 CARELESS: dict[str, object] = {
-    "augment": False, "stop": "max_steps", "max_steps": 250, "folds": 2, "surrogate_steps": 10, "rank": 8,
-}  # fmt: skip
+    "augment": False,
+    "stop": "max_steps",
+    "max_steps": 250,
+    "folds": 2,
+    "surrogate_steps": 10,
+    "rank": 8,
+}
 FAMILIES = {
     "images": {
         "backbone": "emoji-ldm",
@@ -189,10 +194,15 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
     if arguments.family == "images":
         overfitted = overfit(client, job.model, file.id, bat, arguments.seed)
     report = Report(
-        family=arguments.family, job=json.loads(job.model_dump_json()), before=effect.before, after=effect.after,
-        metrics=fetch(client, job.id, "metrics", limit=1000), influence=fetch(client, job.id, "influence", limit=1000),
-        samples=fetch(client, job.id, "samples", limit=1000), overfitted=overfitted,
-    )  # fmt: skip
+        family=arguments.family,
+        job=json.loads(job.model_dump_json()),
+        before=effect.before,
+        after=effect.after,
+        metrics=fetch(client, job.id, "metrics", limit=1000),
+        influence=fetch(client, job.id, "influence", limit=1000),
+        samples=fetch(client, job.id, "samples", limit=1000),
+        overfitted=overfitted,
+    )
     return write_report(report, out)
 
 

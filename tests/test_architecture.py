@@ -79,8 +79,12 @@ def test_the_api_never_names_torch() -> None:
 def test_importing_this_process_loads_no_torch(module: str, tmp_path: Path) -> None:
     program = f"import sys, {module}; print(sorted(set(sys.modules) & {TORCH_LAND!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
         env={"PATH": "/usr/bin:/bin", "ALBATROSS_DATA": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

@@ -54,12 +54,17 @@ def environment(data: Path, postgresql_url: str, valkey_url: str, s3: str) -> di
     named = OURS["api"]["environment"]
     store = s3_settings(s3, data)
     found = {
-        "ALBATROSS_DATA": str(data), "ALBATROSS_DATABASE_URL": postgresql_url, "ALBATROSS_BROKER_URL": valkey_url,
-        "ALBATROSS_STORAGE": named["ALBATROSS_STORAGE"], "ALBATROSS_S3_ENDPOINT": s3,
-        "ALBATROSS_S3_BUCKET": store.s3_bucket, "ALBATROSS_S3_REGION": named["ALBATROSS_S3_REGION"],
-        "ALBATROSS_S3_ACCESS_KEY": str(store.s3_access_key), "ALBATROSS_S3_SECRET_KEY": str(store.s3_secret_key),
+        "ALBATROSS_DATA": str(data),
+        "ALBATROSS_DATABASE_URL": postgresql_url,
+        "ALBATROSS_BROKER_URL": valkey_url,
+        "ALBATROSS_STORAGE": named["ALBATROSS_STORAGE"],
+        "ALBATROSS_S3_ENDPOINT": s3,
+        "ALBATROSS_S3_BUCKET": store.s3_bucket,
+        "ALBATROSS_S3_REGION": named["ALBATROSS_S3_REGION"],
+        "ALBATROSS_S3_ACCESS_KEY": str(store.s3_access_key),
+        "ALBATROSS_S3_SECRET_KEY": str(store.s3_secret_key),
         "ALBATROSS_SIGNING_SECRET": "signing",
-    }  # fmt: skip
+    }
     assert found.keys() == named.keys()
     return {**os.environ, **found, "ALBATROSS_TRAINER": FAST_TRAINER}
 
@@ -84,9 +89,13 @@ def test_the_commands_of_the_compose_file_take_a_job_to_its_end(
         address = f"http://127.0.0.1:{port}"
         until(lambda: answers(f"{address}/readyz"))
         made = subprocess.run(
-            [sys.executable, "-m", "api.cli", "keys", "create", "me"], check=True, env=variables, cwd=ROOT, text=True,
+            [sys.executable, "-m", "api.cli", "keys", "create", "me"],
+            check=True,
+            env=variables,
+            cwd=ROOT,
+            text=True,
             capture_output=True,
-        )  # fmt: skip
+        )
         client = openai.OpenAI(base_url=f"{address}/v1", api_key=made.stdout.split()[-1])
         file = client.files.create(file=("cat.zip", pictures()), purpose="fine-tune")
         job = client.fine_tuning.jobs.create(model="tiny-images", training_file=file.id)

@@ -113,7 +113,7 @@ def shell(script: str, folder: Path, variables: dict[str, str]) -> str:
     environment = {**os.environ, **variables}
     done = subprocess.run(
         ["bash", "-ec", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -46,16 +46,34 @@ class Proxy:
 def adapted(folder: Path, upstream: int, port: int) -> str:
     """The example with paths and ports of a test, a short header timeout, and nothing else changed."""
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=albatross.example.com",
-         "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=albatross.example.com",
+            "-keyout",
+            folder / "privkey.pem",
+            "-out",
+            folder / "fullchain.pem",
+        ],
+        check=True,
+        capture_output=True,
+    )
     changes = {
-        r"/etc/nginx/albatross/": f"{folder}/", r"/run/nginx\.pid": f"{folder}/nginx.pid",
-        r"/var/log/nginx/": f"{folder}/", r"listen 80 ": f"listen 127.0.0.1:{free_port()} ",
-        r"listen 443 ": f"listen 127.0.0.1:{port} ", r"127\.0\.0\.1:8000": f"127.0.0.1:{upstream}",
+        r"/etc/nginx/albatross/": f"{folder}/",
+        r"/run/nginx\.pid": f"{folder}/nginx.pid",
+        r"/var/log/nginx/": f"{folder}/",
+        r"listen 80 ": f"listen 127.0.0.1:{free_port()} ",
+        r"listen 443 ": f"listen 127.0.0.1:{port} ",
+        r"127\.0\.0\.1:8000": f"127.0.0.1:{upstream}",
         r"client_header_timeout 10s": "client_header_timeout 1s",
-    }  # fmt: skip
+    }
     text = CONFIGURATION
     for pattern, replacement in changes.items():
         text, count = re.subn(pattern, replacement, text)

@@ -74,9 +74,12 @@ class Presence:
                 row = session.get(Worker, worker_id(os.getpid()))
                 if row is None:
                     row = Worker(
-                        id=worker_id(os.getpid()), queue=self._settings.queue, host=socket.gethostname(),
-                        pid=os.getpid(), started_at=at,
-                    )  # fmt: skip
+                        id=worker_id(os.getpid()),
+                        queue=self._settings.queue,
+                        host=socket.gethostname(),
+                        pid=os.getpid(),
+                        started_at=at,
+                    )
                     session.add(row)
                 row.seen_at, row.draining, row.device = at, self.drain_file.exists(), self._device
         except SQLAlchemyError as error:

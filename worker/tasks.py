@@ -35,9 +35,13 @@ def workplace() -> Workplace:
     """Open what this process needs for all of its jobs."""
     settings, parent = Settings(), os.getppid()
     return Workplace(
-        settings, sessions(connect(settings.database)), storage(settings), WarmTrainer(settings), worker_id(parent),
+        settings,
+        sessions(connect(settings.database)),
+        storage(settings),
+        WarmTrainer(settings),
+        worker_id(parent),
         drain_file(settings, parent).exists,
-    )  # fmt: skip
+    )
 
 
 @shared_task(name=WAKE, acks_late=False, ignore_result=True)
@@ -71,9 +75,12 @@ def take(place: Workplace) -> Job | None:
     try:
         with place.sessions.begin() as session:
             job = leases.claim(
-                session, queue=settings.queue, worker_id=place.worker_id, lease_seconds=settings.lease_seconds,
+                session,
+                queue=settings.queue,
+                worker_id=place.worker_id,
+                lease_seconds=settings.lease_seconds,
                 account_job_limit=settings.account_job_limit,
-            )  # fmt: skip
+            )
     except SQLAlchemyError as error:
         log.warning("no job could be claimed: %s", type(error).__name__)
         return None

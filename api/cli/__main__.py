@@ -48,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="albatross", description="A few images or texts in, the right LoRA adapter out.",
+        prog="albatross",
+        description="A few images or texts in, the right LoRA adapter out.",
         epilog="Every setting can be given as an environment variable ALBATROSS_<NAME>; see the README.",
-    )  # fmt: skip
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_service(commands)
     add_backup(commands)

@@ -43,9 +43,14 @@ def _add_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
     from core.backbones.registry import Registry
 
     added = Registry.load(settings).add(
-        chosen.id, chosen.folder, chosen.family, licence=chosen.licence, pool=chosen.pool,
-        resolution=chosen.resolution, target_modules=tuple(chosen.target) if chosen.target else None,
-    )  # fmt: skip
+        chosen.id,
+        chosen.folder,
+        chosen.family,
+        licence=chosen.licence,
+        pool=chosen.pool,
+        resolution=chosen.resolution,
+        target_modules=tuple(chosen.target) if chosen.target else None,
+    )
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
     return 0
 

@@ -17,9 +17,14 @@ def add_command(
     """Add a command; one that `passes_on` hands arguments that are not known here, and --help, to its program."""
     epilog = "examples:\n" + "\n".join(f"  {example}" for example in examples)
     added = commands.add_parser(
-        name, help=words, description=words, epilog=epilog, add_help=not passes_on, allow_abbrev=False,
+        name,
+        help=words,
+        description=words,
+        epilog=epilog,
+        add_help=not passes_on,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     if passes_on:
         added.add_argument("-h", "--help", action="store_true", dest="explain", help="show all options and exit")
     added.add_argument(

@@ -62,9 +62,13 @@ def lines(found: Inspection) -> Iterator[str]:
 def _wrapped(name: str, value: str) -> list[str]:
     """Begin with the name and go on below the value, which holds text out of the file."""
     return textwrap.wrap(
-        shown(value), LINE, initial_indent=f"  {name:<{WIDTH}}", subsequent_indent=" " * (WIDTH + 2),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        shown(value),
+        LINE,
+        initial_indent=f"  {name:<{WIDTH}}",
+        subsequent_indent=" " * (WIDTH + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def size(number: int) -> str:

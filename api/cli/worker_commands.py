@@ -17,7 +17,12 @@ def add_pools(commands: Subparsers) -> None:
     }
     for name, (words, example) in described.items():
         add_command(
-            pools, name, words, (f"albatross pools {example}",), run_module("worker.commands.pools", name), passes_on=True
+            pools,
+            name,
+            words,
+            (f"albatross pools {example}",),
+            run_module("worker.commands.pools", name),
+            passes_on=True,
         )
 
 

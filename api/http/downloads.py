@@ -17,11 +17,7 @@ def send(storage: Storage, key: str, filename: str, size: int, sha256: str) -> R
     url = public_url(storage, key, filename)
     if url is not None:
         return RedirectResponse(url, 307)
-    headers = {
-        "Content-Length": str(size),
-        "Content-Disposition": attachment(filename),
-        "ETag": f'"{sha256}"',
-    }
+    headers = {"Content-Length": str(size), "Content-Disposition": attachment(filename), "ETag": f'"{sha256}"'}
     return StreamingResponse(_pieces(storage.open(key)), headers=headers, media_type="application/octet-stream")
 
 

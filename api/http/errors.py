@@ -51,12 +51,7 @@ STATUS: Mapping[type[AlbatrossError], int] = {
     TransientFailure: 503,
     AlbatrossError: 500,
 }
-TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 RETRY_SECONDS = 5.0
 MAX_PROBLEMS = 5
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -158,10 +153,7 @@ def _query(request: Request, error: RequestValidationError) -> Response:
 
 
 def _http(request: Request, error: HTTPException) -> Response:
-    messages = {
-        404: nothing_at(request.url.path),
-        405: "This address does not take this method; see /docs.",
-    }
+    messages = {404: nothing_at(request.url.path), 405: "This address does not take this method; see /docs."}
     phrase = HTTPStatus(error.status_code).phrase
     message = messages.get(error.status_code, error.detail or phrase)
     headers = dict(error.headers or {})

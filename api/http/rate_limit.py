@@ -34,8 +34,9 @@ class RateLimiter:
             if left < 1:
                 raise RateLimited(
                     f"This account has sent {self._most} requests within a minute, which is the limit.",
-                    code="rate_limit_exceeded", retry_after=(1 - left) / rate,
-                )  # fmt: skip
+                    code="rate_limit_exceeded",
+                    retry_after=(1 - left) / rate,
+                )
             if len(self._buckets) >= MOST_BUCKETS:
                 self._buckets.clear()  # a full bucket for everybody is the lesser evil
             self._buckets[account] = (left - 1, at)

@@ -20,8 +20,9 @@ class Streams:
         if self._open[account] >= MOST_STREAMS:
             raise RateLimited(
                 f"{MOST_STREAMS} event streams are open, which is the limit. Close one, or ask for the list of events.",
-                code="too_many_streams", retry_after=30.0,
-            )  # fmt: skip
+                code="too_many_streams",
+                retry_after=30.0,
+            )
 
     @contextmanager
     def one(self, account: str) -> Iterator[None]:

@@ -27,14 +27,19 @@ def show_account(request: Request, services: ServicesDep, account: AccountDep) -
         row = session.get_one(Account, account)
         active = select(func.count()).where(Job.account_id == account, Job.state.in_(ACTIVE))
         return AccountObject(
-            id=row.id, name=row.name, created_at=int(row.created_at),
-            stored_bytes=quotas.stored_bytes(session, account), bytes_limit=row.bytes_limit or settings.account_bytes,
+            id=row.id,
+            name=row.name,
+            created_at=int(row.created_at),
+            stored_bytes=quotas.stored_bytes(session, account),
+            bytes_limit=row.bytes_limit or settings.account_bytes,
             gpu_seconds=usage.committed(session, account),
             gpu_seconds_limit=row.gpu_seconds_limit or settings.account_gpu_seconds,
-            active_jobs=session.scalar(active) or 0, active_job_limit=settings.active_job_limit,
-            jobs_per_minute=settings.jobs_per_minute, requests_per_minute=settings.requests_per_minute,
+            active_jobs=session.scalar(active) or 0,
+            active_job_limit=settings.active_job_limit,
+            jobs_per_minute=settings.jobs_per_minute,
+            requests_per_minute=settings.requests_per_minute,
             scopes=sorted(request.state.access.scopes),
-        )  # fmt: skip
+        )
 
 
 @router.delete("/account")

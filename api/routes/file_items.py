@@ -63,9 +63,7 @@ async def caption_items(request: Request, file_id: str, services: ServicesDep, c
     return await to_thread.run_sync(_caption, services, caller, file_id, changes, limiter=readers)
 
 
-def _list(
-    services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool
-) -> Page[ItemObject]:  # fmt: skip
+def _list(services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool) -> Page[ItemObject]:
     with services.reading.begin() as session:
         file = _upload(find_file(session, account, file_id))
     if start > file.items:
@@ -110,9 +108,7 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
     return file_object(file)
 
 
-def _captionable(
-    services: Services, caller: Caller, file_id: str, asked: CaptionsRequest
-) -> tuple[File, Json | None]:  # fmt: skip
+def _captionable(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> tuple[File, Json | None]:
     """Return the file as it is now with its profile; raises where its captions must stay as they are."""
     with services.writing.begin() as session:
         before = _upload(find_file(session, caller.account, file_id, lock=True))

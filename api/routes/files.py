@@ -130,9 +130,10 @@ def _check_form(fields: dict[str, str]) -> int | None:
     valid = anchor == "created_at" and seconds is not None and seconds.isascii() and seconds.isdecimal()
     if not valid or len(str(seconds)) > 7 or not MIN_KEPT_SECONDS <= int(str(seconds)) <= MAX_KEPT_SECONDS:
         raise InvalidInput(
-            "expires_after takes anchor=created_at and seconds from 3600 to 2592000.", code="invalid_expires_after",
+            "expires_after takes anchor=created_at and seconds from 3600 to 2592000.",
+            code="invalid_expires_after",
             param="expires_after",
-        )  # fmt: skip
+        )
     return int(str(seconds))
 
 
@@ -160,13 +161,28 @@ def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int 
 
 
 def _row(
-    session: Session, account: str, file_id: str, upload: Upload, facts: Facts, stored: StoredObject,
+    session: Session,
+    account: str,
+    file_id: str,
+    upload: Upload,
+    facts: Facts,
+    stored: StoredObject,
     kept_seconds: int | None,
-) -> File:  # fmt: skip
+) -> File:
     time = now(session)
     return File(
-        id=file_id, account_id=account, filename=upload.filename, purpose=PURPOSE, bytes=stored.bytes,
-        sha256=stored.sha256, storage_key=stored.key, status="processed", kind=facts.kind, items=facts.items,
-        findings=facts.findings, profile=facts.profile, created_at=time,
+        id=file_id,
+        account_id=account,
+        filename=upload.filename,
+        purpose=PURPOSE,
+        bytes=stored.bytes,
+        sha256=stored.sha256,
+        storage_key=stored.key,
+        status="processed",
+        kind=facts.kind,
+        items=facts.items,
+        findings=facts.findings,
+        profile=facts.profile,
+        created_at=time,
         expires_at=time + kept_seconds if kept_seconds else None,
-    )  # fmt: skip
+    )

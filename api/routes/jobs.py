@@ -44,11 +44,7 @@ MAX_SEED = 2**31 - 1
 
 @router.post("", openapi_extra={"requestBody": BODY})
 def create_job(
-    body: JobRequestDep,
-    services: ServicesDep,
-    caller: CallerDep,
-    key: KeyHeader = None,
-    retries: RetryHeader = None,
+    body: JobRequestDep, services: ServicesDep, caller: CallerDep, key: KeyHeader = None, retries: RetryHeader = None
 ) -> JobObject:
     """Queue a job; a repetition of an earlier call gets that call's job."""
     backbone = find_backbone(services, body.model)
@@ -127,7 +123,7 @@ def delete_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Deleted
 
 def _ordered(
     services: Services, caller: Caller, job_id: str, order: Callable[[Session, Job], Job], action: str
-) -> JobObject:  # fmt: skip
+) -> JobObject:
     """Give an order as the owner; returns the job as it then is."""
     with services.writing.begin() as session:
         job = find_job(session, caller.account, job_id)
@@ -160,19 +156,34 @@ def _metadata_filter(request: Request) -> dict[str, str]:
 
 
 def _create(
-    session: Session, services: Services, account: Account, body: JobRequest, content: dict[str, Any],
-    backbone: BackboneRecord, repetition: RepeatedCall,
-) -> Job:  # fmt: skip
+    session: Session,
+    services: Services,
+    account: Account,
+    body: JobRequest,
+    content: dict[str, Any],
+    backbone: BackboneRecord,
+    repetition: RepeatedCall,
+) -> Job:
     training, data = check_files(session, services, account.id, body, backbone)
     job = Job(
-        account_id=account.id, backbone=backbone.id, request=content, training_files=training, suffix=body.suffix,
+        account_id=account.id,
+        backbone=backbone.id,
+        request=content,
+        training_files=training,
+        suffix=body.suffix,
         seed=body.seed if body.seed is not None else secrets.randbelow(MAX_SEED),
-        validation_file=body.validation_file, user_metadata=body.metadata, queue=services.settings.queue,
-    )  # fmt: skip
+        validation_file=body.validation_file,
+        user_metadata=body.metadata,
+        queue=services.settings.queue,
+    )
     created = creation.create(
-        session, job, services.settings, account=account, idempotency_key=repetition.key,
+        session,
+        job,
+        services.settings,
+        account=account,
+        idempotency_key=repetition.key,
         request_sha256=repetition.sha256,
-    )  # fmt: skip
+    )
     if created is job:  # and not the first one of its key
         for finding in jobs.of(data, backbone, body.bat or BatRequest()):
             events.tell(session, job, finding, actor="api")

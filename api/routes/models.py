@@ -30,9 +30,13 @@ ONE_FILE = (
 )
 # {} is the model's own name where files of many adapters lie side by side; diffusers looks for one fixed name
 FILENAMES: dict[Format, str] = {
-    "peft": "{}-peft.zip", "diffusers": "pytorch_lora_weights.safetensors", "kohya": "{}.safetensors",
-    "gguf": "{}.gguf", "merged": "{}-merged.zip", "card": "{}-card.json",
-}  # fmt: skip
+    "peft": "{}-peft.zip",
+    "diffusers": "pytorch_lora_weights.safetensors",
+    "kohya": "{}.safetensors",
+    "gguf": "{}.gguf",
+    "merged": "{}-merged.zip",
+    "card": "{}-card.json",
+}
 
 
 @router.get("")
@@ -70,12 +74,7 @@ def delete_model(model: str, services: ServicesDep, caller: CallerDep) -> Delete
 
 
 @router.get("/{model}/download", response_class=Response)
-def download_model(
-    model: str,
-    services: ServicesDep,
-    account: AccountDep,
-    format: FormatDep = None,
-) -> Response:
+def download_model(model: str, services: ServicesDep, account: AccountDep, format: FormatDep = None) -> Response:
     """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights."""
     name, checkpoint, step = model.partition(CHECKPOINT)
     chosen = format or "peft"

@@ -35,6 +35,13 @@ def _shown(preset: Preset) -> PresetObject:
         gamma = preset.gamma
         values.append(PresetValue(name="gamma", value=gamma.start, times=None, why=gamma.why, measured=gamma.measured))
     return PresetObject(
-        id=preset.name, name=preset.name, version=preset.version, kind=preset.kind, description=preset.description,
-        learns=preset.learns, add_trigger=preset.add_trigger, source=preset.source, values=values,
-    )  # fmt: skip
+        id=preset.name,
+        name=preset.name,
+        version=preset.version,
+        kind=preset.kind,
+        description=preset.description,
+        learns=preset.learns,
+        add_trigger=preset.add_trigger,
+        source=preset.source,
+        values=values,
+    )

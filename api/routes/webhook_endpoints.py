@@ -173,9 +173,16 @@ def _create(services: Services, caller: Caller, wanted: WebhookRequest, retried:
             words = f"An account has at most {services.settings.webhook_endpoint_limit} webhook endpoints; delete one."
             raise QuotaExceeded(words, code="webhook_endpoint_limit")
         endpoint = WebhookEndpoint(
-            id=new_id("whe_"), account_id=caller.account, name=wanted.name, url=wanted.url, created_at=at,
-            updated_at=at, event_types=_once(wanted.event_types), secret=signatures.new_secret(), old_secrets=[],
-        )  # fmt: skip
+            id=new_id("whe_"),
+            account_id=caller.account,
+            name=wanted.name,
+            url=wanted.url,
+            created_at=at,
+            updated_at=at,
+            event_types=_once(wanted.event_types),
+            secret=signatures.new_secret(),
+            old_secrets=[],
+        )
         session.add(endpoint)
         caller.note(session, "webhook.create", endpoint.id)
         return endpoint_with_secret(endpoint)

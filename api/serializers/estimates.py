@@ -43,10 +43,16 @@ def estimate(
         _files(session, training), services.storage, record, bat.trigger, preset is None or preset.add_trigger
     )
     parameters = resolve(
-        bat, body.chosen(), backbone=record, summary=summary.for_resolving(record),
-        device_class=_class(device, services), seed=UNKNOWN_SEED if body.seed is None else body.seed,
-        stop_default=services.settings.stop, presets=presets, taggers=services.taggers.ids,
-    )  # fmt: skip
+        bat,
+        body.chosen(),
+        backbone=record,
+        summary=summary.for_resolving(record),
+        device_class=_class(device, services),
+        seed=UNKNOWN_SEED if body.seed is None else body.seed,
+        stop_default=services.settings.stop,
+        presets=presets,
+        taggers=services.taggers.ids,
+    )
     estimator = Estimator.of(session, record, device)
     validation = sum(file.items for file in _files(session, [body.validation_file] if body.validation_file else []))
     data = estimator.data(summary.count, summary.texts, validation)
@@ -91,10 +97,16 @@ class _Queued:
         estimator = self._estimator(job.backbone)
         assert estimator is not None
         return resolve(
-            body.bat or BatRequest(), body.chosen(), backbone=estimator.record, summary=summary, seed=job.seed,
-            device_class=_class(self._device, self._services), stop_default=self._services.settings.stop,
-            presets=self._presets, taggers=self._taggers,
-        )  # fmt: skip
+            body.bat or BatRequest(),
+            body.chosen(),
+            backbone=estimator.record,
+            summary=summary,
+            seed=job.seed,
+            device_class=_class(self._device, self._services),
+            stop_default=self._services.settings.stop,
+            presets=self._presets,
+            taggers=self._taggers,
+        )
 
     def _estimator(self, backbone: str) -> Estimator | None:
         if backbone not in self._estimators:
@@ -112,20 +124,28 @@ def _object(
     model = estimator.model
     notes = [EARLY, ROUGH] if parameters.stop != "max_steps" else [ROUGH]
     return EstimateObject(
-        model=record.id, seconds=_spread(forecast.seconds),
+        model=record.id,
+        seconds=_spread(forecast.seconds),
         stages={name: _spread(each) for name, each in forecast.stages.items()},
         queue=Queue(
-            position=queue.ahead, running=queue.running, workers=queue.workers,
+            position=queue.ahead,
+            running=queue.running,
+            workers=queue.workers,
             seconds=None if queue.seconds is None else round(queue.seconds, 1),
         ),
-        peak_memory_bytes=_bytes(forecast.memory), memory_of="device" if forecast.on_device else "host",
-        result_bytes=_bytes(forecast.bytes), resolved=parameters.model_dump(mode="json"),
+        peak_memory_bytes=_bytes(forecast.memory),
+        memory_of="device" if forecast.on_device else "host",
+        result_bytes=_bytes(forecast.bytes),
+        resolved=parameters.model_dump(mode="json"),
         basis=Basis(
-            kind="measured" if estimator.measured else "rule_of_thumb", jobs=model.jobs,
-            calibrations=model.calibrations, device=model.device or None, message=forecast.basis,
+            kind="measured" if estimator.measured else "rule_of_thumb",
+            jobs=model.jobs,
+            calibrations=model.calibrations,
+            device=model.device or None,
+            message=forecast.basis,
         ),
         notes=[*notes, *([] if queue.workers else [NO_WORKER]), *([MERGED] if parameters.merged else [])],
-    )  # fmt: skip
+    )
 
 
 def _spread(found: Range) -> Spread:

@@ -31,7 +31,7 @@ def events_after(session: Session, job_id: str, last_event_id: str | None) -> in
 
 def stream_events(
     streams: Streams, reading: sessionmaker[Session], account: str, job_id: str, seen: int
-) -> StreamingResponse:  # fmt: skip
+) -> StreamingResponse:
     """Send the events after number `seen`, the oldest first, until the job has ended; RateLimited beyond the limit."""
     streams.check(account)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

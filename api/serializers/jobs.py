@@ -56,21 +56,31 @@ def job_object(session: Session, job: Job) -> JobObject:
     return job_objects(session, [job])[0]
 
 
-def _job_object(
-    job: Job, results: list[Artifact], model: str | None, position: int | None, time: float
-) -> JobObject:  # fmt: skip
+def _job_object(job: Job, results: list[Artifact], model: str | None, position: int | None, time: float) -> JobObject:
     results.sort(key=_place)
     hyperparameters = _hyperparameters(job)
     running = job.state == JobState.RUNNING and job.eta_seconds is not None
     return JobObject(
-        id=job.id, created_at=int(job.created_at), finished_at=whole_seconds(job.finished_at), model=job.backbone,
+        id=job.id,
+        created_at=int(job.created_at),
+        finished_at=whole_seconds(job.finished_at),
+        model=job.backbone,
         estimated_finish=int(time + (job.eta_seconds or 0)) if running else None,
-        fine_tuned_model=model, organization_id=job.account_id, status=WIRE_STATUS[job.state], error=_error(job),
-        hyperparameters=hyperparameters, method=JobMethod(supervised={"hyperparameters": hyperparameters}),
-        training_file=job.training_files[0], validation_file=job.validation_file, seed=job.seed,
-        result_files=[result.file_id for result in results if result.file_id], trained_tokens=job.trained_tokens,
-        user_provided_suffix=job.suffix, metadata=job.user_metadata, bat=_job_bat(job, results, position),
-    )  # fmt: skip
+        fine_tuned_model=model,
+        organization_id=job.account_id,
+        status=WIRE_STATUS[job.state],
+        error=_error(job),
+        hyperparameters=hyperparameters,
+        method=JobMethod(supervised={"hyperparameters": hyperparameters}),
+        training_file=job.training_files[0],
+        validation_file=job.validation_file,
+        seed=job.seed,
+        result_files=[result.file_id for result in results if result.file_id],
+        trained_tokens=job.trained_tokens,
+        user_provided_suffix=job.suffix,
+        metadata=job.user_metadata,
+        bat=_job_bat(job, results, position),
+    )
 
 
 def _place(result: Artifact) -> tuple[bool, int, str]:
@@ -84,11 +94,17 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> Job
     ]
     progress = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
     ours: dict[str, Any] = {
-        "stage": job.stage, "progress": progress, "eta_seconds": job.eta_seconds,
-        "queue_position": position, "cancel_requested": job.cancel_requested_at is not None,
-        "pause_requested": job.pause_requested_at is not None, "request": job.request.get("bat") or {},
-        "resolved": job.parameters, "findings": job.findings, "artifacts": artifacts,
-    }  # fmt: skip
+        "stage": job.stage,
+        "progress": progress,
+        "eta_seconds": job.eta_seconds,
+        "queue_position": position,
+        "cancel_requested": job.cancel_requested_at is not None,
+        "pause_requested": job.pause_requested_at is not None,
+        "request": job.request.get("bat") or {},
+        "resolved": job.parameters,
+        "findings": job.findings,
+        "artifacts": artifacts,
+    }
     return JobBat(**((job.outcome or {}) | ours))
 
 
@@ -112,9 +128,13 @@ def _error(job: Job) -> JobError | None:
 def event_object(event: JobEvent) -> EventObject:
     """Show one line of a job's history."""
     return EventObject(
-        id=event.id, created_at=int(event.created_at), level=event.level, type=event.type, message=event.message,
+        id=event.id,
+        created_at=int(event.created_at),
+        level=event.level,
+        type=event.type,
+        message=event.message,
         data=event.data,
-    )  # fmt: skip
+    )
 
 
 def metric_object(metric: Metric) -> MetricObject:
@@ -126,11 +146,14 @@ def metric_object(metric: Metric) -> MetricObject:
 def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:
     """Show a kept step."""
     return CheckpointObject(
-        id=checkpoint.id, created_at=int(checkpoint.created_at), fine_tuning_job_id=job.id,
-        fine_tuned_model_checkpoint=f"{model_name(job)}:ckpt-step-{checkpoint.step}", step_number=checkpoint.step,
+        id=checkpoint.id,
+        created_at=int(checkpoint.created_at),
+        fine_tuning_job_id=job.id,
+        fine_tuned_model_checkpoint=f"{model_name(job)}:ckpt-step-{checkpoint.step}",
+        step_number=checkpoint.step,
         metrics={"step": checkpoint.step, **checkpoint.metrics},
         bat=CheckpointBat(labels=checkpoint.labels, sha256=checkpoint.sha256, bytes=checkpoint.bytes),
-    )  # fmt: skip
+    )
 
 
 def whole_seconds(time: float | None) -> int | None:

@@ -16,7 +16,10 @@ def backbone_object(record: BackboneRecord, aliases: list[str]) -> ModelObject:
 def adapter_object(adapter: Adapter, formats: Sequence[str]) -> ModelObject:
     """Show a finished adapter with the formats that it can be downloaded in."""
     bat = ModelBat(
-        kind="adapter", backbone=adapter.backbone, job_id=adapter.job_id, published_step=adapter.published_step,
+        kind="adapter",
+        backbone=adapter.backbone,
+        job_id=adapter.job_id,
+        published_step=adapter.published_step,
         formats=list(formats),
-    )  # fmt: skip
+    )
     return ModelObject(id=adapter.id, created=int(adapter.created_at), owned_by=adapter.account_id, bat=bat)

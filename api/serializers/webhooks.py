@@ -34,23 +34,37 @@ def delivery_object(
         for a in attempts
     ]
     return DeliveryObject(
-        id=delivery.id, webhook_endpoint_id=delivery.endpoint_id, webhook_id=event.id,
-        created_at=int(delivery.created_at), status=delivery.state, ended_at=_seconds(delivery.ended_at),
-        next_attempt_at=_seconds(delivery.next_at), event=events.payload(event), attempts=shown,
-    )  # fmt: skip
+        id=delivery.id,
+        webhook_endpoint_id=delivery.endpoint_id,
+        webhook_id=event.id,
+        created_at=int(delivery.created_at),
+        status=delivery.state,
+        ended_at=_seconds(delivery.ended_at),
+        next_attempt_at=_seconds(delivery.next_at),
+        event=events.payload(event),
+        attempts=shown,
+    )
 
 
 def _shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
     reason = endpoint.disabled_reason
     bat = WebhookBat(
-        enabled=endpoint.disabled_at is None, disabled_at=_seconds(endpoint.disabled_at), disabled_reason=reason,
-        notice=NOTICES[reason] + ENABLING if reason else None, failing_since=_seconds(endpoint.failing_since),
-    )  # fmt: skip
+        enabled=endpoint.disabled_at is None,
+        disabled_at=_seconds(endpoint.disabled_at),
+        disabled_reason=reason,
+        notice=NOTICES[reason] + ENABLING if reason else None,
+        failing_since=_seconds(endpoint.failing_since),
+    )
     return {
-        "id": endpoint.id, "created_at": int(endpoint.created_at), "updated_at": int(endpoint.updated_at),
-        "name": endpoint.name, "url": endpoint.url, "event_types": endpoint.event_types,
-        "signing_secret_hint": signatures.hint(endpoint.secret), "bat": bat,
-    }  # fmt: skip
+        "id": endpoint.id,
+        "created_at": int(endpoint.created_at),
+        "updated_at": int(endpoint.updated_at),
+        "name": endpoint.name,
+        "url": endpoint.url,
+        "event_types": endpoint.event_types,
+        "signing_secret_hint": signatures.hint(endpoint.secret),
+        "bat": bat,
+    }
 
 
 def _seconds(time: float | None) -> int | None:

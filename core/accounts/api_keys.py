@@ -37,9 +37,13 @@ class Access:
 
 
 def create(
-    session: Session, name: str, *, account: str | None = None, expires_at: float | None = None,
+    session: Session,
+    name: str,
+    *,
+    account: str | None = None,
+    expires_at: float | None = None,
     scopes: Sequence[str] = USUAL,
-) -> str:  # fmt: skip
+) -> str:
     """Make a key, and the account where it is new; returns the key, which can't be shown again."""
     if not scopes or not set(scopes) <= set(SCOPES):
         raise InvalidInput(f"A key's scopes are some of {', '.join(SCOPES)}.", code="invalid_scope", param="scopes")

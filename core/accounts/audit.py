@@ -11,16 +11,29 @@ from core.database.tables import Audit, new_id
 
 
 def record(
-    session: Session, account_id: str, action: str, target: str, *, key_id: str | None = None,
-    address: str | None = None, request_id: str | None = None, at: float | None = None,
-) -> None:  # fmt: skip
+    session: Session,
+    account_id: str,
+    action: str,
+    target: str,
+    *,
+    key_id: str | None = None,
+    address: str | None = None,
+    request_id: str | None = None,
+    at: float | None = None,
+) -> None:
     """Add a row in the transaction of the thing itself, so that neither is there without the other."""
     session.add(
         Audit(
-            id=new_id("audit-"), at=now(session) if at is None else at, account_id=account_id, action=action,
-            target=target, key_id=key_id, address=address, request_id=request_id,
+            id=new_id("audit-"),
+            at=now(session) if at is None else at,
+            account_id=account_id,
+            action=action,
+            target=target,
+            key_id=key_id,
+            address=address,
+            request_id=request_id,
         )
-    )  # fmt: skip
+    )
 
 
 def network(address: str | None) -> str | None:

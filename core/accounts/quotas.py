@@ -37,14 +37,16 @@ def check_new_job(session: Session, account: Account, settings: Settings, reserv
     if recent >= settings.jobs_per_minute:
         raise RateLimited(
             f"{recent} jobs were created within a minute, and {settings.jobs_per_minute} may be.",
-            code="rate_limit_exceeded", retry_after=max(1.0, first + MINUTE - at),
-        )  # fmt: skip
+            code="rate_limit_exceeded",
+            retry_after=max(1.0, first + MINUTE - at),
+        )
     if active >= settings.active_job_limit:
         raise RateLimited(
             f"{active} jobs are queued, running or paused, and {settings.active_job_limit} may be at once. "
             "Wait for one to end, or cancel one.",
-            code="active_job_limit", retry_after=60.0,
-        )  # fmt: skip
+            code="active_job_limit",
+            retry_after=60.0,
+        )
     limit = account.gpu_seconds_limit or settings.account_gpu_seconds
     if limit is not None and (committed := usage.committed(session, account.id)) + reserved_seconds > limit:
         raise QuotaExceeded(

@@ -19,10 +19,8 @@ def spend(session: Session, job: Job, seconds: Mapping[str, float]) -> None:
     at = now(session)
     for stage, spent in seconds.items():
         session.merge(
-            Usage(
-                job_id=job.id, epoch=job.epoch, stage=stage, account_id=job.account_id, seconds=spent, created_at=at
-            )
-        )  # fmt: skip
+            Usage(job_id=job.id, epoch=job.epoch, stage=stage, account_id=job.account_id, seconds=spent, created_at=at)
+        )
 
 
 def spent_on(session: Session, job_id: str) -> float:

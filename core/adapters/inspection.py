@@ -35,9 +35,13 @@ KNOWN_FORMATS = {
     "card": "provenance card",
 }
 HALVES = {
-    ".lora_down.weight": "down", ".lora_up.weight": "up", ".lora_A.weight": "down", ".lora_B.weight": "up",
-    ".weight.lora_a": "down", ".weight.lora_b": "up",
-}  # fmt: skip
+    ".lora_down.weight": "down",
+    ".lora_up.weight": "up",
+    ".lora_A.weight": "down",
+    ".lora_B.weight": "up",
+    ".weight.lora_a": "down",
+    ".weight.lora_b": "up",
+}
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_ADAPTER_BYTES = 4 << 30
 MAX_JSON_BYTES = 16_000_000

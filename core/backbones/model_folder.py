@@ -46,12 +46,7 @@ UNUSED_PARTS = {
 }
 LANGUAGE_CLASSES = frozenset({"LlamaForCausalLM"})
 TAGGER_CLASSES = frozenset(
-    {
-        "BlipForConditionalGeneration",
-        "Blip2ForConditionalGeneration",
-        "GitForCausalLM",
-        "VisionEncoderDecoderModel",
-    }
+    {"BlipForConditionalGeneration", "Blip2ForConditionalGeneration", "GitForCausalLM", "VisionEncoderDecoderModel"}
 )
 BACKBONE, TAGGER = "backbone", "tagger"
 PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but the last

@@ -55,11 +55,20 @@ class BackboneRecord(BaseModel):
 
 
 def describe(
-    id: str, folder: Path, family: Family, *, licence: str, pool: Path | None = None,
-    target_modules: tuple[str, ...] | None = None, resolution: int | None = None, revision: str | None = None,
-    defaults: Mapping[str, int | float] | None = None, trigger_hint: str | None = None,
-    unrelated_prompts: tuple[str, ...] | None = None, caption_prefix: str = "",
-) -> BackboneRecord:  # fmt: skip
+    id: str,
+    folder: Path,
+    family: Family,
+    *,
+    licence: str,
+    pool: Path | None = None,
+    target_modules: tuple[str, ...] | None = None,
+    resolution: int | None = None,
+    revision: str | None = None,
+    defaults: Mapping[str, int | float] | None = None,
+    trigger_hint: str | None = None,
+    unrelated_prompts: tuple[str, ...] | None = None,
+    caption_prefix: str = "",
+) -> BackboneRecord:
     """Inspect a backbone's folder and return its record; `revision` defaults to a hash of all file hashes."""
     if not VALID_ID.fullmatch(id):
         raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
@@ -70,12 +79,20 @@ def describe(
     if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
         raise InvalidInput(f"The pool {pool} has no index.jsonl.", code="pool_not_found", param="pool")
     return BackboneRecord(
-        id=id, family=family, path=folder, revision=revision or digest[:16], sha256=hashes, licence=licence,
-        target_modules=target_modules or TARGET_MODULES[family], pool=pool.resolve() if pool else None,
-        defaults=dict(defaults or {}), trigger_hint=trigger_hint, caption_prefix=caption_prefix,
+        id=id,
+        family=family,
+        path=folder,
+        revision=revision or digest[:16],
+        sha256=hashes,
+        licence=licence,
+        target_modules=target_modules or TARGET_MODULES[family],
+        pool=pool.resolve() if pool else None,
+        defaults=dict(defaults or {}),
+        trigger_hint=trigger_hint,
+        caption_prefix=caption_prefix,
         unrelated_prompts=UNRELATED[family] if unrelated_prompts is None else unrelated_prompts,
         resolution=resolution or inspected.resolution,
-    )  # fmt: skip
+    )
 
 
 def write_record(record: BackboneRecord) -> None:

@@ -24,7 +24,7 @@ class Registry:
 
     def __init__(
         self, records: Mapping[str, BackboneRecord], file: Path, aliases: Mapping[str, str] | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._records = dict(records)
         self._file = file
         self._aliases = dict(aliases or {})
@@ -56,24 +56,40 @@ class Registry:
         if id in PREPARED:
             raise NotFound(
                 f"The backbone {id} is not prepared on this machine: run `albatross backbones prepare {id}`.",
-                code="model_not_found", param="model",
-            )  # fmt: skip
+                code="model_not_found",
+                param="model",
+            )
         known = ", ".join(sorted(self._records)) or "none"
         message = f"There is no such backbone. Known: {known}. The operator can let another name stand for one of them"
         raise NotFound(f"{message} with ALBATROSS_MODEL_ALIASES.", code="model_not_found", param="model")
 
     def add(
-        self, id: str, folder: Path, family: Family, *, licence: str, pool: Path | None = None,
-        target_modules: tuple[str, ...] | None = None, resolution: int | None = None,
-        revision: str | None = None, defaults: Mapping[str, int | float] | None = None,
-    ) -> BackboneRecord:  # fmt: skip
+        self,
+        id: str,
+        folder: Path,
+        family: Family,
+        *,
+        licence: str,
+        pool: Path | None = None,
+        target_modules: tuple[str, ...] | None = None,
+        resolution: int | None = None,
+        revision: str | None = None,
+        defaults: Mapping[str, int | float] | None = None,
+    ) -> BackboneRecord:
         """Check a folder, hash its files and write its entry; raise InvalidInput for what must not be loaded."""
         if id in BUILT_IN or id in PREPARED:
             raise Conflict(f"{id} is built in; choose another id.", code="backbone_exists", param="id")
         record = describe(
-            id, folder, family, licence=licence, pool=pool, target_modules=target_modules,
-            resolution=resolution, revision=revision, defaults=defaults,
-        )  # fmt: skip
+            id,
+            folder,
+            family,
+            licence=licence,
+            pool=pool,
+            target_modules=target_modules,
+            resolution=resolution,
+            revision=revision,
+            defaults=defaults,
+        )
         added = {**_entries(self._file), id: record}
         content = {"version": 1, "backbones": {key: plain(value) for key, value in sorted(added.items())}}
         write_json(self._file, content)

@@ -78,9 +78,14 @@ class Taggers:
         hashes = {name: hash_file(folder / name) for name in inspect_tagger(folder)}
         digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
         record = TaggerRecord(
-            id=id, path=folder, revision=digest[:16], sha256=hashes, licence=licence, prompt=prompt,
+            id=id,
+            path=folder,
+            revision=digest[:16],
+            sha256=hashes,
+            licence=licence,
+            prompt=prompt,
             max_tokens=max_tokens,
-        )  # fmt: skip
+        )
         self._records[id] = record
         entries = {each.id: each.model_dump(mode="json") for each in self}
         write_json(self._file, {"version": 1, "taggers": entries})
@@ -102,5 +107,6 @@ def _unavailable(id: str, what: str) -> JobFailure:
     return JobFailure(
         f"The tagger {id} can't be used on this worker: {what}. Restore its folder, register it again, or create the "
         "job with captions of your own.",
-        code="backbone_unavailable", param="bat.caption",
-    )  # fmt: skip
+        code="backbone_unavailable",
+        param="bat.caption",
+    )

@@ -70,16 +70,22 @@ def backup(settings: Settings, folder: Path) -> Report:
         entry = _copied(settings.data / STORAGE / key, folder, f"{STORAGE}/{key}")
         entries.append(entry) if entry else missing.append(key)
     others = {
-        KEY: settings.data / KEY, REGISTRY: settings.registry_file, TAGGERS: settings.taggers_file, **_pools(settings),
+        KEY: settings.data / KEY,
+        REGISTRY: settings.registry_file,
+        TAGGERS: settings.taggers_file,
+        **_pools(settings),
         **{f"{PRESETS}/{path.name}": path for path in sorted(settings.presets_folder.glob("*.toml"))},
-    }  # fmt: skip
+    }
     entries += [entry for name, path in others.items() if (entry := _copied(path, folder, name))]
     content = {
-        "format": FORMAT, "albatross": VERSION, "data": str(settings.data),
+        "format": FORMAT,
+        "albatross": VERSION,
+        "data": str(settings.data),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": revision(f"sqlite:///{folder / DATABASE}"),
-        "files": [asdict(entry) for entry in entries], "missing": missing,
-    }  # fmt: skip
+        "files": [asdict(entry) for entry in entries],
+        "missing": missing,
+    }
     _write(folder / MANIFEST, json.dumps(content, indent=1).encode())
     return Report(len(entries), sum(entry.bytes for entry in entries), tuple(missing))
 

@@ -22,18 +22,25 @@ SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={1000
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 # a server that is cut off without a word is given up within seconds, not with the kernel's patience of hours
 POSTGRES_CONNECTION = {
-    "connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2,
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
     "keepalives_count": 3,
-}  # fmt: skip
+}
 CLOCKS: dict[str, ColumnElement[float]] = {
     "sqlite": literal_column("(julianday('now') - 2440587.5) * 86400.0", Double()),
     "postgresql": literal_column("extract(epoch from clock_timestamp())", Double()),  # now() is when it all began
 }
 ROWS = literal_column("count(*)", Integer())  # func.count() takes longer to build than the database to answer
 OPTIONS = {
-    "pool_size": 16, "max_overflow": 4, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800,
+    "pool_size": 16,
+    "max_overflow": 4,
+    "pool_timeout": 5,
+    "pool_pre_ping": True,
+    "pool_recycle": 1800,
     "hide_parameters": True,  # errors would quote what people wrote
-}  # fmt: skip
+}
 
 
 def connect(source: Settings | str) -> Engine:

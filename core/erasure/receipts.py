@@ -12,10 +12,15 @@ from core.database.tables import Erasure, Json
 def receipt(erasure: Erasure) -> Json:
     """Return what a receipt says, apart from its signature."""
     return {
-        "id": erasure.id, "kind": erasure.kind, "target": erasure.target, "account": erasure.account_id,
-        "requested_at": erasure.requested_at, "completed_at": erasure.done_at, "objects": erasure.objects,
+        "id": erasure.id,
+        "kind": erasure.kind,
+        "target": erasure.target,
+        "account": erasure.account_id,
+        "requested_at": erasure.requested_at,
+        "completed_at": erasure.done_at,
+        "objects": erasure.objects,
         "rows": erasure.rows,
-    }  # fmt: skip
+    }
 
 
 def sign(content: Json, secret: str) -> str:

@@ -13,10 +13,14 @@ from core.estimates.workload import COPIES, STAGES, STEPPED, Amount, JobSize, Wo
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add
 FEATURES: Mapping[str, tuple[str, ...]] = {
-    "load": ("call",), "encode": ("units",), "step": ("units", "call", "units rank", "rank runs"),
-    "evaluation": ("units", "call", "units rank"), "gradient": ("units", "units rank"),
-    "score": ("units", "units rank"), "sample": ("units", "call"),
-}  # fmt: skip
+    "load": ("call",),
+    "encode": ("units",),
+    "step": ("units", "call", "units rank", "rank runs"),
+    "evaluation": ("units", "call", "units rank"),
+    "gradient": ("units", "units rank"),
+    "score": ("units", "units rank"),
+    "sample": ("units", "call"),
+}
 MEMORY = ("call", "units", "units rank")
 GREEDY = (("surrogate", "step"), ("score", "score"))  # the passes that memory is foretold from
 
@@ -73,14 +77,17 @@ def fitted(rows: Sequence[Measured]) -> Costs:
         per_step = [_rest(row, stage) / steps for row in rows if (steps := _calls(row, stage, "step"))]
         rest[stage] = median(per_step) if per_step else max(rest[stage], 0.0)
     return Costs(
-        seconds={kind: found for kind, found in seconds.items() if found}, rest=rest,
+        seconds={kind: found for kind, found in seconds.items() if found},
+        rest=rest,
         warm_rest=min(_rest(row, "prepare") for row in rows),
-        memory=_memory(rows, on_device), least_memory=max(peaks, default=0), on_device=on_device,
+        memory=_memory(rows, on_device),
+        least_memory=max(peaks, default=0),
+        on_device=on_device,
         sized_bytes=median(row.bytes.get("sized", 0) / row.shape.rank for row in rows),
         fixed_bytes=median(row.bytes.get("fixed", 0) for row in rows),
         kept_bytes=median(_copy(row) / row.shape.rank for row in rows),
         copies=median([row.bytes.get("copies", 0) for row in rows if row.source == "job"] or [COPIES]),
-    )  # fmt: skip
+    )
 
 
 def measured_amounts(row: Measured) -> list[tuple[str, str, Amount, float]]:
@@ -111,9 +118,10 @@ def _fitted(kind: str, rows: Sequence[Measured]) -> list[float]:
     found = nnls.fit(features, [seconds for *_, seconds in points])
     newest = rows[:CHECKED]
     off = [
-        (seconds / told, seconds * amount.calls) for (row, amount, seconds), each in zip(points, features, strict=True)
+        (seconds / told, seconds * amount.calls)
+        for (row, amount, seconds), each in zip(points, features, strict=True)
         if row in newest and (told := _product(each, found)) > 0
-    ]  # fmt: skip
+    ]
     return [coefficient * weighted_median(off) for coefficient in found] if off else found
 
 
@@ -140,8 +148,11 @@ def _memory(rows: Sequence[Measured], on_device: bool) -> list[float]:
 
 def _features(names: Sequence[str], amount: Amount, rank: int) -> list[float]:
     known = {
-        "call": 1.0, "units": amount.size, "units rank": amount.size * rank, "rank runs": float(rank * amount.runs)
-    }  # fmt: skip
+        "call": 1.0,
+        "units": amount.size,
+        "units rank": amount.size * rank,
+        "rank runs": float(rank * amount.runs),
+    }
     return [known[name] for name in names]
 
 

@@ -81,17 +81,23 @@ class Model:
         replays = shape.replays(data.candidates)
         measured = bool(self.jobs or self.calibrations)
         counts = (
-            self.endings.fewest(shape, replays=replays), self.endings.steps(shape, replays=replays),
+            self.endings.fewest(shape, replays=replays),
+            self.endings.steps(shape, replays=replays),
             self.endings.most(shape, replays=replays),
-        )  # fmt: skip
+        )
         works = [workload(shape, data, steps, pool_encoded=measured) for steps in counts]
         factor = 1 + self.spread
         stages = {stage: self._range(stage, works, shape.rank).widened(factor) for stage in STAGES}
         peak, stored = self.prices.peak_memory(works[1], shape.rank), self.prices.result_bytes(shape.rank)
         return Forecast(
-            stages, Range(peak, peak, peak).widened(max(1.3, factor)), self.prices.on_device,
-            Range(stored, stored, stored).widened(max(1.3, factor)), self._basis(), self.jobs, self.calibrations,
-        )  # fmt: skip
+            stages,
+            Range(peak, peak, peak).widened(max(1.3, factor)),
+            self.prices.on_device,
+            Range(stored, stored, stored).widened(max(1.3, factor)),
+            self._basis(),
+            self.jobs,
+            self.calibrations,
+        )
 
     def _range(self, stage: str, works: Sequence[Workload], rank: int) -> Range:
         low, expected, high = (self.prices.of_stage(stage, work, rank, warm=work is works[0]) for work in works)

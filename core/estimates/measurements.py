@@ -117,9 +117,13 @@ class Measured:
         """Return how much there was to learn from."""
         facts = self.facts
         return DataSize(
-            facts["references"], facts.get("candidates", 0), facts.get("probe", 0), facts.get("validation", 0),
-            tuple(facts.get("references_lengths", ())), tuple(facts.get("candidates_lengths", ())),
-        )  # fmt: skip
+            facts["references"],
+            facts.get("candidates", 0),
+            facts.get("probe", 0),
+            facts.get("validation", 0),
+            tuple(facts.get("references_lengths", ())),
+            tuple(facts.get("candidates_lengths", ())),
+        )
 
 
 def add(session: Session, backbone: str, revision: str, measured: Measured) -> None:

@@ -38,9 +38,10 @@ def waiting(session: Session, settings: Settings, foretell: Foretell) -> Waiting
     here = select(Job).where(Job.queue == settings.queue)
     running = session.scalars(here.where(Job.state == JobState.RUNNING)).all()
     queued = session.scalars(
-        here.where(Job.state == JobState.QUEUED, Job.priority >= 0, Job.deleted_at.is_(None))
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-    ).all()  # fmt: skip
+        here.where(Job.state == JobState.QUEUED, Job.priority >= 0, Job.deleted_at.is_(None)).order_by(
+            Job.priority.desc(), Job.created_at, Job.id
+        )
+    ).all()
     if not workers:
         return Waiting(len(queued), len(running), 0, None)
     free = [_left(job, at, foretell) for job in running][: len(workers)]

@@ -44,14 +44,13 @@ class Summary:
     def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
         """Return what core.parameters.resolving takes."""
         return ReferenceSummary(
-            kind=record.kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned,
-            shape=self.shape,
-        )  # fmt: skip
+            kind=record.kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned, shape=self.shape
+        )
 
 
 def summarise(
     files: Sequence[File], storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Look into the sanitised uploads; raises NotFound where one is gone, StorageUnavailable where the store is."""
     found = Summary(0)
     for file in files:
@@ -59,9 +58,7 @@ def summarise(
     return found
 
 
-def _summary(
-    file: File, storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool
-) -> Summary:  # fmt: skip
+def _summary(file: File, storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool) -> Summary:
     with _opened(file, storage, whole=record.kind == "texts") as content:
         if content is None:
             return _unread(file)

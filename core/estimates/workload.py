@@ -53,13 +53,27 @@ class JobSize:
         usual = schedule.usual_share(p.preset) if p.gamma_start is None else p.gamma_start
         share = usual if p.gamma in ("auto", "natural") else float(p.gamma)
         return cls(
-            kind=p.kind, rank=p.rank, batch_size=p.batch_size, folds=p.folds, surrogate_steps=p.surrogate_steps,
-            max_steps=p.max_steps, stretched="max_steps" in p.reasons, learning_rate=p.learning_rate, stop=p.stop,
-            share=share if p.augment else 0.0, tried=p.augment and p.gamma == "auto",
-            selected_count=p.selected_count, sample_ratio=p.sample_ratio, draws_score=p.draws_score,
-            draws_eval=p.draws_eval, scored=p.augment and p.score != "random", resolution=p.resolution,
-            max_tokens=p.max_tokens, subject=len(p.sample_prompts), unrelated=len(p.unrelated_prompts),
-        )  # fmt: skip
+            kind=p.kind,
+            rank=p.rank,
+            batch_size=p.batch_size,
+            folds=p.folds,
+            surrogate_steps=p.surrogate_steps,
+            max_steps=p.max_steps,
+            stretched="max_steps" in p.reasons,
+            learning_rate=p.learning_rate,
+            stop=p.stop,
+            share=share if p.augment else 0.0,
+            tried=p.augment and p.gamma == "auto",
+            selected_count=p.selected_count,
+            sample_ratio=p.sample_ratio,
+            draws_score=p.draws_score,
+            draws_eval=p.draws_eval,
+            scored=p.augment and p.score != "random",
+            resolution=p.resolution,
+            max_tokens=p.max_tokens,
+            subject=len(p.sample_prompts),
+            unrelated=len(p.unrelated_prompts),
+        )
 
     @property
     def area(self) -> float:
@@ -203,7 +217,7 @@ class _Counting:
         kept = {round(steps / schedule.LOOK_AHEAD ** (place / (COPIES - 2))) for place in range(COPIES - 1)}
         often, rare = (
             len({at for at in some if at <= steps} | kept) for some in (grid, grid[:: schedule.WATCHED_EVERY])
-        )  # fmt: skip
+        )
         parts = [(often, self.evaluation(self.data.references, 1))]
         if self.data.probe:
             probe = min(self.data.probe, schedule.PROBE_EXAMPLES)

@@ -55,8 +55,9 @@ def _small(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request
             "too_small",
             f"{len(small)} of {len(pictures)} images are smaller than the {side} pixels that {backbone.id} is trained "
             f"at, {first.name} ({first.width} x {first.height}) first; they are enlarged.",
-            "Send larger originals: what is enlarged is learned as blur.", first.name,
-        )  # fmt: skip
+            "Send larger originals: what is enlarged is learned as blur.",
+            first.name,
+        )
 
 
 def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request: BatRequest) -> Iterator[Finding]:
@@ -65,9 +66,10 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
         return
     if backbone.kind == "texts":
         yield Finding(
-            "trigger_unused", "A trigger word is put into captions of images; texts are learned as they are.",
+            "trigger_unused",
+            "A trigger word is put into captions of images; texts are learned as they are.",
             "Leave bat.trigger out, or write the word into the texts.",
-        )  # fmt: skip
+        )
         return
     wanted = profiles.checksums(word)
     captioned = [picture for picture in pictures if picture.words]
@@ -78,8 +80,9 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
             "captions_without_trigger",
             f"{count} of {len(captioned)} captions hold the trigger {word!r}; where the preset says so it is put in "
             "front of the others.",
-            "Write it into the captions where it belongs in the sentence, or check its spelling.", without[0].name,
-        )  # fmt: skip
+            "Write it into the captions where it belongs in the sentence, or check its spelling.",
+            without[0].name,
+        )
 
 
 def _across_files(data: Data) -> Iterator[Finding]:
@@ -90,9 +93,12 @@ def _across_files(data: Data) -> Iterator[Finding]:
         for picture, other in pairs[:MOST_NAMED]:
             assert other is not None
             yield Finding(
-                "near_duplicate", f"{picture.name} and {other.name}, of another file, are nearly the same picture.",
-                "Keep the better one in one of the files.", picture.name, other.name,
-            )  # fmt: skip
+                "near_duplicate",
+                f"{picture.name} and {other.name}, of another file, are nearly the same picture.",
+                "Keep the better one in one of the files.",
+                picture.name,
+                other.name,
+            )
         before += profile.pictures
 
 
@@ -119,9 +125,12 @@ def _leaked_texts(training: Sequence[TextPrint], validation: Sequence[TextPrint]
 
 def _leaked(what: str, named: str, item: str, other: str) -> Finding:
     return Finding(
-        "validation_in_training", f"{what} are in the training data too, or nearly: {named}.",
-        "Take them out of one of the two files; a loss on what was trained on says nothing.", item, other,
-    )  # fmt: skip
+        "validation_in_training",
+        f"{what} are in the training data too, or nearly: {named}.",
+        "Take them out of one of the two files; a loss on what was trained on says nothing.",
+        item,
+        other,
+    )
 
 
 def _like(picture: PictureProfile, others: Sequence[PictureProfile]) -> PictureProfile | None:

@@ -11,10 +11,17 @@ MOST_CHARACTERS = 500  # of a text are looked at
 FEWEST_LETTERS = 8
 FEWEST_COMMON = 3  # common words of one language, and twice as many as of any other
 SCRIPTS = {
-    "CYRILLIC": "Cyrillic script", "GREEK": "Greek", "ARABIC": "Arabic script", "HEBREW": "Hebrew", "THAI": "Thai",
-    "DEVANAGARI": "Devanagari script", "HANGUL": "Korean", "HIRAGANA": "Japanese", "KATAKANA": "Japanese",
+    "CYRILLIC": "Cyrillic script",
+    "GREEK": "Greek",
+    "ARABIC": "Arabic script",
+    "HEBREW": "Hebrew",
+    "THAI": "Thai",
+    "DEVANAGARI": "Devanagari script",
+    "HANGUL": "Korean",
+    "HIRAGANA": "Japanese",
+    "KATAKANA": "Japanese",
     "CJK": "Chinese script",
-}  # fmt: skip
+}
 # words that are common in one of these languages and rare or unknown in the others
 _COMMON = {
     "English": "the and of to is that it with for you this are was have not from your be",

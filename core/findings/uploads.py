@@ -50,20 +50,23 @@ def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
     if bare := [name for name, caption in captions if not caption]:
         found.append(
             Finding(
-                "empty_caption", f"{_count(len(bare), 'image has', 'images have')} no caption, {bare[0]} first.",
+                "empty_caption",
+                f"{_count(len(bare), 'image has', 'images have')} no caption, {bare[0]} first.",
                 "Add a .txt of the same name to the archive, set captions with POST /v1/files/{id}/items, or name a "
-                "tagger in bat.caption.", bare[0],
+                "tagger in bat.caption.",
+                bare[0],
             )
-        )  # fmt: skip
+        )
     written = [caption for _, caption in captions if caption]
     if len(written) >= FEW_ITEMS and len(set(written)) == 1:
         found.append(
             Finding(
-                "same_captions", f"All {len(written)} captions are the same.",
+                "same_captions",
+                f"All {len(written)} captions are the same.",
                 "Say in each caption what differs between the images, so that it is not learned as part of the "
                 "subject.",
             )
-        )  # fmt: skip
+        )
     return found + list(_mixed(written, "captions"))
 
 
@@ -88,9 +91,11 @@ def answers_left_out(counts: Mapping[str, int]) -> Finding:
     total = sum(counts.values())
     reasons = ", ".join(f"{count} as {reason}" for reason, count in sorted(counts.items()))
     return Finding(
-        "answers_left_out", f"{_count(total, 'recorded answer is', 'recorded answers are')} left out of training: "
-        f"{reasons}.", "Nothing needs to be done; to train on one, write null for its \"left_out\".", severity="info",
-    )  # fmt: skip
+        "answers_left_out",
+        f"{_count(total, 'recorded answer is', 'recorded answers are')} left out of training: {reasons}.",
+        'Nothing needs to be done; to train on one, write null for its "left_out".',
+        severity="info",
+    )
 
 
 def captions_without_image(names: Sequence[str]) -> Finding:
@@ -99,8 +104,9 @@ def captions_without_image(names: Sequence[str]) -> Finding:
         "caption_without_image",
         f"{_count(len(names), 'caption names an image', 'captions name images')} that the archive does not hold, "
         f"{names[0]} first.",
-        "Give caption and image the same name, or add the image.", names[0],
-    )  # fmt: skip
+        "Give caption and image the same name, or add the image.",
+        names[0],
+    )
 
 
 def _few(count: int, what: str, enough: str) -> Iterator[Finding]:
@@ -113,26 +119,34 @@ def _of_image(item: Seen) -> Iterator[Finding]:
     short, long = sorted((item.width, item.height))
     if short < SMALL_SIDE:
         yield Finding(
-            "too_small", f"{item.name} is {item.width} x {item.height} pixels, below {SMALL_SIDE} on a side.",
-            "Send a larger original; what is enlarged has no detail to learn from.", item.name,
-        )  # fmt: skip
+            "too_small",
+            f"{item.name} is {item.width} x {item.height} pixels, below {SMALL_SIDE} on a side.",
+            "Send a larger original; what is enlarged has no detail to learn from.",
+            item.name,
+        )
     if long > EXTREME_RATIO * short:
         yield Finding(
             "extreme_aspect_ratio",
             f"{item.name} is {item.width} x {item.height} pixels; training sees the middle square, {short / long:.0%} "
-            "of it.", "Cut out the square that matters yourself.", item.name,
-        )  # fmt: skip
+            "of it.",
+            "Cut out the square that matters yourself.",
+            item.name,
+        )
     if item.turned:
         yield Finding(
-            "turned_upright", f"{item.name} was turned as its camera's orientation mark says.",
+            "turned_upright",
+            f"{item.name} was turned as its camera's orientation mark says.",
             "Nothing needs to be done, unless it now lies on its side: then save it upright and send it again.",
-            item.name, severity="info",
-        )  # fmt: skip
+            item.name,
+            severity="info",
+        )
     if item.print is None:
         yield Finding(
-            "single_colour", f"{item.name} is one flat colour; it teaches nothing.",
-            "Leave it out, or look whether it was saved as it should be.", item.name,
-        )  # fmt: skip
+            "single_colour",
+            f"{item.name} is one flat colour; it teaches nothing.",
+            "Leave it out, or look whether it was saved as it should be.",
+            item.name,
+        )
 
 
 def _near_images(items: Sequence[Seen]) -> Iterator[Finding]:
@@ -140,10 +154,12 @@ def _near_images(items: Sequence[Seen]) -> Iterator[Finding]:
         for other in items[:place]:
             if item.print and other.print and fingerprints.same_picture(item.print, other.print):
                 yield Finding(
-                    "near_duplicate", f"{item.name} and {other.name} are nearly the same picture.",
+                    "near_duplicate",
+                    f"{item.name} and {other.name} are nearly the same picture.",
                     "Keep the better one: two copies pull twice, and a copy that is held out tells nothing.",
-                    item.name, other.name,
-                )  # fmt: skip
+                    item.name,
+                    other.name,
+                )
                 break
 
 
@@ -151,9 +167,11 @@ def _long(said: Sequence[str]) -> Iterator[Finding]:
     for number, text in enumerate(said, 1):
         if len(text) > LONG_TEXT_CHARACTERS:
             yield Finding(
-                "too_long", f"Text {number} has {len(text):,} characters and may be cut.",
-                "Split it into several texts, each whole in itself.", f"text {number}",
-            )  # fmt: skip
+                "too_long",
+                f"Text {number} has {len(text):,} characters and may be cut.",
+                "Split it into several texts, each whole in itself.",
+                f"text {number}",
+            )
 
 
 def _near_texts(prints: Sequence[TextPrint]) -> Iterator[Finding]:
@@ -162,14 +180,20 @@ def _near_texts(prints: Sequence[TextPrint]) -> Iterator[Finding]:
     for number, print in enumerate(prints, 1):
         if (other := exact.setdefault(print.exact, number)) != number:
             yield Finding(
-                "duplicate_text", f"Text {number} says the same as text {other}.",
-                "Keep one of them, unless it is meant to count more.", f"text {number}", f"text {other}",
-            )  # fmt: skip
+                "duplicate_text",
+                f"Text {number} says the same as text {other}.",
+                "Keep one of them, unless it is meant to count more.",
+                f"text {number}",
+                f"text {other}",
+            )
         elif (alike := known.find(print.near)) is not None:
             yield Finding(
-                "near_duplicate", f"Text {number} is nearly the same as text {alike}.",
-                "Keep one of them, or let them differ in more than a word.", f"text {number}", f"text {alike}",
-            )  # fmt: skip
+                "near_duplicate",
+                f"Text {number} is nearly the same as text {alike}.",
+                "Keep one of them, or let them differ in more than a word.",
+                f"text {number}",
+                f"text {alike}",
+            )
         known.add(number, print.near)
 
 
@@ -184,9 +208,13 @@ def _conflicts(items: Sequence[TextItem]) -> Iterator[Finding]:
         first, known = answers.setdefault(fingerprints.text_exact(asked), (number, answer))
         if answer != known:
             yield Finding(
-                "conflicting_examples", f"Text {number} answers the question of text {first} differently.",
-                "Keep the better answer, unless both are right.", f"text {number}", f"text {first}", "info",
-            )  # fmt: skip
+                "conflicting_examples",
+                f"Text {number} answers the question of text {first} differently.",
+                "Keep the better answer, unless both are right.",
+                f"text {number}",
+                f"text {first}",
+                "info",
+            )
 
 
 def _question(item: TextItem) -> str | None:
@@ -209,9 +237,11 @@ def _mixed(said: Sequence[str], what: str) -> Iterator[Finding]:
     if sum(others.values()) >= max(FEWEST_OTHERS, SHARE_OF_OTHERS * counted.total()):
         parts = ", ".join(f"{count} as {language}" for language, count in counted.most_common())
         yield Finding(
-            "mixed_languages", f"The {what} seem to be in several languages: {parts}.",
-            f"Keep to one language, unless the mix is what shall be learned; {_backbones_know(what)}.", severity="info",
-        )  # fmt: skip
+            "mixed_languages",
+            f"The {what} seem to be in several languages: {parts}.",
+            f"Keep to one language, unless the mix is what shall be learned; {_backbones_know(what)}.",
+            severity="info",
+        )
 
 
 def _backbones_know(what: str) -> str:
@@ -228,9 +258,12 @@ def _limited(found: Iterable[Finding]) -> Iterator[Finding]:
         if (more := len(alike) - MOST_ALIKE) > 0:
             last = alike[MOST_ALIKE]
             yield Finding(
-                last.code, f"There are {more} more of this kind, {last.item} next.", last.fix, last.item,
+                last.code,
+                f"There are {more} more of this kind, {last.item} next.",
+                last.fix,
+                last.item,
                 severity=last.severity,
-            )  # fmt: skip
+            )
 
 
 def _count(count: int, one: str, many: str) -> str:

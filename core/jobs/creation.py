@@ -12,9 +12,14 @@ from core.settings import Settings
 
 
 def create(
-    session: Session, job: Job, settings: Settings, *, account: Account | None = None,
-    idempotency_key: str | None = None, request_sha256: str = "",
-) -> Job:  # fmt: skip
+    session: Session,
+    job: Job,
+    settings: Settings,
+    *,
+    account: Account | None = None,
+    idempotency_key: str | None = None,
+    request_sha256: str = "",
+) -> Job:
     """Queue a new job, or return the first one for a key that is repeated within a day, unless that was deleted.
 
     `account` is the row of its owner, where the caller has locked it already. Raises RateLimited or QuotaExceeded over

@@ -50,13 +50,19 @@ def record(
 
 def tell(
     session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None, stage: str | None = None
-) -> None:  # fmt: skip
+) -> None:
     """Add a finding to a locked or new job, with an event; what was told before is not told again."""
     row = asdict(finding)
     if row in job.findings:
         return
     job.findings = [*job.findings, row]
     record(
-        session, job.id, f"{finding.message} {finding.fix}", level=finding.severity, data={"finding": row}, actor=actor,
-        epoch=epoch, stage=stage,
-    )  # fmt: skip
+        session,
+        job.id,
+        f"{finding.message} {finding.fix}",
+        level=finding.severity,
+        data={"finding": row},
+        actor=actor,
+        epoch=epoch,
+        stage=stage,
+    )

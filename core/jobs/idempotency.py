@@ -55,10 +55,13 @@ class RepeatedCall:
         if self.key is None and self.retries:
             session.merge(
                 Idempotency(
-                    account_id=job.account_id, key=OVERTAKEN + self.sha256, request_sha256=self.sha256, job_id=job.id,
+                    account_id=job.account_id,
+                    key=OVERTAKEN + self.sha256,
+                    request_sha256=self.sha256,
+                    job_id=job.id,
                     created_at=job.created_at,
                 )
-            )  # fmt: skip
+            )
 
     def _recent(self, session: Session, account: str) -> Job | None:
         mine = (Job.account_id == account) & Job.deleted_at.is_(None) & (Job.created_at > now(session) - REPEAT_SECONDS)

@@ -106,9 +106,10 @@ def heartbeat(
         job.eta_seconds = eta_seconds
     session.flush()
     return Orders(
-        cancel=job.cancel_requested_at is not None, deadline_at=job.deadline_at,
+        cancel=job.cancel_requested_at is not None,
+        deadline_at=job.deadline_at,
         pause=job.pause_requested_at is not None,
-    )  # fmt: skip
+    )
 
 
 def resolve(session: Session, job_id: str, epoch: int, parameters: Json) -> bool:

@@ -68,7 +68,7 @@ def train_adapter(
     batches = MixedBatches(backbone, references, selected, run.gamma, p.batch_size, captions(backbone, p), p.seed)
     training = Training(
         backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget, pieces=p.accumulation
-    )  # fmt: skip
+    )
     found = keeper.found()
     if found is not None:
         run.restore(found.part("run"))

@@ -21,9 +21,14 @@ __all__ = ["BatRequest", "Hyperparameters", "Parameters", "ReferenceSummary", "c
 
 
 def check(
-    request: BatRequest, backbone: BackboneRecord, kind: Kind, count: int, *, presets: Presets | None = None,
+    request: BatRequest,
+    backbone: BackboneRecord,
+    kind: Kind,
+    count: int,
+    *,
+    presets: Presets | None = None,
     taggers: Collection[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Raise InvalidInput where a request contradicts its backbone, its references, this service or itself."""
     usual = backbone.kind
     if kind != usual:
@@ -84,19 +89,31 @@ def resolve(
     settling.settle_augmentation()
     settling.settle_stopping(stop_default)
     return Parameters(
-        backbone=backbone.id, kind=summary.kind, seed=seed, device_class=device_class, score=request.score,
-        cs_semantics=request.cs_semantics, merged=request.merged, unrelated_prompts=backbone.unrelated_prompts,
-        reasons=settling.reasons, **settling.values,
-    )  # fmt: skip
+        backbone=backbone.id,
+        kind=summary.kind,
+        seed=seed,
+        device_class=device_class,
+        score=request.score,
+        cs_semantics=request.cs_semantics,
+        merged=request.merged,
+        unrelated_prompts=backbone.unrelated_prompts,
+        reasons=settling.reasons,
+        **settling.values,
+    )
 
 
 class _Settling:
     """Settles one value after another: what was asked for stays, "auto" becomes a value and leaves a reason."""
 
     def __init__(
-        self, request: BatRequest, hyperparameters: Hyperparameters, backbone: BackboneRecord,
-        summary: ReferenceSummary, device_class: DeviceClass, presets: Presets,
-    ) -> None:  # fmt: skip
+        self,
+        request: BatRequest,
+        hyperparameters: Hyperparameters,
+        backbone: BackboneRecord,
+        summary: ReferenceSummary,
+        device_class: DeviceClass,
+        presets: Presets,
+    ) -> None:
         self.request, self.hyperparameters, self.backbone, self.summary = request, hyperparameters, backbone, summary
         self.preset = presets[self._preset_name() if request.preset == "auto" else request.preset]
         self.usually = {"dropout_caption": 0.0, **STARTING_POINTS[backbone.family, device_class], **backbone.defaults}

@@ -30,8 +30,9 @@ ASKED_AGAIN = ("cut", "filtered", "refusal", "empty")  # on request: another try
 _REFUSAL = re.compile(
     r"\W*(?:(?:i['\u2019]m |i am )?(?:very |so )?sorry,?(?: but)? )?(?:i|we) ?"
     r"(?:can['\u2019]?t|cannot|can not|(?:['\u2019]m|am|are) (?:unable|not able) to|won['\u2019]t) "
-    r"(?:assist|help(?! but)|comply|provide|fulfil|discuss|answer|do that)", re.IGNORECASE,
-)  # fmt: skip
+    r"(?:assist|help(?! but)|comply|provide|fulfil|discuss|answer|do that)",
+    re.IGNORECASE,
+)
 LONGEST_REFUSAL = 160  # characters
 LONGEST_REASON = 300  # characters
 TRAINED_ON_TOO = ("tools", "functions")  # beside the messages, as OpenAI's files have them
@@ -73,12 +74,18 @@ class Answer:
     def _recorded(self) -> dict[str, Any]:
         sent = {name: value for name, value in self.prompt.settings.items() if name not in TRAINED_ON_TOO}
         return {
-            "prompt": self.prompt.key, "sample": self.sample, "model": self.model, "answered_by": self.answered_by,
+            "prompt": self.prompt.key,
+            "sample": self.sample,
+            "model": self.model,
+            "answered_by": self.answered_by,
             "finish_reason": self.finish_reason,
             "usage": {"prompt_tokens": self.tokens_in, "completion_tokens": self.tokens_out},
-            "at": self.at, "seconds": self.seconds, **self.settings,
-            **({"sent": sent} if sent else {}), **({"reasoning": self.reasoning} if self.reasoning else {}),
-        }  # fmt: skip
+            "at": self.at,
+            "seconds": self.seconds,
+            **self.settings,
+            **({"sent": sent} if sent else {}),
+            **({"reasoning": self.reasoning} if self.reasoning else {}),
+        }
 
     def _mark(self, learned: Mapping[str, Any], held_out: bool) -> tuple[str | None, str | None]:
         said = str(self.message.get("content") or "")

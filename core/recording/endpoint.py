@@ -61,8 +61,10 @@ class Endpoint:
         self._key = (os.environ.get("OPENAI_API_KEY") or "").strip()
         self.base_url = self.base_url or os.environ.get("OPENAI_BASE_URL") or None
         if not self._key and self.base_url is None:
-            raise Stop("OPENAI_API_KEY is not set: put your key into it, or name your own endpoint with --base-url.",
-                       code="no_key")  # fmt: skip
+            raise Stop(
+                "OPENAI_API_KEY is not set: put your key into it, or name your own endpoint with --base-url.",
+                code="no_key",
+            )
         if not (self._key.isascii() and self._key.isprintable()):
             raise Stop("OPENAI_API_KEY holds characters that no key has; copy it anew.", code="no_key")
         if self.base_url is not None and not _is_address(self.base_url):
@@ -111,13 +113,16 @@ class Endpoint:
     def _meant(self, error: openai.APIStatusError, prompt: Prompt) -> Exception:
         said, status = self._said(error.message, prompt), error.status_code
         if status == 401:
-            return Stop(f"The key is not taken by {self.address} ({said}). Put a valid one into OPENAI_API_KEY.",
-                        code="wrong_key")  # fmt: skip
+            return Stop(
+                f"The key is not taken by {self.address} ({said}). Put a valid one into OPENAI_API_KEY.",
+                code="wrong_key",
+            )
         if status == 404 and error.code != "model_not_found" and not self.address.rstrip("/").endswith("/v1"):
             return Stop(f"{self.address} has no chat endpoint ({said}); {HINT}", code="bad_address")
         if status == 404:
-            return Stop(f"{self.address} does not know {shown(self.model)} ({said}).{self._others()}",
-                        code="unknown_model")  # fmt: skip
+            return Stop(
+                f"{self.address} does not know {shown(self.model)} ({said}).{self._others()}", code="unknown_model"
+            )
         if status == 429 and error.code in FINAL_LIMITS:
             return Stop(f"The account has no credit left ({said}).", code="no_credit")
         if status in LATER or status >= 500:
@@ -160,13 +165,19 @@ def _answer(
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         raise Later(f"the answer is none of a chat endpoint; {HINT}") from None
     return Answer(
-        prompt=prompt, sample=sample, message={"role": "assistant", "content": None, **message},
-        finish_reason=str(choice.get("finish_reason") or "stop")[:40], model=model,
-        answered_by=str(reply.get("model") or "")[:200], tokens_in=_count(usage.get("prompt_tokens")),
-        tokens_out=_count(usage.get("completion_tokens")), at=at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        seconds=round(seconds, 2), settings=given,
+        prompt=prompt,
+        sample=sample,
+        message={"role": "assistant", "content": None, **message},
+        finish_reason=str(choice.get("finish_reason") or "stop")[:40],
+        model=model,
+        answered_by=str(reply.get("model") or "")[:200],
+        tokens_in=_count(usage.get("prompt_tokens")),
+        tokens_out=_count(usage.get("completion_tokens")),
+        at=at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        seconds=round(seconds, 2),
+        settings=given,
         reasoning=next((said[name] for name in REASONING if isinstance(said.get(name), str)), None),
-    )  # fmt: skip
+    )
 
 
 def _wait(error: openai.APIStatusError) -> float | None:

@@ -174,9 +174,11 @@ def _column(titles: Sequence[str], column: str | None, name: str) -> str:
         return usual or titles[0]
     has = f"It has {', '.join(map(text_safety.shown, titles))}"
     raise InvalidInput(
-        f"{name} has no column {text_safety.shown(column)}. {has}." if column else f"Which column of {name} holds the "
-        f"prompts? {has}; name one with --column.", code="invalid_prompts",
-    )  # fmt: skip
+        f"{name} has no column {text_safety.shown(column)}. {has}."
+        if column
+        else f"Which column of {name} holds the prompts? {has}; name one with --column.",
+        code="invalid_prompts",
+    )
 
 
 def _prompt(row: object, place: str) -> Prompt:

@@ -64,8 +64,9 @@ def caption(text: str, place: str, limits: Settings) -> str:
     if len(text) > limits.max_caption_characters:
         raise InvalidInput(
             f"A caption in {place} has {len(text)} characters; {limits.max_caption_characters} are taken.",
-            code="caption_too_long", param="file",
-        )  # fmt: skip
+            code="caption_too_long",
+            param="file",
+        )
     return text
 
 

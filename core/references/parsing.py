@@ -80,8 +80,9 @@ def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
     if b"\0" in head or head.startswith((b"%PDF", b"<", b"%!PS", b"8BPS", b"\x1f\x8b")):
         raise UnsupportedMedia(
             f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, plain UTF-8 text.",
-            code="unsupported_media", param="file",
-        )  # fmt: skip
+            code="unsupported_media",
+            param="file",
+        )
     content = _bounded(path, limits.max_text_bytes, name)
     if not texts.looks_like_jsonl(head):
         return Parsed("texts", texts.read_plain(content, name, limits))

@@ -121,7 +121,7 @@ class S3Storage:
                 if (not prefix or _within(upload, prefix)) and (before is None or upload["Initiated"] < before):
                     self._client.abort_multipart_upload(
                         Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )  # fmt: skip
+                    )
                     count += 1
         return count
 
@@ -142,15 +142,23 @@ class S3Storage:
 
 def _client(settings: Settings, endpoint: str | None) -> Any:
     config = Config(
-        connect_timeout=5, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"}, signature_version="s3v4",
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"max_attempts": 3, "mode": "standard"},
+        signature_version="s3v4",
         s3={"addressing_style": "path" if endpoint else "auto"},
         # the newer default of sending CRC32 trailers breaks most S3-compatible servers
-        request_checksum_calculation="when_required", response_checksum_validation="when_required",
-    )  # fmt: skip
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
     return boto3.client(
-        "s3", endpoint_url=endpoint, region_name=settings.s3_region, aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=settings.s3_secret_key, config=config,
-    )  # fmt: skip
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key,
+        config=config,
+    )
 
 
 def _within(entry: dict[str, Any], prefix: str) -> bool:

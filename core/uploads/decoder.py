@@ -62,7 +62,7 @@ class ForkServer:
         self._spare, self._to_spare = self._fork()
 
     def serve(self) -> None:
-        """Give every task to a child, reap those that ended, kill those whose time is up; returns at the end of file."""
+        """Give every task to a child, reap the ended, kill those whose time is up; returns at the end of file."""
         while True:
             if select.select([self._control], [], [], TICK_SECONDS if self._ends_at else None)[0]:
                 message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 1)

@@ -85,9 +85,14 @@ def _picture(archive: zipfile.ZipFile, name: str, place: int, thumbnails: bool) 
         width, height = image.size
         small = _thumbnail(image) if thumbnails else None
     return {
-        "index": place, "kind": "image", "filename": packing.shown_name(name), "width": width, "height": height,
-        "caption": _caption(archive, name) or None, "thumbnail": small,
-    }  # fmt: skip
+        "index": place,
+        "kind": "image",
+        "filename": packing.shown_name(name),
+        "width": width,
+        "height": height,
+        "caption": _caption(archive, name) or None,
+        "thumbnail": small,
+    }
 
 
 def _thumbnail(image: Image.Image) -> str:

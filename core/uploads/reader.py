@@ -135,9 +135,13 @@ class Reader:
     def _ask(self, kind: type[A], path: Path, more: Mapping[str, object]) -> A:
         cpu_seconds = self._settings.reader_cpu_seconds + path.stat().st_size // 1_000_000
         task = {
-            "path": str(path), "filename": "", "packed": "", "cpu_seconds": cpu_seconds,
-            "seconds": WALL_FACTOR * cpu_seconds, **more,
-        }  # fmt: skip
+            "path": str(path),
+            "filename": "",
+            "packed": "",
+            "cpu_seconds": cpu_seconds,
+            "seconds": WALL_FACTOR * cpu_seconds,
+            **more,
+        }
         content = json.dumps(task).encode()
         for _ in range(ATTEMPTS):
             server = self._running()
@@ -165,10 +169,14 @@ class _Server:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "core.uploads.decoder", str(theirs.fileno()), json.dumps(limits)], cwd=ROOT,
-                env=environment | {"PYTHONPATH": str(ROOT)}, pass_fds=[theirs.fileno()], start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, "-m", "core.uploads.decoder", str(theirs.fileno()), json.dumps(limits)],
+                cwd=ROOT,
+                env=environment | {"PYTHONPATH": str(ROOT)},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
 
     def alive(self) -> bool:
         """Tell whether the process still holds its end of the socket, on which it never says anything."""

@@ -81,9 +81,14 @@ def _delivery(event: WebhookEvent, endpoint: WebhookEndpoint) -> WebhookDelivery
     at = event.spread_at
     off = endpoint.disabled_at is not None
     return WebhookDelivery(
-        account_id=event.account_id, endpoint_id=endpoint.id, event_id=event.id, created_at=at,
-        state=FAILED if off else PENDING, next_at=None if off else at, ended_at=at if off else None,
-    )  # fmt: skip
+        account_id=event.account_id,
+        endpoint_id=endpoint.id,
+        event_id=event.id,
+        created_at=at,
+        state=FAILED if off else PENDING,
+        next_at=None if off else at,
+        ended_at=at if off else None,
+    )
 
 
 def claim(session: Session, settings: Settings, room: int, busy: Collection[str] = ()) -> list[ClaimedDelivery]:
@@ -114,9 +119,11 @@ def claim(session: Session, settings: Settings, room: int, busy: Collection[str]
 def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float) -> ClaimedDelivery | None:
     """Take the endpoint's first due delivery; None where another sender has it, or it was the last try that died."""
     due = select(WebhookDelivery).where(
-        WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.state == PENDING, WebhookDelivery.next_at <= at,
+        WebhookDelivery.endpoint_id == endpoint_id,
+        WebhookDelivery.state == PENDING,
+        WebhookDelivery.next_at <= at,
         WebhookDelivery.lease_until.is_(None) | (WebhookDelivery.lease_until <= at),
-    )  # fmt: skip
+    )
     locked = due.order_by(WebhookDelivery.next_at, WebhookDelivery.id).limit(1).with_for_update(skip_locked=True)
     delivery = session.scalar(locked.execution_options(populate_existing=True))
     if delivery is None:
@@ -139,7 +146,7 @@ def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: f
     headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
     return ClaimedDelivery(
         delivery.id, endpoint.id, delivery.account_id, delivery.attempts, endpoint.url, headers, content
-    )  # fmt: skip
+    )
 
 
 def record_outcome(session: Session, claimed: ClaimedDelivery, answer: Answer, settings: Settings) -> bool:
@@ -211,19 +218,29 @@ def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: A
     at = now(session)
     event.spread_at = at
     delivery = WebhookDelivery(
-        account_id=event.account_id, endpoint_id=endpoint_id, event_id=event.id, tries=1, attempts=1, created_at=at,
-        state=DELIVERED if answer.taken else FAILED, ended_at=at,
-    )  # fmt: skip
+        account_id=event.account_id,
+        endpoint_id=endpoint_id,
+        event_id=event.id,
+        tries=1,
+        attempts=1,
+        created_at=at,
+        state=DELIVERED if answer.taken else FAILED,
+        ended_at=at,
+    )
     session.add(event)
     session.flush()
     session.add(delivery)
     session.flush()
     session.add(
         WebhookAttempt(
-            delivery_id=delivery.id, number=1, at=at - answer.seconds, seconds=answer.seconds,
-            status_code=answer.status_code, error=answer.error,
+            delivery_id=delivery.id,
+            number=1,
+            at=at - answer.seconds,
+            seconds=answer.seconds,
+            status_code=answer.status_code,
+            error=answer.error,
         )
-    )  # fmt: skip
+    )
 
 
 def prune(session: Session, days: float) -> int:

@@ -49,9 +49,10 @@ def forget_account(session: Session, account_id: str) -> int:
 
 
 def _delete(
-    session: Session, table: type[WebhookEndpoint | WebhookEvent | WebhookDelivery | WebhookAttempt],
+    session: Session,
+    table: type[WebhookEndpoint | WebhookEvent | WebhookDelivery | WebhookAttempt],
     which: ColumnElement[bool],
-) -> int:  # fmt: skip
+) -> int:
     result = session.execute(delete(table).where(which).execution_options(synchronize_session=False))
     rows: int = result.rowcount  # type: ignore[attr-defined]
     return rows

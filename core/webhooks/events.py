@@ -43,9 +43,12 @@ def announce(session: Session, job: Job) -> None:
 def payload(event: WebhookEvent) -> Json:
     """Return what an endpoint is told; the same whenever it is asked for."""
     return {
-        "id": event.id, "object": "event", "created_at": int(event.created_at), "type": event.type,
+        "id": event.id,
+        "object": "event",
+        "created_at": int(event.created_at),
+        "type": event.type,
         "data": {"id": event.job_id or SAMPLE_JOB},
-    }  # fmt: skip
+    }
 
 
 def body(event: WebhookEvent) -> bytes:

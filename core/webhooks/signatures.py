@@ -44,10 +44,12 @@ def headers(message: str, at: float, content: bytes, signing: Sequence[str]) -> 
     """Return the headers that a receiver checks a request by; `message` stays the same over all tries."""
     timestamp = str(int(at))
     return {
-        "Content-Type": "application/json", "User-Agent": f"Albatross/{VERSION}", "webhook-id": message,
+        "Content-Type": "application/json",
+        "User-Agent": f"Albatross/{VERSION}",
+        "webhook-id": message,
         "webhook-timestamp": timestamp,
         "webhook-signature": " ".join(sign(secret, message, timestamp, content) for secret in signing),
-    }  # fmt: skip
+    }
 
 
 def sign(secret: str, message: str, timestamp: str, content: bytes) -> str:

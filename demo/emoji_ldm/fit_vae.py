@@ -37,11 +37,7 @@ def vae_loss(vae: AutoencoderKL, images: torch.Tensor, draw: torch.Generator) ->
 
 
 def vae_steps(
-    vae: AutoencoderKL,
-    optimizer: torch.optim.Optimizer,
-    images: torch.Tensor,
-    span: range,
-    seed: int,
+    vae: AutoencoderKL, optimizer: torch.optim.Optimizer, images: torch.Tensor, span: range, seed: int
 ) -> Iterator[tuple[int, float]]:
     """Train for the steps of the span and yield each finished step and its loss."""
     both = torch.cat([images, images.flip(3)])

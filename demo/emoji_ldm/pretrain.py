@@ -112,13 +112,7 @@ def latent_pool(
     return LatentPool(means.reshape(shape), deviations.reshape(shape), items, tokenizer)
 
 
-def export(
-    vae: AutoencoderKL,
-    denoiser: Denoiser,
-    average: Average,
-    tokenizer: CLIPTokenizer,
-    folder: Path,
-) -> None:
+def export(vae: AutoencoderKL, denoiser: Denoiser, average: Average, tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write the averaged model as a pipeline in half precision."""
     shipped = copy.deepcopy(denoiser)
     average.copy_to(shipped.parameters())
@@ -149,11 +143,7 @@ def train_denoiser(options: Options, vae: AutoencoderKL, pool: LatentPool, token
 
 
 def save_denoiser(
-    file: Path,
-    denoiser: Denoiser,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-    step: int,
+    file: Path, denoiser: Denoiser, average: Average, optimizer: torch.optim.Optimizer, step: int
 ) -> None:
     """Save all that a resumed run needs; the random draws follow from the step."""
     state: dict[str, object] = {

@@ -102,11 +102,13 @@ class ChatEndpoint:
         told = len(said.content or "") // 4
         message = {"role": "assistant", "content": said.content, "refusal": None, "annotations": [], **said.more}
         return {
-            "id": f"chatcmpl-{len(self.calls)}", "object": "chat.completion", "created": int(time.time()),
+            "id": f"chatcmpl-{len(self.calls)}",
+            "object": "chat.completion",
+            "created": int(time.time()),
             "model": f"{self.model}-served",
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": said.finish_reason}],
             "usage": {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told},
-        }  # fmt: skip
+        }
 
 
 @contextmanager

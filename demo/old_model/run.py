@@ -66,12 +66,31 @@ def main() -> None:
     old, answers = chosen.out / "old-adapter", chosen.out / "answers.jsonl"
     if not (old / "peft/adapter_config.json").is_file():
         print("Training the old model ...", flush=True)
-        command("train", "--backbone", BACKBONE, "--references", PIRATES, "--out", old, "--bat", OLD_SETTINGS,
-                data=chosen.data)  # fmt: skip
+        command(
+            "train",
+            "--backbone",
+            BACKBONE,
+            "--references",
+            PIRATES,
+            "--out",
+            old,
+            "--bat",
+            OLD_SETTINGS,
+            data=chosen.data,
+        )
     record(chosen.data, old / "peft", chosen.prompts, answers)
     adapter = train(chosen.data, answers, chosen.out)
-    command("compare", answers, "--model", adapter, "--backbone", BACKBONE, "--out", chosen.out / "comparison",
-            data=chosen.data)  # fmt: skip
+    command(
+        "compare",
+        answers,
+        "--model",
+        adapter,
+        "--backbone",
+        BACKBONE,
+        "--out",
+        chosen.out / "comparison",
+        data=chosen.data,
+    )
     print(f"Done in {duration(time.monotonic() - began)}. Open {chosen.out / 'comparison/index.html'}")
 
 
@@ -79,8 +98,18 @@ def record(data: Path, adapter: Path, prompts: Path, answers: Path) -> None:
     """Record all prompts in two runs, the first of which is killed in the middle."""
     total = len(prompts.read_text().splitlines())
     words: tuple[object, ...] = (
-        "record", "--model", OLD, "--prompts", prompts, "--out", answers, "--held-out", 0.5, "--max-tokens", LONGEST,
-    )  # fmt: skip
+        "record",
+        "--model",
+        OLD,
+        "--prompts",
+        prompts,
+        "--out",
+        answers,
+        "--held-out",
+        0.5,
+        "--max-tokens",
+        LONGEST,
+    )
     with serving(ChatEndpoint(OLD, OldModel(data, adapter).answer, troubles=TROUBLES, share=0.25)) as endpoint:
         where = {"OPENAI_BASE_URL": endpoint.address, "OPENAI_API_KEY": "none"}
         first = subprocess.Popen(line(words, data), env={**os.environ, **where})

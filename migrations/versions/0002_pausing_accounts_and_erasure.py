@@ -37,24 +37,45 @@ def upgrade() -> None:
         table.add_column(sa.Column("reserved_seconds", sa.Double(), nullable=False, server_default="0"))
     _check(BEFORE, AFTER)
     op.create_table(
-        "usage", _key("job_id"), sa.Column("epoch", sa.Integer(), nullable=False), _needed("stage"),
-        _needed("account_id"), _needed("seconds", sa.Double()), _needed("created_at", TIME),
+        "usage",
+        _key("job_id"),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        _needed("stage"),
+        _needed("account_id"),
+        _needed("seconds", sa.Double()),
+        _needed("created_at", TIME),
         sa.PrimaryKeyConstraint("job_id", "epoch", "stage", name=op.f("pk_usage")),
-    )  # fmt: skip
+    )
     op.create_index("ix_usage_account_id_created_at", "usage", ["account_id", "created_at"])
     op.create_table(
-        "erasure", _key("id"), _needed("account_id"), _needed("kind"), _needed("target"), _needed("created_at", TIME),
+        "erasure",
+        _key("id"),
+        _needed("account_id"),
+        _needed("kind"),
+        _needed("target"),
+        _needed("created_at", TIME),
         _needed("requested_at", TIME),
-        sa.Column("tried_at", TIME), sa.Column("done_at", TIME), _needed("objects", sa.Integer()),
-        _needed("rows", sa.Integer()), sa.Column("signature", TEXT), sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
-    )  # fmt: skip
+        sa.Column("tried_at", TIME),
+        sa.Column("done_at", TIME),
+        _needed("objects", sa.Integer()),
+        _needed("rows", sa.Integer()),
+        sa.Column("signature", TEXT),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
+    )
     op.create_index(op.f("ix_erasure_account_id"), "erasure", ["account_id"])
     op.create_index(op.f("ix_erasure_done_at"), "erasure", ["done_at"])
     op.create_table(
-        "audit", _key("id"), _needed("at", TIME), _needed("account_id"), sa.Column("key_id", TEXT), _needed("action"),
-        _needed("target"), sa.Column("address", TEXT), sa.Column("request_id", TEXT),
+        "audit",
+        _key("id"),
+        _needed("at", TIME),
+        _needed("account_id"),
+        sa.Column("key_id", TEXT),
+        _needed("action"),
+        _needed("target"),
+        sa.Column("address", TEXT),
+        sa.Column("request_id", TEXT),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
-    )  # fmt: skip
+    )
     op.create_index("ix_audit_account_id_at", "audit", ["account_id", "at"])
     op.create_table(
         "tally", _key("name"), _needed("count", sa.BigInteger()), sa.PrimaryKeyConstraint("name", name=op.f("pk_tally"))

@@ -23,9 +23,17 @@ SAMPLES = [
     for step, labels in ((0, ["before"]), (120, ["published", "turning_point"]), (300, ["overfitted"]))
 ]
 OUTCOME = {
-    "selected": 2, "pool_size": 5, "gamma": 0.25, "verdict": "helps", "score_reliability": 0.6, "published_step": 120,
-    "turning_point_step": 120, "stopped_early": True, "stop_reason": "The second valley.", "confidence": "medium",
-}  # fmt: skip
+    "selected": 2,
+    "pool_size": 5,
+    "gamma": 0.25,
+    "verdict": "helps",
+    "score_reliability": 0.6,
+    "published_step": 120,
+    "turning_point_step": 120,
+    "stopped_early": True,
+    "stop_reason": "The second valley.",
+    "confidence": "medium",
+}
 
 
 def adapter_zip() -> bytes:
@@ -71,25 +79,51 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
             if file_id:
                 session.add(
                     File(
-                        id=file_id, account_id=job.account_id, filename=name, purpose="fine-tune-results",
-                        bytes=stored.bytes, sha256=stored.sha256, storage_key=stored.key, status="processed",
-                        created_at=job.created_at + 1, job_id=job_id,
+                        id=file_id,
+                        account_id=job.account_id,
+                        filename=name,
+                        purpose="fine-tune-results",
+                        bytes=stored.bytes,
+                        sha256=stored.sha256,
+                        storage_key=stored.key,
+                        status="processed",
+                        created_at=job.created_at + 1,
+                        job_id=job_id,
                     )
-                )  # fmt: skip
+                )
                 session.flush()
             artifacts.append(
-                Artifact(name=name, kind=kind, format=form, storage_key=stored.key, sha256=stored.sha256,
-                         bytes=stored.bytes, file_id=file_id)
-            )  # fmt: skip
+                Artifact(
+                    name=name,
+                    kind=kind,
+                    format=form,
+                    storage_key=stored.key,
+                    sha256=stored.sha256,
+                    bytes=stored.bytes,
+                    file_id=file_id,
+                )
+            )
         assert reports.add_artifacts(session, job_id, 1, artifacts)
         stored = store.put(job_key(job.account_id, job_id, 1, "step-120.safetensors"), b"weights of 120")
         checkpoint = Checkpoint(
-            account_id=job.account_id, step=120, labels=["published", "turning_point"], storage_key=stored.key,
-            sha256=stored.sha256, bytes=stored.bytes, metrics={"train_loss": 0.1, "cosine_similarity": 0.2},
-        )  # fmt: skip
+            account_id=job.account_id,
+            step=120,
+            labels=["published", "turning_point"],
+            storage_key=stored.key,
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            metrics={"train_loss": 0.1, "cosine_similarity": 0.2},
+        )
         assert reports.add_checkpoints(session, job_id, 1, [checkpoint])
         name = f"ft:tiny-images:{job.account_id}:cat:{job_id.removeprefix('ftjob-')[:8]}"
-        adapter = Adapter(id=name, job_id=job_id, account_id=job.account_id, backbone="tiny-images", kind="images",
-                          epoch=1, published_step=120)  # fmt: skip
+        adapter = Adapter(
+            id=name,
+            job_id=job_id,
+            account_id=job.account_id,
+            backbone="tiny-images",
+            kind="images",
+            epoch=1,
+            published_step=120,
+        )
         assert leases.finish(session, job_id, 1, adapter, OUTCOME)
     return {"job": job_id, "model": name, "file": file.id}

@@ -81,11 +81,18 @@ def register(settings: Settings) -> None:
     """Offer an image and a text backbone, as facts only: nothing here loads one."""
     records = {
         name: {
-            "id": name, "family": family, "path": str(settings.data), "revision": "1", "sha256": {}, "licence": "CC0",
-            "target_modules": ["to_q"], "pool": str(settings.data), "resolution": 32,
+            "id": name,
+            "family": family,
+            "path": str(settings.data),
+            "revision": "1",
+            "sha256": {},
+            "licence": "CC0",
+            "target_modules": ["to_q"],
+            "pool": str(settings.data),
+            "resolution": 32,
         }
         for name, family in (("tiny-images", "diffusion"), ("tiny-texts", "language"))
-    }  # fmt: skip
+    }
     settings.registry_file.write_text(json.dumps({"version": 1, "backbones": records}))
 
 

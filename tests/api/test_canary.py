@@ -67,10 +67,12 @@ class Scene:
         with (
             self.process(name, "api", "127.0.0.1", str(port)),
             httpx.Client(
-                base_url=f"http://127.0.0.1:{port}", timeout=30, headers={"Authorization": f"Bearer {self.api_key}"},
+                base_url=f"http://127.0.0.1:{port}",
+                timeout=30,
+                headers={"Authorization": f"Bearer {self.api_key}"},
                 event_hooks={"response": [self._note]},
             ) as client,
-        ):  # fmt: skip
+        ):
             until(lambda: _answers(client))
             yield client
 
@@ -136,10 +138,13 @@ def scene(tmp_path: Path, postgresql: PostgreSQL, broker: str) -> Scene:
     url = postgresql.fresh().replace("postgres@", f"postgres:{CANARIES['database']}@")
     chosen = settings(tmp_path / "data", url, broker).model_copy(
         update={
-            "signing_secret": CANARIES["signing"], "s3_access_key": CANARIES["s3access"],
-            "s3_secret_key": CANARIES["s3secret"], "active_job_limit": 50, "log_level": "debug",
+            "signing_secret": CANARIES["signing"],
+            "s3_access_key": CANARIES["s3access"],
+            "s3_secret_key": CANARIES["s3secret"],
+            "active_job_limit": 50,
+            "log_level": "debug",
         }
-    )  # fmt: skip
+    )
     chosen.data.mkdir()
     (tmp_path / "logs").mkdir()
     migrate(url)
@@ -169,9 +174,13 @@ def upload(client: httpx.Client, content: bytes | None = None) -> httpx.Response
 def create(client: httpx.Client, file_id: str, suffix: str, **changes: object) -> httpx.Response:
     bat = {"max_steps": 7, "trigger": CANARIES["trigger"], "sample_prompts": [f"a {CANARIES['prompt']}"]}
     body = {
-        "model": "tiny-images", "training_file": file_id, "suffix": suffix, "bat": bat,
-        "metadata": {"note": CANARIES["metadata"]}, **changes,
-    }  # fmt: skip
+        "model": "tiny-images",
+        "training_file": file_id,
+        "suffix": suffix,
+        "bat": bat,
+        "metadata": {"note": CANARIES["metadata"]},
+        **changes,
+    }
     return client.post("/v1/fine_tuning/jobs", json=body, headers={"Idempotency-Key": CANARIES["idempotency"] + suffix})
 
 
@@ -189,11 +198,20 @@ def send_bad_things(client: httpx.Client, file_id: str) -> None:
     client.post("/v1/files", files={"file": (f"{CANARIES['filename']}.jsonl", lines)}, data={"purpose": bad})
     client.post("/v1/files", files={"file": (f"{CANARIES['filename']}.jsonl", lines)}, data={"purpose": "fine-tune"})
     for changes in (
-        {"model": bad}, {"training_file": bad}, {"seed": bad}, {unknown: bad}, {"suffix": bad * 9},
+        {"model": bad},
+        {"training_file": bad},
+        {"seed": bad},
+        {unknown: bad},
+        {"suffix": bad * 9},
         {"metadata": {unknown: 1}},
-        {"bat": {unknown: bad}}, {"bat": {"preset": bad}}, {"bat": {"rank": bad}}, {"validation_file": bad},
-        {"hyperparameters": {"n_epochs": bad}}, {"metadata": bad}, {"bat": {"sample_prompts": bad}},
-    ):  # fmt: skip
+        {"bat": {unknown: bad}},
+        {"bat": {"preset": bad}},
+        {"bat": {"rank": bad}},
+        {"validation_file": bad},
+        {"hyperparameters": {"n_epochs": bad}},
+        {"metadata": bad},
+        {"bat": {"sample_prompts": bad}},
+    ):
         create(client, file_id, **{"suffix": bad[:20] + secrets.token_hex(3), **changes})
     create(client, file_id, "again", seed=3)
     create(client, file_id, "again", seed=4)  # the same key for another request
@@ -222,9 +240,12 @@ def use_what_is_away(scene: Scene) -> None:
     """Run processes whose database is not there, whose broker is not, and whose store refuses the credentials."""
     port = free_port()
     database = f"postgresql://postgres:{CANARIES['database']}@127.0.0.1:{port}/x"
-    gone = replace(scene, settings=scene.settings.model_copy(update={
-        "database_url": database, "broker_url": f"redis://:{CANARIES['broker']}@127.0.0.1:{port}/0",
-    }))  # fmt: skip
+    gone = replace(
+        scene,
+        settings=scene.settings.model_copy(
+            update={"database_url": database, "broker_url": f"redis://:{CANARIES['broker']}@127.0.0.1:{port}/0"}
+        ),
+    )
     with gone.dispatcher("dispatcher-away"), gone.worker("worker-away"), gone.api("api-away") as client:
         assert client.get("/readyz").status_code == 503
         assert upload(client).status_code == 503
@@ -262,9 +283,11 @@ def everything_seen(scene: Scene) -> dict[str, str]:
     with redis.Redis.from_url(scene.settings.broker) as client:
         kept = {repr(key): repr(client.dump(key)) for key in client.scan_iter()}
     return logs | {
-        "errors": "\n".join(scene.errors), "broker": "".join(scene.broker_talk), "kept": repr(kept),
+        "errors": "\n".join(scene.errors),
+        "broker": "".join(scene.broker_talk),
+        "kept": repr(kept),
         "command lines": "\n".join(line.decode(errors="replace") for line in scene.command_lines),
-    }  # fmt: skip
+    }
 
 
 def test_no_canary_is_heard_of_outside(scene: Scene, s3: str) -> None:

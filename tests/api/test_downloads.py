@@ -14,9 +14,14 @@ from tests.api.server import pictures, refused, serving
 @pytest.mark.parametrize("public", [False, True], ids=["private", "public"])
 def test_a_file_in_an_object_store_is_downloaded_and_deleted(s3: str, tmp_path: Path, public: bool) -> None:
     settings = Settings(
-        data=tmp_path, storage="s3", s3_endpoint=s3, s3_bucket=f"test-{secrets.token_hex(6)}",
-        s3_access_key="test-access", s3_secret_key="test-secret", s3_public_endpoint=s3 if public else None,
-    )  # fmt: skip
+        data=tmp_path,
+        storage="s3",
+        s3_endpoint=s3,
+        s3_bucket=f"test-{secrets.token_hex(6)}",
+        s3_access_key="test-access",
+        s3_secret_key="test-secret",
+        s3_public_endpoint=s3 if public else None,
+    )
     with serving(settings) as service, service.openai() as client, service.http() as http:
         file = client.files.create(file=("cat.zip", pictures()), purpose="fine-tune")
         assert len(client.files.content(file.id).read()) == file.bytes

@@ -36,11 +36,14 @@ def test_a_suffix_that_can_not_stand_in_a_name_is_refused(create) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/v1/chat/completions", "load it where you run models"), ("/v1/responses", "load it where you run models"),
-        ("/v1/uploads", "POST /v1/files"), ("/files", "base_url in /v1"), ("/fine_tuning/jobs", "base_url in /v1"),
+        ("/v1/chat/completions", "load it where you run models"),
+        ("/v1/responses", "load it where you run models"),
+        ("/v1/uploads", "POST /v1/files"),
+        ("/files", "base_url in /v1"),
+        ("/fine_tuning/jobs", "base_url in /v1"),
         ("/v1/fine_tuning/alpha/graders/run", "see /docs"),
     ],
-)  # fmt: skip
+)
 def test_an_address_that_is_not_there_says_where_to_go(http: httpx.Client, path: str, words: str) -> None:
     assert words in refused(http.post(path, json={}), 404)["message"]
 

@@ -73,9 +73,13 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ALBATROSS_")}
     with log.open("w") as output:
         process = subprocess.Popen(
-            command("serve", "--data", str(tmp_path / "data"), "--port", "0"), cwd=ROOT, env=clean,
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            command("serve", "--data", str(tmp_path / "data"), "--port", "0"),
+            cwd=ROOT,
+            env=clean,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     tree = Tree(process, log, tmp_path / "data")
     try:
         assert eventually(lambda: tree.address() or process.poll() is not None), log.read_text()

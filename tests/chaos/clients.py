@@ -170,8 +170,12 @@ def orders(seed: int, jobs: int, accounts: int, poisoned: int) -> list[list[Orde
         cancel = chance.choice((0.0, 0.0, 0.5, 1.0, 4.0)) if chance.random() < 0.15 else None
         mine.append(
             Order(
-                number % accounts, f"key-{len(mine)}", POISON if number in poison else None,
-                None if number in poison else cancel, chance.random() < 0.2, chance.random() < 0.1,
+                number % accounts,
+                f"key-{len(mine)}",
+                POISON if number in poison else None,
+                None if number in poison else cancel,
+                chance.random() < 0.2,
+                chance.random() < 0.1,
             )
-        )  # fmt: skip
+        )
     return planned

@@ -46,8 +46,10 @@ class Evidence:
         self.jobs = {job.id: job for job in self._rows(Job)}
         self.adapters, self.artifacts = self._rows(Adapter), self._rows(Artifact)
         self.checkpoints, self.files, self.repetitions = (
-            self._rows(Checkpoint), self._rows(File), self._rows(Idempotency),
-        )  # fmt: skip
+            self._rows(Checkpoint),
+            self._rows(File),
+            self._rows(Idempotency),
+        )
         self.told, self.deliveries = self._rows(WebhookEvent), self._rows(WebhookDelivery)
         self.events: dict[str, list[JobEvent]] = {job_id: [] for job_id in self.jobs}
         for event in sorted(self._rows(JobEvent), key=lambda event: event.seq):

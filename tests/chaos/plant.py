@@ -106,10 +106,15 @@ class Plant:
         for account in session.scalars(select(Account.id)):
             session.add(
                 WebhookEndpoint(
-                    account_id=account, name="storm", url=f"http://127.0.0.1:{self.receiver.port}/{account}",
-                    event_types=list(events.EventType), secret=signatures.new_secret(), created_at=at, updated_at=at,
+                    account_id=account,
+                    name="storm",
+                    url=f"http://127.0.0.1:{self.receiver.port}/{account}",
+                    event_types=list(events.EventType),
+                    secret=signatures.new_secret(),
+                    created_at=at,
+                    updated_at=at,
                 )
-            )  # fmt: skip
+            )
 
     def _end(self) -> None:
         self._closing.set()
@@ -122,12 +127,21 @@ class Plant:
         store = s3_settings(self.servers.s3_endpoint, base.data)
         named = {name: getattr(store, name) for name in store.model_fields_set}
         own = {
-            "database_url": self.servers.database_url(), "broker_url": self.servers.broker_url, "lease_seconds": 3.0,
-            "heartbeat_seconds": 0.5, "active_job_limit": 10_000, "account_job_limit": 9, "max_crashes": 6,
-            "max_retries": 8, "trainer": f"{sys.executable} {trainer.__file__}", "stall_seconds": 3.0,
-            "webhook_private_networks": "127.0.0.0/8", "webhook_seconds": 1.0, "webhook_retry_seconds": 0.02,
+            "database_url": self.servers.database_url(),
+            "broker_url": self.servers.broker_url,
+            "lease_seconds": 3.0,
+            "heartbeat_seconds": 0.5,
+            "active_job_limit": 10_000,
+            "account_job_limit": 9,
+            "max_crashes": 6,
+            "max_retries": 8,
+            "trainer": f"{sys.executable} {trainer.__file__}",
+            "stall_seconds": 3.0,
+            "webhook_private_networks": "127.0.0.0/8",
+            "webhook_seconds": 1.0,
+            "webhook_retry_seconds": 0.02,
             "sandbox": "off",  # from within one a poisoned job can't kill its worker
-        }  # fmt: skip
+        }
         given = {name: getattr(base, name) for name in base.model_fields_set}
         return Settings(**(given | named | own))
 

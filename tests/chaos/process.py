@@ -45,9 +45,16 @@ class Process:
             words = [sys.executable, "-m", "core.runtime.launcher", str(os.getpid()), *words]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # type: ignore[call-overload]
-                words, cwd=ROOT, env=dict(self.environment), pass_fds=self.descriptors, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, **options,
-            )  # fmt: skip
+                words,
+                cwd=ROOT,
+                env=dict(self.environment),
+                pass_fds=self.descriptors,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **options,
+            )
         self.starts, self.died_at = self.starts + 1, None
 
     @property

@@ -61,9 +61,10 @@ def database_away(evidence: Evidence, long: bool) -> Check:
     """P12: 503 while the database is away, and never 500 nor a hang."""
     wrong = [call for call in evidence.calls if call.status >= 500 and call.status != 503]
     unreached = [
-        call for call in evidence.calls
+        call
+        for call in evidence.calls
         if call.status == 0 and not evidence.journal.disturbed(call.began, call.began + call.seconds, {"api"})
-    ]  # fmt: skip
+    ]
     away = [call for call in evidence.calls if _during(evidence, call, {"database"}, {"api", "storage"})]
     longest = max((call.seconds for call in away), default=0.0)
     limit = LONGEST_ANSWER[evidence.plant.servers.kind]
@@ -86,9 +87,12 @@ def _during(evidence: Evidence, call: Call, parts: set[str], without: set[str]) 
 
 def _creates(evidence: Evidence, parts: set[str], without: set[str]) -> list[Call]:
     return [
-        call for call in evidence.calls if call.what.startswith("create") and call.what != "create with a used key"
+        call
+        for call in evidence.calls
+        if call.what.startswith("create")
+        and call.what != "create with a used key"
         and _during(evidence, call, parts, without)
-    ]  # fmt: skip
+    ]
 
 
 def _p99(calls: list[Call]) -> float | None:

@@ -10,9 +10,20 @@ from tests.chaos.storm import Order, storm
 from tests.chaos.troubles import WEATHER, plan
 
 CHEAP = [
-    "kill worker", "kill trainer", "kill dispatcher", "kill api", "kill broker", "flush broker", "drain worker",
-    "restart database", "five wake-ups", "refused requests", "torn answers", "storage reset", "broker refuse",
-]  # fmt: skip
+    "kill worker",
+    "kill trainer",
+    "kill dispatcher",
+    "kill api",
+    "kill broker",
+    "flush broker",
+    "drain worker",
+    "restart database",
+    "five wake-ups",
+    "refused requests",
+    "torn answers",
+    "storage reset",
+    "broker refuse",
+]
 
 
 def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:

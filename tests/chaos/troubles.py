@@ -19,11 +19,21 @@ from tests.chaos.proxy import Mode
 
 GAP = 1.6  # seconds between two troubles, on average
 WEATHER = {
-    Mode.RESET: 0.0, Mode.REFUSE: 0.0, Mode.BLACK_HOLE: 0.0, Mode.HOLD: 0.0, Mode.LATENCY: 0.05, Mode.CUT: 20_000.0,
-}  # fmt: skip
+    Mode.RESET: 0.0,
+    Mode.REFUSE: 0.0,
+    Mode.BLACK_HOLE: 0.0,
+    Mode.HOLD: 0.0,
+    Mode.LATENCY: 0.05,
+    Mode.CUT: 20_000.0,
+}
 OFTEN = {
-    "late writer": 3, "late packets": 2, "kill worker": 3, "drain worker": 2, "restart database": 2, "torn answers": 2,
-}  # fmt: skip
+    "late writer": 3,
+    "late packets": 2,
+    "kill worker": 3,
+    "drain worker": 2,
+    "restart database": 2,
+    "torn answers": 2,
+}
 DRAIN_LIMIT = 30.0
 BUSY_SECONDS = 5.0  # how long to wait for a worker to have a job
 JOB_SECONDS = 2.0  # about what a job takes
@@ -61,15 +71,25 @@ class Troubles:
         self._late = LateWriters(plant, self.stop)
         self._one_weather = {name: threading.Lock() for name in ("broker", "storage", "database")}
         self.kinds: dict[str, Callable[[Trouble], None]] = {
-            "kill worker": self._kill_worker, "kill child": self._kill_child, "kill trainer": self._kill_trainer,
-            "kill dispatcher": self._kill_dispatcher, "kill api": self._kill_api, "kill broker": self._kill_broker,
-            "freeze worker": self._freeze_worker, "freeze trainer": self._freeze_trainer,
-            "freeze dispatcher": self._freeze_dispatcher, "freeze api": self._freeze_api,
-            "freeze broker": self._freeze_broker, "drain worker": self._drain_worker,
-            "flush broker": self._flush_broker, "restart database": self._restart_database,
-            "late writer": self._late_writer, "five wake-ups": self._five_wakes,
-            "refused requests": self._refused_requests, "torn answers": self._torn_answers,
-        }  # fmt: skip
+            "kill worker": self._kill_worker,
+            "kill child": self._kill_child,
+            "kill trainer": self._kill_trainer,
+            "kill dispatcher": self._kill_dispatcher,
+            "kill api": self._kill_api,
+            "kill broker": self._kill_broker,
+            "freeze worker": self._freeze_worker,
+            "freeze trainer": self._freeze_trainer,
+            "freeze dispatcher": self._freeze_dispatcher,
+            "freeze api": self._freeze_api,
+            "freeze broker": self._freeze_broker,
+            "drain worker": self._drain_worker,
+            "flush broker": self._flush_broker,
+            "restart database": self._restart_database,
+            "late writer": self._late_writer,
+            "five wake-ups": self._five_wakes,
+            "refused requests": self._refused_requests,
+            "torn answers": self._torn_answers,
+        }
         if plant.disk_is_small:
             self.kinds["full disk"] = self._full_disk
         for link in ("broker", "storage", *(["database"] if plant.servers.kind == "postgresql" else [])):

@@ -23,10 +23,22 @@ MOST_REPEATED = 0.1  # of all steps
 def judge(evidence: Evidence, long: bool) -> list[Check]:
     """Check every promise; a long storm must also have tested what a short one may miss."""
     checks: Sequence[Callable[[Evidence, bool], Check]] = (
-        nothing_lost, published_once, resumed_in_time, little_repeated, poison_contained, cancels_final, one_job_a_key,
-        histories, service.drains, service.broker_away, service.database_away, whole_files, webhooks_told,
-        nothing_left, storm_itself,
-    )  # fmt: skip
+        nothing_lost,
+        published_once,
+        resumed_in_time,
+        little_repeated,
+        poison_contained,
+        cancels_final,
+        one_job_a_key,
+        histories,
+        service.drains,
+        service.broker_away,
+        service.database_away,
+        whole_files,
+        webhooks_told,
+        nothing_left,
+        storm_itself,
+    )
     return [check(evidence, long) for check in checks]
 
 

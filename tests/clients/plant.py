@@ -39,10 +39,7 @@ class Plant:
 
     def environment(self, address: str | None = None, account: str = "alice") -> dict[str, str]:
         """The variables that OpenAI's clients read."""
-        return {
-            "OPENAI_BASE_URL": f"{address or self.service.address}/v1",
-            "OPENAI_API_KEY": self.service.key(account),
-        }
+        return {"OPENAI_BASE_URL": f"{address or self.service.address}/v1", "OPENAI_API_KEY": self.service.key(account)}
 
     def python(self, generation: str, script: Path, *arguments: object, **where: str) -> str:
         """Run a script with the client of this generation; returns what it prints."""
@@ -67,9 +64,12 @@ def placed(name: str) -> Path:
 def said(command: list[object], variables: Mapping[str, str]) -> str:
     """Run a command to its end, which must be a good one; returns its standard output."""
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=SCRIPT_SECONDS,
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=SCRIPT_SECONDS,
         env={**os.environ, **variables},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -78,10 +78,16 @@ def said(command: list[object], variables: Mapping[str, str]) -> str:
 def planted(folder: Path, database_url: str | None = None, *, works: bool = True) -> Iterator[Plant]:
     """Run the service and, if it `works`, a worker for the time of a block."""
     settings = Settings(
-        data=folder, database_url=database_url, trainer=f"{sys.executable} {trainer.__file__}", sandbox="off",
-        lease_seconds=4, heartbeat_seconds=0.2, active_job_limit=1000, jobs_per_minute=1000,
+        data=folder,
+        database_url=database_url,
+        trainer=f"{sys.executable} {trainer.__file__}",
+        sandbox="off",
+        lease_seconds=4,
+        heartbeat_seconds=0.2,
+        active_job_limit=1000,
+        jobs_per_minute=1000,
         model_aliases={ALIAS: "tiny-texts"},
-    )  # fmt: skip
+    )
     with serving(settings) as service:
         end = threading.Event()
         worker = threading.Thread(target=_work, args=(settings, end), name="worker")

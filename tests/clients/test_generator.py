@@ -22,6 +22,4 @@ def test_a_client_is_generated_and_works(plant: Plant, chat_file: Path, tmp_path
     lines = said([sys.executable, HERE / "generated.py", chat_file], plant.environment() | tools).splitlines()
     assert lines[0] == "queued made 4"
     assert lines[1:4] == ["True"] * 3
-    assert lines[4:] == [
-        "The job is queued.", "True", "True", "True model",
-    ]  # fmt: skip
+    assert lines[4:] == ["The job is queued.", "True", "True", "True model"]

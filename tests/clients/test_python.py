@@ -10,11 +10,23 @@ import pytest
 from tests.clients.plant import GENERATIONS, HERE, Plant
 
 CALLS = {
-    "files.create", "files.retrieve", "files.list", "files.delete", "fine_tuning.jobs.create",
-    "fine_tuning.jobs.retrieve", "fine_tuning.jobs.list", "fine_tuning.jobs.cancel", "fine_tuning.jobs.pause",
-    "fine_tuning.jobs.resume", "fine_tuning.jobs.list_events", "fine_tuning.jobs.checkpoints.list", "models.list",
-    "models.retrieve", "models.delete", "paused",
-}  # fmt: skip
+    "files.create",
+    "files.retrieve",
+    "files.list",
+    "files.delete",
+    "fine_tuning.jobs.create",
+    "fine_tuning.jobs.retrieve",
+    "fine_tuning.jobs.list",
+    "fine_tuning.jobs.cancel",
+    "fine_tuning.jobs.pause",
+    "fine_tuning.jobs.resume",
+    "fine_tuning.jobs.list_events",
+    "fine_tuning.jobs.checkpoints.list",
+    "models.list",
+    "models.retrieve",
+    "models.delete",
+    "paused",
+}
 each_generation = pytest.mark.parametrize("generation", GENERATIONS)
 
 
@@ -45,16 +57,31 @@ def test_a_script_of_2024_goes_on_with_two_variables(plant: Plant, chat_file: Pa
 
 def test_a_script_with_the_asynchronous_client_goes_on_with_one_line(plant: Plant, chat_file: Path) -> None:
     assert plant.python("2", HERE / "python-2/migrate.py", chat_file).splitlines() == [
-        "expires in a day True", "cancelled cancelled", "paused paused", "resumed queued", "ended succeeded",
-        "found both True", "found one True", "paged through all events True True", "checkpoints [40, 20]",
-    ]  # fmt: skip
+        "expires in a day True",
+        "cancelled cancelled",
+        "paused paused",
+        "resumed queued",
+        "ended succeeded",
+        "found both True",
+        "found one True",
+        "paged through all events True True",
+        "checkpoints [40, 20]",
+    ]
 
 
 def test_a_script_of_today_goes_on_with_one_line(plant: Plant, chat_file: Path) -> None:
     address = plant.environment()["OPENAI_BASE_URL"]
     assert plant.python("3", HERE / "python-3/migrate.py", chat_file, address).splitlines() == [
-        "listed True", "refused integrations True", "created queued 7 {'team': 'support'} 2", "ended succeeded",
-        "events True", "results 3 step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
-        "models True", "too late job_not_cancellable True", "not served True", "model deleted True",
-        "file deleted True", "gone file_not_found",
-    ]  # fmt: skip
+        "listed True",
+        "refused integrations True",
+        "created queued 7 {'team': 'support'} 2",
+        "ended succeeded",
+        "events True",
+        "results 3 step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
+        "models True",
+        "too late job_not_cancellable True",
+        "not served True",
+        "model deleted True",
+        "file deleted True",
+        "gone file_not_found",
+    ]

@@ -16,10 +16,12 @@ from tests.conftest import PostgreSQL
 
 CLIENTS = [*(f"python-{generation}" for generation in GENERATIONS), "node"]
 LOSSES = [
-    (Trouble.LOST_ANSWER, Trouble.BAD_GATEWAY), (Trouble.HALF_A_CALL, Trouble.LOST_ANSWER),
-    (Trouble.LATE_CALL, Trouble.HALF_A_CALL), (Trouble.LATE_CALL, Trouble.LATE_CALL),
+    (Trouble.LOST_ANSWER, Trouble.BAD_GATEWAY),
+    (Trouble.HALF_A_CALL, Trouble.LOST_ANSWER),
+    (Trouble.LATE_CALL, Trouble.HALF_A_CALL),
+    (Trouble.LATE_CALL, Trouble.LATE_CALL),
     (Trouble.BAD_GATEWAY, Trouble.LATE_CALL),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")

@@ -62,10 +62,14 @@ def write(stage: str, draft: Path) -> None:
             (draft / name).write_text(content)
         results = [{"file": name} | ({"format": FORMATS[name]} if name in FORMATS else {}) for name in FILES]
         checkpoints = [
-            {"file": f"train/snapshots/step-{step:05d}.safetensors", "step": step, "labels": ["published"],
-             "metrics": {"train_loss": 1 / step, "cosine_similarity": 0.5}}
+            {
+                "file": f"train/snapshots/step-{step:05d}.safetensors",
+                "step": step,
+                "labels": ["published"],
+                "metrics": {"train_loss": 1 / step, "cosine_similarity": 0.5},
+            }
             for step in KEPT
-        ]  # fmt: skip
+        ]
         manifest = {"results": results, "checkpoints": checkpoints, "outcome": {"published_step": 20}}
         (draft / "manifest.json").write_text(json.dumps(manifest))
     else:

@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.method.conftest import (  # noqa: F401 (fixtures)
-    _one_thread,
-    tiny_diffusion_folder,
-    tiny_language_folder,
-)
+from tests.core.method.conftest import _one_thread, tiny_diffusion_folder, tiny_language_folder  # noqa: F401 (fixtures)
 from tests.worker.stages.conftest import image_jobs, text_jobs
 from worker.job_folder import JobFolder
 from worker.stages import run

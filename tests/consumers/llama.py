@@ -47,8 +47,11 @@ def library() -> ctypes.CDLL:
     loaded.llama_init_from_model.argtypes = [ctypes.c_void_p, ContextParameters]
     loaded.llama_adapter_lora_init.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     loaded.llama_set_adapters_lora.argtypes = [
-        ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t, ctypes.POINTER(ctypes.c_float),
-    ]  # fmt: skip
+        ctypes.c_void_p,
+        ctypes.POINTER(ctypes.c_void_p),
+        ctypes.c_size_t,
+        ctypes.POINTER(ctypes.c_float),
+    ]
     loaded.llama_batch_init.restype = Batch
     loaded.llama_decode.argtypes = [ctypes.c_void_p, Batch]
     loaded.llama_get_logits_ith.argtypes = [ctypes.c_void_p, ctypes.c_int32]

@@ -16,8 +16,12 @@ def run_stranger(program: str, *arguments: object, cwd: Path, seconds: float = 3
     own.write_text((HERE / program).read_text())  # away from the repository, so that nothing of it lies beside
     command = [sys.executable, "-I", own, *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=seconds,
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
         env={"PATH": os.environ["PATH"], "HOME": str(cwd), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

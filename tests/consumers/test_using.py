@@ -57,9 +57,13 @@ def work(place: str, folder: Path, environment: dict[str, str] | None = None) ->
     for language, text in blocks(place):
         command = [sys.executable, "-I", "-c", text] if language == "python" else ["bash", "-euc", text]
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=300,
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
             env={"PATH": path, "HOME": str(folder), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **chosen},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, f"{text}\n{done.stderr[-3000:]}"
         printed.append(done.stdout)
     return printed
@@ -138,9 +142,11 @@ def test_the_command_that_fetches_a_file_fetches_it(tmp_path: Path) -> None:
     with serving(Settings(data=tmp_path / "data", min_image_side=8)) as service:
         published = publish(service, service.openai())
         account = {
-            "ALBATROSS_API_KEY": service.key(), "ALBATROSS_URL": service.address, "MODEL": published["model"],
+            "ALBATROSS_API_KEY": service.key(),
+            "ALBATROSS_URL": service.address,
+            "MODEL": published["model"],
             "CHECKPOINT": f"{published['model']}:ckpt-step-120",
-        }  # fmt: skip
+        }
         work("service", tmp_path, account)
     assert (tmp_path / "cat.safetensors").read_bytes() == b"weights for ComfyUI"
     assert (tmp_path / "step.safetensors").read_bytes() == b"weights of 120"

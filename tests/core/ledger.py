@@ -60,9 +60,14 @@ def cancel(sessions: Sessions, job_id: str) -> Job:
 def finish(session: Session, job_id: str, epoch: int) -> bool:
     job = session.get_one(Job, job_id)
     adapter = Adapter(
-        id=model_name(job), job_id=job_id, account_id=job.account_id, backbone="tiny", kind="images", epoch=epoch,
+        id=model_name(job),
+        job_id=job_id,
+        account_id=job.account_id,
+        backbone="tiny",
+        kind="images",
+        epoch=epoch,
         published_step=5,
-    )  # fmt: skip
+    )
     return leases.finish(session, job_id, epoch, adapter, {"published_step": 5}, 7)
 
 

@@ -23,9 +23,15 @@ def endpoint(sessions: Sessions, account: str = "acct-1", types: list[str] | Non
     with sessions.begin() as session:
         at = now(session) - 1
         made = WebhookEndpoint(
-            account_id=account, name="n", url="https://hooks.test/", event_types=types or ALL, created_at=at,
-            updated_at=at, secret=signatures.new_secret(), **fields,
-        )  # fmt: skip
+            account_id=account,
+            name="n",
+            url="https://hooks.test/",
+            event_types=types or ALL,
+            created_at=at,
+            updated_at=at,
+            secret=signatures.new_secret(),
+            **fields,
+        )
         session.add(made)
         session.flush()
         return made.id

@@ -156,12 +156,14 @@ LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
     "quantised weights": (lambda f: change(f / "config.json", quantization_config={"bits": 4}), "quantised"),
     "no fast tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
     "a pointer instead of weights": (
-        lambda f: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS",
+        lambda f: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+        "Git LFS",
     ),
     "weights that are cut": (
-        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-8]), "cut short",
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-8]),
+        "cut short",
     ),
-}  # fmt: skip
+}
 
 
 def refused(settings: Settings, folder: Path, family: str, fault: tuple[Callable[[Path], object], str]) -> None:

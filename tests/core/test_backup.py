@@ -38,19 +38,34 @@ def settings(tmp_path: Path) -> Settings:
             stored = store.put(f"accounts/acct-1/files/{name}", name.encode())
             session.add(
                 File(
-                    id=f"file-{name}", account_id="acct-1", filename="cat.zip", purpose="fine-tune", bytes=stored.bytes,
-                    sha256=stored.sha256, storage_key=stored.key, status="processed", kind="images", items=1,
-                    created_at=1.0, deleted_at=deleted,
+                    id=f"file-{name}",
+                    account_id="acct-1",
+                    filename="cat.zip",
+                    purpose="fine-tune",
+                    bytes=stored.bytes,
+                    sha256=stored.sha256,
+                    storage_key=stored.key,
+                    status="processed",
+                    kind="images",
+                    items=1,
+                    created_at=1.0,
+                    deleted_at=deleted,
                 )
-            )  # fmt: skip
+            )
     engine.dispose()
     (made.data / "pools/mine").mkdir(parents=True)
     (made.data / "pools/mine/index.jsonl").write_text("{}\n")
     (made.data / "pools/mine-cache.safetensors").write_bytes(b"cache")
     record = {
-        "id": "mine", "family": "language", "path": "/models/mine", "revision": "1", "sha256": {}, "licence": "CC0",
-        "target_modules": ["q_proj"], "pool": str(made.data / "pools/mine"),
-    }  # fmt: skip
+        "id": "mine",
+        "family": "language",
+        "path": "/models/mine",
+        "revision": "1",
+        "sha256": {},
+        "licence": "CC0",
+        "target_modules": ["q_proj"],
+        "pool": str(made.data / "pools/mine"),
+    }
     made.registry_file.write_text(json.dumps({"version": 1, "backbones": {"mine": record}}))
     return made
 
@@ -62,9 +77,13 @@ def files(folder: Path) -> set[str]:
 def test_a_backup_holds_what_the_database_names_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
     report = backup.backup(settings, tmp_path / "backup")
     assert files(tmp_path / "backup") == {
-        "albatross.db", "storage/accounts/acct-1/files/kept", "pools/mine/index.jsonl", "signing.key", "backbones.json",
+        "albatross.db",
+        "storage/accounts/acct-1/files/kept",
+        "pools/mine/index.jsonl",
+        "signing.key",
+        "backbones.json",
         "manifest.json",
-    }  # fmt: skip
+    }
     assert (report.files, report.missing) == (5, ())
     for path in (tmp_path / "backup", *(path for path in (tmp_path / "backup").rglob("*") if path.is_file())):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -115,10 +134,15 @@ def damage(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        "manifest is missing", "manifest is cut", "file is gone", "file has changed", "database has changed",
-        "database is newer", "name leads out",
+        "manifest is missing",
+        "manifest is cut",
+        "file is gone",
+        "file has changed",
+        "database has changed",
+        "database is newer",
+        "name leads out",
     ],
-)  # fmt: skip
+)
 def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_made(
     settings: Settings, tmp_path: Path, how: str
 ) -> None:
@@ -166,9 +190,13 @@ def test_what_needs_its_own_tools_is_said_in_one_line(
         backup.backup(settings, tmp_path / "backup")
     data = settings.data if command == "backup" else tmp_path / "again"
     done = subprocess.run(
-        [sys.executable, "-m", "api.cli", command, str(tmp_path / "backup"), "--data", str(data)], cwd=ROOT,
-        env={**os.environ, **variables}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "api.cli", command, str(tmp_path / "backup"), "--data", str(data)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -31,9 +31,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing to learn": ({"messages": [ASK, ANSWER | {"weight": 0}]}, "nothing to learn"),
     "a key of its own": ({"messages": [ASK, ANSWER], "split": "train"}, "leave them out"),
     "a preference pair": (
-        {"input": {"messages": [ASK]}, "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]}, "a preference",
+        {"input": {"messages": [ASK]}, "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]},
+        "a preference",
     ),
-}  # fmt: skip
+}
 
 
 def read(*lines: dict[str, Any]) -> list[items.TextItem]:

@@ -38,9 +38,19 @@ def upload(sessions: Sessions, store: Storage, account: str = "acct-1", name: st
     stored = put(store, file_key(account, name))
     with sessions.begin() as session:
         session.add(
-            File(id=name, account_id=account, filename=CANARY, purpose="fine-tune", bytes=stored.bytes, kind="texts",
-                 sha256=stored.sha256, storage_key=stored.key, status="processed", created_at=now(session))
-        )  # fmt: skip
+            File(
+                id=name,
+                account_id=account,
+                filename=CANARY,
+                purpose="fine-tune",
+                bytes=stored.bytes,
+                kind="texts",
+                sha256=stored.sha256,
+                storage_key=stored.key,
+                status="processed",
+                created_at=now(session),
+            )
+        )
     return name
 
 
@@ -51,8 +61,10 @@ def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
     stored = [put(store, job_key("acct-1", job_id, epoch, name)) for name in names]
     put(store, job_key("acct-1", job_id, 0, "left-by-a-dead-attempt"))
     with sessions.begin() as session:
-        rows = [Artifact(name=n, kind="stage", storage_key=s.key, sha256=s.sha256, bytes=s.bytes)
-                for n, s in zip(names, stored, strict=True)]  # fmt: skip
+        rows = [
+            Artifact(name=n, kind="stage", storage_key=s.key, sha256=s.sha256, bytes=s.bytes)
+            for n, s in zip(names, stored, strict=True)
+        ]
         assert reports.add_artifacts(session, job_id, epoch, rows)
         assert reports.add_metrics(session, job_id, epoch, "train", [{"step": 1, CANARY: 0.5}])
         kept = Checkpoint(step=1, labels=[], storage_key=stored[0].key, sha256="", bytes=1, metrics={})
@@ -61,9 +73,19 @@ def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
         session.add(Usage(job_id=job_id, epoch=epoch, stage="train", account_id="acct-1", seconds=1.0, created_at=1.0))
         session.execute(update(Job).where(Job.id == job_id).values(suffix=CANARY, request={"bat": CANARY}))
         session.add(
-            File(id=f"file-{job_id}", account_id="acct-1", filename=CANARY, purpose="fine-tune-results", bytes=1,
-                 sha256="", storage_key=stored[2].key, status="processed", created_at=1.0, job_id=job_id)
-        )  # fmt: skip
+            File(
+                id=f"file-{job_id}",
+                account_id="acct-1",
+                filename=CANARY,
+                purpose="fine-tune-results",
+                bytes=1,
+                sha256="",
+                storage_key=stored[2].key,
+                status="processed",
+                created_at=1.0,
+                job_id=job_id,
+            )
+        )
     if ended:
         with sessions.begin() as session:
             assert finish(session, job_id, epoch)

@@ -7,17 +7,7 @@ from sqlalchemy import select
 
 from core.database.tables import Job, JobEvent, Metric
 from core.jobs import reports
-from tests.core.ledger import (
-    WRITES,
-    Sessions,
-    cancel,
-    claim,
-    everything,
-    finish,
-    lose_lease,
-    reap,
-    running,
-)
+from tests.core.ledger import WRITES, Sessions, cancel, claim, everything, finish, lose_lease, reap, running
 
 
 @pytest.mark.parametrize("write", WRITES)

@@ -89,9 +89,10 @@ def test_the_demos_texts_raise_no_alarm(read: Read, name: str) -> None:
 def test_pictures_that_differ_in_packing_size_or_light_only_are_near_duplicates(read: Read) -> None:
     plain = scene(1)
     copies = {
-        "jpeg": packed(plain, "JPEG", quality=60), "small": packed(plain.resize((70, 70))),
+        "jpeg": packed(plain, "JPEG", quality=60),
+        "small": packed(plain.resize((70, 70))),
         "dark": packed(plain.point(lambda level: int(0.85 * level))),
-    }  # fmt: skip
+    }
     for name, copy in copies.items():
         finding = found(read(zipped(four(copy_png=copy) | {"copy.txt": b"a cat again"})))["near_duplicate"]
         assert (finding.item, finding.other) == ("copy.png", "1.png"), name
@@ -103,15 +104,22 @@ def test_what_is_wrong_with_one_picture_is_said_of_it(read: Read) -> None:
     wide = Image.new("RGB", (300, 90))
     wide.paste(scene(7, (300, 90)))
     files = four(
-        wide_png=packed(wide), small_png=packed(scene(6, (40, 40))), flat_png=packed(Image.new("RGB", (90, 90), "red")),
-        turned_jpg=packed(scene(5, (96, 80)), "JPEG", exif=exif), lost_txt=b"a dog",
-    )  # fmt: skip
+        wide_png=packed(wide),
+        small_png=packed(scene(6, (40, 40))),
+        flat_png=packed(Image.new("RGB", (90, 90), "red")),
+        turned_jpg=packed(scene(5, (96, 80)), "JPEG", exif=exif),
+        lost_txt=b"a dog",
+    )
     told = found(read(zipped(files)))
     items = {code: finding.item for code, finding in told.items()}
     assert items == {
-        "extreme_aspect_ratio": "wide.png", "too_small": "small.png", "single_colour": "flat.png",
-        "turned_upright": "turned.jpg", "caption_without_image": "lost.txt", "empty_caption": "wide.png",
-    }  # fmt: skip
+        "extreme_aspect_ratio": "wide.png",
+        "too_small": "small.png",
+        "single_colour": "flat.png",
+        "turned_upright": "turned.jpg",
+        "caption_without_image": "lost.txt",
+        "empty_caption": "wide.png",
+    }
     assert told["turned_upright"].severity == "info"
     assert "30% of it" in told["extreme_aspect_ratio"].message
 
@@ -131,23 +139,34 @@ def test_texts_that_repeat_or_contradict_each_other_are_noticed(read: Read) -> N
     )
     told = read(
         chats(
-            ("Where is it?", "West."), ("where is it", "WEST!"), ("Where is it?", "In the east."),
-            ("How long?", long + " then."), ("How long?", long + " now."), ("Who?", "Me."),
+            ("Where is it?", "West."),
+            ("where is it", "WEST!"),
+            ("Where is it?", "In the east."),
+            ("How long?", long + " then."),
+            ("How long?", long + " now."),
+            ("Who?", "Me."),
         )
-    ).findings  # fmt: skip
+    ).findings
     assert {(finding.code, finding.item, finding.other, finding.severity) for finding in told} == {
-        ("duplicate_text", "text 2", "text 1", "warn"), ("conflicting_examples", "text 3", "text 1", "info"),
-        ("near_duplicate", "text 5", "text 4", "warn"), ("conflicting_examples", "text 5", "text 4", "info"),
-    }  # fmt: skip
+        ("duplicate_text", "text 2", "text 1", "warn"),
+        ("conflicting_examples", "text 3", "text 1", "info"),
+        ("near_duplicate", "text 5", "text 4", "warn"),
+        ("conflicting_examples", "text 5", "text 4", "info"),
+    }
 
 
 @pytest.mark.parametrize("answer", ["I am {}.", "Whoever you like."])
 def test_one_question_under_two_system_prompts_is_two_questions(read: Read, answer: str) -> None:
     lines = [
-        {"messages": [{"role": "system", "content": f"You are {who}."}, {"role": "user", "content": "Who are you?"},
-                      {"role": "assistant", "content": answer.format(who)}]}
+        {
+            "messages": [
+                {"role": "system", "content": f"You are {who}."},
+                {"role": "user", "content": "Who are you?"},
+                {"role": "assistant", "content": answer.format(who)},
+            ]
+        }
         for who in ("Ann", "Bob", "Eve", "Joe")
-    ]  # fmt: skip
+    ]
     assert read("\n".join(map(json.dumps, lines)).encode()).findings == ()
 
 
@@ -170,19 +189,24 @@ def test_questions_that_differ_in_a_sign_only_are_different_questions(read: Read
 
 SYSTEM = " ".join(f"rule{number} says that word{number} comes first;" for number in range(30))
 QUESTIONS = (
-    ("Where is the sea?", "West of the hills."), ("Who baked this bread?", "Old Anna did."),
-    ("When does the boat leave?", "At seven."), ("How deep is the well?", "Nine fathoms, they say."),
+    ("Where is the sea?", "West of the hills."),
+    ("Who baked this bread?", "Old Anna did."),
+    ("When does the boat leave?", "At seven."),
+    ("How deep is the well?", "Nine fathoms, they say."),
     ("Why is the lamp lit?", "For those who come late."),
-)  # fmt: skip
+)
 
 
 def instructed(*pairs: tuple[str, str]) -> bytes:
     """Chats that share a long system prompt."""
     rows = [
-        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked},
-         {"role": "assistant", "content": said}]
+        [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": said},
+        ]
         for asked, said in pairs
-    ]  # fmt: skip
+    ]
     return "\n".join(json.dumps({"messages": row}) for row in rows).encode()
 
 
@@ -200,9 +224,11 @@ def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
     assert "289 more" in told[-1].message
 
 
-TABLE = json.dumps({"file_name": "0.png", "text": "a red cat"}) + "\n" + json.dumps(
-    {"file_name": "1.png", "caption": "a blue cat", "source": "me"}
-)  # fmt: skip
+TABLE = (
+    json.dumps({"file_name": "0.png", "text": "a red cat"})
+    + "\n"
+    + json.dumps({"file_name": "1.png", "caption": "a blue cat", "source": "me"})
+)
 
 
 def test_a_long_text_is_told_without_knowing_what_the_backbone_takes() -> None:
@@ -254,9 +280,8 @@ def profile(given: JudgedReferences) -> Profile:
 
 
 def concerns(
-    training: JudgedReferences, validation: JudgedReferences | None = None, kind: Kind = "images",
-    **bat: object,
-) -> dict[str, Finding]:  # fmt: skip
+    training: JudgedReferences, validation: JudgedReferences | None = None, kind: Kind = "images", **bat: object
+) -> dict[str, Finding]:
     data = Data((profile(training),), profile(validation) if validation else None)
     backbone = EMOJI if kind == "images" else TEXT
     return {finding.code: finding for finding in of(data, backbone, BatRequest.model_validate(bat))}
@@ -286,9 +311,10 @@ def test_validation_data_that_are_trained_on_are_told(read: Read) -> None:
     assert "1 of 2 validation images" in finding.message
     assert (finding.item, finding.other) == ("x.jpg", "2.png")
     texts = read(chats(("Where?", "West."), ("Who?", "Me.")))
-    assert "1 of 2" in concerns(texts, read(chats(("where?", "West."), ("Why?", "So."))), "texts")[
-        "validation_in_training"
-    ].message  # fmt: skip
+    assert (
+        "1 of 2"
+        in concerns(texts, read(chats(("where?", "West."), ("Why?", "So."))), "texts")["validation_in_training"].message
+    )
     assert concerns(texts, read(chats(("Why?", "So."))), "texts") == {}
 
 

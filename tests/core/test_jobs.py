@@ -70,9 +70,17 @@ def test_a_second_adapter_for_a_job_is_refused_by_the_table(database: Sessions) 
         assert finish(session, job_id, epoch)
     with pytest.raises(IntegrityError), database.begin() as session:
         session.add(
-            Adapter(id="x", job_id=job_id, account_id="acct-1", backbone="tiny", kind="images", epoch=2,
-                    published_step=1, created_at=0.0)
-        )  # fmt: skip
+            Adapter(
+                id="x",
+                job_id=job_id,
+                account_id="acct-1",
+                backbone="tiny",
+                kind="images",
+                epoch=2,
+                published_step=1,
+                created_at=0.0,
+            )
+        )
 
 
 def test_heartbeats_bring_orders_back_and_tell_progress_from_life(database: Sessions) -> None:

@@ -49,9 +49,20 @@ def test_what_is_not_quite_a_key_opens_nothing(database: Sessions) -> None:
     forged = wrong[:-6] + api_keys.checksum(wrong[:-6])  # the checksum is no secret
     swapped = f"alb_{other.split('_')[1]}_{secret}"
     for presented in (
-        "", "alb_", key[:-1], key + "0", key.upper(), f"alb_{public}_{wrong}", f"alb_{public}_{forged}", swapped,
-        f"alb_{public[:-1]}é_{secret}", "alb_" + "x" * 1_000_000, "\0", key + "\n", " " + key,
-    ):  # fmt: skip
+        "",
+        "alb_",
+        key[:-1],
+        key + "0",
+        key.upper(),
+        f"alb_{public}_{wrong}",
+        f"alb_{public}_{forged}",
+        swapped,
+        f"alb_{public[:-1]}é_{secret}",
+        "alb_" + "x" * 1_000_000,
+        "\0",
+        key + "\n",
+        " " + key,
+    ):
         with pytest.raises(Unauthenticated):
             authenticate(database, presented)
 

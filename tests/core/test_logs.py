@@ -44,9 +44,14 @@ def test_a_line_names_time_level_process_and_what_it_is_about() -> None:
         found = as_json(line(worker="host:1"))
     assert found.pop("time").endswith("+00:00")
     assert found == {
-        "level": "warning", "process": "api", "logger": "core.test", "message": "it happened", "request": "req_1",
-        "job": "ftjob-1", "worker": "host:1",
-    }  # fmt: skip
+        "level": "warning",
+        "process": "api",
+        "logger": "core.test",
+        "message": "it happened",
+        "request": "req_1",
+        "job": "ftjob-1",
+        "worker": "host:1",
+    }
     assert "request" not in as_json(line())
 
 
@@ -84,9 +89,15 @@ def faults(database: sessionmaker[Session]) -> list[BaseException]:
                 session.execute(text("INSERT INTO account (id, name, created_at) VALUES (:i, 'x', 1)"), {"i": CANARY})
 
     actions = [
-        query, twice, lambda: Form.model_validate({"age": CANARY}), lambda: int(CANARY), lambda: {}[CANARY],
-        lambda: Path(CANARY).read_text(), lambda: json.loads(CANARY), lambda: CANARY.encode("ascii"),
-    ]  # fmt: skip
+        query,
+        twice,
+        lambda: Form.model_validate({"age": CANARY}),
+        lambda: int(CANARY),
+        lambda: {}[CANARY],
+        lambda: Path(CANARY).read_text(),
+        lambda: json.loads(CANARY),
+        lambda: CANARY.encode("ascii"),
+    ]
     found: list[BaseException] = [ExceptionGroup(CANARY, [ValueError(CANARY)])]
     for action in actions:
         try:
@@ -148,11 +159,14 @@ def test_a_process_logs_its_own_lines_warnings_and_its_end() -> None:
 
 def test_settings_that_can_not_work_do_not_show_the_others() -> None:
     variables = {
-        "ALBATROSS_HEARTBEAT_SECONDS": "50", "ALBATROSS_S3_SECRET_KEY": "canary", "PYTHONPATH": str(ROOT),
+        "ALBATROSS_HEARTBEAT_SECONDS": "50",
+        "ALBATROSS_S3_SECRET_KEY": "canary",
+        "PYTHONPATH": str(ROOT),
         "ALBATROSS_DATABASE_URL": "postgresql://u:canary@h/d",
-    }  # fmt: skip
-    ended = subprocess.run([sys.executable, "-m", "api.cli", "serve"], cwd=ROOT, env=variables, capture_output=True,
-                           text=True, timeout=30)  # fmt: skip
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "api.cli", "serve"], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30
+    )
     assert ended.returncode == 2
     assert "heartbeat_seconds must be at most half" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

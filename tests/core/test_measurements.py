@@ -49,10 +49,15 @@ def test_the_newest_of_the_same_device_come_first_and_others_of_its_class_help_o
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"seconds": -1.0}, {"seconds": float("nan")}, {"kinds": []}, {"said": "hello"}, {"facts": {"a": "words"}},
-        {"kinds": {f"k{n}": {"calls": 1, "units": 1, "seconds": 1, "cpu": 1} for n in range(30)}}, {"memory": None},
+        {"seconds": -1.0},
+        {"seconds": float("nan")},
+        {"kinds": []},
+        {"said": "hello"},
+        {"facts": {"a": "words"}},
+        {"kinds": {f"k{n}": {"calls": 1, "units": 1, "seconds": 1, "cpu": 1} for n in range(30)}},
+        {"memory": None},
     ],
-)  # fmt: skip
+)
 def test_what_a_trainer_says_is_checked(wrong: dict[str, Any]) -> None:
     ROW.check()
     with pytest.raises(ValueError, match="StageTold"):

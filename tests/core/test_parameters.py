@@ -15,10 +15,19 @@ from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 
 EMOJI = BackboneRecord(
-    id="emoji-ldm", family="diffusion", path=Path("weights"), revision="1", sha256={}, target_modules=("to_q",),
-    licence="Apache-2.0", pool=Path("pool"), resolution=32, trigger_hint="sks", unrelated_prompts=("emoji of pizza",),
+    id="emoji-ldm",
+    family="diffusion",
+    path=Path("weights"),
+    revision="1",
+    sha256={},
+    target_modules=("to_q",),
+    licence="Apache-2.0",
+    pool=Path("pool"),
+    resolution=32,
+    trigger_hint="sks",
+    unrelated_prompts=("emoji of pizza",),
     defaults={"rank": 8, "learning_rate": 1e-3, "batch_size": 6},
-)  # fmt: skip
+)
 TEXT = EMOJI.model_copy(
     update={"id": "tiny", "family": "language", "resolution": None, "trigger_hint": None, "defaults": {}}
 )
@@ -125,14 +134,24 @@ def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
             settled(bat, backbone=backbone, summary=summary)
 
 
-WRONG_NUMBERS = [
-    {"max_steps": value} for value in (0, -1, 10**9, True, "7", 7.5)
-] + [{"rank": value} for value in (0, 7.5, 4096, True, "8")] + [
-    {"learning_rate": value} for value in (0, -1, 10, True, "1e-4")
-] + [{"batch_size": value} for value in (0, 10**6)] + [{"resolution": value} for value in (513, 0, 16384)] + [
-    {"gamma": value} for value in (-0.1, 1, True, "half")
-] + [{"folds": 1}, {"folds": 9}, {"window": 1}, {"sample_ratio": 0}, {"selected_count": 0}, {"dropout_caption": 1},
-     {"augment": 1}, {"augment": "yes"}]  # fmt: skip
+WRONG_NUMBERS = (
+    [{"max_steps": value} for value in (0, -1, 10**9, True, "7", 7.5)]
+    + [{"rank": value} for value in (0, 7.5, 4096, True, "8")]
+    + [{"learning_rate": value} for value in (0, -1, 10, True, "1e-4")]
+    + [{"batch_size": value} for value in (0, 10**6)]
+    + [{"resolution": value} for value in (513, 0, 16384)]
+    + [{"gamma": value} for value in (-0.1, 1, True, "half")]
+    + [
+        {"folds": 1},
+        {"folds": 9},
+        {"window": 1},
+        {"sample_ratio": 0},
+        {"selected_count": 0},
+        {"dropout_caption": 1},
+        {"augment": 1},
+        {"augment": "yes"},
+    ]
+)
 
 
 @pytest.mark.parametrize("bat", WRONG_NUMBERS, ids=str)
@@ -166,13 +185,25 @@ def test_a_learning_rate_that_no_step_could_be_counted_by_is_refused(rate: float
 @pytest.mark.parametrize(
     "bat",
     [
-        {"trigger": ""}, {"trigger": "   "}, {"trigger": "x" * 500}, {"trigger": " sks"}, {"trigger": "s\nk"},
-        {"trigger": "a\x00b"}, {"trigger": "\ud800"}, {"sample_prompts": ["x"] * 9}, {"sample_prompts": [""]},
-        {"sample_prompts": ["\x1b[2J"]}, {"sample_prompts": "cat"}, {"preset": "Logo!"}, {"score": "best"},
-        {"trust_remote_code": True}, {"custom_pipeline": "x"}, {"training_files": [1]},
+        {"trigger": ""},
+        {"trigger": "   "},
+        {"trigger": "x" * 500},
+        {"trigger": " sks"},
+        {"trigger": "s\nk"},
+        {"trigger": "a\x00b"},
+        {"trigger": "\ud800"},
+        {"sample_prompts": ["x"] * 9},
+        {"sample_prompts": [""]},
+        {"sample_prompts": ["\x1b[2J"]},
+        {"sample_prompts": "cat"},
+        {"preset": "Logo!"},
+        {"score": "best"},
+        {"trust_remote_code": True},
+        {"custom_pipeline": "x"},
+        {"training_files": [1]},
     ],
     ids=ascii,
-)  # fmt: skip
+)
 def test_words_that_are_unclean_or_unknown_are_refused(bat) -> None:
     with pytest.raises(ValidationError):
         BatRequest.model_validate(bat)

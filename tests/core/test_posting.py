@@ -53,12 +53,17 @@ def test_no_redirect_is_followed(receiver: Receiver, status: int) -> None:
 @pytest.mark.parametrize(
     ("told", "status", "error"),
     [
-        (500, 500, None), (404, 404, None), (204, 204, None), ("close", None, "no_answer"),
+        (500, 500, None),
+        (404, 404, None),
+        (204, 204, None),
+        ("close", None, "no_answer"),
         ("silence", None, "timeout"),
-        ("drip", None, "timeout"), ("drip the body", 200, None), ("flood", 200, None),
+        ("drip", None, "timeout"),
+        ("drip the body", 200, None),
+        ("flood", 200, None),
         ("flood the head", None, "no_answer"),
     ],
-)  # fmt: skip
+)
 def test_whatever_a_receiver_does_it_costs_little_time_and_memory(
     receiver: Receiver, told: int | str, status: int | None, error: str | None
 ) -> None:
@@ -131,10 +136,27 @@ def test_a_name_without_an_address_is_said_to_have_none() -> None:
 def certificate(folder: Path, name: str) -> Path:
     path = folder / "certificate.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}", "-addext",
-         f"subjectAltName=DNS:{name}", "-keyout", path, "-out", folder / "public.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            f"/CN={name}",
+            "-addext",
+            f"subjectAltName=DNS:{name}",
+            "-keyout",
+            path,
+            "-out",
+            folder / "public.pem",
+        ],
+        check=True,
+        capture_output=True,
+    )
     path.write_text(path.read_text() + (folder / "public.pem").read_text())
     return path
 

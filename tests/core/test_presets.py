@@ -165,10 +165,15 @@ MARKED = [
 ]
 STARS = [TextItem(prompt=f"{n}?", completion="*" * 90_000) for n in range(2)]  # takes minutes where splits are tried
 ASKED = [
-    TextItem(messages=({"role": "system", "content": "Answer in YAML."}, {"role": "user", "content": f"{n}?"},
-                       {"role": "assistant", "content": f"answer {n}"}))
+    TextItem(
+        messages=(
+            {"role": "system", "content": "Answer in YAML."},
+            {"role": "user", "content": f"{n}?"},
+            {"role": "assistant", "content": f"answer {n}"},
+        )
+    )
     for n in range(5)
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -199,8 +204,9 @@ def test_images_without_captions_get_the_operators_tagger_if_there_is_one() -> N
     assert settled(summary=CATS, taggers=["blip"]).caption == "none"
     assert settled({"caption": "colours"}, summary=bare).caption == "colours"
     for backbone, summary, caption, code in (
-        (EMOJI, CATS, "blop", "tagger_not_found"), (TEXT, CHATS, "colours", "contradiction"),
-    ):  # fmt: skip
+        (EMOJI, CATS, "blop", "tagger_not_found"),
+        (TEXT, CHATS, "colours", "contradiction"),
+    ):
         with pytest.raises(InvalidInput) as refused:
             settled({"caption": caption}, backbone=backbone, summary=summary)
         assert (refused.value.code, refused.value.param) == (code, "bat.caption")

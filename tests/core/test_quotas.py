@@ -93,9 +93,19 @@ def test_bytes_are_counted_with_what_jobs_have_made_and_an_account_may_have_its_
     queued(database)
     with database.begin() as session:
         session.add(
-            File(id="file-1", account_id="acct-1", filename="x", purpose="fine-tune", bytes=900, sha256="", kind=None,
-                 storage_key="k", status="processed", created_at=1.0)
-        )  # fmt: skip
+            File(
+                id="file-1",
+                account_id="acct-1",
+                filename="x",
+                purpose="fine-tune",
+                bytes=900,
+                sha256="",
+                kind=None,
+                storage_key="k",
+                status="processed",
+                created_at=1.0,
+            )
+        )
     with database.begin() as session:
         quotas.check_new_bytes(session, "acct-1", SETTINGS, 100)
         with pytest.raises(QuotaExceeded, match="900 of 1,000"):

@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a user who has the last word": (b'{"messages": [{"role": "user", "content": "hi"}]}\n', "invalid_line"),
     "a role of its own": (b'{"messages": [{"role": "root", "content": "hi"}]}\n', "invalid_line"),
     "too many lines": (b'{"text": "a"}\n' * 60, "too_many_items"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -58,9 +58,12 @@ def test_settings_can_not_be_changed() -> None:
 
 def test_no_secret_shows_when_settings_are_printed() -> None:
     secrets = {
-        "database_url": "postgresql://u:hunter2@h/d", "broker_url": "redis://:hunter2@h", "s3_access_key": "hunter2",
-        "s3_secret_key": "hunter2", "signing_secret": "hunter2",
-    }  # fmt: skip
+        "database_url": "postgresql://u:hunter2@h/d",
+        "broker_url": "redis://:hunter2@h",
+        "s3_access_key": "hunter2",
+        "s3_secret_key": "hunter2",
+        "signing_secret": "hunter2",
+    }
     assert "hunter2" not in repr(Settings(**secrets))
 
 

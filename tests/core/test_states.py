@@ -117,9 +117,13 @@ def test_no_order_of_events_makes_a_state_that_can_not_be(
     engine = connect(database_url)
     machine: Callable[[], Life] = type("Life", (Life,), {"sessions": sessions(engine), "steps": 0})
     chosen = settings(
-        max_examples=max(1, wanted // STEPS_AN_EXAMPLE), stateful_step_count=STEPS_AN_EXAMPLE, deadline=None,
-        suppress_health_check=list(HealthCheck), database=None, derandomize=wanted < 10_000,
-    )  # fmt: skip
+        max_examples=max(1, wanted // STEPS_AN_EXAMPLE),
+        stateful_step_count=STEPS_AN_EXAMPLE,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        derandomize=wanted < 10_000,
+    )
     with suppress(StopIteration):
         run_state_machine_as_test(machine, settings=chosen)
     engine.dispose()

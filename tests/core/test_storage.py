@@ -132,6 +132,6 @@ def test_a_wrong_secret_is_a_passing_fault_with_a_code(s3: str, tmp_path: Path) 
 def test_a_store_that_is_away_is_a_passing_fault(tmp_path: Path) -> None:
     settings = Settings(
         data=tmp_path, storage="s3", s3_endpoint="http://127.0.0.1:9", s3_access_key="a", s3_secret_key="b"
-    )  # fmt: skip
+    )
     with pytest.raises(TransientFailure):
         S3Storage(settings).put("key", b"x")

@@ -35,10 +35,15 @@ def test_twenty_megabytes_are_read_in_a_blink() -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("../../etc/passwd", "passwd"), ("C:\\x\\a.png", "a.png"), ("a\0b.png", "ab.png"), (".", "unnamed"),
-        ("", "unnamed"), ("x" * 200 + ".png", "x" * 96 + ".png"),
-        ("\u202egnp.exe", "gnp.exe"), ("cat 😺.png", "cat 😺.png"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\x\\a.png", "a.png"),
+        ("a\0b.png", "ab.png"),
+        (".", "unnamed"),
+        ("", "unnamed"),
+        ("x" * 200 + ".png", "x" * 96 + ".png"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("cat 😺.png", "cat 😺.png"),
     ],
-)  # fmt: skip
+)
 def test_a_name_becomes_a_short_label(name: str, shown: str) -> None:
     assert text_safety.display_name(name) == shown

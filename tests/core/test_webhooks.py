@@ -20,17 +20,7 @@ from core.erasure import eraser as erasure
 from core.jobs import dispatch, leases
 from core.webhooks import endpoints, events, signatures
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
-from tests.core.postbox import (
-    REFUSED,
-    claim,
-    ended,
-    endpoint,
-    event_of,
-    hurry,
-    one_parcel,
-    settle,
-    spread,
-)
+from tests.core.postbox import REFUSED, claim, ended, endpoint, event_of, hurry, one_parcel, settle, spread
 from tests.core.test_erasure import ask, eraser, hits
 
 
@@ -72,9 +62,12 @@ def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str)
     event = event_of(database, job_id)
     assert event.type == f"fine_tuning.job.{type}"
     assert events.payload(event) == {
-        "id": event.id, "object": "event", "created_at": int(get(database, job_id).finished_at or 0),
-        "type": event.type, "data": {"id": job_id},
-    }  # fmt: skip
+        "id": event.id,
+        "object": "event",
+        "created_at": int(get(database, job_id).finished_at or 0),
+        "type": event.type,
+        "data": {"id": job_id},
+    }
 
 
 def test_an_end_that_is_rolled_back_is_no_event(database: Sessions) -> None:

@@ -38,9 +38,13 @@ class Scene:
     files: dict[str, str] = field(default_factory=dict)
 
     def send(
-        self, method: str, path: str, body: Body = b"", headers: Mapping[str, str | int] | None = None,
+        self,
+        method: str,
+        path: str,
+        body: Body = b"",
+        headers: Mapping[str, str | int] | None = None,
         account: str | None = "alice",
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         given = dict(headers or {})
         if account is not None:
             given.setdefault("Authorization", f"Bearer {self.service.key(account)}")

@@ -26,12 +26,7 @@ def main() -> None:
     corpus = Path(tempfile.mkdtemp(prefix="albatross-fuzz-"))
     for number, sample in enumerate(mutation.SAMPLES.values()):
         (corpus / f"{number}").write_bytes(wire.form(sample[:5_000]) if name == "form" else sample)
-    limits = [
-        f"-max_total_time={seconds}",
-        f"-max_len={LARGEST}",
-        "-timeout=10",
-        "-rss_limit_mb=2048",
-    ]
+    limits = [f"-max_total_time={seconds}", f"-max_len={LARGEST}", "-timeout=10", "-rss_limit_mb=2048"]
     with getattr(readers, f"{name}_reader")() as reader:
         atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", str(corpus)], reader)
         atheris.Fuzz()

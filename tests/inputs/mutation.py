@@ -33,10 +33,38 @@ SAMPLES: dict[str, bytes] = {
     "text": "Arr, westwards.\n\nThe sea is käse.\r\n\r\n\ufeffEnd.\n".encode(),
 }
 NASTY = [
-    b"", b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\n", b"\r\n", b'"', b"{", b"[]", b"[" * 2000, b"{}",
-    b"null", b"1e999", b"NaN", b"9" * 5000, b"\\ud800", b"\\u0000", "\u0301\u0316".encode() * 40, "\u202e".encode(),
-    b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"acTL", b"tEXt", b"zTXt", b"iCCP", b"eXIf", b"../", b"/", b".",
-]  # fmt: skip
+    b"",
+    b"\0",
+    b"\xff" * 4,
+    b"\x7f\xff\xff\xff",
+    b"\x80\0\0\0",
+    b"\n",
+    b"\r\n",
+    b'"',
+    b"{",
+    b"[]",
+    b"[" * 2000,
+    b"{}",
+    b"null",
+    b"1e999",
+    b"NaN",
+    b"9" * 5000,
+    b"\\ud800",
+    b"\\u0000",
+    "\u0301\u0316".encode() * 40,
+    "\u202e".encode(),
+    b"PK\x01\x02",
+    b"PK\x05\x06",
+    b"PK\x06\x06",
+    b"acTL",
+    b"tEXt",
+    b"zTXt",
+    b"iCCP",
+    b"eXIf",
+    b"../",
+    b"/",
+    b".",
+]
 
 
 def mutate(content: bytes, random: Random) -> bytes:

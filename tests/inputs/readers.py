@@ -27,9 +27,16 @@ LIMIT = 20_000  # bytes of an upload
 def limits(folder: Path) -> Settings:
     """Limits that small files reach."""
     return Settings(
-        data=folder, max_file_bytes=200_000, max_image_bytes=100_000, max_image_pixels=40_000, max_image_side=1_000,
-        max_images=5, max_items=50, max_text_bytes=200_000, max_caption_characters=2_000,
-    )  # fmt: skip
+        data=folder,
+        max_file_bytes=200_000,
+        max_image_bytes=100_000,
+        max_image_pixels=40_000,
+        max_image_side=1_000,
+        max_images=5,
+        max_items=50,
+        max_text_bytes=200_000,
+        max_caption_characters=2_000,
+    )
 
 
 @contextmanager

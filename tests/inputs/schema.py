@@ -16,10 +16,17 @@ PHASES = "examples,coverage,fuzzing,stateful"
 # Left out: what asks for a 2xx to everything that the document allows, and for a 4xx to everything that it does not. A
 # document cannot say that a file must be there, and parameters of a GET that are not known are ignored.
 CHECKS = (
-    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance", "unsupported_method", "allow_header_conformance", "use_after_free", "ignored_auth",
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+    "use_after_free",
+    "ignored_auth",
     "object_level_authorization",
-)  # fmt: skip
+)
 ACCOUNTS = ("alice", "bob")
 CONFIGURATION = """
 hooks = "{hooks}"
@@ -52,12 +59,24 @@ def explore(service: Service, folder: Path, *, examples: int, seed: int, seconds
     configure(service, folder, known)
     report = folder / "report.json"
     command = [
-        Path(sys.executable).parent / "schemathesis", "--config-file", folder / "schemathesis.toml", "run",
-        f"{service.address}/openapi.json", f"--phases={PHASES}", f"--checks={','.join(CHECKS)}", "--no-color",
-        f"--max-examples={examples}", f"--seed={seed}", f"--report-json-path={report}", "--continue-on-failure",
-        "--generation-database=none", "--no-shrink", "--request-timeout=60", "--suppress-health-check=all",
+        Path(sys.executable).parent / "schemathesis",
+        "--config-file",
+        folder / "schemathesis.toml",
+        "run",
+        f"{service.address}/openapi.json",
+        f"--phases={PHASES}",
+        f"--checks={','.join(CHECKS)}",
+        "--no-color",
+        f"--max-examples={examples}",
+        f"--seed={seed}",
+        f"--report-json-path={report}",
+        "--continue-on-failure",
+        "--generation-database=none",
+        "--no-shrink",
+        "--request-timeout=60",
+        "--suppress-health-check=all",
         *([f"--max-time={seconds:.0f}"] if seconds else []),
-    ]  # fmt: skip
+    ]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "KNOWN_IDS": json.dumps(known)}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder, env=variables)
     said = done.stdout + done.stderr

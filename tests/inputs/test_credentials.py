@@ -48,21 +48,36 @@ KEY_CASES = [
     Case("C32", "no key", request("GET", FILES, account=None), 401, "missing_api_key"),
     Case("C32", "no key and a broken body", request("POST", JOBS, b"{", account=None), 401, "missing_api_key"),
     Case("C32", "a key in the query", key_in_query, 401, "missing_api_key"),
-    Case("C32", "a key by another scheme", request("GET", FILES, account=None, Authorization="Basic YTpi"), 401,
-         "missing_api_key"),
+    Case(
+        "C32",
+        "a key by another scheme",
+        request("GET", FILES, account=None, Authorization="Basic YTpi"),
+        401,
+        "missing_api_key",
+    ),
     keyed("C33", "another prefix of the right length", "sk-" + "x" * 59),
     keyed("C33", "a key that is cut short", PUBLIC + "x" * 20),
     keyed("C33", "a key of 10 kB", PUBLIC + "x" * 10_000),
     keyed("C33", "a key with letters of other alphabets", PUBLIC + "\u0660" * 49),
     keyed("C33", "a key with bytes that are not UTF-8", PUBLIC + "\udcff" * 49),
     keyed("C33", "a public part that nobody has", PUBLIC + "x" * 49),
-    Case("C33", "a key of 1 MB", request("GET", FILES, account=None, Authorization="Bearer " + "x" * 1_000_000), 0,
-         why="the server itself refuses headers over 16 kB that come in more than one piece"),
-    Case("C33", "the right public part and a wrong secret",
-         lambda scene: with_key(scene, f"{scene.service.key()[:-10]}{'x' * 10}"), 401, "invalid_api_key"),
+    Case(
+        "C33",
+        "a key of 1 MB",
+        request("GET", FILES, account=None, Authorization="Bearer " + "x" * 1_000_000),
+        0,
+        why="the server itself refuses headers over 16 kB that come in more than one piece",
+    ),
+    Case(
+        "C33",
+        "the right public part and a wrong secret",
+        lambda scene: with_key(scene, f"{scene.service.key()[:-10]}{'x' * 10}"),
+        401,
+        "invalid_api_key",
+    ),
     Case("C34", "an expired key", with_made(expires_in=-1), 401, "invalid_api_key"),
     Case("C34", "a revoked key", with_made(revoked=True), 401, "invalid_api_key"),
-]  # fmt: skip
+]
 
 
 @table(KEY_CASES)

@@ -50,17 +50,25 @@ JSON_CASES = [
     bad_value("C10", "a number for a text", body("7", "suffix")),
     bad_value("C11", "an unknown field", body(f'"{SECRET}"', "trust")),
     bad_value("C11", "an unknown field deep inside", body(f'{{"trust": "{SECRET}"}}', "bat")),
-    bad_value("C11", "250,000 combining marks in an order that is slow to mend",
-              body('{"sample_prompts": ["a' + "\u0301\u0316" * 125_000 + '"]}', "bat")),
+    bad_value(
+        "C11",
+        "250,000 combining marks in an order that is slow to mend",
+        body('{"sample_prompts": ["a' + "\u0301\u0316" * 125_000 + '"]}', "bat"),
+    ),
     Case("C12", "JSON as text/plain", post_job(b"{}", Content_Type="text/plain"), 415, "unsupported_media"),
     Case("C12", "JSON as nothing", request("POST", JOBS, b"{}"), 415, "unsupported_media"),
     Case("C13", "3 MB of JSON", post_job(b" " * 3 * MIB), 413, "too_large"),
-    Case("C14", "3 MB of JSON of unknown length",
-         request("POST", JOBS, tuple(chunked([b" " * 65_536] * 48)), Content_Type=JSON, Transfer_Encoding="chunked"),
-         413, "too_large"),
-    Case("C16", "a gzip bomb", post_job(b"\x1f\x8b" + b"\0" * 1000, Content_Encoding="gzip"), 415,
-         "unsupported_encoding"),
-]  # fmt: skip
+    Case(
+        "C14",
+        "3 MB of JSON of unknown length",
+        request("POST", JOBS, tuple(chunked([b" " * 65_536] * 48)), Content_Type=JSON, Transfer_Encoding="chunked"),
+        413,
+        "too_large",
+    ),
+    Case(
+        "C16", "a gzip bomb", post_job(b"\x1f\x8b" + b"\0" * 1000, Content_Encoding="gzip"), 415, "unsupported_encoding"
+    ),
+]
 
 
 @table(JSON_CASES)
@@ -77,19 +85,50 @@ TWO_ENDS = b"0\r\n\r\n"
 FRAMING_CASES = [
     lengths("C15", "a length of -1", ("Content-Length", "-1")),
     lengths("C15", "two lengths", ("Content-Length", "2"), ("Content-Length", "3")),
-    Case("C15", "a length and chunks",
-         plain("POST", [("Content-Type", JSON), ("Content-Length", "2"), ("Transfer-Encoding", "chunked")], TWO_ENDS),
-         400, "invalid_json", why="RFC 9112 lets chunks win; the connection serves nobody else after it"),
-    Case("C24", "a header of 1 MB", request("GET", FILES, X_Long="x" * MIB), 0,
-         why="the server itself refuses headers over 16 kB that come in more than one piece"),
-    Case("C24", "500 headers", plain("GET", [(f"X-{number}", "1") for number in range(500)], path=FILES), 200,
-         why="they fit into the 16 kB that headers may have"),
-    Case("C24", "100,000 headers", plain("GET", [(f"X-{number}", "1") for number in range(100_000)], path=FILES), 0,
-         why="they do not fit"),
-    Case("C27", "another Host", plain("GET", [("Host", "evil.example")], path=FILES), 400, envelope=False,
-         why="two Host headers are no HTTP"),
-    Case("C27", "a path for a Host", lambda scene: with_host(scene, "a/../admin"), 200,
-         why="the name that a client calls the service by is used for nothing"),
+    Case(
+        "C15",
+        "a length and chunks",
+        plain("POST", [("Content-Type", JSON), ("Content-Length", "2"), ("Transfer-Encoding", "chunked")], TWO_ENDS),
+        400,
+        "invalid_json",
+        why="RFC 9112 lets chunks win; the connection serves nobody else after it",
+    ),
+    Case(
+        "C24",
+        "a header of 1 MB",
+        request("GET", FILES, X_Long="x" * MIB),
+        0,
+        why="the server itself refuses headers over 16 kB that come in more than one piece",
+    ),
+    Case(
+        "C24",
+        "500 headers",
+        plain("GET", [(f"X-{number}", "1") for number in range(500)], path=FILES),
+        200,
+        why="they fit into the 16 kB that headers may have",
+    ),
+    Case(
+        "C24",
+        "100,000 headers",
+        plain("GET", [(f"X-{number}", "1") for number in range(100_000)], path=FILES),
+        0,
+        why="they do not fit",
+    ),
+    Case(
+        "C27",
+        "another Host",
+        plain("GET", [("Host", "evil.example")], path=FILES),
+        400,
+        envelope=False,
+        why="two Host headers are no HTTP",
+    ),
+    Case(
+        "C27",
+        "a path for a Host",
+        lambda scene: with_host(scene, "a/../admin"),
+        200,
+        why="the name that a client calls the service by is used for nothing",
+    ),
     Case("C29", "PUT", request("PUT", FILES), 405, "method_not_allowed"),
     Case("C29", "TRACE", request("TRACE", JOBS), 405, "method_not_allowed"),
     Case("C30", "a null character for an id", request("GET", f"{JOBS}/%00"), 404, "job_not_found"),
@@ -97,29 +136,65 @@ FRAMING_CASES = [
     Case("C30", "a word for an id", request("GET", f"{JOBS}/1"), 404, "job_not_found"),
     Case("C30", "a surrogate for an id", request("GET", f"{FILES}/%ed%a0%80"), 404, "file_not_found"),
     Case("C30", "bytes that are not UTF-8 for an id", request("GET", f"{FILES}/%ff"), 404, "file_not_found"),
-    Case("C30", "a null character for a stored file", request("GET", "/v1/storage/a%00?expires=1&signature=x"), 403,
-         "invalid_signature"),
-    Case("C30", "a path for a stored file", request("GET", "/v1/storage/../../etc/passwd?expires=1&signature=x"), 403,
-         "invalid_signature"),
-    Case("C30", "a surrogate for a signature", request("GET", "/v1/storage/a?expires=1&signature=%ed%a0%80"), 403,
-         "invalid_signature"),
-    Case("C30", "an expiry of 400 digits", request("GET", f"/v1/storage/a?expires={'9' * 400}&signature=x"), 403,
-         "invalid_signature"),
-    *(Case("C31", query[:30], request("GET", f"{path}?{query}"), 400, code)
-      for path in (FILES, JOBS)
-      for query, code in (("limit=-1", "invalid_parameter"), ("limit=1000000000", "invalid_parameter"),
-                          ("limit=1e3", "invalid_parameter"), (f"limit={'9' * 5000}", "invalid_parameter"),
-                          ("after=garbage", "invalid_cursor"), ("after=%00", "invalid_parameter"),
-                          ("after=%F0%9F%98%80", "invalid_parameter"))),
+    Case(
+        "C30",
+        "a null character for a stored file",
+        request("GET", "/v1/storage/a%00?expires=1&signature=x"),
+        403,
+        "invalid_signature",
+    ),
+    Case(
+        "C30",
+        "a path for a stored file",
+        request("GET", "/v1/storage/../../etc/passwd?expires=1&signature=x"),
+        403,
+        "invalid_signature",
+    ),
+    Case(
+        "C30",
+        "a surrogate for a signature",
+        request("GET", "/v1/storage/a?expires=1&signature=%ed%a0%80"),
+        403,
+        "invalid_signature",
+    ),
+    Case(
+        "C30",
+        "an expiry of 400 digits",
+        request("GET", f"/v1/storage/a?expires={'9' * 400}&signature=x"),
+        403,
+        "invalid_signature",
+    ),
+    *(
+        Case("C31", query[:30], request("GET", f"{path}?{query}"), 400, code)
+        for path in (FILES, JOBS)
+        for query, code in (
+            ("limit=-1", "invalid_parameter"),
+            ("limit=1000000000", "invalid_parameter"),
+            ("limit=1e3", "invalid_parameter"),
+            (f"limit={'9' * 5000}", "invalid_parameter"),
+            ("after=garbage", "invalid_cursor"),
+            ("after=%00", "invalid_parameter"),
+            ("after=%F0%9F%98%80", "invalid_parameter"),
+        )
+    ),
     Case("C31", "order=;drop", request("GET", f"{FILES}?order=;drop"), 400, "invalid_parameter"),
-    Case("C31", "sort=;drop", request("GET", f"{FILES}?sort=;drop"), 200,
-         why="parameters of a GET that are not known are ignored"),
+    Case(
+        "C31",
+        "sort=;drop",
+        request("GET", f"{FILES}?sort=;drop"),
+        200,
+        why="parameters of a GET that are not known are ignored",
+    ),
     Case("C31", "purpose=%00", request("GET", f"{FILES}?purpose=%00"), 400, "invalid_parameter"),
-    Case("C31", "events after a null character",
-         lambda scene: scene.send("GET", f"{JOBS}/{scene.job().json()['id']}/events?after=%00"), 400,
-         "invalid_parameter"),
+    Case(
+        "C31",
+        "events after a null character",
+        lambda scene: scene.send("GET", f"{JOBS}/{scene.job().json()['id']}/events?after=%00"),
+        400,
+        "invalid_parameter",
+    ),
     Case("C31", "a filter with a null character", request("GET", f"{JOBS}?metadata[a]=%00"), 400, "invalid_filter"),
-]  # fmt: skip
+]
 
 
 def with_host(scene: Scene, host: str) -> Answer:
@@ -145,28 +220,57 @@ def bad_form(number: str, what: str, content: bytes, code: str = "invalid_form")
 PIECE = part("file", SECRET.encode(), "a")
 FORM_CASES = [
     Case("C17", "no boundary", upload_form(PIECE, "multipart/form-data"), 400, "invalid_form"),
-    Case("C17", "a boundary of 300", upload_form(PIECE, f"multipart/form-data; boundary={'b' * 300}"), 400,
-         "invalid_form"),
+    Case(
+        "C17",
+        "a boundary of 300",
+        upload_form(PIECE, f"multipart/form-data; boundary={'b' * 300}"),
+        400,
+        "invalid_form",
+    ),
     bad_form("C18", "a form that ends before its last boundary", form(png())[:-20]),
     bad_form("C18", "a form that is cut in a header", b"--the-boundary\r\nContent-Dispo"),
-    Case("C19", "10 MB of line ends before the first boundary", upload_form(b"\r\n" * 5 * MIB + form(png())), 200,
-         why="what stands around the parts is passed over; it counts, and is never kept"),
-    Case("C19", "10 MB of line ends after the last boundary", upload_form(form(png()) + b"\r\n" * 5 * MIB), 200,
-         why="the same"),
+    Case(
+        "C19",
+        "10 MB of line ends before the first boundary",
+        upload_form(b"\r\n" * 5 * MIB + form(png())),
+        200,
+        why="what stands around the parts is passed over; it counts, and is never kept",
+    ),
+    Case(
+        "C19",
+        "10 MB of line ends after the last boundary",
+        upload_form(form(png()) + b"\r\n" * 5 * MIB),
+        200,
+        why="the same",
+    ),
     bad_form("C20", "a part with 10,000 headers", part("file", b"", "a", b"X-Evil: 1\r\n" * 10_000) + ending()),
     bad_form("C20", "a header of 1 MB", part("file", b"", "a", b"X-Evil: " + b"h" * MIB + b"\r\n") + ending()),
     bad_form("C21", "1,001 files", PIECE * 1001 + ending(), "several_files"),
     bad_form("C21", "1,001 fields", part("purpose", b"fine-tune") * 1001 + ending(), "repeated_parameter"),
     bad_form("C21", "an unknown field", part(SECRET, b"1") + ending(), "unknown_parameter"),
     bad_form("C22", "a field of 5 MB", part("purpose", b"p" * 5 * MIB) + ending()),
-    Case("C23", "an ordinary form of 100 kB of ;",
-         request("POST", FILES, b";" * 100_000, Content_Type="application/x-www-form-urlencoded"), 415,
-         "unsupported_media"),
-    Case("C23", "the same for a job",
-         post_job(b";" * 100_000, Content_Type="application/x-www-form-urlencoded"), 415, "unsupported_media"),
-    Case("C23", "a form type of 100 kB of ;", upload_form(PIECE, "multipart/form-data" + ";" * 15_000), 400,
-         "invalid_form"),
-]  # fmt: skip
+    Case(
+        "C23",
+        "an ordinary form of 100 kB of ;",
+        request("POST", FILES, b";" * 100_000, Content_Type="application/x-www-form-urlencoded"),
+        415,
+        "unsupported_media",
+    ),
+    Case(
+        "C23",
+        "the same for a job",
+        post_job(b";" * 100_000, Content_Type="application/x-www-form-urlencoded"),
+        415,
+        "unsupported_media",
+    ),
+    Case(
+        "C23",
+        "a form type of 100 kB of ;",
+        upload_form(PIECE, "multipart/form-data" + ";" * 15_000),
+        400,
+        "invalid_form",
+    ),
+]
 
 
 @table(FORM_CASES)
@@ -176,11 +280,21 @@ def test_forms_that_are_broken(scene: Scene, case: Case) -> None:
 
 RANGES = ",".join(["0-"] * 1000)
 RANGE_CASES = [
-    Case("C28", "1,000 ranges of a file", lambda scene: ranged(scene, f"{FILES}/{scene.file()}/content"), 200,
-         why="ranges are not served: the whole file is"),
-    Case("C28", "1,000 ranges of a signed link", lambda scene: ranged(scene, signed(scene)), 200,
-         why="a request for too many ranges is taken for one of the whole file"),
-]  # fmt: skip
+    Case(
+        "C28",
+        "1,000 ranges of a file",
+        lambda scene: ranged(scene, f"{FILES}/{scene.file()}/content"),
+        200,
+        why="ranges are not served: the whole file is",
+    ),
+    Case(
+        "C28",
+        "1,000 ranges of a signed link",
+        lambda scene: ranged(scene, signed(scene)),
+        200,
+        why="a request for too many ranges is taken for one of the whole file",
+    ),
+]
 
 
 def ranged(scene: Scene, path: str) -> Answer:

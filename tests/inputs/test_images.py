@@ -60,10 +60,9 @@ REFUSED = [
     bad("C64", "a WebP of 300 frames", frames("WEBP", 300), "animated"),
     no_media("C64", "a GIF of 300 frames", frames("GIF", 300)),
     bad("C71", "16 MB of picture", png() + b"\0" * 16_000_000, "file_too_large", 413),
-    bad("C72", "101 images", zipped({f"{n}.png": png(n, 32 + n % 60) for n in range(101)}),
-        "too_many_images", 413),
+    bad("C72", "101 images", zipped({f"{n}.png": png(n, 32 + n % 60) for n in range(101)}), "too_many_images", 413),
     bad("C68", "2 GB of grey in a kilobyte", raw_png(8192, 8192), "too_many_pixels", 413),
-]  # fmt: skip
+]
 
 
 @table(REFUSED)

@@ -13,9 +13,15 @@ from tests.inputs.catalogue import Case, Scene, job, post_job, table, upload
 from tests.inputs.files import zipped
 
 MODELS = [
-    "stabilityai/stable-diffusion-xl-base-1.0", "/etc/passwd/of-the-service", "https://evil.example/model-to-take",
-    "../tiny-images/../tiny-images", "file:///etc/passwd-of-the-service", "tiny-images\n", "TINY-IMAGES", "__proto__",
-]  # fmt: skip
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "/etc/passwd/of-the-service",
+    "https://evil.example/model-to-take",
+    "../tiny-images/../tiny-images",
+    "file:///etc/passwd-of-the-service",
+    "tiny-images\n",
+    "TINY-IMAGES",
+    "__proto__",
+]
 
 
 def unknown(field: str, value: str = '"do-not-repeat-me"') -> Case:
@@ -32,11 +38,21 @@ BACKBONES = [
     unknown("revision"),
     unknown("base_model"),
     unknown("bat", '{"trust_remote_code": true}'),
-    Case("C86", "code beside the images", upload(zipped({"a.png": png(), "pipeline.py": b"import os"})), 400,
-         "not_an_image"),
-    Case("C86", "a model's index beside the images", upload(zipped({"a.png": png(), "model_index.json": b"{}"})), 400,
-         "not_an_image"),
-]  # fmt: skip
+    Case(
+        "C86",
+        "code beside the images",
+        upload(zipped({"a.png": png(), "pipeline.py": b"import os"})),
+        400,
+        "not_an_image",
+    ),
+    Case(
+        "C86",
+        "a model's index beside the images",
+        upload(zipped({"a.png": png(), "model_index.json": b"{}"})),
+        400,
+        "not_an_image",
+    ),
+]
 
 
 @table(BACKBONES)
@@ -80,12 +96,22 @@ WEIGHTS: list[tuple[str, str, bytes]] = [
 
 ADAPTERS = [
     Case("C87", "a pickle", upload(pickle.dumps({"a": 1}), "adapter.pkl"), 415, "unsupported_media"),
-    *(Case("C87", f"weights of torch as {kind}", upload(torch_zip(), f"adapter{kind}"), 400, "not_an_image")
-      for kind in (".pt", ".bin", ".ckpt")),
-    *(Case(number, what, upload(content, "lora.safetensors"), 415, "unsupported_media",
-           why="weights are never taken, whatever they hold")
-      for number, what, content in WEIGHTS),
-]  # fmt: skip
+    *(
+        Case("C87", f"weights of torch as {kind}", upload(torch_zip(), f"adapter{kind}"), 400, "not_an_image")
+        for kind in (".pt", ".bin", ".ckpt")
+    ),
+    *(
+        Case(
+            number,
+            what,
+            upload(content, "lora.safetensors"),
+            415,
+            "unsupported_media",
+            why="weights are never taken, whatever they hold",
+        )
+        for number, what, content in WEIGHTS
+    ),
+]
 
 
 @table(ADAPTERS)

@@ -48,18 +48,32 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "a pool of another backbone": {"pool": "tiny-texts"},
 }
 VALUES = [
-    *(Case("C53", f"{name} of {value}", job(bat={name: value}), 400, "invalid_parameter")
-      for name, values in NUMBERS.items() for value in values),
+    *(
+        Case("C53", f"{name} of {value}", job(bat={name: value}), 400, "invalid_parameter")
+        for name, values in NUMBERS.items()
+        for value in values
+    ),
     *(Case("C53", f"a seed of {seed}", job(seed=seed), 400, "invalid_parameter") for seed in (2**64, 2**31, -1, 1.5)),
-    *(Case("C53", f"{name} of 0", job(hyperparameters={name: 0}), 400, "invalid_parameter")
-      for name in ("n_epochs", "batch_size", "learning_rate_multiplier")),
+    *(
+        Case("C53", f"{name} of 0", job(hyperparameters={name: 0}), 400, "invalid_parameter")
+        for name in ("n_epochs", "batch_size", "learning_rate_multiplier")
+    ),
     *(Case("C55", what, job(bat=bat), 400, "contradiction") for what, bat in CONTRADICTIONS.items()),
-    Case("C55", "texts for an image backbone", lambda scene: scene.job(training_file=scene.file("texts")), 400,
-         "wrong_kind_of_file"),
-    Case("C55", "a resolution for texts",
-         lambda scene: scene.job(model="tiny-texts", training_file=scene.file("texts"), bat={"resolution": 512}), 400,
-         "contradiction"),
-]  # fmt: skip
+    Case(
+        "C55",
+        "texts for an image backbone",
+        lambda scene: scene.job(training_file=scene.file("texts")),
+        400,
+        "wrong_kind_of_file",
+    ),
+    Case(
+        "C55",
+        "a resolution for texts",
+        lambda scene: scene.job(model="tiny-texts", training_file=scene.file("texts"), bat={"resolution": 512}),
+        400,
+        "contradiction",
+    ),
+]
 
 
 @table(VALUES)
@@ -138,34 +152,65 @@ def link(*, method: str = "GET", seconds: int = 300, key: str = "", deleted: boo
 
 STATES = [
     Case("C44", "the same key and body twice", twice({}), 200),
-    Case("C45", "the same key and another body", twice({"suffix": "b"}), 409, "idempotency_mismatch",
-         why="409, which OpenAI's clients know, with a header that says not to retry"),
+    Case(
+        "C45",
+        "the same key and another body",
+        twice({"suffix": "b"}),
+        409,
+        "idempotency_mismatch",
+        why="409, which OpenAI's clients know, with a header that says not to retry",
+    ),
     Case("C46", "eight calls at once with one key", at_once, 200, why="the others wait for the first and get its job"),
     Case("C47", "a key of 256", keyed("x" * 256), 400, "invalid_idempotency_key"),
     Case("C47", "an empty key", keyed(""), 400, "invalid_idempotency_key"),
     Case("C47", "a key of other letters", keyed("é"), 400, "invalid_idempotency_key"),
-    Case("C47", "a key with a line end in it", keyed("a\r\n b"), 200,
-         why="a header that goes on in the next line is one line"),
-    Case("C48", "a finished job is cancelled", on_the_published("POST", f"{JOBS}/{{job}}/cancel"), 409,
-         "job_not_cancellable"),
+    Case(
+        "C47",
+        "a key with a line end in it",
+        keyed("a\r\n b"),
+        200,
+        why="a header that goes on in the next line is one line",
+    ),
+    Case(
+        "C48",
+        "a finished job is cancelled",
+        on_the_published("POST", f"{JOBS}/{{job}}/cancel"),
+        409,
+        "job_not_cancellable",
+    ),
     Case("C48", "a cancelled job is cancelled", cancelled_twice, 200),
-    Case("C49", "an adapter is wanted before there is one",
-         on_a_waiting_job("GET", "/v1/models/ft:tiny-images:x:{job}/download"), 404, "model_not_found",
-         why="an adapter has a name only when it is there"),
-    Case("C49", "scores are wanted before there are any", on_a_waiting_job("GET", f"{JOBS}/{{job}}/influence"), 404,
-         "not_ready", why="404, because clients try a 409 again by themselves"),
-    Case("C50", "a file that a job waits for is deleted", on_a_waiting_job("DELETE", f"{FILES}/{{file}}"), 409,
-         "file_in_use"),
+    Case(
+        "C49",
+        "an adapter is wanted before there is one",
+        on_a_waiting_job("GET", "/v1/models/ft:tiny-images:x:{job}/download"),
+        404,
+        "model_not_found",
+        why="an adapter has a name only when it is there",
+    ),
+    Case(
+        "C49",
+        "scores are wanted before there are any",
+        on_a_waiting_job("GET", f"{JOBS}/{{job}}/influence"),
+        404,
+        "not_ready",
+        why="404, because clients try a 409 again by themselves",
+    ),
+    Case(
+        "C50",
+        "a file that a job waits for is deleted",
+        on_a_waiting_job("DELETE", f"{FILES}/{{file}}"),
+        409,
+        "file_in_use",
+    ),
     Case("C51", "a file is deleted twice", deleted_twice, 404, "file_not_found"),
     Case("C52", "a job on no file", job(training_file=""), 400, "invalid_parameter"),
     Case("C52", "a job on a file that is not there", job(training_file="file-x"), 400, "file_not_found"),
-    Case("C52", "a job on one image", lambda scene: scene.job(training_file=one_image(scene)), 400,
-         "contradiction"),
+    Case("C52", "a job on one image", lambda scene: scene.job(training_file=one_image(scene)), 400, "contradiction"),
     Case("C100", "a link that is too old", link(seconds=-1), 403, "invalid_signature"),
     Case("C100", "a link for another file", link(key="accounts/y/file"), 403, "invalid_signature"),
     Case("C100", "a link by another method", link(method="DELETE"), 405, "method_not_allowed"),
     Case("C101", "a link to a file that was deleted", link(deleted=True), 404, "file_gone"),
-]  # fmt: skip
+]
 
 
 def one_image(scene: Scene) -> str:
@@ -213,8 +258,15 @@ def finish(scene: Scene, job_id: str, delay: float) -> bool:
     time.sleep(delay)
     with scene.service.sessions.begin() as session:
         job = session.get_one(Job, job_id)
-        adapter = Adapter(id=new_id("ft:"), job_id=job_id, account_id=job.account_id, backbone="tiny-images",
-                          kind="images", epoch=1, published_step=1)  # fmt: skip
+        adapter = Adapter(
+            id=new_id("ft:"),
+            job_id=job_id,
+            account_id=job.account_id,
+            backbone="tiny-images",
+            kind="images",
+            epoch=1,
+            published_step=1,
+        )
         return leases.finish(session, job_id, 1, adapter, {})
 
 
@@ -272,8 +324,13 @@ def test_c106_without_a_broker_jobs_are_taken(tmp_path: Path) -> None:
 
 def test_c106_without_an_object_store_uploads_are_503(tmp_path: Path) -> None:
     with serving(s3_settings(f"http://{nowhere()}", tmp_path)) as service:
-        case = Case("C106", "an upload", lambda scene: answered(scene, lambda scene: scene.upload(pictures())), 503,
-                    "storage_unavailable")  # fmt: skip
+        case = Case(
+            "C106",
+            "an upload",
+            lambda scene: answered(scene, lambda scene: scene.upload(pictures())),
+            503,
+            "storage_unavailable",
+        )
         case.check(Scene(service))
 
 

@@ -20,9 +20,12 @@ EXAMPLES = 200  # of each kind for each operation, in one of the rounds of a lon
 @pytest.fixture(scope="module")
 def service(postgresql: PostgreSQL, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings = Settings(
-        data=tmp_path_factory.mktemp("schema"), database_url=postgresql.fresh(), broker_url=valkey_url,
-        active_job_limit=1_000_000, max_file_bytes=5_000_000,
-    )  # fmt: skip
+        data=tmp_path_factory.mktemp("schema"),
+        database_url=postgresql.fresh(),
+        broker_url=valkey_url,
+        active_job_limit=1_000_000,
+        max_file_bytes=5_000_000,
+    )
     yield from started(settings)
 
 

@@ -59,11 +59,19 @@ TEXTS = [
     line("a role that is an object", b'{"messages": [{"role": {}, "content": "a"}]}'),
     line("an integer of 5,000 digits", b'{"text": ' + b"9" * 5000 + b"}"),
     line("combining marks", b'{"text": "a' + rb"\u0301\u0316" * 1000 + b'"}'),
-    bad("C82", "a table with a list for a name",
-        zipped({"metadata.jsonl": b'{"file_name": [], "text": "a"}'}), "invalid_line"),
-    bad("C82", "a table with a number for a text",
-        zipped({"metadata.jsonl": b'{"file_name": "a.png", "text": 7}'}), "invalid_line"),
-]  # fmt: skip
+    bad(
+        "C82",
+        "a table with a list for a name",
+        zipped({"metadata.jsonl": b'{"file_name": [], "text": "a"}'}),
+        "invalid_line",
+    ),
+    bad(
+        "C82",
+        "a table with a number for a text",
+        zipped({"metadata.jsonl": b'{"file_name": "a.png", "text": 7}'}),
+        "invalid_line",
+    ),
+]
 
 
 @table(TEXTS)
@@ -79,8 +87,7 @@ def test_c82_the_bad_line_of_10_000_is_named(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["cat\n[INFO] admin logged in", "{{7*7}}", "<script>alert(1)</script>", "'; DROP TABLE job; --", "=cmd()"],
+    "text", ["cat\n[INFO] admin logged in", "{{7*7}}", "<script>alert(1)</script>", "'; DROP TABLE job; --", "=cmd()"]
 )
 @pytest.mark.parametrize("start", ["", "\ufeff"], ids=["", "after a byte order mark"])
 def test_c80_text_that_looks_dangerous_is_only_text(scene: Scene, text: str, start: str) -> None:
@@ -90,12 +97,18 @@ def test_c80_text_that_looks_dangerous_is_only_text(scene: Scene, text: str, sta
 
 TRIGGERS = [
     Case("C81", "a text that reads backwards", job(bat={"trigger": "a\u202eb"}), 400, "invalid_json"),
-    *(Case("C81", what, job(bat={"trigger": trigger}), 400, "invalid_parameter")
-    for what, trigger in {
-        "an empty trigger": "", "500 characters": "x" * 500, "only spaces": "   ", "a space at its end": "cat ",
-        "two lines": "a\nb", "nothing that can be seen": "\u200b",
-    }.items()),
-]  # fmt: skip
+    *(
+        Case("C81", what, job(bat={"trigger": trigger}), 400, "invalid_parameter")
+        for what, trigger in {
+            "an empty trigger": "",
+            "500 characters": "x" * 500,
+            "only spaces": "   ",
+            "a space at its end": "cat ",
+            "two lines": "a\nb",
+            "nothing that can be seen": "\u200b",
+        }.items()
+    ),
+]
 
 
 @table(TRIGGERS)
@@ -124,8 +137,12 @@ ARCHIVES = [
     bad("C83", "an entry that is called .", entry("."), "bad_name"),
     Case("C83", "a name of 60,000 characters", upload(entry("x" * 60_000)), 400, "bad_name", named=True),
     Case("C83", "a name of combining marks", upload(entry("a" + "\u0301\u0316" * 15_000)), 400, "bad_name", named=True),
-    bad("C83", "a name that is not UTF-8", changed(changed(entry("é.png"), 46, b"\xff\xff"), 8, b"\0\x08"),
-        "corrupt_archive"),
+    bad(
+        "C83",
+        "a name that is not UTF-8",
+        changed(changed(entry("é.png"), 46, b"\xff\xff"), 8, b"\0\x08"),
+        "corrupt_archive",
+    ),
     bad("C83", "a packing that inflates without bounds", zipped({"a.png": png()}, zipfile.ZIP_LZMA), "corrupt_archive"),
     bad("C83", "a cut archive", ONE[:-30], "unsupported_media", 415),
     bad("C83", "an archive whose directory lies elsewhere", ONE[:-6] + b"\xff\xff\xff\x7f\0\0", "corrupt_archive"),
@@ -136,7 +153,7 @@ ARCHIVES = [
     bad("C84", "500 entries", zipped({f"{n}.txt": b"" for n in range(500)}), "too_many_entries", 413),
     bad("C84", "a million entries", many_entries(1_000_000), "too_many_entries", 413),
     bad("C84", "50 entries over each other", overlapping(50), "zip_bomb", 413),
-]  # fmt: skip
+]
 
 
 @table(ARCHIVES)

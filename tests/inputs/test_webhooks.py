@@ -26,11 +26,34 @@ TYPE = "fine_tuning.job.succeeded"
 SECRET = "do-not-repeat-me"
 SECONDS = 2.0
 PRIVATE = (
-    "127.0.0.1", "[::1]", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254",
-    "[fe80::1]", "[fc00::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]",
-    "[2002:7f00:1::]", "[::]", "224.0.0.1", "255.255.255.255", "2130706433", "0x7f.1", "0x7f000001", "017700000001",
-    "0177.0.0.1", "127.1", "127.0.0.1.", "localhost", "LOCALHOST",
-)  # fmt: skip
+    "127.0.0.1",
+    "[::1]",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:a9fe:a9fe]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[2002:7f00:1::]",
+    "[::]",
+    "224.0.0.1",
+    "255.255.255.255",
+    "2130706433",
+    "0x7f.1",
+    "0x7f000001",
+    "017700000001",
+    "0177.0.0.1",
+    "127.1",
+    "127.0.0.1.",
+    "localhost",
+    "LOCALHOST",
+)
 
 
 def create(url: str) -> Callable[[Scene], Answer]:
@@ -74,10 +97,16 @@ def test_c95_the_same_hosts_are_refused_when_something_is_sent(scene: Scene, hos
             at = now(session)
             session.add(
                 WebhookEndpoint(
-                    id=found, account_id=account, name="n", url=f"https://{host}/", event_types=[TYPE], created_at=at,
-                    updated_at=at, secret=new_secret(),
+                    id=found,
+                    account_id=account,
+                    name="n",
+                    url=f"https://{host}/",
+                    event_types=[TYPE],
+                    created_at=at,
+                    updated_at=at,
+                    secret=new_secret(),
                 )
-            )  # fmt: skip
+            )
         answer = http.post(f"{ENDPOINTS}/{found}/test", json={"event_type": TYPE})
         said = refused(answer, 400, "webhook_unreachable")["message"]
         assert "do not go to" in said

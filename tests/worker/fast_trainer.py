@@ -65,9 +65,12 @@ def told(action: str, stage: str) -> Json | None:
         return {"seconds": "long", "kinds": [1, None]}
     kinds = {"step": {"calls": STEPS, "units": 4 * STEPS, "seconds": 0.1, "cpu": 0.1}}
     report = {
-        "seconds": 0.2, "cpu": 0.1, "kinds": kinds, "memory": {"host": 10**8, "device": None},
+        "seconds": 0.2,
+        "cpu": 0.1,
+        "kinds": kinds,
+        "memory": {"host": 10**8, "device": None},
         "facts": {"references": 4, "candidates": 0, "probe": 0},
-    }  # fmt: skip
+    }
     return report if action == "tell" else None
 
 

@@ -40,10 +40,19 @@ BACKBONES = ("tiny-a", "tiny-b")
 
 def settings(folder: Path, database_url: str | None = None, broker_url: str | None = None) -> Settings:
     return Settings(
-        data=folder, database_url=database_url, broker_url=broker_url, trainer=FAST_TRAINER, lease_seconds=4,
-        heartbeat_seconds=0.5, dispatcher_seconds=0.3, wake_again_seconds=1, retry_seconds=0.1, cancel_grace_seconds=1,
-        stall_seconds=1.5, min_image_side=8,
-    )  # fmt: skip
+        data=folder,
+        database_url=database_url,
+        broker_url=broker_url,
+        trainer=FAST_TRAINER,
+        lease_seconds=4,
+        heartbeat_seconds=0.5,
+        dispatcher_seconds=0.3,
+        wake_again_seconds=1,
+        retry_seconds=0.1,
+        cancel_grace_seconds=1,
+        stall_seconds=1.5,
+        min_image_side=8,
+    )
 
 
 def environment(chosen: Settings) -> dict[str, str]:
@@ -55,9 +64,13 @@ def environment(chosen: Settings) -> dict[str, str]:
 def run_module(module: str, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a module as a command over a data folder of its own."""
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=180,
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
         env={**os.environ, "ALBATROSS_DATA": str(data)},
-    )  # fmt: skip
+    )
 
 
 def register(record: BackboneRecord, data: Path) -> Path:
@@ -83,17 +96,27 @@ class Floor:
         self.trainer = WarmTrainer(self.settings)
         records = {
             name: {
-                "id": name, "family": "diffusion", "path": str(self.settings.data), "revision": "1", "sha256": {},
-                "licence": "CC0", "target_modules": ["to_q"], "resolution": 32,
+                "id": name,
+                "family": "diffusion",
+                "path": str(self.settings.data),
+                "revision": "1",
+                "sha256": {},
+                "licence": "CC0",
+                "target_modules": ["to_q"],
+                "resolution": 32,
             }
             for name in BACKBONES
-        }  # fmt: skip
+        }
         self.settings.registry_file.write_text(json.dumps({"version": 1, "backbones": records}))
 
     def job(
-        self, suffix: str | None = None, backbone: str = "tiny-a", account: str = "acct-1", bat: Json | None = None,
+        self,
+        suffix: str | None = None,
+        backbone: str = "tiny-a",
+        account: str = "acct-1",
+        bat: Json | None = None,
         **fields: object,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Upload references and queue a job; its suffix tells the fast trainer what to do."""
         file_id = new_id("file-")
         stored = self.storage.put(file_key(account, file_id), pictures())
@@ -103,16 +126,30 @@ class Floor:
                 session.flush()
             session.add(
                 File(
-                    id=file_id, account_id=account, filename="cat.zip", purpose="fine-tune", bytes=stored.bytes,
-                    sha256=stored.sha256, storage_key=stored.key, status="processed", kind="images", items=4,
+                    id=file_id,
+                    account_id=account,
+                    filename="cat.zip",
+                    purpose="fine-tune",
+                    bytes=stored.bytes,
+                    sha256=stored.sha256,
+                    storage_key=stored.key,
+                    status="processed",
+                    kind="images",
+                    items=4,
                     created_at=now(session),
                 )
-            )  # fmt: skip
+            )
             request = {"bat": bat or {"max_steps": 7}}
             made = Job(
-                account_id=account, backbone=backbone, request=request, training_files=[file_id], seed=1,
-                suffix=suffix, queue=self.settings.queue, **fields,
-            )  # fmt: skip
+                account_id=account,
+                backbone=backbone,
+                request=request,
+                training_files=[file_id],
+                seed=1,
+                suffix=suffix,
+                queue=self.settings.queue,
+                **fields,
+            )
             return creation.create(session, made, self.settings).id
 
     def order(self, what: str, job_id: str) -> None:
@@ -127,9 +164,12 @@ class Floor:
     def claim(self) -> Job:
         with self.sessions.begin() as session:
             job = leases.claim(
-                session, queue=self.settings.queue, worker_id="test", lease_seconds=self.settings.lease_seconds,
+                session,
+                queue=self.settings.queue,
+                worker_id="test",
+                lease_seconds=self.settings.lease_seconds,
                 account_job_limit=9,
-            )  # fmt: skip
+            )
         assert job is not None
         return job
 
@@ -176,8 +216,21 @@ class Floor:
     @contextmanager
     def worker(self, skew: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
         """A real Celery worker in its own session, whose clock may be so many seconds fast."""
-        with self._process("celery", "-A", "worker.app", "worker", "-Q", self.settings.queue, "--without-gossip",
-                           "--without-mingle", "-O", "fair", "-l", "warning", skew=skew) as process:  # fmt: skip
+        with self._process(
+            "celery",
+            "-A",
+            "worker.app",
+            "worker",
+            "-Q",
+            self.settings.queue,
+            "--without-gossip",
+            "--without-mingle",
+            "-O",
+            "fair",
+            "-l",
+            "warning",
+            skew=skew,
+        ) as process:
             yield process
 
     @contextmanager
@@ -191,9 +244,13 @@ class Floor:
         log = (self.settings.data / f"{module}.log").open("ab")
         wrong = {"PYTHONPATH": str(SKEWED), "SKEW_SECONDS": str(skew)} if skew else {}
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment(self.settings) | wrong, stdout=log,
-            stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=environment(self.settings) | wrong,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             yield process
         finally:

@@ -25,9 +25,17 @@ def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:
         for number in numbers:
             (tmp_path / part / f"{number}.png").write_bytes(picture(number))
     options = (
-        "--backbone", "tiny", "--references", str(tmp_path / "own"), "--validation", str(tmp_path / "other"),
-        "--out", str(tmp_path / "out"), "--bat", json.dumps(QUICK),
-    )  # fmt: skip
+        "--backbone",
+        "tiny",
+        "--references",
+        str(tmp_path / "own"),
+        "--validation",
+        str(tmp_path / "other"),
+        "--out",
+        str(tmp_path / "out"),
+        "--bat",
+        json.dumps(QUICK),
+    )
 
     def run(which: str, values: str, *further: str) -> subprocess.CompletedProcess[str]:
         done = run_module("worker.commands.ablate", data, which, *options, "--values", values, *further)

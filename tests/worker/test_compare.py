@@ -12,12 +12,7 @@ import torch
 from core.backbones.record import describe
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
-from tests.core.method.conftest import (  # noqa: F401 (fixtures)
-    LLAMA_TARGETS,
-    _one_thread,
-    tiny_language,
-    tiny_language_folder,
-)
+from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language, tiny_language_folder  # noqa: F401 (fixtures)
 from tests.worker.floor import register, run_module
 
 EVIL = '<script>alert(1)</script> & "quotes"'
@@ -69,8 +64,19 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
     data: Path, adapter: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = run_module("worker.commands.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
-                      "--out", str(out), "--max-tokens", "8")  # fmt: skip
+    done = run_module(
+        "worker.commands.compare",
+        data,
+        str(answers(tmp_path)),
+        "--model",
+        str(adapter),
+        "--backbone",
+        "tiny",
+        "--out",
+        str(out),
+        "--max-tokens",
+        "8",
+    )
     assert done.returncode == 0, done.stderr
     assert "On 6 questions (held out) the loss a token of the old model's answers" in done.stdout
     assert "On 5 questions (trained on)" in done.stdout
@@ -92,9 +98,23 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
 def test_where_all_was_trained_on_it_says_that_it_may_be_memory(data: Path, adapter: Path, tmp_path: Path) -> None:
     trained = tmp_path / "trained.jsonl"
     trained.write_text(answers(tmp_path).read_text().replace('"held_out"', "null"))
-    done = run_module("worker.commands.compare", data, str(answers(tmp_path)), "--model", str(adapter), "--backbone", "tiny",
-                      "--trained", str(trained), "--out", str(tmp_path / "out"), "--limit", "2",
-                      "--max-tokens", "4")  # fmt: skip
+    done = run_module(
+        "worker.commands.compare",
+        data,
+        str(answers(tmp_path)),
+        "--model",
+        str(adapter),
+        "--backbone",
+        "tiny",
+        "--trained",
+        str(trained),
+        "--out",
+        str(tmp_path / "out"),
+        "--limit",
+        "2",
+        "--max-tokens",
+        "4",
+    )
     assert done.returncode == 0, done.stderr
     assert "No question was held out of training, so the figures may show memory and not skill." in done.stdout
     assert "9 questions more were not asked; --limit 0 asks all." in done.stdout

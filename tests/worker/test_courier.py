@@ -38,9 +38,14 @@ def endpoint(floor: Floor, receiver: Receiver, account: str = "acct-1") -> str:
     with floor.sessions.begin() as session:
         at = now(session)
         made = WebhookEndpoint(
-            account_id=account, name="n", url=receiver.url, event_types=list(events.EventType), created_at=at,
-            updated_at=at, secret=signatures.new_secret(),
-        )  # fmt: skip
+            account_id=account,
+            name="n",
+            url=receiver.url,
+            event_types=list(events.EventType),
+            created_at=at,
+            updated_at=at,
+            secret=signatures.new_secret(),
+        )
         session.add(made)
         session.flush()
         return made.id

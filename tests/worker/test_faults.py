@@ -24,12 +24,7 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA out of memory"), "out_of_memory", False, True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory", False, True),
         (OSError(errno.ENOSPC, "No space left"), "disk_full", True, True),
-        (
-            SafetensorError("Error while serializing: I/O error: No space left (os error 28)"),
-            "disk_full",
-            True,
-            True,
-        ),
+        (SafetensorError("Error while serializing: I/O error: No space left (os error 28)"), "disk_full", True, True),
         (OSError(errno.EFBIG, "File too large"), "file_too_large", False, True),
         (RuntimeError("CUDA error: an illegal memory access"), "internal_error", True, True),
         (KeyError("canary"), "internal_error", True, True),

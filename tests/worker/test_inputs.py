@@ -34,9 +34,15 @@ def test_a_caption_gets_the_prefix_and_the_trigger_once(words: str, caption: str
 
 def test_the_owners_trigger_wins_over_the_backbones(tmp_path: Path) -> None:
     record = BackboneRecord(
-        id="b", family="diffusion", path=tmp_path, revision="1", sha256={}, target_modules=(), licence="CC0",
+        id="b",
+        family="diffusion",
+        path=tmp_path,
+        revision="1",
+        sha256={},
+        target_modules=(),
+        licence="CC0",
         trigger_hint="sks",
-    )  # fmt: skip
+    )
     given = References("images", (ImageItem("1.png", None, b"", 8, 8, ""),))
     assert [item.caption for item in captioned(given, record, "zwx").items] == ["zwx"]
     assert [item.caption for item in captioned(given, record, None).items] == ["sks"]

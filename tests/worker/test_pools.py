@@ -24,10 +24,15 @@ from worker.stages import pool as pools_pool
 
 ROWS = [
     {"id": "a", "text": "a plain text.", "source": "one", "licence": "CC0", "split": "candidate"},
-    {"id": "b", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}],
-     "source": "two", "licence": "CC0", "split": "candidate"},
+    {
+        "id": "b",
+        "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}],
+        "source": "two",
+        "licence": "CC0",
+        "split": "candidate",
+    },
     {"id": "c", "text": "kept apart.", "source": "one", "licence": "CC0", "split": "probe"},
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -126,8 +131,7 @@ def test_only_text_backbones_write_candidates(record: BackboneRecord, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
-    [("One. Two\nthree! and f", "One. Two three!"), ("No end", ""), ("Is it? Yes", "Is it?")],
+    ("text", "kept"), [("One. Two\nthree! and f", "One. Two three!"), ("No end", ""), ("Is it? Yes", "Is it?")]
 )
 def test_a_text_is_cut_behind_its_last_sentence(text: str, kept: str) -> None:
     assert to_last_sentence(text) == kept

@@ -99,8 +99,10 @@ def test_only_job_folders_and_pools_can_be_written(chosen: Settings) -> None:
     places = ["/etc", "/run", "/var/tmp", str(ROOT), str(Path.home()), str(chosen.data), str(chosen.data / "storage")]
     for place in places:
         assert inside(chosen, tried(f"open({place + '/left-behind'!r}, 'w')")) in (
-            "OSError\n", "FileNotFoundError\n", "PermissionError\n",
-        ), place  # fmt: skip
+            "OSError\n",
+            "FileNotFoundError\n",
+            "PermissionError\n",
+        ), place
     for place in ("work", "pools"):
         assert inside(chosen, tried(f"open({str(chosen.data / place / 'new')!r}, 'w')")) == "done\n"
         assert (chosen.data / place / "new").is_file()
@@ -143,9 +145,14 @@ def test_a_registered_backbone_can_be_read_wherever_it_lies(chosen: Settings, tm
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     record = {
-        "id": "mine", "family": "language", "path": str(folder), "revision": "1", "sha256": {}, "licence": "CC0",
+        "id": "mine",
+        "family": "language",
+        "path": str(folder),
+        "revision": "1",
+        "sha256": {},
+        "licence": "CC0",
         "target_modules": ["q_proj"],
-    }  # fmt: skip
+    }
     chosen.registry_file.write_text(json.dumps({"version": 1, "backbones": {"mine": record}}))
     assert inside(chosen, f"print(open({str(folder / 'config.json')!r}).read())") == "{}\n"
     assert inside(chosen, tried(f"open({str(folder / 'new')!r}, 'w')")) == "OSError\n"
@@ -204,9 +211,15 @@ def test_nothing_outlives_a_killed_supervisor(chosen: Settings) -> None:
 def test_an_ordinary_user_can_hide_folders_too() -> None:
     command = [shutil.which("bwrap"), *sandbox.NAMESPACES, "--dev", "/dev", "--tmpfs", "/etc", "/bin/sh", "-c"]
     seen = subprocess.run(
-        [*command, "id -u; ls -A /etc"], cwd="/", user=pwd.getpwnam("nobody").pw_uid, extra_groups=[],
-        check=True, capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
+        [*command, "id -u; ls -A /etc"],
+        cwd="/",
+        user=pwd.getpwnam("nobody").pw_uid,
+        extra_groups=[],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert seen.stdout == f"{pwd.getpwnam('nobody').pw_uid}\n"
 
 

@@ -39,8 +39,10 @@ def test_a_job_ends_with_one_adapter_and_its_files_in_order(floor: Floor) -> Non
     assert adapter.id == f"ft:tiny-a:acct-1::{job_id[6:14]}"
     assert (adapter.kind, adapter.published_step) == ("images", 5)
     assert [file.filename for file in sorted(floor.rows(File, job_id), key=lambda file: file.created_at)] == [
-        "metrics.csv", "adapter-peft.zip", "card.json",
-    ]  # fmt: skip
+        "metrics.csv",
+        "adapter-peft.zip",
+        "card.json",
+    ]
     assert {row.step: row.labels for row in floor.rows(Checkpoint, job_id)} == {5: ["published"], 10: ["last"]}
     assert len(floor.rows(Metric, job_id)) == 10 * len(STAGES)
     assert "Doing score: 0 of 10" in floor.events(job_id)

@@ -47,9 +47,15 @@ def blip(folder: Path) -> Path:
     torch.manual_seed(0)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     text = BlipTextConfig(
-        **small, vocab_size=len(WORDS), encoder_hidden_size=32, max_position_embeddings=32, bos_token_id=1,
-        eos_token_id=2, sep_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        **small,
+        vocab_size=len(WORDS),
+        encoder_hidden_size=32,
+        max_position_embeddings=32,
+        bos_token_id=1,
+        eos_token_id=2,
+        sep_token_id=2,
+        pad_token_id=0,
+    )
     vision = BlipVisionConfig(**small, image_size=SIDE, patch_size=8)
     BlipForConditionalGeneration(
         BlipConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=32)
@@ -65,9 +71,16 @@ def encoder_decoder(folder: Path) -> Path:
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=SIDE, patch_size=8
     )
     text = GPT2Config(
-        vocab_size=len(WORDS), n_embd=32, n_layer=2, n_head=4, n_positions=32, bos_token_id=1, eos_token_id=2,
-        is_decoder=True, add_cross_attention=True,
-    )  # fmt: skip
+        vocab_size=len(WORDS),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=32,
+        bos_token_id=1,
+        eos_token_id=2,
+        is_decoder=True,
+        add_cross_attention=True,
+    )
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, text)
     config.decoder_start_token_id, config.pad_token_id = 1, 0
     model = VisionEncoderDecoderModel(config)
@@ -192,10 +205,12 @@ def test_the_sandbox_lets_the_trainer_see_the_model(tmp_path: Path, settings: Se
     ("image", "caption"),
     [
         (Image.new("RGB", (40, 40), (220, 30, 30)), "a red picture"),
-        (Image.merge("RGB", [Image.linear_gradient("L").point(lambda level: 255 * (level > 150))] * 3),
-         "a black and white picture"),
+        (
+            Image.merge("RGB", [Image.linear_gradient("L").point(lambda level: 255 * (level > 150))] * 3),
+            "a black and white picture",
+        ),
         (Image.new("L", (9, 9), 128), "a grey picture"),
     ],
-)  # fmt: skip
+)
 def test_the_built_in_tagger_names_colours_and_nothing_else(image: Image.Image, caption: str) -> None:
     assert taggers.load("colours", None, "cpu").caption([image, image]) == [caption, caption]

@@ -15,7 +15,7 @@ from tests.worker.stages.conftest import QUICK, image_record
 
 def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
     tiny_diffusion_folder: Path, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "stall_seconds": 60.0})
     migrate(chosen.database)
     engine = connect(chosen.database)

@@ -20,9 +20,7 @@ from worker.protocol import Line, StageDone
 from worker.trainer.process import FIXED
 
 LAST = "train"  # the export would only cost time
-COLUMNS = (
-    "published_step", "best_step", "heldout_change", "heldout_best_change", "forgetting", "gamma", "reliability",
-)  # fmt: skip
+COLUMNS = ("published_step", "best_step", "heldout_change", "heldout_best_change", "forgetting", "gamma", "reliability")
 TITLES = ("loss on held-out references", "loss on backbone data that is never replayed")
 
 
@@ -48,11 +46,14 @@ ABLATIONS: Mapping[str, Ablation] = {
         "sample_ratio", (0.1, 0.25, 0.5, 1.0), ("prepare", "surrogate"), "How much of the pool must be scored?", {}
     ),
     "window": Ablation(
-        "window", (5, 10, 20, 40), ("prepare", "surrogate", "score", "trial"),
-        "What does the window M of CS-Fluctuation do to its turning point?", {"stop": "cs_fluctuation", "interval": 1},
+        "window",
+        (5, 10, 20, 40),
+        ("prepare", "surrogate", "score", "trial"),
+        "What does the window M of CS-Fluctuation do to its turning point?",
+        {"stop": "cs_fluctuation", "interval": 1},
     ),
     "folds": Ablation("folds", (2, 4, 8), ("prepare",), "How many surrogates are enough?", {}),
-}  # fmt: skip
+}
 
 
 def main() -> int:
@@ -76,9 +77,10 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     told = "\n".join(f"  {name:16} {one.asks}" for name, one in ABLATIONS.items())
     parser = argparse.ArgumentParser(
-        prog="albatross ablate", description=f"{__doc__}\n\n{told}\n\nA second run with the same --out goes on.",
+        prog="albatross ablate",
+        description=f"{__doc__}\n\n{told}\n\nA second run with the same --out goes on.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("which", choices=sorted(ABLATIONS), metavar="WHICH", help=", ".join(ABLATIONS))
     add("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")

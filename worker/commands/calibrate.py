@@ -41,10 +41,13 @@ POLL_SECONDS = 0.2
 BUSY = 1.3
 BUSY_WORDS = "note: other processes made this {:.1f} times slower; calibrate again when the machine has less to do."
 SENTENCES = (
-    "The harbour lay still under the morning fog.", "Bread rises slowly in a cold kitchen.",
-    "A letter came from the far side of the river.", "Nobody had wound the clock for a year.",
-    "She counted the steps down to the cellar door.", "The road bends where the old mill stood.",
-)  # fmt: skip
+    "The harbour lay still under the morning fog.",
+    "Bread rises slowly in a cold kitchen.",
+    "A letter came from the far side of the river.",
+    "Nobody had wound the clock for a year.",
+    "She counted the steps down to the cellar door.",
+    "The road bends where the old mill stood.",
+)
 
 
 def main() -> int:
@@ -90,9 +93,11 @@ def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
     share = min(1.0, max(SCORED / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
     first = SHORT | {"sample_ratio": share}
     other: Json = {
-        "rank": min(256, 4 * usual.rank), "batch_size": max(1, usual.batch_size // 2), "folds": 2,
+        "rank": min(256, 4 * usual.rank),
+        "batch_size": max(1, usual.batch_size // 2),
+        "folds": 2,
         "sample_ratio": share / 2,
-    }  # fmt: skip
+    }
     return [first, SHORT | other | ({"gamma": 0.5} if usual.augment else {})]
 
 
@@ -129,10 +134,13 @@ def _stripes(side: int) -> list[bytes]:
 
 def _parameters(record: BackboneRecord, settings: Settings, count: int, bat: Json) -> Parameters:
     return resolve(
-        BatRequest.model_validate(bat), None, backbone=record,
+        BatRequest.model_validate(bat),
+        None,
+        backbone=record,
         summary=ReferenceSummary(kind=record.kind, count=count, prompts=("one", "two")),
-        device_class=device.device_class(settings), seed=0,
-    )  # fmt: skip
+        device_class=device.device_class(settings),
+        seed=0,
+    )
 
 
 def _run(trainer: Trainer, record: BackboneRecord, settings: Settings, read: References, bat: Json) -> Measured:

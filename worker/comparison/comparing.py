@@ -31,9 +31,14 @@ def _measured(
     chats = [question.messages(answer) for answer in question.answers]
     losses = [(model.loss(chat, adapted=False), model.loss(chat, adapted=True)) for chat in chats]
     row = Compared(
-        question=question, new=said, untrained=before, cut=cut, tokens=sum(count for (_, count), _ in losses),
-        loss_before=sum(loss for (loss, _), _ in losses), loss_after=sum(loss for _, (loss, _) in losses),
-    )  # fmt: skip
+        question=question,
+        new=said,
+        untrained=before,
+        cut=cut,
+        tokens=sum(count for (_, count), _ in losses),
+        loss_before=sum(loss for (loss, _), _ in losses),
+        loss_after=sum(loss for _, (loss, _) in losses),
+    )
     if encoder is not None:
         row.similarity_before, row.similarity = encoder.nearest([before, said], question.answers)
     return row

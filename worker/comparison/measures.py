@@ -121,10 +121,14 @@ def _loss(rows: Sequence[Compared]) -> Figure:
 
     everything = np.arange(len(rows))
     return Figure(
-        "loss", rate(before)(everything), rate(after)(everything), "loss",
-        after_interval=interval(len(rows), rate(after)), before_interval=interval(len(rows), rate(before)),
+        "loss",
+        rate(before)(everything),
+        rate(after)(everything),
+        "loss",
+        after_interval=interval(len(rows), rate(after)),
+        before_interval=interval(len(rows), rate(before)),
         change_interval=interval(len(rows), lambda at: relative(rate(before)(at), rate(after)(at))),
-    )  # fmt: skip
+    )
 
 
 def _wording(rows: Sequence[Compared]) -> Figure:
@@ -145,11 +149,14 @@ def _similarity(rows: Sequence[Compared]) -> list[Figure]:
 
 def _means(name: str, before: np.ndarray, after: np.ndarray, old: float | None = None) -> Figure:
     return Figure(
-        name, float(before.mean()), float(after.mean()), old=old,
+        name,
+        float(before.mean()),
+        float(after.mean()),
+        old=old,
         before_interval=interval(len(before), lambda at: float(before[at].mean())),
         after_interval=interval(len(after), lambda at: float(after[at].mean())),
         change_interval=interval(len(after), lambda at: float((after[at] - before[at]).mean())),
-    )  # fmt: skip
+    )
 
 
 def _same(rows: Sequence[Compared]) -> Figure:
@@ -175,10 +182,11 @@ def _shape(rows: Sequence[Compared]) -> list[Figure]:
 
     before, after = parsed(lambda row: row.untrained), parsed(lambda row: row.new)
     return [
-        Figure("json", fmean(value is not None for value in before), fmean(value is not None for value in after),
-               old=share),
+        Figure(
+            "json", fmean(value is not None for value in before), fmean(value is not None for value in after), old=share
+        ),
         Figure("keys", keys(before), keys(after), old=1.0),
-    ]  # fmt: skip
+    ]
 
 
 def _length(rows: Sequence[Compared]) -> Figure:

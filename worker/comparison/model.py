@@ -26,9 +26,13 @@ ROOM = 1.5  # times the longest recorded answer, and some tokens more
 MORE_TOKENS = 32
 # what a config says of an adapter that is nothing but A and B
 PLAIN = {
-    "peft_type": "LORA", "bias": "none", "fan_in_fan_out": False, "modules_to_save": None, "layers_to_transform": None,
+    "peft_type": "LORA",
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "modules_to_save": None,
+    "layers_to_transform": None,
     "use_dora": False,
-}  # fmt: skip
+}
 Messages = Sequence[dict[str, str | int]]
 
 
@@ -94,9 +98,11 @@ def _read(folder: Path) -> Adapter:
         raise InvalidInput(message, code="invalid_adapter")
     try:
         read = lora.load(folder)
-        adapter = Adapter(read.rank, float(read.alpha), *(
-            {path: matrix.float() for path, matrix in half.items()} for half in (read.down, read.up)
-        ))  # fmt: skip
+        adapter = Adapter(
+            read.rank,
+            float(read.alpha),
+            *({path: matrix.float() for path, matrix in half.items()} for half in (read.down, read.up)),
+        )
     except (KeyError, ValueError, TypeError) as error:
         message = f"{shown(str(folder))} can't be read as a peft adapter ({shown(str(error))}); fetch it again."
         raise InvalidInput(message, code="invalid_adapter") from None

@@ -19,9 +19,7 @@ from worker.stages.surrogate import surrogate
 from worker.stages.train import train
 from worker.stages.trial import trial
 
-WORK = {
-    "prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export,
-}  # fmt: skip
+WORK = {"prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export}
 
 
 def run(folder: JobFolder) -> Generator[Line, None, None]:

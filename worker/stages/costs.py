@@ -28,10 +28,12 @@ def measured() -> Iterator[Json]:
     began, cpu = time.perf_counter(), time.process_time()
     yield report
     report |= {
-        "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, "facts": WORK.facts,
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu,
+        "facts": WORK.facts,
         "memory": {"host": _resident_peak(), "device": _device_peak()},
         "kinds": {kind: asdict(amount) for kind, amount in WORK.kinds.items()},
-    }  # fmt: skip
+    }
 
 
 def note_examples(name: str, batch: Batch) -> None:
@@ -40,9 +42,7 @@ def note_examples(name: str, batch: Batch) -> None:
     if "attention_mask" in batch:
         lengths = sorted(batch["attention_mask"].sum(1).tolist())
         WORK.facts[f"{name}_tokens"] = sum(lengths)
-        WORK.facts[f"{name}_lengths"] = [
-            lengths[round(at * (len(lengths) - 1) / LENGTHS)] for at in range(LENGTHS + 1)
-        ]  # fmt: skip
+        WORK.facts[f"{name}_lengths"] = [lengths[round(at * (len(lengths) - 1) / LENGTHS)] for at in range(LENGTHS + 1)]
 
 
 def _begin_peak() -> None:

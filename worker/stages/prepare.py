@@ -63,7 +63,7 @@ def too_long(context: Context, given: References) -> Generator[Line, None, None]
         f"{name} ({over[0][1]}) first; the rest of them is cut off.",
         "Shorten the captions." if given.kind == "images" else "Split them into several texts, each whole in itself.",
         name,
-    )  # fmt: skip
+    )
     yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
 
 

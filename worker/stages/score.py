@@ -67,9 +67,7 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
     candidates = context.encoded_pool("candidate")
     surrogate = read_surrogate(context)
-    steps = score_candidates(
-        context.backbone, surrogate, context.references(), candidates, context.p, sources, keeper
-    )  # fmt: skip
+    steps = score_candidates(context.backbone, surrogate, context.references(), candidates, context.p, sources, keeper)
     return (yield from driven(steps, lines, keeper))
 
 
@@ -100,13 +98,18 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
     pictured = {*order[:THUMBNAILS], *order[-THUMBNAILS:], *chosen}
     return [
         {
-            "id": candidates[i].id, "source": candidates[i].source, "licence": candidates[i].licence,
-            "score": scores[i] if math.isfinite(scores[i]) else None, "rank": rank, "selected": i in chosen,
-            "caption": candidates[i].item.get("caption"), "text": None if candidates[i].png else candidates[i].words,
+            "id": candidates[i].id,
+            "source": candidates[i].source,
+            "licence": candidates[i].licence,
+            "score": scores[i] if math.isfinite(scores[i]) else None,
+            "rank": rank,
+            "selected": i in chosen,
+            "caption": candidates[i].item.get("caption"),
+            "text": None if candidates[i].png else candidates[i].words,
             "thumbnail": _thumbnail(candidates[i]) if i in pictured else None,
         }
         for rank, i in enumerate(order, 1)
-    ]  # fmt: skip
+    ]
 
 
 def reference_rows(context: Context) -> list[Json]:
@@ -115,11 +118,14 @@ def reference_rows(context: Context) -> list[Json]:
     judged = judge_references(near_duplicates(context.references()), read_surrogate(context).curves)
     return [
         {
-            "name": names[one.index], "learnt": _rounded(one.learnt), "twins": [names[twin] for twin in one.twins],
-            "verdict": one.verdict, "sentence": one.sentence(names),
+            "name": names[one.index],
+            "learnt": _rounded(one.learnt),
+            "twins": [names[twin] for twin in one.twins],
+            "verdict": one.verdict,
+            "sentence": one.sentence(names),
         }
         for one in judged
-    ]  # fmt: skip
+    ]
 
 
 def _thumbnail(candidate: Candidate) -> str | None:

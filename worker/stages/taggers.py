@@ -11,10 +11,19 @@ from core.backbones.taggers import COLOURS, TaggerRecord
 from core.errors import JobFailure
 
 NAMED_COLOURS = {
-    "black": (20, 20, 20), "white": (240, 240, 240), "grey": (128, 128, 128), "red": (210, 40, 40),
-    "orange": (240, 140, 30), "yellow": (245, 215, 60), "green": (60, 150, 60), "blue": (50, 90, 200),
-    "light blue": (140, 200, 240), "purple": (130, 60, 160), "pink": (245, 150, 190), "brown": (120, 75, 40),
-}  # fmt: skip
+    "black": (20, 20, 20),
+    "white": (240, 240, 240),
+    "grey": (128, 128, 128),
+    "red": (210, 40, 40),
+    "orange": (240, 140, 30),
+    "yellow": (245, 215, 60),
+    "green": (60, 150, 60),
+    "blue": (50, 90, 200),
+    "light blue": (140, 200, 240),
+    "purple": (130, 60, 160),
+    "pink": (245, 150, 190),
+    "brown": (120, 75, 40),
+}
 SIDE = 32
 WORTH_NAMING = 0.15  # of the pixels
 MOST_COLOURS = 3
@@ -108,5 +117,6 @@ def _joined(names: Sequence[str]) -> str:
 def _unusable(id: str, what: str) -> JobFailure:
     return JobFailure(
         f"The tagger {id} can't be used: {what}. Write captions yourself, or create the job with bat.caption none.",
-        code="backbone_unavailable", param="bat.caption",
-    )  # fmt: skip
+        code="backbone_unavailable",
+        param="bat.caption",
+    )

@@ -38,9 +38,17 @@ def train(context: Context) -> Generator[Line, None, None]:
     with context.folder.writing("train") as folder:
         snapshots: dict[int, Adapter] = {}
         steps = train_adapter(
-            context.backbone, context.references(), selected, p, followed_curves(context), context.probe(),
-            snapshots, gamma, context.heldout(), keeper,
-        )  # fmt: skip
+            context.backbone,
+            context.references(),
+            selected,
+            p,
+            followed_curves(context),
+            context.probe(),
+            snapshots,
+            gamma,
+            context.heldout(),
+            keeper,
+        )
         outcome = yield from driven(steps, lines, keeper)
         context.keep(snapshots, folder)
         write_rows(folder / "curve.json", keeper.beside["rows"])
@@ -51,10 +59,6 @@ def train(context: Context) -> Generator[Line, None, None]:
 
 def curve_row(step: Step) -> Json:
     """What a step shows, under the wire's names; what was not measured is left out."""
-    row: Json = {
-        "step": step.step,
-        "loss": sum(step.loss) / len(step.loss),
-        "learning_rate": step.learning_rate,
-    }
+    row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss), "learning_rate": step.learning_rate}
     measured = {NAMES.get(field, field): getattr(step, field) for field in CURVE}
     return row | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}

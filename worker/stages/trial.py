@@ -38,9 +38,11 @@ def mixture(scored: Json, tried: Trial | None) -> Json:
         return {"gamma": scored["gamma"], "verdict": None, "reason": scored["reason"], "trial": None}
     decided = tried.decide()
     measured = {
-        "gamma": tried.gamma, "gain": round(tried.gain, 5), "error": round(tried.error, 5),
+        "gamma": tried.gamma,
+        "gain": round(tried.gain, 5),
+        "error": round(tried.error, 5),
         "interval": [round(end, 5) for end in tried.interval],
-    }  # fmt: skip
+    }
     reason = f"{scored['selection_reason']} {decided.reason}"
     return {"gamma": decided.gamma, "verdict": tried.verdict, "reason": reason, "trial": measured}
 

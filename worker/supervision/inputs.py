@@ -82,9 +82,16 @@ def settled(
     chosen = known.get(USUAL_PRESET[given.kind] if bat.preset == "auto" else bat.preset)
     read = captioned(given, record, bat.trigger, add_trigger=chosen is None or chosen.add_trigger)
     parameters = resolve(
-        bat, asked, backbone=record, summary=summarise(read, uncaptioned(given)), device_class=device_class(settings),
-        seed=seed, stop_default=settings.stop, presets=known, taggers=Taggers.load(settings).ids,
-    )  # fmt: skip
+        bat,
+        asked,
+        backbone=record,
+        summary=summarise(read, uncaptioned(given)),
+        device_class=device_class(settings),
+        seed=seed,
+        stop_default=settings.stop,
+        presets=known,
+        taggers=Taggers.load(settings).ids,
+    )
     return parameters, read
 
 

@@ -55,9 +55,15 @@ class JobMeasurement:
         Raises ValueError where the trainer's word is not what it should be.
         """
         found = Measured(
-            source, self._device, self.shape, total, self._work, result_bytes(folder),
-            sum(text.characters for text in self.texts), sum(text.exchanges for text in self.texts),
-        )  # fmt: skip
+            source,
+            self._device,
+            self.shape,
+            total,
+            self._work,
+            result_bytes(folder),
+            sum(text.characters for text in self.texts),
+            sum(text.exchanges for text in self.texts),
+        )
         if not found.complete:
             return None
         found.check()

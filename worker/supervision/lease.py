@@ -109,9 +109,15 @@ class Lease:
         try:
             with self._sessions.begin() as session:
                 orders = leases.heartbeat(
-                    session, self.job_id, self.epoch, self._settings.lease_seconds, stage=position.stage,
-                    step=position.step, progress=position.progress, eta_seconds=position.eta_seconds,
-                )  # fmt: skip
+                    session,
+                    self.job_id,
+                    self.epoch,
+                    self._settings.lease_seconds,
+                    stage=position.stage,
+                    step=position.step,
+                    progress=position.progress,
+                    eta_seconds=position.eta_seconds,
+                )
                 at = now(session)
         except DATABASE_AWAY as error:
             log.warning("a heartbeat failed: %s", type(error).__name__)

@@ -37,9 +37,14 @@ def _publish(
     if not reports.add_checkpoints(session, job.id, job.epoch, kept):
         return False
     adapter = Adapter(
-        id=model_name(job), job_id=job.id, account_id=job.account_id, backbone=job.backbone, kind=kind,
-        epoch=job.epoch, published_step=outcome["published_step"],
-    )  # fmt: skip
+        id=model_name(job),
+        job_id=job.id,
+        account_id=job.account_id,
+        backbone=job.backbone,
+        kind=kind,
+        epoch=job.epoch,
+        published_step=outcome["published_step"],
+    )
     if not leases.finish(session, job.id, job.epoch, adapter, outcome, outcome.get("trained_tokens")):
         return False
     for result in results:
@@ -50,16 +55,28 @@ def _publish(
 def _offer(session: Session, job: Job, artifact: Artifact, form: str | None) -> None:
     """Make a stored file one that the account can list and download."""
     file = File(
-        id=new_id("file-"), account_id=job.account_id, filename=artifact.name.rpartition("/")[2], purpose=PURPOSE,
-        bytes=artifact.bytes, sha256=artifact.sha256, storage_key=artifact.storage_key, status="processed",
-        created_at=now(session), job_id=job.id,
-    )  # fmt: skip
+        id=new_id("file-"),
+        account_id=job.account_id,
+        filename=artifact.name.rpartition("/")[2],
+        purpose=PURPOSE,
+        bytes=artifact.bytes,
+        sha256=artifact.sha256,
+        storage_key=artifact.storage_key,
+        status="processed",
+        created_at=now(session),
+        job_id=job.id,
+    )
     session.add(file)
     artifact.kind, artifact.format, artifact.file_id = RESULT, form, file.id
 
 
 def _checkpoint(job: Job, row: Json, artifact: Artifact) -> Checkpoint:
     return Checkpoint(
-        account_id=job.account_id, step=row["step"], labels=row["labels"], metrics=row["metrics"],
-        storage_key=artifact.storage_key, sha256=artifact.sha256, bytes=artifact.bytes,
-    )  # fmt: skip
+        account_id=job.account_id,
+        step=row["step"],
+        labels=row["labels"],
+        metrics=row["metrics"],
+        storage_key=artifact.storage_key,
+        sha256=artifact.sha256,
+        bytes=artifact.bytes,
+    )

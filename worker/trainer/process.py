@@ -27,10 +27,15 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUD
 # what holds wherever torch runs: offline, reproducible on CUDA, and no threads that spin while they wait, which slow
 # everything else on a small machine by an order of magnitude
 FIXED = {
-    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONUNBUFFERED": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
-}  # fmt: skip
+}
 DUMP_SECONDS = 2.0
 
 
@@ -67,9 +72,16 @@ class Trainer:
     def __init__(self, settings: Settings) -> None:
         self._sandboxed = sandbox.active(settings)
         self._process = subprocess.Popen(
-            command(settings), env=environment(settings), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
-        )  # fmt: skip
+            command(settings),
+            env=environment(settings),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            start_new_session=True,
+        )
         assert self._process.stderr is not None
         self._utterances = OutputLog(self._process.stderr)
         self._lines: queue.Queue[Line | None] = queue.Queue()

@@ -41,8 +41,11 @@ def works() -> bool:
     try:
         tried = subprocess.run(
             [program, *NAMESPACES, "--dev", "/dev", "--tmpfs", "/mnt", sys.executable, "-S", "-c", ""],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PROBE_SECONDS,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PROBE_SECONDS,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return tried.returncode == 0

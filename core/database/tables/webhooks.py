@@ -33,10 +33,12 @@ class WebhookEvent(Table):
     __tablename__ = "webhook_event"
     __table_args__ = (
         Index(
-            "ix_webhook_event_waiting", "created_at", sqlite_where=text("spread_at IS NULL"),
+            "ix_webhook_event_waiting",
+            "created_at",
+            sqlite_where=text("spread_at IS NULL"),
             postgresql_where=text("spread_at IS NULL"),
         ),
-    )  # fmt: skip
+    )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("evt_"))
     account_id: Mapped[str] = mapped_column(index=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"), unique=True)

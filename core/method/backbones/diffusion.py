@@ -30,13 +30,7 @@ class DiffusionBackbone:
 
     kind = "images"
 
-    def __init__(
-        self,
-        pipeline: StableDiffusionPipeline,
-        *,
-        resolution: int,
-        target_modules: Sequence[str],
-    ) -> None:
+    def __init__(self, pipeline: StableDiffusionPipeline, *, resolution: int, target_modules: Sequence[str]) -> None:
         self.pipeline = pipeline
         self.unet, self.vae, self.text_encoder = pipeline.unet, pipeline.vae, pipeline.text_encoder
         self.noising = DDPMScheduler.from_config(pipeline.scheduler.config)
@@ -47,12 +41,7 @@ class DiffusionBackbone:
 
     @classmethod
     def load(
-        cls,
-        folder: Path,
-        *,
-        resolution: int,
-        target_modules: Sequence[str],
-        device: str = "cpu",
+        cls, folder: Path, *, resolution: int, target_modules: Sequence[str], device: str = "cpu"
     ) -> DiffusionBackbone:
         """Load a diffusers-format folder, offline, from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
@@ -64,8 +53,10 @@ class DiffusionBackbone:
             tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True),
             unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **options),
             scheduler=DPMSolverMultistepScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-        )  # fmt: skip
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline.to(device), resolution=resolution, target_modules=target_modules)
 
@@ -104,9 +95,12 @@ class DiffusionBackbone:
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Return the text encoder's last hidden states (n, tokens, width)."""
         tokens = self.pipeline.tokenizer(
-            list(prompts), padding="max_length", truncation=True, max_length=self.pipeline.tokenizer.model_max_length,
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.pipeline.tokenizer.model_max_length,
             return_tensors="pt",
-        )  # fmt: skip
+        )
         return self.text_encoder(tokens.input_ids.to(self.device))[0]
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
@@ -152,9 +146,13 @@ class DiffusionBackbone:
         generators = [torch.Generator().manual_seed(seed + place) for place in range(len(prompts))]
         with WORK.timed("sample", len(prompts)):
             answer = self.pipeline(
-                list(prompts), num_inference_steps=steps, guidance_scale=guidance, height=self.resolution,
-                width=self.resolution, generator=generators,
-            )  # fmt: skip
+                list(prompts),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                height=self.resolution,
+                width=self.resolution,
+                generator=generators,
+            )
         return list(answer.images)
 
     @torch.no_grad()

@@ -22,21 +22,20 @@ class LanguageBackbone:
     kind = "texts"
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int,
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_tokens: int,
         target_modules: Sequence[str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.lora = LoraModel(model, target_modules)
         self.max_tokens = max_tokens
 
     @classmethod
     def load(
-        cls,
-        folder: Path,
-        *,
-        max_tokens: int,
-        target_modules: Sequence[str],
-        device: str = "cpu",
+        cls, folder: Path, *, max_tokens: int, target_modules: Sequence[str], device: str = "cpu"
     ) -> LanguageBackbone:
         """Load a transformers-format folder, offline, from safetensors only; bf16 on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32

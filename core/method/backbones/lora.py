@@ -205,9 +205,7 @@ class LoraModel:
     def _device(self) -> torch.device:
         return next(iter(self.layers.values())).weight.device
 
-    def save(
-        self, adapter: Adapter, folder: Path, backbone: str, header: Mapping[str, str] | None = None
-    ) -> None:  # fmt: skip
+    def save(self, adapter: Adapter, folder: Path, backbone: str, header: Mapping[str, str] | None = None) -> None:
         """Write one run as a peft folder: adapter_config.json, and adapter_model.safetensors with `header`."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.tensors(adapter, PREFIX)
@@ -282,14 +280,16 @@ def _wrap(model: nn.Module, target_modules: Sequence[str]) -> dict[str, LoraLaye
         ):
             raise InvalidInput(
                 f"The target module {path} is a {type(module).__name__}; only Linear and plain 1x1 Conv2d are taken.",
-                code="unsupported_target_module", param="target_modules",
-            )  # fmt: skip
+                code="unsupported_target_module",
+                param="target_modules",
+            )
         parent, _, name = path.rpartition(".")
         layers[path] = LoraLayer(module)
         setattr(model.get_submodule(parent), name, layers[path])
     if not layers:
         raise InvalidInput(
             f"No module of the backbone ends in any of {', '.join(target_modules)}.",
-            code="unsupported_target_module", param="target_modules",
-        )  # fmt: skip
+            code="unsupported_target_module",
+            param="target_modules",
+        )
     return layers

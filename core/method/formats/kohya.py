@@ -100,6 +100,4 @@ def _base(backbone: DiffusionBackbone) -> dict[str, str]:
         return {}
     velocity = backbone.noising.config.prediction_type == "v_prediction"
     version = ("sd_v2" if width == SD_2 else "sd_v1") + ("_v" if velocity else "")
-    return {
-        "ss_base_model_version": version, "ss_v2": str(width == SD_2), "ss_v_parameterization": str(velocity),
-    }  # fmt: skip
+    return {"ss_base_model_version": version, "ss_v2": str(width == SD_2), "ss_v_parameterization": str(velocity)}

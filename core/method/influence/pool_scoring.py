@@ -100,9 +100,15 @@ class _Folds:
         noise = self.noise(fold, len(used), p)
         with self.heard():
             return scorer(
-                self.backbone, self.adapters[fold], shown, noise, mode=p.score, seed=p.seed,
-                held=[place[i] for i in held], trained=[place[i] for i in trained],
-            )  # fmt: skip
+                self.backbone,
+                self.adapters[fold],
+                shown,
+                noise,
+                mode=p.score,
+                seed=p.seed,
+                held=[place[i] for i in held],
+                trained=[place[i] for i in trained],
+            )
 
     def gradients(self, examples: Batch, parts: Sequence[Sequence[int]], draws: int, seed: int) -> Tensor:
         """Return the gradients (rows, D) of the examples `parts[f]` at surrogate f, averaged over the draws."""
@@ -142,9 +148,13 @@ def score_pool(
     matrix[:, :, sampled] = found
     ranking = rank(matrix, sources)
     selection = select(
-        ranking.values, count=p.selected_count, sources=sources, duplicates=_copies(candidates),
-        reliability=ranking.reliability, seed=p.seed,
-    )  # fmt: skip
+        ranking.values,
+        count=p.selected_count,
+        sources=sources,
+        duplicates=_copies(candidates),
+        reliability=ranking.reliability,
+        seed=p.seed,
+    )
     report = _law(folds, candidates, selection, p)
     gamma = choose_gamma(
         p.gamma, report, n=count(references), m=len(selection.indices), preset=p.preset, start=p.gamma_start
@@ -167,9 +177,7 @@ def _score(folds: _Folds, candidates: Batch, p: Parameters, keeper: Keeper) -> G
     return torch.stack([torch.cat(part, dim=1) for part in parts])
 
 
-def _missing(
-    folds: _Folds, candidates: Batch, p: Parameters, parts: Sequence[list[Tensor]]
-) -> Iterator[Progress]:  # fmt: skip
+def _missing(folds: _Folds, candidates: Batch, p: Parameters, parts: Sequence[list[Tensor]]) -> Iterator[Progress]:
     """Add to every fold's part, (K, c) in pieces, the scores that it does not hold yet."""
     amount = count(candidates)
     for fold, part in enumerate(parts):
@@ -200,8 +208,11 @@ def _law(folds: _Folds, candidates: Batch, selection: Selection, p: Parameters) 
     return error_law(
         folds.gradients(folds.references, mine, p.draws_score, p.seed),
         folds.gradients(candidates, spread, p.draws_score, p.seed),
-        n=count(folds.references), m=len(selected), gamma=p.gamma if isinstance(p.gamma, float) else None, seed=p.seed,
-    )  # fmt: skip
+        n=count(folds.references),
+        m=len(selected),
+        gamma=p.gamma if isinstance(p.gamma, float) else None,
+        seed=p.seed,
+    )
 
 
 def _sample(amount: int, ratio: float, seed: int) -> Tensor:

@@ -73,9 +73,13 @@ class FinalRun:
         stretch = (1 - curves.gamma) / (1 - gamma)  # references that fill a smaller share of the batches take longer
         self.window = _window(p, evidence, self.budget, stretch)
         self.rules = stop_rules(
-            evidence, self.window.evaluations, self.budget, learning_rate=p.learning_rate,
-            semantics=p.cs_semantics, stretch=stretch,
-        )  # fmt: skip
+            evidence,
+            self.window.evaluations,
+            self.budget,
+            learning_rate=p.learning_rate,
+            semantics=p.cs_semantics,
+            stretch=stretch,
+        )
         self.chosen: StopRule = self.rules.get(p.stop, self.rules["auto"])
         self.gallery = _gallery(evidence, stretch, self.budget)
         self.similarity = CosineSimilarity(backbone.lora.weights())
@@ -132,15 +136,21 @@ class FinalRun:
         for step in set(self.snapshots) - set(gallery):
             del self.snapshots[step]
         return Outcome(
-            published_step=kept["published"], rule=self.chosen.name, reason=self.chosen.reason,
-            turning_point_step=labels["turning_point"], matched_loss_step=labels["matched_loss"],
-            last_step=self._last, stopped_early=self._last < self.budget,
+            published_step=kept["published"],
+            rule=self.chosen.name,
+            reason=self.chosen.reason,
+            turning_point_step=labels["turning_point"],
+            matched_loss_step=labels["matched_loss"],
+            last_step=self._last,
+            stopped_early=self._last < self.budget,
             confidence=self.evidence.confidence if self.evidence else None,
             informative=self._turning.detector.informative,
             peak_to_noise=_finite(self._turning.detector.peak_to_noise),
-            window=self.window, kept=kept, gallery=tuple(gallery),
+            window=self.window,
+            kept=kept,
+            gallery=tuple(gallery),
             proposals={name: (rule.published_step, rule.reason) for name, rule in self.rules.items()},
-        )  # fmt: skip
+        )
 
     def state(self) -> State:
         """Return what the rules have seen, from which they can be brought to where they are, and the kept copies."""
@@ -179,9 +189,11 @@ class FinalRun:
         wanted = self._sets if step.step in self._watched_at else ["reference_loss"]
         found = {name: float(evaluate(self.backbone, adapter, *self._sets[name]).mean()) for name in wanted}
         return replace(
-            step, reference_loss=found["reference_loss"], heldout_loss=found.get("heldout_loss"),
+            step,
+            reference_loss=found["reference_loss"],
+            heldout_loss=found.get("heldout_loss"),
             probe_loss=found.get("probe_loss"),
-        )  # fmt: skip
+        )
 
     def _let_go(self) -> None:
         wanted = self.gallery.union(*(rule.may_publish for rule in self.rules.values()))

@@ -79,18 +79,26 @@ class Folds:
         self._draws = backbone.fixed_draws(p.draws_eval, count(references), p.seed)
         self._grid = set(evaluation_grid(self.budget))
         self._training = Training(
-            backbone, self.adapter, _batches(backbone, references, held, p, selected, gamma),
-            learning_rate=p.learning_rate, max_steps=self.budget, pieces=p.accumulation,
-        )  # fmt: skip
+            backbone,
+            self.adapter,
+            _batches(backbone, references, held, p, selected, gamma),
+            learning_rate=p.learning_rate,
+            max_steps=self.budget,
+            pieces=p.accumulation,
+        )
 
     def _begin(self) -> Step:
         """Return step 0: the losses before training."""
         self._evaluate(0)
         curves = self.curves
         return Step(
-            0, curves.seen[0], (0.0,) * len(curves.folds), self._rate,
-            reference_loss=curves.mean_seen(), heldout_loss=curves.mean_held_out(),
-        )  # fmt: skip
+            0,
+            curves.seen[0],
+            (0.0,) * len(curves.folds),
+            self._rate,
+            reference_loss=curves.mean_seen(),
+            heldout_loss=curves.mean_held_out(),
+        )
 
     def steps(self) -> Iterator[Step]:
         """Train on, from step 0 or where it stands, until held-out loss has turned up or the steps run out."""
@@ -101,9 +109,7 @@ class Folds:
                 self._evaluate(step.step)
                 self.copies[step.step] = self.adapter.clone()
                 self.copies = {at: copy for at, copy in self.copies.items() if at in self.curves.promising()}
-                step = replace(
-                    step, reference_loss=self.curves.mean_seen(), heldout_loss=self.curves.mean_held_out()
-                )  # fmt: skip
+                step = replace(step, reference_loss=self.curves.mean_seen(), heldout_loss=self.curves.mean_held_out())
             yield step
 
     def result(self) -> Surrogate:

@@ -22,11 +22,18 @@ FOLDER = Path(__file__).parent
 LARGEST = 100_000  # bytes of a file
 # What a preset may change, between which values, and whether in whole numbers; `alpha` is alpha / rank.
 RANGES: Mapping[str, tuple[float, float, bool]] = {
-    "rank": (1, 256, True), "alpha": (0.01, 16, False), "learning_rate": (1e-7, 1e-1, False),
-    "batch_size": (1, 256, True), "folds": (2, 8, True), "surrogate_steps": (1, 20_000, True),
-    "max_steps": (1, 20_000, True), "interval": (1, 1000, True), "sample_ratio": (0.01, 1, False),
-    "selected_count": (1, 4096, True), "dropout_caption": (0, 0.5, False),
-}  # fmt: skip
+    "rank": (1, 256, True),
+    "alpha": (0.01, 16, False),
+    "learning_rate": (1e-7, 1e-1, False),
+    "batch_size": (1, 256, True),
+    "folds": (2, 8, True),
+    "surrogate_steps": (1, 20_000, True),
+    "max_steps": (1, 20_000, True),
+    "interval": (1, 1000, True),
+    "sample_ratio": (0.01, 1, False),
+    "selected_count": (1, 4096, True),
+    "dropout_caption": (0, 0.5, False),
+}
 LEAST_FACTOR, MOST_FACTOR = 0.1, 10.0
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 

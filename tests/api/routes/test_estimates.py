@@ -74,9 +74,12 @@ def test_what_is_measured_is_what_is_told(service: Service, http: httpx.Client, 
     keep(service, "tiny-images", measured(SMALL, RAN), measured(OTHER, RAN))
     found = ask(http, model="tiny-images", training_file=image_file, bat={"stop": "max_steps", "rank": 4})
     assert found["basis"] == {
-        "kind": "measured", "jobs": 0, "calibrations": 2, "device": "cpu: toy",
+        "kind": "measured",
+        "jobs": 0,
+        "calibrations": 2,
+        "device": "cpu: toy",
         "message": "Measured in 2 calibration runs on cpu: toy.",
-    }  # fmt: skip
+    }
     more = ask(http, model="tiny-images", training_file=image_file, bat={"stop": "max_steps", "max_steps": 3000})
     assert more["stages"]["train"]["expected"] > 4 * found["stages"]["train"]["expected"]
     assert more["stages"]["prepare"] == found["stages"]["prepare"]
@@ -104,10 +107,17 @@ def test_texts_are_told_by_their_length(service: Service, http: httpx.Client, cl
 def test_every_refusal_is_that_of_a_create_call(http: httpx.Client, image_file: str, text_file: str) -> None:
     right = {"model": "tiny-images", "training_file": image_file}
     wrong: list[dict[str, object]] = [
-        {"model": "nothing"}, {"training_file": "file-unknown"}, {"training_file": text_file},
-        {"validation_file": "file-unknown"}, {"bat": {"training_files": [image_file]}}, {"bat": {"rank": 0}},
-        {"bat": {"augment": False, "gamma": 0.5}}, {"bat": {"preset": "tone"}}, {"unknown": 1}, {"seed": -1},
-    ]  # fmt: skip
+        {"model": "nothing"},
+        {"training_file": "file-unknown"},
+        {"training_file": text_file},
+        {"validation_file": "file-unknown"},
+        {"bat": {"training_files": [image_file]}},
+        {"bat": {"rank": 0}},
+        {"bat": {"augment": False, "gamma": 0.5}},
+        {"bat": {"preset": "tone"}},
+        {"unknown": 1},
+        {"seed": -1},
+    ]
     for change in wrong:
         answers = [http.post(path, json=right | change) for path in (JOBS, ESTIMATE)]
         assert [answer.status_code for answer in answers] == [400, 400], change

@@ -225,7 +225,8 @@ BAD: dict[str, tuple[object, str]] = {
     "item 0": ({"items": [{"id": "item-0", "caption": "x"}]}, "item_not_found"),
     "a name that climbs": ({"items": [{"filename": "../../etc/passwd", "caption": "x"}]}, "item_not_found"),
     "an item twice": (
-        {"items": [{"id": "item-1", "caption": "x"}, {"filename": "cat-0.png", "caption": "y"}]}, "repeated_item",
+        {"items": [{"id": "item-1", "caption": "x"}, {"filename": "cat-0.png", "caption": "y"}]},
+        "repeated_item",
     ),
     "2,001 characters": ({"items": [{"id": "item-1", "caption": "x" * 2001}]}, "caption_too_long"),
     "50,000 characters": ({"items": [{"id": "item-1", "caption": "x" * 50_000}]}, "invalid_parameter"),
@@ -233,7 +234,7 @@ BAD: dict[str, tuple[object, str]] = {
     "a thousand marks on one letter": ({"items": [{"id": "item-1", "caption": "a" + "\u0301" * 999}]}, "encoding"),
     "a hash that is none": ({"items": [{"id": "item-1", "caption": "x"}], "sha256": "x"}, "invalid_parameter"),
     "a list": ([], "invalid_parameter"),
-}  # fmt: skip
+}
 
 
 def test_changes_that_make_no_sense_change_nothing(service: Service, http: httpx.Client) -> None:
@@ -290,9 +291,11 @@ def test_erasing_a_file_erases_every_version_of_it(service: Service, http: httpx
 def test_a_jobs_own_findings_are_events_and_stand_in_the_job(client: openai.OpenAI, http: httpx.Client) -> None:
     training, held = upload(http, pictures())["id"], upload(http, pictures(2))["id"]
     body = {
-        "model": "tiny-images", "training_file": training, "validation_file": held,
+        "model": "tiny-images",
+        "training_file": training,
+        "validation_file": held,
         "bat": {"trigger": "zwx", "resolution": 64},
-    }  # fmt: skip
+    }
     job = http.post(JOBS, json=body)
     assert job.status_code == 200, job.text
     found = {row["code"]: row for row in job.json()["bat"]["findings"]}

@@ -24,10 +24,14 @@ Create = Callable[..., httpx.Response]
 def test_the_stock_client_creates_lists_and_cancels(client: openai.OpenAI, image_file: str) -> None:
     bat = {"preset": "subject", "trigger": "sks", "rank": 4}
     job = client.fine_tuning.jobs.create(
-        model="tiny-images", training_file=image_file, suffix="my-cat", seed=7, metadata={"colour": "blue"},
+        model="tiny-images",
+        training_file=image_file,
+        suffix="my-cat",
+        seed=7,
+        metadata={"colour": "blue"},
         method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": "auto", "batch_size": 2}}},
         extra_body={"bat": bat},
-    )  # fmt: skip
+    )
     assert (job.status, job.seed, job.metadata, job.training_file) == ("queued", 7, {"colour": "blue"}, image_file)
     assert job.hyperparameters.batch_size == 2
     assert job.hyperparameters.n_epochs == "auto"

@@ -47,9 +47,11 @@ def test_a_checkpoint_has_one_file_and_no_formats(http: httpx.Client, published:
 def test_a_download_has_a_name_that_tells_adapters_apart(http: httpx.Client, published: dict[str, str]) -> None:
     id = published["model"].rpartition(":")[2]
     names = {
-        "peft": f"cat-{id}-peft.zip", "diffusers": "pytorch_lora_weights.safetensors",
-        "kohya": f"cat-{id}.safetensors", "card": f"cat-{id}-card.json",
-    }  # fmt: skip
+        "peft": f"cat-{id}-peft.zip",
+        "diffusers": "pytorch_lora_weights.safetensors",
+        "kohya": f"cat-{id}.safetensors",
+        "card": f"cat-{id}-card.json",
+    }
     for form, name in names.items():
         answer = http.get(f"/v1/models/{published['model']}/download", params={"format": form})
         assert answer.headers["content-disposition"].endswith(f"''{name}")

@@ -30,8 +30,15 @@ def test_a_thousand_ranges_are_no_burden(link: str) -> None:
     assert httpx.get(link, headers={"Range": "bytes=" + ",".join(["0-"] * 1000)}).status_code in (200, 206, 416)
 
 
-@pytest.mark.parametrize("change", [("hello?", "hallo?"), ("expires=1", "expires=2"), ("signature=", "signature=0"),
-                                    ("accounts/a/hello", "accounts/a/../../../serve.lock")])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("hello?", "hallo?"),
+        ("expires=1", "expires=2"),
+        ("signature=", "signature=0"),
+        ("accounts/a/hello", "accounts/a/../../../serve.lock"),
+    ],
+)
 def test_a_changed_link_is_refused(link: str, change: tuple[str, str]) -> None:
     assert change[0] in link
     answer = httpx.get(link.replace(*change))

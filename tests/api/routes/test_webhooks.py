@@ -33,10 +33,14 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     url = None if request.param == "sqlite" else request.getfixturevalue("postgresql").fresh()
     yield from started(
         Settings(
-            data=tmp_path_factory.mktemp("hooks"), database_url=url, active_job_limit=1000, webhook_seconds=2,
-            webhook_private_networks="127.0.0.0/8", webhook_retry_seconds=0.001,
+            data=tmp_path_factory.mktemp("hooks"),
+            database_url=url,
+            active_job_limit=1000,
+            webhook_seconds=2,
+            webhook_private_networks="127.0.0.0/8",
+            webhook_retry_seconds=0.001,
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -259,12 +263,17 @@ def test_an_account_has_at_most_ten_endpoints(http: httpx.Client, receiver: Rece
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"event_types": []}, "event_types"), ({"event_types": ["batch.completed"]}, "event_types.0"),
-        ({"event_types": None}, "event_types"), ({"name": ""}, "name"), ({"name": "x" * 101}, "name"),
-        ({"name": "a\u202eb"}, None), ({"url": 7}, "url"), ({"secret": "whsec_mine"}, "secret"),
+        ({"event_types": []}, "event_types"),
+        ({"event_types": ["batch.completed"]}, "event_types.0"),
+        ({"event_types": None}, "event_types"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "a\u202eb"}, None),
+        ({"url": 7}, "url"),
+        ({"secret": "whsec_mine"}, "secret"),
         ({"name": " "}, "name"),
     ],
-)  # fmt: skip
+)
 def test_a_body_that_is_wrong_is_400_and_names_the_field(
     http: httpx.Client, receiver: Receiver, changes: dict[str, object], param: str | None
 ) -> None:

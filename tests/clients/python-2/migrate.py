@@ -14,9 +14,12 @@ METHOD = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": "
 
 async def create(training_file: str, variant: str) -> str:
     job = await client.fine_tuning.jobs.create(
-        training_file=training_file, model="gpt-4o-mini-2024-07-18", method=METHOD, seed=42,
+        training_file=training_file,
+        model="gpt-4o-mini-2024-07-18",
+        method=METHOD,
+        seed=42,
         metadata={"run": RUN, "variant": variant},
-    )  # fmt: skip
+    )
     return job.id
 
 
@@ -29,9 +32,8 @@ async def until(job_id: str, *statuses: str) -> str:
 async def main() -> None:
     with open(sys.argv[1], "rb") as file:
         uploaded = await client.files.create(
-            file=("chats.jsonl", file), purpose="fine-tune",
-            expires_after={"anchor": "created_at", "seconds": 86_400},
-        )  # fmt: skip
+            file=("chats.jsonl", file), purpose="fine-tune", expires_after={"anchor": "created_at", "seconds": 86_400}
+        )
     await client.files.wait_for_processing(uploaded.id)
     print("expires in a day", uploaded.expires_at - uploaded.created_at == 86_400)
 

@@ -14,9 +14,10 @@ print("listed", {training.id, validation.id} <= {file.id for file in client.file
 
 try:
     client.fine_tuning.jobs.create(
-        model="gpt-4o-mini-2024-07-18", training_file=training.id,
+        model="gpt-4o-mini-2024-07-18",
+        training_file=training.id,
         integrations=[{"type": "wandb", "wandb": {"project": "support"}}],
-    )  # fmt: skip
+    )
 except openai.BadRequestError as error:
     print("refused", error.param, "leave this parameter out" in error.message)
 

@@ -22,14 +22,38 @@ from core.parameters.schedule import evaluation_grid
 
 def parameters(kind: str, **changes: object) -> Parameters:
     values = {
-        "backbone": "tiny", "kind": kind, "seed": 3, "device_class": "cpu",
-        "preset": "subject" if kind == "images" else "tone", "trigger": None, "augment": True, "gamma": "auto",
-        "selected_count": 6, "pool": "tiny", "score": "influence", "sample_ratio": 0.75, "folds": 3, "rank": 4,
-        "alpha": 4.0, "learning_rate": 5e-3, "batch_size": 2, "max_steps": 60, "surrogate_steps": 30, "window": "auto",
-        "interval": 2, "cs_semantics": "paper", "stop": "auto", "resolution": None, "max_tokens": None,
-        "sample_prompts": (), "unrelated_prompts": (), "dropout_caption": 0.1 if kind == "images" else 0.0,
-        "draws_score": 3, "draws_eval": 2, "reasons": {"interval": "", "max_steps": ""},
-    }  # fmt: skip
+        "backbone": "tiny",
+        "kind": kind,
+        "seed": 3,
+        "device_class": "cpu",
+        "preset": "subject" if kind == "images" else "tone",
+        "trigger": None,
+        "augment": True,
+        "gamma": "auto",
+        "selected_count": 6,
+        "pool": "tiny",
+        "score": "influence",
+        "sample_ratio": 0.75,
+        "folds": 3,
+        "rank": 4,
+        "alpha": 4.0,
+        "learning_rate": 5e-3,
+        "batch_size": 2,
+        "max_steps": 60,
+        "surrogate_steps": 30,
+        "window": "auto",
+        "interval": 2,
+        "cs_semantics": "paper",
+        "stop": "auto",
+        "resolution": None,
+        "max_tokens": None,
+        "sample_prompts": (),
+        "unrelated_prompts": (),
+        "dropout_caption": 0.1 if kind == "images" else 0.0,
+        "draws_score": 3,
+        "draws_eval": 2,
+        "reasons": {"interval": "", "max_steps": ""},
+    }
     return Parameters(**values | changes)
 
 

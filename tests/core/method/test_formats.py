@@ -83,9 +83,12 @@ def test_every_text_format_gives_the_same_logits(texts: Witness, tmp_path: Path)
 
 def test_kohya_names_are_the_192_that_the_consumers_of_stable_diffusion_1_know() -> None:
     unet = UNet2DConditionModel(
-        layers_per_block=2, block_out_channels=(8, 8, 8, 8), norm_num_groups=4, attention_head_dim=4,
+        layers_per_block=2,
+        block_out_channels=(8, 8, 8, 8),
+        norm_num_groups=4,
+        attention_head_dim=4,
         cross_attention_dim=8,
-    )  # fmt: skip
+    )
     paths = [name for name, _ in unet.named_modules() if name.endswith(UNET_TARGETS)]
     blocks = [f"down_blocks_{block}_attentions_{place}" for block, place in product((0, 1, 2), (0, 1))]
     blocks += [f"up_blocks_{block}_attentions_{place}" for block, place in product((1, 2, 3), (0, 1, 2))]

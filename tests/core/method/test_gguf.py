@@ -62,9 +62,15 @@ def compared(backbone: LanguageBackbone, adapter: Adapter, base: Path, file: Pat
 def tiny(kind: str) -> LanguageBackbone:
     torch.manual_seed(0)
     sizes = {
-        "vocab_size": 96, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.2,
-    }  # fmt: skip
+        "vocab_size": 96,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.2,
+    }
     model = (
         LlamaForCausalLM(LlamaConfig(**sizes, bos_token_id=None, eos_token_id=1))
         if kind == "llama"

@@ -35,12 +35,21 @@ def test_a_subject_that_never_shows_leaves_the_step_alone() -> None:
 @pytest.mark.parametrize("rule", ["auto", "cs_fluctuation", "matched_loss", "max_steps"])
 def test_only_auto_lets_the_pictures_decide(rule: str) -> None:
     outcome = Outcome(
-        published_step=40, rule=rule, reason="Published step 40.", turning_point_step=70, matched_loss_step=40,
-        last_step=140, stopped_early=True, confidence="medium", informative=True, peak_to_noise=25.0,
+        published_step=40,
+        rule=rule,
+        reason="Published step 40.",
+        turning_point_step=70,
+        matched_loss_step=40,
+        last_step=140,
+        stopped_early=True,
+        confidence="medium",
+        informative=True,
+        peak_to_noise=25.0,
         window=Window(10, 2, ""),
-        kept={"published": 40, "matched_loss": 40, "turning_point": 70, "last": 140}, gallery=(20, 40, 70, 140),
+        kept={"published": 40, "matched_loss": 40, "turning_point": 70, "last": 140},
+        gallery=(20, 40, 70, 140),
         proposals={},
-    )  # fmt: skip
+    )
     assert outcome.picture_steps == (40, 70, 140)
     final = outcome.favouring(70, "The pictures say so.")
     assert final.published_step == final.kept["published"] == (70 if rule == "auto" else 40)

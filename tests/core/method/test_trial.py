@@ -15,9 +15,15 @@ CURVES = SurrogateCurves(((0,), (1,)))
 
 @pytest.mark.parametrize(
     ("gain", "error", "verdict", "gamma"),
-    [(0.05, 0.01, "helps", 0.25), (0.01, 0.02, "neutral", 0.25), (-0.01, 0.02, "neutral", 0.25),
-     (-0.008, 0.001, "neutral", 0.25), (-0.03, 0.02, "harms", 0.0), (-0.05, 0.01, "harms", 0.0)],
-)  # fmt: skip
+    [
+        (0.05, 0.01, "helps", 0.25),
+        (0.01, 0.02, "neutral", 0.25),
+        (-0.01, 0.02, "neutral", 0.25),
+        (-0.008, 0.001, "neutral", 0.25),
+        (-0.03, 0.02, "harms", 0.0),
+        (-0.05, 0.01, "harms", 0.0),
+    ],
+)
 def test_a_doubt_leaves_the_data_out_and_only_evidence_calls_it_helpful(gain, error, verdict, gamma) -> None:
     trial = Trial(0.25, gain, error, CURVES)
     choice = trial.decide()

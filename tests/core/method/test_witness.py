@@ -47,9 +47,7 @@ def test_a_copy_in_float32_keeps_what_is_tied_and_leaves_the_network_as_it_was()
 
 
 @pytest.mark.parametrize(("free", "place"), [(40, "cuda"), (2, "cpu")])
-def test_a_copy_goes_to_the_cpu_where_a_gpu_has_no_room(
-    free: int, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_copy_goes_to_the_cpu_where_a_gpu_has_no_room(free: int, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free * GIB, 80 * GIB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3 * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * GIB)
@@ -68,9 +66,12 @@ def test_an_adapter_below_float32s_own_rounding_is_never_published(tiny_language
 
 @pytest.mark.parametrize(
     ("width", "prediction", "told"),
-    [(768, "epsilon", ("sd_v1", "False", "False")), (1024, "epsilon", ("sd_v2", "True", "False")),
-     (1024, "v_prediction", ("sd_v2_v", "True", "True"))],
-)  # fmt: skip
+    [
+        (768, "epsilon", ("sd_v1", "False", "False")),
+        (1024, "epsilon", ("sd_v2", "True", "False")),
+        (1024, "v_prediction", ("sd_v2_v", "True", "True")),
+    ],
+)
 def test_a_kohya_file_says_which_stable_diffusion_it_is_for(
     tiny_diffusion: DiffusionBackbone, tmp_path: Path, width: int, prediction: str, told: tuple[str, ...]
 ) -> None:

@@ -28,9 +28,7 @@ def test_what_is_recorded_is_known_again_and_counted(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 400))
-def test_a_file_cut_off_anywhere_keeps_every_whole_answer(
-    tmp_path_factory: pytest.TempPathFactory, cut: int
-) -> None:  # fmt: skip
+def test_a_file_cut_off_anywhere_keeps_every_whole_answer(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     file = tmp_path_factory.mktemp("cut") / "a.jsonl"
     write(file, answer(), answer(asked=prompt("b?")))
     content = file.read_bytes()
@@ -102,9 +100,13 @@ def test_a_full_disk_is_a_sentence_and_what_is_there_stays_whole(tmp_path: Path)
     file = tmp_path / "a.jsonl"
     root = Path(__file__).parents[3]
     done = subprocess.run(
-        [sys.executable, "-c", FULL, file], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=True,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", FULL, file],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.startswith("disk_full The disk is full. 1 answers are safe; make room and run the same command")
     assert len(list(rows_of(file))) == 1
     assert file.read_bytes().endswith(b"}}\n")

@@ -36,10 +36,19 @@ def answer(
     **more: Any,
 ) -> Answer:
     return Answer(
-        prompt=asked or prompt(), sample=sample, message={"role": "assistant", "content": said, **more},
-        finish_reason=finish, model=MODEL, answered_by="ft:old-1", tokens_in=4, tokens_out=7,
-        at="2026-12-01T00:00:00Z", seconds=0.5, settings={"temperature": 0.2}, reasoning=reasoning,
-    )  # fmt: skip
+        prompt=asked or prompt(),
+        sample=sample,
+        message={"role": "assistant", "content": said, **more},
+        finish_reason=finish,
+        model=MODEL,
+        answered_by="ft:old-1",
+        tokens_in=4,
+        tokens_out=7,
+        at="2026-12-01T00:00:00Z",
+        seconds=0.5,
+        settings={"temperature": 0.2},
+        reasoning=reasoning,
+    )
 
 
 def write(file: Path, *answers: Answer, share: float = 0.0) -> list[str | None]:
@@ -73,8 +82,10 @@ def test_a_line_keeps_question_answer_and_how_it_came_about(tmp_path: Path) -> N
         (answer(None, refusal="I won't."), "refusal"),
         (answer("I'm sorry, but I can't assist with that request."), "refusal"),
         (answer("  "), "empty"),
-        (answer(None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]),
-         "not_learned"),
+        (
+            answer(None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]),
+            "not_learned",
+        ),
         (answer(asked=prompt(tools=[{"type": "function", "function": {"name": "f"}}])), "not_learned"),
         (answer("a NUL \0 in it"), "not_learned"),
         (answer("half a \ud800 letter"), "not_learned"),
@@ -84,7 +95,7 @@ def test_a_line_keeps_question_answer_and_how_it_came_about(tmp_path: Path) -> N
         (answer("short", reasoning="why " * 60_000), "not_learned"),
         (answer("\u6d77" * 40_000, reasoning="a DEL \x7f in it"), None),
     ],
-)  # fmt: skip
+)
 def test_what_can_not_or_should_not_be_learned_is_marked_and_an_upload_leaves_it_out(
     tmp_path: Path, given: Answer, mark: str | None
 ) -> None:

@@ -215,11 +215,20 @@ def test_tool_calls_and_refusals_are_kept_as_they_come() -> None:
 
 
 BODIES = (
-    "", "null", "[]", "5", '{"choices": "x"}', '{"choices": [null]}', '{"choices": [5]}', "[" * 5_000,
-    '{"choices": [{"message": "x"}]}', '{"choices": [{"message": {"content": 5}}]}',
-    '{"choices": [{"message": {"content": ["a"]}}]}', '{"choices": [{"message": {"content": NaN}}]}',
+    "",
+    "null",
+    "[]",
+    "5",
+    '{"choices": "x"}',
+    '{"choices": [null]}',
+    '{"choices": [5]}',
+    "[" * 5_000,
+    '{"choices": [{"message": "x"}]}',
+    '{"choices": [{"message": {"content": 5}}]}',
+    '{"choices": [{"message": {"content": ["a"]}}]}',
+    '{"choices": [{"message": {"content": NaN}}]}',
     '{"error": {"message": "overloaded"}}',
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("body", BODIES)

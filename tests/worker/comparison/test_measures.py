@@ -15,9 +15,13 @@ from worker.comparison.questions import Group, Question
 
 
 def row(
-    old: Sequence[str], new: str, untrained: str = "no idea", losses: tuple[float, float] = (30.0, 20.0),
-    tokens: int = 10, cut: bool = False,
-) -> Compared:  # fmt: skip
+    old: Sequence[str],
+    new: str,
+    untrained: str = "no idea",
+    losses: tuple[float, float] = (30.0, 20.0),
+    tokens: int = 10,
+    cut: bool = False,
+) -> Compared:
     asked = Question((("user", "?"),), Group.HELD_OUT, list(old))
     return Compared(asked, new, untrained, tokens, losses[0], losses[1], cut=cut)
 

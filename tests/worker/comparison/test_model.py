@@ -15,12 +15,7 @@ from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
-from tests.core.method.conftest import (  # noqa: F401 (fixtures)
-    LLAMA_TARGETS,
-    _one_thread,
-    tiny_language,
-    tiny_language_folder,
-)
+from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language, tiny_language_folder  # noqa: F401 (fixtures)
 from worker.comparison.comparing import compare
 from worker.comparison.measures import Compared
 from worker.comparison.model import AdaptedModel, adapter_folder

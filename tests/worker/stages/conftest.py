@@ -89,9 +89,14 @@ def text_jobs(backbone: Path, place: Path) -> MakeJob:
     pool = place / "pool.jsonl"
     pool.write_text("\n".join(map(json.dumps, rows)))
     record = describe(
-        "tiny", backbone, "language", licence="CC0", pool=pool, target_modules=LLAMA_TARGETS,
+        "tiny",
+        backbone,
+        "language",
+        licence="CC0",
+        pool=pool,
+        target_modules=LLAMA_TARGETS,
         defaults={"learning_rate": 1e-2, "max_tokens": 40},
-    )  # fmt: skip
+    )
     packed = place / "pirate.jsonl"
     packed.write_text("\n".join(json.dumps({"prompt": f"say {n}", "completion": f"arr {n}"}) for n in range(4)))
     return maker(record, packed, place)
@@ -104,15 +109,29 @@ def image_record(backbone: Path, place: Path) -> BackboneRecord:
         for number in range(POOL):
             archive.writestr(f"{number}.png", picture(20 + number))
     rows = [
-        {"id": f"c{n}", "file": f"{n}.png", "caption": f"thing {n}", "source": f"s{n % 2}", "licence": "CC0",
-         "split": split(n)}
+        {
+            "id": f"c{n}",
+            "file": f"{n}.png",
+            "caption": f"thing {n}",
+            "source": f"s{n % 2}",
+            "licence": "CC0",
+            "split": split(n),
+        }
         for n in range(POOL)
-    ]  # fmt: skip
+    ]
     (pool / "index.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return describe(
-        "tiny", backbone, "diffusion", licence="CC0", pool=pool, resolution=16, target_modules=UNET_TARGETS,
-        defaults={"learning_rate": 1e-2}, trigger_hint="sks", unrelated_prompts=("a dog",),
-    )  # fmt: skip
+        "tiny",
+        backbone,
+        "diffusion",
+        licence="CC0",
+        pool=pool,
+        resolution=16,
+        target_modules=UNET_TARGETS,
+        defaults={"learning_rate": 1e-2},
+        trigger_hint="sks",
+        unrelated_prompts=("a dog",),
+    )
 
 
 def split(number: int) -> str:
@@ -127,7 +146,7 @@ def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:
         given = captions.captioned(read(packed, packed.name, settings), record, request.trigger)
         parameters = resolve(
             request, None, backbone=record, summary=summary.summarise(given), device_class="cpu", seed=3
-        )  # fmt: skip
+        )
         folder = JobFolder(place / name)
         folder.write_spec(inputs.specification(record, parameters, settings, None))
         write_folder(given, folder.references)

@@ -140,8 +140,14 @@ def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_im
     assert [row["name"] for row in outcome["references"]] == ["0.png", "1.png", "2.png", "3.png"]
     assert all(row["name"] in row["sentence"] for row in outcome["references"])
     assert set(outcome["reasons"]) == {
-        "scores", "error_law", "proposition_4_2", "backbone_data", "cs_fluctuation", "stop", "confidence",
-    }  # fmt: skip
+        "scores",
+        "error_law",
+        "proposition_4_2",
+        "backbone_data",
+        "cs_fluctuation",
+        "stop",
+        "confidence",
+    }
     trial = outcome["trial"]
     assert trial["interval"][0] <= trial["gain"] <= trial["interval"][1]
     assert (outcome["verdict"] == "harms") == (outcome["gamma"] == 0)

@@ -16,15 +16,29 @@ from worker.stages.context import Context
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "gguf")
 CURVE = (
-    "step", "loss", "reference_loss", "heldout_loss", "probe_loss", "cosine_similarity", "cs_fluctuation",
+    "step",
+    "loss",
+    "reference_loss",
+    "heldout_loss",
+    "probe_loss",
+    "cosine_similarity",
+    "cs_fluctuation",
     "learning_rate",
-)  # fmt: skip
+)
 # prompts may be captions, and sentences belong into the report
 UNSAID = {"sample_prompts", "unrelated_prompts", "reasons"}
 OUTCOME = (
-    "published_step", "last_step", "turning_point_step", "stop_rule", "stop_reason", "gamma", "verdict",
-    "selection_reason", "score_reliability", "confidence",
-)  # fmt: skip
+    "published_step",
+    "last_step",
+    "turning_point_step",
+    "stop_rule",
+    "stop_reason",
+    "gamma",
+    "verdict",
+    "selection_reason",
+    "score_reliability",
+    "confidence",
+)
 
 
 def card(context: Context, adapter: Adapter, summary: Json) -> Json:
@@ -32,11 +46,12 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
     record, p = context.record, context.p
     return {
         "card": 1,
-        "backbone": {
-            "id": record.id, "revision": record.revision, "licence": record.licence, "family": record.family,
-        },
+        "backbone": {"id": record.id, "revision": record.revision, "licence": record.licence, "family": record.family},
         "adapter": {
-            "sha256": adapter.sha256(), "rank": adapter.rank, "alpha": adapter.alpha, "modules": len(adapter.down),
+            "sha256": adapter.sha256(),
+            "rank": adapter.rank,
+            "alpha": adapter.alpha,
+            "modules": len(adapter.down),
             "target_modules": list(record.target_modules),
         },
         "outcome": {name: summary[name] for name in OUTCOME},
@@ -47,7 +62,7 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
         "curves": _curves(context),
         "versions": {"albatross": VERSION, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
-    }  # fmt: skip
+    }
 
 
 def _data(context: Context) -> Json:

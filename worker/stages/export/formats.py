@@ -46,7 +46,7 @@ class Made:
 
 def write_formats(
     context: Context, adapter: Adapter, card: Json, folder: Path, pace: ProgressClock, begun: int
-) -> Generator[Line, None, Made]:  # fmt: skip
+) -> Generator[Line, None, Made]:
     """Write and check one format after another, each one step of `pace` from `begun` on.
 
     Raises JobFailure "export_verification_failed" with format and reason.

@@ -45,9 +45,14 @@ def _draw(
     p, drawn = context.p, []
     snapshots = {step: context.checkpoint(step) for step in outcome.gallery}
     judging = judge_pictures(
-        backbone, snapshots, outcome.gallery, p.sample_prompts, p.unrelated_prompts, _reference_images(context),
+        backbone,
+        snapshots,
+        outcome.gallery,
+        p.sample_prompts,
+        p.unrelated_prompts,
+        _reference_images(context),
         seed=p.seed,
-    )  # fmt: skip
+    )
     for pictures in judging:
         drawn.append(pictures)
         yield pace.at(len(drawn))
@@ -106,6 +111,8 @@ def _reference_images(context: Context) -> list[Image.Image]:
 
 def _measured(pictures: Pictures) -> Json:
     return {
-        "step": pictures.step, "similarity": round(pictures.similarity, 4), "swallowed": round(pictures.swallowed, 4),
+        "step": pictures.step,
+        "similarity": round(pictures.similarity, 4),
+        "swallowed": round(pictures.swallowed, 4),
         "drift": round(pictures.drift, 4),
-    }  # fmt: skip
+    }

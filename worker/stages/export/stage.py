@@ -21,9 +21,17 @@ from worker.stages.export.samples import marks, sample_steps
 from worker.stages.trial import followed_curves
 
 CSV_COLUMNS = (
-    "step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy", "cosine_similarity",
-    "cs_fluctuation", "learning_rate", "reference_loss", "probe_loss",
-)  # fmt: skip
+    "step",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_mean_token_accuracy",
+    "cosine_similarity",
+    "cs_fluctuation",
+    "learning_rate",
+    "reference_loss",
+    "probe_loss",
+)
 CSV_SOURCES = {"train_loss": "loss", "valid_loss": "heldout_loss"}
 
 
@@ -89,16 +97,27 @@ def summarise(context: Context, outcome: Outcome) -> Json:
     return {
         "selected": len(scored["selected"]) if gamma else 0,
         "pool_size": len(context.pool.candidates) if context.pool and context.p.augment else 0,
-        "gamma": gamma, "verdict": mixture["verdict"], "score_reliability": scored.get("reliability"),
-        "selection_reason": mixture["reason"], "notes": scored.get("notes", []), "mixing": scored.get("mixing"),
-        "trial": mixture["trial"], "references": context.read("score", "references.json"),
+        "gamma": gamma,
+        "verdict": mixture["verdict"],
+        "score_reliability": scored.get("reliability"),
+        "selection_reason": mixture["reason"],
+        "notes": scored.get("notes", []),
+        "mixing": scored.get("mixing"),
+        "trial": mixture["trial"],
+        "references": context.read("score", "references.json"),
         "reasons": reasons(scored, mixture, outcome, evidence),
-        "published_step": outcome.published_step, "turning_point_step": outcome.turning_point_step,
-        "matched_loss_step": outcome.matched_loss_step, "last_step": outcome.last_step,
-        "stopped_early": outcome.stopped_early, "stop_rule": outcome.rule, "stop_reason": outcome.reason,
-        "confidence": outcome.confidence, "cs_fluctuation_informative": outcome.informative,
+        "published_step": outcome.published_step,
+        "turning_point_step": outcome.turning_point_step,
+        "matched_loss_step": outcome.matched_loss_step,
+        "last_step": outcome.last_step,
+        "stopped_early": outcome.stopped_early,
+        "stop_rule": outcome.rule,
+        "stop_reason": outcome.reason,
+        "confidence": outcome.confidence,
+        "cs_fluctuation_informative": outcome.informative,
         "cs_fluctuation_peak_to_noise": outcome.peak_to_noise,
-        "window": asdict(outcome.window), "proposals": outcome.proposals,
+        "window": asdict(outcome.window),
+        "proposals": outcome.proposals,
         "expected_improvement": round(evidence.gain, 4) if evidence else None,
         "expected_improvement_error": round(evidence.standard_error, 4) if evidence else None,
         "evidence": evidence.sentence() if evidence else None,
@@ -106,7 +125,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "heldout_change": _change(context, outcome.published_step, "heldout_loss"),
         "forgetting": _change(context, outcome.published_step, "probe_loss"),
         "trained_tokens": _trained_tokens(context, outcome),
-    }  # fmt: skip
+    }
 
 
 def _trained_tokens(context: Context, outcome: Outcome) -> int | None:
