@@ -89,7 +89,7 @@ fuzz-api: $(VENV)/.test  ## 20,000 calls made up from the OpenAPI document, agai
 	$(BIN)/python -m pytest tests/inputs/test_schema.py -s --api-cases 20000 --fuzz-seed $(SEED)
 
 states: $(VENV)/.test  ## The state machine over 100,000 steps, and every race for a job's end 1,000 times, on both databases
-	$(BIN)/python -m pytest tests/core/test_states.py tests/core/test_races.py --state-steps 100000 --races 1000
+	$(BIN)/python -m pytest tests/core/jobs/test_states.py tests/core/jobs/test_races.py --state-steps 100000 --races 1000
 
 kills: $(VENV)/.test  ## A hundred workers killed at five points of a job, fifty told to end, on each database (about 30 minutes)
 	$(BIN)/python -m pytest tests/worker/test_kills.py tests/worker/test_tasks.py -k "killed or told" --kills 20 --drains 50

@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM
 from core.settings import Settings
 from tests.api.outcome import publish
 from tests.api.server import serving
+from tests.worker.commands.test_smollm2 import write_gguf
 from tests.worker.floor import ROOT
 from tests.worker.stages.conftest import text_jobs
-from tests.worker.test_smollm2 import write_gguf
 from worker.commands import smollm2
 from worker.job_folder import JobFolder
 from worker.stages import run

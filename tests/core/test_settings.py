@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from core.disk import ROOT
 from core.settings import MAX_SOCKET_PATH, Settings
 from core.version import VERSION
 
@@ -92,5 +93,5 @@ def test_processes_that_start_at_once_agree_on_one_kept_secret(tmp_path: Path) -
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["version"] == VERSION

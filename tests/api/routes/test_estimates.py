@@ -19,7 +19,7 @@ from core.estimates import measurements
 from core.estimates.measurements import Measured
 from core.estimates.workload import STAGES, DataSize, JobSize, Steps
 from tests.api.server import Service, refused
-from tests.core.measured import DATA, OTHER, SMALL, measured
+from tests.core.estimates.measured import DATA, OTHER, SMALL, measured
 
 ESTIMATE, JOBS = "/v1/fine_tuning/jobs/estimate", "/v1/fine_tuning/jobs"
 RAN = Steps(12, 24, 16)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.disk import ROOT
 from core.errors import AlbatrossError, Conflict, InvalidInput
 from core.recording.answer_file import AnswerFile, read_recorded
 from core.recording.answers import rows_of
@@ -98,7 +99,7 @@ with AnswerFile(Path(sys.argv[1]), MODEL) as file:
 
 def test_a_full_disk_is_a_sentence_and_what_is_there_stays_whole(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
-    root = Path(__file__).parents[3]
+    root = ROOT
     done = subprocess.run(
         [sys.executable, "-c", FULL, file],
         cwd=root,

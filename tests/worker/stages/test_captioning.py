@@ -14,10 +14,10 @@ from core.parameters.request import BatRequest
 from core.references.packing import write_folder
 from core.settings import Settings
 from core.uploads.reading import read
+from tests.core.findings.test_uploads import zipped
 from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fixture)
-from tests.core.test_findings import zipped
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture
-from tests.worker.test_taggers import blip
+from tests.worker.stages.test_taggers import blip
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message
 from worker.stages.context import Context

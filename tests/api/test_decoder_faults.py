@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.settings import Settings
 from tests.api.server import png, refused, serving
-from tests.core.test_reader import busy, children, eventually, server
+from tests.core.uploads.test_reader import busy, children, eventually, server
 
 
 def slow_picture(number: int) -> bytes:

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.disk import ROOT
 from core.errors import InvalidInput
 from core.runtime import logs
 
-ROOT = Path(__file__).parents[2]
 CANARY = "ca\u00f1ary"
 
 

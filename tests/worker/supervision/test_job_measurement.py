@@ -5,8 +5,8 @@ from __future__ import annotations
 from core.estimates.estimator import Estimator
 from core.estimates.workload import Steps
 from core.references.items import ImageItem, References
-from tests.core.measured import OTHER, SMALL, measured
-from tests.core.test_parameters import EMOJI, settled
+from tests.core.estimates.measured import OTHER, SMALL, measured
+from tests.core.parameters.test_resolving import EMOJI, settled
 from worker.protocol import Progress
 from worker.supervision.job_measurement import JobMeasurement
 

@@ -16,7 +16,8 @@ import httpx
 import openai
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from core.disk import ROOT
+
 CHILDREN = {"broker", "api", "dispatcher", "worker"}
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,11 +20,11 @@ from sqlalchemy import func, select, update
 from core.database import invariants
 from core.database.tables import Job, JobState, WebhookEvent
 from core.database.tables.jobs import MOVES, TERMINAL
+from core.disk import ROOT
 from core.errors import Conflict
 from core.jobs import control, dispatch
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, queued, running
 
-ROOT = Path(__file__).parents[2]
 PROCESSES, ACCOUNTS, JOBS, LIMIT = 8, 6, 6, 3
 CLAIMER = """
 import json, sys

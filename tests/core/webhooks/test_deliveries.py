@@ -15,7 +15,7 @@ from core.webhooks import deliveries, endpoints
 from core.webhooks.deliveries import DELAYS, JITTER, MOST_TRIES
 from core.webhooks.sender import Answer
 from tests.core.ledger import Sessions
-from tests.core.postbox import (
+from tests.core.webhooks.postbox import (
     DAY,
     REFUSED,
     SILENT,

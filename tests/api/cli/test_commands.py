@@ -14,8 +14,7 @@ import pytest
 from api.cli import __main__ as cli
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
-
-ROOT = Path(__file__).parents[2]
+from core.disk import ROOT
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

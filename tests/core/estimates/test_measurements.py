@@ -13,8 +13,8 @@ from core.database.migrations import migrate
 from core.database.tables import Measurement, Worker
 from core.estimates import measurements
 from core.estimates.workload import Steps
+from tests.core.estimates.measured import OTHER, SMALL, measured
 from tests.core.ledger import Sessions
-from tests.core.measured import OTHER, SMALL, measured
 
 ROW = measured(SMALL, Steps(12, 24, 16))
 

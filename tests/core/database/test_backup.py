@@ -17,11 +17,10 @@ from core.database.backup import MANIFEST
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Account, File
+from core.disk import ROOT
 from core.errors import AlbatrossError, Conflict, InvalidInput
 from core.settings import Settings
 from core.storage.factory import storage
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookE
 from core.erasure import eraser as erasure
 from core.jobs import dispatch, leases
 from core.webhooks import endpoints, events, signatures
+from tests.core.erasure.test_eraser import ask, eraser, hits
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
-from tests.core.postbox import REFUSED, claim, ended, endpoint, event_of, hurry, one_parcel, settle, spread
-from tests.core.test_erasure import ask, eraser, hits
+from tests.core.webhooks.postbox import REFUSED, claim, ended, endpoint, event_of, hurry, one_parcel, settle, spread
 
 
 def crash_out(sessions: Sessions, job_id: str) -> None:

@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.disk import ROOT
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.references import packing
 from core.settings import Settings
 from core.uploads import reading as parsing
 from core.uploads.reader import Facts, Reader
 
-ROOT = Path(__file__).parents[2]
 CANARY = "canary-8d1f"
 OTHERS: set[int] = set()
 

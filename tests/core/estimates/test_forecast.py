@@ -11,8 +11,8 @@ from core.estimates.forecast import model
 from core.estimates.measurements import Measured
 from core.estimates.text_size import TextSize
 from core.estimates.workload import MOST_LENGTHS, STAGES, DataSize, Steps, longest, thinned, workload
-from tests.core.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
-from tests.core.test_parameters import TEXT
+from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
+from tests.core.parameters.test_resolving import TEXT
 
 CALIBRATED = [measured(SMALL, Steps(12, 24, 16)), measured(OTHER, Steps(12, 24, 16))]
 STOPPED = replace(SHAPE, stop="max_steps")

@@ -14,7 +14,7 @@ from core.erasure.receipts import receipt
 from core.errors import Unauthenticated
 from core.settings import Settings
 from core.storage.factory import storage
-from tests.api.test_cli import run
+from tests.api.cli.test_commands import run
 
 
 def made(data: Path, *arguments: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from core.backbones.families import Kind
+from core.disk import ROOT
 from core.errors import InvalidInput
 from core.findings import fingerprints, profiles, uploads
 from core.findings.finding import Finding, from_wire
@@ -22,9 +23,8 @@ from core.references.items import TextItem
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
-from tests.core.test_parameters import EMOJI, TEXT
+from tests.core.parameters.test_resolving import EMOJI, TEXT
 
-ROOT = Path(__file__).parents[2]
 Read = Callable[[bytes], JudgedReferences]
 
 

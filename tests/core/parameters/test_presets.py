@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from core.disk import ROOT
 from core.errors import InvalidInput
 from core.parameters import presets, schedule
 from core.parameters.presets import RANGES, built_in
@@ -18,9 +19,8 @@ from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 from core.references.answer_format import shape
 from core.references.items import TextItem
-from tests.core.test_parameters import CATS, CHATS, EMOJI, TEXT, settled
+from tests.core.parameters.test_resolving import CATS, CHATS, EMOJI, TEXT, settled
 
-ROOT = Path(__file__).parents[2]
 OWN = """
 name = "logo"
 version = 3

@@ -12,7 +12,7 @@ from core.references.captions import caption_of, captioned
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
-from tests.core.test_parameters import TEXT
+from tests.core.parameters.test_resolving import TEXT
 from worker.device import device
 from worker.supervision.inputs import fetch_references, prepared
 

@@ -14,7 +14,7 @@ from core.database.tables import File
 from core.estimates.summaries import MOST_BYTES, summarise
 from core.findings.profiles import VERSION
 from core.storage.local import LocalStorage
-from tests.core.test_parameters import EMOJI, TEXT
+from tests.core.parameters.test_resolving import EMOJI, TEXT
 
 CAPTIONS = ("a red cat", "", "a blue cat")
 

@@ -14,7 +14,7 @@ from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from core.method.formats import kohya
 from core.method.formats.witness import in_float32, roomy, whole_float32
-from tests.core.method.test_formats import drawn, image_witness, text_witness
+from tests.core.method.formats.test_formats import drawn, image_witness, text_witness
 
 GIB = 2**30
 

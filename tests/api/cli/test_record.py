@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from core.disk import ROOT
 from core.recording.answers import rows_of
 from core.settings import Settings
 from core.uploads import reading
 from demo.old_model.endpoint import Body, ChatEndpoint, Refusal, Said, Trouble, serving
 from tests.conftest import until
 
-ROOT = Path(__file__).parents[2]
 PROMPTS = 24
 
 
