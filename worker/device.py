@@ -1,4 +1,4 @@
-"""The name of what trainers compute on here, by which measurements are told apart; torch is not loaded for it."""
+"""What trainers compute on: the device, its class, and its name, which tells measurements apart; without torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Erasing for good: a file, a job, a model or an account, with its objects and rows, until a receipt can be signed.
+"""Erase for good what a request has hidden, with its objects and rows, until a receipt can be signed.
 
-A request hides the thing at once. `advance` then does what is left, as often as it takes: every step may be repeated,
-so a crash between two of them costs nothing. A dispatcher asks again until it is done, and for a while after that
-looks whether a late writer has put something back.
+`advance` does what is left, as often as it takes: every step may be repeated, so a crash between two of them costs
+nothing. A dispatcher asks again until it is done, and for a while after that looks whether a late writer has put
+something back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask for the erasure of an account: what is to go is hidden at once."""
+"""Ask for an erasure: the file, job, model or account is hidden at once, and what works on it is stopped."""
 
 from __future__ import annotations
 

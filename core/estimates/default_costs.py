@@ -1,4 +1,4 @@
-"""Prices for a backbone that nobody has measured yet: those of the built-in ones, by size."""
+"""Costs for a backbone that nobody has measured yet: those of the built-in ones, by size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers ask for out of habit that is not served here, and what to tell them to do instead."""
+"""What OpenAI's API takes and this service does not, and what to tell callers to do instead."""
 
 import re
 

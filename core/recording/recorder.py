@@ -1,4 +1,4 @@
-"""Ask many questions side by side, with patience, and tell about each: the whole of a recording but its file."""
+"""Ask many questions side by side: retries, pauses, progress and totals; the whole of a recording but its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a caption looks by the time it is trained on."""
+"""From an image's own caption to the one that is trained on: prefix of the backbone, trigger word, own words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where files live: the protocol, the layout of keys, and the choice between a local folder and S3."""
+"""What a store of whole files can do, whichever it is."""
 
 from __future__ import annotations
 

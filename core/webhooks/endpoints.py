@@ -1,4 +1,4 @@
-"""Webhook endpoints: enabled, removed, and what goes with them."""
+"""Webhook endpoints: enabled and removed, and the deletion of their events and deliveries in one order of locks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def enable(endpoint: WebhookEndpoint) -> None:
 
 def remove(session: Session, endpoint_id: str) -> None:
     """Delete an endpoint with the log of its deliveries."""
-    # locked first: whoever spreads an event to it, or writes down how a delivery ended, comes before or finds nothing
+    # locked first: whoever makes a delivery to it, or writes down how a delivery ended, comes before or finds nothing
     session.execute(select(WebhookEndpoint.id).where(WebhookEndpoint.id == endpoint_id).with_for_update())
     forget_deliveries(session, WebhookDelivery.endpoint_id == endpoint_id)
     session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
@@ -24,9 +24,8 @@ def remove(session: Session, endpoint_id: str) -> None:
 def forget_events(session: Session, which: ColumnElement[bool]) -> int:
     """Delete events with their deliveries; returns how many rows."""
     events = select(WebhookEvent.id).where(which)
-    session.execute(
-        events.order_by(WebhookEvent.id).with_for_update()
-    )  # whoever spreads one of them comes before or finds nothing
+    # locked first: whoever makes deliveries of one of them comes before, or finds nothing
+    session.execute(events.order_by(WebhookEvent.id).with_for_update())
     rows = forget_deliveries(session, WebhookDelivery.event_id.in_(events))
     return rows + _delete(session, WebhookEvent, which)
 

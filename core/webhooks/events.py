@@ -1,7 +1,4 @@
-"""Webhooks: the event that each end of a job is, the endpoints that want it, and the signature of a request.
-
-Signatures follow Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over "{id}.{timestamp}.{body}".
-"""
+"""The events that webhooks tell of: one for each end of a job, and the bytes that are sent."""
 
 from __future__ import annotations
 

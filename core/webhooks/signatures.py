@@ -1,4 +1,7 @@
-"""Secrets of webhook endpoints, and signatures by Standard Webhooks."""
+"""Secrets of webhook endpoints, and the signature of a request.
+
+Signatures follow Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over "{id}.{timestamp}.{body}".
+"""
 
 from __future__ import annotations
 

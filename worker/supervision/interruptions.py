@@ -1,4 +1,4 @@
-"""Why a job ends early: its owner asked, its inputs do not fit, or the worker drains."""
+"""Why an attempt ends before its job does: the owner asked, the parameters must change, or the worker shuts down."""
 
 from __future__ import annotations
 
