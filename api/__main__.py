@@ -10,10 +10,10 @@ from api.app import create_app
 from core.runtime import logs
 from core.settings import Settings
 
-CONCURRENCY = 200  # more connections at once than this are answered 503
+MAX_CONNECTIONS = 200  # more at once are answered 503
 KEEP_ALIVE_SECONDS = 5
 SHUTDOWN_SECONDS = 10  # event streams would stay open for ever
-LONGEST_HEADERS = 16_384
+MAX_HEADER_BYTES = 16_384
 
 
 def server(settings: Settings) -> uvicorn.Server:
@@ -23,10 +23,10 @@ def server(settings: Settings) -> uvicorn.Server:
         access_log=False,
         log_config=None,
         server_header=False,
-        limit_concurrency=CONCURRENCY,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        h11_max_incomplete_event_size=LONGEST_HEADERS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         http="h11",
         loop="asyncio",
     )

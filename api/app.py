@@ -8,8 +8,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from api.dependencies import Services
-from api.http import errors, multipart, outbound
-from api.http.middleware import Answers
+from api.http import errors, multipart
+from api.http.middleware import RequestMiddleware
 from api.http.openapi import describe
 from api.http.rate_limit import RateLimiter
 from api.routes import (
@@ -36,8 +36,24 @@ from core.storage.factory import storage as open_storage
 from core.uploads.reader import Reader
 from core.version import VERSION
 
-OUTBOUND = 4
-THREADS = 8  # more get in each other's way; the database's pool holds more connections, so that none waits for one
+# in the order of the API's document
+ROUTES = (
+    files,
+    file_items,
+    presets,
+    job_history,
+    estimates,
+    jobs,
+    models,
+    account,
+    signed_files,
+    webhook_endpoints,
+    webhook_deliveries,
+    health,
+    metrics,
+)
+# more get in each other's way; the database's pool holds more connections, so that none waits for one
+ENDPOINT_THREADS = 8
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -51,52 +67,38 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what generators name their functions after
     )
+    app.state.services = _services(settings)
+    for routes in ROUTES:
+        app.include_router(routes.router)
+    errors.install(app)
+    app.add_middleware(RequestMiddleware)
+    describe(app)
+    return app
+
+
+def _services(settings: Settings) -> Services:
     engine = connect(settings.database)
-    app.state.services = Services(
+    return Services(
         settings=settings,
         engine=engine,
         writing=sessions(engine),
         reading=sessions(engine, read_only=True),
         storage=open_storage(settings),
         reader=Reader(settings),
+        decoder_slots=CapacityLimiter(settings.readers),
         waker=Waker(broker.wake),
-        pace=RateLimiter(settings.requests_per_minute),
         live_presets=LivePresets(settings.presets_folder),
+        rate_limiter=RateLimiter(settings.requests_per_minute, settings.broker),
     )
-    # decoding takes memory: more uploads than this wait their turn
-    app.state.readers = CapacityLimiter(settings.readers)
-    # what asks other servers waits for nobody but its like
-    app.state.outbound, app.state.turns = CapacityLimiter(OUTBOUND), outbound.Turns()
-    for routes in (
-        files,
-        file_items,
-        presets,
-        job_history,
-        estimates,
-        jobs,
-        models,
-        account,
-        signed_files,
-        webhook_endpoints,
-        webhook_deliveries,
-        health,
-        metrics,
-    ):
-        app.include_router(routes.router)
-    errors.install(app)
-    app.add_middleware(Answers)
-    describe(app)
-    return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    if not logging.getLogger().handlers:  # started by uvicorn's own command
-        logs.configure(app.state.services.settings, "api")
-    to_thread.current_default_thread_limiter().total_tokens = THREADS
     services: Services = app.state.services
+    if not logging.getLogger().handlers:  # started by uvicorn's own command
+        logs.configure(services.settings, "api")
+    to_thread.current_default_thread_limiter().total_tokens = ENDPOINT_THREADS
     services.reader.start()
-    multipart.sweep(services.settings.data / "uploads")
+    multipart.sweep(services.uploads_folder)
     yield
-    services.reader.close()
-    services.engine.dispose()
+    await services.close()

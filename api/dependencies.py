@@ -1,34 +1,38 @@
 """What routes are given: the services of this process, the caller's account, a checked body, a place in a list."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.http.bodies import read_json
 from api.http.errors import invalid
 from api.http.key_cache import KeyCache
+from api.http.outbound import OutboundCalls
 from api.http.rate_limit import RateLimiter
-from api.http.stream_limit import Streams
+from api.http.stream_limit import StreamLimit
 from api.waker import Waker
 from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
-from core.errors import Forbidden, Unauthenticated
+from core.errors import Forbidden, StorageUnavailable, Unauthenticated
 from core.parameters.presets import LivePresets, Presets
 from core.parameters.request import JobRequest
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.uploads.reader import Reader
 
-B = TypeVar("B", bound=BaseModel)
-READING = frozenset({"/v1/fine_tuning/jobs/estimate"})  # POST calls that change nothing: read is enough
+M = TypeVar("M", bound=BaseModel)
+READ_ONLY_POSTS = frozenset({"/v1/fine_tuning/jobs/estimate"})  # they change nothing: the scope read is enough
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,13 @@ class Services:
     reading: sessionmaker[Session]
     storage: Storage
     reader: Reader
+    decoder_slots: CapacityLimiter  # decoding takes memory: more uploads than these wait their turn
     waker: Waker
-    pace: RateLimiter
     live_presets: LivePresets
-    known: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
-    streams: Streams = field(default_factory=Streams)
-
-    @property
-    def eraser(self) -> Eraser:
-        """What erases for good."""
-        return Eraser(self.writing, self.storage, self.settings.secret)
+    rate_limiter: RateLimiter
+    stream_limit: StreamLimit = field(default_factory=StreamLimit)
+    outbound_calls: OutboundCalls = field(default_factory=OutboundCalls)
+    key_cache: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
 
     @property
     def registry(self) -> Registry:
@@ -66,6 +67,23 @@ class Services:
     def taggers(self) -> Taggers:
         """The captioning models of now."""
         return Taggers.load(self.settings)
+
+    @property
+    def uploads_folder(self) -> Path:
+        """Where uploads lie while they are received and read."""
+        return self.settings.data / "uploads"
+
+    def erase_now(self, erasure_id: str) -> bool:
+        """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""
+        with suppress(StorageUnavailable, SQLAlchemyError):
+            return Eraser(self.writing, self.storage, self.settings.secret).advance(erasure_id)
+        return False
+
+    async def close(self) -> None:
+        """End the decoders and close the connections to other servers."""
+        self.reader.close()
+        await self.rate_limiter.close()
+        self.engine.dispose()
 
 
 def services(request: Request) -> Services:
@@ -106,29 +124,29 @@ async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> 
     if bearer is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer alb_...`.", code="missing_api_key")
     # a thread only where the database must be asked: waking one costs as much as many an answer
-    access = services.known.find(bearer.credentials)
+    access = services.key_cache.find(bearer.credentials)
     if access is None:
-        access = await to_thread.run_sync(_authenticated, services, bearer.credentials)
+        access = await to_thread.run_sync(_authenticate, services, bearer.credentials)
     needed = "read" if request.method in ("GET", "HEAD") else "write"
-    asks_only = request.url.path in READING and "read" in access.scopes
+    asks_only = request.url.path in READ_ONLY_POSTS and "read" in access.scopes
     if needed not in access.scopes and not asks_only:
         raise Forbidden(
             f"This key has the scopes {', '.join(sorted(access.scopes))}; this call needs {needed}.",
             code="insufficient_scope",
         )
-    services.pace.take(access.account)
+    await services.rate_limiter.take(access.account)
     request.state.access = access
     address = audit.network(request.client.host if request.client else None)
     return Caller(access.account, access.key, address, request.scope.get("request_id"))
 
 
-def _authenticated(services: Services, presented: str) -> api_keys.Access:
+def _authenticate(services: Services, presented: str) -> api_keys.Access:
     with services.reading.begin() as session:
         access = api_keys.authenticate(session, presented)
     if access.note_use:
         with services.writing.begin() as session:
             api_keys.used(session, access.key)
-    services.known.remember(presented, access)
+    services.key_cache.remember(presented, access)
     return access
 
 
@@ -151,15 +169,15 @@ AccountDep = Annotated[str, Depends(account)]
 AdministratorDep = Annotated[Caller, Depends(administrator)]
 
 
-async def job_request(request: Request, account: AccountDep) -> JobRequest:
+async def job_request(request: Request, services: ServicesDep, account: AccountDep) -> JobRequest:
     """Read and check the body of a create call; the key is checked first."""
-    return checked(JobRequest, await read_json(request))
+    return checked(JobRequest, await read_json(request, services.settings))
 
 
 JobRequestDep = Annotated[JobRequest, Depends(job_request)]
 
 
-def checked(model: type[B], value: object) -> B:
+def checked(model: type[M], value: object) -> M:
     """Validate `value`, or raise InvalidInput that names the fields."""
     try:
         return model.model_validate(value)
@@ -172,8 +190,7 @@ AfterDep = Annotated[
     Query(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="the last id of the page before"),
 ]
 OrderDep = Annotated[Literal["asc", "desc"], Query(description="by time of creation")]
-
-
-BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}}, "required": True}
-KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", description="makes a repeated create call harmless")]
+IdempotencyKeyHeader = Annotated[
+    str | None, Header(alias="Idempotency-Key", description="makes a repeated create call harmless")
+]
 RetryHeader = Annotated[str | None, Header(alias="x-stainless-retry-count", include_in_schema=False)]

@@ -4,10 +4,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, undefer
 
 from api.dependencies import Services
-from api.http.pagination import plausible
+from api.http.pagination import plausible, unknown_cursor
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
-from core.database.tables import File, Job, WebhookEndpoint
+from core.database.tables import Erasure, File, Job, WebhookEndpoint
 from core.database.tables.jobs import ACTIVE
 from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
@@ -98,6 +98,15 @@ def _check_file(session: Session, account: str, file_id: str, param: str, backbo
         message = f"{backbone.id} is adapted with {backbone.kind}; this file holds {file.kind}."
         raise InvalidInput(message, code="wrong_kind_of_file", param=param)
     return file
+
+
+def place_of_erased(session: Session, account: str, identifier: str) -> tuple[float, str]:
+    """Return where in a list something stood that has been erased since; whoever pages and deletes asks for it."""
+    statement = select(Erasure.created_at).where(Erasure.account_id == account, Erasure.target == identifier)
+    created_at = session.scalar(statement.limit(1))
+    if created_at is None:
+        raise unknown_cursor()
+    return created_at, identifier
 
 
 def find_endpoint(session: Session, account: str, identifier: str, *, lock: bool = False) -> WebhookEndpoint:

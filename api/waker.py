@@ -1,4 +1,4 @@
-"""Wakes idle workers from a thread of its own, so that no request waits for the broker."""
+"""Wake idle workers from a thread of its own, so that no request waits for the broker."""
 
 import threading
 import time
@@ -34,6 +34,5 @@ class Waker:
                 self._ready.wait_for(lambda: bool(self._queues))
                 queue = self._queues.pop()
             self._send(queue)
-            time.sleep(
-                MERGE_SECONDS
-            )  # a wake-up opens a connection: a hundred jobs a second need not a hundred of them
+            # a wake-up opens a connection: a hundred jobs a second need not a hundred of them
+            time.sleep(MERGE_SECONDS)

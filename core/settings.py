@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     )
     jobs_per_minute: PositiveInt = Field(default=60, description="jobs that an account may create within a minute")
     requests_per_minute: NonNegativeInt = Field(
-        default=3000, description="requests of one account within a minute that one API process answers; 0: no limit"
+        default=3000, description="requests of one account within a minute, over all API processes; 0: no limit"
     )
     account_bytes: PositiveInt | None = Field(
         default=20_000_000_000, description="bytes that an account may store, unless it has a limit of its own"

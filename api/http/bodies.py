@@ -20,16 +20,16 @@ MAX_DEPTH = 32
 MAX_DIGITS = 40
 DRAIN_BYTES = 32_000_000
 DRAIN_SECONDS = 5.0
-LATE = "The rest of the request did not arrive in time."
+TOO_LATE = "The rest of the request did not arrive in time."
 
 
 class Body:
     """The body of one request as it comes: at most `limit` bytes, no long silence, and not slower than is bearable."""
 
-    def __init__(self, request: Request, limit: int, too_large: str) -> None:
+    def __init__(self, request: Request, settings: Settings, limit: int, too_large: str) -> None:
         self.request, self.limit, self.too_large = request, limit, too_large
         self.complete = False
-        self._settings: Settings = request.app.state.services.settings
+        self._settings = settings
         self._began, self._received = time.monotonic(), 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -57,7 +57,7 @@ class Body:
             async with asyncio.timeout(self._patience()):
                 message = await self.request.receive()
         except TimeoutError:
-            raise HTTPException(408, LATE, {"Connection": "close"}) from None
+            raise HTTPException(408, TOO_LATE, {"Connection": "close"}) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         self.complete = not message.get("more_body", False)
@@ -79,9 +79,9 @@ class Body:
         return TooLarge(self.too_large, code="too_large")
 
 
-async def read_json(request: Request) -> object:
+async def read_json(request: Request, settings: Settings) -> object:
     """Return the JSON value of the body, or raise InvalidInput, TooLarge or UnsupportedMedia."""
-    body = Body(request, MAX_JSON_BYTES, f"A JSON body is limited to {MAX_JSON_BYTES:,} bytes.")
+    body = Body(request, settings, MAX_JSON_BYTES, f"A JSON body is limited to {MAX_JSON_BYTES:,} bytes.")
     try:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
@@ -94,11 +94,11 @@ async def read_json(request: Request) -> object:
         raise
 
 
-async def read_optional_json(request: Request) -> object:
+async def read_optional_json(request: Request, settings: Settings) -> object:
     """Do the same for a body that may be left out, which then is an empty object."""
     if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
         return {}
-    return await read_json(request)
+    return await read_json(request, settings)
 
 
 def parse_json(body: bytes) -> object:
@@ -107,9 +107,9 @@ def parse_json(body: bytes) -> object:
         value = json.loads(
             body.decode("utf-8"),
             parse_constant=lambda _: _refuse("NaN and Infinity are not JSON numbers"),
-            parse_float=_finite,
-            parse_int=_short,
-            object_pairs_hook=_unique,
+            parse_float=_finite_number,
+            parse_int=_bounded_integer,
+            object_pairs_hook=_object_with_unique_keys,
         )
     except UnicodeDecodeError:
         _refuse("it is not UTF-8")
@@ -117,7 +117,7 @@ def parse_json(body: bytes) -> object:
         _refuse(f"it is nested deeper than {MAX_DEPTH} levels")
     except json.JSONDecodeError as error:
         _refuse(f"{error.msg} at line {error.lineno}, column {error.colno}")
-    _walk(value)
+    _check_depth_and_texts(value)
     return value
 
 
@@ -130,21 +130,21 @@ def _refuse(reason: str) -> NoReturn:
     raise InvalidInput(f"The body could not be read as JSON: {reason}.", code="invalid_json")
 
 
-def _finite(digits: str) -> float:
+def _finite_number(digits: str) -> float:
     number = float(digits)
     return number if math.isfinite(number) else _refuse("a number in it is too large")
 
 
-def _short(digits: str) -> int:
+def _bounded_integer(digits: str) -> int:
     return int(digits) if len(digits) <= MAX_DIGITS else _refuse("an integer in it is too long")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _object_with_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     unique = dict(pairs)
     return unique if len(unique) == len(pairs) else _refuse("an object in it has the same key twice")
 
 
-def _walk(value: object) -> None:
+def _check_depth_and_texts(value: object) -> None:
     pending: list[tuple[object, int]] = [(value, 1)]
     while pending:
         item, depth = pending.pop()

@@ -35,7 +35,7 @@ from core.errors import (
 )
 
 log = logging.getLogger("albatross.api")
-CREATES_JOBS = "/v1/fine_tuning/jobs"
+CREATE_JOB_PATH = "/v1/fine_tuning/jobs"
 
 # The first class that fits decides, so subclasses stand before their parents.
 STATUS: Mapping[type[AlbatrossError], int] = {
@@ -53,19 +53,24 @@ STATUS: Mapping[type[AlbatrossError], int] = {
 }
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 RETRY_SECONDS = 5.0
-MAX_PROBLEMS = 5
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_RETRY_SECONDS = 60.0
+MAX_PROBLEMS = 5  # named in one message
+DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# addresses of OpenAI's API that are not served here, or not there
+PATH_WITHOUT_VERSION = re.compile(r"/(files|fine_tuning|models)(/|$)")
+INFERENCE_PATH = re.compile(r"/v1/(chat/|completions|responses|embeddings|images|audio|assistants|threads|batches)")
+UPLOAD_IN_PARTS_PATH = re.compile(r"/v1/uploads(/|$)")
 
 
 def install(app: FastAPI) -> None:
     """Register the handlers of all that is foreseen; `unexpected` answers the rest."""
-    app.exception_handler(AlbatrossError)(_ours)
-    app.exception_handler(RequestValidationError)(_query)
-    app.exception_handler(HTTPException)(_http)
-    app.exception_handler(ClientDisconnect)(_gone)
-    app.exception_handler(PoolTimeout)(_database)
-    app.exception_handler(DBAPIError)(_database)
-    app.exception_handler(OSError)(_disk)
+    app.exception_handler(AlbatrossError)(_answer_error)
+    app.exception_handler(RequestValidationError)(_answer_invalid_query)
+    app.exception_handler(HTTPException)(_answer_http_error)
+    app.exception_handler(ClientDisconnect)(_answer_client_gone)
+    app.exception_handler(PoolTimeout)(_answer_database_error)
+    app.exception_handler(DBAPIError)(_answer_database_error)
+    app.exception_handler(OSError)(_answer_disk_error)
 
 
 def envelope(
@@ -81,14 +86,14 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
     """Turn pydantic's complaints into one InvalidInput that names the fields and never repeats their values."""
     problems: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        messages = problems.setdefault(field_path(problem["loc"], model), [])
+        messages = problems.setdefault(_field_path(problem["loc"], model), [])
         message = _sentence(problem["type"], problem["msg"])
         if message not in messages:
             messages.append(message)
-    return _summary(problems)
+    return _invalid_input(problems)
 
 
-def field_path(location: Sequence[int | str], model: type[BaseModel] | None) -> str:
+def _field_path(location: Sequence[int | str], model: type[BaseModel] | None) -> str:
     """Return the dotted name of a field, without pydantic's names for the branches of a union."""
     path: list[str] = []
     for part in location:
@@ -117,7 +122,7 @@ def _sentence(kind: str, message: str) -> str:
     return message[:1].lower() + message[1:] if message.startswith("Input ") else message
 
 
-def _summary(problems: Mapping[str, list[str]]) -> InvalidInput:
+def _invalid_input(problems: Mapping[str, list[str]]) -> InvalidInput:
     shown = list(problems.items())[:MAX_PROBLEMS]
     text = "; ".join(
         f"{path}: {', or '.join(messages)}" if path else ", or ".join(messages) for path, messages in shown
@@ -126,7 +131,7 @@ def _summary(problems: Mapping[str, list[str]]) -> InvalidInput:
     return InvalidInput(f"{text}{more}.", code="invalid_parameter", param=shown[0][0] or None)
 
 
-def _ours(request: Request, error: AlbatrossError) -> Response:
+def _answer_error(request: Request, error: AlbatrossError) -> Response:
     status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
     headers = {}
     if status in (429, 503):
@@ -136,7 +141,7 @@ def _ours(request: Request, error: AlbatrossError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     # clients retry by themselves: most of these would only fail again, and a create call that says that it is a
     # repetition would get an older job that was ordered with the same words
-    creates = request.method == "POST" and request.url.path == CREATES_JOBS
+    creates = request.method == "POST" and request.url.path == CREATE_JOB_PATH
     if status == 409 or isinstance(error, QuotaExceeded) or (status == 429 and creates):
         headers["x-should-retry"] = "false"
     if status >= 500:
@@ -144,16 +149,16 @@ def _ours(request: Request, error: AlbatrossError) -> Response:
     return envelope(status, error.message, error.code, error.param, headers)
 
 
-def _query(request: Request, error: RequestValidationError) -> Response:
+def _answer_invalid_query(request: Request, error: RequestValidationError) -> Response:
     problems: dict[str, list[str]] = {}
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"][1:2])
         problems.setdefault(path, []).append(_sentence(problem["type"], problem["msg"]))
-    return _ours(request, _summary(problems))
+    return _answer_error(request, _invalid_input(problems))
 
 
-def _http(request: Request, error: HTTPException) -> Response:
-    messages = {404: nothing_at(request.url.path), 405: "This address does not take this method; see /docs."}
+def _answer_http_error(request: Request, error: HTTPException) -> Response:
+    messages = {404: advice_on_path(request.url.path), 405: "This address does not take this method; see /docs."}
     phrase = HTTPStatus(error.status_code).phrase
     message = messages.get(error.status_code, error.detail or phrase)
     headers = dict(error.headers or {})
@@ -169,11 +174,11 @@ def _methods(request: Request) -> list[str]:
     return sorted({method.upper() for methods in fitting for method in methods})
 
 
-def _gone(request: Request, error: ClientDisconnect) -> Response:
+def _answer_client_gone(request: Request, error: ClientDisconnect) -> Response:
     return envelope(400, "The request ended before its body was complete.", "incomplete_request")
 
 
-def _database(request: Request, error: Exception) -> Response:
+def _answer_database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DataError):  # a null character in a query, for one: not every text can be searched for
         log.warning("a value that the database cannot hold")
         return envelope(400, "A value in the request cannot be stored or searched for.", "invalid_parameter")
@@ -183,14 +188,14 @@ def _database(request: Request, error: Exception) -> Response:
     away = Unavailable(
         "The database is busy or away; try again.", code="database_unavailable", retry_after=RETRY_SECONDS
     )
-    return _ours(request, away)
+    return _answer_error(request, away)
 
 
-def _disk(request: Request, error: OSError) -> Response:
-    if error.errno not in DISK_FULL:
+def _answer_disk_error(request: Request, error: OSError) -> Response:
+    if error.errno not in DISK_FULL_CODES:
         return unexpected(request.scope, error)
-    full = Unavailable("The disk is full; try again later.", code="disk_full", retry_after=60.0)
-    return _ours(request, full)
+    full = Unavailable("The disk is full; try again later.", code="disk_full", retry_after=DISK_FULL_RETRY_SECONDS)
+    return _answer_error(request, full)
 
 
 def unexpected(scope: Scope, error: Exception) -> Response:
@@ -200,20 +205,15 @@ def unexpected(scope: Scope, error: Exception) -> Response:
     return envelope(500, f"Something went wrong on our side; tell the operator request {number}.", "internal_error")
 
 
-WITHOUT_VERSION = re.compile(r"/(files|fine_tuning|models)(/|$)")
-INFERENCE = re.compile(r"/v1/(chat/|completions|responses|embeddings|images|audio|assistants|threads|batches)")
-IN_PARTS = re.compile(r"/v1/uploads(/|$)")
-
-
-def nothing_at(path: str) -> str:
+def advice_on_path(path: str) -> str:
     """Say what to do about an address that is not there."""
-    if WITHOUT_VERSION.match(path):
+    if PATH_WITHOUT_VERSION.match(path):
         return "Addresses begin with /v1: end the client's base_url in /v1."
-    if INFERENCE.match(path):
+    if INFERENCE_PATH.match(path):
         return (
             "This service trains adapters and does not run them: fetch the adapter from "
             "/v1/models/{id}/download and load it where you run models; see docs/using-your-adapter.md."
         )
-    if IN_PARTS.match(path):
+    if UPLOAD_IN_PARTS_PATH.match(path):
         return "Uploads in parts are not taken: send the whole file to POST /v1/files."
     return "There is nothing at this address; see /docs for what there is."

@@ -1,12 +1,13 @@
 """Keys that were found valid a moment ago: a client that asks often costs one look into the database a second."""
 
 import hashlib
-import time
 from threading import Lock
 from typing import Generic, TypeVar
 
+from cachetools import TTLCache
+
 T = TypeVar("T")
-SECONDS = 1.0  # for so long a key that was just revoked may still be taken
+REMEMBERED_SECONDS = 1.0  # for so long a key that was just revoked may still be taken
 MAX_KEYS = 10_000
 
 
@@ -14,20 +15,18 @@ class KeyCache(Generic[T]):
     """Remembers for a moment whose a key is; holds hashes, so that no key stays in memory."""
 
     def __init__(self) -> None:
-        self._found: dict[bytes, tuple[T, float]] = {}
+        self._found: TTLCache[bytes, T] = TTLCache(MAX_KEYS, REMEMBERED_SECONDS)
         self._lock = Lock()
 
     def find(self, key: str) -> T | None:
         """Return what was remembered for the key, if that was just now."""
-        owner, until = self._found.get(_hash(key), (None, 0.0))
-        return owner if time.monotonic() < until else None
+        with self._lock:
+            return self._found.get(_hash(key))
 
     def remember(self, key: str, owner: T) -> None:
-        """Remember whose the key is."""
+        """Remember whose the key is; a key that is not valid is never remembered."""
         with self._lock:
-            if len(self._found) >= MAX_KEYS:
-                self._found.clear()
-            self._found[_hash(key)] = (owner, time.monotonic() + SECONDS)
+            self._found[_hash(key)] = owner
 
 
 def _hash(key: str) -> bytes:

@@ -16,7 +16,7 @@ PROBES = ("/healthz", "/readyz")  # asked for every few seconds
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 
 
-class Answers:
+class RequestMiddleware:
     """Give every answer a request id, keep browsers from guessing its type, and log one line without any content."""
 
     def __init__(self, app: ASGIApp) -> None:

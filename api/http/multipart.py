@@ -1,9 +1,7 @@
 """Receive one multipart upload: the file goes to disk as it comes, the few form fields stay in memory."""
 
-import re
 import shutil
 import time
-import unicodedata
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +16,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from api.http.bodies import Body
+from api.http.file_names import visible_name
 from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
+from core.settings import Settings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -30,8 +30,7 @@ MAX_PARTS = 8
 MAX_FIELD_BYTES = 1_000
 OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself
 FLUSH_BYTES = 1_000_000
-LEFT_SECONDS = 3600.0
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+ABANDONED_SECONDS = 3600.0  # a file that is older was left behind
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,11 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
-    """Stream the body to a temporary file in `folder` (at most `limit` bytes) that goes when the block ends."""
-    body = Body(request, limit + OVERHEAD_BYTES, too_large(limit))
-    disk = Disk()
+async def receive(request: Request, settings: Settings, folder: Path) -> AsyncIterator[Upload]:
+    """Stream the body to a temporary file in `folder`, at most `max_file_bytes`, that goes when the block ends."""
+    limit = settings.max_file_bytes
+    body = Body(request, settings, limit + OVERHEAD_BYTES, _too_large(limit))
+    disk = _Disk()
     file = await disk.run(_temporary_file, folder)
     try:
         try:
@@ -55,13 +55,13 @@ async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[U
         except AlbatrossError:
             await body.drain()
             raise
-        yield Upload(Path(file.name), display_name(form.filename or ""), form.fields)
+        yield Upload(Path(file.name), visible_name(form.filename or ""), form.fields)
     finally:
         with CancelScope(shield=True):
             await disk.run(file.close)  # which deletes it, and that takes a while too
 
 
-class Disk:
+class _Disk:
     """Runs calls that a slow disk may block, one after the other and away from the event loop.
 
     Not in the threads that endpoints share: uploads to a slow disk must not starve them.
@@ -77,22 +77,15 @@ class Disk:
 
 def sweep(folder: Path) -> None:
     """Erase what uploads left behind when their process was killed; those under way are younger."""
-    before = time.time() - LEFT_SECONDS
+    before = time.time() - ABANDONED_SECONDS
     for path in folder.glob("*"):
         if path.stat().st_mtime < before:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def too_large(limit: int) -> str:
+def _too_large(limit: int) -> str:
     """Say how large a file may be."""
     return f"A file is limited to {limit:,} bytes."
-
-
-def display_name(name: str) -> str:
-    """Return the last part of a file name without anything invisible, at most 100 characters."""
-    last = re.split(r"[/\\]", name)[-1]
-    visible = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c) not in _INVISIBLE)
-    return visible.strip(" .")[-100:] or "upload"
 
 
 def _boundary(request: Request) -> bytes:
@@ -110,7 +103,7 @@ def _temporary_file(folder: Path) -> IO[bytes]:
     return cast(IO[bytes], NamedTemporaryFile(dir=folder, prefix="upload-"))
 
 
-async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes], disk: Disk) -> "_Form":
+async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes], disk: _Disk) -> "_Form":
     form = _Form(limit)
     try:
         parser = MultipartParser(boundary, form.callbacks(), max_header_count=8, max_header_size=16_000)
@@ -198,7 +191,7 @@ class _Form:
         if self._name == "file":
             self._received += end - start
             if self._received > self.limit:
-                raise TooLarge(too_large(self.limit), code="too_large", param="file")
+                raise TooLarge(_too_large(self.limit), code="too_large", param="file")
             self.pending.append(data[start:end])
             self.pending_bytes += end - start
         else:

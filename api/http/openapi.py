@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.schemas.items import CaptionsRequest
@@ -10,8 +11,14 @@ from api.schemas.shared import Error
 from api.schemas.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.parameters.request import JobRequest
 
-BODIES = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
+BODY_MODELS = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
 REFERENCE = "#/components/schemas/{model}"
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe the body of a route that reads it on its own; `model` is one of BODY_MODELS."""
+    schema = {"$ref": REFERENCE.format(model=model.__name__)}
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
 
 
 def describe(app: FastAPI) -> None:
@@ -22,7 +29,7 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas: dict[str, Any] = document["components"]["schemas"]
-            models = [*((model, "validation") for model in BODIES), (Error, "serialization")]
+            models = [*((model, "validation") for model in BODY_MODELS), (Error, "serialization")]
             schemas.update(models_json_schema(models, ref_template=REFERENCE)[1]["$defs"])  # type: ignore[arg-type]
             del schemas["HTTPValidationError"], schemas["ValidationError"]
             for operation in (operation for path in document["paths"].values() for operation in path.values()):

@@ -1,35 +1,36 @@
-"""How many calls to strangers' addresses one account may have under way at once."""
+"""Calls to strangers' addresses: in a few threads of their own, and one at a time for each account."""
 
-from threading import Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
 
 from core.errors import RateLimited
 
+T = TypeVar("T")
+OUTBOUND_THREADS = 4
 
-class Turns:
-    """Which accounts wait for a host of theirs: one call at a time for each."""
+
+class OutboundCalls:
+    """Runs what asks other servers so that a slow one holds up nobody but its like; used on the event loop only."""
 
     def __init__(self) -> None:
-        self._accounts: set[str] = set()
-        self._lock = Lock()
+        self._threads = CapacityLimiter(OUTBOUND_THREADS)
+        self._calling: set[str] = set()
 
-    def alone(self, account: str) -> "Turn":
-        """Return a context for one call; entering it raises RateLimited while another goes on."""
-        return Turn(self._accounts, self._lock, account)
+    async def run(self, account: str, call: Callable[[], T]) -> T:
+        """Return what the call returns; raises RateLimited while another one of the account goes on."""
+        with self._only_call_of(account):
+            return await to_thread.run_sync(call, limiter=self._threads)
 
-
-class Turn:
-    """One account's call."""
-
-    def __init__(self, accounts: set[str], lock: Lock, account: str) -> None:
-        self._accounts, self._lock, self._account = accounts, lock, account
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._account in self._accounts:
-                words = "Another call that asks the host of a webhook is under way; wait for its end."
-                raise RateLimited(words, code="webhook_call_under_way")
-            self._accounts.add(self._account)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._accounts.discard(self._account)
+    @contextmanager
+    def _only_call_of(self, account: str) -> Iterator[None]:
+        if account in self._calling:
+            words = "Another call that asks the host of a webhook is under way; wait for its end."
+            raise RateLimited(words, code="webhook_call_under_way")
+        self._calling.add(account)
+        try:
+            yield
+        finally:
+            self._calling.discard(account)

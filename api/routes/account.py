@@ -7,9 +7,10 @@ from sqlalchemy import func, select
 
 from api.dependencies import AccountDep, AdministratorDep, AfterDep, ServicesDep
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
-from api.schemas.accounts import AccountObject, ErasureObject
-from api.schemas.shared import Deleted, Page
-from api.serializers.erasures import erased, erasure_object
+from api.schemas.accounts import AccountObject
+from api.schemas.erasures import Deleted, ErasureObject
+from api.schemas.shared import Page
+from api.serializers.erasures import deleted_object, erasure_object
 from core.accounts import quotas, usage
 from core.database.tables import Account, Erasure, Job
 from core.database.tables.jobs import ACTIVE
@@ -49,7 +50,7 @@ def delete_account(services: ServicesDep, caller: AdministratorDep) -> Deleted:
         quotas.locked(session, caller.account)
         erasure = erasing.request(session, caller.account, "account", caller.account)
         caller.note(session, "account.delete", caller.account)
-    return erased(services, erasure, "account")
+    return deleted_object(erasure, "account", completed=services.erase_now(erasure.id))
 
 
 @router.get("/erasures")

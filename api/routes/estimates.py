@@ -2,15 +2,17 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import BODY, AccountDep, JobRequestDep, ServicesDep
+from api.dependencies import AccountDep, JobRequestDep, ServicesDep
+from api.http.openapi import body_of
 from api.lookups import check_files, find_backbone
 from api.schemas.estimates import EstimateObject
 from api.serializers.estimates import estimate
+from core.parameters.request import JobRequest
 
 router = APIRouter(tags=["fine-tuning jobs"])
 
 
-@router.post("/v1/fine_tuning/jobs/estimate", openapi_extra={"requestBody": BODY})
+@router.post("/v1/fine_tuning/jobs/estimate", openapi_extra=body_of(JobRequest))
 def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep) -> EstimateObject:
     """Tell how long a job would take, what it needs, and what "auto" becomes; a key with the scope read is enough.
 

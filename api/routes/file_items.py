@@ -5,15 +5,17 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
 from api.http.bodies import read_json
+from api.http.openapi import body_of
 from api.http.pagination import page, unknown_cursor
 from api.lookups import check_unused, find_file
 from api.schemas.files import FileObject
@@ -33,14 +35,12 @@ from core.text_safety import UncleanText
 from core.uploads.reader import Recaptioned, ShownItem
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
-BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/CaptionsRequest"}}}, "required": True}
 ITEM = re.compile(r"item-([1-9]\d{0,8})")
 LOST_CAPTIONS = "caption_without_image"  # about what was not kept; an edit changes nothing of it
 
 
 @router.get("/{file_id}/items")
 async def list_items(
-    request: Request,
     file_id: str,
     services: ServicesDep,
     account: AccountDep,
@@ -50,17 +50,17 @@ async def list_items(
 ) -> Page[ItemObject]:
     """List images with captions, sizes and findings, or texts, in their order."""
     start = _number(after) if after is not None else 0
-    readers: CapacityLimiter = request.app.state.readers
-    return await to_thread.run_sync(_list, services, account, file_id, start, limit, thumbnails, limiter=readers)
+    listing = partial(_list, services, account, file_id, start, limit, thumbnails)
+    return await to_thread.run_sync(listing, limiter=services.decoder_slots)
 
 
-@router.post("/{file_id}/items", openapi_extra={"requestBody": BODY})
+@router.post("/{file_id}/items", openapi_extra=body_of(CaptionsRequest))
 async def caption_items(request: Request, file_id: str, services: ServicesDep, caller: CallerDep) -> FileObject:
     """Set captions of some images; refused while a job that waits, runs or is paused uses the file."""
     await to_thread.run_sync(_look, services, caller.account, file_id)
-    changes = checked(CaptionsRequest, await read_json(request))
-    readers: CapacityLimiter = request.app.state.readers
-    return await to_thread.run_sync(_caption, services, caller, file_id, changes, limiter=readers)
+    changes = checked(CaptionsRequest, await read_json(request, services.settings))
+    captioning = partial(_caption, services, caller, file_id, changes)
+    return await to_thread.run_sync(captioning, limiter=services.decoder_slots)
 
 
 def _list(services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool) -> Page[ItemObject]:
@@ -196,9 +196,8 @@ def _fetch(services: Services, file: File, path: Path) -> None:
 
 
 def _folder(services: Services) -> Path:
-    folder = services.settings.data / "uploads"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    services.uploads_folder.mkdir(parents=True, exist_ok=True)
+    return services.uploads_folder
 
 
 def _changed() -> Conflict:

@@ -1,10 +1,11 @@
 """OpenAI's files: uploads with references, and the results of jobs."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,10 +16,11 @@ from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, 
 from api.http import downloads
 from api.http.multipart import Upload, receive
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
-from api.lookups import check_unused, files_of, find_file
+from api.lookups import check_unused, files_of, find_file, place_of_erased
+from api.schemas.erasures import Deleted
 from api.schemas.files import FileObject
-from api.schemas.shared import Deleted, Page
-from api.serializers.erasures import erased, place_of_erased
+from api.schemas.shared import Page
+from api.serializers.erasures import deleted_object
 from api.serializers.files import file_object
 from core.accounts import quotas
 from core.database.engine import now
@@ -48,14 +50,13 @@ UPLOAD_FORM = {
 @router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": UPLOAD_FORM}}}})
 async def create_file(request: Request, services: ServicesDep, caller: CallerDep) -> FileObject:
     """Take an image, a zip of images, JSONL or text; read it at once, and keep only what was understood."""
-    settings = services.settings
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():  # too much is refused before it is sent; what is kept of it is counted again
         await to_thread.run_sync(_check_room, services, caller, int(declared[:18]))
-    async with receive(request, settings.data / "uploads", settings.max_file_bytes) as upload:
+    async with receive(request, services.settings, services.uploads_folder) as upload:
         kept_seconds = _check_form(upload.fields)
-        readers: CapacityLimiter = request.app.state.readers
-        return await to_thread.run_sync(_keep, services, caller, upload, kept_seconds, limiter=readers)
+        keeping = partial(_keep, services, caller, upload, kept_seconds)
+        return await to_thread.run_sync(keeping, limiter=services.decoder_slots)
 
 
 @router.get("")
@@ -94,7 +95,7 @@ def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Delet
         check_unused(session, file)
         erasure = erasing.request(session, caller.account, "file", file_id)
         caller.note(session, "file.delete", file_id)
-    return erased(services, erasure, "file")
+    return deleted_object(erasure, "file", completed=services.erase_now(erasure.id))
 
 
 @router.get("/{file_id}/content", response_class=Response)

@@ -39,7 +39,7 @@ def list_events(
         job = find_job(session, account, job_id)
         if "text/event-stream" in request.headers.get("accept", ""):
             seen = events_after(session, job.id, last_event_id)
-            return stream_events(services.streams, services.reading, account, job.id, seen)
+            return stream_events(services.stream_limit, services.reading, account, job.id, seen)
         statement = select(JobEvent).where(JobEvent.job_id == job.id)
         last = None
         if after is not None:

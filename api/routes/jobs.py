@@ -10,23 +10,24 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.dependencies import (
-    BODY,
     AccountDep,
     AfterDep,
     Caller,
     CallerDep,
+    IdempotencyKeyHeader,
     JobRequestDep,
-    KeyHeader,
     RetryHeader,
     Services,
     ServicesDep,
 )
 from api.http.bodies import clean_text
+from api.http.openapi import body_of
 from api.http.pagination import page, plausible, rows_after
-from api.lookups import check_files, find_backbone, find_job, jobs_of
+from api.lookups import check_files, find_backbone, find_job, jobs_of, place_of_erased
+from api.schemas.erasures import Deleted
 from api.schemas.jobs import JobObject
-from api.schemas.shared import Deleted, Page
-from api.serializers.erasures import erased, place_of_erased
+from api.schemas.shared import Page
+from api.serializers.erasures import deleted_object
 from api.serializers.jobs import job_object, job_objects
 from core.accounts import quotas
 from core.backbones.record import BackboneRecord
@@ -42,9 +43,13 @@ router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1
 
 
-@router.post("", openapi_extra={"requestBody": BODY})
+@router.post("", openapi_extra=body_of(JobRequest))
 def create_job(
-    body: JobRequestDep, services: ServicesDep, caller: CallerDep, key: KeyHeader = None, retries: RetryHeader = None
+    body: JobRequestDep,
+    services: ServicesDep,
+    caller: CallerDep,
+    key: IdempotencyKeyHeader = None,
+    retries: RetryHeader = None,
 ) -> JobObject:
     """Queue a job; a repetition of an earlier call gets that call's job."""
     backbone = find_backbone(services, body.model)
@@ -118,7 +123,7 @@ def delete_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Deleted
         job = find_job(session, caller.account, job_id)
         erasure = erasing.request(session, caller.account, "job", job.id)
         caller.note(session, "job.delete", job.id)
-    return erased(services, erasure, "fine_tuning.job")
+    return deleted_object(erasure, "fine_tuning.job", completed=services.erase_now(erasure.id))
 
 
 def _ordered(

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import PlainTextResponse, Response
 
 from api.dependencies import ServicesDep
-from api.http.metrics import requests
+from api.http.metrics import REGISTRY
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import Erasure, Job, JobState, Tally, Usage, WebhookDelivery, Worker
@@ -32,7 +32,7 @@ def metrics(services: ServicesDep) -> Response:
     """Show the figures in Prometheus' text format; keep this address from the outside at the reverse proxy."""
     shared = CollectorRegistry()
     shared.register(Shared(services.reading))
-    return Response(generate_latest(requests) + generate_latest(shared), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(REGISTRY) + generate_latest(shared), media_type=CONTENT_TYPE_LATEST)
 
 
 class Shared(Collector):

@@ -11,9 +11,10 @@ from starlette.responses import Response
 from api.dependencies import AccountDep, CallerDep, ServicesDep
 from api.http import downloads
 from api.http.pagination import page, plausible
+from api.schemas.erasures import Deleted
 from api.schemas.models import ModelObject
-from api.schemas.shared import Deleted, Page
-from api.serializers.erasures import erased
+from api.schemas.shared import Page
+from api.serializers.erasures import deleted_object
 from api.serializers.models import adapter_object, backbone_object
 from core.adapters import card
 from core.adapters.card import Format
@@ -70,7 +71,7 @@ def delete_model(model: str, services: ServicesDep, caller: CallerDep) -> Delete
         adapter = _find(session, caller.account, model)
         erasure = erasing.request(session, caller.account, "model", adapter.id)
         caller.note(session, "model.delete", adapter.id)
-    return erased(services, erasure, "model")
+    return deleted_object(erasure, "model", completed=services.erase_now(erasure.id))
 
 
 @router.get("/{model}/download", response_class=Response)

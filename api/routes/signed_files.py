@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import FileResponse, Response
 
 from api.dependencies import ServicesDep
-from api.http.multipart import display_name
+from api.http.file_names import visible_name
 from core.errors import NotFound
 from core.storage.local import LocalStorage
 
@@ -26,5 +26,5 @@ def read_signed(
     if not isinstance(services.storage, LocalStorage):
         raise NotFound("Files are not served from here.", code="not_found")
     path = services.storage.verify("GET", key, expires, signature, filename)
-    name = display_name(filename) if filename else path.name
+    name = visible_name(filename) if filename else path.name
     return FileResponse(path, media_type="application/octet-stream", filename=name)

@@ -1,8 +1,7 @@
 """Webhook endpoints as the stock client has them (its `webhooks`): create, show, list, update, delete, rotate, test."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, RetryHeader, Services, ServicesDep, checked
 from api.http.bodies import read_optional_json
-from api.http.outbound import Turns
+from api.http.openapi import body_of
 from api.http.pagination import page, rows_after, unknown_cursor
 from api.lookups import find_endpoint
 from api.schemas.shared import Page
@@ -37,7 +36,6 @@ from core.webhooks.destinations import Rules, lookup
 from core.webhooks.sender import Answer, Sender
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
-T = TypeVar("T")
 RESOLVE_SECONDS = 2.0
 UNREACHED = {
     "refused_url": "webhooks do not go to such a URL any more",
@@ -50,27 +48,12 @@ UNREACHED = {
 }
 
 
-async def _body(request: Request, account: AccountDep) -> object:
+async def _body(request: Request, services: ServicesDep, account: AccountDep) -> object:
     """Read a body that may be left out; what it should hold is asked after the endpoint was found."""
-    return await read_optional_json(request)
+    return await read_optional_json(request, services.settings)
 
 
 BodyDep = Annotated[object, Depends(_body)]
-
-
-def _described(model: str) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model}"}
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
-
-
-async def _outside(request: Request, account: str, work: Callable[[], T]) -> T:
-    """Run what asks other servers in a few threads of its own, so that slow ones hold up nobody else.
-
-    Raises RateLimited while another such call of the account goes on: one account has one of these threads.
-    """
-    turns: Turns = request.app.state.turns
-    with turns.alone(account):
-        return await to_thread.run_sync(work, limiter=request.app.state.outbound)
 
 
 @router.get("/webhook_event_types")
@@ -79,14 +62,14 @@ def list_event_types(account: AccountDep) -> EventTypes:
     return EventTypes(data=list(events.EventType))
 
 
-@router.post("/webhook_endpoints", openapi_extra=_described("WebhookRequest"))
+@router.post("/webhook_endpoints", openapi_extra=body_of(WebhookRequest))
 async def create_endpoint(
-    request: Request, body: BodyDep, services: ServicesDep, caller: CallerDep, retries: RetryHeader = None
+    body: BodyDep, services: ServicesDep, caller: CallerDep, retries: RetryHeader = None
 ) -> WebhookWithSecret:
     """Make an endpoint; its secret is in this answer, and in no other."""
     wanted = checked(WebhookRequest, body)
     work = partial(_create, services, caller, wanted, (retries or "0") != "0")
-    return await _outside(request, caller.account, work)
+    return await services.outbound_calls.run(caller.account, work)
 
 
 @router.get("/webhook_endpoints")
@@ -114,14 +97,14 @@ def retrieve_endpoint(webhook_endpoint_id: str, services: ServicesDep, account: 
         return endpoint_object(find_endpoint(session, account, webhook_endpoint_id))
 
 
-@router.post("/webhook_endpoints/{webhook_endpoint_id}", openapi_extra=_described("WebhookUpdate"))
+@router.post("/webhook_endpoints/{webhook_endpoint_id}", openapi_extra=body_of(WebhookUpdate))
 async def update_endpoint(
-    webhook_endpoint_id: str, request: Request, body: BodyDep, services: ServicesDep, caller: CallerDep
+    webhook_endpoint_id: str, body: BodyDep, services: ServicesDep, caller: CallerDep
 ) -> WebhookObject:
     """Change what is named. A url, or `bat.enabled`, lets an endpoint that was disabled go on."""
     work = partial(_update, services, caller, webhook_endpoint_id, body)
     if isinstance(body, dict) and "url" in body:
-        return await _outside(request, caller.account, work)
+        return await services.outbound_calls.run(caller.account, work)
     return await to_thread.run_sync(work)
 
 
@@ -135,7 +118,7 @@ def delete_endpoint(webhook_endpoint_id: str, services: ServicesDep, caller: Cal
     return WebhookDeleted(id=endpoint.id)
 
 
-@router.post("/webhook_endpoints/{webhook_endpoint_id}/rotate_secret", openapi_extra=_described("RotateRequest"))
+@router.post("/webhook_endpoints/{webhook_endpoint_id}/rotate_secret", openapi_extra=body_of(RotateRequest))
 def rotate_secret(
     webhook_endpoint_id: str, body: BodyDep, services: ServicesDep, caller: CallerDep
 ) -> WebhookWithSecret:
@@ -148,12 +131,13 @@ def rotate_secret(
         return endpoint_with_secret(endpoint)
 
 
-@router.post("/webhook_endpoints/{webhook_endpoint_id}/test", openapi_extra=_described("SampleRequest"))
+@router.post("/webhook_endpoints/{webhook_endpoint_id}/test", openapi_extra=body_of(SampleRequest))
 async def send_sample(
-    webhook_endpoint_id: str, request: Request, body: BodyDep, services: ServicesDep, caller: CallerDep
+    webhook_endpoint_id: str, body: BodyDep, services: ServicesDep, caller: CallerDep
 ) -> SampleResult:
     """Send a sample at once and show the status that came back; 400 with the reason where none did."""
-    return await _outside(request, caller.account, partial(_test, services, caller, webhook_endpoint_id, body))
+    work = partial(_test, services, caller, webhook_endpoint_id, body)
+    return await services.outbound_calls.run(caller.account, work)
 
 
 def _create(services: Services, caller: Caller, wanted: WebhookRequest, retried: bool) -> WebhookWithSecret:

@@ -1,24 +1,6 @@
-"""An account, and an erasure, as they go over the wire."""
-
-from typing import Literal
+"""An account as it goes over the wire."""
 
 from pydantic import BaseModel
-
-
-class ErasureObject(BaseModel):
-    """What was erased, and when; with `signature` it is the receipt."""
-
-    id: str
-    object: str = "erasure"
-    kind: Literal["file", "job", "model", "account"]
-    target: str
-    account: str
-    status: Literal["pending", "completed"]
-    requested_at: float
-    completed_at: float | None
-    objects: int
-    rows: int
-    signature: str | None
 
 
 class AccountObject(BaseModel):

@@ -1,4 +1,4 @@
-"""The wire's objects of single items and of presets."""
+"""The items of an upload, and new captions for them, as they go over the wire."""
 
 from typing import Annotated, Any, Literal
 
@@ -48,28 +48,3 @@ class ItemObject(BaseModel):
     height: int | None
     thumbnail: str | None
     findings: list[dict[str, Any]]
-
-
-class PresetValue(BaseModel):
-    """What a preset changes: to a value, or by a factor; why, and whether that was measured."""
-
-    name: str
-    value: int | float | None
-    times: float | None
-    why: str
-    measured: bool
-
-
-class PresetObject(BaseModel):
-    """What may be learned from references, and what that changes."""
-
-    id: str
-    object: Literal["preset"] = "preset"
-    name: str
-    version: int
-    kind: Literal["images", "texts"]
-    description: str
-    learns: str
-    add_trigger: bool
-    source: Literal["built-in", "operator"]
-    values: list[PresetValue]

@@ -1,4 +1,4 @@
-"""The wire's objects of jobs: OpenAI's, with ours in `bat`."""
+"""A job, its history and its results as they go over the wire: OpenAI's objects with ours in `bat`."""
 
 from typing import Any, Literal
 

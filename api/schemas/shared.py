@@ -1,4 +1,4 @@
-"""What the wire carries: requests that refuse anything unknown, and OpenAI's objects with ours in `bat`."""
+"""What many routes answer with: a page of a list, an error, the health of the service."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -30,22 +30,6 @@ class Page(BaseModel, Generic[T]):
     has_more: bool
     first_id: str | None
     last_id: str | None
-
-
-class DeletedBat(BaseModel):
-    """Where the receipt of an erasure is: GET /v1/erasures/{erasure}."""
-
-    erasure: str
-    status: Literal["pending", "completed"]
-
-
-class Deleted(BaseModel):
-    """The answer to a DELETE: from now on the thing is gone for everybody; its bytes are, once `status` says so."""
-
-    id: str
-    object: str
-    deleted: bool = True
-    bat: DeletedBat
 
 
 class Health(BaseModel):

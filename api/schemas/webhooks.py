@@ -1,4 +1,4 @@
-"""What the wire carries about webhooks: the stock client's objects with ours in `bat`, and the log of deliveries."""
+"""Webhook endpoints and their deliveries as they go over the wire: the stock client's objects with ours in `bat`."""
 
 from typing import Annotated, Any, Literal
 

@@ -9,14 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import StreamingResponse
 
-from api.http.stream_limit import Streams
+from api.http.stream_limit import StreamLimit
 from api.serializers.jobs import event_object
 from core.database.tables import Job, JobEvent, jobs
 from core.errors import InvalidInput
 
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
-BATCH = 500
+EVENT_BATCH = 500
 
 
 def events_after(session: Session, job_id: str, last_event_id: str | None) -> int:
@@ -30,7 +30,7 @@ def events_after(session: Session, job_id: str, last_event_id: str | None) -> in
 
 
 def stream_events(
-    streams: Streams, reading: sessionmaker[Session], account: str, job_id: str, seen: int
+    streams: StreamLimit, reading: sessionmaker[Session], account: str, job_id: str, seen: int
 ) -> StreamingResponse:
     """Send the events after number `seen`, the oldest first, until the job has ended; RateLimited beyond the limit."""
     streams.check(account)
@@ -39,8 +39,8 @@ def stream_events(
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
-async def _counted(streams: Streams, account: str, lines: AsyncIterator[str]) -> AsyncIterator[str]:
-    with streams.one(account):  # from the first line on: an answer that nobody waits for any more never gets here
+async def _counted(streams: StreamLimit, account: str, lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    with streams.counted(account):  # from the first line on: an answer that nobody waits for any more never gets here
         async for line in lines:
             yield line
 
@@ -69,4 +69,4 @@ def _read(reading: sessionmaker[Session], job_id: str, seen: int) -> tuple[list[
         # the state first: an event that is written after it is read belongs to a job that had not ended
         ended = session.scalar(select(Job.state).where(Job.id == job_id)) in (None, *jobs.TERMINAL)
         statement = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seen)
-        return list(session.scalars(statement.order_by(JobEvent.seq).limit(BATCH))), ended
+        return list(session.scalars(statement.order_by(JobEvent.seq).limit(EVENT_BATCH))), ended

@@ -1,4 +1,4 @@
-"""From rows of the tables to objects of the wire."""
+"""From rows of jobs, their events, metrics and checkpoints to the objects on the wire."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

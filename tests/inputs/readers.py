@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 from starlette.requests import Request
 from starlette.types import Message
@@ -106,11 +105,10 @@ async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
     async def next_piece() -> Message:
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
-    services = SimpleNamespace(settings=Settings(data=folder))
-    app = SimpleNamespace(state=SimpleNamespace(services=services))
+    settings = Settings(data=folder, max_file_bytes=LIMIT)
     headers = [(b"content-type", kind.encode("latin-1", "replace"))]
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers, "app": app}
-    async with receive(Request(scope, next_piece), folder, LIMIT) as upload:
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    async with receive(Request(scope, next_piece), settings, folder) as upload:
         assert 0 < len(upload.filename) <= 100
         assert text_safety.UNCLEAN.search(upload.filename) is None
         return upload.path.stat().st_size

@@ -139,7 +139,7 @@ def test_too_many_requests_within_a_minute_are_told_to_wait(tmp_path: object) ->
         assert 5 <= statuses.count(200) <= 6  # one more has become free by the end, where the machine is slow
         last = next(answer for answer in reversed(answers) if answer.status_code == 429)
         refused(last, 429, "rate_limit_exceeded")
-        assert 1 <= int(last.headers["Retry-After"]) <= 12
+        assert 1 <= int(last.headers["Retry-After"]) <= 60
         with service.http("another") as other:
             assert other.get("/v1/files").status_code == 200
 

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from api.http.stream_limit import MOST_STREAMS
+from api.http.stream_limit import MAX_STREAMS
 from core.jobs import events
 from tests.api.outcome import OUTCOME
 from tests.api.server import Service, png, refused
@@ -72,7 +72,7 @@ def test_a_stream_of_an_event_that_is_not_there_is_400(http: httpx.Client, publi
 def test_an_account_has_so_many_streams_at_once(http: httpx.Client, create) -> None:
     address, headers = f"{JOBS}/{create().json()['id']}/events", {"Accept": "text/event-stream"}
     with ExitStack() as stack:
-        answers = [stack.enter_context(http.stream("GET", address, headers=headers)) for _ in range(MOST_STREAMS)]
+        answers = [stack.enter_context(http.stream("GET", address, headers=headers)) for _ in range(MAX_STREAMS)]
         lines = [answer.iter_lines() for answer in answers]  # a stream whose lines nobody keeps is closed
         assert all(next(each).startswith("id: ") for each in lines)
         with http.stream("GET", address, headers=headers) as answer:
