@@ -115,7 +115,7 @@ def test_a_form_of_any_type_is_taken_or_refused(kind: str) -> None:
 @fast
 @given(name=names)
 def test_a_name_is_short_and_visible_whatever_it_was(name: str) -> None:
-    for shown in (text_safety.visible_name(name), visible_name(name)):
+    for shown in (text_safety.display_name(name), visible_name(name)):
         assert 0 < len(shown) <= 100
         assert not {"/", "\\", "\n", "\0"} & set(shown)
         assert text_safety.UNCLEAN.search(shown) is None
