@@ -17,7 +17,7 @@ from core.errors import Conflict, NotFound
 from core.webhooks import deliveries
 
 router = APIRouter(prefix="/v1/webhook_endpoints/{webhook_endpoint_id}/deliveries", tags=["webhooks"])
-MOST_ATTEMPTS = 20  # that are shown of a delivery: the last ones
+MAX_SHOWN_ATTEMPTS = 20  # of a delivery: the last ones
 
 
 @router.get("")
@@ -83,5 +83,5 @@ def _find(session: Session, endpoint_id: str, delivery_id: str) -> WebhookDelive
 
 def _shown(session: Session, delivery: WebhookDelivery) -> DeliveryObject:
     made = select(WebhookAttempt).where(WebhookAttempt.delivery_id == delivery.id)
-    attempts = session.scalars(made.order_by(WebhookAttempt.number.desc()).limit(MOST_ATTEMPTS)).all()
+    attempts = session.scalars(made.order_by(WebhookAttempt.number.desc()).limit(MAX_SHOWN_ATTEMPTS)).all()
     return delivery_object(delivery, session.get_one(WebhookEvent, delivery.event_id), attempts[::-1])
