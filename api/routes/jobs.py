@@ -54,14 +54,14 @@ def create_job(
     """Queue a job; a repetition of an earlier call gets that call's job."""
     backbone = find_backbone(services, body.model)
     content = body.model_dump(mode="json", exclude_unset=True)
-    repetition = RepeatedCall.of(key, retries, content)
+    call = RepeatedCall.of(key, retries, content)
     with services.writing.begin() as session:
         # first of all locks: a new row's reference to the account would be one too, in the way of two calls at once
         account = quotas.locked(session, caller.account)
-        job = repetition.first_job(session, account.id)
+        job = call.first_job(session, account.id)
         if job is None:
-            job = _create(session, services, account, body, content, backbone, repetition)
-            repetition.remember(session, job)
+            job = _create(session, services, account, body, content, backbone)
+            call.remember(session, job)
             caller.note(session, "job.create", job.id, at=job.created_at)
         answer = job_object(session, job)
     services.waker.wake(job.queue)  # only now, when the row is there to be found; it waits for no broker
@@ -167,7 +167,6 @@ def _create(
     body: JobRequest,
     content: dict[str, Any],
     backbone: BackboneRecord,
-    repetition: RepeatedCall,
 ) -> Job:
     training, data = check_files(session, services, account.id, body, backbone)
     job = Job(
@@ -181,15 +180,7 @@ def _create(
         user_metadata=body.metadata,
         queue=services.settings.queue,
     )
-    created = creation.create(
-        session,
-        job,
-        services.settings,
-        account=account,
-        idempotency_key=repetition.key,
-        request_sha256=repetition.sha256,
-    )
-    if created is job:  # and not the first one of its key
-        for finding in jobs.of(data, backbone, body.bat or BatRequest()):
-            events.tell(session, job, finding, actor="api")
-    return created
+    creation.create(session, job, services.settings, account=account)
+    for finding in jobs.of(data, backbone, body.bat or BatRequest()):
+        events.tell(session, job, finding, actor="api")
+    return job

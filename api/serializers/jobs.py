@@ -38,7 +38,7 @@ FIRST_RESULT = "metrics.csv"
 def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
     """Show jobs with their results; a few queries whatever their number, and none for what cannot be there yet."""
     results: dict[str, list[Artifact]] = {job.id: [] for job in rows}
-    if begun := [job.id for job in rows if job.epoch]:
+    if begun := [job.id for job in rows if job.attempt]:
         for artifact in session.scalars(select(Artifact).where(Artifact.job_id.in_(begun), Artifact.kind == "result")):
             results[artifact.job_id].append(artifact)
     models: dict[str, str] = {}

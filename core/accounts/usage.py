@@ -19,7 +19,9 @@ def spend(session: Session, job: Job, seconds: Mapping[str, float]) -> None:
     at = now(session)
     for stage, spent in seconds.items():
         session.merge(
-            Usage(job_id=job.id, epoch=job.epoch, stage=stage, account_id=job.account_id, seconds=spent, created_at=at)
+            Usage(
+                job_id=job.id, attempt=job.attempt, stage=stage, account_id=job.account_id, seconds=spent, created_at=at
+            )
         )
 
 

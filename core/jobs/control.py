@@ -1,4 +1,4 @@
-"""What the owner of a job may order: cancel, pause, resume; and where the job stands in the queue."""
+"""What the owner of a job may order: cancel, pause, resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cancel(session: Session, job: Job) -> Job:
     elif job.state == JobState.RUNNING:
         if job.cancel_requested_at is None:
             job.cancel_requested_at = now(session)
-            record(session, job.id, CANCELLING, epoch=job.epoch, actor="api")
+            record(session, job.id, CANCELLING, attempt=job.attempt, actor="api")
     elif job.state != JobState.CANCELLED:
         raise _ended(job, "cancelled", "job_not_cancellable")
     return job
@@ -40,7 +40,7 @@ def pause(session: Session, job: Job) -> Job:
             raise Conflict("The job is being cancelled; it can't be paused any more.", code="job_not_pausable")
         if job.pause_requested_at is None:
             job.pause_requested_at = now(session)
-            record(session, job.id, PAUSING, epoch=job.epoch, actor="api")
+            record(session, job.id, PAUSING, attempt=job.attempt, actor="api")
     elif job.state != JobState.PAUSED:
         raise _ended(job, "paused", "job_not_pausable")
     return job
@@ -54,7 +54,7 @@ def resume(session: Session, job: Job) -> Job:
         transition(session, job, JobState.QUEUED, "The job goes on: it waits for a worker.", actor="api")
     elif job.state == JobState.RUNNING and job.pause_requested_at is not None:
         job.pause_requested_at = None
-        record(session, job.id, "The order to pause is taken back; the job goes on.", epoch=job.epoch, actor="api")
+        record(session, job.id, "The order to pause is taken back; the job goes on.", attempt=job.attempt, actor="api")
     elif job.state not in (JobState.QUEUED, JobState.RUNNING):
         raise _ended(job, "resumed", "job_not_resumable")
     return job

@@ -1,4 +1,4 @@
-"""What a dispatcher does with jobs: takes them back from dead workers, ends overdue ones, says which need a wake-up."""
+"""What a dispatcher does with jobs: it takes them back from lost workers, ends overdue ones, and finds who is due."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Job, JobState
-from core.jobs.states import end_failed as end
-from core.jobs.states import stop_if_asked, transition
+from core.jobs.states import end_failed, stop_if_asked, transition
 
 
 def reap(session: Session, max_crashes: int) -> list[str]:
@@ -27,7 +26,7 @@ def reap(session: Session, max_crashes: int) -> list[str]:
                 f"The worker crashed on this job{times}. "
                 "Try fewer or smaller references, or ask the operator to look into the log."
             )
-            end(session, job, "worker_crashed", message, actor="dispatcher")
+            end_failed(session, job, "worker_crashed", message, actor="dispatcher")
         else:
             words = "The worker was lost; the job waits for another."
             transition(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")

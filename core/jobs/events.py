@@ -1,4 +1,4 @@
-"""A job's history and curves: events, metrics, stored files and kept checkpoints, all fenced by the epoch."""
+"""A job's history: one numbered event after the other, and the findings that its owner is told of."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def record(
     from_state: str | None = None,
     to_state: str | None = None,
     stage: str | None = None,
-    epoch: int | None = None,
+    attempt: int | None = None,
 ) -> JobEvent:
     """Append one event; numbers are dense and appear in their order, since writers of one job wait for each other."""
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
@@ -40,7 +40,7 @@ def record(
         from_state=from_state,
         to_state=to_state,
         stage=stage,
-        epoch=epoch,
+        attempt=attempt,
         actor=actor,
     )
     session.add(event)
@@ -49,7 +49,7 @@ def record(
 
 
 def tell(
-    session: Session, job: Job, finding: Finding, *, actor: str, epoch: int | None = None, stage: str | None = None
+    session: Session, job: Job, finding: Finding, *, actor: str, attempt: int | None = None, stage: str | None = None
 ) -> None:
     """Add a finding to a locked or new job, with an event; what was told before is not told again."""
     row = asdict(finding)
@@ -63,6 +63,6 @@ def tell(
         level=finding.severity,
         data={"finding": row},
         actor=actor,
-        epoch=epoch,
+        attempt=attempt,
         stage=stage,
     )

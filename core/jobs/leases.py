@@ -1,9 +1,9 @@
 """A job in the hands of a worker: claimed under a lease, kept by heartbeats, and given up in one of many ways.
 
 All functions take a session inside a transaction that the caller opened. Each locks the job's row before it looks, so
-whoever comes second sees what the first has done. Every one after the claim carries its epoch; with an older epoch
-they change nothing and say so (the fencing token of the lease). What owners may order is in core.jobs.control, what
-dispatchers do in core.jobs.dispatch, and the states themselves in core.jobs.states.
+whoever comes second sees what the first has done. Every one after `claim` takes the Claim; once the lease has run out
+and the job was taken back, a Claim is over: with it they change nothing, and say so. What a worker writes in between is
+in core.jobs.reports, what owners may order in core.jobs.control, and what dispatchers do in core.jobs.dispatch.
 """
 
 from __future__ import annotations
@@ -15,12 +15,24 @@ from sqlalchemy.orm import Session, aliased
 
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Job, JobState, Json
-from core.jobs.states import end_failed as end
-from core.jobs.states import stop_if_asked, transition
+from core.jobs.states import end_failed, stop_if_asked, transition
 from core.settings import Settings
 
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
 LONGEST_DELAY = 600.0  # seconds between two attempts
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One worker's right to one attempt at a job; the attempt's number is the fencing token, and grows with each."""
+
+    job_id: str
+    attempt: int
+
+    @classmethod
+    def of(cls, job: Job) -> Claim:
+        """Return the claim under which a job that was just taken is worked on."""
+        return cls(job.id, job.attempt)
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Orders:
 
 
 def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float, account_job_limit: int) -> Job | None:
-    """Take the next due job of the queue, fairly between accounts, under a lease and a new epoch."""
+    """Take the next due job of the queue, fairly between accounts, under a lease; `Claim.of` it is the new claim."""
     if session.get_bind().dialect.name == "postgresql":
         # one claim at a time, or two could count an account's running jobs before either has added one
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
@@ -41,12 +53,12 @@ def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float,
     job = session.scalar(_next_due(queue, at, account_job_limit))
     if job is None:
         return None
-    job.epoch, job.worker_id, job.stage = job.epoch + 1, worker_id, "prepare"
+    job.attempt, job.worker_id, job.stage = job.attempt + 1, worker_id, "prepare"
     job.lease_until, job.heartbeat_at = at + lease_seconds, at
     job.progress, job.progress_step, job.progress_at, job.eta_seconds = 0.0, 0, at, None
     job.started_at = job.started_at or at
-    attempt = "" if job.epoch == 1 else f" (attempt {job.epoch})"
-    transition(session, job, JobState.RUNNING, f"A worker has taken the job{attempt}.", actor=worker_id)
+    which = "" if job.attempt == 1 else f" (attempt {job.attempt})"
+    transition(session, job, JobState.RUNNING, f"A worker has taken the job{which}.", actor=worker_id)
     _note_served(session, job.account_id, at)
     return job
 
@@ -83,8 +95,7 @@ def _next_due(queue: str, at: float, account_job_limit: int) -> Select[Job]:
 
 def heartbeat(
     session: Session,
-    job_id: str,
-    epoch: int,
+    claim: Claim,
     lease_seconds: float,
     *,
     stage: str | None = None,
@@ -93,7 +104,7 @@ def heartbeat(
     eta_seconds: float | None = None,
 ) -> Orders | None:
     """Renew the lease and bring back orders; None means that the lease is lost: stop and write nothing more."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return None
     at = now(session)
@@ -112,9 +123,9 @@ def heartbeat(
     )
 
 
-def resolve(session: Session, job_id: str, epoch: int, parameters: Json) -> bool:
+def resolve(session: Session, claim: Claim, parameters: Json) -> bool:
     """Write down what "auto" was resolved to."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     job.parameters = parameters
@@ -122,11 +133,9 @@ def resolve(session: Session, job_id: str, epoch: int, parameters: Json) -> bool
     return True
 
 
-def finish(
-    session: Session, job_id: str, epoch: int, adapter: Adapter, outcome: Json, tokens: int | None = None
-) -> bool:
+def finish(session: Session, claim: Claim, adapter: Adapter, outcome: Json, tokens: int | None = None) -> bool:
     """Publish the adapter and end the job; False where the lease is lost or the job was cancelled meanwhile."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     if job.cancel_requested_at is not None:
@@ -140,26 +149,26 @@ def finish(
     return True
 
 
-def fail(session: Session, job_id: str, epoch: int, code: str, message: str, param: str | None = None) -> bool:
+def fail(session: Session, claim: Claim, code: str, message: str, param: str | None = None) -> bool:
     """End the job with an error code and a sentence that says what to do next; a cancelled one just ends."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     if not stop_if_asked(session, job):
-        end(session, job, code, message, param)
+        end_failed(session, job, code, message, param)
     return True
 
 
-def retry(session: Session, job_id: str, epoch: int, code: str, message: str, settings: Settings) -> bool:
+def retry(session: Session, claim: Claim, code: str, message: str, settings: Settings) -> bool:
     """Give the job back to the queue after a passing fault, with a doubling delay; too many end it."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     if stop_if_asked(session, job):
         return True
     job.retry_count += 1
     if job.retry_count > settings.max_retries:
-        end(session, job, code, f"{message} It was tried {job.retry_count} times.")
+        end_failed(session, job, code, f"{message} It was tried {job.retry_count} times.")
         return True
     delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), LONGEST_DELAY)
     job.not_before = now(session) + delay
@@ -167,9 +176,9 @@ def retry(session: Session, job_id: str, epoch: int, code: str, message: str, se
     return True
 
 
-def release(session: Session, job_id: str, epoch: int) -> bool:
+def release(session: Session, claim: Claim) -> bool:
     """Give the job back because the worker is shutting down; this counts as neither crash nor retry."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     if not stop_if_asked(session, job):
@@ -177,15 +186,15 @@ def release(session: Session, job_id: str, epoch: int) -> bool:
     return True
 
 
-def stopped(session: Session, job_id: str, epoch: int) -> bool:
+def stopped(session: Session, claim: Claim) -> bool:
     """Cancel or pause a running job whose owner has asked for it; False where nobody has, or the lease is lost."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     return job is not None and stop_if_asked(session, job)
 
 
-def adjust(session: Session, job_id: str, epoch: int, changes: Json, words: str) -> bool:
+def adjust(session: Session, claim: Claim, changes: Json, words: str) -> bool:
     """Give a job back that can't go on as it is, with some of its parameters changed; `words` say which and why."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     job.parameters = {**(job.parameters or {}), **changes}
@@ -194,7 +203,7 @@ def adjust(session: Session, job_id: str, epoch: int, changes: Json, words: str)
     return True
 
 
-def held(session: Session, job_id: str, epoch: int) -> Job | None:
-    """The running job of the claim with this epoch, locked until the transaction ends; None where the claim is lost."""
-    statement = select(Job).where(Job.id == job_id, Job.epoch == epoch, Job.state == JobState.RUNNING)
+def held(session: Session, claim: Claim) -> Job | None:
+    """Return the running job of a claim, locked until the transaction ends; None where the claim is over."""
+    statement = select(Job).where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.state == JobState.RUNNING)
     return session.scalar(statement.with_for_update().execution_options(populate_existing=True))

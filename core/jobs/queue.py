@@ -1,4 +1,4 @@
-"""Places in the queue: how many jobs would be claimed before each."""
+"""Places in the queue: how many waiting jobs stand before each."""
 
 from __future__ import annotations
 

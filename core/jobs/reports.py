@@ -1,4 +1,7 @@
-"""What a worker writes about its job, only while it holds the job's lease."""
+"""What a worker writes about its job while it holds the lease: events, curves, stored files, kept checkpoints.
+
+Under a claim that is over they change nothing, and say so.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, JobEvent, Json, Metric
 from core.findings.finding import from_wire
 from core.jobs.events import record, tell
-from core.jobs.leases import held
+from core.jobs.leases import Claim, held
 
 LOSS_SECONDS = 10.0
 SAVE = "save"  # the kind of artifacts that say where a stage stood
@@ -19,8 +22,7 @@ SAVE = "save"  # the kind of artifacts that say where a stage stood
 
 def report(
     session: Session,
-    job_id: str,
-    epoch: int,
+    claim: Claim,
     message: str,
     *,
     level: str = "info",
@@ -28,76 +30,87 @@ def report(
     stage: str | None = None,
 ) -> bool:
     """Append an event of the worker that holds the lease, and the finding in its data; False where it has lost it."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     if (finding := from_wire((data or {}).get("finding"))) is not None:
-        tell(session, job, finding, actor="worker", epoch=epoch, stage=stage)
+        tell(session, job, finding, actor="worker", attempt=claim.attempt, stage=stage)
     else:
-        record(session, job_id, message, level=level, data=data, stage=stage, epoch=epoch, actor="worker")
+        record(
+            session, claim.job_id, message, level=level, data=data, stage=stage, attempt=claim.attempt, actor="worker"
+        )
     return True
 
 
-def add_metrics(session: Session, job_id: str, epoch: int, stage: str, rows: Sequence[Json]) -> bool:
+def add_metrics(session: Session, claim: Claim, stage: str, rows: Sequence[Json]) -> bool:
     """Write rows of a curve, each with its `step`; rows of an earlier attempt at the same steps are replaced."""
-    if held(session, job_id, epoch) is None:
+    if held(session, claim) is None:
         return False
     at = now(session)
     steps = {int(row["step"]): {name: value for name, value in row.items() if name != "step"} for row in rows}
-    session.execute(delete(Metric).where(Metric.job_id == job_id, Metric.stage == stage, Metric.step.in_(steps)))
+    session.execute(delete(Metric).where(Metric.job_id == claim.job_id, Metric.stage == stage, Metric.step.in_(steps)))
     session.add_all(
-        Metric(job_id=job_id, stage=stage, step=step, epoch=epoch, created_at=at, data=data)
+        Metric(job_id=claim.job_id, stage=stage, step=step, attempt=claim.attempt, created_at=at, data=data)
         for step, data in steps.items()
     )
     if stage == "train" and steps:
-        _tell_loss(session, job_id, epoch, max(steps), steps[max(steps)].get("loss"))
+        _tell_loss(session, claim, max(steps), steps[max(steps)].get("loss"))
     return True
 
 
-def _tell_loss(session: Session, job_id: str, epoch: int, step: int, loss: object) -> None:
+def _tell_loss(session: Session, claim: Claim, step: int, loss: object) -> None:
     """Add an event of OpenAI's type metrics, not oftener than every few seconds: the curve itself has every row."""
-    told = (JobEvent.job_id == job_id) & (JobEvent.type == "metrics")
+    told = (JobEvent.job_id == claim.job_id) & (JobEvent.type == "metrics")
     last = session.scalar(select(func.max(JobEvent.created_at)).where(told))
     if isinstance(loss, float) and (last is None or now(session) - last >= LOSS_SECONDS):
         data = {"step": step, "train_loss": loss}
         words = f"Step {step}: training loss {loss:.4f}"
-        record(session, job_id, words, type="metrics", data=data, stage="train", epoch=epoch, actor="worker")
+        record(
+            session,
+            claim.job_id,
+            words,
+            type="metrics",
+            data=data,
+            stage="train",
+            attempt=claim.attempt,
+            actor="worker",
+        )
 
 
-def add_artifacts(session: Session, job_id: str, epoch: int, artifacts: Sequence[Artifact]) -> bool:
+def add_artifacts(session: Session, claim: Claim, artifacts: Sequence[Artifact]) -> bool:
     """Register stored files of the job, replacing those of the same name from an earlier attempt."""
-    if held(session, job_id, epoch) is None:
+    if held(session, claim) is None:
         return False
     at = now(session)
     for artifact in artifacts:
-        artifact.job_id, artifact.epoch, artifact.created_at = job_id, epoch, at
+        artifact.job_id, artifact.attempt, artifact.created_at = claim.job_id, claim.attempt, at
         session.merge(artifact)
     return True
 
 
-def replace_saves(session: Session, job_id: str, epoch: int, saves: Sequence[Artifact]) -> list[str] | None:
+def replace_saves(session: Session, claim: Claim, saves: Sequence[Artifact]) -> list[str] | None:
     """Register where a stage now stands in place of all that was saved before; None where the lease is lost.
 
     Returns the storage keys that nothing refers to any more.
     """
-    if held(session, job_id, epoch) is None:
+    if held(session, claim) is None:
         return None
-    mine = (Artifact.job_id == job_id) & (Artifact.kind == SAVE)
+    mine = (Artifact.job_id == claim.job_id) & (Artifact.kind == SAVE)
     before = set(session.scalars(select(Artifact.storage_key).where(mine)))
     session.execute(delete(Artifact).where(mine))
-    add_artifacts(session, job_id, epoch, saves)
+    add_artifacts(session, claim, saves)
     return sorted(before - {artifact.storage_key for artifact in saves})
 
 
-def add_checkpoints(session: Session, job_id: str, epoch: int, checkpoints: Sequence[Checkpoint]) -> bool:
+def add_checkpoints(session: Session, claim: Claim, checkpoints: Sequence[Checkpoint]) -> bool:
     """Register the kept steps of the finished training, replacing those of an earlier attempt."""
-    job = held(session, job_id, epoch)
+    job = held(session, claim)
     if job is None:
         return False
     at = now(session)
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
+    session.execute(delete(Checkpoint).where(Checkpoint.job_id == claim.job_id))
     for checkpoint in checkpoints:
-        checkpoint.job_id, checkpoint.account_id = job_id, job.account_id
-        checkpoint.epoch, checkpoint.created_at = epoch, at
+        checkpoint.job_id, checkpoint.account_id = claim.job_id, job.account_id
+        checkpoint.attempt, checkpoint.created_at = claim.attempt, at
         session.add(checkpoint)
     return True

@@ -1,6 +1,7 @@
-"""The states of a job, and the one function that moves it from one to another.
+"""How a job moves from one state to another: always by `transition`, which writes the event of it.
 
-Whoever calls has locked the job's row, in a transaction of his own.
+Whoever calls has locked the job's row, in a transaction of their own. Which moves there are stands beside the table,
+in core.database.tables.jobs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def transition(
         job.cancel_requested_at = job.cancel_requested_at or at
     if to in TERMINAL:
         announce(session, job)
-    record(session, job.id, message, level=level, from_state=origin, to_state=to, epoch=job.epoch, actor=actor)
+    record(session, job.id, message, level=level, from_state=origin, to_state=to, attempt=job.attempt, actor=actor)
 
 
 def end_failed(

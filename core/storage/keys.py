@@ -23,6 +23,6 @@ def job_prefix(account_id: str, job_id: str) -> str:
     return f"accounts/{account_id}/jobs/{job_id}/"
 
 
-def job_key(account_id: str, job_id: str, epoch: int, name: str) -> str:
-    """Key of a file that a job writes; the epoch keeps a late writer from overwriting its successor's."""
-    return f"{job_prefix(account_id, job_id)}e{epoch}/{name}"
+def job_key(account_id: str, job_id: str, attempt: int, name: str) -> str:
+    """Key of a file that a job writes; the attempt keeps a late writer from overwriting its successor's."""
+    return f"{job_prefix(account_id, job_id)}e{attempt}/{name}"

@@ -42,7 +42,7 @@ class Usage(Table):
     __tablename__ = "usage"
     __table_args__ = (Index("ix_usage_account_id_created_at", "account_id", "created_at"),)
     job_id: Mapped[str] = mapped_column(primary_key=True)
-    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column("epoch", primary_key=True, autoincrement=False)
     stage: Mapped[str] = mapped_column(primary_key=True)
     account_id: Mapped[str]
     seconds: Mapped[float]

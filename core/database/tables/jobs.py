@@ -23,7 +23,7 @@ class JobState(StrEnum):
 
 
 class Job(Table):
-    """One request for an adapter. `epoch` is the fencing token: it grows with every claim."""
+    """One request for an adapter. `attempt` is the fencing token: it grows with every claim; its columns say epoch."""
 
     __tablename__ = "job"
     __table_args__ = (
@@ -55,7 +55,7 @@ class Job(Table):
     suffix: Mapped[str | None]
     user_metadata: Mapped[Json | None]
     seed: Mapped[int] = mapped_column(BigInteger)
-    epoch: Mapped[int] = mapped_column(default=0)
+    attempt: Mapped[int] = mapped_column("epoch", default=0)
     lease_until: Mapped[float | None]
     worker_id: Mapped[str | None]
     heartbeat_at: Mapped[float | None]
@@ -98,7 +98,7 @@ class JobEvent(Table):
     from_state: Mapped[str | None]
     to_state: Mapped[str | None]
     stage: Mapped[str | None]
-    epoch: Mapped[int | None]
+    attempt: Mapped[int | None] = mapped_column("epoch")
     actor: Mapped[str]
 
 
@@ -109,7 +109,7 @@ class Metric(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
     stage: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    epoch: Mapped[int]
+    attempt: Mapped[int] = mapped_column("epoch")
     created_at: Mapped[float]
     data: Mapped[Json]
 
@@ -123,7 +123,7 @@ class Checkpoint(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
     account_id: Mapped[str]
     step: Mapped[int]
-    epoch: Mapped[int]
+    attempt: Mapped[int] = mapped_column("epoch")
     labels: Mapped[list[str]]
     storage_key: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str]
@@ -138,7 +138,7 @@ class Artifact(Table):
     __tablename__ = "artifact"
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
-    epoch: Mapped[int]
+    attempt: Mapped[int] = mapped_column("epoch")
     kind: Mapped[str]
     format: Mapped[str | None]
     storage_key: Mapped[str] = mapped_column(Text)
@@ -157,14 +157,14 @@ class Adapter(Table):
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
     backbone: Mapped[str]
     kind: Mapped[str]
-    epoch: Mapped[int]
+    attempt: Mapped[int] = mapped_column("epoch")
     published_step: Mapped[int]
     created_at: Mapped[float]
     deleted_at: Mapped[float | None]
 
 
 class Idempotency(Table):
-    """The first answer to a create call with this key."""
+    """The job that a create call with this key has made."""
 
     __tablename__ = "idempotency"
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), primary_key=True)
