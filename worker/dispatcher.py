@@ -30,9 +30,10 @@ from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
-MOST_WAKES = 20
-FORGOTTEN_SECONDS = 3600.0
-SWEEP_SECONDS, UNENDED_SECONDS = 3600.0, 86_400.0  # how often uploads that never ended are looked for, and how old
+MOST_WAKE_UPS = 20
+WORKER_FORGOTTEN_SECONDS = 3600.0  # after it was last seen
+SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended
+UNENDED_UPLOAD_SECONDS = 86_400.0  # the age from which an upload passes for one
 
 
 class Dispatcher:
@@ -43,13 +44,13 @@ class Dispatcher:
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
         self._eraser = Eraser(self._sessions, self._storage, settings.secret)
-        self._courier = WebhookSender(settings, self._sessions)
+        self._webhook_sender = WebhookSender(settings, self._sessions)
         self._swept = -SWEEP_SECONDS
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Make rounds; a database or a broker that is away is tried again in the next."""
-        self._courier.start()
+        self._webhook_sender.start()
         try:
             while not self._stopping.is_set():
                 try:
@@ -58,7 +59,7 @@ class Dispatcher:
                     log.warning("a round failed: %s", type(error).__name__)
                 self._stopping.wait(self._settings.dispatcher_seconds)
         finally:  # whatever ends the rounds ends the process: one that only sent webhooks would pass for a whole one
-            self._courier.stop()
+            self._webhook_sender.stop()
 
     def stop(self) -> None:
         """End after the present round."""
@@ -74,7 +75,7 @@ class Dispatcher:
             log.warning("a job's worker was lost", extra={"job": job_id})
         with self._sessions.begin() as session:
             dispatch.expire(session)
-            session.execute(delete(Worker).where(Worker.seen_at < now(session) - FORGOTTEN_SECONDS))
+            session.execute(delete(Worker).where(Worker.seen_at < now(session) - WORKER_FORGOTTEN_SECONDS))
         self._wake()
         self._erase()
 
@@ -89,7 +90,7 @@ class Dispatcher:
             retention.tidy(self._sessions, self._storage, self._settings)
             if time.monotonic() - self._swept >= SWEEP_SECONDS:
                 self._swept = time.monotonic()
-                self._storage.sweep(UNENDED_SECONDS)
+                self._storage.sweep(UNENDED_UPLOAD_SECONDS)
         except AlbatrossError as error:
             log.warning("the storage is away: %s", error.code)
 
@@ -97,7 +98,7 @@ class Dispatcher:
         """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""
         with self._sessions.begin() as session:
             waiting = dispatch.due(session, wake_again_seconds=self._settings.wake_again_seconds)
-        wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKES))]
+        wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKE_UPS))]
         sent = len(list(takewhile(broker.wake, wanted)))  # after the commit: a worker must find the job as it is now
         with self._sessions.begin() as session:
             for name, amount in ((counters.WAKE_UPS, sent), (counters.WAKE_UPS_REFUSED, int(sent < len(wanted)))):

@@ -48,19 +48,19 @@ def workplace() -> Workplace:
 def wake() -> None:
     """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
     try:
-        _work(workplace())
+        _take_jobs(workplace())
     except Exception:  # Celery would log what the error says
         log.exception("the work was left; the job goes back to the queue when its lease ends")
 
 
-def _work(place: Workplace) -> None:
+def _take_jobs(place: Workplace) -> None:
     try:
         sweep(place.settings, place.sessions)
     except SQLAlchemyError as error:
         log.warning("dead attempts could not be swept: %s", type(error).__name__)
     while not place.draining() and (job := take(place)) is not None:
         Supervisor(job, place).run()
-        note(place, None)
+        show_job(place, None)
 
 
 def take(place: Workplace) -> Job | None:
@@ -85,11 +85,11 @@ def take(place: Workplace) -> Job | None:
         log.warning("no job could be claimed: %s", type(error).__name__)
         return None
     if job is not None:
-        note(place, job.id)
+        show_job(place, job.id)
     return job
 
 
-def note(place: Workplace, job_id: str | None) -> None:
+def show_job(place: Workplace, job_id: str | None) -> None:
     """Show in the worker's row what it works on; only for people to see."""
     try:
         with place.sessions.begin() as session:

@@ -1,4 +1,4 @@
-"""The courier: sends webhooks from threads of its own, so that a slow receiver holds up neither jobs nor others."""
+"""Sends webhooks from threads of its own, so that a slow receiver holds up neither jobs nor others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.webhooks.destinations import Rules
 from core.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
-AT_ONCE = 8
+SENT_AT_ONCE = 8
 TICK_SECONDS = 0.5
 
 
@@ -31,7 +31,7 @@ class WebhookSender:
         self._post = Sender(Rules(settings.webhook_networks), settings.webhook_seconds).post
         self._in_hand: dict[Future[None], ClaimedDelivery] = {}
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self.run, name="courier")
+        self._thread = threading.Thread(target=self.run, name="webhook-sender")
 
     def start(self) -> None:
         """Begin in a thread."""
@@ -45,27 +45,27 @@ class WebhookSender:
 
     def run(self) -> None:
         """Send what is due; a database that is away is asked again."""
-        with ThreadPoolExecutor(AT_ONCE, "courier") as pool:
+        with ThreadPoolExecutor(SENT_AT_ONCE, "webhook-sender") as pool:
             while not self._stopping.is_set():
                 try:
-                    claimed_now = self._claim()
+                    due = self._claim()
                 except SQLAlchemyError as error:
                     log.warning("no webhook could be claimed: %s", type(error).__name__)
-                    claimed_now = []
-                for claimed in claimed_now:
+                    due = []
+                for claimed in due:
                     self._in_hand[pool.submit(self._deliver, claimed)] = claimed
                 self._pause()
 
     def round(self) -> int:
         """Send what is due now, one after the other; returns how many. For tests and for one round by hand."""
-        claimed_now = self._claim()
-        for claimed in claimed_now:
+        due = self._claim()
+        for claimed in due:
             self._deliver(claimed)
-        return len(claimed_now)
+        return len(due)
 
     def _claim(self) -> list[ClaimedDelivery]:
-        room = AT_ONCE - len(self._in_hand)
-        if not room or not self._anything():
+        room = SENT_AT_ONCE - len(self._in_hand)
+        if not room or not self._anything_due():
             return []
         busy = [claimed.account for claimed in self._in_hand.values()]
         with self._sessions.begin() as session:
@@ -73,7 +73,7 @@ class WebhookSender:
         with self._sessions.begin() as session:
             return deliveries.claim(session, self._settings, room, busy)
 
-    def _anything(self) -> bool:
+    def _anything_due(self) -> bool:
         """Look before taking a lock: mostly there is nothing to send."""
         with self._sessions() as session:
             session.connection(execution_options={"read_only": True})

@@ -1,4 +1,4 @@
-"""Deliveries of webhooks: made from events, claimed by whoever sends, and settled by what came back.
+"""Deliveries of webhooks: made from events, claimed by whoever sends, and ended by what came back.
 
 At least once: whoever dies between a request and its outcome leaves a lease that runs out, and the event is sent again
 under the same id. Any number of senders may race. Locks are taken in the order event, endpoint, delivery.
@@ -31,7 +31,7 @@ JITTER = 0.1
 GONE = 410
 DAY = 86_400.0
 BATCH, DELETE_BATCH = 100, 1000
-AN_ACCOUNTS_SHARE = 2  # of the deliveries that one sender has in hand
+MOST_OF_AN_ACCOUNT = 2  # among the deliveries that one sender has in hand
 INTERRUPTED, DISABLED = "interrupted", "endpoint_disabled"
 
 
@@ -49,17 +49,17 @@ class ClaimedDelivery:
 
 
 def fan_out(session: Session) -> int:
-    """Make the deliveries of events that have none yet; returns how many events."""
+    """Make a delivery to each endpoint that wants it, of events that have none yet; returns how many events."""
     statement = select(WebhookEvent).where(WebhookEvent.spread_at.is_(None)).order_by(WebhookEvent.created_at)
     events = session.scalars(statement.limit(BATCH).with_for_update(skip_locked=True)).all()
     for event in events:
         event.spread_at = now(session)
-        if _wanted(session, event):
+        if _owner_remains(session, event):
             session.add_all(_delivery(event, endpoint) for endpoint in _listeners(session, event))
     return len(events)
 
 
-def _wanted(session: Session, event: WebhookEvent) -> bool:
+def _owner_remains(session: Session, event: WebhookEvent) -> bool:
     """Tell whether the job and the account are still there for their owner: of what is erased nobody is told."""
     alive = select(Job.id).join(Account, Account.id == Job.account_id)
     alive = alive.where(Job.id == event.job_id, Job.deleted_at.is_(None), Account.erased_at.is_(None))
@@ -106,17 +106,17 @@ def claim(session: Session, settings: Settings, room: int, busy: Collection[str]
     )
     grouped = free.group_by(WebhookDelivery.endpoint_id, WebhookDelivery.account_id)
     rows = session.execute(grouped.order_by(func.min(WebhookDelivery.next_at)).limit(DELETE_BATCH)).all()
-    counted, claimed_now = Counter(busy), list[ClaimedDelivery]()
+    in_hand, claimed = Counter(busy), list[ClaimedDelivery]()
     for endpoint_id, account_id in rows:
-        if len(claimed_now) < room and counted[account_id] < AN_ACCOUNTS_SHARE:
-            claimed = _claim_of(session, settings, endpoint_id, at)
-            if claimed is not None:
-                claimed_now.append(claimed)
-                counted[account_id] += 1
-    return claimed_now
+        if len(claimed) < room and in_hand[account_id] < MOST_OF_AN_ACCOUNT:
+            delivery = _claim_first_due(session, settings, endpoint_id, at)
+            if delivery is not None:
+                claimed.append(delivery)
+                in_hand[account_id] += 1
+    return claimed
 
 
-def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float) -> ClaimedDelivery | None:
+def _claim_first_due(session: Session, settings: Settings, endpoint_id: str, at: float) -> ClaimedDelivery | None:
     """Take the endpoint's first due delivery; None where another sender has it, or it was the last try that died."""
     due = select(WebhookDelivery).where(
         WebhookDelivery.endpoint_id == endpoint_id,
@@ -128,14 +128,14 @@ def _claim_of(session: Session, settings: Settings, endpoint_id: str, at: float)
     delivery = session.scalar(locked.execution_options(populate_existing=True))
     if delivery is None:
         return None
-    _close(session, delivery)
+    _note_interruption(session, delivery)
     if delivery.tries >= MOST_TRIES:
         _end(delivery, FAILED, at)
         return None
-    return _take(session, settings, delivery, at)
+    return _begin_attempt(session, settings, delivery, at)
 
 
-def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: float) -> ClaimedDelivery:
+def _begin_attempt(session: Session, settings: Settings, delivery: WebhookDelivery, at: float) -> ClaimedDelivery:
     """Begin an attempt at a locked delivery."""
     endpoint = session.get_one(WebhookEndpoint, delivery.endpoint_id, populate_existing=True)
     event = session.get_one(WebhookEvent, delivery.event_id)
@@ -150,7 +150,10 @@ def _take(session: Session, settings: Settings, delivery: WebhookDelivery, at: f
 
 
 def record_outcome(session: Session, claimed: ClaimedDelivery, answer: Answer, settings: Settings) -> bool:
-    """Write down what came of an attempt; False where somebody else has it by now, or it was deleted meanwhile."""
+    """Write down what the endpoint answered, and plan the next try where it did not take it.
+
+    False where another sender has the delivery by now, or it was deleted meanwhile.
+    """
     endpoint = session.get(WebhookEndpoint, claimed.endpoint, with_for_update=True, populate_existing=True)
     delivery = session.get(WebhookDelivery, claimed.delivery, with_for_update=True, populate_existing=True)
     if endpoint is None or delivery is None or delivery.attempts != claimed.attempt:
@@ -206,7 +209,10 @@ def stop(session: Session, endpoint: WebhookEndpoint, reason: str, at: float) ->
 
 
 def redeliver(session: Session, delivery: WebhookDelivery) -> None:
-    """Send an ended delivery again, or a waiting one now, with all tries before it; one under way goes on."""
+    """Have an ended delivery sent again, or a waiting one sent now, with as many tries as a new one.
+
+    One that a sender has in hand stays as it is.
+    """
     session.refresh(delivery, with_for_update=True)
     at = now(session)
     if delivery.lease_until is None or delivery.lease_until <= at:
@@ -244,7 +250,7 @@ def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: A
 
 
 def prune(session: Session, days: float) -> int:
-    """Delete what ended more than so many days ago; returns how many rows."""
+    """Delete deliveries that ended more than so many days ago, and events that nothing needs; returns how many rows."""
     before = now(session) - days * DAY
     old = WebhookDelivery.ended_at < before
     # events first, as everywhere, each with its deliveries; then the old ones of events that are still needed
@@ -260,8 +266,8 @@ def _end(delivery: WebhookDelivery, state: str, at: float) -> None:
     delivery.state, delivery.next_at, delivery.lease_until, delivery.ended_at = state, None, None, at
 
 
-def _close(session: Session, delivery: WebhookDelivery) -> None:
-    """Say of an attempt whose sender died that it did."""
+def _note_interruption(session: Session, delivery: WebhookDelivery) -> None:
+    """Write down of the last attempt, where its sender died before its outcome, that it was interrupted."""
     last = session.get(WebhookAttempt, (delivery.id, delivery.attempts)) if delivery.attempts else None
     if last is not None and last.status_code is None and last.error is None:
         last.error = INTERRUPTED

@@ -7,21 +7,22 @@ import shutil
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.tables import Job, JobState
+from core.jobs.leases import Claim
 from core.settings import Settings
 from worker.job_folder import JobFolder
 
 
-def attempt_folder(settings: Settings, job_id: str, epoch: int) -> JobFolder:
-    """Return where an attempt at a job works."""
-    return JobFolder(settings.data / "work" / f"{job_id}-e{epoch}")
+def attempt_folder(settings: Settings, claim: Claim) -> JobFolder:
+    """Return where the attempt of a claim works."""
+    return JobFolder(settings.data / "work" / f"{claim.job_id}-e{claim.attempt}")
 
 
 def sweep(settings: Settings, sessions: sessionmaker[Session]) -> None:
     """Erase the folders of attempts that are over: references are private, and a killed worker leaves them."""
     for path in (settings.data / "work").glob("ftjob-*-e*"):
-        job_id, _, epoch = path.name.rpartition("-e")
+        job_id, _, attempt = path.name.rpartition("-e")
         with sessions() as session:
             job = session.get(Job, job_id)
-        # an attempt's folder is made after its claim is committed, and epochs only grow
-        if job is None or job.state != JobState.RUNNING or str(job.epoch) != epoch:
+        # an attempt's folder is made after its claim is committed, and the numbers of attempts only grow
+        if job is None or job.state != JobState.RUNNING or str(job.attempt) != attempt:
             shutil.rmtree(path, ignore_errors=True)

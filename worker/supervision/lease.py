@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.engine import now
 from core.jobs import leases
+from core.jobs.leases import Claim
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 # A worker that can't renew stops before anybody else may take the job.
 SELF_FENCE = 0.75
 TICK_SECONDS = 0.25
-NEWS_SECONDS = 1.0  # progress reaches the database this often at most
+PROGRESS_SECONDS = 1.0  # progress reaches the database this often at most
 
 
-class Fenced(Exception):
+class LeaseLost(Exception):
     """The job belongs to somebody else by now: stop, and write nothing more."""
 
 
@@ -43,16 +44,18 @@ class Position:
 
 
 class Lease:
-    """The claim on one job. Use as a context; `check` in every loop, `write` for every change."""
+    """Keeps the lease of one claim. Use as a context; `check` in every loop, `write` for every change."""
 
-    def __init__(self, sessions: sessionmaker[Session], job_id: str, epoch: int, settings: Settings) -> None:
-        self.job_id, self.epoch = job_id, epoch
+    def __init__(self, sessions: sessionmaker[Session], claim: Claim, settings: Settings) -> None:
+        self.claim = claim
         self.cancel_requested = self.pause_requested = self.overdue = False
         self._sessions, self._settings = sessions, settings
-        self._position = self._told = Position("prepare")
+        self._position = self._written = Position("prepare")
         self._renewed = time.monotonic()
         self._lost, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=copy_context().run, args=(self._keep,), name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._renew_until_ended,), name="heartbeat", daemon=True
+        )
 
     def __enter__(self) -> Lease:
         self._thread.start()
@@ -74,13 +77,13 @@ class Lease:
         self._position = position
 
     def check(self) -> None:
-        """Raise Fenced where the lease is lost, or may be by the time of the next write."""
+        """Raise LeaseLost where the lease is lost, or may be by the time of the next write."""
         if self._lost.is_set() or time.monotonic() - self._renewed > SELF_FENCE * self._settings.lease_seconds:
             self._lost.set()
-            raise Fenced
+            raise LeaseLost
 
     def read(self, question: Callable[[Session], Answer]) -> Answer:
-        """Ask the database in one transaction, waiting for one that is away; raises Fenced when that takes too long."""
+        """Ask the database in one transaction, waiting for one that is away; raises LeaseLost where that lasts too long."""
         while True:
             self.check()
             try:
@@ -91,17 +94,17 @@ class Lease:
                 time.sleep(TICK_SECONDS)
 
     def write(self, change: Callable[[Session], bool]) -> None:
-        """Make a change in one transaction, as `read`; raises Fenced where it is refused, for the job is not ours."""
+        """Make a change in one transaction, as `read`; raises LeaseLost where it is refused, for the claim is over."""
         if not self.read(change):
             self._lost.set()
-            raise Fenced
+            raise LeaseLost
 
-    def _keep(self) -> None:
+    def _renew_until_ended(self) -> None:
         """Renew the lease every heartbeat, and about once a second while there is news, until it ends or is lost."""
         while not self._ended.wait(TICK_SECONDS) and not self._lost.is_set():
             age = time.monotonic() - self._renewed
-            news = self._position is not self._told
-            if age >= self._settings.heartbeat_seconds or (news and age >= NEWS_SECONDS):
+            news = self._position is not self._written
+            if age >= self._settings.heartbeat_seconds or (news and age >= PROGRESS_SECONDS):
                 self._renew()
 
     def _renew(self) -> None:
@@ -110,8 +113,7 @@ class Lease:
             with self._sessions.begin() as session:
                 orders = leases.heartbeat(
                     session,
-                    self.job_id,
-                    self.epoch,
+                    self.claim,
                     self._settings.lease_seconds,
                     stage=position.stage,
                     step=position.step,
@@ -126,6 +128,6 @@ class Lease:
             self._lost.set()
             return
         # from before the call: the lease runs from some moment after that
-        self._renewed, self._told = began, position
+        self._renewed, self._written = began, position
         self.cancel_requested, self.pause_requested = orders.cancel, orders.pause
         self.overdue = orders.deadline_at is not None and orders.deadline_at < at

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
 from core.jobs import leases, reports
+from core.jobs.leases import Claim
 from worker.job_folder import JobFolder
 from worker.protocol import Json
 from worker.supervision.lease import Lease
@@ -20,7 +21,7 @@ PURPOSE = "fine-tune-results"
 
 
 def publish(job: Job, folder: JobFolder, lease: Lease) -> None:
-    """End the job as succeeded, once; raises Fenced where the lease is lost or its owner has cancelled meanwhile.
+    """End the job as succeeded, once; raises LeaseLost where the lease is lost or its owner has cancelled meanwhile.
 
     export/manifest.json says what there is: `results` (in the order of result_files), `checkpoints` and `outcome`.
     """
@@ -32,9 +33,10 @@ def publish(job: Job, folder: JobFolder, lease: Lease) -> None:
 def _publish(
     session: Session, *, job: Job, kind: str, outcome: Json, checkpoints: list[Json], results: list[Json]
 ) -> bool:
+    claim = Claim.of(job)
     stored = {artifact.name: artifact for artifact in stage_artifacts(session, job.id)}
     kept = [_checkpoint(job, row, stored[row["file"]]) for row in checkpoints]
-    if not reports.add_checkpoints(session, job.id, job.epoch, kept):
+    if not reports.add_checkpoints(session, claim, kept):
         return False
     adapter = Adapter(
         id=model_name(job),
@@ -42,10 +44,10 @@ def _publish(
         account_id=job.account_id,
         backbone=job.backbone,
         kind=kind,
-        epoch=job.epoch,
+        attempt=claim.attempt,
         published_step=outcome["published_step"],
     )
-    if not leases.finish(session, job.id, job.epoch, adapter, outcome, outcome.get("trained_tokens")):
+    if not leases.finish(session, claim, adapter, outcome, outcome.get("trained_tokens")):
         return False
     for result in results:
         _offer(session, job, stored[f"export/{result['file']}"], result.get("format"))

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.database.tables import Artifact, Job
 from core.errors import NotFound, TransientFailure
 from core.jobs import reports
+from core.jobs.leases import Claim
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
 from worker.job_folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of
@@ -26,11 +27,12 @@ STAGE_FILE = "stage"
 log = logging.getLogger(__name__)
 
 
-class Delivery:
+class StageFiles:
     """Moves one job's files; `check` is asked between files whether to go on, and raises where not."""
 
     def __init__(self, job: Job, folder: JobFolder, storage: Storage, check: Callable[[], None]) -> None:
-        self._job, self._folder, self._storage, self._check = job, folder, storage, check
+        self._job, self._claim = job, Claim.of(job)
+        self._folder, self._storage, self._check = folder, storage, check
         self._kept: dict[str, StoredObject] = {}  # what is saved of the stage in work, by the hash of its content
         self._saved = ""  # the save that is stored
 
@@ -39,7 +41,7 @@ class Delivery:
         root = self._folder.stage(stage)
         facts = [*self._folder.facts(stage), fact_of(root, root / DONE)]
         stored = [(f"{stage}/{fact.name}", self._put(f"{stage}/{fact.name}", root / fact.name, fact)) for fact in facts]
-        lease.write(partial(_register, job_id=self._job.id, epoch=self._job.epoch, stored=stored))
+        lease.write(partial(_register, claim=self._claim, stored=stored))
         self._replace([], lease)
 
     def save(self, stage: str, lease: Lease) -> bool:
@@ -72,7 +74,7 @@ class Delivery:
         return True
 
     def _put_once(self, name: str, path: Path, fact: FileFact) -> StoredObject:
-        key = job_key(self._job.account_id, self._job.id, self._job.epoch, f"{name}/{fact.name}")
+        key = self._key(f"{name}/{fact.name}")
         return self._storage.put(key, path / fact.name)
 
     def _replace(self, rows: list[Artifact], lease: Lease) -> None:
@@ -80,7 +82,7 @@ class Delivery:
         useless: list[str] = []
 
         def replace(session: Session) -> bool:
-            keys = reports.replace_saves(session, self._job.id, self._job.epoch, rows)
+            keys = reports.replace_saves(session, self._claim, rows)
             useless[:] = keys or ()
             return keys is not None
 
@@ -120,21 +122,24 @@ class Delivery:
         return True
 
     def _put(self, name: str, path: Path, fact: FileFact) -> StoredObject:
-        key = job_key(self._job.account_id, self._job.id, self._job.epoch, name)
-        stored = self._patiently(partial(self._storage.put, key, path))
+        key = self._key(name)
+        stored = self._put_with_patience(partial(self._storage.put, key, path))
         if stored.sha256 != fact.sha256:
             raise TransientFailure("The store did not keep a file whole.", code="storage_unavailable")
         return stored
 
-    def _patiently(self, put: Callable[[], StoredObject]) -> StoredObject:
-        for attempt in range(UPLOAD_TRIES):
+    def _key(self, name: str) -> str:
+        return job_key(self._job.account_id, self._claim.job_id, self._claim.attempt, name)
+
+    def _put_with_patience(self, put: Callable[[], StoredObject]) -> StoredObject:
+        for number in range(UPLOAD_TRIES):
             self._check()
             try:
                 return put()
             except TransientFailure:
-                if attempt == UPLOAD_TRIES - 1:
+                if number == UPLOAD_TRIES - 1:
                     raise
-                self._wait(2.0**attempt)
+                self._wait(2.0**number)
         raise AssertionError("unreachable")
 
     def _wait(self, seconds: float) -> None:
@@ -158,9 +163,9 @@ def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
     return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.kind.in_(kinds))))
 
 
-def _register(session: Session, *, job_id: str, epoch: int, stored: list[tuple[str, StoredObject]]) -> bool:
+def _register(session: Session, *, claim: Claim, stored: list[tuple[str, StoredObject]]) -> bool:
     rows = [_artifact(name, STAGE_FILE, file) for name, file in stored]
-    return reports.add_artifacts(session, job_id, epoch, rows)
+    return reports.add_artifacts(session, claim, rows)
 
 
 def _artifact(name: str, kind: str, file: StoredObject) -> Artifact:

@@ -1,14 +1,13 @@
 """One job from claim to end: inputs in, the trainer driven, its stages stored, its result published once.
 
-Never imports torch. Every write carries the epoch of the claim, so a supervisor that has lost its lease changes
-nothing, whatever it does.
+Never imports torch. Every write carries the claim, so a supervisor that has lost its lease changes nothing, whatever it
+does.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +22,7 @@ from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
+from core.jobs.leases import Claim
 from core.references import captions
 from core.references.items import References
 from core.references.packing import write_folder
@@ -35,9 +35,9 @@ from worker.supervision.attempt_folders import attempt_folder
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
 from worker.supervision.job_measurement import JobMeasurement
-from worker.supervision.lease import Fenced, Lease, Position
+from worker.supervision.lease import Lease, LeaseLost, Position
 from worker.supervision.publishing import publish
-from worker.supervision.stage_files import Delivery, left_behind
+from worker.supervision.stage_files import StageFiles, left_behind
 from worker.supervision.workplace import Workplace
 from worker.trainer.failures import DISK_FULL, UNEXPECTED, disk_full
 from worker.trainer.process import Trainer, TrainerDied
@@ -45,15 +45,16 @@ from worker.trainer.process import Trainer, TrainerDied
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 MOST_PIECES = 8  # that a batch is computed in before a job is said not to fit
-METRICS_SECONDS = 1.0
-SPENT_SECONDS = 5.0
-LOADING_PATIENCE = 3
+METRICS_SECONDS, GPU_TIME_SECONDS = 1.0, 5.0  # between two writes of them
+LOADING_FACTOR = 3  # so much longer than elsewhere a trainer may be silent while it loads a backbone
 CRASHED = "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
-DELETED = "A training file was deleted. Upload it again and create a new job."
-SPENT = "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
-LIGHTER = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
-CALMER = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
+FILE_DELETED = "A training file was deleted. Upload it again and create a new job."
+BUDGET_SPENT = (
+    "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
+)
+SMALLER_PIECES = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
+HALVED_RATE = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
 
 
@@ -67,7 +68,7 @@ class Curves:
     @property
     def due(self) -> bool:
         """Tell whether it is time to write them, and what was spent; that also where a stage has no curve."""
-        return time.monotonic() - self.written > (METRICS_SECONDS if self.rows else SPENT_SECONDS)
+        return time.monotonic() - self.written > (METRICS_SECONDS if self.rows else GPU_TIME_SECONDS)
 
 
 class Supervisor:
@@ -75,10 +76,11 @@ class Supervisor:
 
     def __init__(self, job: Job, place: Workplace) -> None:
         self.job, self.place, self.settings = job, place, place.settings
-        self.folder = attempt_folder(place.settings, job.id, job.epoch)
-        self.lease = Lease(place.sessions, job.id, job.epoch, place.settings)
-        self._delivery = Delivery(job, self.folder, place.storage, self._check)
-        self._meter = GpuTimer(job)
+        self.claim = Claim.of(job)
+        self.folder = attempt_folder(place.settings, self.claim)
+        self.lease = Lease(place.sessions, self.claim, place.settings)
+        self._stage_files = StageFiles(job, self.folder, place.storage, self._check)
+        self._gpu_timer = GpuTimer(job)
         self._trainer: Trainer | None = None
         self._curves = Curves()
         self._began = time.monotonic()
@@ -87,48 +89,47 @@ class Supervisor:
         """Work until the job has ended, has been given back, or belongs to somebody else."""
         with logs.bound(job=self.job.id), self.lease:
             try:
-                self._end(self._work)
-            except Fenced:
+                self._work_to_an_end()
+            except LeaseLost:
                 log.warning("the lease was lost; this attempt ends silently")
                 self.place.trainer.discard()
                 self._count_late()
             finally:
-                self._meter.stop(self.place.sessions)
+                self._gpu_timer.stop(self.place.sessions)
                 self.folder.remove()
                 self.place.trainer.rest()
 
-    def _end(self, work: Callable[[], None]) -> None:
+    def _work_to_an_end(self) -> None:
         """Do the work and move the job for every way in which it can stop."""
-        job_id, epoch = self.job.id, self.job.epoch
         try:
-            work()
+            self._work()
         except StopRequested:
-            self._leave(save=self.lease.pause_requested)
-            self.lease.write(lambda session: leases.stopped(session, job_id, epoch))
+            self._stop_trainer(save=self.lease.pause_requested)
+            self.lease.write(lambda session: leases.stopped(session, self.claim))
         except Draining:
-            self._leave(save=True)
-            self.lease.write(lambda session: leases.release(session, job_id, epoch))
+            self._stop_trainer(save=True)
+            self.lease.write(lambda session: leases.release(session, self.claim))
         except NeedsChange as error:
-            write = partial(leases.adjust, job_id=job_id, epoch=epoch, changes=error.changes, words=error.words)
-            self._leave()
-            self.lease.write(write)
+            adjust = partial(leases.adjust, claim=self.claim, changes=error.changes, words=error.words)
+            self._stop_trainer()
+            self.lease.write(adjust)
         except TransientFailure as error:
             self._retry(error.code, error.message)
         except JobFailure as error:
             failure = error  # the name of an except clause is gone when the lambda runs
-            self._leave()
+            self._stop_trainer()
             self.lease.write(
-                lambda session: leases.fail(session, job_id, epoch, failure.code, failure.message, failure.param)
+                lambda session: leases.fail(session, self.claim, failure.code, failure.message, failure.param)
             )
         except TrainerDied as error:
             log.warning("%s", error)
             self._retry("worker_crashed", CRASHED)
-        except Fenced:
+        except LeaseLost:
             raise
         except Exception as error:
-            self._surprised(error)
+            self._handle_unexpected(error)
 
-    def _surprised(self, error: Exception) -> None:
+    def _handle_unexpected(self, error: Exception) -> None:
         if disk_full(error):
             log.warning("the disk is full")
             self._retry("disk_full", DISK_FULL)
@@ -138,25 +139,25 @@ class Supervisor:
 
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()
-        self.lease.write(
-            lambda session: leases.retry(session, self.job.id, self.job.epoch, code, message, self.settings)
-        )
+        self.lease.write(lambda session: leases.retry(session, self.claim, code, message, self.settings))
 
-    def _leave(self, *, save: bool = False) -> None:
+    def _stop_trainer(self, *, save: bool = False) -> None:
         """Have the trainer leave the job, and store what it has saved; one that does not within the grace is killed."""
         if self._trainer is None or not self._trainer.alive:
             return
         if self._trainer.stop(self.settings.cancel_grace_seconds) and save:
-            self._delivery.save(self.lease.stage, self.lease)
+            self._stage_files.save(self.lease.stage, self.lease)
 
     def _work(self) -> None:
         self._clear_older_attempts()
         record = self._backbone()
-        gauge = self._gauge = self._write_inputs(record)
-        gauge.foretell(self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings))))
-        done = self._delivery.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
+        self._measurement = self._write_inputs(record)
+        self._measurement.foretell(
+            self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
+        )
+        done = self._stage_files.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
         if done:
-            self._say(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
+            self._report(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
         if len(done) < len(STAGES):
             self._train(record)
         publish(self.job, self.folder, self.lease)
@@ -166,70 +167,70 @@ class Supervisor:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
         self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}")
         trainer.run(self.folder.path)
-        heard = time.monotonic()
+        last_heard = time.monotonic()
         while True:
             self._check()
             line = trainer.receive(POLL_SECONDS)
-            self._meter.run(self.lease.stage)
+            self._gpu_timer.run(self.lease.stage)
             if self._curves.due or isinstance(line, StageDone | Finished):
                 self._write_curves()
             if line is not None:
-                heard = time.monotonic()
+                last_heard = time.monotonic()
                 if isinstance(line, Finished):
                     self._trainer = None
                     return
-                self._take(line)
-            elif time.monotonic() - heard > self._patience:
+                self._handle(line)
+            elif time.monotonic() - last_heard > self._silence_limit:
                 trainer.dump_and_kill()
-                raise TransientFailure(STALLED.format(self._patience), code="worker_crashed")
+                raise TransientFailure(STALLED.format(self._silence_limit), code="worker_crashed")
 
     @property
-    def _patience(self) -> float:
+    def _silence_limit(self) -> float:
         """Return how long the trainer may be silent, in seconds; loading a backbone is one long step."""
-        return self.settings.stall_seconds * (LOADING_PATIENCE if self.lease.stage == "prepare" else 1)
+        return self.settings.stall_seconds * (LOADING_FACTOR if self.lease.stage == "prepare" else 1)
 
-    def _take(self, line: Line) -> None:
+    def _handle(self, line: Line) -> None:
         match line:
             case Progress():
                 share = min(1.0, line.step / line.total) if line.total else 0.0
-                self.lease.move(Position(line.stage, line.step, share, self._gauge.left(line)))
+                self.lease.move(Position(line.stage, line.step, share, self._measurement.left(line)))
             case Metrics():
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():
-                self._say(line.text, line)
+                self._report(line.text, line)
             case StageDone():
-                self._gauge.note(line)
-                self._delivery.upload(line.stage, self.lease)
+                self._measurement.note(line)
+                self._stage_files.upload(line.stage, self.lease)
             case Saved():
-                self._delivery.save(line.stage, self.lease)
+                self._stage_files.save(line.stage, self.lease)
             case Failed():
-                self._fail(line)
+                self._handle_failure(line)
 
-    def _fail(self, line: Failed) -> None:
+    def _handle_failure(self, line: Failed) -> None:
         if line.exhausted:
             self.place.trainer.discard()
         self._trainer = None
         if line.code == "out_of_memory":
-            self._lighten()
+            self._split_batches()
         if line.code == "diverged":
-            self._calm()
+            self._halve_learning_rate()
         if line.transient:
             raise TransientFailure(line.message, code=line.code)
         raise JobFailure(line.message, code=line.code, param=line.param)
 
-    def _lighten(self) -> None:
+    def _split_batches(self) -> None:
         """Have every batch computed in twice as many pieces, where that is possible and has not been all in vain."""
         parameters = self.folder.spec()["parameters"]
         pieces = 2 * int(parameters["accumulation"])
         if pieces <= min(MOST_PIECES, parameters["batch_size"]):
-            raise NeedsChange(LIGHTER.format(pieces), {"accumulation": pieces})
+            raise NeedsChange(SMALLER_PIECES.format(pieces), {"accumulation": pieces})
 
-    def _calm(self) -> None:
+    def _halve_learning_rate(self) -> None:
         """Have the stage begin anew with half the learning rate, once."""
         parameters = self.folder.spec()["parameters"]
         if not parameters["calmed"]:
             rate = parameters["learning_rate"] / 2
-            words = CALMER.format(rate)
+            words = HALVED_RATE.format(rate)
             reasons = {**parameters["reasons"], "learning_rate": words}
             raise NeedsChange(words, {"learning_rate": rate, "calmed": True, "reasons": reasons})
 
@@ -243,29 +244,23 @@ class Supervisor:
         if self.lease.overdue:
             raise JobFailure(OVERDUE, code="deadline_exceeded")
 
-    def _say(self, text: str, line: Message | None = None) -> None:
+    def _report(self, text: str, line: Message | None = None) -> None:
         level, data, stage = (line.level, line.data, line.stage) if line else ("info", None, None)
-        self.lease.write(
-            lambda session: reports.report(
-                session, self.job.id, self.job.epoch, text, level=level, data=data, stage=stage
-            )
-        )
+        self.lease.write(lambda session: reports.report(session, self.claim, text, level=level, data=data, stage=stage))
 
     def _write_curves(self) -> None:
         waiting, self._curves = self._curves, Curves()
-        spent = self.lease.read(self._meter.write)
+        spent = self.lease.read(self._gpu_timer.write)
         if 0 < self.job.reserved_seconds < spent:
-            raise JobFailure(SPENT.format(self.job.reserved_seconds), code="deadline_exceeded")
+            raise JobFailure(BUDGET_SPENT.format(self.job.reserved_seconds), code="deadline_exceeded")
         for stage, rows in waiting.rows.items():
-            self.lease.write(
-                partial(reports.add_metrics, job_id=self.job.id, epoch=self.job.epoch, stage=stage, rows=rows)
-            )
+            self.lease.write(partial(reports.add_metrics, claim=self.claim, stage=stage, rows=rows))
 
     def _keep_measurement(self, record: BackboneRecord) -> None:
         """Let estimates learn from what the job took; it has ended well already, whatever becomes of this."""
         total = time.monotonic() - self._began
         try:
-            measured = self._gauge.measured("job", total, self.folder)
+            measured = self._measurement.measured("job", total, self.folder)
             if measured is not None:
                 with self.place.sessions.begin() as session:
                     measurements.add(session, record.id, record.revision, measured)
@@ -290,7 +285,7 @@ class Supervisor:
         given = self._references(self.job.training_files)
         parameters, read = inputs.prepared(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
-        self.lease.write(lambda session: leases.resolve(session, self.job.id, self.job.epoch, content))
+        self.lease.write(lambda session: leases.resolve(session, self.claim, content))
         self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
@@ -302,11 +297,11 @@ class Supervisor:
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])
         if any(file is None or file.deleted_at is not None for file in files):
-            raise JobFailure(DELETED, code="invalid_training_file", param="training_file")
+            raise JobFailure(FILE_DELETED, code="invalid_training_file", param="training_file")
         present = [file for file in files if file is not None]
         return inputs.fetch_references(present, self.place.storage, self.settings, self._check)
 
     def _clear_older_attempts(self) -> None:
         """Erase what this job's dead attempts left on this machine."""
-        for epoch in range(1, self.job.epoch + 1):
-            attempt_folder(self.settings, self.job.id, epoch).remove()
+        for attempt in range(1, self.claim.attempt + 1):
+            attempt_folder(self.settings, Claim(self.job.id, attempt)).remove()
