@@ -10,6 +10,7 @@ import openai
 
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, new_id
 from core.jobs import leases, reports
+from core.jobs.leases import Claim
 from core.storage.factory import storage
 from core.storage.keys import job_key
 from tests.api.server import Service, pictures, png
@@ -68,10 +69,11 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
         claimed = leases.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=1000)
         assert claimed is not None
         assert claimed.id == job_id
-        leases.resolve(session, job_id, 1, {"rank": 8, "batch_size": 4, "reasons": {"rank": "usual"}})
+        held = Claim.of(claimed)
+        leases.resolve(session, held, {"rank": 8, "batch_size": 4, "reasons": {"rank": "usual"}})
         rows = [{"step": step, "loss": 1 / (1 + step)} for step in range(3)]
-        assert reports.add_metrics(session, job_id, 1, "surrogate", rows)
-        assert reports.add_metrics(session, job_id, 1, "train", [{**row, "cosine_similarity": 0.1} for row in rows])
+        assert reports.add_metrics(session, held, "surrogate", rows)
+        assert reports.add_metrics(session, held, "train", [{**row, "cosine_similarity": 0.1} for row in rows])
         artifacts = []
         for name, (kind, form, content) in FILES.items():
             stored = store.put(job_key(job.account_id, job_id, 1, name), content)
@@ -103,7 +105,7 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
                     file_id=file_id,
                 )
             )
-        assert reports.add_artifacts(session, job_id, 1, artifacts)
+        assert reports.add_artifacts(session, held, artifacts)
         stored = store.put(job_key(job.account_id, job_id, 1, "step-120.safetensors"), b"weights of 120")
         checkpoint = Checkpoint(
             account_id=job.account_id,
@@ -114,7 +116,7 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
             bytes=stored.bytes,
             metrics={"train_loss": 0.1, "cosine_similarity": 0.2},
         )
-        assert reports.add_checkpoints(session, job_id, 1, [checkpoint])
+        assert reports.add_checkpoints(session, held, [checkpoint])
         name = f"ft:tiny-images:{job.account_id}:cat:{job_id.removeprefix('ftjob-')[:8]}"
         adapter = Adapter(
             id=name,
@@ -122,8 +124,8 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
             account_id=job.account_id,
             backbone="tiny-images",
             kind="images",
-            epoch=1,
+            attempt=1,
             published_step=120,
         )
-        assert leases.finish(session, job_id, 1, adapter, OUTCOME)
+        assert leases.finish(session, held, adapter, OUTCOME)
     return {"job": job_id, "model": name, "file": file.id}

@@ -62,20 +62,20 @@ class LateWriters:
 
     def _holder(self, held: Held) -> Process | None:
         try:
-            return self._plant.holder(held.job_id, held.epoch)
+            return self._plant.holder(held.job_id, held.attempt)
         except SQLAlchemyError:
             return None
 
     def _freeze(self, process: Process, held: Held) -> None:
-        with self._journal.span(f"late writer ({process.name}, {held.job_id}, attempt {held.epoch})", "worker"):
+        with self._journal.span(f"late writer ({process.name}, {held.job_id}, attempt {held.attempt})", "worker"):
             offset = process.log.stat().st_size
             self._stop(process)
-            self._plant.wait(lambda: self._over(held.job_id, held.epoch), LONGEST_HOLD - 5)
-            taken = self._taken(held.job_id, held.epoch)
+            self._plant.wait(lambda: self._over(held.job_id, held.attempt), LONGEST_HOLD - 5)
+            taken = self._taken(held.job_id, held.attempt)
             held.released.set()
             process.tell_all(signal.SIGCONT)
             fenced = self._plant.wait(lambda: _says(process.logged(offset), held.job_id), WORDS_SECONDS)
-        self._journal.note("late writer", job_id=held.job_id, epoch=held.epoch, taken=taken, fenced=fenced)
+        self._journal.note("late writer", job_id=held.job_id, attempt=held.attempt, taken=taken, fenced=fenced)
 
     def packets(self, process: Process, lease_seconds: float) -> None:
         """Hold back all that a working worker sends to the database until its job is somebody else's."""
@@ -84,43 +84,43 @@ class LateWriters:
             self._journal.say(f"skip  late packets: {process.name} works on nothing")
             return
         (port,) = self._plant.servers.named(f"database of {process.name}")
-        offset, job_id, epoch = process.log.stat().st_size, job.id, job.epoch
+        offset, job_id, attempt = process.log.stat().st_size, job.id, job.attempt
         port.set(Mode.HOLD)
         try:
-            self._plant.wait(lambda: self._over(job_id, epoch), 4 * lease_seconds + WORDS_SECONDS)
-            taken = self._taken(job_id, epoch)
+            self._plant.wait(lambda: self._over(job_id, attempt), 4 * lease_seconds + WORDS_SECONDS)
+            taken = self._taken(job_id, attempt)
             time.sleep(0.2)
         finally:
             port.set(Mode.PASS)
         fenced = self._plant.wait(lambda: _says(process.logged(offset), job_id), WORDS_SECONDS)
-        self._journal.note("late packets", job_id=job_id, epoch=epoch, taken=taken, fenced=fenced)
+        self._journal.note("late packets", job_id=job_id, attempt=attempt, taken=taken, fenced=fenced)
 
     def _beating(self, process: Process) -> Job | None:
         """Wait for a job whose lease the worker renews: one that is just claimed it may not know of, or has lost."""
         deadline = time.monotonic() + TRAP_SECONDS
         while time.monotonic() < deadline:
-            before = {(job.id, job.epoch): job.heartbeat_at for job in self._plant.held_by(process)}
+            before = {(job.id, job.attempt): job.heartbeat_at for job in self._plant.held_by(process)}
             time.sleep(2 * self._plant.settings.heartbeat_seconds)
             for job in self._plant.held_by(process):
-                known = job.suffix != POISON and (job.id, job.epoch) in before
-                if known and job.heartbeat_at != before[job.id, job.epoch]:
+                known = job.suffix != POISON and (job.id, job.attempt) in before
+                if known and job.heartbeat_at != before[job.id, job.attempt]:
                     return job
         return None
 
-    def _taken(self, job_id: str, epoch: int) -> bool:
+    def _taken(self, job_id: str, attempt: int) -> bool:
         """Tell whether the job is out of this attempt's hands: another has begun, or somebody else has ended it."""
         job = self._job(job_id)
-        if job is None or job.epoch > epoch:
+        if job is None or job.attempt > attempt:
             return job is not None
         try:
             return job.state in TERMINAL and self._plant.ended_by(job_id) != "worker"
         except SQLAlchemyError:
             return False
 
-    def _over(self, job_id: str, epoch: int) -> bool:
+    def _over(self, job_id: str, attempt: int) -> bool:
         """Tell whether another attempt has begun, or the job has ended: of itself, or since its owner cancelled it."""
         job = self._job(job_id)
-        return job is not None and (job.epoch > epoch or job.state in TERMINAL)
+        return job is not None and (job.attempt > attempt or job.state in TERMINAL)
 
     def _job(self, job_id: str) -> Job | None:
         try:

@@ -186,11 +186,11 @@ class Plant:
             process.start()
             self.journal.say(f"{process.name} started as process {process.pid}")
 
-    def holder(self, job_id: str, epoch: int) -> Process | None:
-        """Return the worker that holds a job under this epoch."""
+    def holder(self, job_id: str, attempt: int) -> Process | None:
+        """Return the worker that works on this attempt at a job."""
         with self.harness.begin() as session:
             job = session.get(Job, job_id)
-        if job is None or (job.state, job.epoch) != (JobState.RUNNING, epoch) or job.worker_id is None:
+        if job is None or (job.state, job.attempt) != (JobState.RUNNING, attempt) or job.worker_id is None:
             return None
         pid = int(job.worker_id.rpartition(":")[2])
         return next((self.processes[name] for name in self.workers if self.processes[name].pid == pid), None)

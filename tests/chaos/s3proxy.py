@@ -29,7 +29,7 @@ class Held:
     """An upload that is stored and whose answer waits."""
 
     job_id: str
-    epoch: int
+    attempt: int
     released: threading.Event = field(default_factory=threading.Event)
 
 

@@ -28,7 +28,7 @@ def drains(evidence: Evidence, long: bool) -> Check:
         jobs: dict[str, int] = drain["jobs"]  # type: ignore[assignment]
         if not disturbed:
             clean += jobs
-            crashed += [job_id for job_id, epoch in jobs.items() if _lost(evidence, job_id, epoch)]
+            crashed += [job_id for job_id, attempt in jobs.items() if _lost(evidence, job_id, attempt)]
     words = (
         f"{len(times)} workers told to end; {spread(times)}; limit {DRAIN_SECONDS:g} s; {len(late)} later; "
         f"{len(crashed)} of {len(clean)} jobs without other troubles lost"
@@ -36,11 +36,12 @@ def drains(evidence: Evidence, long: bool) -> Check:
     return Check("P10 graceful stop", not late and not crashed, words, {"late": late, "crashed": crashed})
 
 
-def _lost(evidence: Evidence, job_id: str, epoch: int) -> bool:
+def _lost(evidence: Evidence, job_id: str, attempt: int) -> bool:
     """Tell whether an attempt ended by its lease, and not because its process had been killed before."""
-    killed = {(lost["job_id"], lost["epoch"]) for lost in evidence.journal.noted("lost")}
-    ends = [event.actor for event in evidence.events[job_id] if event.epoch == epoch and event.from_state == "RUNNING"]
-    return "dispatcher" in ends and (job_id, epoch) not in killed
+    killed = {(lost["job_id"], lost["attempt"]) for lost in evidence.journal.noted("lost")}
+    events = [event for event in evidence.events[job_id] if event.attempt == attempt]
+    ends = [event.actor for event in events if event.from_state == "RUNNING"]
+    return "dispatcher" in ends and (job_id, attempt) not in killed
 
 
 def broker_away(evidence: Evidence, long: bool) -> Check:

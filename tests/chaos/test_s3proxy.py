@@ -58,7 +58,7 @@ def test_the_last_upload_of_a_job_is_stored_and_its_answer_held_back(client: S3S
     uploading = threading.Thread(target=client.put, args=(KEY, b"last"))
     uploading.start()
     held = store.held.get(timeout=10)
-    assert (held.job_id, held.epoch, store.armed) == ("ftjob-x", 3, False)
+    assert (held.job_id, held.attempt, store.armed) == ("ftjob-x", 3, False)
     with client.open(KEY) as stored:
         assert stored.read() == b"last"
     assert uploading.is_alive()

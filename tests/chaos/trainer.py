@@ -29,7 +29,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
     spec = folder.spec()
     pools = Path(spec["pools"])
     pools.mkdir(parents=True, exist_ok=True)
-    job_id, _, epoch = folder.path.name.rpartition("-e")
+    job_id, _, attempt = folder.path.name.rpartition("-e")
     for stage, steps in STEPS.items():
         if folder.done(stage):
             continue
@@ -39,7 +39,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
             yield Message(stage, f"Doing {stage}: {done} of {steps} steps")
             for step in range(done + 1, steps + 1):
                 time.sleep(STEP_SECONDS)
-                note(pools / "steps", f"{job_id} {epoch} {stage} {step}")
+                note(pools / "steps", f"{job_id} {attempt} {stage} {step}")
                 if spec["suffix"] == POISON and stage == "train" and step == 3:
                     os.kill(os.getppid(), signal.SIGKILL)
                 with folder.saving(stage) as save:

@@ -158,7 +158,7 @@ class Troubles:
     def _kill(self, process: Process, seconds: float) -> None:
         process.revive_seconds = seconds
         for job in self._plant.held_by(process):
-            self._journal.note("lost", job_id=job.id, epoch=job.epoch, stage=job.stage, worker=process.name)
+            self._journal.note("lost", job_id=job.id, attempt=job.attempt, stage=job.stage, worker=process.name)
         process.kill()
         time.sleep(seconds)
 
@@ -177,7 +177,7 @@ class Troubles:
     def _kill_child(self, trouble: Trouble) -> None:
         def kill(process: Process) -> None:
             for job in self._plant.held_by(process):
-                self._journal.note("lost", job_id=job.id, epoch=job.epoch, stage=job.stage, worker=process.name)
+                self._journal.note("lost", job_id=job.id, attempt=job.attempt, stage=job.stage, worker=process.name)
             for pid in descendants(process.pid):
                 if "spawn_main" in command_of(pid):
                     send(pid, signal.SIGKILL)
@@ -238,7 +238,7 @@ class Troubles:
             held, began = self._plant.held_by(process), time.time()
             process.revive_seconds = trouble.seconds
             took = process.end(DRAIN_LIMIT)
-            jobs = {job.id: job.epoch for job in held}
+            jobs = {job.id: job.attempt for job in held}
             self._journal.note("drain", worker=process.name, began=began, seconds=took, jobs=jobs)
 
         self._worker(trouble, drain)

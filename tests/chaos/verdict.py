@@ -97,7 +97,7 @@ def little_repeated(evidence: Evidence, long: bool) -> Check:
     """P4: little is repeated: on the whole, and no more than a stage for every attempt that was lost."""
     steps = evidence.steps()
     done, needed = sum(steps.values()), len(steps)
-    attempts = sum(max(0, job.epoch - 1) for job in evidence.jobs.values() if not evidence.poisoned(job))
+    attempts = sum(max(0, job.attempt - 1) for job in evidence.jobs.values() if not evidence.poisoned(job))
     interval = max(STEPS.values())
     share = (done - needed) / max(1, needed)
     words = f"{done} steps for {needed}: {share:.1%} repeated over {attempts} lost attempts (interval {interval} steps)"

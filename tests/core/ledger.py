@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
 from core.jobs import control, creation, dispatch, leases, reports
+from core.jobs.leases import Claim
 from core.settings import Settings
 
 SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=1_000_000, jobs_per_minute=1_000_000)
@@ -30,11 +31,11 @@ def claim(sessions: Sessions, *, worker: str = "w", lease: float = 60, limit: in
         return leases.claim(session, queue="gpu", worker_id=worker, lease_seconds=lease, account_job_limit=limit)
 
 
-def running(sessions: Sessions, account: str = "acct-1") -> tuple[str, int]:
+def running(sessions: Sessions, account: str = "acct-1") -> Claim:
     queued(sessions, account)
     job = claim(sessions)
     assert job is not None
-    return job.id, job.epoch
+    return Claim.of(job)
 
 
 def get(sessions: Sessions, job_id: str) -> Job:
@@ -57,18 +58,18 @@ def cancel(sessions: Sessions, job_id: str) -> Job:
         return control.cancel(session, session.get_one(Job, job_id))
 
 
-def finish(session: Session, job_id: str, epoch: int) -> bool:
-    job = session.get_one(Job, job_id)
+def finish(session: Session, held: Claim) -> bool:
+    job = session.get_one(Job, held.job_id)
     adapter = Adapter(
         id=model_name(job),
-        job_id=job_id,
+        job_id=job.id,
         account_id=job.account_id,
         backbone="tiny",
         kind="images",
-        epoch=epoch,
+        attempt=held.attempt,
         published_step=5,
     )
-    return leases.finish(session, job_id, epoch, adapter, {"published_step": 5}, 7)
+    return leases.finish(session, held, adapter, {"published_step": 5}, 7)
 
 
 def moves(sessions: Sessions, job_id: str) -> list[tuple[str | None, str | None]]:
@@ -88,18 +89,18 @@ def checkpoint() -> Checkpoint:
 
 
 # What a worker can write, each as a question whose answer says whether it was let in.
-WRITES: dict[str, Callable[[Session, str, int], object]] = {
-    "heartbeat": lambda s, job, epoch: leases.heartbeat(s, job, epoch, 60, stage="train", step=1),
-    "resolve": lambda s, job, epoch: leases.resolve(s, job, epoch, {"rank": 8}),
+WRITES: dict[str, Callable[[Session, Claim], object]] = {
+    "heartbeat": lambda s, held: leases.heartbeat(s, held, 60, stage="train", step=1),
+    "resolve": lambda s, held: leases.resolve(s, held, {"rank": 8}),
     "finish": finish,
-    "fail": lambda s, job, epoch: leases.fail(s, job, epoch, "diverged", "Lower the learning rate."),
-    "retry": lambda s, job, epoch: leases.retry(s, job, epoch, "disk_full", "The disk was full.", SETTINGS),
+    "fail": lambda s, held: leases.fail(s, held, "diverged", "Lower the learning rate."),
+    "retry": lambda s, held: leases.retry(s, held, "disk_full", "The disk was full.", SETTINGS),
     "release": leases.release,
     "cancelled": leases.stopped,
-    "report": lambda s, job, epoch: reports.report(s, job, epoch, "Hello."),
-    "metrics": lambda s, job, epoch: reports.add_metrics(s, job, epoch, "train", [{"step": 1, "loss": 0.5}]),
-    "artifacts": lambda s, job, epoch: reports.add_artifacts(s, job, epoch, [artifact()]),
-    "checkpoints": lambda s, job, epoch: reports.add_checkpoints(s, job, epoch, [checkpoint()]),
+    "report": lambda s, held: reports.report(s, held, "Hello."),
+    "metrics": lambda s, held: reports.add_metrics(s, held, "train", [{"step": 1, "loss": 0.5}]),
+    "artifacts": lambda s, held: reports.add_artifacts(s, held, [artifact()]),
+    "checkpoints": lambda s, held: reports.add_checkpoints(s, held, [checkpoint()]),
 }
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, text
 
 from core.database.tables import Adapter, Job, JobState, new_id
 from core.jobs import leases
+from core.jobs.leases import Claim
 from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.outcome import publish
@@ -264,10 +265,10 @@ def finish(scene: Scene, job_id: str, delay: float) -> bool:
             account_id=job.account_id,
             backbone="tiny-images",
             kind="images",
-            epoch=1,
+            attempt=1,
             published_step=1,
         )
-        return leases.finish(session, job_id, 1, adapter, {})
+        return leases.finish(session, Claim(job_id, 1), adapter, {})
 
 
 FULL = """

@@ -37,7 +37,7 @@ def test_a_dispatcher_whose_rounds_end_does_not_live_on_as_a_sender_of_webhooks(
     monkeypatch.setattr(Dispatcher, "round", broken)
     with pytest.raises(RuntimeError):
         Dispatcher(plant.settings).run()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("courier")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("webhook-sender")]
 
 
 def test_a_dispatcher_outlives_a_database_that_is_away(plant: Floor) -> None:

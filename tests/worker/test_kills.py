@@ -36,7 +36,7 @@ def stored(floor: Floor, job_id: str, name: str) -> bool:
 
 
 POINTS: dict[str, Callable[[Floor, str], bool]] = {
-    "claim": lambda floor, job_id: floor.get(job_id).epoch == 1,
+    "claim": lambda floor, job_id: floor.get(job_id).attempt == 1,
     "step": lambda floor, job_id: sum(" train " in line for line in steps(floor, job_id)) >= 4,
     "save": lambda floor, job_id: len(steps(floor, job_id)) > 12 and drafts(floor, job_id),
     "upload": lambda floor, job_id: stored(floor, job_id, "score/done.json"),
@@ -81,7 +81,7 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
                     replaced = stack.enter_context(plant.worker())
                     staff[replaced.pid] = replaced
                     beaten = plant.get(job_id).heartbeat_at or 0.0
-                    if plant.wait_for(job_id, "SUCCEEDED", 60).epoch == 2:
+                    if plant.wait_for(job_id, "SUCCEEDED", 60).attempt == 2:
                         delays.append(claimed(plant, job_id)[1] - beaten)
                 plant.wait_for(job_id, "SUCCEEDED", 60)
                 assert len(plant.rows(Adapter, job_id)) == 1

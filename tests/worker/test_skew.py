@@ -20,12 +20,12 @@ def test_clocks_that_differ_by_twenty_minutes_neither_cost_a_lease_nor_keep_a_de
         plant.wait_for_stage("train")
         time.sleep(2 * plant.settings.lease_seconds)
         held = plant.get(job_id)
-        assert (held.state, held.epoch, held.crash_count) == ("RUNNING", 1, 0)
+        assert (held.state, held.attempt, held.crash_count) == ("RUNNING", 1, 0)
         assert abs((held.heartbeat_at or 0.0) - time.time()) < 10
         with plant.worker(skew=SKEW_SECONDS):
             kill(late)
             job = plant.wait_for(job_id, "SUCCEEDED")
-    assert (job.epoch, job.crash_count) == (2, 1)
+    assert (job.attempt, job.crash_count) == (2, 1)
     assert len(plant.rows(Adapter, job_id)) == 1
     with plant.sessions() as session:
         assert broken_invariants(session) == []

@@ -53,7 +53,7 @@ def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: F
             job = plant.wait_for(job_id, "SUCCEEDED")
         assert time.monotonic() - began < plant.settings.lease_seconds + plant.settings.dispatcher_seconds + 8
     assert gone(trainer)  # it dies with the worker, or it would keep the GPU
-    assert (job.crash_count, job.retry_count, job.epoch) == (1, 0, 2)
+    assert (job.crash_count, job.retry_count, job.attempt) == (1, 0, 2)
     assert len(plant.rows(Adapter, job_id)) == 1
     assert [row[0] for row in plant.stages()].count("score") == 1
     with plant.sessions() as session:
@@ -125,7 +125,7 @@ def test_a_frozen_worker_that_wakes_up_late_changes_nothing(plant: Floor) -> Non
             time.sleep(1)
         kill(frozen)
     assert len(plant.rows(Adapter, job_id)) == 1
-    assert plant.get(job_id).epoch == 2
+    assert plant.get(job_id).attempt == 2
 
 
 @pytest.mark.parametrize("stage", ["prepare", "train"])

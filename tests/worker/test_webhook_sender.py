@@ -139,10 +139,10 @@ def test_what_is_not_public_is_not_sent_to_though_it_was_when_it_was_named(floor
 
 def test_looking_for_work_waits_for_no_writer(floor: Floor) -> None:
     engine = connect(floor.settings.database)
-    courier = WebhookSender(floor.settings, sessions(engine))
+    sender = WebhookSender(floor.settings, sessions(engine))
     with floor.sessions.begin() as session:
         session.execute(text("UPDATE job SET priority = 7"))
         began = time.monotonic()
-        assert courier.round() == 0
+        assert sender.round() == 0
         assert time.monotonic() - began < 5
     engine.dispose()

@@ -83,7 +83,7 @@ class Lease:
             raise LeaseLost
 
     def read(self, question: Callable[[Session], Answer]) -> Answer:
-        """Ask the database in one transaction, waiting for one that is away; raises LeaseLost where that lasts too long."""
+        """Ask the database in one transaction, waiting while it is away; raises LeaseLost when that takes too long."""
         while True:
             self.check()
             try:

@@ -152,5 +152,5 @@ def test_a_backup_of_a_busy_service_becomes_one_that_goes_on(tmp_path: Path) -> 
     engine = connect(again.database)
     with sessions(engine, read_only=True).begin() as session:
         assert broken_invariants(session) == []
-        assert session.get_one(Job, interrupted).epoch == 2
+        assert session.get_one(Job, interrupted).attempt == 2
     engine.dispose()

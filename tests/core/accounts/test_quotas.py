@@ -43,7 +43,7 @@ def test_gpu_seconds_are_set_aside_for_active_jobs_and_given_back_when_they_end(
 
 
 def test_an_attempt_writes_its_seconds_once_however_often_it_tells(database: Sessions) -> None:
-    job_id, _ = running(database)
+    job_id = running(database).job_id
     for seconds in (1.0, 2.5):
         with database.begin() as session:
             usage.spend(session, session.get_one(Job, job_id), {"train": seconds})
@@ -52,7 +52,7 @@ def test_an_attempt_writes_its_seconds_once_however_often_it_tells(database: Ses
 
 
 def test_what_was_spent_long_ago_counts_no_more(database: Sessions) -> None:
-    job_id, _ = running(database)
+    job_id = running(database).job_id
     with database.begin() as session:
         usage.spend(session, session.get_one(Job, job_id), {"train": 50.0})
         session.execute(update(usage.Usage).values(created_at=usage.Usage.created_at - usage.PERIOD_SECONDS - 1))

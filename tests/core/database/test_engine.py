@@ -45,18 +45,18 @@ def test_an_empty_database_gets_all_tables_and_gives_them_back(engine: Engine, d
 
 
 def test_migrating_again_keeps_the_rows(database: Sessions, database_url: str) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        reports.add_metrics(session, job_id, epoch, "train", [{"step": 1, "loss": 0.5}])
-        finish(session, job_id, epoch)
+        reports.add_metrics(session, held, "train", [{"step": 1, "loss": 0.5}])
+        finish(session, held)
     migrate(database_url)
-    assert get(database, job_id).state == "SUCCEEDED"
+    assert get(database, held.job_id).state == "SUCCEEDED"
 
 
 def test_migrating_down_with_rows_leaves_no_table(database: Sessions, engine: Engine, database_url: str) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        finish(session, job_id, epoch)
+        finish(session, held)
     migrate(database_url, "base")
     assert tables(engine) == {"alembic_version"}
 

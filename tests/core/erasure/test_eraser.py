@@ -16,6 +16,7 @@ from core.erasure.eraser import Eraser
 from core.erasure.receipts import genuine, receipt
 from core.errors import StorageUnavailable
 from core.jobs import leases, reports
+from core.jobs.leases import Claim
 from core.settings import Settings
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import file_key, job_key
@@ -56,25 +57,27 @@ def upload(sessions: Sessions, store: Storage, account: str = "acct-1", name: st
 
 def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
     """A job with a row in every table and objects of two attempts, one of them unknown to the database."""
-    job_id, epoch = running(sessions)
+    held = running(sessions)
     names = ("train/curve.json", "saves/train-00001/state.json", "export/adapter.zip")
-    stored = [put(store, job_key("acct-1", job_id, epoch, name)) for name in names]
-    put(store, job_key("acct-1", job_id, 0, "left-by-a-dead-attempt"))
+    stored = [put(store, job_key("acct-1", held.job_id, held.attempt, name)) for name in names]
+    put(store, job_key("acct-1", held.job_id, 0, "left-by-a-dead-attempt"))
     with sessions.begin() as session:
         rows = [
             Artifact(name=n, kind="stage", storage_key=s.key, sha256=s.sha256, bytes=s.bytes)
             for n, s in zip(names, stored, strict=True)
         ]
-        assert reports.add_artifacts(session, job_id, epoch, rows)
-        assert reports.add_metrics(session, job_id, epoch, "train", [{"step": 1, CANARY: 0.5}])
+        assert reports.add_artifacts(session, held, rows)
+        assert reports.add_metrics(session, held, "train", [{"step": 1, CANARY: 0.5}])
         kept = Checkpoint(step=1, labels=[], storage_key=stored[0].key, sha256="", bytes=1, metrics={})
-        assert reports.add_checkpoints(session, job_id, epoch, [kept])
-        session.add(Idempotency(account_id="acct-1", key=CANARY, request_sha256="", job_id=job_id, created_at=1.0))
-        session.add(Usage(job_id=job_id, epoch=epoch, stage="train", account_id="acct-1", seconds=1.0, created_at=1.0))
-        session.execute(update(Job).where(Job.id == job_id).values(suffix=CANARY, request={"bat": CANARY}))
+        assert reports.add_checkpoints(session, held, [kept])
+        session.add(Idempotency(account_id="acct-1", key=CANARY, request_sha256="", job_id=held.job_id, created_at=1.0))
+        spent = Usage(job_id=held.job_id, attempt=held.attempt, stage="train", account_id="acct-1", seconds=1.0)
+        spent.created_at = 1.0
+        session.add(spent)
+        session.execute(update(Job).where(Job.id == held.job_id).values(suffix=CANARY, request={"bat": CANARY}))
         session.add(
             File(
-                id=f"file-{job_id}",
+                id=f"file-{held.job_id}",
                 account_id="acct-1",
                 filename=CANARY,
                 purpose="fine-tune-results",
@@ -83,13 +86,13 @@ def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
                 storage_key=stored[2].key,
                 status="processed",
                 created_at=1.0,
-                job_id=job_id,
+                job_id=held.job_id,
             )
         )
     if ended:
         with sessions.begin() as session:
-            assert finish(session, job_id, epoch)
-    return job_id
+            assert finish(session, held)
+    return held.job_id
 
 
 def ask(sessions: Sessions, kind: str, target: str) -> str:
@@ -144,10 +147,10 @@ def test_a_running_job_is_cancelled_first_and_erased_when_its_worker_has_left_it
     assert not eraser(database, store).advance(number)
     assert len(store.keys("accounts/acct-1")) == 4
     with database.begin() as session:
-        beat = leases.heartbeat(session, job_id, 1, 60)
+        beat = leases.heartbeat(session, Claim(job_id, 1), 60)
         assert beat is not None
         assert beat.cancel
-        assert leases.stopped(session, job_id, 1)
+        assert leases.stopped(session, Claim(job_id, 1))
     eraser(database, store).round()
     assert store.keys("accounts/acct-1") == []
     assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from core.database.tables import Job
 from core.errors import Conflict
 from core.jobs import control, leases
+from core.jobs.leases import Claim
 from tests.core.ledger import Sessions, cancel, claim, finish, get, lose_lease, moves, queued, reap, running
 
 
@@ -28,27 +29,27 @@ def test_a_queued_job_is_paused_at_once_and_waits_for_its_owner(database: Sessio
 
 
 def test_a_running_job_is_paused_by_its_worker(database: Sessions) -> None:
-    job_id, epoch = running(database)
-    assert order(database, "pause", job_id) == "RUNNING"
+    held = running(database)
+    assert order(database, "pause", held.job_id) == "RUNNING"
     with database.begin() as session:
-        beat = leases.heartbeat(session, job_id, epoch, 60)
+        beat = leases.heartbeat(session, held, 60)
         assert beat is not None
         assert (beat.pause, beat.cancel) == (True, False)
-        assert leases.stopped(session, job_id, epoch)
-    job = get(database, job_id)
+        assert leases.stopped(session, held)
+    job = get(database, held.job_id)
     assert (job.state, job.pause_requested_at, job.lease_until, job.crash_count) == ("PAUSED", None, None, 0)
 
 
 def test_an_order_to_pause_can_be_taken_back(database: Sessions) -> None:
-    job_id, epoch = running(database)
-    order(database, "pause", job_id)
-    assert order(database, "resume", job_id) == "RUNNING"
+    held = running(database)
+    order(database, "pause", held.job_id)
+    assert order(database, "resume", held.job_id) == "RUNNING"
     with database.begin() as session:
-        assert not leases.stopped(session, job_id, epoch)
+        assert not leases.stopped(session, held)
 
 
 def test_a_worker_that_dies_with_an_order_to_pause_leaves_a_paused_job(database: Sessions) -> None:
-    job_id, _ = running(database)
+    job_id = running(database).job_id
     order(database, "pause", job_id)
     lose_lease(database, job_id)
     assert reap(database) == [job_id]
@@ -56,21 +57,21 @@ def test_a_worker_that_dies_with_an_order_to_pause_leaves_a_paused_job(database:
 
 
 def test_a_job_that_ends_before_it_could_pause_has_ended(database: Sessions) -> None:
-    job_id, epoch = running(database)
-    order(database, "pause", job_id)
+    held = running(database)
+    order(database, "pause", held.job_id)
     with database.begin() as session:
-        assert finish(session, job_id, epoch)
-    assert get(database, job_id).state == "SUCCEEDED"
+        assert finish(session, held)
+    assert get(database, held.job_id).state == "SUCCEEDED"
     for what in ("pause", "resume", "cancel"):
         with pytest.raises(Conflict, match="already ended"):
-            order(database, what, job_id)
+            order(database, what, held.job_id)
 
 
 def test_a_paused_job_can_be_cancelled_and_a_cancelling_one_not_be_paused(database: Sessions) -> None:
     job_id = queued(database)
     order(database, "pause", job_id)
     assert order(database, "cancel", job_id) == "CANCELLED"
-    second, _ = running(database)
+    second = running(database).job_id
     cancel(database, second)
     with pytest.raises(Conflict, match="being cancelled"):
         order(database, "pause", second)
@@ -83,7 +84,7 @@ def test_an_account_with_one_job_waits_for_at_most_one_of_an_account_with_many(d
     assert first is not None
     queued(database, "one")
     with database.begin() as session:
-        assert finish(session, first.id, first.epoch)
+        assert finish(session, Claim.of(first))
     served = claim(database)
     assert served is not None
     assert served.account_id == "one"
@@ -96,17 +97,17 @@ def test_accounts_are_served_in_turn_and_nobody_starves(database: Sessions) -> N
     while (job := claim(database)) is not None:
         order_of_accounts.append(job.account_id)
         with database.begin() as session:
-            assert finish(session, job.id, job.epoch)
+            assert finish(session, Claim.of(job))
     assert len(order_of_accounts) == 60
     assert len(set(order_of_accounts[:11])) == 11  # everybody once before anybody twice
 
 
 def test_a_job_that_did_not_fit_goes_back_with_changed_parameters(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
         session.execute(update(Job).values(parameters={"batch_size": 8}))
-        assert leases.adjust(session, job_id, epoch, {"accumulation": 2}, "It did not fit.")
-        assert not leases.adjust(session, job_id, epoch, {"accumulation": 4}, "It did not fit.")
-    job = get(database, job_id)
+        assert leases.adjust(session, held, {"accumulation": 2}, "It did not fit.")
+        assert not leases.adjust(session, held, {"accumulation": 4}, "It did not fit.")
+    job = get(database, held.job_id)
     assert (job.state, job.parameters) == ("QUEUED", {"batch_size": 8, "accumulation": 2})
     assert (job.crash_count, job.retry_count) == (0, 0)

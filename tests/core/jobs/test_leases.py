@@ -15,6 +15,7 @@ from core.database.tables import Adapter, Job, JobState
 from core.database.tables.jobs import MOVES, TERMINAL
 from core.errors import Conflict
 from core.jobs import dispatch, leases, queue
+from core.jobs.leases import Claim
 from tests.core.ledger import (
     SETTINGS,
     WRITES,
@@ -32,25 +33,25 @@ from tests.core.ledger import (
 
 
 def test_a_job_goes_from_the_queue_to_a_published_adapter(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        assert leases.resolve(session, job_id, epoch, {"rank": 8})
-        assert leases.heartbeat(session, job_id, epoch, 60, stage="train", step=3, progress=0.5, eta_seconds=9.0)
-        assert finish(session, job_id, epoch)
-    job = get(database, job_id)
+        assert leases.resolve(session, held, {"rank": 8})
+        assert leases.heartbeat(session, held, 60, stage="train", step=3, progress=0.5, eta_seconds=9.0)
+        assert finish(session, held)
+    job = get(database, held.job_id)
     assert (job.state, job.progress, job.trained_tokens, job.lease_until) == ("SUCCEEDED", 1.0, 7, None)
     assert job.parameters == {"rank": 8}
     assert job.finished_at is not None
-    assert moves(database, job_id) == [(None, "QUEUED"), ("QUEUED", "RUNNING"), ("RUNNING", "SUCCEEDED")]
+    assert moves(database, held.job_id) == [(None, "QUEUED"), ("QUEUED", "RUNNING"), ("RUNNING", "SUCCEEDED")]
 
 
-def test_a_claim_takes_a_lease_and_a_new_epoch_at_once(database: Sessions) -> None:
+def test_a_claim_takes_a_lease_and_begins_a_new_attempt_at_once(database: Sessions) -> None:
     job_id = queued(database)
     job = claim(database, lease=60)
     assert job is not None
     with database() as session:
         left = (job.lease_until or 0) - now(session)
-    assert (job.id, job.epoch, job.stage, job.worker_id) == (job_id, 1, "prepare", "w")
+    assert (Claim.of(job), job.stage, job.worker_id) == (Claim(job_id, 1), "prepare", "w")
     assert 55 < left <= 60
     assert claim(database) is None
 
@@ -65,18 +66,18 @@ def test_a_job_that_is_not_due_or_is_past_its_deadline_is_not_claimed(database: 
 
 
 def test_a_second_adapter_for_a_job_is_refused_by_the_table(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        assert finish(session, job_id, epoch)
+        assert finish(session, held)
     with pytest.raises(IntegrityError), database.begin() as session:
         session.add(
             Adapter(
                 id="x",
-                job_id=job_id,
+                job_id=held.job_id,
                 account_id="acct-1",
                 backbone="tiny",
                 kind="images",
-                epoch=2,
+                attempt=2,
                 published_step=1,
                 created_at=0.0,
             )
@@ -84,19 +85,19 @@ def test_a_second_adapter_for_a_job_is_refused_by_the_table(database: Sessions) 
 
 
 def test_heartbeats_bring_orders_back_and_tell_progress_from_life(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
 
     def beat(step: int) -> leases.Orders | None:
         with database.begin() as session:
-            return leases.heartbeat(session, job_id, epoch, 60, stage="train", step=step, progress=step / 10)
+            return leases.heartbeat(session, held, 60, stage="train", step=step, progress=step / 10)
 
     assert beat(1) == leases.Orders(cancel=False, deadline_at=None)
-    moved = get(database, job_id).progress_at
+    moved = get(database, held.job_id).progress_at
     beat(1)
-    assert get(database, job_id).progress_at == moved
+    assert get(database, held.job_id).progress_at == moved
     beat(2)
-    assert (get(database, job_id).progress_at or 0) > (moved or 0)
-    cancel(database, job_id)
+    assert (get(database, held.job_id).progress_at or 0) > (moved or 0)
+    cancel(database, held.job_id)
     assert beat(2) == leases.Orders(cancel=True, deadline_at=None)
 
 
@@ -109,7 +110,7 @@ def test_a_lost_worker_costs_a_crash_and_the_third_ends_the_job(database: Sessio
         assert reap(database) == [job_id]
         assert get(database, job_id).crash_count == crash
     job = get(database, job_id)
-    assert (job.state, job.error_code, job.epoch) == ("FAILED", "worker_crashed", 3)
+    assert (job.state, job.error_code, job.attempt) == ("FAILED", "worker_crashed", 3)
     assert "3 times" in (job.error_message or "")
 
 
@@ -121,7 +122,7 @@ def test_a_passing_fault_is_tried_again_later_and_later_until_it_is_enough(datab
         assert job is not None
         with database.begin() as session:
             at = now(session)
-            assert leases.retry(session, job_id, job.epoch, "disk_full", "The disk was full.", SETTINGS)
+            assert leases.retry(session, Claim.of(job), "disk_full", "The disk was full.", SETTINGS)
         job = get(database, job_id)
         delays.append(round(job.not_before - at))
         assert claim(database) is None
@@ -133,10 +134,10 @@ def test_a_passing_fault_is_tried_again_later_and_later_until_it_is_enough(datab
 
 
 def test_a_released_job_counts_as_neither_crash_nor_retry(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        assert leases.release(session, job_id, epoch)
-    job = get(database, job_id)
+        assert leases.release(session, held)
+    job = get(database, held.job_id)
     assert (job.state, job.crash_count, job.retry_count, job.worker_id) == ("QUEUED", 0, 0, None)
     assert claim(database) is not None
 
@@ -149,39 +150,39 @@ def test_a_queued_job_is_cancelled_at_once_and_again_without_harm(database: Sess
     assert claim(database) is None
 
 
-WAYS_OUT: dict[str, Callable[[Session, str, int], object]] = {
+WAYS_OUT: dict[str, Callable[[Session, Claim], object]] = {
     name: WRITES[name] for name in ("finish", "fail", "retry", "release", "cancelled")
 }
 
 
 @pytest.mark.parametrize("way", [*WAYS_OUT, "crash"])
 def test_whatever_a_cancelled_job_does_next_it_ends_cancelled(database: Sessions, way: str) -> None:
-    job_id, epoch = running(database)
-    assert cancel(database, job_id).state == JobState.RUNNING
+    held = running(database)
+    assert cancel(database, held.job_id).state == JobState.RUNNING
     if way == "crash":
-        lose_lease(database, job_id)
+        lose_lease(database, held.job_id)
         reap(database)
     else:
         with database.begin() as session:
-            WAYS_OUT[way](session, job_id, epoch)
-    assert get(database, job_id).state == JobState.CANCELLED
+            WAYS_OUT[way](session, held)
+    assert get(database, held.job_id).state == JobState.CANCELLED
     with database() as session:
         assert session.scalars(select(Adapter)).all() == []
 
 
 def test_a_job_that_nobody_cancelled_is_not_ended_by_cancelled(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        assert not leases.stopped(session, job_id, epoch)
-    assert get(database, job_id).state == JobState.RUNNING
+        assert not leases.stopped(session, held)
+    assert get(database, held.job_id).state == JobState.RUNNING
 
 
 def test_an_ended_job_can_not_be_cancelled(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        leases.fail(session, job_id, epoch, "diverged", "Lower the learning rate.")
+        leases.fail(session, held, "diverged", "Lower the learning rate.")
     with pytest.raises(Conflict) as refusal:
-        cancel(database, job_id)
+        cancel(database, held.job_id)
     assert refusal.value.code == "job_not_cancellable"
 
 
@@ -226,10 +227,10 @@ def test_a_waiting_job_is_announced_once_a_period(database: Sessions) -> None:
 
 
 def test_what_must_never_be_is_found(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
         assert invariants.broken_invariants(session) == []
-        finish(session, job_id, epoch)
+        finish(session, held)
         assert invariants.broken_invariants(session) == []
     with database.begin() as session:
         session.delete(session.scalars(select(Adapter)).one())

@@ -23,12 +23,13 @@ from core.database.tables.jobs import MOVES, TERMINAL
 from core.disk import ROOT
 from core.errors import Conflict
 from core.jobs import control, dispatch
+from core.jobs.leases import Claim
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, queued, running
 
 PROCESSES, ACCOUNTS, JOBS, LIMIT = 8, 6, 6, 3
 CLAIMER = """
 import json, sys
-from core import jobs
+from core.jobs import leases
 from core.database.engine import connect, sessions
 made = sessions(connect(sys.argv[1]))
 with made() as session:
@@ -38,7 +39,7 @@ sys.stdin.readline()
 claimed = []
 while True:
     with made.begin() as session:
-        job = jobs.claim(session, queue="gpu", worker_id="w", lease_seconds=60, account_job_limit=int(sys.argv[2]))
+        job = leases.claim(session, queue="gpu", worker_id="w", lease_seconds=60, account_job_limit=int(sys.argv[2]))
         if job is None:
             break
         claimed.append(job.id)
@@ -73,20 +74,20 @@ def test_eight_processes_claim_each_job_once_and_overrun_no_accounts_limit(
     taken = race(database_url)
     assert len(taken) == len(set(taken)) == ACCOUNTS * LIMIT
     jobs_taken = [get(database, job_id) for job_id in taken]
-    assert all((job.state, job.epoch) == (JobState.RUNNING, 1) for job in jobs_taken)
+    assert all((job.state, job.attempt) == (JobState.RUNNING, 1) for job in jobs_taken)
     assert set(Counter(job.account_id for job in jobs_taken).values()) == {LIMIT}
 
 
-def apply(sessions: Sessions, move: str, job_id: str, epoch: int) -> object:
+def apply(sessions: Sessions, move: str, held: Claim) -> object:
     """Make one move of those that workers, owners and dispatchers make."""
     with sessions.begin() as session:
         if move == "reap":
             return dispatch.reap(session, 3)
         if move == "cancel":
             with suppress(Conflict):
-                return control.cancel(session, session.get_one(Job, job_id))
+                return control.cancel(session, session.get_one(Job, held.job_id))
             return None
-        return WRITES[move](session, job_id, epoch)
+        return WRITES[move](session, held)
 
 
 @pytest.mark.parametrize("rival", ["cancel", "reap", "fail", "release", "retry", "finish"])
@@ -94,23 +95,23 @@ def test_a_move_that_races_with_the_end_comes_before_or_after_it(
     database: Sessions, rival: str, pytestconfig: pytest.Config
 ) -> None:
     for _ in range(pytestconfig.getoption("--races")):
-        job_id, epoch = running(database)
+        held = running(database)
         if rival == "reap":
-            lose_lease(database, job_id)
+            lose_lease(database, held.job_id)
         barrier = threading.Barrier(2)
 
-        def move(name: str, job_id: str = job_id, epoch: int = epoch, barrier: threading.Barrier = barrier) -> object:
+        def move(name: str, held: Claim = held, barrier: threading.Barrier = barrier) -> object:
             barrier.wait()
-            return apply(database, name, job_id, epoch)
+            return apply(database, name, held)
 
         with ThreadPoolExecutor(2) as pool:
             answers = [future.result() for future in (pool.submit(move, "finish"), pool.submit(move, rival))]
-        succeeded = get(database, job_id).state == JobState.SUCCEEDED
+        succeeded = get(database, held.job_id).state == JobState.SUCCEEDED
         if rival == "finish":
             assert sorted(map(bool, answers)) == [False, True]
         else:
             assert answers[0] is succeeded
-        check(database, job_id)
+        check(database, held.job_id)
         with database.begin() as session:
             session.execute(update(Job).where(Job.state == JobState.QUEUED).values(queue="aside"))
 
@@ -139,7 +140,7 @@ STEPS = st.one_of(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=20))
 def test_no_order_of_moves_breaks_a_jobs_history(database: Sessions, steps: list[tuple[str, int]]) -> None:
-    """`late` moves carry the epoch of the claim before the last one."""
+    """`late` moves carry the claim before the last one."""
     with database.begin() as session:
         session.execute(update(Job).values(queue="aside"))
     job_id = queued(database, f"acct-{secrets.token_hex(4)}")
@@ -150,9 +151,9 @@ def test_no_order_of_moves_breaks_a_jobs_history(database: Sessions, steps: list
         elif move == "lose" and before.state == JobState.RUNNING:
             lose_lease(database, job_id)
         elif move != "lose":
-            apply(database, move, job_id, before.epoch - late)
+            apply(database, move, Claim(job_id, before.attempt - late))
         after = get(database, job_id)
-        assert after.epoch >= before.epoch
+        assert after.attempt >= before.attempt
         if before.state in TERMINAL:
             assert after.state == before.state
         with database.begin() as session:  # as if the delay before the next attempt had passed

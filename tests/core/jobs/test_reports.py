@@ -11,61 +11,59 @@ from tests.core.ledger import WRITES, Sessions, cancel, claim, everything, finis
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_late_writer_with_an_old_epoch_changes_nothing(database: Sessions, write: str) -> None:
-    job_id, old = running(database)
-    lose_lease(database, job_id)
-    assert reap(database) == [job_id]
+def test_a_late_writer_with_an_old_claim_changes_nothing(database: Sessions, write: str) -> None:
+    old = running(database)
+    lose_lease(database, old.job_id)
+    assert reap(database) == [old.job_id]
     assert claim(database) is not None
-    cancel(database, job_id)  # so that "cancelled" would have something to do
+    cancel(database, old.job_id)  # so that "cancelled" would have something to do
     before = everything(database)
     with database.begin() as session:
-        assert not WRITES[write](session, job_id, old)
+        assert not WRITES[write](session, old)
     assert everything(database) == before
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_the_holder_of_the_lease_is_let_in(database: Sessions, write: str) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     if write == "cancelled":
-        cancel(database, job_id)
+        cancel(database, held.job_id)
     before = everything(database)
     with database.begin() as session:
-        assert WRITES[write](session, job_id, epoch)
+        assert WRITES[write](session, held)
     assert everything(database) != before
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_an_ended_job_takes_no_more_writes(database: Sessions, write: str) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        assert finish(session, job_id, epoch)
+        assert finish(session, held)
     before = everything(database)
     with database.begin() as session:
-        assert not WRITES[write](session, job_id, epoch)
+        assert not WRITES[write](session, held)
     assert everything(database) == before
 
 
 def test_metrics_of_a_repeated_step_replace_the_earlier_ones(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database.begin() as session:
-        reports.add_metrics(session, job_id, epoch, "train", [{"step": n, "loss": 1.0} for n in (1, 2, 3)])
-        reports.add_metrics(
-            session, job_id, epoch, "train", [{"step": 3, "loss": float("nan")}, {"step": 4, "loss": 2}]
-        )
+        reports.add_metrics(session, held, "train", [{"step": n, "loss": 1.0} for n in (1, 2, 3)])
+        reports.add_metrics(session, held, "train", [{"step": 3, "loss": float("nan")}, {"step": 4, "loss": 2}])
     with database() as session:
         rows = session.scalars(select(Metric).order_by(Metric.step)).all()
     assert [(row.step, row.data["loss"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, None), (4, 2)]
 
 
 def test_a_finding_of_the_trainer_is_told_once_and_stands_in_the_job(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     finding = {"code": "too_long", "message": "It is long.", "fix": "Shorten it.", "item": "text 2", "severity": "warn"}
     said = [({"finding": finding}, "It is long."), ({"finding": finding}, "again"), ({"finding": [7]}, "no finding")]
     for data, message in said:
         with database.begin() as session:
-            assert reports.report(session, job_id, epoch, message, data=data, stage="prepare")
+            assert reports.report(session, held, message, data=data, stage="prepare")
     with database() as session:
-        told = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)).all()
+        told = session.scalars(select(JobEvent).where(JobEvent.job_id == held.job_id).order_by(JobEvent.seq)).all()
         assert [event.message for event in told[-2:]] == ["It is long. Shorten it.", "no finding"]
         assert (told[-2].level, told[-2].stage) == ("warn", "prepare")
-        assert session.get_one(Job, job_id).findings == [finding | {"other": None}]
+        assert session.get_one(Job, held.job_id).findings == [finding | {"other": None}]

@@ -19,6 +19,7 @@ from core.database.tables import Adapter, Job, JobEvent, JobState
 from core.database.tables.jobs import ACTIVE, MOVES, TERMINAL
 from core.errors import Conflict
 from core.jobs import control, dispatch
+from core.jobs.leases import Claim
 from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, queued, reap
 
 STEPS_AN_EXAMPLE = 40
@@ -27,7 +28,7 @@ ENDS = {"finish": JobState.SUCCEEDED, "fail": JobState.FAILED}
 
 
 class Life(RuleBasedStateMachine):
-    """One job; `late` workers write with the epoch of a claim that is over."""
+    """One job; `late` workers write under a claim that is over."""
 
     sessions: Sessions
     steps = 0
@@ -39,7 +40,7 @@ class Life(RuleBasedStateMachine):
             others = update(Job).where(Job.lease_until.is_not(None))
             session.execute(others.values(lease_until=1e12))  # those of examples before do not run out
         self.job_id = queued(self.sessions, f"acct-{secrets.token_hex(4)}")
-        self.state, self.epoch, self.seq, self.asked = JobState.QUEUED, 0, 1, set[str]()
+        self.state, self.attempt, self.seq, self.asked = JobState.QUEUED, 0, 1, set[str]()
 
     @rule()
     def a_worker_claims(self) -> None:
@@ -61,7 +62,7 @@ class Life(RuleBasedStateMachine):
     def a_worker_writes(self, write: str, late: int) -> None:
         held = self.state == JobState.RUNNING and late == 0
         with self.sessions.begin() as session:
-            answer = WRITES[write](session, self.job_id, self.epoch - late)
+            answer = WRITES[write](session, Claim(self.job_id, self.attempt - late))
         if not held:
             assert not answer
         elif write in ENDS and answer:
@@ -102,10 +103,10 @@ class Life(RuleBasedStateMachine):
                 assert JobState(event.to_state) in MOVES[self.state]
                 self.state = JobState(event.to_state)
         assert job.state == self.state
-        assert job.epoch >= self.epoch
+        assert job.attempt >= self.attempt
         assert published == (self.state == JobState.SUCCEEDED)
         assert (job.finished_at is None) == (self.state in ACTIVE)
-        self.seq, self.epoch = self.seq + len(news), job.epoch
+        self.seq, self.attempt = self.seq + len(news), job.attempt
         self.asked = {"cancel"} if job.cancel_requested_at is not None else set()
 
 

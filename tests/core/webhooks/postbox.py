@@ -43,7 +43,7 @@ def ended(sessions: Sessions, account: str = "acct-1") -> str:
     return job_id
 
 
-def spread(sessions: Sessions) -> int:
+def fan_out(sessions: Sessions) -> int:
     with sessions.begin() as session:
         return deliveries.fan_out(session)
 
@@ -53,9 +53,9 @@ def claim(sessions: Sessions, room: int = 100, busy: tuple[str, ...] = ()) -> li
         return deliveries.claim(session, SETTINGS, room, busy)
 
 
-def settle(sessions: Sessions, parcel: ClaimedDelivery, answer: Answer, settings: Settings = SETTINGS) -> bool:
+def record_outcome(sessions: Sessions, claimed: ClaimedDelivery, answer: Answer, settings: Settings = SETTINGS) -> bool:
     with sessions.begin() as session:
-        return deliveries.record_outcome(session, parcel, answer, settings)
+        return deliveries.record_outcome(session, claimed, answer, settings)
 
 
 def event_of(sessions: Sessions, job_id: str) -> WebhookEvent:
@@ -75,9 +75,9 @@ def hurry(sessions: Sessions) -> None:
         session.execute(waiting.values(next_at=0.0, lease_until=None))
 
 
-def one_parcel(sessions: Sessions) -> ClaimedDelivery:
+def one_claimed(sessions: Sessions) -> ClaimedDelivery:
     endpoint(sessions)
     ended(sessions)
-    spread(sessions)
-    [parcel] = claim(sessions)
-    return parcel
+    fan_out(sessions)
+    [claimed] = claim(sessions)
+    return claimed

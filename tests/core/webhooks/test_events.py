@@ -18,10 +18,21 @@ from core.database.migrations import migrate
 from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.erasure import eraser as erasure
 from core.jobs import dispatch, leases
+from core.jobs.leases import Claim
 from core.webhooks import endpoints, events, signatures
 from tests.core.erasure.test_eraser import ask, eraser, hits
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
-from tests.core.webhooks.postbox import REFUSED, claim, ended, endpoint, event_of, hurry, one_parcel, settle, spread
+from tests.core.webhooks.postbox import (
+    REFUSED,
+    claim,
+    ended,
+    endpoint,
+    event_of,
+    fan_out,
+    hurry,
+    one_claimed,
+    record_outcome,
+)
 
 
 def crash_out(sessions: Sessions, job_id: str) -> None:
@@ -39,9 +50,9 @@ def expire(sessions: Sessions, job_id: str) -> None:
 def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
     with sessions.begin() as session:
         if what == "finish":
-            assert finish(session, job_id, 1)
+            assert finish(session, Claim(job_id, 1))
         else:
-            assert leases.fail(session, job_id, 1, "diverged", "Lower it.")
+            assert leases.fail(session, Claim(job_id, 1), "diverged", "Lower it.")
 
 
 @pytest.mark.parametrize(
@@ -49,12 +60,12 @@ def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
     [("finish", "succeeded"), ("fail", "failed"), ("crash", "failed"), ("expire", "failed"), ("cancel", "cancelled")],
 )
 def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str) -> None:
-    job_id, _ = running(database)
-    assert spread(database) == 0
+    job_id = running(database).job_id
+    assert fan_out(database) == 0
     if end == "cancel":
         cancel(database, job_id)
         with database.begin() as session:
-            assert leases.stopped(session, job_id, 1)
+            assert leases.stopped(session, Claim(job_id, 1))
     elif end in ("crash", "expire"):
         {"crash": crash_out, "expire": expire}[end](database, job_id)
     else:
@@ -71,15 +82,15 @@ def test_each_end_of_a_job_is_one_event(database: Sessions, end: str, type: str)
 
 
 def test_an_end_that_is_rolled_back_is_no_event(database: Sessions) -> None:
-    job_id, epoch = running(database)
+    held = running(database)
     with database() as session:
-        assert finish(session, job_id, epoch)
+        assert finish(session, held)
         session.flush()
         assert len(session.scalars(select(WebhookEvent)).all()) == 1
         session.rollback()
     with database() as session:
         assert session.scalars(select(WebhookEvent)).all() == []
-    assert get(database, job_id).state == "RUNNING"
+    assert get(database, held.job_id).state == "RUNNING"
 
 
 def test_the_wire_names_the_events_that_there_are() -> None:
@@ -109,54 +120,54 @@ def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(dat
 
 def test_nobody_is_told_of_what_is_erased_and_nothing_of_it_stays(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
     endpoint(database)
-    job_id, epoch = running(database)
-    number = ask(database, "job", job_id)
+    held = running(database)
+    number = ask(database, "job", held.job_id)
     with database.begin() as session:
-        assert leases.stopped(session, job_id, epoch)
-    assert spread(database) == 1
+        assert leases.stopped(session, held)
+    assert fan_out(database) == 1
     assert claim(database) == []
     assert eraser(database, store).advance(number)
-    assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
+    assert set(hits(database, held.job_id)) <= {"audit", "erasure", "usage"}
 
 
 def test_an_erased_account_is_sent_nothing_and_leaves_no_endpoint(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
-    parcel = one_parcel(database)
-    assert settle(database, parcel, REFUSED)
+    claimed = one_claimed(database)
+    assert record_outcome(database, claimed, REFUSED)
     hurry(database)
     number = ask(database, "account", "acct-1")
     assert claim(database) == []
     assert eraser(database, store).advance(number)
-    for found in (parcel.endpoint, parcel.delivery, "hooks.test", "whsec_", "evt_"):
+    for found in (claimed.endpoint, claimed.delivery, "hooks.test", "whsec_", "evt_"):
         assert set(hits(database, found)) <= {"audit", "erasure"}
 
 
 def test_migrating_down_and_up_again_with_rows_keeps_the_jobs(database: Sessions, database_url: str) -> None:
-    parcel = one_parcel(database)
-    assert settle(database, parcel, REFUSED)
+    claimed = one_claimed(database)
+    assert record_outcome(database, claimed, REFUSED)
     with database() as session:
         job_id = session.scalars(select(WebhookEvent.job_id)).one()
     migrate(database_url, "0002")
     migrate(database_url)
     assert get(database, str(job_id)).state == "CANCELLED"
-    assert spread(database) == 0
+    assert fan_out(database) == 0
     assert claim(database) == []
 
 
-def delete_and_spread(sessions: Sessions, found: str) -> None:
+def delete_and_fan_out(sessions: Sessions, found: str) -> None:
     def remove() -> None:
         with sessions.begin() as session:
             endpoints.remove(session, found)
 
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(remove), pool.submit(spread, sessions)]:
+        for done in [pool.submit(remove), pool.submit(fan_out, sessions)]:
             done.result()
 
 
-def test_an_endpoint_that_is_deleted_while_events_are_spread_breaks_neither(database: Sessions) -> None:
+def test_an_endpoint_that_is_deleted_while_events_are_fanned_out_breaks_neither(database: Sessions) -> None:
     for _ in range(10):
         found = endpoint(database)
         ended(database)
-        delete_and_spread(database, found)
+        delete_and_fan_out(database, found)
     with database() as session:
         assert session.scalars(select(WebhookDelivery)).all() == []
 
@@ -165,7 +176,7 @@ def erase_jobs(session: Session, which: str) -> None:
     erasure._delete_jobs(session, Job.id == which)
 
 
-def test_a_job_that_is_erased_while_its_event_is_spread_breaks_neither(database: Sessions) -> None:
+def test_a_job_that_is_erased_while_its_event_is_fanned_out_breaks_neither(database: Sessions) -> None:
     endpoint(database)
     for _ in range(10):
         job_id = ended(database)
@@ -175,6 +186,6 @@ def test_a_job_that_is_erased_while_its_event_is_spread_breaks_neither(database:
                 erase_jobs(session, job_id)
 
         with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(erase), pool.submit(spread, database)]:
+            for done in [pool.submit(erase), pool.submit(fan_out, database)]:
                 done.result()
     assert hits(database, "evt_") == []

@@ -237,7 +237,7 @@ def test_a_late_writer_is_fenced_and_changes_nothing(floor: Floor) -> None:
     before = (len(floor.events(job_id)), len(floor.rows(Metric, job_id)))
     work.join(10)
     job = floor.get(job_id)
-    assert (job.state, job.epoch) == ("RUNNING", second.epoch)
+    assert (job.state, job.attempt) == ("RUNNING", second.attempt)
     assert (len(floor.events(job_id)), len(floor.rows(Metric, job_id))) == before
     assert gone(floor.wait_for_stage("train"))
 
