@@ -37,7 +37,7 @@ INTERRUPTED, DISABLED = "interrupted", "endpoint_disabled"
 
 @dataclass(frozen=True)
 class ClaimedDelivery:
-    """A claimed delivery with all that sending it takes; `attempt` fences what is written of it."""
+    """A claimed delivery with all that sending it takes; its outcome counts while `attempt` is the newest."""
 
     delivery: str
     endpoint: str

@@ -23,8 +23,7 @@ from core.settings import Settings
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
-# A worker that can't renew stops before anybody else may take the job.
-SELF_FENCE = 0.75
+SAFE_SHARE = 0.75  # of a lease: a worker that can't renew stops before anybody else may take the job
 TICK_SECONDS = 0.25
 PROGRESS_SECONDS = 1.0  # progress reaches the database this often at most
 
@@ -47,7 +46,7 @@ class Lease:
     """Keeps the lease of one claim. Use as a context; `check` in every loop, `write` for every change."""
 
     def __init__(self, sessions: sessionmaker[Session], claim: Claim, settings: Settings) -> None:
-        self.claim = claim
+        self._claim = claim
         self.cancel_requested = self.pause_requested = self.overdue = False
         self._sessions, self._settings = sessions, settings
         self._position = self._written = Position("prepare")
@@ -78,7 +77,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise LeaseLost where the lease is lost, or may be by the time of the next write."""
-        if self._lost.is_set() or time.monotonic() - self._renewed > SELF_FENCE * self._settings.lease_seconds:
+        if self._lost.is_set() or time.monotonic() - self._renewed > SAFE_SHARE * self._settings.lease_seconds:
             self._lost.set()
             raise LeaseLost
 
@@ -113,7 +112,7 @@ class Lease:
             with self._sessions.begin() as session:
                 orders = leases.heartbeat(
                     session,
-                    self.claim,
+                    self._claim,
                     self._settings.lease_seconds,
                     stage=position.stage,
                     step=position.step,

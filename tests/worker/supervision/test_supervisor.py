@@ -110,6 +110,8 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
 def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     job_id = floor.job("hang-train")
     work = in_background(floor, "train")
+    hanging = f"{job_id}-e1 train {fast_trainer.STEPS // 2}"  # before that step it would still stop as it is told
+    floor.wait(lambda: hanging in fast_trainer.read(floor.settings.data / "pools/steps"))
     floor.order("cancel", job_id)
     work.join(10)
     assert floor.get(job_id).state == "CANCELLED"
