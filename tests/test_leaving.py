@@ -18,8 +18,8 @@ from core.recording.answers import rows_of
 from demo.old_model.endpoint import Body, ChatEndpoint, Said, Trouble, serving
 from tests.api.server import chats
 from tests.clients.plant import Plant, planted, said
-from tests.core.method.conftest import LLAMA_TARGETS, tiny_language, tiny_language_folder  # noqa: F401 (fixtures)
 from tests.test_moving import blocks, installed, shell
+from tests.tiny_backbones import LLAMA_TARGETS
 from tests.worker.floor import register
 
 OLD = "ft:gpt-4o-mini-2024-07-18:acme::A1b2C3d4"
