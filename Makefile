@@ -8,12 +8,14 @@ FUZZ_SECONDS ?= 600
 SEED ?= 1
 JOBS ?= 200
 DATABASE ?= both
+# Tests side by side: more than two cores, since many of them wait for a lease, a clock or a server.
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve test clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
+.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,8 +72,16 @@ demo-record: $(VENV)/.text  ## A stand-in for a closed model is recorded, replac
 serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data in ./albatross-data
 	$(BIN)/albatross serve --data albatross-data --port $(PORT)
 
-test: $(VENV)/.test clients  ## Everything fast and real: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
-	$(BIN)/python -m pytest
+# Tests of one file stay together where they can, for they share a service; a worker without work takes from another.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test: $(VENV)/.test clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
+	$(PYTEST) -m "not slow"
+
+test-tail: $(VENV)/.test clients  ## What `make test` leaves out: other clients and databases, a short storm, kills, fuzzing
+	$(PYTEST) -m slow
+
+test-all: test test-tail  ## Both: every test there is
 
 chaos: $(VENV)/.test  ## Kill, freeze and cut off every part while jobs run: SEED=1, JOBS=200, DATABASE=both (about 15 minutes)
 	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --database $(DATABASE)

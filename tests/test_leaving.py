@@ -18,8 +18,8 @@ from core.recording.answers import rows_of
 from demo.old_model.endpoint import Body, ChatEndpoint, Said, Trouble, serving
 from tests.api.server import chats
 from tests.clients.plant import Plant, planted, said
-from tests.core.method.conftest import LLAMA_TARGETS, tiny_language, tiny_language_folder  # noqa: F401 (fixtures)
 from tests.test_moving import blocks, installed, shell
+from tests.tiny_backbones import LLAMA_TARGETS
 from tests.worker.floor import register
 
 OLD = "ft:gpt-4o-mini-2024-07-18:acme::A1b2C3d4"
@@ -87,6 +87,7 @@ def test_what_the_guide_records_is_taken_by_an_upload_and_trains_a_job(plant: Pl
     assert job.training_file.startswith("file-")
 
 
+@pytest.mark.slow
 def test_the_comparison_of_the_guide_writes_its_page(
     tiny_language: LanguageBackbone, tiny_language_folder: Path, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_curl_of_the_guide_works(plant: Plant, tmp_path: Path) -> None:
     assert [json.loads(line[6:]) for line in rest.splitlines() if line.startswith("data: {")] == rows[3:]
 
 
+@pytest.mark.slow
 def test_the_service_of_the_guide_starts_with_its_aliases(tmp_path: Path) -> None:
     serving, making = blocks("sh")[2:4]
     address = f"http://127.0.0.1:{(port := free_port())}"

@@ -13,7 +13,7 @@ from tests.api.outcome import publish
 from tests.api.server import Service, chats, pictures, started
 
 
-@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], scope="module")
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     url = None if request.param == "sqlite" else request.getfixturevalue("postgresql").fresh()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.clients import orders
 from tests.chaos.plant import Size
 from tests.chaos.storm import Order, storm
@@ -26,6 +28,7 @@ CHEAP = [
 ]
 
 
+@pytest.mark.slow
 def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
     order = Order(
         seed=1, jobs=10, database="sqlite", poisoned=0, long=False, kinds=CHEAP, size=Size(workers=2), quiet=True

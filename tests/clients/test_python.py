@@ -27,7 +27,8 @@ CALLS = {
     "models.delete",
     "paused",
 }
-each_generation = pytest.mark.parametrize("generation", GENERATIONS)
+OLDER = [pytest.param(generation, marks=pytest.mark.slow) for generation in GENERATIONS if generation != "3"]
+each_generation = pytest.mark.parametrize("generation", [*OLDER, "3"])
 
 
 @each_generation
@@ -44,6 +45,7 @@ def test_no_answer_differs_from_what_the_client_requires_but_for_the_status_paus
     assert {name: lines for name, lines in told["found"].items() if lines} == {}
 
 
+@pytest.mark.slow
 def test_a_script_of_2024_goes_on_with_two_variables(plant: Plant, chat_file: Path) -> None:
     lines = plant.python("1", HERE / "python-1/migrate.py", chat_file).splitlines()
     assert lines[0].endswith("processed")
@@ -55,6 +57,7 @@ def test_a_script_of_2024_goes_on_with_two_variables(plant: Plant, chat_file: Pa
     assert lines[-2:] == ["epochs 3", "newest [True]"]
 
 
+@pytest.mark.slow
 def test_a_script_with_the_asynchronous_client_goes_on_with_one_line(plant: Plant, chat_file: Path) -> None:
     assert plant.python("2", HERE / "python-2/migrate.py", chat_file).splitlines() == [
         "expires in a day True",

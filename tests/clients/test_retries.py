@@ -14,7 +14,8 @@ from tests.clients.plant import GENERATIONS, HERE, Plant, planted
 from tests.clients.proxy import JOBS, Proxy, Trouble, proxied
 from tests.conftest import PostgreSQL
 
-CLIENTS = [*(f"python-{generation}" for generation in GENERATIONS), "node"]
+OLDER = [pytest.param(f"python-{number}", marks=pytest.mark.slow) for number in GENERATIONS if number != "3"]
+CLIENTS = [*OLDER, "python-3", "node"]
 LOSSES = [
     (Trouble.LOST_ANSWER, Trouble.BAD_GATEWAY),
     (Trouble.HALF_A_CALL, Trouble.LOST_ANSWER),
@@ -24,7 +25,7 @@ LOSSES = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], scope="module")
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     """The service on each database."""
     server: PostgreSQL | None = None if request.param == "sqlite" else request.getfixturevalue("postgresql")

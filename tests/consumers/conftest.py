@@ -6,27 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.method.conftest import _one_thread, tiny_diffusion_folder, tiny_language_folder  # noqa: F401 (fixtures)
 from tests.worker.stages.conftest import image_jobs, text_jobs
 from worker.job_folder import JobFolder
 from worker.stages import run
 
 
 @pytest.fixture(scope="session")
-def image_job(
-    tiny_diffusion_folder: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> JobFolder:
+def image_job(tiny_diffusion_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     folder = image_jobs(tiny_diffusion_folder, tmp_path_factory.mktemp("images"))(merged=True)
     list(run(folder))
     return folder
 
 
 @pytest.fixture(scope="session")
-def text_job(
-    tiny_language_folder: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> JobFolder:
+def text_job(tiny_language_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     folder = text_jobs(tiny_language_folder, tmp_path_factory.mktemp("texts"))(merged=True)
     list(run(folder))
     return folder

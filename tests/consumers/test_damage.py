@@ -20,7 +20,7 @@ from worker.protocol import Message
 from worker.stages import run
 
 
-@pytest.mark.parametrize("form", ["kohya", "merged"])
+@pytest.mark.parametrize("form", ["kohya", pytest.param("merged", marks=pytest.mark.slow)])
 def test_a_job_whose_file_was_damaged_fails_and_publishes_nothing(
     tiny_diffusion_folder: Path, tmp_path: Path, form: str
 ) -> None:

@@ -98,6 +98,7 @@ def test_every_command_of_the_page_is_run_or_named_as_not_run() -> None:
     assert all(f"**{name}**" in said for name in left_out)
 
 
+@pytest.mark.slow
 def test_the_commands_for_images_draw_with_the_adapter(
     image_job: JobFolder, tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_name_is_short_and_visible_whatever_it_was(name: str) -> None:
         assert text_safety.UNCLEAN.search(shown) is None
 
 
+@pytest.mark.slow
 def test_c76_files_are_damaged_for_as_long_as_asked(fuzz_seconds: float, fuzz_seed: int, read_file: Reader) -> None:
     with form_reader() as read_form, json_reader() as read_json:
         readers = {"file": read_file, "form": read_form, "JSON": read_json}

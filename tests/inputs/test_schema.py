@@ -42,6 +42,7 @@ def test_every_answer_is_documented(service: Service) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
+@pytest.mark.slow
 def test_calls_made_up_from_the_document_are_answered_as_it_says(
     service: Service, tmp_path: Path, api_cases: int, fuzz_seed: int
 ) -> None:

@@ -65,6 +65,7 @@ def claimed(floor: Floor, job_id: str) -> list[float]:
 
 
 @pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.slow
 def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
     plant: Floor, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:

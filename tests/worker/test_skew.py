@@ -14,6 +14,7 @@ SKEW_SECONDS = 600.0
 
 
 @pytest.mark.parametrize("plant", ["postgresql"], indirect=True)
+@pytest.mark.slow
 def test_clocks_that_differ_by_twenty_minutes_neither_cost_a_lease_nor_keep_a_dead_one(plant: Floor) -> None:
     with plant.dispatcher(skew=SKEW_SECONDS), plant.worker(skew=-SKEW_SECONDS) as late:
         job_id = plant.job("slow-train")

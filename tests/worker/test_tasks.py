@@ -16,7 +16,8 @@ from core.runtime import broker
 from core.runtime.broker import make_app
 from tests.worker.floor import Floor, gone, kill
 
-on_each_database = pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
+ON_SQLITE = pytest.param("sqlite", marks=pytest.mark.slow)
+on_each_database = pytest.mark.parametrize("plant", [ON_SQLITE, "postgresql"], indirect=True)
 
 
 def workers(floor: Floor) -> list[Worker]:

@@ -26,7 +26,7 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def floor(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> Iterator[Floor]:
     url = None if request.param == "sqlite" else request.getfixturevalue("postgresql").fresh()
     quick = {"webhook_private_networks": "127.0.0.0/8", "webhook_seconds": 1.0, "webhook_retry_seconds": 0.01}

@@ -28,7 +28,7 @@ PATH = "/v1/webhook_endpoints"
 SECRET = "whsec_"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], scope="module")
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     url = None if request.param == "sqlite" else request.getfixturevalue("postgresql").fresh()
     yield from started(

@@ -16,7 +16,6 @@ from core.backbones.registry import Registry
 from core.disk import hash_file
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
-from tests.core.method.conftest import tiny_diffusion_folder, tiny_language_folder  # noqa: F401 (fixtures)
 
 Edit = Callable[[Path], object]
 
@@ -27,12 +26,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def diffusion(tiny_diffusion_folder: Path, tmp_path: Path) -> Path:  # noqa: F811
+def diffusion(tiny_diffusion_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_diffusion_folder, tmp_path / "diffusion"))
 
 
 @pytest.fixture
-def language(tiny_language_folder: Path, tmp_path: Path) -> Path:  # noqa: F811
+def language(tiny_language_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_language_folder, tmp_path / "language"))
 
 

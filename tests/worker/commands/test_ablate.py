@@ -57,6 +57,7 @@ def test_every_value_is_a_job_and_the_picture_shows_them_all(ablate: Ablate, tmp
     assert "train      [" not in ablate("gamma", "[0, 0.5]").stderr
 
 
+@pytest.mark.slow
 def test_a_stage_is_borrowed_only_from_a_job_that_differs_in_nothing_but_the_value(ablate: Ablate) -> None:
     assert "surrogate  [" in ablate("folds", "[2]").stderr
     assert "surrogate  [" in ablate("gamma", "[0.5]").stderr  # two folds are another job's

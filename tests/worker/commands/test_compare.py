@@ -12,20 +12,20 @@ import torch
 from core.backbones.record import describe
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
-from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language, tiny_language_folder  # noqa: F401 (fixtures)
+from tests.tiny_backbones import LLAMA_TARGETS
 from tests.worker.floor import register, run_module
 
 EVIL = '<script>alert(1)</script> & "quotes"'
 
 
 @pytest.fixture
-def data(tiny_language_folder: Path, tmp_path: Path) -> Path:  # noqa: F811
+def data(tiny_language_folder: Path, tmp_path: Path) -> Path:
     record = describe("tiny", tiny_language_folder, "language", licence="CC0", target_modules=LLAMA_TARGETS)
     return register(record, tmp_path / "data")
 
 
 @pytest.fixture
-def adapter(tiny_language: LanguageBackbone, tmp_path: Path) -> Path:  # noqa: F811
+def adapter(tiny_language: LanguageBackbone, tmp_path: Path) -> Path:
     made = tiny_language.lora.new(2, 2.0)
     up = {path: torch.full_like(matrix, 0.02) for path, matrix in made.up.items()}
     tiny_language.lora.save(Adapter(2, 2.0, made.down, up), tmp_path / "peft", "tiny")

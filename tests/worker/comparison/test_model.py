@@ -15,7 +15,7 @@ from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
-from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language, tiny_language_folder  # noqa: F401 (fixtures)
+from tests.tiny_backbones import LLAMA_TARGETS
 from worker.comparison.comparing import compare
 from worker.comparison.measures import Compared
 from worker.comparison.model import AdaptedModel, adapter_folder
@@ -25,7 +25,7 @@ ASKED = (("system", "be kind."), ("user", "where is west?"))
 
 
 @pytest.fixture
-def adapter(tiny_language: LanguageBackbone, tmp_path: Path) -> Path:  # noqa: F811
+def adapter(tiny_language: LanguageBackbone, tmp_path: Path) -> Path:
     """An adapter that changes a lot, as a peft folder."""
     torch.manual_seed(1)
     made = tiny_language.lora.new(4, 8.0)
@@ -35,7 +35,7 @@ def adapter(tiny_language: LanguageBackbone, tmp_path: Path) -> Path:  # noqa: F
 
 
 @pytest.fixture
-def record(tiny_language_folder: Path) -> BackboneRecord:  # noqa: F811
+def record(tiny_language_folder: Path) -> BackboneRecord:
     return describe("tiny", tiny_language_folder, "language", licence="CC0", target_modules=LLAMA_TARGETS)
 
 

@@ -19,13 +19,7 @@ from core.references import captions
 from core.references.packing import write_folder
 from core.settings import Settings
 from core.uploads.reading import read
-from tests.core.method.conftest import (  # noqa: F401 (fixtures)
-    LLAMA_TARGETS,
-    UNET_TARGETS,
-    _one_thread,
-    tiny_diffusion_folder,
-    tiny_language_folder,
-)
+from tests.tiny_backbones import LLAMA_TARGETS, UNET_TARGETS
 from worker.job_folder import JobFolder
 from worker.protocol import Line
 from worker.stages import run
@@ -53,14 +47,13 @@ def picture(number: int) -> bytes:
 
 
 @pytest.fixture
-def make_image_job(tiny_diffusion_folder: Path, tmp_path: Path) -> MakeJob:  # noqa: F811
+def make_image_job(tiny_diffusion_folder: Path, tmp_path: Path) -> MakeJob:
     return image_jobs(tiny_diffusion_folder, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def finished_image_job(
-    tiny_diffusion_folder: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
+    tiny_diffusion_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[JobFolder, list[Line]]:
     """A job that has run to its end, only to be read, and all that it said."""
     folder = image_jobs(tiny_diffusion_folder, tmp_path_factory.mktemp("finished"))()
@@ -68,7 +61,7 @@ def finished_image_job(
 
 
 @pytest.fixture
-def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:  # noqa: F811
+def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:
     return text_jobs(tiny_language_folder, tmp_path)
 
 

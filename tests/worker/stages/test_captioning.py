@@ -15,7 +15,6 @@ from core.references.packing import write_folder
 from core.settings import Settings
 from core.uploads.reading import read
 from tests.core.findings.test_uploads import zipped
-from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fixture)
 from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture
 from tests.worker.stages.test_taggers import blip
 from worker.job_folder import JobFolder
@@ -29,7 +28,7 @@ Prepared = Callable[..., tuple[JobFolder, list[Line]]]
 
 
 @pytest.fixture
-def prepared(tiny_diffusion_folder: Path, tmp_path: Path) -> Prepared:  # noqa: F811
+def prepared(tiny_diffusion_folder: Path, tmp_path: Path) -> Prepared:
     """Three images, the second of which has a caption, through the first stage."""
     record = image_record(tiny_diffusion_folder, tmp_path)
     settings = Settings(data=tmp_path / "data", min_image_side=8)

@@ -17,7 +17,7 @@ from core.disk import ROOT
 from core.errors import InvalidInput, JobFailure
 from core.method.backbones.language import LanguageBackbone
 from core.settings import Settings
-from tests.core.method.conftest import LLAMA_TARGETS, _one_thread, tiny_language_folder  # noqa: F401 (fixtures)
+from tests.tiny_backbones import LLAMA_TARGETS
 from worker.commands import pools
 from worker.commands.generation import to_last_sentence
 from worker.stages import pool as pools_pool
@@ -36,7 +36,7 @@ ROWS = [
 
 
 @pytest.fixture
-def record(tiny_language_folder: Path, tmp_path: Path) -> BackboneRecord:  # noqa: F811
+def record(tiny_language_folder: Path, tmp_path: Path) -> BackboneRecord:
     pool = tmp_path / "pool"
     pool.mkdir()
     (pool / "index.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -44,7 +44,7 @@ def record(tiny_language_folder: Path, tmp_path: Path) -> BackboneRecord:  # noq
 
 
 @pytest.fixture
-def backbone(tiny_language_folder: Path) -> LanguageBackbone:  # noqa: F811
+def backbone(tiny_language_folder: Path) -> LanguageBackbone:
     return LanguageBackbone.load(tiny_language_folder, max_tokens=24, target_modules=LLAMA_TARGETS)
 
 

@@ -61,7 +61,7 @@ def told(lines: list[Line], stage: str) -> list[int]:
     return [row["step"] for line in lines if isinstance(line, Metrics) and line.stage == stage for row in line.rows]
 
 
-@pytest.mark.parametrize("kind", ["images", "texts"])
+@pytest.mark.parametrize("kind", [pytest.param("images", marks=pytest.mark.slow), "texts"])
 def test_a_job_that_is_stopped_after_every_few_lines_gives_the_same_files(
     make_image_job: MakeJob, make_text_job: MakeJob, kind: str
 ) -> None:
@@ -84,6 +84,7 @@ def test_a_job_that_is_stopped_after_every_few_lines_gives_the_same_files(
         assert told(lines, stage) == told(at_once, stage)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_at_random_steps_gives_the_same_files(make_text_job: MakeJob) -> None:
     whole, killed = make_text_job("whole"), make_text_job("killed")
     spec = killed.spec()

@@ -85,6 +85,7 @@ def test_a_resumed_job_gives_the_same_adapter_to_the_bit(make_image_job: MakeJob
     assert read(folder, "export/card.json")["adapter"]["sha256"] == first
 
 
+@pytest.mark.slow
 def test_a_job_that_is_closed_between_two_steps_goes_on_later(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     lines = run(folder)
@@ -163,7 +164,7 @@ def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> Non
     assert (outcome["gamma"], outcome["trial"], outcome["verdict"]) == (0.4, None, None)
 
 
-@pytest.mark.parametrize("stop", ["cs_fluctuation", "max_steps"])
+@pytest.mark.parametrize("stop", ["cs_fluctuation", pytest.param("max_steps", marks=pytest.mark.slow)])
 def test_only_the_default_rule_lets_the_pictures_choose(make_image_job: MakeJob, stop: str) -> None:
     folder = make_image_job(stop=stop, max_steps=4)
     list(run(folder))

@@ -21,7 +21,7 @@ from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import Witness, loading
-from tests.core.method.conftest import UNET_TARGETS
+from tests.tiny_backbones import UNET_TARGETS
 
 HEADER = {"albatross.card": "{}"}
 

@@ -16,7 +16,7 @@ from core.method.formats import gguf
 from core.settings import Settings
 from tests.consumers.bases import write_base
 from tests.consumers.strangers import run_stranger
-from tests.core.method.conftest import LLAMA_TARGETS
+from tests.tiny_backbones import LLAMA_TARGETS
 from worker.commands import smollm2
 
 POSITIONS = 50
