@@ -87,6 +87,13 @@ def test_every_package_is_told_of() -> None:
     } == set()
 
 
+@pytest.mark.parametrize("page", PAGES + ALSO)
+def test_every_module_that_is_run_exists(page: str) -> None:
+    run = re.findall(rf"-m[ ,\"]+((?:{PLACES})(?:\.\w+)*)|-A[ ,\"]+((?:{PLACES})(?:\.\w+)*)", text(page))
+    paths = {ROOT / (module or app).replace(".", "/") for module, app in run}
+    assert [path for path in paths if not (path.with_suffix(".py").is_file() or path.is_dir())] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_make_target_that_is_named_exists(page: str) -> None:
     named = set(re.findall(r"(?:`|\$ )make ([a-z][a-z-]*)", text(page)))
