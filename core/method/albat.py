@@ -37,7 +37,7 @@ def score_candidates(
     sources: Sequence[str],
     keeper: Keeper = NOWHERE,
 ) -> Generator[Progress, None, Scoring]:
-    """Score a share `p.sample_ratio` of the candidates, select the best and choose gamma; see pool_scoring.py."""
+    """Score a share `p.sample_ratio` of the candidates, select the best and choose gamma; see scoring.py."""
     held = surrogate.curves.folds
     return (yield from score_pool(backbone, surrogate.adapter, held, references, candidates, p, sources, keeper))
 
