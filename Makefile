@@ -110,7 +110,7 @@ lint: $(VENV)/.test  ## Style, types and the import rule
 	$(BIN)/mypy
 
 # Results that are there are not measured again; delete benchmark-work to start anew.
-bench-method: $(VENV)/.test  ## What the method is worth: all experiments of the README's tables (hours on two cores; resumable)
+bench-method: $(VENV)/.test  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
 	ALBATROSS_DATA=benchmark-work/data $(BIN)/albatross backbones prepare smollm2-135m
 	ALBATROSS_DATA=benchmark-work/data $(BIN)/python -m benchmarks.method
 	$(BIN)/python -m benchmarks.retraining

@@ -1,4 +1,4 @@
-"""Write the tables of the method benchmark into README.md and docs/method.md, between their markers."""
+"""Write the tables of the method benchmark into docs/method.md, between their markers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.method.mixing.trial import PRECAUTION, TOLERATED
 
 ROOT = RESULTS.parents[2]
 RETRAINED = RESULTS.with_name("retraining.json")
-TARGETS = ("README.md", "docs/method.md")
+PAGE = ROOT / "docs/method.md"
 CONFIRMED_FROM = 6  # seeds of the small model that were run once, after everything had been decided
 ARMS = (
     "random .25",
@@ -298,11 +298,10 @@ def main() -> None:
     if chosen.show:
         print("\n\n".join(f"{name}\n{table}" for name, table in made.items()))
         return
-    for target in TARGETS:
-        text = (ROOT / target).read_text()
-        for name, table in made.items():
-            text = insert(text, name, table)
-        (ROOT / target).write_text(text)
+    text = PAGE.read_text()
+    for name, table in made.items():
+        text = insert(text, name, table)
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The folds are trained once more, now with the selected data in a share gamma of every batch, and each held-out reference
 is compared with itself: its loss under the mixture against its loss without, each at its own best step. Nothing is
-assumed of curvature or convergence, which is what the error law (mixing.py) has to do. Our own addition.
+assumed of curvature or convergence, which is what the error law (error_law.py) has to do. Our own addition.
 """
 
 from __future__ import annotations

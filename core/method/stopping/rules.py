@@ -194,7 +194,7 @@ class Auto:
 
     Measured as good as the matched loss alone (.21 of the achievable gain lost; the paper's windows .47-.59). The run
     ends with the turning point, a settling or 3.5 t*, and never before the matched loss is known.
-    For images the picture evidence (pictures.py) replaces this name afterwards.
+    For images the picture evidence (picture_evidence.py) replaces this name afterwards.
     """
 
     name: RuleName = "auto"
