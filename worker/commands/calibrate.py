@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 import time
-from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
 
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
-from core.errors import AlbatrossError, JobFailure
+from core.errors import JobFailure
 from core.estimates import measurements
 from core.estimates.measurements import Measured
 from core.parameters.parameters import Parameters
@@ -24,6 +24,7 @@ from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 from core.references import captions, packing
 from core.references.items import ImageItem, References, TextItem
+from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
 from worker import device
 from worker.device import hardware
@@ -50,27 +51,24 @@ SENTENCES = (
 )
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="albatross calibrate", description=__doc__)
-    parser.add_argument("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")
-    parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
-    chosen = parser.parse_args()
-    settings = Settings(data=chosen.data) if chosen.data else Settings()
-    try:
-        record = Registry.load(settings).get(chosen.backbone)
-        found = calibrate(record, settings)
-        migrate(settings.database)
-        with sessions(connect(settings.database)).begin() as session:
-            for measured in reversed(found):
-                measurements.add(session, record.id, record.revision, measured)
-    except AlbatrossError as error:
-        print(f"albatross: {error.message}", file=sys.stderr)
-        return 2
+COMMANDS = CommandLine()
+
+
+@COMMANDS.explained("calibrate", "albatross calibrate --backbone emoji-ldm")
+def command(
+    backbone: Annotated[str, typer.Option(metavar="ID", help="one of `albatross backbones list`")], data: Data = None
+) -> None:
+    """Measure a backbone on this machine: two short jobs on its own data, from which the time of long ones follows."""
+    settings = read_settings(data=data)
+    record = Registry.load(settings).get(backbone)
+    found = calibrate(record, settings)
+    migrate(settings.database)
+    with sessions(connect(settings.database)).begin() as session:
+        for measured in reversed(found):
+            measurements.add(session, record.id, record.revision, measured)
     if (slowed := max(measured.slowed for measured in found)) > BUSY:
         print(BUSY_WORDS.format(slowed), file=sys.stderr)
     print(f"Measured {record.id} on {found[0].device}; estimates and running jobs go by it from now on.")
-    return 0
 
 
 def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
@@ -175,4 +173,4 @@ def _drive(trainer: Trainer, folder: JobFolder, gauge: JobMeasurement) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(COMMANDS.run("albatross calibrate"))
