@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # loaded by commands, not by their help
 
     from core.settings import Settings
 
-FAILED = 2  # the exit status of whatever is told as a sentence
 CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
 Function = TypeVar("Function", bound=Callable[..., None])
 Data = Annotated[
@@ -61,10 +60,10 @@ class CommandLine(typer.Typer):
 
         return add
 
-    def run(self, name: str, arguments: Sequence[str] | None = None) -> int:
+    def run(self, name: str, arguments: Sequence[str] | None = None, *, failed: int = 2) -> int:
         """Run what was typed and return the exit status; what a person can mend is a sentence on standard error.
 
-        Typer itself answers wrong usage (2) and Ctrl-C (130, without a word).
+        `failed` is the status then. Typer itself answers wrong usage (2) and Ctrl-C (130, without a word).
         """
         try:
             get_command(self)(args=arguments, prog_name=name)
@@ -75,7 +74,7 @@ class CommandLine(typer.Typer):
             if sentence is None:
                 raise
             print(f"albatross: {sentence}", file=sys.stderr)
-            return FAILED
+            return failed
         return 0
 
 

@@ -36,7 +36,8 @@ class Ablation:
     besides: Mapping[str, object]  # what else a job needs for the parameter to matter
 
 
-ABLATIONS: Mapping[str, Ablation] = {
+Which = Literal["surrogate-steps", "gamma", "sample-ratio", "window", "folds"]
+ABLATIONS: Mapping[Which, Ablation] = {
     "surrogate-steps": Ablation(
         "surrogate_steps", (200, 400, 800), ("prepare",), "How long must surrogates train for useful scores?", {}
     ),
@@ -57,7 +58,6 @@ ABLATIONS: Mapping[str, Ablation] = {
 }
 
 
-Which = Literal["surrogate-steps", "gamma", "sample-ratio", "window", "folds"]
 QUESTIONS = "\n".join(f"  {name:16} {one.asks}" for name, one in ABLATIONS.items())
 COMMANDS = CommandLine()
 
@@ -86,7 +86,7 @@ def ablate(
     validation: Annotated[Path, typer.Option(metavar="PATH", help="more of the same, never trained on: the truth")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where jobs, figures and picture go")],
     values: Annotated[
-        list[float] | None,
+        Sequence[float] | None,
         typer.Option(metavar="JSON", parser=json_list, help="other values than the usual, e.g. '[0, 0.5]'"),
     ] = None,
     seed: train.Seed = 0,

@@ -30,7 +30,6 @@ from worker import device
 from worker.device import hardware
 from worker.job_folder import JobFolder
 from worker.protocol import Failed, Finished, Json, StageDone
-from worker.stages import pool as pools
 from worker.supervision import inputs
 from worker.supervision.job_measurement import JobMeasurement
 from worker.trainer.process import Trainer, TrainerDied
@@ -86,6 +85,8 @@ def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
 
 def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
     """Return what the two jobs ask for: the usual sizes, and others, so that it shows what each of them costs."""
+    from worker.stages import pool as pools  # it loads torch, which the command's help needs not
+
     usual = _parameters(record, settings, count, SHORT)
     pool = pools.load(record)
     share = min(1.0, max(SCORED / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
@@ -101,6 +102,8 @@ def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
 
 def examples(record: BackboneRecord) -> References:
     """Return references from the backbone's own pool, or made-up ones where it has none."""
+    from worker.stages import pool as pools
+
     pool = pools.load(record)
     candidates = pool.candidates if pool else ()
     spread = [candidates[at * len(candidates) // REFERENCES] for at in range(REFERENCES)] if candidates else []

@@ -13,13 +13,14 @@ from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
 from core.runtime.command_line import CommandLine, Data, read_settings
-from worker.stages.pool import load
 
 COMMANDS = CommandLine("Show candidate pools and build new ones.")
 
 
 def describe(record: BackboneRecord) -> str:
     """One line about the pool of a backbone."""
+    from worker.stages.pool import load  # it loads torch, which the command's help needs not
+
     pool = load(record)
     if pool is None:
         return f"{record.id:24} no candidate pool"
@@ -85,4 +86,4 @@ def list_pools(data: Data = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(COMMANDS.run("albatross pools"))
+    sys.exit(COMMANDS.run("albatross pools", failed=1))

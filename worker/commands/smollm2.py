@@ -94,4 +94,4 @@ def command(data: Data = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(COMMANDS.run("python -m worker.commands.smollm2"))
+    sys.exit(COMMANDS.run("python -m worker.commands.smollm2", failed=1))
