@@ -94,15 +94,21 @@ def sentence_of(error: Exception) -> str | None:
 
 def problems(error: ValidationError) -> str:
     """Name every field that can't be used and what it takes, never what it holds: that may be a password."""
-    settings = error.title == "Settings"
-    told = []
+    told: dict[str, list[str]] = {}
     for found in error.errors(include_url=False, include_input=False):
-        place = ".".join(map(str, found["loc"]))
-        if settings:
-            place = f"ALBATROSS_{place.upper()}" if place else "settings"
-        words = found["msg"].removeprefix("Value error, ")
-        told.append(f"{place}: {words}" if place else words)
-    return "; ".join(told)
+        field = str(found["loc"][0]) if found["loc"] else ""  # what follows are pydantic's names for what it tried
+        if error.title == "Settings":
+            field = f"ALBATROSS_{field.upper()}" if field else "settings"
+        told.setdefault(field, []).append(_what_it_takes(found["type"], found["msg"]))
+    return "; ".join(
+        f"{field}: {', or '.join(words)}" if field else ", or ".join(words) for field, words in told.items()
+    )
+
+
+def _what_it_takes(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "this name is not known"
+    return message.removeprefix("Value error, ")
 
 
 def read_settings(**options: object) -> Settings:
