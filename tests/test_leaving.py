@@ -89,9 +89,7 @@ def test_what_the_guide_records_is_taken_by_an_upload_and_trains_a_job(plant: Pl
 
 @pytest.mark.slow
 def test_the_comparison_of_the_guide_writes_its_page(
-    tiny_language: LanguageBackbone,  # noqa: F811
-    tiny_language_folder: Path,  # noqa: F811
-    tmp_path: Path,
+    tiny_language: LanguageBackbone, tiny_language_folder: Path, tmp_path: Path
 ) -> None:
     record(tmp_path)
     made = tiny_language.lora.new(2, 2.0)
