@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import openai
 
-from core.runtime.progress import duration
-from demo.progress import ProgressLine
+from core.runtime.progress import ProgressLine, duration
+from demo.progress import show
 from demo.report import Report, write_report
 from demo.service import albatross, create_key, running_service
 
@@ -85,12 +85,12 @@ def packed(references: Path) -> tuple[str, bytes]:
 
 def follow(client: openai.OpenAI, job_id: str) -> openai.types.fine_tuning.FineTuningJob:
     """Poll the job to its end, showing stage, share and remaining time."""
-    line = ProgressLine()
+    line = ProgressLine(on_output=True)
     while True:
         job = client.fine_tuning.jobs.retrieve(job_id)
-        line.show(job.status, (job.model_extra or {}).get("bat") or {})
+        show(line, job.status, (job.model_extra or {}).get("bat") or {})
         if job.status in {"succeeded", "failed", "cancelled"}:
-            line.close(job.status)
+            line.close(f"  {job.status} after {duration(line.seconds())}")
             return job
         time.sleep(1)
 

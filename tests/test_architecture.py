@@ -214,6 +214,11 @@ def code(path: Path) -> list[ast.stmt]:
         ("worker.supervision.supervisor", TORCH_LAND),
         ("worker.tasks", TORCH_LAND),
         ("worker.app", TORCH_LAND),
+        ("worker.commands.train", TORCH_LAND),
+        ("worker.commands.calibrate", TORCH_LAND),
+        ("worker.commands.ablate", TORCH_LAND),
+        ("worker.commands.compare", TORCH_LAND),
+        ("worker.commands.pools", TORCH_LAND),
     ],
 )
 def test_importing_this_process_does_not_load(module: str, unwanted: set[str], tmp_path: Path) -> None:

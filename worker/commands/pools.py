@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
-from core.errors import AlbatrossError, InvalidInput
-from core.settings import Settings
-from worker.stages.pool import load
+from core.errors import InvalidInput
+from core.runtime.command_line import CommandLine, Data, read_settings
+
+COMMANDS = CommandLine("Show candidate pools and build new ones.")
 
 
 def describe(record: BackboneRecord) -> str:
     """One line about the pool of a backbone."""
+    from worker.stages.pool import load  # it loads torch, which the command's help needs not
+
     pool = load(record)
     if pool is None:
         return f"{record.id:24} no candidate pool"
@@ -55,36 +60,30 @@ def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path
     return folder
 
 
-def main() -> None:
-    """Show pools, or let a text backbone write candidates."""
-    parser = argparse.ArgumentParser(prog="albatross pools", description=__doc__)
-    parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="list the candidate pools")
-    build = commands.add_parser(
-        "build", help="check a pool, and with --generate add the backbone's own texts to a new one"
-    )
-    build.add_argument("id", metavar="ID", help="a backbone")
-    build.add_argument("--generate", type=int, default=0, metavar="N", help="let a text backbone write N candidates")
-    build.add_argument("--seed", type=int, default=7)
-    build.add_argument("--out", type=Path, help="folder of the new pool (default: DATA/pools/ID)")
-    chosen = parser.parse_args()
-    settings = Settings(data=chosen.data) if chosen.data else Settings()
-    registry = Registry.load(settings)
-    try:
-        if chosen.command == "list":
-            print("\n".join(describe(record) for record in registry))
-            return
-        record = registry.get(chosen.id)
-        if chosen.generate:
-            folder = write_generated(
-                record, chosen.generate, chosen.seed, chosen.out or settings.data / "pools" / record.id
-            )
-            print(f"Wrote {folder}; register a backbone with `--pool {folder}` to use it.")
-        print(describe(record))
-    except AlbatrossError as error:
-        raise SystemExit(error.message) from None
+@COMMANDS.explained("build", "albatross pools build emoji-ldm", "albatross pools build smollm2-135m --generate 200")
+def build(
+    id: Annotated[str, typer.Argument(metavar="ID", help="a backbone")],
+    generate: Annotated[int, typer.Option(metavar="N", help="let a text backbone write N candidates")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="of what it writes")] = 7,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder of the new pool (default: DATA/pools/ID)")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Check a backbone's pool; with --generate, make a new one with texts that the backbone writes itself."""
+    settings = read_settings(data=data)
+    record = Registry.load(settings).get(id)
+    if generate:
+        folder = write_generated(record, generate, seed, out or settings.data / "pools" / record.id)
+        print(f"Wrote {folder}; register a backbone with `--pool {folder}` to use it.")
+    print(describe(record))
+
+
+@COMMANDS.explained("list", "albatross pools list")
+def list_pools(data: Data = None) -> None:
+    """List the candidate pools."""
+    print("\n".join(describe(record) for record in Registry.load(read_settings(data=data))))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(COMMANDS.run("albatross pools", failed=1))

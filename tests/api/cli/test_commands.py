@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from api.cli import __main__ as cli
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.disk import ROOT
+from worker.commands import ablate, calibrate, compare, pools, train
+
+PROGRAMS = {"train": train, "calibrate": calibrate, "ablate": ablate, "compare": compare, "pools": pools}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,25 +28,59 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=60)
 
 
-def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """All commands that have no further commands."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    return [leaf for group in groups for child in group.choices.values() for leaf in leaves(child)] or [parser]
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield all commands that have no further commands, with the words that are typed for them."""
+    for name, inner in getattr(command, "commands", {}).items():
+        if name in PROGRAMS:
+            yield from leaves(get_command(PROGRAMS[name].COMMANDS), (*path, name))
+        else:
+            yield from leaves(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path, command
 
 
-def test_every_command_explains_itself_with_examples() -> None:
-    commands = leaves(cli._parser())
+def test_every_command_explains_itself_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = dict(leaves(get_command(cli.COMMANDS)))
     assert len(commands) > 20
-    for command in commands:
-        text = command.format_help()
-        assert "examples:\n  " in text, command.prog
-        assert command.description in text
+    for path, command in commands.items():
+        line, inner = (PROGRAMS[path[0]].COMMANDS, path[1:]) if path[0] in PROGRAMS else (cli.COMMANDS, path)
+        assert line.run("albatross", [*inner, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert f"albatross {' '.join(path)}" in text.partition("examples:\n  ")[2], path
+        assert command.help.split()[0] in text
+        assert all(option.help for option in command.params), path
 
 
-def test_a_command_of_the_worker_shows_its_own_options_below_the_examples() -> None:
-    shown = run("train", "--help")
+@pytest.mark.parametrize("name", ["train", "calibrate", "ablate", "compare", "pools build"])
+def test_a_command_of_the_worker_shows_its_own_options_and_examples(name: str) -> None:
+    shown = run(*name.split(), "--help")
     assert shown.returncode == 0
-    assert shown.stdout.index("examples:\n  albatross train") < shown.stdout.index("--references PATH")
+    assert f"Usage: albatross {name} " in shown.stdout
+    assert f"examples:\n    albatross {name}" in shown.stdout
+    assert "--data DIR" in shown.stdout
+
+
+def test_help_is_plain_text_and_names_every_command_in_a_whole_sentence() -> None:
+    shown = run("--help", FORCE_COLOR="1", COLUMNS="300")
+    assert shown.returncode == 0
+    assert shown.stdout.isascii()
+    assert "\x1b" not in shown.stdout
+    assert "..." not in shown.stdout.partition("Commands:")[2]
+
+
+def test_a_command_that_is_misspelt_is_answered_with_the_one_that_was_meant() -> None:
+    failed = run("sevre")
+    assert failed.returncode == 2
+    assert "Did you mean 'serve'?" in failed.stderr
+
+
+def test_a_setting_that_cannot_be_used_is_named_without_a_traceback(tmp_path: Path) -> None:
+    failed = run("keys", "list", "--data", str(tmp_path), ALBATROSS_PORT="http", ALBATROSS_STORAGE="tape")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("albatross: ALBATROSS_")
+    assert "ALBATROSS_PORT: Input should be a valid integer" in failed.stderr
+    assert "ALBATROSS_STORAGE: Input should be 'local' or 's3'" in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
 
 
 def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:

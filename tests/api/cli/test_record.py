@@ -198,7 +198,7 @@ def test_what_is_wrong_is_a_sentence_and_never_a_traceback(
 def test_an_option_that_is_none_is_named(old: ChatEndpoint, prompts: Path, more: tuple[str, str]) -> None:
     done = run(old, prompts, *more)
     assert done.returncode == 2
-    assert f"argument {more[0]}" in done.stderr
+    assert f"Invalid value for '{more[0]}'" in done.stderr
     assert not old.calls
 
 

@@ -133,7 +133,7 @@ def test_errors_of_code_and_of_machines_keep_their_words() -> None:
 
 PROGRAM = """
 import logging, threading, warnings
-from core import logs
+from core.runtime import logs
 from core.settings import Settings
 logs.configure(Settings(), "dispatcher", worker="host:1")
 logging.getLogger("core.x").info("ours")

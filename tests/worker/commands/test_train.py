@@ -6,8 +6,11 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.worker.floor import pictures, register, run_module
 from tests.worker.stages.conftest import QUICK, image_record
+from worker.commands import train
 
 
 def test_a_folder_of_pictures_becomes_an_adapter_and_a_reason(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
@@ -51,3 +54,20 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("albatross: There is no such backbone.")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("bat", "told"),
+    [
+        ("{", "it is not JSON"),
+        ("7", "Input should be a valid dictionary"),
+        ('{"max_steps": "many"}', "max_steps: Input should be 'auto', or Input should be a valid integer"),
+        ('{"max_stepz": 7}', "max_stepz: this name is not known"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(bat: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--backbone", "emoji-ldm", "--references", "cats", "--out", "out", "--bat", bat]
+    assert train.COMMANDS.run("albatross train", words) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "Invalid value for '--bat': " in shown
+    assert told in shown

@@ -139,7 +139,7 @@ def test_a_text_is_cut_behind_its_last_sentence(text: str, kept: str) -> None:
 
 def test_the_command_lists_pools_and_names_an_unknown_backbone(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "worker.commands.pools", "--data", str(tmp_path), *arguments]
+        command = [sys.executable, "-m", "worker.commands.pools", *arguments, "--data", str(tmp_path)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert "emoji-ldm" in run("list").stdout

@@ -1,0 +1,45 @@
+"""`albatross serve`, and its parts where they run by themselves: `albatross worker` and `albatross dispatcher`."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli.worker_commands import replace_process
+from core.runtime.command_line import CommandLine, Data, read_settings
+
+COMMANDS = CommandLine()
+
+
+@COMMANDS.explained("serve", "albatross serve", "albatross serve --data /srv/albatross --host 0.0.0.0 --port 8000")
+def serve(
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="address to listen on (default: 127.0.0.1)")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="port to listen on; 0 takes a free one (default: 8000)")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Run the whole service on this machine: API, dispatcher, worker and, unless one is configured, a broker."""
+    settings = read_settings(data=data, host=host, port=port)
+    from api.cli import serve as whole  # not needed by the other commands, and slow to import
+    from core.parameters import presets
+
+    presets.load(settings.presets_folder)  # one that can't be used is told here, not in the log of a child
+    raise typer.Exit(whole.serve(settings))
+
+
+@COMMANDS.explained(
+    "worker", "ALBATROSS_BROKER_URL=redis://broker:6379/0 albatross worker", "CUDA_VISIBLE_DEVICES=1 albatross worker"
+)
+def worker(data: Data = None) -> None:
+    """Run one worker: it takes jobs from the queue and trains them."""
+    settings = read_settings(data=data)
+    from api.cli.serve import worker_command
+
+    replace_process(*worker_command(settings, "worker"))
+
+
+@COMMANDS.explained("dispatcher", "albatross dispatcher --data /srv/albatross")
+def dispatcher(data: Data = None) -> None:
+    """Run the dispatcher: it wakes workers and takes jobs back from dead ones."""
+    read_settings(data=data)  # what can't be used is told here
+    replace_process("worker.dispatcher")
