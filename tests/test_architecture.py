@@ -210,10 +210,10 @@ def code(path: Path) -> list[ast.stmt]:
     [
         ("api.app", TORCH_LAND | {"PIL"}),
         ("api.cli.__main__", TORCH_LAND),
-        ("worker.dispatcher", TORCH_LAND),
-        ("worker.supervision.supervisor", TORCH_LAND),
-        ("worker.tasks", TORCH_LAND),
-        ("worker.app", TORCH_LAND),
+        ("worker.dispatcher", TORCH_LAND | {"PIL"}),
+        ("worker.supervision.supervisor", TORCH_LAND | {"PIL"}),
+        ("worker.tasks", TORCH_LAND | {"PIL"}),
+        ("worker.app", TORCH_LAND | {"PIL"}),
     ],
 )
 def test_importing_this_process_does_not_load(module: str, unwanted: set[str], tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from pathlib import Path
 from core.backbones.registry import Registry
 from core.errors import AlbatrossError
 from core.parameters.request import BatRequest
-from core.references import captions, packing
+from core.parameters.service_defaults import ServiceDefaults
+from core.parameters.summary import summarise
+from core.references import packing
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
+from worker.device import device_class
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Progress
 from worker.supervision import inputs
@@ -69,17 +72,17 @@ def prepare(arguments: argparse.Namespace, settings: Settings) -> JobFolder:
     given = read_path(arguments.references, settings)
     for finding in given.findings:
         print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
-    parameters, read = inputs.settled(bat, None, record, given, settings, seed=arguments.seed)
+    defaults = ServiceDefaults.load(settings, device_class(settings))
+    parameters = defaults.resolve(bat, None, backbone=record, summary=summarise(given), seed=arguments.seed)
     folder = JobFolder(arguments.out.absolute() / "work")
     spec = inputs.specification(record, parameters, settings, None)
     if (folder.path / "spec.json").exists() and folder.spec() != json.loads(json.dumps(spec)):
         folder.remove()  # stages of other settings are of no use
     folder.write_spec(spec)
-    packing.write_folder(read, folder.references)
+    packing.write_folder(inputs.caption_references(given, record, parameters), folder.references)
     if arguments.validation:
         heldout = read_path(arguments.validation, settings)
-        validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
-        packing.write_folder(validation, folder.validation)
+        packing.write_folder(inputs.caption_references(heldout, record, parameters), folder.validation)
     return folder
 
 

@@ -14,7 +14,6 @@ from core.database.tables import File
 from core.estimates.summaries import MOST_BYTES, summarise
 from core.findings.profiles import VERSION
 from core.storage.local import LocalStorage
-from tests.core.parameters.test_resolving import EMOJI, TEXT
 
 CAPTIONS = ("a red cat", "", "a blue cat")
 
@@ -58,15 +57,15 @@ def pictures(size: int) -> bytes:
 
 
 def test_captions_of_a_small_set_are_read(store: LocalStorage) -> None:
-    found = summarise([kept(store, pictures(100), 3)], store, EMOJI, "sks", True)
+    found = summarise([kept(store, pictures(100), 3)], store, "images")
     assert (found.count, found.uncaptioned) == (3, 1)
-    assert found.prompts == ("sks a red cat", "sks", "sks a blue cat")
+    assert found.prompts == CAPTIONS
 
 
 def test_images_without_a_caption_are_counted_however_large_the_set_is(store: LocalStorage) -> None:
     file = kept(store, pictures(MOST_BYTES // 2), 3)
     assert file.bytes > MOST_BYTES
-    found = summarise([file], store, EMOJI, "sks", True)
+    found = summarise([file], store, "images")
     assert (found.count, found.uncaptioned) == (3, 1)
     assert len(found.prompts) == (0 if isinstance(store, Remote) else 3)  # from afar only the profile is there
 
@@ -75,8 +74,8 @@ def test_texts_are_read_up_to_a_length(store: LocalStorage) -> None:
     rows = "".join(
         json.dumps({"prompt": f"Wo ist {n}?", "completion": "Süden"}, ensure_ascii=False) + "\n" for n in "12"
     )
-    found = summarise([kept(store, rows.encode(), 2)], store, TEXT, None, True)
+    found = summarise([kept(store, rows.encode(), 2)], store, "texts")
     assert found.prompts == ("Wo ist 1?", "Wo ist 2?")
     assert [text.characters for text in found.texts] == [15, 15]
-    long = summarise([kept(store, rows.encode() + bytes(MOST_BYTES), 2)], store, TEXT, None, True)
+    long = summarise([kept(store, rows.encode() + bytes(MOST_BYTES), 2)], store, "texts")
     assert (long.count, long.texts) == (2, ())

@@ -39,7 +39,8 @@ CHATS = ReferenceSummary(kind="texts", count=12)
 
 def settled(bat=None, hyperparameters=None, backbone=EMOJI, summary=CATS, device="cpu", **more) -> Parameters:
     request = BatRequest.model_validate(bat or {})
-    return resolve(request, hyperparameters, backbone=backbone, summary=summary, device_class=device, seed=1, **more)
+    knobs = Hyperparameters.model_validate(hyperparameters or {})
+    return resolve(request, knobs, backbone=backbone, summary=summary, device_class=device, seed=1, **more)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
