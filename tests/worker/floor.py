@@ -118,7 +118,7 @@ class Floor:
         packed: bytes | None = None,
         **fields: object,
     ) -> str:
-        """Store references as a decoder has left them, and queue a job; its suffix tells the fast trainer what to do."""
+        """Store references as a decoder leaves them, and queue a job; its suffix tells the fast trainer what to do."""
         file_id = new_id("file-")
         stored = self.storage.put(file_key(account, file_id), packed or pictures())
         with self.sessions.begin() as session:
