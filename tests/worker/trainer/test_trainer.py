@@ -62,5 +62,5 @@ def test_a_picture_that_only_the_trainer_finds_damaged_ends_the_job_and_not_the_
     job = real_floor.get(job_id)
     assert (job.state, job.error_code, job.error_param) == ("FAILED", "invalid_training_file", "training_file")
     assert job.error_message == "1.png is damaged or cut short."
-    assert (job.retry_count, job.crash_count, job.epoch) == (0, 0, 1)
+    assert (job.retry_count, job.crash_count, job.attempt) == (0, 0, 1)
     assert trainer_of(real_floor) == before
