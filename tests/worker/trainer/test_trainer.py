@@ -12,13 +12,12 @@ from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Adapter, Artifact
 from core.storage.factory import storage
-from tests.core.method.conftest import tiny_diffusion_folder  # noqa: F401 (a fixture)
 from tests.worker.floor import Floor, damaged, pictures, repacked, settings
 from tests.worker.stages.conftest import QUICK, image_record
 
 
 @pytest.fixture
-def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:  # noqa: F811
+def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
     """A floor with the trainer that users have, and a backbone of the true class, tiny."""
     chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "stall_seconds": 60.0})
     migrate(chosen.database)
