@@ -25,8 +25,10 @@ from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
 from core.errors import Forbidden, StorageUnavailable, Unauthenticated
+from core.estimates.estimator import device_class
 from core.parameters.presets import LivePresets, Presets
 from core.parameters.request import JobRequest
+from core.parameters.service_defaults import ServiceDefaults
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.uploads.reader import Reader
@@ -67,6 +69,11 @@ class Services:
     def taggers(self) -> Taggers:
         """The captioning models of now."""
         return Taggers.load(self.settings)
+
+    def job_defaults(self, device: str | None) -> ServiceDefaults:
+        """Return what jobs are resolved with now on a worker's device, of which nothing may be known."""
+        known = device_class(self.settings.device if device is None else device)
+        return ServiceDefaults(self.presets, self.taggers.ids, self.settings.stop, known)
 
     @property
     def uploads_folder(self) -> Path:

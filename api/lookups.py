@@ -11,7 +11,7 @@ from core.database.tables import Erasure, File, Job, WebhookEndpoint
 from core.database.tables.jobs import ACTIVE
 from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
-from core.parameters.request import BatRequest, JobRequest
+from core.parameters.request import JobRequest
 from core.parameters.resolving import check
 
 
@@ -62,7 +62,7 @@ def check_files(
 ) -> tuple[list[str], jobs.Data]:
     """Return the files to learn from, and what is known of them; raises InvalidInput where they can't be used."""
     settings = services.settings
-    bat = body.bat or BatRequest()
+    bat = body.bat_or_defaults()
     training = [body.training_file, *bat.training_files]
     if len(set(training)) != len(training):
         raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")

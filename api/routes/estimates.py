@@ -6,7 +6,9 @@ from api.dependencies import AccountDep, JobRequestDep, ServicesDep
 from api.http.openapi import body_of
 from api.lookups import check_files, find_backbone
 from api.schemas.estimates import EstimateObject
-from api.serializers.estimates import estimate
+from api.serializers.estimates import estimate_object
+from core.estimates.estimator import Estimator, estimate
+from core.estimates.queue_wait import QueuedJobs, present, usual_device, waiting
 from core.parameters.request import JobRequest
 
 router = APIRouter(tags=["fine-tuning jobs"])
@@ -21,4 +23,9 @@ def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep
     record = find_backbone(services, body.model)
     with services.reading.begin() as session:
         training, _ = check_files(session, services, account, body, record, lock=False)
-        return estimate(session, services, body, record, training)
+        device = usual_device(present(session, services.settings))
+        defaults = services.job_defaults(device)
+        estimator = Estimator.of(session, record, device)
+        found = estimate(session, services.storage, estimator, defaults, body, training)
+        queued = QueuedJobs(session, services.registry, defaults, device)
+        return estimate_object(found, waiting(session, services.settings, queued.seconds))

@@ -37,7 +37,7 @@ from core.errors import InvalidInput
 from core.findings import jobs
 from core.jobs import control, creation, events
 from core.jobs.idempotency import RepeatedCall
-from core.parameters.request import BatRequest, JobRequest
+from core.parameters.request import JobRequest
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1
@@ -181,6 +181,6 @@ def _create(
         queue=services.settings.queue,
     )
     creation.create(session, job, services.settings, account=account)
-    for finding in jobs.of(data, backbone, body.bat or BatRequest()):
+    for finding in jobs.of(data, backbone, body.bat_or_defaults()):
         events.tell(session, job, finding, actor="api")
     return job

@@ -22,6 +22,7 @@ from core.adapters import card
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, Job, JobEvent, JobState, Metric, model_name
 from core.jobs import queue
+from core.parameters.request import stored_request
 
 WIRE_STATUS: Mapping[str, str] = {
     JobState.QUEUED: "queued",
@@ -100,7 +101,7 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> Job
         "queue_position": position,
         "cancel_requested": job.cancel_requested_at is not None,
         "pause_requested": job.pause_requested_at is not None,
-        "request": job.request.get("bat") or {},
+        "request": job.request.get("bat") or {},  # word for word as it was sent
         "resolved": job.parameters,
         "findings": job.findings,
         "artifacts": artifacts,
@@ -109,13 +110,11 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> Job
 
 
 def _hyperparameters(job: Job) -> JobHyperparameters:
-    method = job.request.get("method") or {}
-    asked = (method.get("supervised") or {}).get("hyperparameters") or job.request.get("hyperparameters") or {}
-    resolved = job.parameters or {}
+    asked = stored_request(job.request).chosen()
     return JobHyperparameters(
-        batch_size=resolved.get("batch_size") or asked.get("batch_size") or "auto",
-        learning_rate_multiplier=asked.get("learning_rate_multiplier") or "auto",
-        n_epochs=asked.get("n_epochs") or "auto",
+        batch_size=(job.parameters or {}).get("batch_size") or asked.batch_size,
+        learning_rate_multiplier=asked.learning_rate_multiplier,
+        n_epochs=asked.n_epochs,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,16 +13,21 @@ from sqlalchemy.orm import Session
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.estimates import measurements
-from core.estimates.forecast import Model, model
+from core.estimates.forecast import Forecast, Model, model
 from core.estimates.measurements import Measured
+from core.estimates.summaries import files_of, summarise
 from core.estimates.text_size import TextSize
 from core.estimates.workload import DataSize, JobSize, thinned
-from core.parameters.request import BatRequest
+from core.parameters.parameters import Parameters
+from core.parameters.request import BatRequest, JobRequest
 from core.parameters.resolving import resolve
+from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
+from core.storage.interface import Storage
 
 USUAL_REFERENCES = 8
 TOKENS_PER_CHARACTER = 0.25
+UNKNOWN_SEED = 0  # no estimate depends on it
 
 
 class Estimator:
@@ -50,6 +56,38 @@ class Estimator:
         framed = measurements.chat_tokens(self._rows)
         lengths = thinned([ratio * text.characters + framed * text.exchanges for text in texts])
         return DataSize(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one job would take, and the parameters that it would have."""
+
+    estimator: Estimator
+    parameters: Parameters
+    forecast: Forecast
+
+
+def estimate(
+    session: Session,
+    storage: Storage,
+    estimator: Estimator,
+    defaults: ServiceDefaults,
+    request: JobRequest,
+    training: Sequence[str],
+) -> Estimate:
+    """Foretell the job that a request asks for, from its files, which have been checked; raises as `summarise`."""
+    record = estimator.record
+    references = summarise(files_of(session, training), storage, record.kind)
+    parameters = defaults.resolve(
+        request.bat_or_defaults(),
+        request.chosen(),
+        backbone=record,
+        summary=references.for_resolving(record.kind),
+        seed=UNKNOWN_SEED if request.seed is None else request.seed,
+    )
+    heldout = files_of(session, [request.validation_file] if request.validation_file else [])
+    data = estimator.data(references.count, references.texts, sum(file.items for file in heldout))
+    return Estimate(estimator, parameters, estimator.model.forecast(JobSize.of(parameters), data))
 
 
 def device_class(device: str | None) -> DeviceClass:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from core.backbones.record import BackboneRecord
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.backbones.families import Kind
 from core.database.tables import File
 from core.errors import NotFound
 from core.estimates.text_size import TextSize
 from core.findings import profiles
 from core.parameters.summary import ReferenceSummary
 from core.references import answer_format
-from core.references.captions import caption_of
 from core.references.items import TextItem
 from core.storage.interface import Storage
 
@@ -28,10 +30,10 @@ MOST_ROWS = 2_000  # texts that are read of one file
 
 @dataclass(frozen=True)
 class Summary:
-    """Prompts of the first items, in order, and the sizes of texts."""
+    """What the references say and how long texts are; of a file that is too long to be read, only the count."""
 
     count: int
-    prompts: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()  # as in ReferenceSummary
     texts: tuple[TextSize, ...] = ()
     uncaptioned: int = 0  # images
     shape: str | None = None  # of the answers
@@ -41,33 +43,35 @@ class Summary:
         uncaptioned, shape = self.uncaptioned + other.uncaptioned, self.shape or other.shape
         return Summary(self.count + other.count, prompts, texts, uncaptioned, shape)
 
-    def for_resolving(self, record: BackboneRecord) -> ReferenceSummary:
+    def for_resolving(self, kind: Kind) -> ReferenceSummary:
         """Return what core.parameters.resolving takes."""
         return ReferenceSummary(
-            kind=record.kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned, shape=self.shape
+            kind=kind, count=self.count, prompts=self.prompts, uncaptioned=self.uncaptioned, shape=self.shape
         )
 
 
-def summarise(
-    files: Sequence[File], storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool
-) -> Summary:
+def files_of(session: Session, ids: Sequence[str]) -> list[File]:
+    """Return the rows of files in the order of their ids, without those that are gone."""
+    found = {file.id: file for file in session.scalars(select(File).where(File.id.in_(ids)))}
+    return [found[id] for id in ids if id in found]
+
+
+def summarise(files: Sequence[File], storage: Storage, kind: Kind) -> Summary:
     """Look into the sanitised uploads; raises NotFound where one is gone, StorageUnavailable where the store is."""
     found = Summary(0)
     for file in files:
-        found += _summary(file, storage, record, trigger or record.trigger_hint, add_trigger)
+        found += _summary(file, storage, kind)
     return found
 
 
-def _summary(file: File, storage: Storage, record: BackboneRecord, trigger: str | None, add_trigger: bool) -> Summary:
-    with _opened(file, storage, whole=record.kind == "texts") as content:
+def _summary(file: File, storage: Storage, kind: Kind) -> Summary:
+    with _opened(file, storage, whole=kind == "texts") as content:
         if content is None:
             return _unread(file)
         try:
-            if record.kind == "images":
+            if kind == "images":
                 captions = _captions(content, file.items)
-                prompts = (caption_of(words, record.caption_prefix, trigger, add_trigger) for words in captions)
-                bare = sum(not words for words in captions)
-                return Summary(file.items, tuple(prompt for prompt in prompts if prompt), uncaptioned=bare)
+                return Summary(file.items, tuple(captions), uncaptioned=captions.count(""))
             return _texts(content, file.items)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise NotFound("A training file can't be read any more; upload it again.", code="file_not_found") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -118,7 +119,39 @@ class JobRequest(Request):
     bat: BatRequest | None = None
 
     def chosen(self) -> Hyperparameters:
-        """The hyperparameters in force."""
-        if self.method and self.method.supervised and self.method.supervised.hyperparameters:
-            return self.method.supervised.hyperparameters
+        """Return the hyperparameters in force; those of `method` win where it holds any."""
+        of_method = self.method and self.method.supervised and self.method.supervised.hyperparameters
+        if of_method and of_method.model_fields_set:
+            return of_method
         return self.hyperparameters or Hyperparameters()
+
+    def bat_or_defaults(self) -> BatRequest:
+        """Return the `bat` object, with everything "auto" where none was sent."""
+        return self.bat or BatRequest()
+
+
+_OBJECTS: Mapping[str, type[Request]] = {
+    "method": Method,
+    "supervised": Supervised,
+    "hyperparameters": Hyperparameters,
+    "bat": BatRequest,
+}
+
+
+def stored_request(content: Mapping[str, Any]) -> JobRequest:
+    """Read the request that a job was created with, as its row holds it.
+
+    It was checked when it came in, and is not checked again: a version with narrower limits must not refuse what an
+    older one has promised. Keys that this version does not know are passed over.
+    """
+    return JobRequest.model_construct(None, **_unchecked(content))
+
+
+def _unchecked(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an object, and those of the objects in it."""
+    return {
+        name: _OBJECTS[name].model_construct(None, **_unchecked(value))
+        if name in _OBJECTS and isinstance(value, Mapping)
+        else value
+        for name, value in content.items()
+    }

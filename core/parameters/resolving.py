@@ -16,8 +16,7 @@ from core.parameters.parameters import Parameters
 from core.parameters.presets import RANGES, Preset, Presets, built_in
 from core.parameters.request import LONGEST_RUN, BatRequest, Hyperparameters, StopName
 from core.parameters.summary import ReferenceSummary
-
-__all__ = ["BatRequest", "Hyperparameters", "Parameters", "ReferenceSummary", "check", "resolve"]
+from core.references.captions import caption_of
 
 
 def check(
@@ -66,7 +65,7 @@ def _check_preset(name: str, kind: Kind, presets: Presets) -> None:
 
 def resolve(
     request: BatRequest,
-    hyperparameters: Hyperparameters | Mapping[str, object] | None = None,
+    hyperparameters: Hyperparameters | None = None,
     *,
     backbone: BackboneRecord,
     summary: ReferenceSummary,
@@ -79,9 +78,7 @@ def resolve(
     """Turn a request into parameters, with a reason for everything that was "auto"; raise InvalidInput as `check`."""
     presets = presets or built_in()
     check(request, backbone, summary.kind, summary.count, presets=presets, taggers=taggers)
-    if not isinstance(hyperparameters, Hyperparameters):
-        hyperparameters = Hyperparameters.model_validate(hyperparameters or {})
-    settling = _Settling(request, hyperparameters, backbone, summary, device_class, presets)
+    settling = _Settling(request, hyperparameters or Hyperparameters(), backbone, summary, device_class, presets)
     settling.settle_task()
     settling.settle_captions(taggers)
     settling.settle_adapter()
@@ -161,9 +158,16 @@ class _Settling:
         dropped = float(table["dropout_caption"])
         why = f"{self.usual('dropout_caption')}." if dropped else "No caption is left out."
         self.settle("dropout_caption", dropped, why)
-        self.values["sample_prompts"] = tuple(self.request.sample_prompts) or subject_prompts(self.summary.prompts)
+        self.values["sample_prompts"] = tuple(self.request.sample_prompts) or subject_prompts(self._prompts())
         if not self.request.sample_prompts:
             self.reasons["sample_prompts"] = "They are what the references have in common, and two of their own."
+
+    def _prompts(self) -> tuple[str, ...]:
+        """Return the captions as they are trained on, or the prompts of texts."""
+        if self.summary.kind == "texts":
+            return self.summary.prompts
+        prefix, trigger = self.backbone.caption_prefix, self.values["trigger"]
+        return tuple(caption_of(words, prefix, trigger, self.preset.add_trigger) for words in self.summary.prompts)
 
     def _why_preset(self) -> str:
         if self.summary.shape:

@@ -10,7 +10,10 @@ from core.references.items import ImageItem, References, TextItem
 
 
 class ReferenceSummary(BaseModel):
-    """What resolving needs to know of the references; `prompts` are captions of images or prompts of texts."""
+    """What resolving needs to know of the references.
+
+    `prompts` are the captions of images as their owner wrote them, "" where there is none, or the prompts of texts.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,18 +24,20 @@ class ReferenceSummary(BaseModel):
     shape: str | None = None  # the sentence of core.references.answer_format, where answers have one
 
 
-def summarise(read: References, uncaptioned: int = 0) -> ReferenceSummary:
-    """Return what resolving needs to know of the references; `uncaptioned` images are counted before."""
-    prompts = tuple(prompt for item in read.items if (prompt := _prompt(item)))
-    shape = answer_format.shape([item for item in read.items if isinstance(item, TextItem)])
+def summarise(read: References) -> ReferenceSummary:
+    """Return what resolving needs to know of the references, as their owner sent them."""
+    captions = tuple(item.caption or "" for item in read.items if isinstance(item, ImageItem))
+    texts = [item for item in read.items if isinstance(item, TextItem)]
     return ReferenceSummary(
-        kind=read.kind, count=len(read.items), prompts=prompts, uncaptioned=uncaptioned, shape=shape
+        kind=read.kind,
+        count=len(read.items),
+        prompts=captions or tuple(prompt for item in texts if (prompt := _prompt(item))),
+        uncaptioned=captions.count(""),
+        shape=answer_format.shape(texts),
     )
 
 
-def _prompt(item: ImageItem | TextItem) -> str | None:
-    """Return the caption of an image, or what a text answers to."""
-    if isinstance(item, ImageItem):
-        return item.caption
+def _prompt(item: TextItem) -> str | None:
+    """Return what a text answers to."""
     asked = (message["content"] for message in item.messages or () if message["role"] == "user")
     return item.prompt or next(asked, None)

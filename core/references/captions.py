@@ -30,8 +30,3 @@ def captioned(read: References, record: BackboneRecord, trigger: str | None, *, 
         for item in read.items
     )
     return replace(read, items=items)
-
-
-def uncaptioned(read: References) -> int:
-    """Count the images whose owner wrote no caption; asked before `captioned`."""
-    return sum(isinstance(item, ImageItem) and not item.caption for item in read.items)

@@ -61,6 +61,17 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
         raise _refused(name, "is damaged or cut short", "corrupt") from error
 
 
+def decode_packed(png: bytes, name: str) -> Image.Image:
+    """Return a picture that was packed as PNG, in RGB; raise InvalidInput naming it where it is none after all."""
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            return image.convert("RGB")
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `decode`
+        raise _refused(name, "is damaged or cut short", "corrupt") from error
+
+
 def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
     width, height = image.size
     # A phone's JPEG may carry a second picture for depth or preview (MPO); the first is the photo.

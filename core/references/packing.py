@@ -1,23 +1,25 @@
-"""References as they are stored, and as the trainer reads them."""
+"""References as they are stored, and as the trainer reads them. Pictures are carried as bytes: none is decoded."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
+import struct
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from core import text_safety
+from core.errors import InvalidInput, TooLarge
+from core.references import archives, texts
+from core.references.caption_files import Captions
 from core.references.items import ImageItem, References, TextItem
-from core.references.parsing import parse
 from core.settings import Settings
 
 NUMBERED = re.compile(r"^\d{3}-")  # what `pack` puts before a name
+PACKED = re.compile(r"[^/\\]+\.(png|txt)")  # the names that it gives
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_HEADER = struct.Struct(">8x4x4xII")  # signature, length and name of the first chunk; width and height
 
 
 def pack(references: References, path: Path) -> None:
@@ -34,21 +36,56 @@ def pack(references: References, path: Path) -> None:
 
 
 def read_packed(path: Path, filename: str, limits: Settings) -> References:
-    """Read what `pack` wrote, without findings: they stand in the row of the file.
+    """Read what `pack` wrote; raises InvalidInput for anything else.
 
-    PNG takes more bytes than the photo that it was made of, JSON more than plain text.
+    No picture is decoded: this runs beside credentials, and whoever packed the file may have been taken over by what it
+    decoded. `limits` are those of uploads: PNG takes more bytes than the photo that it was made of, JSON more than
+    plain text.
     """
-    roomy = {
-        "max_file_bytes": 3 * limits.max_file_bytes,
-        "max_image_bytes": 4 * limits.max_image_pixels + limits.max_image_bytes,
-        "max_text_bytes": 3 * limits.max_text_bytes,
-    }
-    packed = parse(path, filename, limits.model_copy(update=roomy))
-    return References(packed.kind, tuple(_shown(item) for item in packed.items))
+    name = text_safety.display_name(filename)
+    if zipfile.is_zipfile(path):
+        packed = References("images", tuple(_packed_images(path, limits)))
+    else:
+        packed = References("texts", tuple(_packed_texts(path, name, limits)))
+    if not packed.items:
+        raise InvalidInput(f"{name} holds no references.", code="no_items", param="file")
+    return packed
 
 
-def _shown(item: ImageItem | TextItem) -> ImageItem | TextItem:
-    return replace(item, name=shown_name(item.name)) if isinstance(item, ImageItem) else item
+def _packed_texts(path: Path, name: str, limits: Settings) -> list[TextItem]:
+    roomy = limits.model_copy(update={"max_text_bytes": 3 * limits.max_text_bytes})
+    if path.stat().st_size > roomy.max_text_bytes:
+        raise TooLarge(f"{name} has more than {roomy.max_text_bytes:,} bytes.", code="file_too_large", param="file")
+    return texts.read_jsonl(path.read_bytes(), name, roomy).items
+
+
+def _packed_images(path: Path, limits: Settings) -> list[ImageItem]:
+    pngs: dict[str, bytes] = {}
+    captions = Captions(limits)
+    largest = 4 * limits.max_image_pixels + limits.max_image_bytes
+    for entry in archives.entries(path, 3 * limits.max_file_bytes, largest):
+        if not PACKED.fullmatch(entry.name):
+            label = text_safety.display_name(entry.name)
+            raise InvalidInput(f"The packed file holds {label}; upload it again.", code="corrupt_archive", param="file")
+        if entry.name.endswith(".txt"):
+            captions.read(entry.name, entry.content)
+            continue
+        pngs[entry.name] = entry.content
+        if len(pngs) > limits.max_images:
+            message = f"The archive holds more than {limits.max_images} images."
+            raise TooLarge(message, code="too_many_images", param="file")
+    return [
+        image_item(shown_name(text_safety.display_name(name)), captions.get(name.removesuffix(".png")), png)
+        for name, png in pngs.items()
+    ]
+
+
+def image_item(name: str, caption: str | None, png: bytes) -> ImageItem:
+    """Return PNG bytes as an item, with the size that their header claims; raise InvalidInput where there is none."""
+    if len(png) < PNG_HEADER.size or not png.startswith(PNG_SIGNATURE):
+        raise InvalidInput(f"{name} is damaged or cut short.", code="corrupt", param="file")
+    width, height = PNG_HEADER.unpack_from(png)
+    return ImageItem(name, caption or None, png, width, height, hashlib.sha256(png).hexdigest())
 
 
 def shown_name(name: str) -> str:
@@ -77,9 +114,7 @@ def read_folder(folder: Path) -> References:
     items: list[ImageItem | TextItem] = []
     for line in lines:
         if "file" in line:
-            png = (folder / line["file"]).read_bytes()
-            width, height = Image.open(io.BytesIO(png)).size
-            items.append(ImageItem(line["name"], line["caption"], png, width, height, hashlib.sha256(png).hexdigest()))
+            items.append(image_item(line["name"], line["caption"], (folder / line["file"]).read_bytes()))
         else:
             messages = tuple(line["messages"]) if "messages" in line else None
             items.append(TextItem(messages, line.get("prompt"), line.get("completion"), line.get("text")))

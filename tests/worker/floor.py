@@ -115,11 +115,12 @@ class Floor:
         backbone: str = "tiny-a",
         account: str = "acct-1",
         bat: Json | None = None,
+        packed: bytes | None = None,
         **fields: object,
     ) -> str:
-        """Upload references and queue a job; its suffix tells the fast trainer what to do."""
+        """Store references as a decoder leaves them, and queue a job; its suffix tells the fast trainer what to do."""
         file_id = new_id("file-")
-        stored = self.storage.put(file_key(account, file_id), pictures())
+        stored = self.storage.put(file_key(account, file_id), packed or pictures())
         with self.sessions.begin() as session:
             if session.get(Account, account) is None:
                 session.add(Account(id=account, name=account, created_at=now(session)))
@@ -273,7 +274,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def pictures(count: int = 4) -> bytes:
+def pictures(count: int = 4, *, captions: bool = True) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for number in range(count):
@@ -281,5 +282,21 @@ def pictures(count: int = 4) -> bytes:
             content = io.BytesIO()
             image.save(content, "PNG")
             archive.writestr(f"{number}.png", content.getvalue())
-            archive.writestr(f"{number}.txt", f"sks cat number {number}")
+            if captions:
+                archive.writestr(f"{number}.txt", f"sks cat number {number}")
+    return buffer.getvalue()
+
+
+def damaged(png: bytes) -> bytes:
+    """Return a PNG whose header is as it was and whose pixels are garbage."""
+    return png[:33] + bytes(reversed(png[33:]))
+
+
+def repacked(change: Callable[[bytes], bytes], packed: bytes) -> bytes:
+    """Return a packed set whose second picture is changed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(packed)) as before, zipfile.ZipFile(buffer, "w") as archive:
+        for name in before.namelist():
+            content = before.read(name)
+            archive.writestr(name, change(content) if name == "1.png" else content)
     return buffer.getvalue()

@@ -36,7 +36,7 @@ from worker.trainer.process import Trainer, TrainerDied
 
 REFERENCES = 6
 SCORED = 64  # candidates
-SHORT: Json = {"max_steps": 16, "surrogate_steps": 12, "stop": "max_steps"}
+SHORT: Json = {"max_steps": 16, "surrogate_steps": 12, "stop": "max_steps", "sample_prompts": ["one", "two"]}
 POLL_SECONDS = 0.2
 BUSY = 1.3
 BUSY_WORDS = "note: other processes made this {:.1f} times slower; calibrate again when the machine has less to do."
@@ -138,7 +138,7 @@ def _parameters(record: BackboneRecord, settings: Settings, count: int, bat: Jso
         BatRequest.model_validate(bat),
         None,
         backbone=record,
-        summary=ReferenceSummary(kind=record.kind, count=count, prompts=("one", "two")),
+        summary=ReferenceSummary(kind=record.kind, count=count),
         device_class=device.device_class(settings),
         seed=0,
     )

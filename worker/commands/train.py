@@ -18,12 +18,15 @@ from pydantic import ValidationError
 
 from core.backbones.registry import Registry
 from core.parameters.request import BatRequest
-from core.references import captions, packing
+from core.parameters.service_defaults import ServiceDefaults
+from core.parameters.summary import summarise
+from core.references import packing
 from core.runtime.command_line import CommandLine, Data, problems, read_settings
 from core.runtime.progress import ProgressLine, bar, duration
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
+from worker.device import device_class
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Progress
 from worker.supervision import inputs
@@ -97,17 +100,17 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
     given = read_path(training.references, settings)
     for finding in given.findings:
         print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
-    parameters, read = inputs.settled(bat, None, record, given, settings, seed=training.seed)
+    defaults = ServiceDefaults.load(settings, device_class(settings))
+    parameters = defaults.resolve(bat, None, backbone=record, summary=summarise(given), seed=training.seed)
     folder = JobFolder(training.out.absolute() / "work")
     spec = inputs.specification(record, parameters, settings, None)
     if (folder.path / "spec.json").exists() and folder.spec() != json.loads(json.dumps(spec)):
         folder.remove()  # stages of other settings are of no use
     folder.write_spec(spec)
-    packing.write_folder(read, folder.references)
+    packing.write_folder(inputs.caption_references(given, record, parameters), folder.references)
     if training.validation:
         heldout = read_path(training.validation, settings)
-        validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
-        packing.write_folder(validation, folder.validation)
+        packing.write_folder(inputs.caption_references(heldout, record, parameters), folder.validation)
     return folder
 
 

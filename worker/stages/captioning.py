@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from PIL import Image
-
 from core.backbones.taggers import NONE, TaggerRecord
 from core.references.captions import caption_of
-from core.references.images import FORMATS
 from core.references.items import ImageItem, References
 from worker.protocol import Line, Message
 from worker.stages import taggers
 from worker.stages.context import Context
+from worker.stages.references import picture_of
 
 MOST_SHOWN = 3
 LONGEST = 500  # characters of a caption that a model has made
@@ -32,7 +29,7 @@ def add_captions(context: Context, given: References) -> Generator[Line, None, R
     if p.caption == NONE or not wanting:
         return given
     tagger = taggers.load(p.caption, _record(context), str(context.spec["device"]))
-    pictures = [Image.open(io.BytesIO(item.png), formats=FORMATS).convert("RGB") for item in wanting.values()]
+    pictures = [picture_of(item) for item in wanting.values()]
     made = [" ".join(words.split())[:LONGEST] for words in tagger.caption(pictures)]
     captioned = {
         place: replace(item, caption=caption_of(words, record.caption_prefix, p.trigger))

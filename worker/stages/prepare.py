@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from safetensors.torch import save_file
 
 from core.findings.finding import Finding
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.profiler import WORK
-from core.references import packing
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
 from worker.stages.context import Context
 from worker.stages.costs import note_examples
+from worker.stages.references import picture_of, read_references
 
 PARTS = 3
 
@@ -28,7 +26,7 @@ PARTS = 3
 def prepare(context: Context) -> Generator[Line, None, None]:
     """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
     yield Progress("prepare", 0, PARTS)
-    given = packing.read_folder(context.folder.references)
+    given = read_references(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
         WORK.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
@@ -39,7 +37,7 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS)
         if context.folder.validation.is_dir():
-            validation = packing.read_folder(context.folder.validation)
+            validation = read_references(context.folder.validation)
             _encode(context, validation, folder / "heldout.safetensors", "validation")
         yield Progress("prepare", 2, PARTS)
         if context.pool is not None and context.p.augment:
@@ -80,7 +78,7 @@ def items(given: References) -> Sequence[dict[str, Any]]:
 
 def _item(item: Any) -> dict[str, Any]:
     if isinstance(item, ImageItem):
-        return {"image": Image.open(io.BytesIO(item.png)).convert("RGB"), "caption": item.caption or ""}
+        return {"image": picture_of(item), "caption": item.caption or ""}
     fields = ("messages", "prompt", "completion", "text")
     return {name: getattr(item, name) for name in fields if getattr(item, name) is not None}
 

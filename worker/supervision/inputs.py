@@ -11,14 +11,12 @@ from core.backbones.record import BackboneRecord
 from core.backbones.taggers import Taggers
 from core.database.tables import File, Job
 from core.errors import InvalidInput, JobFailure, NotFound, StorageUnavailable, TransientFailure
-from core.parameters import presets
-from core.parameters.defaults import USUAL_PRESET
 from core.parameters.parameters import Parameters
-from core.parameters.request import BatRequest
-from core.parameters.resolving import resolve
+from core.parameters.request import stored_request
+from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
 from core.references import packing
-from core.references.captions import captioned, uncaptioned
+from core.references.captions import captioned
 from core.references.items import References, merge
 from core.settings import Settings
 from core.storage.interface import Storage
@@ -26,73 +24,50 @@ from worker.device import device, device_class
 from worker.protocol import Json
 
 log = logging.getLogger(__name__)
-OPERATORS = frozenset({"invalid_preset", "invalid_registry"})  # what is wrong with files that no job's owner can mend
+OPERATOR_ERRORS = frozenset({"invalid_preset", "invalid_registry"})  # in files that no job's owner can mend
 UNMENDED = "A preset or a registry of this service can't be read. The operator has to mend it; the job is tried again."
 
 
 def fetch_references(files: list[File], storage: Storage, settings: Settings, check: Callable[[], None]) -> References:
-    """Read the sanitised uploads out of the store as one set; raises JobFailure where they are gone or unusable.
+    """Copy the sanitised uploads out of the store as one set; raises JobFailure where they are gone or unusable.
 
+    No picture is opened: this process holds credentials, and a file may lie; its pictures are the trainer's to decode.
     StorageUnavailable where the bytes are not those that were stored: the job tries again, from a mended store.
     """
-    parts = []
     with tempfile.TemporaryDirectory() as folder:
-        for file in files:
-            check()
-            path = Path(folder) / file.id
-            try:
-                if storage.fetch(file.storage_key, path).sha256 != file.sha256:
-                    raise StorageUnavailable(f"The store has damaged the file {file.id}.", code="storage_unavailable")
-                parts.append(packing.read_packed(path, file.filename, settings))
-            except (NotFound, InvalidInput) as error:
-                raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
-    return merge(parts)
+        try:
+            return merge([_fetched(file, Path(folder) / file.id, storage, settings, check) for file in files])
+        except (NotFound, InvalidInput) as error:
+            raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
 
 
-def requested(job: Job) -> tuple[BatRequest, Json]:
-    """Return the job's `bat` object and OpenAI's hyperparameters."""
-    method = (job.request.get("method") or {}).get("supervised") or {}
-    asked = method.get("hyperparameters") or job.request.get("hyperparameters") or {}
-    return BatRequest.model_validate(job.request.get("bat") or {}), asked
+def _fetched(file: File, path: Path, storage: Storage, settings: Settings, check: Callable[[], None]) -> References:
+    check()
+    if storage.fetch(file.storage_key, path).sha256 != file.sha256:
+        raise StorageUnavailable(f"The store has damaged the file {file.id}.", code="storage_unavailable")
+    return packing.read_packed(path, file.filename, settings)
 
 
-def prepared(job: Job, record: BackboneRecord, given: References, settings: Settings) -> tuple[Parameters, References]:
-    """Return the job's parameters, as an earlier attempt has resolved them or resolved now, and captioned references.
-
-    Raises JobFailure.
-    """
-    bat, asked = requested(job)
+def resolve_parameters(job: Job, record: BackboneRecord, given: References, settings: Settings) -> Parameters:
+    """Return the job's parameters, as an earlier attempt has resolved them or resolved now; raises JobFailure."""
     if job.parameters is not None:
-        parameters = Parameters.model_validate(job.parameters)
-        return parameters, captioned(given, record, parameters.trigger, add_trigger=parameters.add_trigger)
+        return Parameters.model_validate(job.parameters)
+    request = stored_request(job.request)
     try:
-        return settled(bat, asked, record, given, settings, seed=job.seed)
+        defaults = ServiceDefaults.load(settings, device_class(settings))
+        return defaults.resolve(
+            request.bat_or_defaults(), request.chosen(), backbone=record, summary=summarise(given), seed=job.seed
+        )
     except InvalidInput as error:
-        if error.code in OPERATORS:
+        if error.code in OPERATOR_ERRORS:
             log.warning("%s", error.message)  # it names files of the operator's
             raise TransientFailure(UNMENDED, code="internal_error") from error
         raise JobFailure(error.message, code="invalid_training_file", param=error.param) from error
 
 
-def settled(
-    bat: BatRequest, asked: Json | None, record: BackboneRecord, given: References, settings: Settings, *, seed: int
-) -> tuple[Parameters, References]:
-    """Resolve a request, and caption its references as that says; raises InvalidInput."""
-    known = presets.load(settings.presets_folder)
-    chosen = known.get(USUAL_PRESET[given.kind] if bat.preset == "auto" else bat.preset)
-    read = captioned(given, record, bat.trigger, add_trigger=chosen is None or chosen.add_trigger)
-    parameters = resolve(
-        bat,
-        asked,
-        backbone=record,
-        summary=summarise(read, uncaptioned(given)),
-        device_class=device_class(settings),
-        seed=seed,
-        stop_default=settings.stop,
-        presets=known,
-        taggers=Taggers.load(settings).ids,
-    )
-    return parameters, read
+def caption_references(given: References, record: BackboneRecord, parameters: Parameters) -> References:
+    """Return the references with the captions that they are trained on."""
+    return captioned(given, record, parameters.trigger, add_trigger=parameters.add_trigger)
 
 
 def specification(record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None) -> Json:

@@ -23,7 +23,6 @@ from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
-from core.references import captions
 from core.references.items import References
 from core.references.packing import write_folder
 from core.runtime import logs
@@ -283,15 +282,15 @@ class Supervisor:
     def _write_inputs(self, record: BackboneRecord) -> JobMeasurement:
         """Fill the job folder with the references and all that the stages need to know."""
         given = self._references(self.job.training_files)
-        parameters, read = inputs.prepared(self.job, record, given, self.settings)
+        parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, self.claim, content))
         self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
+        read = inputs.caption_references(given, record, parameters)
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
         if heldout is not None:
-            validation = captions.captioned(heldout, record, parameters.trigger, add_trigger=parameters.add_trigger)
-            write_folder(validation, self.folder.validation)
+            write_folder(inputs.caption_references(heldout, record, parameters), self.folder.validation)
         return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
 
     def _references(self, file_ids: list[str]) -> References:

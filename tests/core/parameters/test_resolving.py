@@ -10,6 +10,7 @@ from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
 from core.parameters.defaults import STARTING_POINTS
 from core.parameters.parameters import Parameters
+from core.parameters.presets import built_in
 from core.parameters.request import BatRequest, Hyperparameters
 from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
@@ -39,7 +40,8 @@ CHATS = ReferenceSummary(kind="texts", count=12)
 
 def settled(bat=None, hyperparameters=None, backbone=EMOJI, summary=CATS, device="cpu", **more) -> Parameters:
     request = BatRequest.model_validate(bat or {})
-    return resolve(request, hyperparameters, backbone=backbone, summary=summary, device_class=device, seed=1, **more)
+    knobs = Hyperparameters.model_validate(hyperparameters or {})
+    return resolve(request, knobs, backbone=backbone, summary=summary, device_class=device, seed=1, **more)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -89,6 +91,19 @@ def test_two_references_get_two_folds_even_where_four_are_asked_for() -> None:
 def test_the_sampled_prompts_are_what_the_captions_share_and_two_of_them() -> None:
     assert settled().sample_prompts == ("emoji of sks cat face", *CATS.prompts)
     assert settled({"sample_prompts": ["a cat"]}).sample_prompts == ("a cat",)
+
+
+def test_captions_are_put_into_the_form_that_is_trained_on_before_they_are_sampled() -> None:
+    backbone = EMOJI.model_copy(update={"caption_prefix": "emoji of "})
+    plain = CATS.model_copy(update={"prompts": ("cat smiling", "", "zwx cat crying")})
+    assert settled(backbone=backbone, summary=plain).sample_prompts == ("emoji of sks", "emoji of sks cat smiling")
+    own = settled(
+        {"trigger": "zwx"}, backbone=backbone, summary=plain.model_copy(update={"prompts": plain.prompts[2:]})
+    )
+    assert own.sample_prompts == ("emoji of zwx cat crying",)
+    style = built_in()["style"].model_copy(update={"add_trigger": False})
+    bare = settled({"preset": "style"}, backbone=backbone, summary=plain, presets={"style": style})
+    assert bare.sample_prompts == ("emoji of", "emoji of cat smiling", "emoji of sks")
 
 
 def test_the_service_decides_how_to_stop_unless_the_request_does() -> None:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from core.backbones.taggers import Taggers
 from core.parameters.request import BatRequest
+from core.parameters.service_defaults import ServiceDefaults
+from core.parameters.summary import summarise
 from core.references.packing import write_folder
 from core.settings import Settings
 from core.uploads.reading import read
@@ -40,10 +42,11 @@ def prepared(tiny_diffusion_folder: Path, tmp_path: Path) -> Prepared:
             Taggers.load(settings).add("tiny-blip", tagger, licence="CC0", max_tokens=5)
         given = read(tmp_path / "a.zip", "a.zip", settings)
         request = BatRequest.model_validate(QUICK | bat)
-        parameters, captioned = inputs.settled(request, None, record, given, settings, seed=3)
+        defaults = ServiceDefaults.load(settings, "cpu")
+        parameters = defaults.resolve(request, None, backbone=record, summary=summarise(given), seed=3)
         folder = JobFolder(tmp_path / "job")
         folder.write_spec(inputs.specification(record, parameters, settings, None))
-        write_folder(captioned, folder.references)
+        write_folder(inputs.caption_references(given, record, parameters), folder.references)
         return folder, list(prepare(Context(folder)))
 
     return run

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from tests.core.parameters.test_resolving import TEXT
 from worker.device import device
-from worker.supervision.inputs import fetch_references, prepared
+from worker.supervision.inputs import fetch_references, resolve_parameters
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_what_the_operator_has_to_mend_fails_no_job_for_good(tmp_path: Path, bro
     job = Job(id="j", seed=1, request={"model": "b", "training_file": "f"}, parameters=None)
     (tmp_path / broken).write_text("neither TOML nor JSON")
     with pytest.raises(TransientFailure) as caught:
-        prepared(job, TEXT, given, settings)
+        resolve_parameters(job, TEXT, given, settings)
     assert caught.value.code == "internal_error"
     assert "The operator has to mend it" in caught.value.message
     assert str(tmp_path) not in caught.value.message
     (tmp_path / broken).unlink()
-    assert prepared(job, TEXT, given, settings)[0].preset == "tone"
+    assert resolve_parameters(job, TEXT, given, settings).preset == "tone"
 
 
 def test_bytes_that_the_store_has_changed_are_no_references(store: Storage, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from sqlalchemy import text
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
 from core.jobs import dispatch
 from tests.worker import fast_trainer
-from tests.worker.floor import Floor, gone
+from tests.worker.floor import Floor, damaged, gone, pictures, repacked
 from worker.job_folder import STAGES
 from worker.supervision.attempt_folders import sweep
 
@@ -251,6 +254,31 @@ def test_a_deleted_training_file_ends_the_job(floor: Floor) -> None:
     floor.supervise()
     job = floor.get(job_id)
     assert (job.state, job.error_code, job.error_param) == ("FAILED", "invalid_training_file", "training_file")
+
+
+def test_a_packed_file_that_holds_no_picture_ends_the_job_before_a_trainer_sees_it(floor: Floor) -> None:
+    job_id = floor.job(packed=repacked(lambda png: b"no PNG at all, but stored like this", pictures()))
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.error_code, job.error_param) == ("FAILED", "invalid_training_file", "training_file")
+    assert job.error_message == "1.png is damaged or cut short."
+    assert floor.stages() == []
+
+
+def test_pictures_reach_the_trainer_byte_for_byte_and_unopened(floor: Floor) -> None:
+    packed = repacked(damaged, pictures())
+    floor.job("slow-prepare", packed=packed)
+    work = in_background(floor, "prepare")
+    [folder] = [path for path in (floor.settings.data / "work").glob("ftjob*") if path.is_dir()]
+    rows = [json.loads(line) for line in (folder / "references/items.jsonl").read_text().splitlines()]
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        stored = [archive.read(f"{number}.png") for number in range(4)]
+    assert [(row["name"], row["file"]) for row in rows] == [
+        (f"{number}.png", f"images/{number + 1:03d}.png") for number in range(4)
+    ]
+    assert [(folder / "references" / row["file"]).read_bytes() for row in rows] == stored
+    floor.order("cancel", floor.job_ids()[0])
+    work.join(10)
 
 
 def test_a_backbone_that_is_gone_ends_the_job(floor: Floor) -> None:

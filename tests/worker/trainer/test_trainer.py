@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Adapter, Artifact
 from core.storage.factory import storage
-from tests.worker.floor import Floor, settings
+from tests.worker.floor import Floor, damaged, pictures, repacked, settings
 from tests.worker.stages.conftest import QUICK, image_record
 
 
-def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
-    tiny_diffusion_folder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
+    """A floor with the trainer that users have, and a backbone of the true class, tiny."""
     chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "stall_seconds": 60.0})
     migrate(chosen.database)
     engine = connect(chosen.database)
     floor = Floor(chosen, sessions(engine), storage(chosen))
     record = image_record(tiny_diffusion_folder, tmp_path).model_dump(mode="json")
     chosen.registry_file.write_text(json.dumps({"version": 1, "backbones": {"tiny": record}}))
-    pids = set()
+    yield floor
+    floor.trainer.discard()
+    engine.dispose()
+
+
+def trainer_of(floor: Floor) -> int:
+    record = json.loads(floor.settings.registry_file.read_text())["backbones"]["tiny"]
+    return floor.trainer.take(f"tiny {record['revision']}").pid
+
+
+def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(real_floor: Floor) -> None:
+    floor, pids = real_floor, set()
     for _ in range(2):
         job_id = floor.job(backbone="tiny", bat=QUICK)
         floor.supervise()
@@ -32,7 +46,20 @@ def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
         assert len(floor.rows(Adapter, job_id)) == 1
         names = {artifact.name for artifact in floor.rows(Artifact, job_id)}
         assert {"score/influence.json", "export/samples.json", "export/adapter-peft.zip"} <= names
-        pids.add(floor.trainer.take(f"tiny {record['revision']}").pid)
+        pids.add(trainer_of(floor))
     assert len(pids) == 1
-    floor.trainer.discard()
-    engine.dispose()
+
+
+@pytest.mark.parametrize("caption", ["none", "colours"])
+def test_a_picture_that_only_the_trainer_finds_damaged_ends_the_job_and_not_the_trainer(
+    real_floor: Floor, caption: str
+) -> None:
+    packed = repacked(damaged, pictures(captions=caption == "none"))
+    job_id = real_floor.job(backbone="tiny", bat={**QUICK, "caption": caption}, packed=packed)
+    before = trainer_of(real_floor)
+    real_floor.supervise()
+    job = real_floor.get(job_id)
+    assert (job.state, job.error_code, job.error_param) == ("FAILED", "invalid_training_file", "training_file")
+    assert job.error_message == "1.png is damaged or cut short."
+    assert (job.retry_count, job.crash_count, job.attempt) == (0, 0, 1)
+    assert trainer_of(real_floor) == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,10 @@ from PIL import Image
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.stopping.picture_evidence import Pictures, choose, judge_pictures
 from core.method.training.final_run import Outcome
-from core.references import packing
 from core.references.items import ImageItem
 from worker.protocol import Json, Line
 from worker.stages.context import Context, ProgressClock
+from worker.stages.references import picture_of, read_references
 
 
 @dataclass
@@ -105,8 +104,8 @@ def rows(step: int, labels: list[str], answers: Sequence[tuple[str, str, Any]], 
 
 
 def _reference_images(context: Context) -> list[Image.Image]:
-    items = packing.read_folder(context.folder.references).items
-    return [Image.open(io.BytesIO(item.png)).convert("RGB") for item in items if isinstance(item, ImageItem)]
+    items = read_references(context.folder.references).items
+    return [picture_of(item) for item in items if isinstance(item, ImageItem)]
 
 
 def _measured(pictures: Pictures) -> Json:
