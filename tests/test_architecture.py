@@ -52,7 +52,7 @@ worker.job_folder
 worker.protocol worker.device
 """
 # the only imports among the last line
-FOUNDATION = {"core.settings": {"core.errors", "core.text_safety"}, "core.disk": {"core.errors"}}
+FOUNDATION = {"core.settings": {"core.text_safety", "core.disk"}}
 PILLOW = (
     "core.references.images",
     "core.references.parsing",
