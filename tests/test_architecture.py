@@ -22,6 +22,7 @@ core.findings core.method
 core.webhooks core.parameters
 core.accounts core.references
 core.database core.storage core.runtime core.adapters core.backbones
+core.tensors
 core.settings core.errors core.version core.text_safety core.disk
 """
 METHOD = """
@@ -208,7 +209,7 @@ def code(path: Path) -> list[ast.stmt]:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("api.app", TORCH_LAND | {"PIL"}),
+        ("api.app", TORCH_LAND | {"PIL", "numpy"}),
         ("api.cli.__main__", TORCH_LAND),
         ("worker.dispatcher", TORCH_LAND),
         ("worker.supervision.supervisor", TORCH_LAND),
