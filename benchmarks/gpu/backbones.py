@@ -52,7 +52,8 @@ SD15_UNET: dict[str, Any] = {
 }
 
 
-def _llama(width: int, inner: int, layers: int, heads: int, key_heads: int, words: int) -> dict[str, int]:
+def llama_shape(width: int, inner: int, layers: int, heads: int, key_heads: int, words: int) -> dict[str, int]:
+    """Return what LlamaConfig is told of a model's size."""
     return {
         "hidden_size": width,
         "intermediate_size": inner,
@@ -64,9 +65,9 @@ def _llama(width: int, inner: int, layers: int, heads: int, key_heads: int, word
 
 
 LLAMAS = {
-    "toy": _llama(64, 128, 2, 4, 2, len(TOKENS)),
-    "small": _llama(256, 704, 6, 8, 4, len(TOKENS)),  # what a CPU computes in seconds
-    "135m": _llama(576, 1536, 30, 9, 3, 49152),
+    "toy": llama_shape(64, 128, 2, 4, 2, len(TOKENS)),
+    "small": llama_shape(256, 704, 6, 8, 4, len(TOKENS)),  # what a CPU computes in seconds
+    "135m": llama_shape(576, 1536, 30, 9, 3, 49152),
 }
 
 

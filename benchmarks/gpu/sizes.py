@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.gpu.backbones import SD15_UNET, TEXT_TOKENS
+from benchmarks.gpu.backbones import SD15_UNET, TEXT_TOKENS, llama_shape
 from benchmarks.gpu.measuring import Facts
 from core.backbones.record import TARGET_MODULES
 from core.method.backbones.lora import Adapter, LoraModel
@@ -41,32 +41,9 @@ SDXL_UNET: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 2816,
 }
 LLAMAS: dict[str, dict[str, Any]] = {
-    "135m": {
-        "vocab_size": 49152,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "tie_word_embeddings": True,
-    },
-    "1.7b": {
-        "vocab_size": 49152,
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "tie_word_embeddings": True,
-    },
-    "8b": {
-        "vocab_size": 128256,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-    },
+    "135m": llama_shape(576, 1536, 30, 9, 3, 49152) | {"tie_word_embeddings": True},
+    "1.7b": llama_shape(2048, 8192, 24, 32, 32, 49152) | {"tie_word_embeddings": True},
+    "8b": llama_shape(4096, 14336, 32, 32, 8, 128256),
 }
 # for each group: of images the network, pixels a side, images, folds; of texts the model, texts, tokens; then "score"
 CASES: dict[str, tuple[tuple[Any, ...], ...]] = {
