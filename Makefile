@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads clean
+.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and Postgre
 
 bench-uploads: $(VENV)/.test  ## Eight uploads of 200 MB at once: the API's memory, and how long it answers nobody
 	$(BIN)/python -m benchmarks.uploads
+
+gpu-check: $(VENV)/.service  ## What only a GPU can tell: speed, memory, whether it is right (about 6 minutes; TINY=1 tries it on a CPU)
+	$(BIN)/python -m benchmarks.gpu.check $(if $(TINY),--tiny)
 
 clean:  ## Remove the virtual environment and demo output
 	rm -rf $(VENV) demo-report* benchmark-work .pytest_cache .mypy_cache .ruff_cache

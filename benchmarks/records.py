@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmarks.arms import Prepared, automatic
 from benchmarks.rules import at, stops
 from benchmarks.runs import Curve
 from benchmarks.world import Setting, World
+from core.disk import READABLE, write_whole
 
 Record = dict[str, Any]
 DIGITS = 5
@@ -81,10 +81,7 @@ def file_of(folder: Path, setting: Setting) -> Path:
 
 def write(file: Path, value: object) -> None:
     """Write JSON in one move, so that a file that is there is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(value, separators=(",", ":")) + "\n")
-    os.replace(draft, file)
+    write_whole(file, (json.dumps(value, separators=(",", ":")) + "\n").encode(), READABLE)
 
 
 def gather(files: Iterable[Path]) -> dict[str, list[Record]]:

@@ -1,27 +1,97 @@
-"""Files that are there whole or not at all, their hashes, and where this repository lies."""
+"""Files that are there whole or not at all, the hashes of their content, and the folder that holds this code.
+
+Nothing here is written in place. A draft is written beside its target, flushed to the disk and then renamed, and the
+folder is flushed after it, so that the name is safe too: a reader sees the old content or the new one, and a kill or a
+power loss leaves nothing in between. What it may leave behind is a draft, which is named `.part-*`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent  # where api, core, worker, demo and migrations lie side by side
+DRAFT = ".part-"  # what a file's name begins with until it is whole
+PRIVATE, READABLE = 0o600, 0o644
 
 
-def write_json(path: Path, content: object) -> None:
-    """Replace a JSON file as a whole: a reader sees the old one or the new one."""
+def write_whole(path: Path, content: bytes | Iterable[bytes], mode: int = PRIVATE) -> None:
+    """Write a file, whole, in place of the one that may be there."""
+    with replacing(path, mode) as draft:
+        _fill(draft, content)
+
+
+def write_first(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Write a file unless there is one: of several processes at once the first one wins, and all find it whole."""
+    with drafted(path, mode) as draft:
+        _fill(draft, content)
+        sync(draft)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        sync(path.parent)
+
+
+def write_json(path: Path, content: object, mode: int = READABLE) -> None:
+    """Write JSON for people and programs, whole, in place of what may be there."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    write_whole(path, f"{text}\n".encode(), mode)
+
+
+def copy_whole(source: Path, path: Path, mode: int = PRIVATE) -> None:
+    """Copy a file's content, whole, in place of what may be there."""
+    with replacing(path, mode) as draft:
+        shutil.copyfile(source, draft)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
+    """Give a draft that replaces the file, complete and on the disk, when the block ends well."""
+    with drafted(path, mode) as draft:
+        yield draft
+        place(draft, path)
+
+
+@contextmanager
+def drafted(path: Path, mode: int) -> Iterator[Path]:
+    """Give an empty file of this mode in the folder of `path`, which is made; what is left of it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-        json.dump(content, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o644)
-    os.replace(file.name, path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)  # which nobody else may open before it is filled
+    os.fchmod(descriptor, mode)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def place(draft: Path, path: Path) -> None:
+    """Move a draft, a file or a sealed folder, to its place for good; a folder takes the place of an empty one only."""
+    sync(draft)
+    os.replace(draft, path)
+    sync(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush all that lies below a folder, and then the folder itself."""
+    for path in sorted(folder.rglob("*")):
+        sync(path)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Flush a file's content, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def hash_file(path: Path) -> str:
@@ -36,21 +106,6 @@ def hash_once(path: Path, modified_ns: int, size: int) -> str:
     return hash_file(path)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power loss."""
-    draft = path.with_name(path.name + ".tmp")
+def _fill(draft: Path, content: bytes | Iterable[bytes]) -> None:
     with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        file.writelines([content] if isinstance(content, bytes) else content)

@@ -6,7 +6,6 @@ import hashlib
 import ipaddress
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.disk import PRIVATE, write_first
 
 # sockaddr_un holds 108 bytes; a longer path can't be bound
 MAX_SOCKET_PATH = 100
@@ -258,14 +259,5 @@ def _named_networks(text: str) -> str:
 def _kept_secret(path: Path) -> str:
     """Read the secret, which the first of several racing processes makes; it is never seen half-written."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            os.unlink(draft)
+        write_first(path, secrets.token_hex(32).encode(), PRIVATE)
     return path.read_text()

@@ -22,6 +22,7 @@ core.findings core.method
 core.webhooks core.parameters
 core.accounts core.references
 core.database core.storage core.runtime core.adapters core.backbones
+core.tensors
 core.settings core.errors core.version core.text_safety core.disk
 """
 METHOD = """
@@ -52,7 +53,7 @@ worker.job_folder
 worker.protocol worker.device
 """
 # the only imports among the last line
-FOUNDATION = {"core.settings": {"core.errors", "core.text_safety"}, "core.disk": {"core.errors"}}
+FOUNDATION = {"core.settings": {"core.text_safety", "core.disk"}}
 PILLOW = (
     "core.references.images",
     "core.references.parsing",
@@ -208,7 +209,7 @@ def code(path: Path) -> list[ast.stmt]:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("api.app", TORCH_LAND | {"PIL"}),
+        ("api.app", TORCH_LAND | {"PIL", "numpy"}),
         ("api.cli.__main__", TORCH_LAND),
         ("worker.dispatcher", TORCH_LAND | {"PIL"}),
         ("worker.supervision.supervisor", TORCH_LAND | {"PIL"}),

@@ -38,11 +38,15 @@ def tiny_diffusion(tiny_diffusion_folder: Path) -> DiffusionBackbone:
 
 @pytest.fixture(scope="session")
 def tiny_language_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_language(tmp_path_factory.mktemp("tiny-language"))
+
+
+def write_language(folder: Path) -> Path:
+    """Write a LLaMA of two layers and a tokenizer of letters."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny-language")
     tokens = ["<pad>", "</s>", *LETTERS, " ", "\n", "<unk>"]
     letter_tokenizer(tokens).save_pretrained(folder)
     config = LlamaConfig(

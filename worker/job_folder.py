@@ -8,7 +8,6 @@ prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.disk import sync, write_whole
+from core.disk import READABLE, hash_file, place, sync_tree, write_whole
 from worker.protocol import Json
 
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
@@ -57,7 +56,7 @@ class JobFolder:
     def write_spec(self, spec: object) -> None:
         """Write what the stages need to know."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / "spec.json", json.dumps(spec, indent=1, allow_nan=False).encode())
+        write_whole(self.path / "spec.json", json.dumps(spec, indent=1, allow_nan=False).encode(), READABLE)
 
     def spec(self) -> Json:
         """Read what `write_spec` wrote."""
@@ -72,8 +71,7 @@ class JobFolder:
         yield draft
         seal(draft)
         shutil.rmtree(self.stage(stage), ignore_errors=True)
-        draft.rename(self.stage(stage))
-        sync(self.path)
+        place(draft, self.stage(stage))
 
     def done(self, stage: str) -> bool:
         """Tell whether the stage's folder is whole: every file of done.json is there with its hash."""
@@ -118,8 +116,7 @@ class JobFolder:
         draft.mkdir(parents=True)
         yield draft
         seal(draft)
-        draft.rename(target)
-        sync(target.parent)
+        place(draft, target)
         for path in [*older, target][:-SAVES_KEPT]:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -146,17 +143,14 @@ class JobFolder:
 def seal(folder: Path) -> None:
     """Write done.json after every file of the folder is safely on disk."""
     paths = sorted(folder.rglob("*"))
-    for path in paths:
-        sync(path)
+    sync_tree(folder)
     content = {"files": [asdict(fact_of(folder, path)) for path in paths if path.is_file()]}
-    write_whole(folder / DONE, json.dumps(content, indent=1).encode())
+    write_whole(folder / DONE, json.dumps(content, indent=1).encode(), READABLE)
 
 
 def fact_of(folder: Path, path: Path) -> FileFact:
     """Measure a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileFact(path.relative_to(folder).as_posix(), digest, path.stat().st_size)
+    return FileFact(path.relative_to(folder).as_posix(), hash_file(path), path.stat().st_size)
 
 
 def write_json(path: Path, content: object) -> None:

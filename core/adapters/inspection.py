@@ -21,8 +21,9 @@ import numpy as np
 from core.adapters import card as cards
 from core.adapters import scaling, tensor_files
 from core.adapters.card_schema import parsed, taken
-from core.adapters.tensor_files import Entry, Table, damaged
+from core.adapters.tensor_files import damaged
 from core.errors import InvalidInput
+from core.tensors.table import Entry, Table
 from core.text_safety import shown
 
 PEFT_PREFIX = "base_model.model."

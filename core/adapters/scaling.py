@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.adapters.card_schema import parsed
-from core.adapters.tensor_files import Table, damaged
+from core.adapters.tensor_files import damaged
+from core.tensors.table import Table
 
 DIFFUSERS_CONFIG = "lora_adapter_metadata"
 ALPHA = ".alpha"

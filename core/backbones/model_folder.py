@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.backbones.families import Family
 from core.errors import InvalidInput
+from core.tensors.header import LENGTH_BYTES, header_length, parsed_header
 
 LOADED = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja"})  # what a loader may open, and so is hashed
 CODE = frozenset({".py", ".pyc", ".so", ".dll", ".ipynb"})
@@ -99,14 +99,17 @@ def check_safetensors(path: Path) -> None:
     """Check that a header is small and describes exactly the bytes that follow it, without reading them."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
-            raise _refused(f"{path.name} is not a complete safetensors file; fetch it again (is it a Git LFS pointer?)")
-        header = _json_object(file.read(length), path.name)
-    header.pop("__metadata__", None)
-    ends = [_end(entry) for entry in header.values()]
-    if not 0 < len(ends) <= MAX_TENSORS or max(ends) != size - 8 - length:
+        try:
+            length = header_length(file.read(LENGTH_BYTES), size, MAX_HEADER_BYTES)
+        except ValueError:
+            words = "is not a complete safetensors file; fetch it again (is it a Git LFS pointer?)"
+            raise _refused(f"{path.name} {words}") from None
+        try:
+            tensors = parsed_header(file.read(length)).tensors
+        except (ValueError, RecursionError):
+            raise _refused(f"{path.name} is not valid JSON; fetch it again") from None
+    ends = [_end(entry) for entry in tensors.values()]
+    if not 0 < len(ends) <= MAX_TENSORS or max(ends) != size - LENGTH_BYTES - length:
         raise _refused(f"{path.name} is cut short or has a tail; fetch it again")
 
 

@@ -10,11 +10,8 @@ manifest.json    written last: what belongs to the backup, with the hash of each
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,6 +22,7 @@ from sqlalchemy.engine import make_url
 
 from core.database.migrations import revision, revisions
 from core.database.tables import Table
+from core.disk import PRIVATE, copy_whole, hash_file, sync, write_json, write_whole
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.settings import Settings
 from core.version import VERSION
@@ -33,7 +31,6 @@ MANIFEST = "manifest.json"
 DATABASE, STORAGE, KEY, REGISTRY, POOLS = "albatross.db", "storage", "signing.key", "backbones.json", "pools"
 TAGGERS, PRESETS = "taggers.json", "presets"
 FORMAT = 1
-CHUNK = 1 << 20
 BUSY_SECONDS = 30
 
 
@@ -86,7 +83,7 @@ def backup(settings: Settings, folder: Path) -> Report:
         "files": [asdict(entry) for entry in entries],
         "missing": missing,
     }
-    _write(folder / MANIFEST, json.dumps(content, indent=1).encode())
+    write_whole(folder / MANIFEST, json.dumps(content, indent=1).encode())
     return Report(len(entries), sum(entry.bytes for entry in entries), tuple(missing))
 
 
@@ -141,7 +138,7 @@ def _snapshot(database: Path, target: Path) -> Entry:
             connection.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
         raise Unavailable(f"The database could not be copied ({error.sqlite_errorname}).", code="no_backup") from error
-    _sync(target)
+    sync(target)
     return _entry(target, DATABASE)
 
 
@@ -194,7 +191,7 @@ def _move_paths(registry: Path, old: str, new: str) -> None:
             path = record.get(field)
             if path and Path(path).is_relative_to(old):
                 record[field] = str(Path(new) / Path(path).relative_to(old))
-    _write(registry, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode())
+    write_json(registry, content, PRIVATE)
 
 
 def _copied(path: Path, folder: Path, name: str) -> Entry | None:
@@ -207,28 +204,9 @@ def _copied(path: Path, folder: Path, name: str) -> Entry | None:
 
 
 def _copy(path: Path, target: Path) -> None:
-    with path.open("rb") as source:
-        _write(target, iter(lambda: source.read(CHUNK), b""))
-
-
-def _write(target: Path, content: bytes | Iterator[bytes]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for part in [content] if isinstance(content, bytes) else content:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
+    copy_whole(path, target)
 
 
 def _entry(path: Path, name: str) -> Entry:
-    with path.open("rb") as file:
-        return Entry(name, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return Entry(name, hash_file(path), path.stat().st_size)

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from core import text_safety
+from core.disk import sync
 from core.errors import AlbatrossError, Conflict, InvalidInput
 from core.recording.answers import Answer, is_held_out, parsed, recording
-from core.storage.local import sync_folder
 
 BEGIN = b'{"messages": ['  # of a line that is written here
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,7 +68,7 @@ class AnswerFile:
                 self.recorded, self.bytes, ended = _read(file, path, model)
             os.ftruncate(self._file, self.bytes)  # a line that a kill has cut off
             if self._made:
-                sync_folder(path.parent)
+                sync(path.parent)
             if not ended:
                 os.pwrite(self._file, b"\n", self.bytes)
                 self.bytes += 1
@@ -97,7 +97,7 @@ class AnswerFile:
             written = 0
             while written < len(line):
                 written += os.write(self._file, line[written:])
-            os.fsync(self._file)
+            os.fsync(self._file)  # by the descriptor that holds the lock: the file grows in place, line by line
         except OSError as error:
             with suppress(OSError):  # else the next run takes the torn line away
                 os.ftruncate(self._file, self.bytes)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from core.disk import hash_file
+
 CHUNK = 1 << 20
 
 
@@ -48,5 +50,4 @@ def sha256_of(source: Path | bytes) -> str:
     """sha256 of a file's or a buffer's bytes."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(source)

@@ -6,7 +6,6 @@ import errno
 import hmac
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
+from core.disk import DRAFT, copy_whole, write_whole
 from core.errors import Forbidden, NotFound, StorageUnavailable
-from core.storage.interface import CHUNK, StoredObject, sha256_of
+from core.storage.interface import StoredObject, sha256_of
 
 ROUTE = "/v1/storage/"
-DRAFT = ".part-"  # what a file is called until it is whole
 
 
 class LocalStorage:
@@ -31,7 +30,7 @@ class LocalStorage:
     def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
         path = self._path(key)
         with _translated():
-            _write_whole(path, source)
+            write_whole(path, source) if isinstance(source, bytes) else copy_whole(source, path)
             return StoredObject(key, path.stat().st_size, sha256_of(path))
 
     def open(self, key: str) -> BinaryIO:
@@ -40,7 +39,7 @@ class LocalStorage:
 
     def fetch(self, key: str, path: Path) -> StoredObject:
         with self.open(key), _translated():
-            _write_whole(path, self._path(key))
+            copy_whole(self._path(key), path)
             return StoredObject(key, path.stat().st_size, sha256_of(path))
 
     def url(self, key: str, *, seconds: int = 300, filename: str | None = None) -> str | None:
@@ -104,34 +103,6 @@ def _unless_gone(_function: object, _path: str, error: tuple[type[BaseException]
     """Go on where somebody else has deleted the same."""
     if not isinstance(error[1], FileNotFoundError):
         raise error[1]
-
-
-def _write_whole(path: Path, source: Path | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)
-    try:
-        with os.fdopen(descriptor, "wb") as target:
-            if isinstance(source, bytes):
-                target.write(source)
-            else:
-                with source.open("rb") as file:
-                    shutil.copyfileobj(file, target, CHUNK)
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk: without it a power loss may forget a new file or a rename."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from core.disk import replacing
 from demo.emoji_ldm.fit_unet import PEAK_RATE as UNET_RATE
 from demo.emoji_ldm.fit_unet import Average, LatentPool, unet_steps
 from demo.emoji_ldm.fit_vae import PEAK_RATE as VAE_RATE
@@ -58,9 +58,8 @@ class Denoiser:
 
 def save_state(state: dict[str, object], file: Path) -> None:
     """Replace a state file in one move, so a kill while saving loses nothing."""
-    partial = file.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, file)
+    with replacing(file) as draft:
+        torch.save(state, draft)
 
 
 def reported(stage: str, steps: Iterator[tuple[int, float]]) -> Iterator[int]:

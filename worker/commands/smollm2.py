@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from core.backbones.record import RECORD_FILE, describe, write_record
-from core.disk import ROOT
+from core.disk import ROOT, place, sync_tree
 from core.errors import NotFound
 from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
@@ -50,8 +49,9 @@ def prepare(settings: Settings) -> Path:
             )
         )
         draft.chmod(0o755)
+        sync_tree(draft)
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(draft, target)
+        place(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target

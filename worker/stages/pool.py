@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from core.backbones.record import BackboneRecord
+from core.disk import replacing
 from core.errors import JobFailure
 
 if TYPE_CHECKING:
@@ -89,11 +88,8 @@ def encode(backbone: Backbone, items: Sequence[Candidate], file: Path) -> dict[s
     if file.is_file():
         return load_file(file)
     batch = backbone.encode([candidate.item for candidate in items])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=file.parent)
-    os.close(descriptor)
-    save_file({name: tensor.contiguous() for name, tensor in batch.items()}, draft)
-    os.replace(draft, file)
+    with replacing(file) as draft:
+        save_file({name: tensor.contiguous() for name, tensor in batch.items()}, draft)
     return batch
 
 

@@ -1,16 +1,12 @@
-"""Presets are files: what they may say, how they change values, and that an installed package has them."""
+"""Presets are files: what they may say, and how they change values."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from core.disk import ROOT
 from core.errors import InvalidInput
 from core.parameters import presets, schedule
 from core.parameters.presets import RANGES, built_in
@@ -138,23 +134,6 @@ def test_a_built_in_name_is_not_taken_again(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="style is built in"):
         presets.load(tmp_path)
     assert presets.load(tmp_path / "nowhere") == built_in()
-
-
-def test_a_built_package_holds_the_files(tmp_path: Path) -> None:
-    (tmp_path / "build").mkdir()
-    program = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-    copy = tmp_path / "source"
-    copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "core"):
-        (copy / name).symlink_to(ROOT / name)
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "build")], cwd=copy, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    (wheel,) = (tmp_path / "build").glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if name.endswith(".toml")}
-    assert held == {f"core/presets/{name}.toml" for name in built_in()}
 
 
 JSON_ANSWERS = [TextItem(prompt=f"{n}?", completion=f'{{"answer": {n}}}') for n in range(5)]
