@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from core.parameters import schedule
 from core.parameters.parameters import Parameters
 
-STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 STEPPED = ("surrogate", "trial", "train")
 USUAL_SIDE = 512
 USUAL_LENGTH = 64  # tokens of a text of which nothing is known

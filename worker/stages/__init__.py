@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from worker.job_folder import STAGES, JobFolder
+from core.parameters.schedule import STAGES
+from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
 from worker.stages.context import Context
 from worker.stages.costs import measured

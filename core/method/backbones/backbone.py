@@ -15,6 +15,7 @@ from core.method.backbones.lora import LoraModel
 # images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width).
 # texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
+IGNORED = -100  # the label of a token that is not learned
 # images: {"image": PIL.Image, "caption": str}; texts: {"messages"} or {"prompt", "completion"} or {"text"}
 Item = Mapping[str, Any]
 
@@ -106,7 +107,7 @@ def count(batch: Batch) -> int:
 def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
     if width is None or tensor.shape[1] == width:
         return tensor
-    fill = -100 if name == "labels" else 0
+    fill = IGNORED if name == "labels" else 0
     return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)
 
 

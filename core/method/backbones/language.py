@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from core.method.backbones.backbone import Batch, Draw, Item
+from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
 from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import WORK
-
-IGNORED = -100
 
 
 class LanguageBackbone:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.parameters.schedule import STAGES
 from tests.worker.stages.conftest import CANDIDATES, MakeJob, picture
-from worker.job_folder import STAGES, JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
 

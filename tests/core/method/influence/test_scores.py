@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from core.errors import InvalidInput
-from core.method.backbones.backbone import Backbone, Batch, Draw, take
+from core.method.backbones.backbone import IGNORED, Backbone, Batch, Draw, take
 from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import IGNORED, LanguageBackbone
+from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
 from core.method.influence.gradients import as_adapter, flat, layout_of, per_sample_gradients
 from core.method.influence.scores import (
