@@ -236,13 +236,13 @@ class _Counting:
         sampled = max(1, math.ceil(shape.sample_ratio * data.candidates))
         together = min(sampled, schedule.CANDIDATES_AT_ONCE)
         selected = min(shape.selected_count, data.candidates)
-        together_in_law = [max(1, min(schedule.CANDIDATES_AT_ONCE, n // folds)) for n in (data.references, selected)]
+        together_in_law = [max(1, min(schedule.GRADIENTS_AT_ONCE, n // folds)) for n in (data.references, selected)]
         gradients = (
-            data.references * passes * self.width(min(schedule.CANDIDATES_AT_ONCE, data.references))
+            data.references * passes * self.width(min(schedule.GRADIENTS_AT_ONCE, data.references))
             + data.references * draws * self.width(together_in_law[0])
             + selected * draws * self.width(0, together_in_law[1])
         )
-        chunk = schedule.CANDIDATES_AT_ONCE * self.width(together_in_law[0])
+        chunk = schedule.GRADIENTS_AT_ONCE * self.width(together_in_law[0])
         return {
             "score": Amount(passes * sampled / together, together * self.width(0, together)),
             "gradient": Amount(gradients / chunk, chunk),

@@ -20,7 +20,14 @@ from worker.stages.surrogate import surrogate
 from worker.stages.train import train
 from worker.stages.trial import trial
 
-WORK = {"prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export}
+FUNCTIONS = {
+    "prepare": prepare,
+    "surrogate": surrogate,
+    "score": score,
+    "trial": trial,
+    "train": train,
+    "export": export,
+}
 
 
 def run(folder: JobFolder) -> Generator[Line, None, None]:
@@ -28,7 +35,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     context = Context(folder)
     for stage in STAGES:
         if not folder.done(stage):
-            with measured() as report:
-                yield from WORK[stage](context)
+            with measured(context.profiler) as report:
+                yield from FUNCTIONS[stage](context)
             context.folder.forget_saves()
             yield StageDone(stage, report)

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from core.findings.finding import Finding
 from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.profiler import WORK
 from core.references import packing
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
@@ -30,7 +29,7 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     yield Progress("prepare", 0, PARTS)
     given = packing.read_folder(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
-        WORK.facts["chat_tokens"] = context.backbone.chat_tokens
+        context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     given = yield from captioning.add_captions(context, given)
     yield from too_long(context, given)
@@ -43,9 +42,9 @@ def prepare(context: Context) -> Generator[Line, None, None]:
             _encode(context, validation, folder / "heldout.safetensors", "validation")
         yield Progress("prepare", 2, PARTS)
         if context.pool is not None and context.p.augment:
-            note_examples("candidates", context.encoded_pool("candidate"))
+            note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
         if (probe := context.probe()) is not None:
-            note_examples("probe", probe)
+            note_examples(context.profiler, "probe", probe)
     yield Progress("prepare", PARTS, PARTS)
 
 
@@ -69,7 +68,7 @@ def too_long(context: Context, given: References) -> Generator[Line, None, None]
 
 def _encode(context: Context, given: References, file: Path, name: str) -> None:
     batch = context.backbone.encode(items(given))
-    note_examples(name, batch)
+    note_examples(context.profiler, name, batch)
     save_file({name: tensor.contiguous() for name, tensor in batch.items()}, file)
 
 

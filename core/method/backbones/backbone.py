@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.lora import LoraModel
+from core.method.backbones.profiler import Profiler
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width).
@@ -31,6 +32,8 @@ class Draw:
 
 class Backbone(Protocol):
     """A frozen network with adapters, and what is needed to train, score and show them."""
+
+    profiler: Profiler  # counts what is computed with it
 
     @property
     def kind(self) -> str:
@@ -102,6 +105,12 @@ def join(batches: Sequence[Batch]) -> Batch:
 def count(batch: Batch) -> int:
     """Return how many examples a batch has."""
     return len(next(iter(batch.values())))
+
+
+def units(batch: Batch, runs: int = 1) -> int:
+    """Return the units of work (see Profiler) of one pass over the batch for each of `runs`."""
+    width = int(batch["attention_mask"].sum(1).max()) if "attention_mask" in batch else 1
+    return count(batch) * runs * width
 
 
 def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, take
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, take, units
 from core.method.backbones.lora import Adapter
-from core.method.backbones.profiler import WORK, units
 from core.method.influence.gradients import chunks, flat, per_sample_gradients
 from core.method.influence.ranking import Ranking, rank
 from core.method.influence.scores import Scorer, ScoreWarning, scorer
@@ -189,7 +188,7 @@ def _missing(folds: _Folds, candidates: Batch, p: Parameters, parts: Sequence[li
             if index[0] < known:
                 continue
             some, noise = take(candidates, index), folds.noise(fold, len(index), p)
-            with folds.heard(), WORK.timed("score", units(some) * len(noise), len(noise)):
+            with folds.heard(), folds.backbone.profiler.timed("score", units(some) * len(noise), len(noise)):
                 part.append(ready.score(some, noise))
             yield Progress(fold * amount + int(index[-1]) + 1, amount * len(parts))
 

@@ -29,14 +29,6 @@ class Selection:
     reason: str
 
 
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Return the rank correlation of two vectors (n,), ties sharing their mean rank; 0 where one is constant."""
-    x, y = _ranks(a), _ranks(b)
-    x, y = x - x.mean(), y - y.mean()
-    scale = (x.norm() * y.norm()).item()
-    return (x @ y).item() / scale if scale > 0 else 0.0
-
-
 def near_duplicates(features: Tensor, threshold: float = 0.98) -> tuple[int, ...]:
     """Return a group number for every row of `features` (n, f); rows with a cosine above `threshold` share a group.
 
@@ -140,13 +132,6 @@ def _stratified(order: list[int], wanted: int, sources: Sequence[Hashable]) -> l
             break
         kept.add(i)
     return [i for i in order if i in kept]
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Return ranks (n,), ties sharing their mean."""
-    _, inverse, counts = values.double().unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def _why(rule: str, kept: int, of: int, eta: float | None, reliability: float | None) -> str:

@@ -64,8 +64,3 @@ def _project(weight: Tensor, down: Tensor) -> Tensor:
     runs, rank, width = down.shape
     flat = weight.float() @ down.reshape(runs * rank, width).T
     return flat.reshape(-1, runs, rank).transpose(0, 1)
-
-
-def cosine_similarity(adapter: Adapter, weights: Mapping[str, Tensor], mode: Mode = "vec") -> Tensor:
-    """Return CS of every run once, (R,); keep a `CosineSimilarity` instead where it is taken repeatedly."""
-    return CosineSimilarity(weights, mode)(adapter)
