@@ -79,19 +79,19 @@ def per_sample_gradients(
     for index in chunks(count(batch), size):
         part = take(batch, index)
         with backbone.profiler.timed("gradient", units(part) * len(draws), len(draws)):
-            each = torch.stack([gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
+            each = torch.stack([_gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
         rows.append(each.flatten(0, 1) if per_draw else each.mean(1))
     return Gradients(torch.cat(rows), layout_of(adapter))
-
-
-def gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    """Return the gradients (n, D) of one draw: one backward through n copies, each of which sees one example."""
-    copies = adapter.expand(count(batch))
-    with torch.enable_grad(), backbone.lora.use(copies):
-        grads = torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters())
-    return torch.cat([g.flatten(1) for g in grads], dim=1)
 
 
 def chunks(examples: int, size: int) -> Sequence[Tensor]:
     """Return the indices 0 to `examples` - 1 in pieces of at most `size`."""
     return torch.arange(examples).split(size)
+
+
+def _gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
+    """Return the gradients (n, D) of one draw: one backward through n copies, each of which sees one example."""
+    copies = adapter.expand(count(batch))
+    with torch.enable_grad(), backbone.lora.use(copies):
+        grads = torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters())
+    return torch.cat([g.flatten(1) for g in grads], dim=1)

@@ -12,9 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.parameters.schedule import LARGEST_SHARE
+
 Verdict = Literal["helps", "neutral", "harms"]
 
-GRID = tuple(round(0.025 * step, 3) for step in range(39))  # 0 to .95, the largest share a job may ask for
+GRID_STEP = 0.025
+GRID = tuple(round(GRID_STEP * step, 3) for step in range(round(LARGEST_SHARE / GRID_STEP) + 1))
 SMALLEST_SHARE = 0.05  # less than one slot in twenty is not worth replaying anything
 
 

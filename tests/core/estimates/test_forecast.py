@@ -25,9 +25,10 @@ def test_the_passes_of_a_job_are_those_that_a_person_counts() -> None:
     assert (step.calls, step.size, step.runs) == (8, 4 * 6, 4)
     assert work["surrogate"]["evaluation"].calls == 9  # before training, and after each of the first 8 steps
     assert work["surrogate"]["evaluation"].size == 4 * 6 * 4  # surrogates, references, draws
-    score, gradient = work["score"]["score"], work["score"]["gradient"]
+    score, gradient, law = work["score"]["score"], work["score"]["gradient"], work["export"]["gradient"]
     assert score.calls * score.size == 8 * 100  # every draw once over half of 200 candidates
-    assert gradient.calls * gradient.size == 6 * (8 + 8) + 16 * 8  # scorers and the law; the law's selected
+    assert gradient.calls * gradient.size == 6 * 8  # the scorers'
+    assert law.calls * law.size == 6 * 8 + 16 * 8  # references and selected
     assert work["train"]["step"].size == 6
     assert work["export"]["sample"].calls * work["export"]["sample"].size == 7 * (4 + 4)
 
