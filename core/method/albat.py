@@ -13,7 +13,7 @@ from core.method.backbones.lora import Adapter
 from core.method.influence.mixing_forecast import forecast_mixing
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, score_pool
 from core.method.mixing.error_law import MixingReport
-from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicates
+from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
 from core.method.training.batches import MixedBatches
 from core.method.training.final_run import FinalRun, Outcome
 from core.method.training.loop import Step, Training
@@ -26,7 +26,7 @@ def train_surrogate(
     backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE
 ) -> Generator[Step, None, Surrogate]:
     """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold."""
-    held = folds(count(references), p.folds, p.seed, near_duplicates(references))
+    held = folds(count(references), p.folds, p.seed, near_duplicate_references(references))
     return (yield from train_folds(backbone, references, held if len(held) > 1 else [[]], p, keeper=keeper))
 
 

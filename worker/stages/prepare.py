@@ -21,12 +21,12 @@ from worker.stages import captioning
 from worker.stages.context import Context
 from worker.stages.costs import note_examples
 
-PARTS = 3
+PARTS_OF_PREPARING = 3
 
 
 def prepare(context: Context) -> Generator[Line, None, None]:
     """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
-    yield Progress("prepare", 0, PARTS)
+    yield Progress("prepare", 0, PARTS_OF_PREPARING)
     given = packing.read_folder(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
         context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
@@ -36,16 +36,16 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     with context.folder.writing("prepare") as folder:
         _encode(context, given, folder / "references.safetensors", "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
-        yield Progress("prepare", 1, PARTS)
+        yield Progress("prepare", 1, PARTS_OF_PREPARING)
         if context.folder.validation.is_dir():
             validation = packing.read_folder(context.folder.validation)
             _encode(context, validation, folder / "heldout.safetensors", "validation")
-        yield Progress("prepare", 2, PARTS)
+        yield Progress("prepare", 2, PARTS_OF_PREPARING)
         if context.pool is not None and context.p.augment:
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
         if (probe := context.probe()) is not None:
             note_examples(context.profiler, "probe", probe)
-    yield Progress("prepare", PARTS, PARTS)
+    yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
 
 
 def too_long(context: Context, given: References) -> Generator[Line, None, None]:

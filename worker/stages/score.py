@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from core.method.albat import score_candidates
 from core.method.influence.pool_scoring import Scoring, ScoringProgress
 from core.method.influence.reference_verdicts import judge_references
-from core.method.stopping.evidence import near_duplicates
+from core.method.stopping.evidence import near_duplicate_references
 from core.parameters.schedule import FEWEST_CANDIDATES
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
@@ -111,7 +111,7 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
 def reference_rows(context: Context) -> list[Json]:
     """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
     names = [row["name"] for row in context.read("prepare", "references.json")]
-    judged = judge_references(near_duplicates(context.references()), read_surrogate(context).curves)
+    judged = judge_references(near_duplicate_references(context.references()), read_surrogate(context).curves)
     return [
         {
             "name": names[one.index],

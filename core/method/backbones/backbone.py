@@ -75,6 +75,12 @@ def take(batch: Batch, index: Tensor) -> Batch:
     return {name: tensor[index.to(tensor.device)] for name, tensor in batch.items()}
 
 
+def part_of(draw: Draw, index: Tensor) -> Draw:
+    """Return the noise of a draw that belongs to the examples `index`."""
+    cut = {name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()}
+    return replace(draw, **cut)
+
+
 def tile(batch: Batch, runs: int) -> Batch:
     """Return the batch `runs` times over, run-major."""
     return {name: tensor.repeat(runs, *(1,) * (tensor.dim() - 1)) for name, tensor in batch.items()}
@@ -118,9 +124,3 @@ def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
         return tensor
     fill = IGNORED if name == "labels" else 0
     return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)
-
-
-def part_of(draw: Draw, index: Tensor) -> Draw:
-    """Return the noise of a draw that belongs to the examples `index`."""
-    cut = {name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()}
-    return replace(draw, **cut)

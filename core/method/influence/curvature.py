@@ -1,7 +1,7 @@
 """Curvature of the reference loss, one block per LoRA matrix, and its damped inverse applied to gradients.
 
 The inverse applied to the target gradient v is u, the direction whose inner product with a candidate's gradient is its
-influence score (B1).
+influence score.
 
 Shapes: N rows (per-sample gradients), D adapter parameters, `rows` J (N, D), v and u (D,).
 G_l = J_l'J_l / N for every block l; the inverse is that of G_l + lambda_l I, never formed.
@@ -30,7 +30,7 @@ def damping_of(rows: Tensor, blocks: Sequence[slice], factor: float = 0.1, *, po
 
 @dataclass(frozen=True)
 class Curvature:
-    """G + lambda I of a set of gradients, ready to be solved against: Woodbury on the N x N Gram matrix (B6)."""
+    """G + lambda I of a set of gradients, ready to be solved against: Woodbury on the N x N Gram matrix."""
 
     rows: Tensor
     blocks: tuple[slice, ...]
@@ -68,7 +68,7 @@ class Curvature:
         return (vectors * self.solve(vectors)).sum(-1)
 
     def datainf(self, v: Tensor) -> Tensor:
-        """Return DataInf's approximation of `solve` (B5): the mean of the inverses instead of the inverse of the mean.
+        """Return DataInf's approximation of `solve`: the mean of the inverses instead of the inverse of the mean.
 
         Kwon et al., "DataInf" (2310.00902), and its released `compute_hvp_proposed`. For few, nearly orthogonal
         gradients it is nearly the identity divided by lambda; offered for comparison.

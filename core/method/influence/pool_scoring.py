@@ -17,7 +17,7 @@ from core.method.backbones.lora import Adapter
 from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import chunks
 from core.method.influence.ranking import Ranking, rank
-from core.method.influence.selection import Selection, near_duplicates, select
+from core.method.influence.selection import Selection, near_duplicates_by_cosine, select
 from core.method.mixing.gamma import GammaChoice, choose_gamma
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
@@ -132,5 +132,5 @@ def _sample(amount: int, ratio: float, seed: int) -> Tensor:
 def _copies(candidates: Batch) -> Sequence[object]:
     """Return a group for every candidate: near-duplicate pictures share one, and so do equal texts."""
     if "mean" in candidates:
-        return near_duplicates(candidates["mean"])
+        return near_duplicates_by_cosine(candidates["mean"])
     return [tuple(ids) for ids in candidates["input_ids"].tolist()]

@@ -80,11 +80,11 @@ class Scorer:
         return torch.cosine_similarity(self._rows(batch, draws), self.target, dim=-1)
 
     def _kolossov_bartlett(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-        """Return + g'(G + lambda I)^-1 g (B3): Bartlett's identity plugged in per sample, with Q = H."""
+        """Return + g'(G + lambda I)^-1 g: Bartlett's identity plugged in per sample, with Q = H."""
         return self.curvature.quadratic(self._rows(batch, draws))
 
     def _fisher_full(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-        """Return Tr(H_c H^-1) - 1/2 g'H^-1 g (B4): what the candidate can teach less half of its realised misfit.
+        """Return Tr(H_c H^-1) - 1/2 g'H^-1 g: what the candidate can teach less half of its realised misfit.
 
         H_c is the model Fisher. Texts: g g' with the targets drawn from the model. Images have a squared loss, whose
         g g' is the Gauss-Newton matrix times the candidate's own residual, so g g' (reference loss / candidate loss)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.influence.selection import near_duplicates, select
+from core.method.influence.selection import near_duplicates_by_cosine, select
 
 
 def test_the_best_are_kept_best_first() -> None:
@@ -64,5 +64,5 @@ def test_a_reliable_ranking_chooses_and_says_so() -> None:
 
 def test_near_duplicates_are_found_across_a_chain() -> None:
     angles = torch.tensor([0.0, 0.15, 0.3, 2.0])
-    groups = near_duplicates(torch.stack([angles.cos(), angles.sin()], 1))
+    groups = near_duplicates_by_cosine(torch.stack([angles.cos(), angles.sin()], 1))
     assert groups[0] == groups[1] == groups[2] != groups[3]
