@@ -11,22 +11,18 @@ from collections.abc import Generator
 from core.parameters.schedule import STAGES
 from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
+from worker.stages import prepare, score, surrogate, train, trial
 from worker.stages.context import Context
 from worker.stages.costs import measured
-from worker.stages.export.stage import export
-from worker.stages.prepare import prepare
-from worker.stages.score import score
-from worker.stages.surrogate import surrogate
-from worker.stages.train import train
-from worker.stages.trial import trial
+from worker.stages.export import stage as export
 
 FUNCTIONS = {
-    "prepare": prepare,
-    "surrogate": surrogate,
-    "score": score,
-    "trial": trial,
-    "train": train,
-    "export": export,
+    "prepare": prepare.prepare,
+    "surrogate": surrogate.surrogate,
+    "score": score.score,
+    "trial": trial.trial,
+    "train": train.train,
+    "export": export.export,
 }
 
 

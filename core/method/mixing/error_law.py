@@ -199,7 +199,7 @@ def _interval(gram: _Gram, gamma: float, resamples: int, seed: int) -> tuple[flo
 
 
 def _conditions(gram: _Gram, gamma: float) -> tuple[Condition, float, Condition, Condition]:
-    """Return Prop. 4.2 as R1, its expected right side, R3 and the sufficient one; Q = I, gbar means over the rows at hand."""
+    """Return Prop. 4.2 as R1, its expected right side, R3 and the sufficient one; Q = I, gbar are means of the rows."""
     a, b = slice(0, gram.held), slice(gram.held, None)
     mixture, only_a, only_b = gram.inverse(1 - gamma, gamma), gram.inverse(1, 0), gram.inverse(0, 1)
     realised = gram.norm(only_a, a)
