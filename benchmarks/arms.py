@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.runs import Arm
 from benchmarks.world import World
-from core.method.albat import score_candidates, train_surrogate
+from core.method.albat import forecast_error, score_candidates, train_surrogate
 from core.method.backbones.backbone import count, take
 from core.method.influence.pool_scoring import Scoring
 from core.method.influence.ranking import Ranking
@@ -76,6 +76,7 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         trial = clock(f"trial {gamma:g}", partial(result_of, trying))
         assert trial is not None
         trials[gamma] = trial
+    law = clock("law", lambda: _law(world, surrogate, picks["influence"]))
     intended = scoring.gamma.gamma
     auto, following = intended, trials.get(intended)
     while following is not None:
@@ -87,7 +88,7 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         pair,
         trials,
         scoring.ranking,
-        scoring.mixing,
+        law,
         auto,
         {name: _shares(world, pick) for name, pick in picks.items() if pick},
         clock.seconds,
@@ -129,6 +130,10 @@ def result_of(steps: Generator[object, None, Result]) -> Result:
 def _scored(world: World, surrogate: Surrogate, score: str) -> Scoring:
     p = world.parameters.model_copy(update={"score": score})
     return result_of(score_candidates(world.backbone, surrogate, world.references, world.pool, p, world.sources))
+
+
+def _law(world: World, surrogate: Surrogate, pick: tuple[int, ...]) -> MixingReport | None:
+    return forecast_error(world.backbone, surrogate, world.references, world.pool, pick, world.parameters)
 
 
 def _random(world: World, seed: int) -> tuple[int, ...]:

@@ -19,12 +19,12 @@ from torch import Tensor
 from benchmarks import nano
 from benchmarks.arms import result_of
 from benchmarks.method import HERE
+from benchmarks.rank_correlation import spearman
 from benchmarks.records import write
 from benchmarks.runs import Arm, train_arms
 from benchmarks.world import Setting, World
 from core.method.albat import score_candidates, train_surrogate
 from core.method.influence.ranking import rank
-from core.method.influence.selection import spearman
 from core.method.training.surrogates import Surrogate
 
 RESULTS = HERE / "results" / "retraining.json"

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.disk import READABLE, hash_file, place, sync_tree, write_whole
+from core.parameters.schedule import STAGES
 from worker.protocol import Json
 
-STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 DONE = "done.json"
 SAVES = "saves"
 SAVES_KEPT = 2  # the newest, and the one before it in case the newest is damaged

@@ -16,9 +16,9 @@ from api.serializers import results
 from api.serializers.event_stream import events_after, stream_events
 from api.serializers.jobs import checkpoint_object, event_object, metric_object
 from core.database.tables import Checkpoint, JobEvent, Metric
+from core.parameters.schedule import STAGES
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
-STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 LimitDep = Annotated[int, Query(ge=1, le=1000)]
 DEFAULT_EVENTS = 20
 MAX_EVENTS = 1000

@@ -8,7 +8,8 @@ from statistics import median
 
 from core.estimates import nnls
 from core.estimates.measurements import Measured
-from core.estimates.workload import COPIES, STAGES, STEPPED, Amount, JobSize, Workload
+from core.estimates.workload import COPIES, STEPPED, Amount, JobSize, Workload
+from core.parameters.schedule import STAGES
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.estimates.costs import Costs
-from core.estimates.workload import COPIES, STAGES
+from core.estimates.workload import COPIES
+from core.parameters.schedule import STAGES
 
 GIGABYTE = 1e9
 # seconds for a unit of work and a gigabyte of weights: coefficients as in core.estimates.costs.FEATURES. On a CPU

@@ -10,7 +10,8 @@ from core.estimates.costs import CHECKED, Costs, fitted
 from core.estimates.default_costs import thumb_prices
 from core.estimates.measurements import Measured, class_of
 from core.estimates.step_counts import StepCounts, endings
-from core.estimates.workload import STAGES, DataSize, JobSize, Workload, workload
+from core.estimates.workload import DataSize, JobSize, Workload, workload
+from core.parameters.schedule import STAGES
 
 MEASURED_SPREAD, LEAST_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
 THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor

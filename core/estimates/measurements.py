@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Measurement
-from core.estimates.workload import STAGES, DataSize, JobSize, Steps
+from core.estimates.workload import DataSize, JobSize, Steps
+from core.parameters.schedule import STAGES
 
 Source = Literal["calibration", "job"]
 KEPT = 40  # rows of one backbone on one device

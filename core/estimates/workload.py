@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from core.parameters import schedule
 from core.parameters.parameters import Parameters
 
-STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")
 STEPPED = ("surrogate", "trial", "train")
 USUAL_SIDE = 512
 USUAL_LENGTH = 64  # tokens of a text of which nothing is known
@@ -141,7 +140,7 @@ def workload(shape: JobSize, data: DataSize, steps: Steps, *, pool_encoded: bool
         "score": counting.scores() if replays and shape.scored else {},
         "trial": counting.folds(steps.trial, shape.trial_budget, shape.share) if steps.trial and replays else {},
         "train": counting.final(steps.train, shape.share if replays else 0.0),
-        "export": {"sample": counting.samples()},
+        "export": {"sample": counting.samples()} | ({"gradient": counting.law()} if replays else {}),
     }
 
 
@@ -229,25 +228,34 @@ class _Counting:
         return {"step": self.step(steps, 1, share), "evaluation": Amount(calls, units / calls)}
 
     def scores(self) -> dict[str, Amount]:
-        """Count the passes over the pool, and the gradients of references and selected candidates."""
+        """Count the passes over the pool, and the gradients of references."""
         shape, data = self.shape, self.data
-        draws, images = self.draws(shape.draws_score), shape.kind == "images"
-        folds = shape.folds if images else min(shape.folds, schedule.TEXT_FOLDS)
+        draws, folds = self.draws(shape.draws_score), self.scoring_folds
         passes = folds * max(1, draws // folds)
         sampled = max(1, math.ceil(shape.sample_ratio * data.candidates))
         together = min(sampled, schedule.CANDIDATES_AT_ONCE)
-        selected = min(shape.selected_count, data.candidates)
-        together_in_law = [max(1, min(schedule.CANDIDATES_AT_ONCE, n // folds)) for n in (data.references, selected)]
-        gradients = (
-            data.references * passes * self.width(min(schedule.CANDIDATES_AT_ONCE, data.references))
-            + data.references * draws * self.width(together_in_law[0])
-            + selected * draws * self.width(0, together_in_law[1])
-        )
-        chunk = schedule.CANDIDATES_AT_ONCE * self.width(together_in_law[0])
+        width = self.width(min(schedule.GRADIENTS_AT_ONCE, data.references))
+        chunk = schedule.GRADIENTS_AT_ONCE * width
         return {
             "score": Amount(passes * sampled / together, together * self.width(0, together)),
-            "gradient": Amount(gradients / chunk, chunk),
+            "gradient": Amount(data.references * passes * width / chunk, chunk),
         }
+
+    def law(self) -> Amount:
+        """Count the gradients of references and selected candidates behind the report's error law."""
+        shape, data, draws = self.shape, self.data, self.draws(self.shape.draws_score)
+        selected = min(shape.selected_count, data.candidates)
+        together = [
+            max(1, min(schedule.GRADIENTS_AT_ONCE, n // self.scoring_folds)) for n in (data.references, selected)
+        ]
+        units = draws * (data.references * self.width(together[0]) + selected * self.width(0, together[1]))
+        chunk = schedule.GRADIENTS_AT_ONCE * self.width(together[0])
+        return Amount(units / chunk, chunk)
+
+    @property
+    def scoring_folds(self) -> int:
+        """How many surrogates score."""
+        return self.shape.folds if self.shape.kind == "images" else min(self.shape.folds, schedule.TEXT_FOLDS)
 
     def samples(self) -> Amount:
         """Count the pictures, or the answers, that export draws."""

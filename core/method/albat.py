@@ -1,7 +1,7 @@
 """ALBAT: train surrogates on the references, score backbone data with them, train the adapter on both, stop in time.
 
-Three generators; each yields what happens and returns its result. They own no files, clocks or settings, so whoever
-drives them logs, saves, cancels (by closing them) or stops asking.
+Three generators, one a stage; each yields what happens and returns its result. They own no files, clocks or settings,
+so whoever drives them logs, saves, cancels (by closing them) or stops asking. `forecast_error` is for the report alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Generator, Iterator, MutableMapping, Sequence
 
 from core.method.backbones.backbone import Backbone, Batch, count
 from core.method.backbones.lora import Adapter
-from core.method.influence.pool_scoring import Progress, Scoring, score_pool
-from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicates
+from core.method.influence.mixing_forecast import forecast_mixing
+from core.method.influence.pool_scoring import Scoring, ScoringProgress, score_pool
+from core.method.mixing.error_law import MixingReport
+from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
 from core.method.training.batches import MixedBatches
 from core.method.training.final_run import FinalRun, Outcome
 from core.method.training.loop import Step, Training
@@ -24,7 +26,7 @@ def train_surrogate(
     backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE
 ) -> Generator[Step, None, Surrogate]:
     """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold."""
-    held = folds(count(references), p.folds, p.seed, near_duplicates(references))
+    held = folds(count(references), p.folds, p.seed, near_duplicate_references(references))
     return (yield from train_folds(backbone, references, held if len(held) > 1 else [[]], p, keeper=keeper))
 
 
@@ -36,10 +38,23 @@ def score_candidates(
     p: Parameters,
     sources: Sequence[str],
     keeper: Keeper = NOWHERE,
-) -> Generator[Progress, None, Scoring]:
-    """Score a share `p.sample_ratio` of the candidates, select the best and choose gamma; see scoring.py."""
+) -> Generator[ScoringProgress, None, Scoring]:
+    """Score a share `p.sample_ratio` of the candidates, select the best, and choose gamma (pool_scoring.py)."""
     held = surrogate.curves.folds
     return (yield from score_pool(backbone, surrogate.adapter, held, references, candidates, p, sources, keeper))
+
+
+def forecast_error(
+    backbone: Backbone,
+    surrogate: Surrogate,
+    references: Batch,
+    candidates: Batch,
+    selected: Sequence[int],
+    p: Parameters,
+) -> MixingReport | None:
+    """Return the error law M(gamma) for the candidates `selected`; nothing goes by it. None with too few to tell."""
+    held = surrogate.curves.folds
+    return forecast_mixing(backbone, surrogate.adapter, held, references, candidates, selected, p)
 
 
 def train_adapter(

@@ -30,7 +30,7 @@ class Parameters(BaseModel):
     caption: str = NONE  # the tagger that captions images without a caption
     augment: bool
     gamma: float | Literal["natural", "auto"]
-    gamma_start: float | None = None  # where an automatic gamma begins; None: as core.method.mixing.error_law has it
+    gamma_start: float | None = None  # where an automatic gamma begins; None: schedule.usual_share
     selected_count: int
     pool: str | None
     score: ScoreName

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core import text_safety
+from core.parameters.schedule import LARGEST_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 
 Auto = Literal["auto"]
@@ -21,7 +22,7 @@ Trigger = Annotated[
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Captioner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 LONGEST_RUN = 20_000
-Share = Annotated[float, Field(ge=0, le=0.95)]
+Share = Annotated[float, Field(ge=0, le=LARGEST_SHARE)]
 
 
 def _visible(word: str) -> str:

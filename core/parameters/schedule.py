@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")  # of a job, in the order they run in
 GROWTH = 1.13  # the evaluation grid's ratio from step 8 on
 EARLIEST_STOP = 16  # of surrogates
 PATIENCE = 2.0  # the surrogates stop when the best step lies this factor back
@@ -12,12 +13,14 @@ WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of h
 PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
 CANDIDATES_AT_ONCE = 32  # scored in one pass
+GRADIENTS_AT_ONCE = 32  # examples in one pass that gives each of them its own gradient
 FEWEST_CANDIDATES = 16
 TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
 PICTURES = 4  # pictures a side and step, at least; fewer prompts are repeated with other noise
 # What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.
 SUBJECT_SHARE, STYLE_SHARE = 0.5, 0.25
 STYLES = frozenset({"style", "tone", "format"})  # they ask how, not what; replay with like captions opposes them
+LARGEST_SHARE = 0.95  # of the batch slots that a job may ask for
 SMALLEST_TRIED = 0.2  # a share that harms is halved and tried again, but not below this
 
 

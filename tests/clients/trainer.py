@@ -11,7 +11,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 from core.errors import JobFailure
-from worker.job_folder import STAGES, JobFolder
+from core.parameters.schedule import STAGES
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer.__main__ import serve
 

@@ -17,8 +17,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 from core.errors import JobFailure, TransientFailure
+from core.parameters.schedule import STAGES
 from core.runtime.launcher import LAUNCHED_AS
-from worker.job_folder import STAGES, JobFolder
+from worker.job_folder import JobFolder
 from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer.__main__ import serve
 

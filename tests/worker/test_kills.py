@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from core.database.invariants import broken_invariants
 from core.database.tables import Adapter, Artifact, Job, JobEvent
+from core.parameters.schedule import STAGES
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, kill
-from worker.job_folder import STAGES
 
 NEEDED = fast_trainer.STEPS * len(STAGES)
 MARGIN_SECONDS = 15.0

@@ -20,7 +20,7 @@ from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
 from worker.trainer.process import FIXED
 
-LAST = "train"  # the export would only cost time
+LAST_STAGE = "train"  # the export would only cost time
 COLUMNS = ("published_step", "best_step", "heldout_change", "heldout_best_change", "forgetting", "gamma", "reliability")
 TITLES = ("loss on held-out references", "loss on backbone data that is never replayed")
 
@@ -124,7 +124,7 @@ def run(which: Which, told: train.Training, value: float | int, settings: Settin
 def _until_trained(lines: Iterator[Line]) -> Iterator[Line]:
     for line in lines:
         yield line
-        if line == StageDone(LAST):
+        if line == StageDone(LAST_STAGE):
             return
 
 

@@ -34,12 +34,12 @@ from worker.supervision import inputs
 from worker.supervision.job_measurement import JobMeasurement
 from worker.trainer.process import Trainer, TrainerDied
 
-REFERENCES = 6
-SCORED = 64  # candidates
-SHORT: Json = {"max_steps": 16, "surrogate_steps": 12, "stop": "max_steps", "sample_prompts": ["one", "two"]}
+REFERENCES = 6  # of each job
+SCORED_CANDIDATES = 64
+SHORT_JOB: Json = {"max_steps": 16, "surrogate_steps": 12, "stop": "max_steps", "sample_prompts": ["one", "two"]}
 POLL_SECONDS = 0.2
-BUSY = 1.3
-BUSY_WORDS = "note: other processes made this {:.1f} times slower; calibrate again when the machine has less to do."
+BUSY_SLOWDOWN = 1.3
+BUSY_NOTE = "note: other processes made this {:.1f} times slower; calibrate again when the machine has less to do."
 SENTENCES = (
     "The harbour lay still under the morning fog.",
     "Bread rises slowly in a cold kitchen.",
@@ -65,8 +65,8 @@ def command(
     with sessions(connect(settings.database)).begin() as session:
         for measured in reversed(found):
             measurements.add(session, record.id, record.revision, measured)
-    if (slowed := max(measured.slowed for measured in found)) > BUSY:
-        print(BUSY_WORDS.format(slowed), file=sys.stderr)
+    if (slowed := max(measured.slowed for measured in found)) > BUSY_SLOWDOWN:
+        print(BUSY_NOTE.format(slowed), file=sys.stderr)
     print(f"Measured {record.id} on {found[0].device}; estimates and running jobs go by it from now on.")
 
 
@@ -87,17 +87,17 @@ def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
     """Return what the two jobs ask for: the usual sizes, and others, so that it shows what each of them costs."""
     from worker.stages import pool as pools  # it loads torch, which the command's help needs not
 
-    usual = _parameters(record, settings, count, SHORT)
+    usual = _parameters(record, settings, count, SHORT_JOB)
     pool = pools.load(record)
-    share = min(1.0, max(SCORED / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
-    first = SHORT | {"sample_ratio": share}
+    share = min(1.0, max(SCORED_CANDIDATES / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
+    first = SHORT_JOB | {"sample_ratio": share}
     other: Json = {
         "rank": min(256, 4 * usual.rank),
         "batch_size": max(1, usual.batch_size // 2),
         "folds": 2,
         "sample_ratio": share / 2,
     }
-    return [first, SHORT | other | ({"gamma": 0.5} if usual.augment else {})]
+    return [first, SHORT_JOB | other | ({"gamma": 0.5} if usual.augment else {})]
 
 
 def examples(record: BackboneRecord) -> References:

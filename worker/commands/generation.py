@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from core.method.backbones.language import LanguageBackbone
 
-TOGETHER = 16
+TEXTS_AT_ONCE = 16
 TEMPERATURE = 0.9
-TOKENS = 56
+NEW_TOKENS = 56
 OPENINGS = (
     "The",
     "In the",
@@ -53,7 +53,7 @@ def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str
     tokenizer, model = backbone.tokenizer, backbone.model
     made = 0
     while made < amount:
-        openings = [OPENINGS[(made + place) % len(OPENINGS)] for place in range(TOGETHER)]
+        openings = [OPENINGS[(made + place) % len(OPENINGS)] for place in range(TEXTS_AT_ONCE)]
         batch = tokenizer(openings, return_tensors="pt", padding=True, padding_side="left").to(backbone.device)
         with torch.no_grad(), backbone.lora.use(None):
             answers = model.generate(
@@ -61,7 +61,7 @@ def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str
                 do_sample=True,
                 temperature=TEMPERATURE,
                 top_p=0.95,
-                max_new_tokens=TOKENS,
+                max_new_tokens=NEW_TOKENS,
                 pad_token_id=tokenizer.eos_token_id,
             )
         for text in tokenizer.batch_decode(answers, skip_special_tokens=True):

@@ -14,8 +14,8 @@ from core.adapters.inspection import CONFIG
 from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
 from core.method.backbones import lora
-from core.method.backbones.backbone import Draw
-from core.method.backbones.language import IGNORED, LanguageBackbone
+from core.method.backbones.backbone import IGNORED, Draw
+from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
 from core.text_safety import shown
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from worker.job_folder import STAGES, JobFolder
+from core.parameters.schedule import STAGES
+from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
+from worker.stages import prepare, score, surrogate, train, trial
 from worker.stages.context import Context
 from worker.stages.costs import measured
-from worker.stages.export.stage import export
-from worker.stages.prepare import prepare
-from worker.stages.score import score
-from worker.stages.surrogate import surrogate
-from worker.stages.train import train
-from worker.stages.trial import trial
+from worker.stages.export import stage as export
 
-WORK = {"prepare": prepare, "surrogate": surrogate, "score": score, "trial": trial, "train": train, "export": export}
+FUNCTIONS = {
+    "prepare": prepare.prepare,
+    "surrogate": surrogate.surrogate,
+    "score": score.score,
+    "trial": trial.trial,
+    "train": train.train,
+    "export": export.export,
+}
 
 
 def run(folder: JobFolder) -> Generator[Line, None, None]:
@@ -27,7 +31,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     context = Context(folder)
     for stage in STAGES:
         if not folder.done(stage):
-            with measured() as report:
-                yield from WORK[stage](context)
+            with measured(context.profiler) as report:
+                yield from FUNCTIONS[stage](context)
             context.folder.forget_saves()
             yield StageDone(stage, report)

@@ -13,8 +13,8 @@ from worker.stages import taggers
 from worker.stages.context import Context
 from worker.stages.references import picture_of
 
-MOST_SHOWN = 3
-LONGEST = 500  # characters of a caption that a model has made
+CAPTIONS_TOLD = 3
+LONGEST_CAPTION = 500  # characters, of one that a model has made
 
 
 def add_captions(context: Context, given: References) -> Generator[Line, None, References]:
@@ -30,7 +30,7 @@ def add_captions(context: Context, given: References) -> Generator[Line, None, R
         return given
     tagger = taggers.load(p.caption, _record(context), str(context.spec["device"]))
     pictures = [picture_of(item) for item in wanting.values()]
-    made = [" ".join(words.split())[:LONGEST] for words in tagger.caption(pictures)]
+    made = [" ".join(words.split())[:LONGEST_CAPTION] for words in tagger.caption(pictures)]
     captioned = {
         place: replace(item, caption=caption_of(words, record.caption_prefix, p.trigger))
         for (place, item), words in zip(wanting.items(), made, strict=True)
@@ -58,6 +58,6 @@ def _record(context: Context) -> TaggerRecord | None:
 
 
 def _told(captions: dict[str, str], tagger: str) -> str:
-    shown = "; ".join(f"{name}: {words}" for name, words in list(captions.items())[:MOST_SHOWN])
-    more = f"; and {len(captions) - MOST_SHOWN} more" if len(captions) > MOST_SHOWN else ""
+    shown = "; ".join(f"{name}: {words}" for name, words in list(captions.items())[:CAPTIONS_TOLD])
+    more = f"; and {len(captions) - CAPTIONS_TOLD} more" if len(captions) > CAPTIONS_TOLD else ""
     return f"{tagger} captioned {len(captions)} images that had no caption. {shown}{more}."

@@ -18,7 +18,7 @@ from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import PREFIX, Adapter, from_stack, from_tensors
-from core.method.backbones.profiler import WORK
+from core.method.backbones.profiler import Profiler
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder
@@ -40,6 +40,7 @@ class Context:
         self.spec = folder.spec()
         self.p = Parameters.model_validate(self.spec["parameters"])
         self.record = BackboneRecord.model_validate(self.spec["backbone"])
+        self.profiler = Profiler()  # of all that is computed for this job
         torch.manual_seed(self.p.seed)
 
     @property
@@ -49,8 +50,9 @@ class Context:
         key = f"{self.record.id} {self.record.revision} {device} {p.resolution} {p.max_tokens}"
         if key not in _loaded:
             _loaded.clear()  # two do not fit a GPU
-            with WORK.timed("load", 1):
+            with self.profiler.timed("load", 1):
                 _loaded[key] = self._load(device)
+        _loaded[key].profiler = self.profiler
         return _loaded[key]
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from core.method.backbones.backbone import Batch, count
-from core.method.backbones.profiler import WORK
+from core.method.backbones.profiler import Profiler
 from worker.protocol import Json
 
 LENGTHS = 40  # quantiles that stand for the lengths of many texts
@@ -20,29 +20,31 @@ PEAK = "5"  # tells Linux to begin a new peak of resident memory
 
 
 @contextmanager
-def measured() -> Iterator[Json]:
-    """Fill the report with what the block has taken, once it ends well."""
+def measured(profiler: Profiler) -> Iterator[Json]:
+    """Fill the report with what the block has taken, once it ends well; `profiler` counts from anew."""
     report: Json = {}
-    WORK.begin()
+    profiler.begin()
     _begin_peak()
     began, cpu = time.perf_counter(), time.process_time()
     yield report
     report |= {
         "seconds": time.perf_counter() - began,
         "cpu": time.process_time() - cpu,
-        "facts": WORK.facts,
+        "facts": profiler.facts,
         "memory": {"host": _resident_peak(), "device": _device_peak()},
-        "kinds": {kind: asdict(amount) for kind, amount in WORK.kinds.items()},
+        "kinds": {kind: asdict(amount) for kind, amount in profiler.kinds.items()},
     }
 
 
-def note_examples(name: str, batch: Batch) -> None:
+def note_examples(profiler: Profiler, name: str, batch: Batch) -> None:
     """Note how many examples there are under the name and, of texts, how long they are."""
-    WORK.facts[name] = count(batch)
+    profiler.facts[name] = count(batch)
     if "attention_mask" in batch:
         lengths = sorted(batch["attention_mask"].sum(1).tolist())
-        WORK.facts[f"{name}_tokens"] = sum(lengths)
-        WORK.facts[f"{name}_lengths"] = [lengths[round(at * (len(lengths) - 1) / LENGTHS)] for at in range(LENGTHS + 1)]
+        profiler.facts[f"{name}_tokens"] = sum(lengths)
+        profiler.facts[f"{name}_lengths"] = [
+            lengths[round(at * (len(lengths) - 1) / LENGTHS)] for at in range(LENGTHS + 1)
+        ]
 
 
 def _begin_peak() -> None:

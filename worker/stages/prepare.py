@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from core.findings.finding import Finding
 from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.profiler import WORK
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
@@ -20,31 +19,31 @@ from worker.stages.context import Context
 from worker.stages.costs import note_examples
 from worker.stages.references import picture_of, read_references
 
-PARTS = 3
+PARTS_OF_PREPARING = 3
 
 
 def prepare(context: Context) -> Generator[Line, None, None]:
     """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
-    yield Progress("prepare", 0, PARTS)
+    yield Progress("prepare", 0, PARTS_OF_PREPARING)
     given = read_references(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
-        WORK.facts["chat_tokens"] = context.backbone.chat_tokens
+        context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     given = yield from captioning.add_captions(context, given)
     yield from too_long(context, given)
     with context.folder.writing("prepare") as folder:
         _encode(context, given, folder / "references.safetensors", "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
-        yield Progress("prepare", 1, PARTS)
+        yield Progress("prepare", 1, PARTS_OF_PREPARING)
         if context.folder.validation.is_dir():
             validation = read_references(context.folder.validation)
             _encode(context, validation, folder / "heldout.safetensors", "validation")
-        yield Progress("prepare", 2, PARTS)
+        yield Progress("prepare", 2, PARTS_OF_PREPARING)
         if context.pool is not None and context.p.augment:
-            note_examples("candidates", context.encoded_pool("candidate"))
+            note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
         if (probe := context.probe()) is not None:
-            note_examples("probe", probe)
-    yield Progress("prepare", PARTS, PARTS)
+            note_examples(context.profiler, "probe", probe)
+    yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
 
 
 def too_long(context: Context, given: References) -> Generator[Line, None, None]:
@@ -67,7 +66,7 @@ def too_long(context: Context, given: References) -> Generator[Line, None, None]
 
 def _encode(context: Context, given: References, file: Path, name: str) -> None:
     batch = context.backbone.encode(items(given))
-    note_examples(name, batch)
+    note_examples(context.profiler, name, batch)
     save_file({name: tensor.contiguous() for name, tensor in batch.items()}, file)
 
 

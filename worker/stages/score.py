@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import asdict
-from typing import Any
 
 from core.method.albat import score_candidates
-from core.method.influence.pool_scoring import Progress, Scoring
+from core.method.influence.pool_scoring import Scoring, ScoringProgress
 from core.method.influence.reference_verdicts import judge_references
-from core.method.stopping.evidence import near_duplicates
+from core.method.stopping.evidence import near_duplicate_references
 from core.parameters.schedule import FEWEST_CANDIDATES
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
@@ -55,14 +53,14 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     keeper, quarters = context.keeper("score"), [0]
     pace = ProgressClock("score", amount, keeper=keeper)
 
-    def lines(progress: Progress) -> Iterator[Line]:
+    def lines(progress: ScoringProgress) -> Iterator[Line]:
         yield pace.at(progress.done, progress.total)
         quarter = 4 * progress.done // progress.total
         if quarters[-1] < quarter < 4:
             quarters.append(quarter)
             yield Message("score", f"Scoring {amount} candidates: {amount * progress.done // progress.total} done.")
         elif quarter == 4:
-            yield Message("score", f"Scored {amount} candidates; now measuring how much of them to mix in.")
+            yield Message("score", f"Scored {amount} candidates.")
 
     yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
     candidates = context.encoded_pool("candidate")
@@ -72,8 +70,7 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
 
 
 def decision(scoring: Scoring) -> Json:
-    """What was selected and how much of it is mixed in, with the reasons and the law behind them."""
-    mixing = asdict(scoring.mixing) if scoring.mixing else None
+    """What was selected and how much of it is mixed in, with the reasons."""
     return {
         "selected": list(scoring.selection.indices),
         "gamma": scoring.gamma.gamma,
@@ -85,7 +82,6 @@ def decision(scoring: Scoring) -> Json:
         "selection_reason": scoring.selection.reason,
         "reason": f"{scoring.selection.reason} {scoring.gamma.reason}",
         "notes": list(scoring.notes),
-        "mixing": _plain(mixing),
     }
 
 
@@ -115,7 +111,7 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
 def reference_rows(context: Context) -> list[Json]:
     """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
     names = [row["name"] for row in context.read("prepare", "references.json")]
-    judged = judge_references(near_duplicates(context.references()), read_surrogate(context).curves)
+    judged = judge_references(near_duplicate_references(context.references()), read_surrogate(context).curves)
     return [
         {
             "name": names[one.index],
@@ -134,12 +130,3 @@ def _thumbnail(candidate: Candidate) -> str | None:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(value, 3)
-
-
-def _plain(value: Any) -> Any:
-    """The same without numbers that JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value if not isinstance(value, float) or math.isfinite(value) else None

@@ -13,7 +13,7 @@ from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven, read_stack, write_stack
 
-NOTHING_HELD_OUT = (
+ALL_REFERENCES_ALIKE = (
     "All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
     "trained on them alone, and its step is a guess. Send references that differ."
 )
@@ -38,7 +38,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         write_stack(result.adapter, folder / "surrogate.safetensors")
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()
-    yield Message("surrogate", evidence.sentence() if evidence else NOTHING_HELD_OUT)
+    yield Message("surrogate", evidence.sentence() if evidence else ALL_REFERENCES_ALIKE)
 
 
 def read_surrogate(context: Context) -> Surrogate:

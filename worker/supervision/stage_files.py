@@ -16,9 +16,10 @@ from core.database.tables import Artifact, Job
 from core.errors import NotFound, TransientFailure
 from core.jobs import reports
 from core.jobs.leases import Claim
+from core.parameters.schedule import STAGES
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
-from worker.job_folder import DONE, SAVES, STAGES, FileFact, JobFolder, fact_of
+from worker.job_folder import DONE, SAVES, FileFact, JobFolder, fact_of
 from worker.supervision.lease import Lease
 
 UPLOAD_TRIES = 6  # 1 + 2 + 4 + 8 + 16 s: what is trained is not given up for a store that restarts

@@ -23,11 +23,11 @@ from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
+from core.parameters.schedule import STAGES
 from core.references.items import References
 from core.references.packing import write_folder
 from core.runtime import logs
 from worker.device import hardware
-from worker.job_folder import STAGES
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import inputs
 from worker.supervision.attempt_folders import attempt_folder

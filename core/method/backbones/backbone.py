@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.lora import LoraModel
+from core.method.backbones.profiler import Profiler
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width).
 # texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
+IGNORED = -100  # the label of a token that is not learned
 # images: {"image": PIL.Image, "caption": str}; texts: {"messages"} or {"prompt", "completion"} or {"text"}
 Item = Mapping[str, Any]
 
@@ -30,6 +32,8 @@ class Draw:
 
 class Backbone(Protocol):
     """A frozen network with adapters, and what is needed to train, score and show them."""
+
+    profiler: Profiler  # counts what is computed with it
 
     @property
     def kind(self) -> str:
@@ -71,6 +75,12 @@ def take(batch: Batch, index: Tensor) -> Batch:
     return {name: tensor[index.to(tensor.device)] for name, tensor in batch.items()}
 
 
+def part_of(draw: Draw, index: Tensor) -> Draw:
+    """Return the noise of a draw that belongs to the examples `index`."""
+    cut = {name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()}
+    return replace(draw, **cut)
+
+
 def tile(batch: Batch, runs: int) -> Batch:
     """Return the batch `runs` times over, run-major."""
     return {name: tensor.repeat(runs, *(1,) * (tensor.dim() - 1)) for name, tensor in batch.items()}
@@ -103,14 +113,14 @@ def count(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
+def units(batch: Batch, runs: int = 1) -> int:
+    """Return the units of work (see Profiler) of one pass over the batch for each of `runs`."""
+    width = int(batch["attention_mask"].sum(1).max()) if "attention_mask" in batch else 1
+    return count(batch) * runs * width
+
+
 def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
     if width is None or tensor.shape[1] == width:
         return tensor
-    fill = -100 if name == "labels" else 0
+    fill = IGNORED if name == "labels" else 0
     return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)
-
-
-def part_of(draw: Draw, index: Tensor) -> Draw:
-    """Return the noise of a draw that belongs to the examples `index`."""
-    cut = {name: None if part is None else part[index.to(part.device)] for name, part in vars(draw).items()}
-    return replace(draw, **cut)

@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from core.method.backbones.backbone import Batch, Draw, Item
 from core.method.backbones.lora import LoraModel
-from core.method.backbones.profiler import WORK
+from core.method.backbones.profiler import Profiler
 
 ENCODED_AT_ONCE = 32
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
@@ -30,8 +30,15 @@ class DiffusionBackbone:
 
     kind = "images"
 
-    def __init__(self, pipeline: StableDiffusionPipeline, *, resolution: int, target_modules: Sequence[str]) -> None:
-        self.pipeline = pipeline
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        *,
+        resolution: int,
+        target_modules: Sequence[str],
+        profiler: Profiler | None = None,
+    ) -> None:
+        self.pipeline, self.profiler = pipeline, profiler or Profiler()
         self.unet, self.vae, self.text_encoder = pipeline.unet, pipeline.vae, pipeline.text_encoder
         self.noising = DDPMScheduler.from_config(pipeline.scheduler.config)
         for part in (self.vae, self.text_encoder):
@@ -41,7 +48,13 @@ class DiffusionBackbone:
 
     @classmethod
     def load(
-        cls, folder: Path, *, resolution: int, target_modules: Sequence[str], device: str = "cpu"
+        cls,
+        folder: Path,
+        *,
+        resolution: int,
+        target_modules: Sequence[str],
+        device: str = "cpu",
+        profiler: Profiler | None = None,
     ) -> DiffusionBackbone:
         """Load a diffusers-format folder, offline, from safetensors only; bf16 weights on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
@@ -58,7 +71,7 @@ class DiffusionBackbone:
             requires_safety_checker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(device), resolution=resolution, target_modules=target_modules)
+        return cls(pipeline.to(device), resolution=resolution, target_modules=target_modules, profiler=profiler)
 
     @property
     def device(self) -> torch.device:
@@ -71,7 +84,7 @@ class DiffusionBackbone:
         parts: list[Batch] = []
         for start in range(0, len(items), ENCODED_AT_ONCE):
             chunk = items[start : start + ENCODED_AT_ONCE]
-            with WORK.timed("encode", len(chunk)):
+            with self.profiler.timed("encode", len(chunk)):
                 parts.append(self._encoded(chunk))
         return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in ("mean", "std", "text")}
 
@@ -144,7 +157,7 @@ class DiffusionBackbone:
     def sample(self, prompts: Sequence[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
         """Return one image for each prompt; the same seed gives each place in the list the same starting noise."""
         generators = [torch.Generator().manual_seed(seed + place) for place in range(len(prompts))]
-        with WORK.timed("sample", len(prompts)):
+        with self.profiler.timed("sample", len(prompts)):
             answer = self.pipeline(
                 list(prompts),
                 num_inference_steps=steps,

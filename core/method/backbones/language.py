@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from core.method.backbones.backbone import Batch, Draw, Item
+from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
 from core.method.backbones.lora import LoraModel
-from core.method.backbones.profiler import WORK
-
-IGNORED = -100
+from core.method.backbones.profiler import Profiler
 
 
 class LanguageBackbone:
@@ -28,20 +26,27 @@ class LanguageBackbone:
         *,
         max_tokens: int,
         target_modules: Sequence[str],
+        profiler: Profiler | None = None,
     ) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.profiler = model, tokenizer, profiler or Profiler()
         self.lora = LoraModel(model, target_modules)
         self.max_tokens = max_tokens
 
     @classmethod
     def load(
-        cls, folder: Path, *, max_tokens: int, target_modules: Sequence[str], device: str = "cpu"
+        cls,
+        folder: Path,
+        *,
+        max_tokens: int,
+        target_modules: Sequence[str],
+        device: str = "cpu",
+        profiler: Profiler | None = None,
     ) -> LanguageBackbone:
         """Load a transformers-format folder, offline, from safetensors only; bf16 on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
-        return cls(model.to(device), tokenizer, max_tokens=max_tokens, target_modules=target_modules)
+        return cls(model.to(device), tokenizer, max_tokens=max_tokens, target_modules=target_modules, profiler=profiler)
 
     @property
     def device(self) -> torch.device:
@@ -57,7 +62,7 @@ class LanguageBackbone:
 
     def encode(self, items: Sequence[Item]) -> Batch:
         """Return input_ids, labels (-100 where not learned) and attention_mask (n, T), padded on the right."""
-        with WORK.timed("encode", len(items)):
+        with self.profiler.timed("encode", len(items)):
             rows = [self._tokens(item) for item in items]
         width = max(len(ids) for ids, _ in rows)
         pad = (
@@ -92,7 +97,7 @@ class LanguageBackbone:
 
     def sample(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int = 48) -> list[str]:
         """Return the most likely completion of every prompt (greedy, so the seed changes nothing)."""
-        with WORK.timed("sample", len(prompts)):
+        with self.profiler.timed("sample", len(prompts)):
             if self.tokenizer.chat_template is not None:
                 prompts = [self._chat([{"role": "user", "content": prompt}], answer=True) for prompt in prompts]
             return [self._complete([prompt], max_new_tokens)[0] for prompt in prompts]

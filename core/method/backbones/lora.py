@@ -91,14 +91,6 @@ class Adapter:
         )
 
 
-def stack(adapters: Sequence[Adapter]) -> Adapter:
-    """Return the runs of all adapters as one stack."""
-    first = adapters[0]
-    down = {path: torch.cat([adapter.down[path] for adapter in adapters]) for path in first.down}
-    up = {path: torch.cat([adapter.up[path] for adapter in adapters]) for path in first.up}
-    return Adapter(first.rank, first.alpha, down, up)
-
-
 class LoraLayer(nn.Module):
     """A frozen Linear or 1x1 Conv2d with a LoRA branch that is there only while an adapter is in use."""
 

@@ -1,4 +1,4 @@
-"""What this process has computed, counted and timed by kind of work: from it the cost of other jobs is foretold.
+"""Counts and times what a backbone computes, by kind of work: from it the cost of other jobs is foretold.
 
 A unit is a sample for images and a token, padding included, for texts: what the time of a pass grows with.
 """
@@ -9,10 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from core.method.backbones.backbone import Batch
+from typing import Any, Literal
 
 Kind = Literal["load", "encode", "step", "evaluation", "gradient", "score", "sample"]
 
@@ -28,7 +25,7 @@ class Amount:
 
 
 @dataclass
-class Work:
+class Profiler:
     """All work since `begin`, and facts that were learnt on the way."""
 
     kinds: dict[str, Amount] = field(default_factory=dict)
@@ -47,13 +44,3 @@ class Work:
         amount.calls, amount.units = amount.calls + calls, amount.units + units
         amount.seconds += time.perf_counter() - began
         amount.cpu += time.process_time() - cpu
-
-
-WORK = Work()  # of this process, which works on one job at a time
-
-
-def units(batch: Batch, runs: int = 1) -> int:
-    """Return the units of one pass over the batch for each of `runs`."""
-    examples = len(next(iter(batch.values())))
-    width = int(batch["attention_mask"].sum(1).max()) if "attention_mask" in batch else 1
-    return examples * runs * width

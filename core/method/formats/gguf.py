@@ -103,6 +103,12 @@ def verify(witness: Witness, file: Path) -> float:
     return witness.compare(fresh, "gguf")
 
 
+def interleaved(up: Tensor, heads: int) -> Tensor:
+    """Put the rows of every head, (out, r), from halves into neighbouring pairs."""
+    rows, rank = up.shape
+    return up.reshape(heads, 2, rows // heads // 2, rank).swapaxes(1, 2).reshape(rows, rank)
+
+
 def _read(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> tuple[float, dict[str, dict[str, Tensor]]]:
     """Return alpha, and both halves of each module as llama.cpp would find them."""
     alpha = _head(reader, backbone)
@@ -116,12 +122,6 @@ def _read(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> tuple[float, d
     if halves.keys() != backbone.lora.layers.keys() or any(len(pair) != 2 for pair in halves.values()):
         raise failure("gguf", f"it holds {len(halves)} modules, and there are {len(backbone.lora.layers)}")
     return alpha, halves
-
-
-def interleaved(up: Tensor, heads: int) -> Tensor:
-    """Put the rows of every head, (out, r), from halves into neighbouring pairs."""
-    rows, rank = up.shape
-    return up.reshape(heads, 2, rows // heads // 2, rank).swapaxes(1, 2).reshape(rows, rank)
 
 
 def _head(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> float:

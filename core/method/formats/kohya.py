@@ -21,7 +21,7 @@ from core.method.formats import diffusers
 from core.method.formats.witness import Witness, failure, folded, loading
 
 FILE = "adapter-kohya.safetensors"
-PARTS = ("lora_down.weight", "lora_up.weight", "alpha")
+TENSORS_OF_MODULE = ("lora_down.weight", "lora_up.weight", "alpha")
 _BLOCK = r"(?:(?:down|up)_blocks_\d+|mid_block)"
 _INSIDE = r"transformer_blocks_\d+_(?:attn[12]_to_(?:q|k|v|out_0)|ff_net_(?:0_proj|2))"
 MODULE = re.compile(
@@ -30,7 +30,7 @@ MODULE = re.compile(
     r"|down_blocks_\d+_downsamplers_0_conv|up_blocks_\d+_upsamplers_0_conv"
     r"|conv_in|conv_out|time_embedding_linear_[12])"
 )
-SD_1, SD_2 = 768, 1024  # widths of the text encoder
+SD_1_WIDTH, SD_2_WIDTH = 768, 1024  # of the text encoder
 
 
 def refusal(backbone: DiffusionBackbone) -> str | None:
@@ -75,7 +75,7 @@ def problems(file: Path, rank: int) -> list[str]:
         modules = {key.partition(".")[0] for key in keys}
         alphas = {opened.get_tensor(key).item() for key in keys if key.endswith(".alpha")}
     found = [f"the name {module} is not one that ComfyUI knows" for module in modules if not MODULE.fullmatch(module)]
-    wanted = {f"{module}.{part}" for module in modules for part in PARTS}
+    wanted = {f"{module}.{part}" for module in modules for part in TENSORS_OF_MODULE}
     found += [f"{key} is missing" for key in wanted - keys]
     found += [f"{key} has no meaning" for key in keys - wanted]
     if alphas != {float(rank)}:
@@ -96,8 +96,8 @@ def _metadata(backbone: DiffusionBackbone, plain: Adapter) -> dict[str, str]:
 def _base(backbone: DiffusionBackbone) -> dict[str, str]:
     """Say which Stable Diffusion it is for: A1111 shows a file only beside the one that it takes it to be for."""
     width = backbone.unet.config.cross_attention_dim
-    if width not in (SD_1, SD_2):
+    if width not in (SD_1_WIDTH, SD_2_WIDTH):
         return {}
     velocity = backbone.noising.config.prediction_type == "v_prediction"
-    version = ("sd_v2" if width == SD_2 else "sd_v1") + ("_v" if velocity else "")
-    return {"ss_base_model_version": version, "ss_v2": str(width == SD_2), "ss_v_parameterization": str(velocity)}
+    version = ("sd_v2" if width == SD_2_WIDTH else "sd_v1") + ("_v" if velocity else "")
+    return {"ss_base_model_version": version, "ss_v2": str(width == SD_2_WIDTH), "ss_v_parameterization": str(velocity)}

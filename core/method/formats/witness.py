@@ -1,4 +1,4 @@
-"""What the trained adapter does on a few examples: what each written file has to do too."""
+"""Outputs of the trained adapter on a few examples, with which every written file, loaded back, is compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.method.backbones.lora import Adapter, LoraLayer, LoraModel
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 ROUNDING = 1e-5  # relative to the outputs: where an adapter is nearly zero, float32 itself is the limit
 EXAMPLES = 2
-SPARE = 1.5  # room that a float32 copy of a network needs, in its own size
+COPY_ROOM = 1.5  # room that a float32 copy of a network needs, in its own size
 AnyBackbone = DiffusionBackbone | LanguageBackbone
 
 
@@ -34,7 +34,7 @@ class Witness:
 
     def __init__(self, backbone: AnyBackbone, adapter: Adapter, batch: Batch, draw: Draw) -> None:
         self.backbone, self.adapter = backbone, adapter
-        self.device = roomy(self._network, backbone.device)
+        self.device = device_with_room(self._network, backbone.device)
         _check(adapter)
         few = torch.arange(min(EXAMPLES, count(batch)))
         self._batch = take(batch, few)
@@ -104,13 +104,13 @@ def whole_float32() -> Iterator[None]:
         cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
-def roomy(network: nn.Module, device: torch.device) -> torch.device:
+def device_with_room(network: nn.Module, device: torch.device) -> torch.device:
     """Return where a float32 copy of a network fits: the device, or the CPU, whose memory is larger."""
     if device.type != "cuda":
         return device
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    needed = 4 * SPARE * sum(tensor.numel() for tensor in network.parameters())
+    needed = 4 * COPY_ROOM * sum(tensor.numel() for tensor in network.parameters())
     return device if free + unused > needed else torch.device("cpu")
 
 

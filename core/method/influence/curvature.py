@@ -1,17 +1,17 @@
 """Curvature of the reference loss, one block per LoRA matrix, and its damped inverse applied to gradients.
 
+The inverse applied to the target gradient v is u, the direction whose inner product with a candidate's gradient is its
+influence score.
+
 Shapes: N rows (per-sample gradients), D adapter parameters, `rows` J (N, D), v and u (D,).
 G_l = J_l'J_l / N for every block l; the inverse is that of G_l + lambda_l I, never formed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Mode = Literal["woodbury", "datainf", "identity"]
 
 
 def damping_of(rows: Tensor, blocks: Sequence[slice], factor: float = 0.1, *, pooled: bool = True) -> tuple[float, ...]:
@@ -30,7 +30,7 @@ def damping_of(rows: Tensor, blocks: Sequence[slice], factor: float = 0.1, *, po
 
 @dataclass(frozen=True)
 class Curvature:
-    """G + lambda I of a set of gradients, ready to be solved against: Woodbury on the N x N Gram matrix (B6)."""
+    """G + lambda I of a set of gradients, ready to be solved against: Woodbury on the N x N Gram matrix."""
 
     rows: Tensor
     blocks: tuple[slice, ...]
@@ -68,7 +68,7 @@ class Curvature:
         return (vectors * self.solve(vectors)).sum(-1)
 
     def datainf(self, v: Tensor) -> Tensor:
-        """Return DataInf's approximation of `solve` (B5): the mean of the inverses instead of the inverse of the mean.
+        """Return DataInf's approximation of `solve`: the mean of the inverses instead of the inverse of the mean.
 
         Kwon et al., "DataInf" (2310.00902), and its released `compute_hvp_proposed`. For few, nearly orthogonal
         gradients it is nearly the identity divided by lambda; offered for comparison.
@@ -81,22 +81,6 @@ class Curvature:
             share = (j @ v[block]) / (lam + j.square().sum(1))
             u[block] = (v[block] - share @ j / len(j)) / lam
         return u
-
-
-def precondition(
-    v: Tensor,
-    rows: Tensor,
-    *,
-    blocks: Sequence[slice] | None = None,
-    damping: float = 0.1,
-    mode: Mode = "woodbury",
-    pooled: bool = True,
-) -> Tensor:
-    """Return u, the direction whose inner product with a candidate's gradient is its influence score (B1)."""
-    if mode == "identity":
-        return v.clone()
-    curvature = Curvature.of(rows, blocks, damping, pooled=pooled)
-    return curvature.solve(v) if mode == "woodbury" else curvature.datainf(v)
 
 
 def _factor(rows: Tensor, lam: float) -> Tensor:

@@ -10,13 +10,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, units
 from core.method.backbones.lora import Adapter
-from core.method.backbones.profiler import WORK, units
+from core.parameters.schedule import GRADIENTS_AT_ONCE
 
-CHUNK = 32  # examples in one batched pass
-GRADIENT_FLOATS = 2**26  # floats of per-sample gradients alive at once (256 MiB)
-
+GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)
 
 Matrix = Literal["down", "up"]
 MATRICES: tuple[Matrix, Matrix] = ("down", "up")  # the order of Adapter.parameters()
@@ -76,24 +74,24 @@ def per_sample_gradients(
     The mean over `draws` (n, D), or with `per_draw` every draw as a row of its own (n K, D), example-major: the
     curvature wants the latter, because the mean over draws has already lost the spread that is the curvature.
     """
-    size = max(1, min(CHUNK, GRADIENT_FLOATS // flat(adapter).shape[1]))
+    size = max(1, min(GRADIENTS_AT_ONCE, GRADIENT_FLOATS // flat(adapter).shape[1]))
     rows = []
     for index in chunks(count(batch), size):
         part = take(batch, index)
-        with WORK.timed("gradient", units(part) * len(draws), len(draws)):
-            each = torch.stack([gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
+        with backbone.profiler.timed("gradient", units(part) * len(draws), len(draws)):
+            each = torch.stack([_gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
         rows.append(each.flatten(0, 1) if per_draw else each.mean(1))
     return Gradients(torch.cat(rows), layout_of(adapter))
-
-
-def gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    """Return the gradients (n, D) of one draw: one backward through n copies, each of which sees one example."""
-    copies = adapter.expand(count(batch))
-    with torch.enable_grad(), backbone.lora.use(copies):
-        grads = torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters())
-    return torch.cat([g.flatten(1) for g in grads], dim=1)
 
 
 def chunks(examples: int, size: int) -> Sequence[Tensor]:
     """Return the indices 0 to `examples` - 1 in pieces of at most `size`."""
     return torch.arange(examples).split(size)
+
+
+def _gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
+    """Return the gradients (n, D) of one draw: one backward through n copies, each of which sees one example."""
+    copies = adapter.expand(count(batch))
+    with torch.enable_grad(), backbone.lora.use(copies):
+        grads = torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters())
+    return torch.cat([g.flatten(1) for g in grads], dim=1)

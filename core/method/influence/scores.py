@@ -5,27 +5,20 @@ Positive = beneficial: adding the candidate lowers the loss of the references th
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
 from core.method.backbones.lora import Adapter
 from core.method.influence.curvature import Curvature
-from core.method.influence.gradients import CHUNK, as_adapter, chunks, flat, gradient_rows, per_sample_gradients
-
-Mode = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
-Engine = Literal["exact", "central_difference", "jvp", "loop"]
-
-CHECKED = 16  # candidates on which central differences are compared with the exact engine
-TOLERANCE = 1e-2  # relative error of central differences that still leaves the ranking alone
-STEPS = (0.015, 0.005, 0.0015, 0.0005)  # ||h u|| / ||theta||, the largest first: it drowns round-off best
+from core.method.influence.gradients import as_adapter, chunks, per_sample_gradients
+from core.parameters.request import ScoreName
+from core.parameters.schedule import CANDIDATES_AT_ONCE, GRADIENTS_AT_ONCE
 
 
 class ScoreWarning(UserWarning):
@@ -63,28 +56,23 @@ class Scorer:
 
     backbone: Backbone
     adapter: Adapter
-    mode: Mode
+    mode: ScoreName
     target: Tensor  # v (D,)
     direction: Tensor  # u (D,)
     curvature: Curvature
     reference_loss: float
     seed: int
 
-    @property
-    def alignment(self) -> float:
-        """The cosine of u and v: 1 where the curvature changes nothing, 0 where it decides everything."""
-        return torch.cosine_similarity(self.direction, self.target, dim=0).item()
-
-    def score(self, batch: Batch, draws: Sequence[Draw], engine: Engine = "exact") -> Tensor:
+    def score(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
         """Return the score of every candidate for every draw (K, n)."""
         if self.mode in ("influence", "datainf"):
             direction = as_adapter(self.direction, self.adapter)
-            return score_draws(self.backbone, self.adapter, direction, batch, draws, engine)
+            return score_draws(self.backbone, self.adapter, direction, batch, draws)
         if self.mode == "random":
             return torch.rand(len(draws), count(batch), generator=torch.Generator().manual_seed(self.seed))
         rules = {"cosine": self._cosine, "kolossov_bartlett": self._kolossov_bartlett, "fisher_full": self._fisher_full}
         rule = rules[self.mode]
-        pieces = chunks(count(batch), CHUNK)
+        pieces = chunks(count(batch), GRADIENTS_AT_ONCE)
         return torch.cat([rule(take(batch, i), [part_of(d, i) for d in draws]) for i in pieces], 1).float().cpu()
 
     def _cosine(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
@@ -92,11 +80,11 @@ class Scorer:
         return torch.cosine_similarity(self._rows(batch, draws), self.target, dim=-1)
 
     def _kolossov_bartlett(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-        """Return + g'(G + lambda I)^-1 g (B3): Bartlett's identity plugged in per sample, with Q = H."""
+        """Return + g'(G + lambda I)^-1 g: Bartlett's identity plugged in per sample, with Q = H."""
         return self.curvature.quadratic(self._rows(batch, draws))
 
     def _fisher_full(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-        """Return Tr(H_c H^-1) - 1/2 g'H^-1 g (B4): what the candidate can teach less half of its realised misfit.
+        """Return Tr(H_c H^-1) - 1/2 g'H^-1 g: what the candidate can teach less half of its realised misfit.
 
         H_c is the model Fisher. Texts: g g' with the targets drawn from the model. Images have a squared loss, whose
         g g' is the Gauss-Newton matrix times the candidate's own residual, so g g' (reference loss / candidate loss)
@@ -127,7 +115,7 @@ def scorer(
     *,
     held: Sequence[int],
     trained: Sequence[int],
-    mode: Mode = "influence",
+    mode: ScoreName = "influence",
     damping: float = 0.1,
     pooled: bool = True,
     seed: int = 0,
@@ -150,7 +138,7 @@ def scorer(
     return Scorer(backbone, adapter, mode, v, direction, curvature, loss, seed)
 
 
-def check_mode(backbone: Backbone, mode: Mode) -> None:
+def check_mode(backbone: Backbone, mode: ScoreName) -> None:
     """Raise InvalidInput where `backbone` cannot score by `mode`; warn where the mode is known to mislead."""
     if mode == "fisher_full" and backbone.kind != "images" and not isinstance(backbone, DrawsTargets):
         message = "This backbone cannot draw targets from its own prediction, which score 'fisher_full' needs."
@@ -160,102 +148,30 @@ def check_mode(backbone: Backbone, mode: Mode) -> None:
         warnings.warn(f"{message} Use it only on a pool known to be clean.", ScoreWarning, stacklevel=2)
 
 
-def score(
-    backbone: Backbone,
-    adapter: Adapter,
-    direction: Adapter,
-    batch: Batch,
-    draws: Sequence[Draw],
-    engine: Engine = "exact",
-) -> Tensor:
-    """Return <grad L(c), u> for every candidate (n,), the mean over `draws`. Positive = beneficial."""
-    return score_draws(backbone, adapter, direction, batch, draws, engine).mean(0)
-
-
 def score_draws(
-    backbone: Backbone,
-    adapter: Adapter,
-    direction: Adapter,
-    batch: Batch,
-    draws: Sequence[Draw],
-    engine: Engine = "exact",
+    backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draws: Sequence[Draw]
 ) -> Tensor:
-    """Return <grad L(c), u> for every draw and candidate (K, n), on the CPU in float32.
+    """Return <grad L(c), u> for every draw and candidate (K, n), on the CPU in float32. Positive = beneficial.
 
-    Engines: `exact` one backward with respect to the step along u, a scalar for every sample; `central_difference` two
-    forwards without gradient, checked against `exact` on 16 candidates and given up (with a warning) where it is off;
-    `jvp` one forward-mode pass; `loop` a backward for every candidate, slow, the oracle.
+    Exact, and no gradient of a candidate is ever formed: one forward and one backward for a whole piece of the batch.
     """
-    engines: dict[Engine, _Engine] = {"exact": _exact, "jvp": _jvp, "loop": _loop}
-    if engine == "central_difference":
-        run = _checked_difference(backbone, adapter, direction, batch, draws[0])
-    else:
-        run = engines[engine]
-    pieces = chunks(count(batch), 1 if engine == "loop" else CHUNK)
+    pieces = chunks(count(batch), CANDIDATES_AT_ONCE)
     rows = []
     for draw in draws:
-        parts = [run(backbone, adapter, direction, take(batch, i), part_of(draw, i)) for i in pieces]
+        parts = [_slopes(backbone, adapter, direction, take(batch, i), part_of(draw, i)) for i in pieces]
         rows.append(torch.cat(parts))
     return torch.stack(rows).float().cpu()
 
 
-_Engine = Callable[[Backbone, Adapter, Adapter, Batch, Draw], Tensor]
-
-
-def _exact(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    """L_i(theta + eps_i u): the gradient with respect to eps, at 0, is every sample's score at once."""
+def _slopes(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draw: Draw) -> Tensor:
+    """L_i(theta + eps_i u): the gradient with respect to eps, at 0, is every sample's score at once (n,)."""
     epsilon = torch.zeros(count(batch), device=backbone.device, requires_grad=True)
     with torch.enable_grad(), backbone.lora.use(adapter), backbone.lora.tangent(direction, epsilon):
         (slopes,) = torch.autograd.grad(backbone.loss(batch, draw).sum(), epsilon)
     return slopes
 
 
-def _difference(fraction: float) -> _Engine:
-    """[L(theta + h u) - L(theta - h u)] / 2h ||h u|| a fraction of ||theta||: below, round-off; above, curvature."""
-
-    def run(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draw: Draw) -> Tensor:
-        theta, u = flat(adapter)[0].detach(), flat(direction)[0]
-        h = fraction * (theta.norm() / u.norm()).item()
-        ahead, behind = (_losses(backbone, as_adapter(theta + sign * h * u, adapter), batch, draw) for sign in (1, -1))
-        return (ahead - behind) / (2 * h)
-
-    return run
-
-
-def _checked_difference(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draw: Draw) -> _Engine:
-    """Return central differences with the step that comes closest to the exact scores of 16 candidates, or `exact`."""
-    index = torch.arange(min(CHECKED, count(batch)))
-    sample = (backbone, adapter, direction, take(batch, index), part_of(draw, index))
-    truth = _exact(*sample)
-    errors = {fraction: (_difference(fraction)(*sample) - truth).norm().item() for fraction in STEPS}
-    best = min(errors, key=errors.__getitem__)
-    if errors[best] <= TOLERANCE * truth.norm().item():
-        return _difference(best)
-    message = "Central differences disagree with the exact scores here; the exact engine was used instead."
-    warnings.warn(message, ScoreWarning, stacklevel=3)
-    return _exact
-
-
-def _jvp(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    """Push u forward through the weights; the fused attention kernels have no forward mode, the plain one has."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
-        dual = forward_ad.make_dual(flat(adapter)[0].detach(), flat(direction)[0])
-        with backbone.lora.use(as_adapter(dual, adapter)):
-            slopes = forward_ad.unpack_dual(backbone.loss(batch, draw)).tangent
-    if slopes is None:
-        raise RuntimeError("the backbone's loss does not depend on the adapter")
-    return slopes
-
-
-def _loop(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    """One candidate, one backward, one inner product."""
-    return gradient_rows(backbone, adapter, batch, draw) @ flat(direction)[0]
-
-
-def _losses(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    with torch.no_grad(), backbone.lora.use(adapter):
-        return backbone.loss(batch, draw)
-
-
 def _mean_loss(backbone: Backbone, adapter: Adapter, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-    return torch.stack([_losses(backbone, adapter, batch, draw) for draw in draws]).mean(0)
+    """Return the loss of every example, averaged over the draws (n,)."""
+    with torch.no_grad(), backbone.lora.use(adapter):
+        return torch.stack([backbone.loss(batch, draw) for draw in draws]).mean(0)

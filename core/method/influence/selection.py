@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 TRUSTED = 0.1  # agreement of two halves below which a ranking is taken for noise
+ROWS_AT_ONCE = 512  # compared with all others in one product
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,11 @@ class Selection:
     reason: str
 
 
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Return the rank correlation of two vectors (n,), ties sharing their mean rank; 0 where one is constant."""
-    x, y = _ranks(a), _ranks(b)
-    x, y = x - x.mean(), y - y.mean()
-    scale = (x.norm() * y.norm()).item()
-    return (x @ y).item() / scale if scale > 0 else 0.0
-
-
-def near_duplicates(features: Tensor, threshold: float = 0.98) -> tuple[int, ...]:
+def near_duplicates_by_cosine(features: Tensor, threshold: float = 0.98) -> tuple[int, ...]:
     """Return a group number for every row of `features` (n, f); rows with a cosine above `threshold` share a group.
 
-    Groups are connected components, so a chain of near-duplicates is one group.
+    Groups are connected components, so a chain of near-duplicates is one group. Made for whole pools, a block of rows
+    at a time; the few references are compared more closely (`near_duplicate_references`).
     """
     unit = torch.nn.functional.normalize(features.flatten(1).float(), dim=1)
     group = list(range(len(unit)))
@@ -51,8 +45,8 @@ def near_duplicates(features: Tensor, threshold: float = 0.98) -> tuple[int, ...
             i = group[i]
         return i
 
-    for start in range(0, len(unit), 512):
-        close = (unit[start : start + 512] @ unit.T > threshold).nonzero().tolist()
+    for start in range(0, len(unit), ROWS_AT_ONCE):
+        close = (unit[start : start + ROWS_AT_ONCE] @ unit.T > threshold).nonzero().tolist()
         for i, j in close:
             group[root(start + i)] = root(j)
     return tuple(root(i) for i in range(len(unit)))
@@ -72,8 +66,9 @@ def select(
 
     Half of `count` is shared out equally among the `sources`, best candidates first, and the other half goes by score
     alone: replay protects what it touches, so one source must not take everything (our reconstruction of the cap per
-    source). `duplicates` gives each candidate's group. With a `reliability` below .2 the scores do not choose: a random
-    set, spread evenly over the sources, replaces them. Raises ValueError when neither `count` nor `eta` is given.
+    source). `duplicates` gives each candidate's group. With a `reliability` below TRUSTED the scores do not
+    choose: a random set, spread evenly over the sources, replaces them. Raises ValueError when neither `count` nor
+    `eta` is given.
     """
     if count is None and eta is None:
         raise ValueError("select needs a count or a threshold eta")
@@ -140,13 +135,6 @@ def _stratified(order: list[int], wanted: int, sources: Sequence[Hashable]) -> l
             break
         kept.add(i)
     return [i for i in order if i in kept]
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Return ranks (n,), ties sharing their mean."""
-    _, inverse, counts = values.double().unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def _why(rule: str, kept: int, of: int, eta: float | None, reliability: float | None) -> str:

@@ -1,8 +1,10 @@
-"""How much backbone data to mix in: the estimated error law M(gamma), its report, and gamma as a share of batch slots.
+"""The error law M(gamma): the expected error of training on a mixture, forecast from gradients at the surrogate.
 
 Risk: R_bat|A = gamma R_bat + (1 - gamma) R_A (A1). A = references, B = backbone data.
 Shapes: N = n' + m' gradient rows (held-out references first), all solves N x N on the Gram matrix; nothing is D x D.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -12,9 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.parameters.schedule import LARGEST_SHARE
+
 Verdict = Literal["helps", "neutral", "harms"]
 
-GRID = tuple(round(0.025 * step, 3) for step in range(39))  # 0 to .95, the largest share a job may ask for
+GRID_STEP = 0.025
+GRID = tuple(round(GRID_STEP * step, 3) for step in range(round(LARGEST_SHARE / GRID_STEP) + 1))
 SMALLEST_SHARE = 0.05  # less than one slot in twenty is not worth replaying anything
 
 
@@ -45,8 +50,47 @@ class MixingReport:
     proposition: Condition  # Prop. 4.2, reading R1, with the realised reference error on the right
     proposition_expected: float  # the same right side in expectation: sqrt(Tr(H_A^-1 G_A H_A^-1) / n)
     vanishing: Condition  # reading R3: "H_A vanishes"
-    sufficient: Condition  # (A5): adds the term that Prop. 4.2 omits
+    sufficient: Condition  # adds the term that Prop. 4.2 omits
     note: str
+
+
+def error_law(
+    held_gradients: Tensor,
+    backbone_gradients: Tensor,
+    *,
+    n: int,
+    m: int,
+    gamma: float | None = None,
+    grid: Sequence[float] = GRID,
+    damping: float = 1.0,
+    resamples: int = 100,
+    seed: int = 0,
+) -> MixingReport:
+    """Estimate M(gamma), the expected error of training on the mixture, from gradients at the surrogate.
+
+    `held_gradients` (n', D): references that the surrogate was not trained on, or all versions of the law collapse;
+    `backbone_gradients` (m', D): at most about 256 of the selected. n and m are the set sizes of the final run. The
+    verdict speaks about `gamma`, or about gamma* when none is asked for. lambda is `damping` times the mean squared
+    norm of a gradient, far more than the scores use: few rows in many dimensions know the curvature in their own span
+    only, and with the scores' lambda the law called harmful what came from the very same distribution (for n' = 6 and
+    D = 20,000, M(.5) / M(0) = 5,000 where .3 is true). Our reconstruction: the paper's own text of Prop. 4.2 could not
+    be read. Raises ValueError below two rows of either kind.
+    """
+    if min(len(held_gradients), len(backbone_gradients)) < 2:
+        raise ValueError("the error law needs two held-out references and two candidates at least")
+    rows = torch.cat([held_gradients, backbone_gradients])
+    ridge = damping * held_gradients.square().sum(1).mean().item()
+    gram = _Gram((rows @ rows.T).double(), len(held_gradients), ridge, n, m)
+    alone = gram.error(0.0)
+    curve = tuple((share, gram.error(share) / alone) for share in grid)
+    gamma_star = min(curve, key=lambda point: point[1])[0]
+    judged = gamma if gamma is not None else max(gamma_star, SMALLEST_SHARE)
+    ratio = gram.error(judged) / alone
+    interval = _interval(gram, judged, resamples, seed)
+    verdict: Verdict = "helps" if interval[1] < 1 else "harms" if interval[0] > 1 else "neutral"
+    conditions = _conditions(gram, judged)
+    note = _note(judged, ratio, interval)
+    return MixingReport(curve, gamma_star, _break_even(curve), judged, ratio, interval, verdict, *conditions, note)
 
 
 @dataclass(frozen=True)
@@ -86,7 +130,7 @@ class _Gram:
         return torch.linalg.inv(system)
 
     def metric(self, gamma: float) -> Tensor:
-        """Return R with R_ij = g_i' P g_j, P = H^-1 H_A H^-1 and H the curvature of the mixture (A.4, step 3)."""
+        """Return R with R_ij = g_i' P g_j, P = H^-1 H_A H^-1 and H the curvature of the mixture."""
         inverse = self.inverse(1 - gamma, gamma)
         references = self.products[:, : self.held]
         middle = references @ references.T / self.held + self.damping * self.products
@@ -98,7 +142,7 @@ class _Gram:
         return math.sqrt(max(0.0, (weights @ self.products @ weights).item()))
 
     def error(self, gamma: float, *, resampled: bool = False) -> float:
-        """Return the estimate of M(gamma) (A3): variance of A, variance of B and the mismatch b'Pb.
+        """Return the estimate of M(gamma): variance of A, variance of B and the mismatch b'Pb.
 
         The mean gradient of B also holds the sampling noise of the m' probed rows and of the surrogate itself; both are
         taken out of the mismatch. A bootstrap sample (`resampled`) has the sampling noise twice and a narrower spread.
@@ -115,51 +159,12 @@ class _Gram:
         mismatch = max(square_b - noise - v_a, 0.0)
         return (1 - gamma) ** 2 * v_a + gamma**2 * (v_b + mismatch)
 
-    def resample(self, generator: torch.Generator) -> "_Gram":
+    def resample(self, generator: torch.Generator) -> _Gram:
         """Draw references and backbone rows again, with replacement."""
         a = torch.randint(self.held, (self.held,), generator=generator)
         b = torch.randint(self.probed, (self.probed,), generator=generator) + self.held
         index = torch.cat([a, b]).to(self.products.device)
         return _Gram(self.products[index][:, index], self.held, self.damping, self.n, self.m)
-
-
-def error_law(
-    held_gradients: Tensor,
-    backbone_gradients: Tensor,
-    *,
-    n: int,
-    m: int,
-    gamma: float | None = None,
-    grid: Sequence[float] = GRID,
-    damping: float = 1.0,
-    resamples: int = 100,
-    seed: int = 0,
-) -> MixingReport:
-    """Estimate M(gamma), the expected error of training on the mixture, from gradients at the surrogate (A.4).
-
-    `held_gradients` (n', D): references that the surrogate was not trained on, or all versions of the law collapse;
-    `backbone_gradients` (m', D): at most about 256 of the selected. n and m are the set sizes of the final run. The
-    verdict speaks about `gamma`, or about gamma* when none is asked for. lambda is `damping` times the mean squared
-    norm of a gradient, far more than the scores use: few rows in many dimensions know the curvature in their own span
-    only, and with the scores' lambda the law called harmful what came from the very same distribution (for n' = 6 and
-    D = 20,000, M(.5) / M(0) = 5,000 where .3 is true). Our reconstruction: the paper's own text of Prop. 4.2 could not
-    be read. Raises ValueError below two rows of either kind.
-    """
-    if min(len(held_gradients), len(backbone_gradients)) < 2:
-        raise ValueError("the error law needs two held-out references and two candidates at least")
-    rows = torch.cat([held_gradients, backbone_gradients])
-    ridge = damping * held_gradients.square().sum(1).mean().item()
-    gram = _Gram((rows @ rows.T).double(), len(held_gradients), ridge, n, m)
-    alone = gram.error(0.0)
-    curve = tuple((share, gram.error(share) / alone) for share in grid)
-    gamma_star = min(curve, key=lambda point: point[1])[0]
-    judged = gamma if gamma is not None else max(gamma_star, SMALLEST_SHARE)
-    ratio = gram.error(judged) / alone
-    interval = _interval(gram, judged, resamples, seed)
-    verdict: Verdict = "helps" if interval[1] < 1 else "harms" if interval[0] > 1 else "neutral"
-    conditions = _conditions(gram, judged)
-    note = _note(judged, ratio, interval)
-    return MixingReport(curve, gamma_star, _break_even(curve), judged, ratio, interval, verdict, *conditions, note)
 
 
 def _mean_and_spread(block: Tensor) -> tuple[float, float]:
@@ -194,7 +199,7 @@ def _interval(gram: _Gram, gamma: float, resamples: int, seed: int) -> tuple[flo
 
 
 def _conditions(gram: _Gram, gamma: float) -> tuple[Condition, float, Condition, Condition]:
-    """Return Prop. 4.2 as R1, its expected right side, R3 and (A5); Q = I, gbar means over the rows at hand."""
+    """Return Prop. 4.2 as R1, its expected right side, R3 and the sufficient one; Q = I, gbar are means of the rows."""
     a, b = slice(0, gram.held), slice(gram.held, None)
     mixture, only_a, only_b = gram.inverse(1 - gamma, gamma), gram.inverse(1, 0), gram.inverse(0, 1)
     realised = gram.norm(only_a, a)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from core.method.mixing.error_law import GRID, MixingReport
-from core.parameters.schedule import usual_share
+from core.parameters.schedule import LARGEST_SHARE, usual_share
 
 
 @dataclass(frozen=True)
@@ -17,8 +16,8 @@ class GammaChoice:
 
 def choose_gamma(
     request: float | Literal["natural", "auto"],
-    report: MixingReport | None,
     *,
+    comparable: bool,
     n: int,
     m: int,
     preset: str = "subject",
@@ -27,17 +26,17 @@ def choose_gamma(
     """Turn the request into a share of batch slots.
 
     "auto" is the share that a preset starts with (`start`, where it says so); the trial on held-out references
-    (trial.py) has the last word. The law is not asked: it never called mixing harmful in our experiments, also where
-    it cost 2 per cent. It is 0 without a report, because then nothing could be held out to try it on.
+    (trial.py) has the last word. The error law is not asked: it never called mixing harmful in our experiments, also
+    where it cost 2 per cent. It is 0 where held-out references and candidates are not `comparable`, too few of either.
     """
     if m == 0:
         return GammaChoice(0.0, "No candidate was selected, so the batches hold references only.")
     if request == "natural":
-        gamma = min(m / (n + m), GRID[-1])
+        gamma = min(m / (n + m), LARGEST_SHARE)
         return GammaChoice(gamma, f"Natural mixing, as asked: {m} selected beside {n} references give {gamma:.2f}.")
     if request != "auto":
         return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")
-    if report is None:
+    if not comparable:
         return GammaChoice(0.0, "The error law could not be estimated, so the batches hold references only.")
     share = usual_share(preset) if start is None else start
     return GammaChoice(share, f"{share:g} of the batch slots is where a {preset} starts.")

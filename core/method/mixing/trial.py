@@ -22,9 +22,10 @@ from core.method.training.surrogates import train_folds
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import SMALLEST_TRIED
 
-NINETY = 1.645  # standard errors on each side of a 90 % interval
+ERRORS_OF_NINETY = 1.645  # standard errors on each side of a 90 % interval
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
-PRECAUTION, TOLERATED = 1.0, 0.01
+PRECAUTION = 1.0  # standard errors
+TOLERATED = 0.01  # of the loss before training
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Trial:
     @property
     def interval(self) -> tuple[float, float]:
         """Return the 90 % interval of the gain (normal; a handful of references makes it a rough one)."""
-        return self.gain - NINETY * self.error, self.gain + NINETY * self.error
+        return self.gain - ERRORS_OF_NINETY * self.error, self.gain + ERRORS_OF_NINETY * self.error
 
     @property
     def verdict(self) -> Verdict:

@@ -1,4 +1,4 @@
-"""What K-fold surrogates know about stopping: folds, the evaluation grid, and the held-out evidence.
+"""What K-fold surrogates know about stopping: how the references are split into folds, and the held-out evidence.
 
 K surrogates train in lockstep on A without fold f. T_f is the loss on the references a surrogate saw, H_f on those it
 did not. The step t* where H is lowest and the level rho = T(t*)/T(0) reached there are all the final run needs.
@@ -20,9 +20,11 @@ from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 
 Confidence = Literal["high", "medium", "low"]
 
-SMALL_GAIN = 0.02
-CLEAR_GAIN = 3.0  # standard errors
-MANY_REFERENCES = 8
+# What confidence asks for: our choice.
+FEWEST_REFERENCES = 4  # with fewer it is always low
+CONFIDENT_REFERENCES = 8  # with fewer it is never high
+SMALL_GAIN = 0.02  # relative improvement below which it is low
+CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
 SAME_TEXT = 0.8  # share of token trigrams in common
 
@@ -41,8 +43,12 @@ def folds(count: int, parts: int, seed: int, groups: Sequence[int] | None = None
     return [sorted(fold) for fold in result]
 
 
-def near_duplicates(batch: Mapping[str, Tensor]) -> list[int]:
-    """Return a group number per example of an encoded batch; near-duplicates share one (single linkage)."""
+def near_duplicate_references(batch: Mapping[str, Tensor]) -> list[int]:
+    """Return a group number per reference; near-duplicates share one (single linkage).
+
+    Pictures are compared by the relative distance of their latents, texts by the trigrams of tokens that they share;
+    every pair is looked at, so this is for references, not for pools (see `near_duplicates_by_cosine`).
+    """
     count = len(next(iter(batch.values())))
     groups = list(range(count))
     alike = _alike_latents(batch["mean"]) if "mean" in batch else _alike_tokens(batch)
@@ -187,9 +193,9 @@ class SurrogateCurves:
 
     def _confidence(self, gain: float, error: float) -> Confidence:
         references = sum(map(len, self.folds))
-        if references < 4 or gain - error <= 0 or gain < SMALL_GAIN:
+        if references < FEWEST_REFERENCES or gain - error <= 0 or gain < SMALL_GAIN:
             return "low"
-        return "high" if references >= MANY_REFERENCES and gain >= CLEAR_GAIN * error else "medium"
+        return "high" if references >= CONFIDENT_REFERENCES and gain >= CLEAR_GAIN * error else "medium"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,8 +14,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from core.method.backbones.lora import Adapter
 
-Mode = Literal["vec", "row"]
-EMPTY = 1e-12  # a branch with a smaller norm is B = 0: 0/0, and counting it as 0 would fake a jump
+CosineMode = Literal["vec", "row"]
+NO_BRANCH = 1e-12  # a branch with a smaller norm is B = 0: 0/0, and counting it as 0 would fake a jump
 
 
 class CosineSimilarity:
@@ -26,7 +26,7 @@ class CosineSimilarity:
     W is never stacked or copied, so a large backbone costs no extra memory; its norms are taken once.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], mode: Mode = "vec") -> None:
+    def __init__(self, weights: Mapping[str, Tensor], mode: CosineMode = "vec") -> None:
         self.weights = weights
         self.row = mode == "row"
         dims = (1,) if self.row else (0, 1)
@@ -55,7 +55,7 @@ class CosineSimilarity:
         if not self.row:
             inner, square = inner.sum(-1), square.sum(-1)
         branch = square.sqrt()
-        cosine = torch.where(branch > EMPTY, inner / (branch * layer), torch.nan)
+        cosine = torch.where(branch > NO_BRANCH, inner / (branch * layer), torch.nan)
         return cosine.nanmean(-1) if self.row else cosine
 
 
@@ -64,8 +64,3 @@ def _project(weight: Tensor, down: Tensor) -> Tensor:
     runs, rank, width = down.shape
     flat = weight.float() @ down.reshape(runs * rank, width).T
     return flat.reshape(-1, runs, rank).transpose(0, 1)
-
-
-def cosine_similarity(adapter: Adapter, weights: Mapping[str, Tensor], mode: Mode = "vec") -> Tensor:
-    """Return CS of every run once, (R,); keep a `CosineSimilarity` instead where it is taken repeatedly."""
-    return CosineSimilarity(weights, mode)(adapter)

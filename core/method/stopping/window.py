@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 # Our calibration (832 toy runs): M = t*/1.5 optimizer steps halves the excess loss of the paper's fixed windows.
 WINDOW_SHARE = 1.5
-FEWEST, USUAL = 10, 20  # evaluations per window; with a whole interval the most is 30
-CONFIRMED_AFTER = 5  # windows: chance alone puts the second valley at 2M, and it is known 3M later
+FEWEST_EVALUATIONS, USUAL_EVALUATIONS = 10, 20  # of a window; whole intervals make it 30 at most
+WINDOWS_TO_CONFIRM = 5  # chance alone puts the second valley at 2M, and it is known 3M later
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Window:
 
 
 def calibrate_window(best_step: float | None, budget: int) -> Window:
-    """Cut M = t*/1.5 steps into 10-50 evaluations, short enough for a second valley to be confirmed within the budget.
+    """Cut M = t*/1.5 steps into 10-30 evaluations, short enough for a second valley to be confirmed within the budget.
 
     `best_step` is t* on the final run's clock; None (nothing could be held out) leaves the budget alone to decide.
     """
-    longest = budget / CONFIRMED_AFTER
+    longest = budget / WINDOWS_TO_CONFIRM
     steps = longest if best_step is None else min(longest, best_step / WINDOW_SHARE)
-    interval = max(1, round(steps / USUAL))
-    evaluations = max(FEWEST, round(steps / interval))
+    interval = max(1, round(steps / USUAL_EVALUATIONS))
+    evaluations = max(FEWEST_EVALUATIONS, round(steps / interval))
     source = "a fifth of the step budget" if steps == longest else f"the surrogates' best step {best_step:.0f} / 1.5"
     return Window(evaluations, interval, f"The window is {evaluations} evaluations of {interval} steps: {source}.")

@@ -1,4 +1,4 @@
-"""The endless stream of training batches: references, the folds of them, and replayed backbone data.
+"""The endless streams of training batches: references mixed with replayed backbone data, and several streams as one.
 
 Shapes: R runs, b samples a run; a batch holds R b samples, run-major.
 """
@@ -16,22 +16,6 @@ from core.method.backbones.backbone import Backbone, Batch, Draw, count, join, j
 from core.method.training.resuming import State
 
 
-class Captions:
-    """Leave out a share of captions, so that the adapter also learns what guidance steers away from."""
-
-    def __init__(self, share: float, empty: Tensor | None) -> None:
-        self.share = share if empty is not None else 0.0
-        self.empty = empty  # (1, tokens, width), the embedding of no caption; None for texts
-
-    def thin(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Return the batch with each caption left out with probability `share`."""
-        if not self.share:
-            return batch
-        assert self.empty is not None
-        dropped = torch.rand(count(batch), generator=generator) < self.share
-        return batch | {"text": torch.where(dropped[:, None, None], self.empty.to(batch["text"]), batch["text"])}
-
-
 class Batches(Protocol):
     """An endless stream of batches whose place can be saved."""
 
@@ -46,34 +30,6 @@ class Batches(Protocol):
 
     def restore(self, state: State) -> None:
         """Go to where another stream of the same make stood."""
-
-
-class Shuffled:
-    """The indices for ever, each once a pass, in a new order every pass."""
-
-    def __init__(self, indices: Sequence[int], seed: int) -> None:
-        self.indices = indices
-        self.generator = torch.Generator().manual_seed(seed)
-        self.order: list[int] = []  # of the present pass
-        self.done = 0  # of this pass
-
-    def __iter__(self) -> Iterator[int]:
-        return self
-
-    def __next__(self) -> int:
-        if self.done == len(self.order):
-            self.order, self.done = torch.randperm(len(self.indices), generator=self.generator).tolist(), 0
-        self.done += 1
-        return self.indices[self.order[self.done - 1]]
-
-    def state(self) -> State:
-        """Return the present pass, and the randomness that the next ones come from."""
-        return State({"order": self.order, "done": self.done}, {"generator": self.generator.get_state()})
-
-    def restore(self, state: State) -> None:
-        """Go to where another shuffle of as many indices stood."""
-        self.order, self.done = list(state.values["order"]), state.values["done"]
-        self.generator.set_state(state.tensors["generator"])
 
 
 class MixedBatches:
@@ -144,6 +100,50 @@ class SideBySide:
         """Go to where other streams over the same data stood."""
         for run, stream in enumerate(self._streams):
             stream.restore(state.part(str(run)))
+
+
+class Captions:
+    """Leave out a share of captions, so that the adapter also learns what guidance steers away from."""
+
+    def __init__(self, share: float, empty: Tensor | None) -> None:
+        self.share = share if empty is not None else 0.0
+        self.empty = empty  # (1, tokens, width), the embedding of no caption; None for texts
+
+    def thin(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Return the batch with each caption left out with probability `share`."""
+        if not self.share:
+            return batch
+        assert self.empty is not None
+        dropped = torch.rand(count(batch), generator=generator) < self.share
+        return batch | {"text": torch.where(dropped[:, None, None], self.empty.to(batch["text"]), batch["text"])}
+
+
+class Shuffled:
+    """The indices for ever, each once a pass, in a new order every pass."""
+
+    def __init__(self, indices: Sequence[int], seed: int) -> None:
+        self.indices = indices
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order: list[int] = []  # of the present pass
+        self.done = 0  # of this pass
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        if self.done == len(self.order):
+            self.order, self.done = torch.randperm(len(self.indices), generator=self.generator).tolist(), 0
+        self.done += 1
+        return self.indices[self.order[self.done - 1]]
+
+    def state(self) -> State:
+        """Return the present pass, and the randomness that the next ones come from."""
+        return State({"order": self.order, "done": self.done}, {"generator": self.generator.get_state()})
+
+    def restore(self, state: State) -> None:
+        """Go to where another shuffle of as many indices stood."""
+        self.order, self.done = list(state.values["order"]), state.values["done"]
+        self.generator.set_state(state.tensors["generator"])
 
 
 def batch_slots(gamma: float, batch_size: int, generator: torch.Generator | None = None) -> int:

@@ -11,7 +11,7 @@ from core.method.backbones.lora import Adapter, from_stack
 from core.method.stopping.evidence import Confidence, Evidence, SurrogateCurves
 from core.method.stopping.rules import CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
 from core.method.stopping.similarity import CosineSimilarity
-from core.method.stopping.window import CONFIRMED_AFTER, Window, calibrate_window
+from core.method.stopping.window import WINDOWS_TO_CONFIRM, Window, calibrate_window
 from core.method.training.loop import Step, evaluate
 from core.method.training.resuming import State
 from core.parameters.parameters import Parameters
@@ -213,7 +213,7 @@ def _window(p: Parameters, evidence: Evidence | None, budget: int, stretch: floa
 
 def _gallery(evidence: Evidence | None, stretch: float, budget: int) -> frozenset[int]:
     """Return steps between t* and the longest the run may last, evenly spaced in log steps."""
-    first = min(budget, evidence.best_step * stretch) if evidence else budget / CONFIRMED_AFTER
+    first = min(budget, evidence.best_step * stretch) if evidence else budget / WINDOWS_TO_CONFIRM
     last = min(budget, LOOK_AHEAD * first) if evidence else budget
     ratio = (last / first) ** (1 / (GALLERY - 1))
     return frozenset(max(1, min(budget, round(first * ratio**place))) for place in range(GALLERY))

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from core.errors import JobFailure
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, tile, tile_draw
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, tile, tile_draw, units
 from core.method.backbones.lora import Adapter
-from core.method.backbones.profiler import WORK, units
 from core.method.training.batches import Batches
 from core.method.training.resuming import State
 from core.parameters.schedule import EVALUATED_AT_ONCE
@@ -67,7 +66,7 @@ class Training:
         if self.step >= self._budget:
             raise StopIteration
         batch, draw = next(self._batches)
-        with WORK.timed("step", units(batch)):
+        with self._backbone.profiler.timed("step", units(batch)):
             return self._fit(batch, draw)
 
     def state(self) -> State:
@@ -141,7 +140,7 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
     parts = []
     pieces = torch.arange(count(batch)).split(size)
     work = sum(units(take(batch, index), runs) for index in pieces) * len(draws)
-    with backbone.lora.use(adapter), WORK.timed("evaluation", work):
+    with backbone.lora.use(adapter), backbone.profiler.timed("evaluation", work):
         for index in pieces:
             total = torch.zeros(runs, len(index))
             for draw in draws:

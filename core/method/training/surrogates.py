@@ -18,7 +18,7 @@ from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import evaluation_grid, step_budget
 
-WEAK_STEPS = 16  # without held-out references the surrogate must stay weak, or its gradients vanish (notes B.2)
+WEAK_STEPS = 16  # without held-out references the surrogate must stay weak, or its gradients vanish
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ def train_folds(
     `selected` fills a share gamma of every batch. Losses in a Step are one for each surrogate; on the evaluation grid
     it also holds T and H averaged over them. With a `keeper` that has found a state, it goes on from there.
     """
-    folds, found = Folds(backbone, references, held, p, selected, gamma), keeper.found()
+    folds, found = FoldTraining(backbone, references, held, p, selected, gamma), keeper.found()
     if found is not None:
         folds.restore(found)
     yield from saved(folds.steps(), keeper, folds.state)
     return folds.result()
 
 
-class Folds:
+class FoldTraining:
     """A stack of surrogates in training: their curves so far, and copies of the steps that may turn out best."""
 
     def __init__(

@@ -17,7 +17,8 @@ from core.database.engine import now
 from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
 from core.estimates import measurements
 from core.estimates.measurements import Measured
-from core.estimates.workload import STAGES, DataSize, JobSize, Steps
+from core.estimates.workload import DataSize, JobSize, Steps
+from core.parameters.schedule import STAGES
 from tests.api.server import Service, refused
 from tests.core.estimates.measured import DATA, OTHER, SMALL, measured
 

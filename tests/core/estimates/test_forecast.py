@@ -10,7 +10,8 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
 from core.estimates.text_size import TextSize
-from core.estimates.workload import MOST_LENGTHS, STAGES, DataSize, Steps, longest, thinned, workload
+from core.estimates.workload import MOST_LENGTHS, DataSize, Steps, longest, thinned, workload
+from core.parameters.schedule import STAGES
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
 from tests.core.parameters.test_resolving import TEXT
 
@@ -24,9 +25,10 @@ def test_the_passes_of_a_job_are_those_that_a_person_counts() -> None:
     assert (step.calls, step.size, step.runs) == (8, 4 * 6, 4)
     assert work["surrogate"]["evaluation"].calls == 9  # before training, and after each of the first 8 steps
     assert work["surrogate"]["evaluation"].size == 4 * 6 * 4  # surrogates, references, draws
-    score, gradient = work["score"]["score"], work["score"]["gradient"]
+    score, gradient, law = work["score"]["score"], work["score"]["gradient"], work["export"]["gradient"]
     assert score.calls * score.size == 8 * 100  # every draw once over half of 200 candidates
-    assert gradient.calls * gradient.size == 6 * (8 + 8) + 16 * 8  # scorers and the law; the law's selected
+    assert gradient.calls * gradient.size == 6 * 8  # the scorers'
+    assert law.calls * law.size == 6 * 8 + 16 * 8  # references and selected
     assert work["train"]["step"].size == 6
     assert work["export"]["sample"].calls * work["export"]["sample"].size == 7 * (4 + 4)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.method.albat import score_candidates, train_adapter, train_surrogate
+from core.method.albat import forecast_error, score_candidates, train_adapter, train_surrogate
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.lora import Adapter
 from core.method.stopping.evidence import SurrogateCurves
@@ -136,7 +136,9 @@ def test_the_whole_algorithm_runs_from_references_to_a_published_adapter(case) -
     assert scoring.scores.isfinite().sum() == 12
     assert len(scoring.selection.indices) == 6
     assert all(scoring.scores[index].isfinite() for index in scoring.selection.indices)
-    assert scoring.mixing.curve[0][0] == 0.0
+    law = forecast_error(backbone, surrogate, references, candidates, scoring.selection.indices, p)
+    assert law.curve[0][0] == 0.0
+    assert forecast_error(backbone, surrogate, references, candidates, scoring.selection.indices[:1], p) is None
     assert scoring.notes == ()  # a surrogate that had seen its targets would be told of here
 
     selected, snapshots = take(candidates, torch.tensor(scoring.selection.indices)), {}

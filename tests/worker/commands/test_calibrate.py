@@ -11,8 +11,9 @@ from core.database.engine import connect, sessions
 from core.database.tables import Measurement
 from core.estimates import measurements
 from core.estimates.estimator import Estimator
-from core.estimates.workload import STAGES, JobSize
+from core.estimates.workload import JobSize
 from core.parameters.parameters import Parameters
+from core.parameters.schedule import STAGES
 from core.references.items import References
 from core.settings import Settings
 from tests.worker.floor import Floor, register, run_module

@@ -6,8 +6,9 @@ import pytest
 
 from core.estimates.costs import fitted, measured_amounts
 from core.estimates.measurements import Measured
-from core.estimates.workload import STAGES, workload
+from core.estimates.workload import workload
 from core.parameters.parameters import Parameters
+from core.parameters.schedule import STAGES
 from core.references.packing import read_folder
 from tests.worker.stages.conftest import MakeJob
 from worker.job_folder import JobFolder

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.parameters.schedule import STAGES
 from tests.worker.stages.conftest import CANDIDATES, MakeJob, picture
-from worker.job_folder import STAGES, JobFolder
+from worker.job_folder import DONE, JobFolder, seal, write_json
 from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
 
@@ -155,6 +156,26 @@ def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_im
     assert "Tried on held-out references" in messages(lines, "trial")
     steps = [row["step"] for line in lines if isinstance(line, Metrics) and line.stage == "trial" for row in line.rows]
     assert steps == list(range(len(steps)))
+
+
+def test_the_error_law_is_forecast_for_the_report_alone(finished_image_job: Finished) -> None:
+    folder, _ = finished_image_job
+    assert "mixing" not in read(folder, "score/decision.json")
+    law = read(folder, "export/report.json")["mixing"]
+    assert law["curve"][0] == [0.0, 1.0]
+    assert law == read(folder, "export/manifest.json")["outcome"]["mixing"]
+
+
+def test_a_job_that_was_scored_together_with_its_error_law_reports_that_one(make_image_job: MakeJob) -> None:
+    folder = make_image_job()
+    list(run(folder))
+    shutil.rmtree(folder.stage("export"))
+    scored = folder.stage("score")
+    write_json(scored / "decision.json", read(folder, "score/decision.json") | {"mixing": None})
+    (scored / DONE).unlink()
+    seal(scored)
+    assert done(list(run(folder))) == ["export"]
+    assert read(folder, "export/report.json")["mixing"] is None
 
 
 def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> None:

@@ -14,9 +14,9 @@ from sqlalchemy import text
 
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
 from core.jobs import dispatch
+from core.parameters.schedule import STAGES
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, damaged, gone, pictures, repacked
-from worker.job_folder import STAGES
 from worker.supervision.attempt_folders import sweep
 
 

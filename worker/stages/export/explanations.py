@@ -15,9 +15,10 @@ LEVELS = ((TRUSTED, "like chance"), (0.3, "weakly"), (0.5, "fairly"))
 NOTHING_HELD_OUT = "Nothing could be held out, so nothing is known of unseen data."
 
 
-def reasons(scored: Json, mixture: Json, outcome: Outcome, evidence: Evidence | None) -> dict[str, str]:
+def reasons(
+    scored: Json, mixture: Json, law: Json | None, outcome: Outcome, evidence: Evidence | None
+) -> dict[str, str]:
     """Return a sentence for everything that was measured, by the name of what it speaks of."""
-    law = scored.get("mixing")
     found = {
         "scores": scores(scored),
         "error_law": error_law(law) if law else None,

@@ -25,7 +25,7 @@ PEFT_FILE = "adapter-peft.zip"
 
 
 @dataclass(frozen=True)
-class Work:
+class FormatInputs:
     """What every format is written from, and where to."""
 
     witness: Witness
@@ -54,7 +54,7 @@ def write_formats(
     references = context.references()
     sample = context.backbone.fixed_draws(1, len(next(iter(references.values()))), context.p.seed)[0]
     witness = Witness(context.backbone, adapter, references, sample)
-    work, made = Work(witness, context.record, card, cards.header(card), folder), Made()
+    work, made = FormatInputs(witness, context.record, card, cards.header(card), folder), Made()
     for number, form in enumerate(wanted(context), 1):
         refusal = REFUSALS.get(form, _none)(context.backbone)
         if refusal is None:
@@ -74,27 +74,27 @@ def wanted(context: Context) -> list[Format]:
     return ["peft", *own, *(("merged",) if context.p.merged else ())]
 
 
-def _peft(work: Work) -> float:
+def _peft(work: FormatInputs) -> float:
     with _packed(work.folder / PEFT_FILE) as folder:
         peft.write(work.witness.backbone, work.witness.adapter, folder, work.record.id, work.header)
         return peft.verify(work.witness, folder)
 
 
-def _diffusers(work: Work) -> float:
+def _diffusers(work: FormatInputs) -> float:
     file, backbone = work.folder / diffusers.FILE, work.witness.backbone
     assert isinstance(backbone, DiffusionBackbone)
     diffusers.write(backbone, work.witness.adapter, file, work.record.id, work.header)
     return diffusers.verify(work.witness, file)
 
 
-def _kohya(work: Work) -> float:
+def _kohya(work: FormatInputs) -> float:
     file, backbone = work.folder / kohya.FILE, work.witness.backbone
     assert isinstance(backbone, DiffusionBackbone)
     kohya.write(backbone, work.witness.adapter, file, work.header)
     return kohya.verify(work.witness, file)
 
 
-def _gguf(work: Work) -> float:
+def _gguf(work: FormatInputs) -> float:
     file, record, backbone = work.folder / gguf.FILE, work.record, work.witness.backbone
     assert isinstance(backbone, LanguageBackbone)
     facts = {"general.base_model.0.version": record.revision, "general.license": record.licence, **work.header}
@@ -102,7 +102,7 @@ def _gguf(work: Work) -> float:
     return gguf.verify(work.witness, file)
 
 
-def _merged(work: Work) -> float:
+def _merged(work: FormatInputs) -> float:
     with _packed(work.folder / merged.FILE) as folder:
         merged.write(work.witness, folder)
         (folder / CARD_FILE).write_bytes(cards.content(work.card))
@@ -113,7 +113,7 @@ def _none(_backbone: AnyBackbone) -> str | None:
     return None
 
 
-WRITERS: Mapping[Format, tuple[str, Callable[[Work], float]]] = {
+WRITERS: Mapping[Format, tuple[str, Callable[[FormatInputs], float]]] = {
     "peft": (PEFT_FILE, _peft),
     "diffusers": (diffusers.FILE, _diffusers),
     "kohya": (kohya.FILE, _kohya),

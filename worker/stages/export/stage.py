@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from core.adapters import card as cards
+from core.method.albat import forecast_error
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
 from worker.job_folder import write_json, write_rows
@@ -18,6 +21,7 @@ from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
 from worker.stages.export.samples import marks, sample_steps
+from worker.stages.surrogate import read_surrogate
 from worker.stages.trial import followed_curves
 
 CSV_COLUMNS = (
@@ -93,7 +97,7 @@ def _write_manifest(context: Context, outcome: Outcome, made: Made, summary: Jso
 def summarise(context: Context, outcome: Outcome) -> Json:
     """Return the job's `bat` fields: what was selected, what is published, and why."""
     scored, mixture = context.read("score", "decision.json"), context.read("trial", "mixture.json")
-    evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
+    evidence, gamma, law = followed_curves(context).evidence(), mixture["gamma"], error_law(context, scored)
     return {
         "selected": len(scored["selected"]) if gamma else 0,
         "pool_size": len(context.pool.candidates) if context.pool and context.p.augment else 0,
@@ -102,10 +106,10 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "score_reliability": scored.get("reliability"),
         "selection_reason": mixture["reason"],
         "notes": scored.get("notes", []),
-        "mixing": scored.get("mixing"),
+        "mixing": law,
         "trial": mixture["trial"],
         "references": context.read("score", "references.json"),
-        "reasons": reasons(scored, mixture, outcome, evidence),
+        "reasons": reasons(scored, mixture, law, outcome, evidence),
         "published_step": outcome.published_step,
         "turning_point_step": outcome.turning_point_step,
         "matched_loss_step": outcome.matched_loss_step,
@@ -126,6 +130,18 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "forgetting": _change(context, outcome.published_step, "probe_loss"),
         "trained_tokens": _trained_tokens(context, outcome),
     }
+
+
+def error_law(context: Context, scored: Json) -> Json | None:
+    """Return the error law of what was selected, for the report; None where too little was selected or held out."""
+    if "mixing" in scored:  # scored by a version that forecast it there
+        stored: Json | None = scored["mixing"]
+        return stored
+    if len(scored["selected"]) < 2:
+        return None
+    pool, surrogate = context.encoded_pool("candidate"), read_surrogate(context)
+    report = forecast_error(context.backbone, surrogate, context.references(), pool, scored["selected"], context.p)
+    return _finite(asdict(report)) if report else None
 
 
 def _trained_tokens(context: Context, outcome: Outcome) -> int | None:
@@ -162,3 +178,12 @@ def _write_csv(curve: list[Json], file: Path) -> None:
         writer.writerow(CSV_COLUMNS)
         for row in curve:
             writer.writerow([row.get(CSV_SOURCES.get(name, name), "") for name in CSV_COLUMNS])
+
+
+def _finite(value: Any) -> Any:
+    """The same without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None

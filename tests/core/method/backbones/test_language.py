@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from core.method.backbones.backbone import Draw, join
-from core.method.backbones.language import IGNORED, LanguageBackbone
+from core.method.backbones.backbone import IGNORED, Draw, join
+from core.method.backbones.language import LanguageBackbone
 
 ANSWERED = {"prompt": "who are you?", "completion": "a cat."}
 

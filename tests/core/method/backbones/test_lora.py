@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Batch, Draw, tile
 from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter, LoraModel, load, stack
+from core.method.backbones.lora import Adapter, LoraModel, load
+from tests.core.method.stacks import stack
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
 

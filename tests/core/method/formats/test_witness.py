@@ -13,7 +13,7 @@ from core.errors import JobFailure
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from core.method.formats import kohya
-from core.method.formats.witness import in_float32, roomy, whole_float32
+from core.method.formats.witness import device_with_room, in_float32, whole_float32
 from tests.core.method.formats.test_formats import drawn, image_witness, text_witness
 
 GIB = 2**30
@@ -52,8 +52,8 @@ def test_a_copy_goes_to_the_cpu_where_a_gpu_has_no_room(free: int, place: str, m
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3 * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * GIB)
     network = nn.Linear(2**15, 2**15, bias=False, device="meta")  # 4 GiB in float32
-    assert roomy(network, torch.device("cuda")).type == place
-    assert roomy(network, torch.device("cpu")).type == "cpu"
+    assert device_with_room(network, torch.device("cuda")).type == place
+    assert device_with_room(network, torch.device("cpu")).type == "cpu"
 
 
 def test_an_adapter_below_float32s_own_rounding_is_never_published(tiny_language: LanguageBackbone) -> None:

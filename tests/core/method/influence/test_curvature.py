@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.method.influence.curvature import Curvature, damping_of, precondition
+from core.method.influence.curvature import Curvature, damping_of
+from tests.core.method.influence.oracles import precondition
 
 BLOCKS = (slice(0, 7), slice(7, 12), slice(12, 20))
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.method.influence.curvature import Curvature, precondition
-from core.method.influence.selection import spearman
+from benchmarks.rank_correlation import spearman
+from core.method.influence.curvature import Curvature
+from tests.core.method.influence.oracles import precondition
 
 D, RIDGE = 10, 0.02
 

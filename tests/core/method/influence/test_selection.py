@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.influence.selection import near_duplicates, select, spearman
+from core.method.influence.selection import near_duplicates_by_cosine, select
 
 
 def test_the_best_are_kept_best_first() -> None:
@@ -64,12 +64,5 @@ def test_a_reliable_ranking_chooses_and_says_so() -> None:
 
 def test_near_duplicates_are_found_across_a_chain() -> None:
     angles = torch.tensor([0.0, 0.15, 0.3, 2.0])
-    groups = near_duplicates(torch.stack([angles.cos(), angles.sin()], 1))
+    groups = near_duplicates_by_cosine(torch.stack([angles.cos(), angles.sin()], 1))
     assert groups[0] == groups[1] == groups[2] != groups[3]
-
-
-def test_spearman_shares_ranks_between_ties() -> None:
-    """scipy.stats.spearmanr([1, 2, 2, 3], [1, 3, 2, 4]) = 0.9487."""
-    value = spearman(torch.tensor([1.0, 2, 2, 3]), torch.tensor([1.0, 3, 2, 4]))
-    assert value == pytest.approx(0.9486833, abs=1e-6)
-    assert spearman(torch.ones(4), torch.arange(4.0)) == 0.0

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicates
+from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
 from core.parameters.schedule import evaluation_grid
 
 
@@ -44,13 +44,13 @@ def test_folds_depend_on_the_seed_alone() -> None:
 def test_a_slightly_changed_image_is_a_near_duplicate() -> None:
     images = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     images[3] = images[1] + 0.05 * torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert near_duplicates({"mean": images}) == [0, 1, 2, 1]
+    assert near_duplicate_references({"mean": images}) == [0, 1, 2, 1]
 
 
 def test_a_copied_text_is_a_near_duplicate_whatever_its_padding() -> None:
     ids = torch.tensor([[1, 2, 3, 4, 5, 0], [9, 8, 7, 6, 5, 4], [1, 2, 3, 4, 5, 7]])
     mask = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]])
-    assert near_duplicates({"input_ids": ids, "attention_mask": mask}) == [0, 1, 0]
+    assert near_duplicate_references({"input_ids": ids, "attention_mask": mask}) == [0, 1, 0]
 
 
 def curves(count: int, best: float, rise: float = 0.01, noise: float = 0.0, until: int = 200) -> SurrogateCurves:

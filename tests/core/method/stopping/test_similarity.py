@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from core.method.backbones.lora import Adapter, stack
-from core.method.stopping.similarity import CosineSimilarity, cosine_similarity
+from core.method.backbones.lora import Adapter
+from core.method.stopping.similarity import CosineSimilarity
+from tests.core.method.stacks import stack
 
 SHAPES = {"a": (6, 5), "b": (6, 5), "c": (3, 7), "d": (6, 5)}
 
@@ -36,7 +37,7 @@ def slow(one: Adapter, mode: str, run: int = 0) -> float:
 
 @pytest.mark.parametrize("mode", ["vec", "row"])
 def test_the_fast_formula_equals_the_materialised_cosine(mode: str) -> None:
-    assert float(cosine_similarity(adapter(1), weights(), mode)[0]) == pytest.approx(slow(adapter(1), mode), abs=1e-7)
+    assert float(CosineSimilarity(weights(), mode)(adapter(1))[0]) == pytest.approx(slow(adapter(1), mode), abs=1e-7)
 
 
 def test_both_modes_differ() -> None:
@@ -45,29 +46,29 @@ def test_both_modes_differ() -> None:
 
 @pytest.mark.parametrize("mode", ["vec", "row"])
 def test_stacked_runs_have_each_its_own_similarity(mode: str) -> None:
-    both = cosine_similarity(stack([adapter(1), adapter(2)]), weights(), mode)
+    both = CosineSimilarity(weights(), mode)(stack([adapter(1), adapter(2)]))
     assert both.tolist() == pytest.approx([slow(adapter(1), mode), slow(adapter(2), mode)], abs=1e-7)
 
 
 def test_a_module_whose_branch_is_still_zero_is_left_out_and_not_counted_as_zero() -> None:
     some = adapter(3, zero=("a", "c"))
-    assert float(cosine_similarity(some, weights())[0]) == pytest.approx(slow(some, "vec"), abs=1e-7)
+    assert float(CosineSimilarity(weights())(some)[0]) == pytest.approx(slow(some, "vec"), abs=1e-7)
 
 
 def test_before_the_first_update_the_similarity_is_undefined() -> None:
-    assert cosine_similarity(adapter(4, zero=tuple(SHAPES)), weights()).isnan().all()
+    assert CosineSimilarity(weights())(adapter(4, zero=tuple(SHAPES))).isnan().all()
 
 
 def test_the_scale_of_the_branch_does_not_matter() -> None:
     one = adapter(5)
     large = Adapter(2, 400.0, one.down, {path: 1000 * matrix for path, matrix in one.up.items()})
-    assert float(cosine_similarity(large, weights())) == pytest.approx(float(cosine_similarity(one, weights())))
+    assert float(CosineSimilarity(weights())(large)) == pytest.approx(float(CosineSimilarity(weights())(one)))
 
 
 def test_a_half_precision_backbone_is_measured_in_full_precision() -> None:
     halves = {path: weight.bfloat16() for path, weight in weights().items()}
     whole = {path: weight.float() for path, weight in halves.items()}
-    assert float(cosine_similarity(adapter(6), halves)) == pytest.approx(float(cosine_similarity(adapter(6), whole)))
+    assert float(CosineSimilarity(halves)(adapter(6))) == pytest.approx(float(CosineSimilarity(whole)(adapter(6))))
 
 
 def test_measuring_leaves_no_gradient_behind() -> None:

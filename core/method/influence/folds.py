@@ -1,0 +1,113 @@
+"""The surrogates as scores need them: one a fold, with the references that it has not seen and its share of the draws.
+
+Shapes: F folds (one surrogate each), n references, D adapter parameters.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, take
+from core.method.backbones.lora import Adapter
+from core.method.influence.gradients import flat, per_sample_gradients
+from core.method.influence.scores import Scorer, ScoreWarning, scorer
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import TEXT_FOLDS
+
+REFERENCE_FLOATS = 2**28  # floats of reference gradients that one fold keeps at once (1 GiB)
+
+
+@dataclass
+class ScoringFolds:
+    """Hold the surrogates as the scores need them: one adapter a fold, on the backbone's device."""
+
+    backbone: Backbone
+    references: Batch
+    adapters: list[Adapter]
+    held: list[list[int]]  # reference indices that each surrogate has not seen
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, surrogates: Adapter, held: Sequence[Sequence[int]], references: Batch
+    ) -> ScoringFolds:
+        """Take a stack of surrogates apart, all of them for images and the first few for texts."""
+        kept = len(held) if backbone.kind == "images" else min(len(held), TEXT_FOLDS)
+        adapters = [surrogates.select(run).to(backbone.device) for run in range(kept)]
+        return cls(backbone, references, adapters, [list(part) for part in held[:kept]])
+
+    @property
+    def everything(self) -> list[int]:
+        return list(range(count(self.references)))
+
+    def rows_allowed(self, draws: int = 1) -> int:
+        """Return how many examples' gradients fit in memory together."""
+        return max(4, REFERENCE_FLOATS // (flat(self.adapters[0]).shape[1] * draws))
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Turn the scores' warnings into notes for the job, each once."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ScoreWarning)
+            yield
+        for warning in caught:
+            if not issubclass(warning.category, ScoreWarning):
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif str(warning.message) not in self.notes:
+                self.notes.append(str(warning.message))
+
+    def noise(self, fold: int, examples: int, p: Parameters) -> list[Draw]:
+        """Return the fold's own share of the fixed draws, as many for every fold; each fold has at least one."""
+        draws = self.backbone.fixed_draws(p.draws_score, examples, p.seed)
+        share = max(1, len(draws) // len(self.held))
+        return [draws[(fold + turn * len(self.held)) % len(draws)] for turn in range(share)]
+
+    def scorer(self, fold: int, p: Parameters) -> Scorer:
+        """Prepare one fold's scores from as many references as memory allows."""
+        held = self.held[fold] or self.everything
+        trained = [i for i in self.everything if i not in self.held[fold]]
+        allowed = self.rows_allowed(len(self.noise(fold, 1, p)))
+        held = thinned(held, max(1, allowed * len(held) // (len(held) + len(trained))))
+        trained = thinned(trained, max(1, allowed - len(held)))
+        used = sorted({*held, *trained})
+        place = {reference: at for at, reference in enumerate(used)}
+        shown = take(self.references, torch.tensor(used))
+        noise = self.noise(fold, len(used), p)
+        with self.heard():
+            return scorer(
+                self.backbone,
+                self.adapters[fold],
+                shown,
+                noise,
+                mode=p.score,
+                seed=p.seed,
+                held=[place[i] for i in held],
+                trained=[place[i] for i in trained],
+            )
+
+    def comparable(self, selected: Sequence[int]) -> bool:
+        """Whether held-out references can be set against the selected candidates: two of each at least."""
+        return all(self.held) and len(selected) >= 2 and sum(map(len, self.held)) >= 2
+
+    def gradients(self, examples: Batch, parts: Sequence[Sequence[int]], draws: int, seed: int) -> Tensor:
+        """Return the gradients (rows, D) of the examples `parts[f]` at surrogate f, averaged over the draws."""
+        rows = []
+        for adapter, part in zip(self.adapters, parts, strict=True):
+            if part:
+                noise = self.backbone.fixed_draws(draws, len(part), seed)
+                batch = take(examples, torch.tensor(list(part)))
+                rows.append(per_sample_gradients(self.backbone, adapter, batch, noise).rows)
+        return torch.cat(rows)
+
+
+def thinned(indices: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` of the indices, evenly spread."""
+    if len(indices) <= most:
+        return list(indices)
+    return [indices[at * len(indices) // most] for at in range(most)]
