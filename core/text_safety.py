@@ -13,7 +13,7 @@ DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 LAYOUT = frozenset("\n\t")
 # The same characters as `_fault` names, as one pattern: looking at 20 MB one by one takes seconds.
 UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-MOST_MARKS = 30  # on one letter: Unicode's own bound for text that is processed as a stream
+MAX_MARKS = 30  # on one letter: Unicode's own bound for text that is processed as a stream
 
 
 def shown(text: str) -> str:
@@ -51,7 +51,7 @@ def _check(text: str) -> None:
         raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
     # putting n marks of one letter in order takes n * n steps: minutes for a megabyte of them
     if not text.isascii() and _crowded(text):
-        raise UncleanText(f"more than {MOST_MARKS} combining marks in a row; remove them")
+        raise UncleanText(f"more than {MAX_MARKS} combining marks in a row; remove them")
 
 
 def display_name(name: str, longest: int = 100) -> str:
@@ -86,7 +86,7 @@ def _marks() -> tuple[re.Pattern[str], dict[int, str]]:
     everything = map(chr, range(0x300, sys.maxunicode + 1))
     marks = [c for c in everything if unicodedata.combining(unicodedata.normalize("NFD", c)[0])]
     one = f"[{re.escape(''.join(c for c in marks if ord(c) < 0x10000))}]"
-    return re.compile(f"{one}{one}{{{MOST_MARKS}}}"), {ord(c): "\u0301" for c in marks if ord(c) >= 0x10000}
+    return re.compile(f"{one}{one}{{{MAX_MARKS}}}"), {ord(c): "\u0301" for c in marks if ord(c) >= 0x10000}
 
 
 def _fault(character: str) -> str | None:

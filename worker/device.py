@@ -10,15 +10,15 @@ from pathlib import Path
 from core.backbones.families import DeviceClass
 from core.settings import Settings
 
-MOST_CHARACTERS = 200
+MAX_NAME_CHARACTERS = 200
 
 
 def hardware(settings: Settings) -> str:
     """Return the device's class and name, e.g. "cuda: NVIDIA H200" or "cpu: Xeon 8488C, 2 threads"."""
     if device(settings).startswith("cuda"):
-        return f"cuda: {_gpu() or 'GPU'}"[:MOST_CHARACTERS]
+        return f"cuda: {_gpu() or 'GPU'}"[:MAX_NAME_CHARACTERS]
     threads = settings.threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or os.cpu_count() or 1
-    return f"cpu: {_cpu()}, {threads} thread{'s' * (threads != 1)}"[:MOST_CHARACTERS]
+    return f"cpu: {_cpu()}, {threads} thread{'s' * (threads != 1)}"[:MAX_NAME_CHARACTERS]
 
 
 def _gpu() -> str | None:

@@ -30,7 +30,7 @@ from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
-MOST_WAKE_UPS = 20
+MAX_WAKE_UPS = 20
 WORKER_FORGOTTEN_SECONDS = 3600.0  # after it was last seen
 SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended
 UNENDED_UPLOAD_SECONDS = 86_400.0  # the age from which an upload passes for one
@@ -98,7 +98,7 @@ class Dispatcher:
         """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""
         with self._sessions.begin() as session:
             waiting = dispatch.due(session, wake_again_seconds=self._settings.wake_again_seconds)
-        wanted = [name for name, count in waiting for _ in range(min(count, MOST_WAKE_UPS))]
+        wanted = [name for name, count in waiting for _ in range(min(count, MAX_WAKE_UPS))]
         sent = len(list(takewhile(broker.wake, wanted)))  # after the commit: a worker must find the job as it is now
         with self._sessions.begin() as session:
             for name, amount in ((counters.WAKE_UPS, sent), (counters.WAKE_UPS_REFUSED, int(sent < len(wanted)))):

@@ -47,7 +47,9 @@ def create_key(
 
     with database(settings) as session:
         expires = None if days is None else now(session) + days * DAY
-        key = api_keys.create(session, name, account=account, expires_at=expires, scopes=scope or api_keys.USUAL)
+        key = api_keys.create(
+            session, name, account=account, expires_at=expires, scopes=scope or api_keys.DEFAULT_SCOPES
+        )
         audit.record(session, account_named(session, account or name).id, "key.create", key.split("_")[1])
     print("This key is shown only once:")
     print(key)

@@ -17,7 +17,7 @@ log = logging.getLogger("albatross.serve")
 TICK_SECONDS = 0.1
 STOP_SECONDS = 25.0  # then what is left is killed; a job that was running goes back to the queue
 BROKER_STOP_SECONDS = 2.0
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+FIRST_DELAY, MAX_DELAY = 0.5, 30.0
 SETTLED_SECONDS = 60.0
 FAILED_STARTS = 3
 
@@ -60,7 +60,7 @@ class Child:
             self.delay, self.deaths = FIRST_DELAY, 0
         say(f"{self.name} ended with status {self.process.returncode}; starting it again in {self.delay:g} s")
         self.start_at, self.process = time.monotonic() + self.delay, None
-        self.delay, self.deaths = min(2 * self.delay, LONGEST_DELAY), self.deaths + 1
+        self.delay, self.deaths = min(2 * self.delay, MAX_DELAY), self.deaths + 1
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal if there is a process to take it."""

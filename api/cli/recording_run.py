@@ -22,7 +22,7 @@ from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
 
-MOST_TOLD = 5  # prompts without an answer
+MAX_PROMPTS_TOLD = 5  # prompts without an answer
 INTERRUPTED = 130
 
 
@@ -112,10 +112,10 @@ class RecordingRun:
         if self.answers:
             print(f"This run took {self.tokens['in']:,} tokens in and {self.tokens['out']:,} out.")
         self._tell_marks(marks)
-        for row in self.unanswered[:MOST_TOLD]:
+        for row in self.unanswered[:MAX_PROMPTS_TOLD]:
             print(f"No answer to {row.question.prompt.place} of {shown(self.chosen.prompts.name)}: {row.why}.")
-        if len(self.unanswered) > MOST_TOLD:
-            print(f"No answer to {len(self.unanswered) - MOST_TOLD:,} more.")
+        if len(self.unanswered) > MAX_PROMPTS_TOLD:
+            print(f"No answer to {len(self.unanswered) - MAX_PROMPTS_TOLD:,} more.")
         self._tell_limits(marks[None])
         if marks.total() < len(asked):
             print("The same command again asks what is missing.")

@@ -6,13 +6,13 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from core import text_safety
 from core.parameters.request import Request
-from core.webhooks.destinations import LONGEST_URL
+from core.webhooks.destinations import MAX_URL
 
 # written out, because a strict model takes no text for an enum; a test compares them with it
 EventName = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
 EventNames = Annotated[list[EventName], Field(min_length=1, max_length=10)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S"), AfterValidator(text_safety.clean)]
-Url = Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
+Url = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
 
 
 class WebhookRequest(Request):

@@ -23,7 +23,7 @@ KEY = re.compile(r"alb_([a-z0-9]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})", re.ASCI
 USED_AGAIN_SECONDS = 300
 # read: look at everything; write: upload, create, cancel, delete; admin: erase the whole account
 SCOPES = ("read", "write", "admin")
-USUAL = ("read", "write")
+DEFAULT_SCOPES = ("read", "write")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def create(
     *,
     account: str | None = None,
     expires_at: float | None = None,
-    scopes: Sequence[str] = USUAL,
+    scopes: Sequence[str] = DEFAULT_SCOPES,
 ) -> str:
     """Make a key, and the account where it is new; returns the key, which can't be shown again."""
     if not scopes or not set(scopes) <= set(SCOPES):

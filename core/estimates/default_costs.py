@@ -51,14 +51,14 @@ SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
 }
 UNSIZED = ("load",)
 REST = {"prepare": 12.0, "score": 1.0, "export": 3.0, "surrogate": 0.02, "trial": 0.02, "train": 0.02}
-USUAL_BYTES = {"images": 2_000_000_000, "texts": 1_000_000_000}
+TYPICAL_BYTES = {"images": 2_000_000_000, "texts": 1_000_000_000}
 LIBRARIES = 900_000_000  # bytes of a trainer that has loaded no backbone
 ADAPTER_SHARE = 0.002  # bytes of one adapter for each rank, as a share of the weights
 
 
 def thumb_prices(kind: str, device_class: str, weights_bytes: int | None) -> Costs:
     """Return prices for a backbone of so many bytes of weights."""
-    size = float(weights_bytes or USUAL_BYTES[kind])
+    size = float(weights_bytes or TYPICAL_BYTES[kind])
     scale = size / GIGABYTE
     table = SECONDS[kind, device_class if device_class == "cuda" else "cpu"]
     seconds = {name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()}

@@ -25,7 +25,7 @@ from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
 from core.storage.interface import Storage
 
-USUAL_REFERENCES = 8
+TYPICAL_REFERENCES = 8
 TOKENS_PER_CHARACTER = 0.25
 UNKNOWN_SEED = 0  # no estimate depends on it
 
@@ -97,7 +97,7 @@ def device_class(device: str | None) -> DeviceClass:
 
 def usual_shape(record: BackboneRecord, device: DeviceClass) -> JobSize:
     """Return the shape of a job that leaves everything to the service."""
-    summary = ReferenceSummary(kind=record.kind, count=USUAL_REFERENCES)
+    summary = ReferenceSummary(kind=record.kind, count=TYPICAL_REFERENCES)
     return JobSize.of(resolve(BatRequest(), backbone=record, summary=summary, device_class=device, seed=0))
 
 

@@ -13,7 +13,7 @@ from core.estimates.step_counts import StepCounts, endings
 from core.estimates.workload import DataSize, JobSize, Workload, workload
 from core.parameters.schedule import STAGES
 
-MEASURED_SPREAD, LEAST_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
+MEASURED_SPREAD, MIN_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
 THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor
 OTHER_DEVICE_SPREAD = 2.0
 
@@ -140,4 +140,4 @@ def _spread(prices: Costs, rows: Sequence[Measured]) -> float:
             work = workload(row.shape, row.data, row.steps)
             told = sum(prices.of_stage(stage, work, row.shape.rank, warm=row.warm) for stage in STAGES)
             off.append(abs(sum(row.seconds.values()) / told - 1) if told else 1.0)
-    return max(LEAST_SPREAD, 1.5 * median(off)) if off else MEASURED_SPREAD
+    return max(MIN_SPREAD, 1.5 * median(off)) if off else MEASURED_SPREAD

@@ -23,7 +23,7 @@ from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
 from core.settings import Settings
 
-MOST_AHEAD = 200  # jobs that are looked at one by one; those behind them take as long as these on average
+MAX_JOBS_AHEAD = 200  # jobs that are looked at one by one; those behind them take as long as these on average
 Foretell = Callable[[Job], float]
 
 
@@ -55,7 +55,7 @@ def waiting(session: Session, settings: Settings, foretell: Foretell) -> Waiting
         return Waiting(len(queued), len(running), 0, None)
     free = [_left(job, at, foretell) for job in running][: len(workers)]
     free += [0.0] * (len(workers) - len(free))
-    first = [foretell(job) for job in queued[:MOST_AHEAD]]
+    first = [foretell(job) for job in queued[:MAX_JOBS_AHEAD]]
     mean = sum(first) / len(first) if first else 0.0
     seconds = next_free(free, [*first, *[mean] * (len(queued) - len(first))])
     return Waiting(len(queued), len(running), len(workers), seconds)

@@ -13,7 +13,7 @@ from core.parameters import schedule
 BEYOND = 1.5  # a stage that was stopped by its budget would have ended so much later, as far as we know
 # Where no job has finished yet: shares of the usual budgets. The built-in backbones' budgets are tight: most surrogates
 # use theirs up.
-USUAL: Mapping[str, float] = {"surrogate": 1.0, "trial": 1.0, "train": 0.8}
+TYPICAL_SHARES: Mapping[str, float] = {"surrogate": 1.0, "trial": 1.0, "train": 0.8}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class StepCounts:
     def most(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the most steps that there can be."""
         trials = shape.trial_budget if shape.tried and replays else 0
-        if trials and shape.share / 2 >= schedule.SMALLEST_TRIED:
+        if trials and shape.share / 2 >= schedule.MIN_TRIED_SHARE:
             trials += schedule.step_budget(shape.surrogate_steps, shape.share / 2)
         return Steps(shape.surrogate_steps, trials, _budget(shape, replays))
 
@@ -68,7 +68,7 @@ def _budget(shape: JobSize, replays: bool) -> int:
 
 def _guess(shape: JobSize) -> dict[str, float]:
     steps = {"surrogate": shape.surrogate_steps, "trial": shape.surrogate_steps, "train": shape.max_steps}
-    return {name: USUAL[name] * steps[name] * shape.learning_rate for name in steps}
+    return {name: TYPICAL_SHARES[name] * steps[name] * shape.learning_rate for name in steps}
 
 
 def _ended(row: Measured) -> dict[str, float]:

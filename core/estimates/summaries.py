@@ -24,8 +24,8 @@ from core.references import answer_format
 from core.references.items import TextItem
 from core.storage.interface import Storage
 
-MOST_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole
-MOST_ROWS = 2_000  # texts that are read of one file
+MAX_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole
+MAX_ROWS = 2_000  # texts that are read of one file
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _opened(file: File, storage: Storage, *, whole: bool) -> Iterator[BinaryIO |
 
     Captions are a few bytes among many of pictures: where the store lets us seek, the length of an archive is nothing.
     """
-    if file.bytes <= MOST_BYTES:
+    if file.bytes <= MAX_BYTES:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "file"
             storage.fetch(file.storage_key, path)
@@ -114,7 +114,7 @@ def _captions(content: BinaryIO, items: int) -> list[str]:
 
 
 def _texts(content: BinaryIO, items: int) -> Summary:
-    rows = [json.loads(line) for line, _ in zip(content, range(MOST_ROWS), strict=False) if line.strip()]
+    rows = [json.loads(line) for line, _ in zip(content, range(MAX_ROWS), strict=False) if line.strip()]
     texts = [TextItem(row.get("messages"), row.get("prompt"), row.get("completion"), row.get("text")) for row in rows]
     asked = [next((each["content"] for each in text.messages or () if each["role"] == "user"), None) for text in texts]
     prompts = tuple(text.prompt or said for text, said in zip(texts, asked, strict=True) if text.prompt or said)

@@ -14,9 +14,9 @@ from core.parameters import schedule
 from core.parameters.parameters import Parameters
 
 STEPPED = ("surrogate", "trial", "train")
-USUAL_SIDE = 512
-USUAL_LENGTH = 64  # tokens of a text of which nothing is known
-MOST_LENGTHS = 50  # that stand for those of all texts
+TYPICAL_SIDE = 512
+TYPICAL_LENGTH = 64  # tokens of a text of which nothing is known
+MAX_SAMPLED_LENGTHS = 50  # that stand for those of all texts
 COPIES = 7  # steps that export draws: before training, and about six that were kept
 NAMED = 4  # steps that texts are written at: before, published, matched, last
 
@@ -77,7 +77,7 @@ class JobSize:
     @property
     def area(self) -> float:
         """Units of one image; 1 for texts, whose units are tokens."""
-        return (self.resolution / USUAL_SIDE) ** 2 if self.resolution else 1.0
+        return (self.resolution / TYPICAL_SIDE) ** 2 if self.resolution else 1.0
 
     @property
     def budget(self) -> int:
@@ -91,7 +91,7 @@ class JobSize:
 
     def replays(self, candidates: int) -> bool:
         """Tell whether a pool of so many candidates is used."""
-        return self.share > 0 and candidates >= schedule.FEWEST_CANDIDATES
+        return self.share > 0 and candidates >= schedule.MIN_CANDIDATES
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,14 @@ def thinned(lengths: Sequence[float]) -> tuple[float, ...]:
 
     What `longest` takes grows with the square of their number.
     """
-    if len(lengths) <= MOST_LENGTHS:
+    if len(lengths) <= MAX_SAMPLED_LENGTHS:
         return tuple(lengths)
-    ordered, edges = sorted(lengths), [at * len(lengths) // MOST_LENGTHS for at in range(MOST_LENGTHS + 1)]
+    ordered = sorted(lengths)
+    edges = [at * len(lengths) // MAX_SAMPLED_LENGTHS for at in range(MAX_SAMPLED_LENGTHS + 1)]
     means = [sum(ordered[start:end]) / (end - start) for start, end in itertools.pairwise(edges)]
-    factor = sum(ordered) / len(ordered) / (sum(means) / MOST_LENGTHS) if means[-1] else 1.0  # groups differ by one
+    factor = (
+        sum(ordered) / len(ordered) / (sum(means) / MAX_SAMPLED_LENGTHS) if means[-1] else 1.0
+    )  # groups differ by one
     return tuple(factor * mean for mean in means)
 
 
@@ -176,8 +179,8 @@ class _Counting:
 
     def __init__(self, shape: JobSize, data: DataSize) -> None:
         self.shape, self.data = shape, data
-        most = float(shape.max_tokens or USUAL_LENGTH)
-        usual = (min(USUAL_LENGTH, most),)
+        most = float(shape.max_tokens or TYPICAL_LENGTH)
+        usual = (min(TYPICAL_LENGTH, most),)
         self.lengths = tuple(min(length, most) for length in data.lengths) or usual
         self.others = tuple(min(length, most) for length in data.candidate_lengths) or usual
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-MOST_CHARACTERS = 2_000  # of each part of a finding
+MAX_CHARACTERS = 2_000  # of each part of a finding
 Severity = Literal["info", "warn"]
 
 
@@ -25,6 +25,6 @@ def from_wire(value: object) -> Finding | None:
     """Return a finding that a trainer has sent; None where it is none."""
     if not isinstance(value, dict) or not set(value) <= {field.name for field in fields(Finding)}:
         return None
-    if not all(isinstance(part, str | None) and len(part or "") <= MOST_CHARACTERS for part in value.values()):
+    if not all(isinstance(part, str | None) and len(part or "") <= MAX_CHARACTERS for part in value.values()):
         return None
     return Finding(**value) if {"code", "message", "fix"} <= {name for name, part in value.items() if part} else None

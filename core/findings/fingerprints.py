@@ -18,8 +18,8 @@ HASH_BITS = 64
 # Of 64 bits. Another word in 20 to 40 changes 7 of them (median), in 40 to 80 it changes 5; of 543 texts of the demo's
 # pool no two differ in fewer than 15.
 SAME_TEXT_BITS = 7
-FEWEST_WORDS = 12  # in fewer words one other word is another text
-MOST_WORDS = 400  # of a text are looked at
+MIN_WORDS = 12  # in fewer words one other word is another text
+MAX_READ_WORDS = 400  # of a text are looked at
 CLOSING = ".!?"  # of a line: who leaves them out says the same
 LANE_BITS = 16
 # each bit of each of 8 bytes as a lane of its own, so that one addition counts 8 bits
@@ -65,9 +65,9 @@ def text_exact(text: str) -> str:
 
 def text_near(said: Sequence[str]) -> int | None:
     """Return 64 bits of which like texts share most (a simhash of word pairs); None for a text of few words."""
-    if len(said) < FEWEST_WORDS:
+    if len(said) < MIN_WORDS:
         return None
-    pairs = {f"{first} {second}" for first, second in itertools.pairwise(said[:MOST_WORDS])}
+    pairs = {f"{first} {second}" for first, second in itertools.pairwise(said[:MAX_READ_WORDS])}
     lanes = 0
     for pair in pairs:
         digest = hashlib.blake2b(pair.encode(), digest_size=HASH_BITS // 8).digest()

@@ -13,8 +13,8 @@ from core.findings.profiles import PictureProfile, Profile
 from core.parameters.request import BatRequest
 from core.references import phrases
 
-MOST_NAMED = 3
-FEW_WITH_TRIGGER = 0.5  # share of captions that hold the word
+MAX_ITEMS_NAMED = 3
+LOW_TRIGGER_SHARE = 0.5  # share of captions that hold the word
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
     wanted = profiles.checksums(word)
     captioned = [picture for picture in pictures if picture.words]
     without = [picture for picture in captioned if wanted and not phrases.holds(picture.words, wanted)]
-    if captioned and len(without) > FEW_WITH_TRIGGER * len(captioned):
+    if captioned and len(without) > LOW_TRIGGER_SHARE * len(captioned):
         count = "None" if len(without) == len(captioned) else f"Only {len(captioned) - len(without)}"
         yield Finding(
             "captions_without_trigger",
@@ -90,7 +90,7 @@ def _across_files(data: Data) -> Iterator[Finding]:
     before: list[PictureProfile] = []
     for profile in data.training:
         pairs = [pair for picture in profile.pictures if (pair := (picture, _like(picture, before)))[1]]
-        for picture, other in pairs[:MOST_NAMED]:
+        for picture, other in pairs[:MAX_ITEMS_NAMED]:
             assert other is not None
             yield Finding(
                 "near_duplicate",
@@ -105,7 +105,7 @@ def _across_files(data: Data) -> Iterator[Finding]:
 def _leaked_pictures(training: Sequence[PictureProfile], validation: Sequence[PictureProfile]) -> Iterator[Finding]:
     pairs = [(picture, other) for picture in validation if (other := _like(picture, training))]
     if pairs:
-        named = ", ".join(f"{picture.name} (as {other.name})" for picture, other in pairs[:MOST_NAMED])
+        named = ", ".join(f"{picture.name} (as {other.name})" for picture, other in pairs[:MAX_ITEMS_NAMED])
         item, other = pairs[0]
         yield _leaked(f"{len(pairs)} of {len(validation)} validation images", named, item.name, other.name)
 
@@ -119,7 +119,7 @@ def _leaked_texts(training: Sequence[TextPrint], validation: Sequence[TextPrint]
         if other is not None:
             pairs.append((f"text {place + 1}", f"text {other + 1}"))
     if pairs:
-        named = ", ".join(f"{item} (as {other})" for item, other in pairs[:MOST_NAMED])
+        named = ", ".join(f"{item} (as {other})" for item, other in pairs[:MAX_ITEMS_NAMED])
         yield _leaked(f"{len(pairs)} of {len(validation)} validation texts", named, *pairs[0])
 
 

@@ -7,9 +7,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 
-MOST_CHARACTERS = 500  # of a text are looked at
-FEWEST_LETTERS = 8
-FEWEST_COMMON = 3  # common words of one language, and twice as many as of any other
+MAX_READ_CHARACTERS = 500  # of a text are looked at
+MIN_LETTERS = 8
+MIN_COMMON_WORDS = 3  # common words of one language, and twice as many as of any other
 SCRIPTS = {
     "CYRILLIC": "Cyrillic script",
     "GREEK": "Greek",
@@ -49,9 +49,9 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 def guess(text: str) -> str | None:
     """Name the language or the script of a text; None where it is too short or too mixed to tell."""
-    words = _WORD.findall(text[:MOST_CHARACTERS].lower())
+    words = _WORD.findall(text[:MAX_READ_CHARACTERS].lower())
     letters = "".join(words)
-    if len(letters) < FEWEST_LETTERS:
+    if len(letters) < MIN_LETTERS:
         return None
     scripts = Counter(_script(letter) for letter in letters)
     if scripts["Japanese"] > len(letters) / 10:
@@ -69,4 +69,4 @@ def _script(letter: str) -> str:
 def _latin(words: list[str]) -> str | None:
     counts = Counter({language: sum(word in common for word in words) for language, common in COMMON.items()})
     (first, most), (_, second) = counts.most_common(2)
-    return first if most >= FEWEST_COMMON and most >= 2 * second else None
+    return first if most >= MIN_COMMON_WORDS and most >= 2 * second else None

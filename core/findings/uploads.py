@@ -15,13 +15,13 @@ from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
 from core.references.items import TextItem
 
-FEW_ITEMS = 4
-SMALL_SIDE = 64
-LONG_TEXT_CHARACTERS = 8_000
-MOST_ALIKE = 10  # findings of one code; more of them say nothing new
+MIN_ITEMS = 4
+MIN_SIDE = 64
+MAX_TEXT_CHARACTERS = 8_000
+MAX_FINDINGS_OF_A_CODE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
 CAPTION_CODES = frozenset({"empty_caption", "same_captions", "mixed_languages", "caption_without_image"})
-FEWEST_OTHERS, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
+MIN_OTHER_LANGUAGES, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
             )
         )
     written = [caption for _, caption in captions if caption]
-    if len(written) >= FEW_ITEMS and len(set(written)) == 1:
+    if len(written) >= MIN_ITEMS and len(set(written)) == 1:
         found.append(
             Finding(
                 "same_captions",
@@ -110,17 +110,17 @@ def captions_without_image(names: Sequence[str]) -> Finding:
 
 
 def _few(count: int, what: str, enough: str) -> Iterator[Finding]:
-    if 0 < count < FEW_ITEMS:
+    if 0 < count < MIN_ITEMS:
         are = f"is only 1 {what.removesuffix('s')}" if count == 1 else f"are only {count} {what}"
         yield Finding("few_items", f"There {are}; {enough}.", f"Add more {what} of the same subject.")
 
 
 def _of_image(item: Seen) -> Iterator[Finding]:
     short, long = sorted((item.width, item.height))
-    if short < SMALL_SIDE:
+    if short < MIN_SIDE:
         yield Finding(
             "too_small",
-            f"{item.name} is {item.width} x {item.height} pixels, below {SMALL_SIDE} on a side.",
+            f"{item.name} is {item.width} x {item.height} pixels, below {MIN_SIDE} on a side.",
             "Send a larger original; what is enlarged has no detail to learn from.",
             item.name,
         )
@@ -165,7 +165,7 @@ def _near_images(items: Sequence[Seen]) -> Iterator[Finding]:
 
 def _long(said: Sequence[str]) -> Iterator[Finding]:
     for number, text in enumerate(said, 1):
-        if len(text) > LONG_TEXT_CHARACTERS:
+        if len(text) > MAX_TEXT_CHARACTERS:
             yield Finding(
                 "too_long",
                 f"Text {number} has {len(text):,} characters and may be cut.",
@@ -234,7 +234,7 @@ def _mixed(said: Sequence[str], what: str) -> Iterator[Finding]:
     counted = Counter(language for text in said if (language := languages.guess(text)))
     usual = counted.most_common(1)[0][0] if counted else ""
     others = {language: count for language, count in counted.items() if language != usual}
-    if sum(others.values()) >= max(FEWEST_OTHERS, SHARE_OF_OTHERS * counted.total()):
+    if sum(others.values()) >= max(MIN_OTHER_LANGUAGES, SHARE_OF_OTHERS * counted.total()):
         parts = ", ".join(f"{count} as {language}" for language, count in counted.most_common())
         yield Finding(
             "mixed_languages",
@@ -254,9 +254,9 @@ def _limited(found: Iterable[Finding]) -> Iterator[Finding]:
     for finding in found:
         kept.setdefault(finding.code, []).append(finding)
     for alike in kept.values():
-        yield from alike[:MOST_ALIKE]
-        if (more := len(alike) - MOST_ALIKE) > 0:
-            last = alike[MOST_ALIKE]
+        yield from alike[:MAX_FINDINGS_OF_A_CODE]
+        if (more := len(alike) - MAX_FINDINGS_OF_A_CODE) > 0:
+            last = alike[MAX_FINDINGS_OF_A_CODE]
             yield Finding(
                 last.code,
                 f"There are {more} more of this kind, {last.item} next.",

@@ -24,7 +24,7 @@ from core.errors import Conflict, InvalidInput
 KEY_SECONDS = 24 * 3600.0  # a key is remembered so long
 REPEAT_SECONDS = 600.0  # a client sends a call again within this time
 LATE_SECONDS = 60.0  # a call that was given up for lost may still arrive for so long
-MOST_COMPARED = 50  # of an account's newest jobs
+MAX_COMPARED_JOBS = 50  # of an account's newest jobs
 OVERTAKEN = "\1overtaken "  # begins the key of a first call that its repetition has overtaken; none that is sent does
 
 
@@ -87,7 +87,7 @@ class RepeatedCall:
         """Return the newest job of the last minutes with the same body."""
         since = now(session) - REPEAT_SECONDS
         mine = (Job.account_id == account_id) & Job.deleted_at.is_(None) & (Job.created_at > since)
-        jobs = session.scalars(select(Job).where(mine).order_by(Job.created_at.desc()).limit(MOST_COMPARED))
+        jobs = session.scalars(select(Job).where(mine).order_by(Job.created_at.desc()).limit(MAX_COMPARED_JOBS))
         return next((job for job in jobs if _sha256(job.request) == self.sha256), None)
 
     def _overtaken(self, session: Session, account_id: str) -> Job | None:

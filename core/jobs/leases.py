@@ -19,7 +19,7 @@ from core.jobs.states import end_failed, stop_if_asked, transition
 from core.settings import Settings
 
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
-LONGEST_DELAY = 600.0  # seconds between two attempts
+MAX_DELAY = 600.0  # seconds between two attempts
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def retry(session: Session, claim: Claim, code: str, message: str, settings: Set
     if job.retry_count > settings.max_retries:
         end_failed(session, job, code, f"{message} It was tried {job.retry_count} times.")
         return True
-    delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), LONGEST_DELAY)
+    delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), MAX_DELAY)
     job.not_before = now(session) + delay
     transition(session, job, JobState.QUEUED, f"{message} Trying again in {delay:.0f} s.", level="warn")
     return True

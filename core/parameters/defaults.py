@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from core.backbones.families import DeviceClass, Family, Kind, Number
 
-FEWEST_REFERENCES = 2  # one to learn from and one held out
+MIN_REFERENCES = 2  # one to learn from and one held out
 
 # Figures per family and device. `alpha` is alpha / rank; `batch_size` and `folds` are upper bounds, lowered to the
 # number of references; steps are optimizer steps. CPU figures keep a job within minutes on two cores.
@@ -78,5 +78,5 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
 }
 
 # What references are taken for where their owner does not say; the presets themselves are files in core/presets.
-USUAL_PRESET: Mapping[Kind, str] = {"images": "subject", "texts": "tone"}
+DEFAULT_PRESET: Mapping[Kind, str] = {"images": "subject", "texts": "tone"}
 SHAPED_PRESET = "format"  # for texts whose answers have a shape: see core.references.answer_format

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core import text_safety
-from core.parameters.schedule import LARGEST_SHARE
+from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 
 Auto = Literal["auto"]
@@ -21,8 +21,8 @@ Trigger = Annotated[
 ]
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Captioner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-LONGEST_RUN = 20_000
-Share = Annotated[float, Field(ge=0, le=LARGEST_SHARE)]
+MAX_RUN_STEPS = 20_000
+Share = Annotated[float, Field(ge=0, le=MAX_SHARE)]
 
 
 def _visible(word: str) -> str:
@@ -67,8 +67,8 @@ class BatRequest(Request):
     alpha: Auto | Annotated[float, Field(gt=0, le=1024)] = "auto"
     learning_rate: Auto | Annotated[float, Field(ge=1e-7, le=1e-1)] = "auto"
     batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
-    max_steps: Auto | Annotated[int, Field(ge=1, le=LONGEST_RUN)] = "auto"
-    surrogate_steps: Auto | Annotated[int, Field(ge=1, le=LONGEST_RUN)] = "auto"
+    max_steps: Auto | Annotated[int, Field(ge=1, le=MAX_RUN_STEPS)] = "auto"
+    surrogate_steps: Auto | Annotated[int, Field(ge=1, le=MAX_RUN_STEPS)] = "auto"
     window: Auto | Annotated[int, Field(ge=2, le=1000)] = Field("auto", description="M, in evaluations")
     interval: Auto | Annotated[int, Field(ge=1, le=1000)] = Field("auto", description="steps between evaluations")
     cs_semantics: Literal["paper", "released"] = Field("paper", description="released: an initial rise is a valley")

@@ -11,10 +11,10 @@ from core.backbones.record import BackboneRecord
 from core.backbones.taggers import BUILT_IN as BUILT_IN_TAGGERS
 from core.backbones.taggers import NONE
 from core.errors import InvalidInput
-from core.parameters.defaults import FEWEST_REFERENCES, SHAPED_PRESET, STARTING_POINTS, USUAL_PRESET
+from core.parameters.defaults import DEFAULT_PRESET, MIN_REFERENCES, SHAPED_PRESET, STARTING_POINTS
 from core.parameters.parameters import Parameters
 from core.parameters.presets import RANGES, Preset, Presets, built_in
-from core.parameters.request import LONGEST_RUN, BatRequest, Hyperparameters, StopName
+from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, StopName
 from core.parameters.summary import ReferenceSummary
 from core.references.captions import caption_of
 
@@ -32,8 +32,8 @@ def check(
     usual = backbone.kind
     if kind != usual:
         raise _contradiction("training_file", f"{backbone.id} learns from {usual}, and these files hold {kind}")
-    if count < FEWEST_REFERENCES:
-        raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {FEWEST_REFERENCES}")
+    if count < MIN_REFERENCES:
+        raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {MIN_REFERENCES}")
     _check_preset(request.preset, kind, presets or built_in())
     if request.caption not in {"auto", NONE, *BUILT_IN_TAGGERS, *taggers}:
         known = ", ".join(["auto", NONE, *BUILT_IN_TAGGERS, *taggers])
@@ -120,7 +120,7 @@ class _Settling:
         self.reasons: dict[str, str] = {}
 
     def _preset_name(self) -> str:
-        return SHAPED_PRESET if self.summary.shape else USUAL_PRESET[self.summary.kind]
+        return SHAPED_PRESET if self.summary.shape else DEFAULT_PRESET[self.summary.kind]
 
     def settle(self, name: str, value: object, reason: str) -> None:
         """Keep what the request says of `name`; where that is "auto", take `value` for the reason given."""
@@ -204,9 +204,9 @@ class _Settling:
         if asked.batch_size != "auto":
             batch, why = asked.batch_size, "It is the batch size of the request's hyperparameters."
         self.settle("batch_size", batch, why)
-        steps, why = min(LONGEST_RUN, int(table["max_steps"])), self.usual("max_steps")
+        steps, why = min(MAX_RUN_STEPS, int(table["max_steps"])), self.usual("max_steps")
         if asked.n_epochs != "auto":
-            steps = min(LONGEST_RUN, math.ceil(asked.n_epochs * count / self.values["batch_size"]))
+            steps = min(MAX_RUN_STEPS, math.ceil(asked.n_epochs * count / self.values["batch_size"]))
             why = f"{asked.n_epochs} epochs of {count} references in batches of {self.values['batch_size']}"
         self.settle("max_steps", steps, f"{why}; training may stop earlier.")
         longest = min(int(table["surrogate_steps"]), self.values["max_steps"])

@@ -14,14 +14,14 @@ PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
 CANDIDATES_AT_ONCE = 32  # scored in one pass
 GRADIENTS_AT_ONCE = 32  # examples in one pass that gives each of them its own gradient
-FEWEST_CANDIDATES = 16
+MIN_CANDIDATES = 16
 TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
 PICTURES = 4  # pictures a side and step, at least; fewer prompts are repeated with other noise
 # What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.
 SUBJECT_SHARE, STYLE_SHARE = 0.5, 0.25
 STYLES = frozenset({"style", "tone", "format"})  # they ask how, not what; replay with like captions opposes them
-LARGEST_SHARE = 0.95  # of the batch slots that a job may ask for
-SMALLEST_TRIED = 0.2  # a share that harms is halved and tried again, but not below this
+MAX_SHARE = 0.95  # of the batch slots that a job may ask for
+MIN_TRIED_SHARE = 0.2  # a share that harms is halved and tried again, but not below this
 
 
 def evaluation_grid(budget: int) -> list[int]:

@@ -33,8 +33,8 @@ _REFUSAL = re.compile(
     r"(?:assist|help(?! but)|comply|provide|fulfil|discuss|answer|do that)",
     re.IGNORECASE,
 )
-LONGEST_REFUSAL = 160  # characters
-LONGEST_REASON = 300  # characters
+MAX_REFUSAL = 160  # characters
+MAX_REASON = 300  # characters
 TRAINED_ON_TOO = ("tools", "functions")  # beside the messages, as OpenAI's files have them
 
 
@@ -68,7 +68,7 @@ class Answer:
         line = _clean_line({**learned, RECORDED: {**recorded, "left_out": mark}})
         if len(line.decode()) > MAX_LINE_CHARACTERS and mark in (None, HELD_OUT):
             mark, why = "not_learned", f"it has more than {MAX_LINE_CHARACTERS:,} characters as a line"
-        recorded |= {"left_out": mark} | ({"why": why.replace('"', "'")[:LONGEST_REASON]} if why else {})
+        recorded |= {"left_out": mark} | ({"why": why.replace('"', "'")[:MAX_REASON]} if why else {})
         return _clean_line({**learned, RECORDED: recorded}) + b"\n", recorded
 
     def _recorded(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Answer:
 def refuses(said: str) -> bool:
     """Tell whether an answer is a refusal in the usual words and nothing else."""
     short = said.strip()
-    return len(short) <= LONGEST_REFUSAL and _REFUSAL.match(short) is not None
+    return len(short) <= MAX_REFUSAL and _REFUSAL.match(short) is not None
 
 
 def is_held_out(key: str, share: float) -> bool:

@@ -20,9 +20,9 @@ from core.recording.answers import Answer
 from core.recording.prompts import Prompt
 from core.text_safety import shown
 
-MOST_NAMED = 8  # models that are named where one is not known
-MOST_SAID = 300  # characters of an endpoint's own words
-SHORTEST_SECRET = 4  # characters; blanking out less would blank out everything
+MAX_MODELS_NAMED = 8  # models that are named where one is not known
+MAX_QUOTED_CHARACTERS = 300  # characters of an endpoint's own words
+MIN_SECRET = 4  # characters; blanking out less would blank out everything
 LATER = (408, 409, 425, 429)  # and everything from 500
 FINAL_LIMITS = ("insufficient_quota", "billing_hard_limit_reached")
 KEPT = ("content", "refusal", "tool_calls", "function_call")  # of an answer's message
@@ -136,17 +136,17 @@ class Endpoint:
         except Exception:  # a hint is no reason for another error
             return ""
         ids.sort(key=lambda id: (not id.startswith("ft:"), id))
-        more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
-        return f" It offers {', '.join(map(shown, ids[:MOST_NAMED]))}{more}." if ids else ""
+        more = f" and {len(ids) - MAX_MODELS_NAMED} more" if len(ids) > MAX_MODELS_NAMED else ""
+        return f" It offers {', '.join(map(shown, ids[:MAX_MODELS_NAMED]))}{more}." if ids else ""
 
     def _said(self, words: str, prompt: Prompt | None = None) -> str:
         """Return an endpoint's words for a terminal: short, and without the key or the prompt that they may repeat."""
         line = " ".join(re.sub(r"^Error code: \d+ - ", "", words).split())
         told = [part for message in prompt.messages for part in _strings(message.get("content"))] if prompt else []
         for secret in sorted({self._key, *(" ".join(part.split()) for part in told)}, key=len, reverse=True):
-            if len(secret) >= SHORTEST_SECRET:
+            if len(secret) >= MIN_SECRET:
                 line = line.replace(secret, "...")
-        return shown(line if len(line) <= MOST_SAID else f"{line[:MOST_SAID]}...")
+        return shown(line if len(line) <= MAX_QUOTED_CHARACTERS else f"{line[:MAX_QUOTED_CHARACTERS]}...")
 
 
 def _answer(

@@ -18,11 +18,11 @@ from core.references.texts import looks_like_jsonl
 
 # what stands beside the messages of a line and changes what a model answers, so that it is sent along
 SENT_ALONG = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format")
-USUAL_COLUMNS = ("prompt", "question", "instruction", "input", "user")
+KNOWN_COLUMNS = ("prompt", "question", "instruction", "input", "user")
 TABLES = {".csv": ",", ".tsv": "\t"}
 DELIMITERS = ",;\t"
 MAX_BYTES = 1 << 30
-MOST_FAULTS = 10  # are told of one file
+MAX_FAULTS_TOLD = 10  # are told of one file
 Message = Mapping[str, Any]
 
 
@@ -85,8 +85,8 @@ def read_prompts(path: Path, *, column: str | None = None, system: str | None = 
         except _Fault as fault:
             faults.append(f"{place}: {fault}")
     if faults:
-        more = f" ... and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-        told = "; ".join(faults[:MOST_FAULTS])
+        more = f" ... and {len(faults) - MAX_FAULTS_TOLD} more" if len(faults) > MAX_FAULTS_TOLD else ""
+        told = "; ".join(faults[:MAX_FAULTS_TOLD])
         raise InvalidInput(f"{name} can't be asked as it is. {told}{more}.", code="invalid_prompts")
     notes = [f"{_lines(blank)} of {name} asked nothing and {_was(blank)} passed over."] if blank else []
     if system is not None:
@@ -169,7 +169,7 @@ def _column(titles: Sequence[str], column: str | None, name: str) -> str:
     plain = {title.strip().lower(): title for title in titles}
     if column is not None and column.strip().lower() in plain:
         return plain[column.strip().lower()]
-    usual = next((plain[title] for title in USUAL_COLUMNS if title in plain), None)
+    usual = next((plain[title] for title in KNOWN_COLUMNS if title in plain), None)
     if column is None and (len(titles) == 1 or usual):
         return usual or titles[0]
     has = f"It has {', '.join(map(text_safety.shown, titles))}"
@@ -239,8 +239,10 @@ def _instructed(prompt: Prompt, system: str) -> Prompt:
 
 
 def _lines(places: Sequence[str]) -> str:
-    shown = ", ".join(places[:MOST_FAULTS])
-    return (shown if len(places) <= MOST_FAULTS else f"{shown} and {len(places) - MOST_FAULTS} more").capitalize()
+    shown = ", ".join(places[:MAX_FAULTS_TOLD])
+    return (
+        shown if len(places) <= MAX_FAULTS_TOLD else f"{shown} and {len(places) - MAX_FAULTS_TOLD} more"
+    ).capitalize()
 
 
 def _was(places: Sequence[str]) -> str:

@@ -16,10 +16,10 @@ from core.recording.answers import Answer
 from core.recording.endpoint import Endpoint, Later, Refused, Stop
 from core.recording.prompts import Prompt
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds between tries of one question, doubled each time
-MOST_TRIES = 6  # of one question that alone is answered with errors
-MOST_LIMITED = 12  # of one that alone meets limits: it may be too large for them
-MOST_REFUSED = 5  # questions in a row, and not one taken: then it is not the questions
+FIRST_WAIT, MAX_WAIT = 0.5, 60.0  # seconds between tries of one question, doubled each time
+MAX_TRIES = 6  # of one question that alone is answered with errors
+MAX_TRIES_UNDER_LIMITS = 12  # of one that alone meets limits: it may be too large for them
+MAX_REFUSALS_IN_A_ROW = 5  # questions in a row, and not one taken: then it is not the questions
 BRIEF = 30.0  # seconds of patience with an address that has never answered
 TICK = 0.2
 
@@ -99,7 +99,7 @@ class Recorder:
             return None
         except Refused as error:
             self._refused += 1
-            if self._refused >= MOST_REFUSED and not self._answered:
+            if self._refused >= MAX_REFUSALS_IN_A_ROW and not self._answered:
                 why = f"The first {self._refused} prompts were refused, so the others are not asked: {error}."
                 self._fail(Stop(why, code="all_refused"))
             return Unanswered(question, str(error))
@@ -131,7 +131,7 @@ class Recorder:
 
     def _bear(self, error: Later, tries: int, since: float) -> None:
         """Wait for the next try of a question that fails since then; raises where it is too much."""
-        growing = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        growing = min(MAX_WAIT, FIRST_WAIT * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
         seconds = max(growing, error.seconds or 0)
         patience = min(BRIEF, self.patience) if error.cut and not self._answered else self.patience
         silent = time.monotonic() - self._alive
@@ -139,7 +139,7 @@ class Recorder:
             wanted = f", and it asks to wait {seconds:.0f} s more" if error.seconds else ""
             raise Stop(f"Nothing was answered for {silent:.0f} s{wanted}: {error}.", code="gave_up")
         others_answered = self._alive > since
-        if tries >= (MOST_LIMITED if error.limited else MOST_TRIES) and (others_answered or not error.cut):
+        if tries >= (MAX_TRIES_UNDER_LIMITS if error.limited else MAX_TRIES) and (others_answered or not error.cut):
             raise error
         self.troubles.put(str(error))
         if error.cut or (error.limited and error.seconds):
@@ -167,7 +167,7 @@ class Recorder:
 
 def _spread(questions: Sequence[Question]) -> Iterator[Question]:
     """Yield the questions, a few from all over first: where those are refused, it is not one part of the file."""
-    first = range(0, len(questions), max(1, len(questions) // MOST_REFUSED))
+    first = range(0, len(questions), max(1, len(questions) // MAX_REFUSALS_IN_A_ROW))
     yield from (questions[place] for place in first)
     yield from (question for place, question in enumerate(questions) if place not in first)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from core.references.items import TextItem
 
-MOST_OF = 0.8  # of the answers
-FEWEST_ANSWERS = 2
-FEWEST_LABELS = 2
-MOST_CHARACTERS = 4_000  # of an answer are searched for labels
+MIN_SHARE_OF_ANSWERS = 0.8  # of the answers
+MIN_ANSWERS = 2
+MIN_LABELS = 2
+MAX_SEARCHED_CHARACTERS = 4_000  # of an answer are searched for labels
 # One class for all that may stand before a label: two in a row that both take stars try every split of a line of them.
 _LABEL = re.compile(r"^[-*# \t]*([A-Za-z][\w -]{0,30}?)\**:", re.MULTILINE)
 _ASKED = re.compile(r"\b(json|yaml|xml|csv|markdown table|html|sql|schema)\b", re.IGNORECASE)
@@ -22,14 +22,14 @@ _ASKED = re.compile(r"\b(json|yaml|xml|csv|markdown table|html|sql|schema)\b", r
 def shape(items: Sequence[TextItem]) -> str | None:
     """Say which shape most of the answers have, as a sentence; None where they have none."""
     answers = [answer for item in items if (answer := _answer(item))]
-    if len(answers) < FEWEST_ANSWERS:
+    if len(answers) < MIN_ANSWERS:
         return None
-    enough = MOST_OF * len(answers)
+    enough = MIN_SHARE_OF_ANSWERS * len(answers)
     if (count := sum(json_value(answer) is not None for answer in answers)) >= enough:
         return f"{count} of {len(answers)} answers are JSON."
     labels = Counter(label for answer in answers for label in _labels(answer))
     shared = sorted(label for label, count in labels.items() if count >= enough)
-    if len(shared) >= FEWEST_LABELS:
+    if len(shared) >= MIN_LABELS:
         return f"Most of {len(answers)} answers have lines that begin with {', '.join(shared[:3])}."
     asked = [found[0] for item in items if (found := _ASKED.search(_system(item)))]
     if len(asked) >= enough:
@@ -38,7 +38,7 @@ def shape(items: Sequence[TextItem]) -> str | None:
 
 
 def _labels(answer: str) -> set[str]:
-    return {found.lower() for found in _LABEL.findall(answer[:MOST_CHARACTERS])}
+    return {found.lower() for found in _LABEL.findall(answer[:MAX_SEARCHED_CHARACTERS])}
 
 
 def json_value(answer: str) -> dict[str, Any] | list[Any] | None:

@@ -27,7 +27,7 @@ OURS = ("albatross", "api", "core", "worker")  # all others speak only when some
 FIELDS = ("worker", "job", "request")
 # messages of these kinds speak of code and machines; those of others, ValueError above all, quote what they were given
 SPEAKING = (RuntimeError, ImportError, AttributeError, NameError, TypeError, AssertionError, MemoryError)
-LONGEST = 1000
+MAX_CHARACTERS = 1000
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
@@ -126,7 +126,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _description(error: BaseException) -> str:
-    kind, words = f"{type(error).__module__}.{type(error).__qualname__}", _words(error)[:LONGEST]
+    kind, words = f"{type(error).__module__}.{type(error).__qualname__}", _words(error)[:MAX_CHARACTERS]
     return f"{kind}: {words}" if words else kind
 
 

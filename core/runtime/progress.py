@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-LONGEST_SILENCE = 60.0  # seconds between lines at most, where they are not redrawn
+MAX_SILENCE = 60.0  # seconds between lines at most, where they are not redrawn
 FASTEST = 0.1  # seconds between drawings
 WIDTH = 24  # characters of a bar
 
@@ -34,11 +34,9 @@ class ProgressLine:
         now, place = time.monotonic(), (stage, int(10 * share))
         begins = self._shown is None or stage != self._shown[0]
         silent = now - self._shown_at
-        if self._live:
-            due = begins or share >= 1 or silent >= FASTEST
-        else:
-            due = place != self._shown or silent >= LONGEST_SILENCE
-        if not due:
+        due_live = begins or share >= 1 or silent >= FASTEST
+        due_in_log = place != self._shown or silent >= MAX_SILENCE
+        if not (due_live if self._live else due_in_log):
             return
         if begins:
             self.close()

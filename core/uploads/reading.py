@@ -21,14 +21,14 @@ from core.settings import Settings
 
 PRINT_SIDE = 16
 LEVELS_A_DEVIATION = 40  # a picture's own contrast becomes this many levels of 256
-LEAST_DEVIATION = 8.0  # below it a picture is nearly flat, and contrast would be made of noise
+MIN_DEVIATION = 8.0  # below it a picture is nearly flat, and contrast would be made of noise
 
 
 def fingerprint(image: Image.Image) -> bytes:
     """Return 256 grey levels of a picture, with brightness and contrast taken out: see core.findings.fingerprints."""
     small = image.convert("L").resize((PRINT_SIDE, PRINT_SIDE), Image.Resampling.BOX)
     statistics = ImageStat.Stat(small)
-    scale = LEVELS_A_DEVIATION / max(statistics.stddev[0], LEAST_DEVIATION)
+    scale = LEVELS_A_DEVIATION / max(statistics.stddev[0], MIN_DEVIATION)
     mean = statistics.mean[0]
     return bytes(min(255, max(0, round(128 + scale * (level - mean)))) for level in small.tobytes())
 

@@ -26,12 +26,12 @@ from core.webhooks.sender import Answer
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 # before each further try, in units of the first delay: with 5 s these are 5 s, 5 min, 30 min, 2 h, 5 h, 7 h, 9 h
 DELAYS = (1, 60, 360, 1440, 3600, 5040, 6480)
-MOST_TRIES = len(DELAYS) + 1
+MAX_TRIES = len(DELAYS) + 1
 JITTER = 0.1
 GONE = 410
 DAY = 86_400.0
 BATCH, DELETE_BATCH = 100, 1000
-MOST_OF_AN_ACCOUNT = 2  # among the deliveries that one sender has in hand
+MAX_OF_AN_ACCOUNT = 2  # among the deliveries that one sender has in hand
 INTERRUPTED, DISABLED = "interrupted", "endpoint_disabled"
 
 
@@ -108,7 +108,7 @@ def claim(session: Session, settings: Settings, room: int, busy: Collection[str]
     rows = session.execute(grouped.order_by(func.min(WebhookDelivery.next_at)).limit(DELETE_BATCH)).all()
     in_hand, claimed = Counter(busy), list[ClaimedDelivery]()
     for endpoint_id, account_id in rows:
-        if len(claimed) < room and in_hand[account_id] < MOST_OF_AN_ACCOUNT:
+        if len(claimed) < room and in_hand[account_id] < MAX_OF_AN_ACCOUNT:
             delivery = _claim_first_due(session, settings, endpoint_id, at)
             if delivery is not None:
                 claimed.append(delivery)
@@ -129,7 +129,7 @@ def _claim_first_due(session: Session, settings: Settings, endpoint_id: str, at:
     if delivery is None:
         return None
     _note_interruption(session, delivery)
-    if delivery.tries >= MOST_TRIES:
+    if delivery.tries >= MAX_TRIES:
         _end(delivery, FAILED, at)
         return None
     return _begin_attempt(session, settings, delivery, at)
@@ -174,7 +174,7 @@ def record_outcome(session: Session, claimed: ClaimedDelivery, answer: Answer, s
     if answer.status_code == GONE:
         _end(delivery, FAILED, at)
         _disable(session, endpoint, "gone", at)
-    elif delivery.tries >= MOST_TRIES:
+    elif delivery.tries >= MAX_TRIES:
         _give_up(session, endpoint, delivery, settings, at)
     else:
         delay = settings.webhook_retry_seconds * DELAYS[delivery.tries - 1]

@@ -16,7 +16,7 @@ from core.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str], Sequence[str]]  # the addresses of a host; raises OSError
-LONGEST_URL = 2000
+MAX_URL = 2000
 PORTS = frozenset({443, 8443})
 # One strict pattern is the only reader of a URL, so that nobody reads it in another way: ASCII, no user, no fragment.
 URL = re.compile(
@@ -69,8 +69,8 @@ class Rules:
 
     def read(self, url: str) -> Target:
         """Take a URL apart; raises InvalidInput where nothing could make it one that webhooks go to."""
-        if len(url) > LONGEST_URL:
-            raise _invalid(f"The URL is longer than {LONGEST_URL:,} characters.")
+        if len(url) > MAX_URL:
+            raise _invalid(f"The URL is longer than {MAX_URL:,} characters.")
         found = URL.fullmatch(url)
         if found is None:
             raise _invalid(_why(url))

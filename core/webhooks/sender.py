@@ -21,7 +21,7 @@ import httpx
 from core.errors import InvalidInput
 from core.webhooks.destinations import Refused, Resolve, Rules, Target, addresses_of, lookup
 
-MOST_BYTES = 65_536  # that are read of an answer, its head included
+MAX_BYTES = 65_536  # that are read of an answer, its head included
 LINGER_SECONDS = 1.0  # for the rest of a short answer, so that its sender sees an orderly end
 
 
@@ -86,7 +86,7 @@ class Budget:
     """What is left of the time and of the bytes of one request."""
 
     def __init__(self, until: float) -> None:
-        self._until, self._bytes = until, MOST_BYTES
+        self._until, self._bytes = until, MAX_BYTES
 
     def seconds(self) -> float:
         """Return what is left; raises ReadTimeout when nothing is."""
@@ -148,7 +148,7 @@ class Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what there is."""
-        data = self._inner.read(min(max_bytes, MOST_BYTES), self._limit.seconds())
+        data = self._inner.read(min(max_bytes, MAX_BYTES), self._limit.seconds())
         self._limit.count(len(data))
         return data
 

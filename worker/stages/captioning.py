@@ -14,7 +14,7 @@ from worker.stages.context import Context
 from worker.stages.references import picture_of
 
 CAPTIONS_TOLD = 3
-LONGEST_CAPTION = 500  # characters, of one that a model has made
+MAX_CAPTION = 500  # characters, of one that a model has made
 
 
 def add_captions(context: Context, given: References) -> Generator[Line, None, References]:
@@ -30,7 +30,7 @@ def add_captions(context: Context, given: References) -> Generator[Line, None, R
         return given
     tagger = taggers.load(p.caption, _record(context), str(context.spec["device"]))
     pictures = [picture_of(item) for item in wanting.values()]
-    made = [" ".join(words.split())[:LONGEST_CAPTION] for words in tagger.caption(pictures)]
+    made = [" ".join(words.split())[:MAX_CAPTION] for words in tagger.caption(pictures)]
     captioned = {
         place: replace(item, caption=caption_of(words, record.caption_prefix, p.trigger))
         for (place, item), words in zip(wanting.items(), made, strict=True)

@@ -10,7 +10,7 @@ from core.method.albat import score_candidates
 from core.method.influence.pool_scoring import Scoring, ScoringProgress
 from core.method.influence.reference_verdicts import judge_references
 from core.method.stopping.evidence import near_duplicate_references
-from core.parameters.schedule import FEWEST_CANDIDATES
+from core.parameters.schedule import MIN_CANDIDATES
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock, driven
@@ -39,9 +39,9 @@ def unused(context: Context) -> str:
     if context.pool is None or not context.p.augment:
         return context.p.reasons.get("augment", "No backbone data was asked for.")
     amount = len(context.pool.candidates)
-    if amount < FEWEST_CANDIDATES:
+    if amount < MIN_CANDIDATES:
         return (
-            f"The pool of {context.record.id} holds {amount} candidates; fewer than {FEWEST_CANDIDATES} can't be told "
+            f"The pool of {context.record.id} holds {amount} candidates; fewer than {MIN_CANDIDATES} can't be told "
             "apart by their scores, so the adapter is trained on the references alone."
         )
     return ""

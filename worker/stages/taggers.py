@@ -26,7 +26,7 @@ NAMED_COLOURS = {
 }
 SIDE = 32
 WORTH_NAMING = 0.15  # of the pixels
-MOST_COLOURS = 3
+MAX_COLOURS = 3
 IMAGES_AT_ONCE = 4
 
 
@@ -63,7 +63,7 @@ class Colours:
             assert isinstance(pixel, tuple)
             counts[min(NAMED_COLOURS, key=lambda name: _distance(NAMED_COLOURS[name], pixel))] += count
         ranked = sorted(counts, key=lambda name: -counts[name])
-        return [name for name in ranked[:MOST_COLOURS] if counts[name] >= WORTH_NAMING * SIDE * SIDE] or ranked[:1]
+        return [name for name in ranked[:MAX_COLOURS] if counts[name] >= WORTH_NAMING * SIDE * SIDE] or ranked[:1]
 
 
 class Model:

@@ -43,7 +43,7 @@ from worker.trainer.process import Trainer, TrainerDied
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
-MOST_PIECES = 8  # that a batch is computed in before a job is said not to fit
+MAX_PIECES = 8  # that a batch is computed in before a job is said not to fit
 METRICS_SECONDS, GPU_TIME_SECONDS = 1.0, 5.0  # between two writes of them
 LOADING_FACTOR = 3  # so much longer than elsewhere a trainer may be silent while it loads a backbone
 CRASHED = "The trainer process was lost."
@@ -221,7 +221,7 @@ class Supervisor:
         """Have every batch computed in twice as many pieces, where that is possible and has not been all in vain."""
         parameters = self.folder.spec()["parameters"]
         pieces = 2 * int(parameters["accumulation"])
-        if pieces <= min(MOST_PIECES, parameters["batch_size"]):
+        if pieces <= min(MAX_PIECES, parameters["batch_size"]):
             raise NeedsChange(SMALLER_PIECES.format(pieces), {"accumulation": pieces})
 
     def _halve_learning_rate(self) -> None:

@@ -11,8 +11,8 @@ from typing import IO
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.2
-LONGEST_SECONDS = 1.0
-LONGEST_BYTES = 1 << 16
+MAX_SECONDS = 1.0
+MAX_BYTES = 1 << 16
 FRAME = b'File "'  # of a stack, which is a reason to look; libraries print a lot else
 
 
@@ -27,7 +27,7 @@ class OutputLog:
 
     def end(self) -> None:
         """Wait until the last words are logged; the trainer must have ended."""
-        self._thread.join(LONGEST_SECONDS)
+        self._thread.join(MAX_SECONDS)
 
     def _relay(self) -> None:
         said, began = b"", 0.0
@@ -35,10 +35,10 @@ class OutputLog:
             selector.register(stream, selectors.EVENT_READ)
             while True:
                 came = selector.select(QUIET_SECONDS if said else None)
-                part = os.read(stream.fileno(), LONGEST_BYTES) if came else b""
+                part = os.read(stream.fileno(), MAX_BYTES) if came else b""
                 began = began if said else time.monotonic()
                 said += part
-                if not part or len(said) >= LONGEST_BYTES or time.monotonic() - began > LONGEST_SECONDS:
+                if not part or len(said) >= MAX_BYTES or time.monotonic() - began > MAX_SECONDS:
                     self._log(said)
                     said = b""
                 if came and not part:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FEWEST_SOURCES = 4  # with fewer, the agreement of their means is chance
-MOST_SPLITS = 64
+MIN_SOURCES = 4  # with fewer, the agreement of their means is chance
+MAX_SPLITS = 64
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Groups:
     @property
     def enough(self) -> bool:
         """Whether there are sources enough to tell which of them repeat."""
-        return int((self.sizes > 1).sum()) >= FEWEST_SOURCES
+        return int((self.sizes > 1).sum()) >= MIN_SOURCES
 
     def means(self, parts: Tensor) -> Tensor:
         """Return the mean of every source (P, g), NaN where none of its candidates was scored."""
@@ -137,4 +137,4 @@ def halves(parts: int) -> Iterator[tuple[int, ...]]:
     """Yield the balanced splits, as the half that holds part 0 (evenly thinned where there are very many)."""
     rest = itertools.combinations(range(1, parts), (parts + 1) // 2 - 1)
     splits = [(0, *others) for others in itertools.islice(rest, 20_000)]
-    yield from splits[:: -(-len(splits) // MOST_SPLITS)]
+    yield from splits[:: -(-len(splits) // MAX_SPLITS)]

@@ -14,13 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from core.parameters.schedule import LARGEST_SHARE
+from core.parameters.schedule import MAX_SHARE
 
 Verdict = Literal["helps", "neutral", "harms"]
 
 GRID_STEP = 0.025
-GRID = tuple(round(GRID_STEP * step, 3) for step in range(round(LARGEST_SHARE / GRID_STEP) + 1))
-SMALLEST_SHARE = 0.05  # less than one slot in twenty is not worth replaying anything
+GRID = tuple(round(GRID_STEP * step, 3) for step in range(round(MAX_SHARE / GRID_STEP) + 1))
+MIN_SHARE = 0.05  # less than one slot in twenty is not worth replaying anything
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def error_law(
     alone = gram.error(0.0)
     curve = tuple((share, gram.error(share) / alone) for share in grid)
     gamma_star = min(curve, key=lambda point: point[1])[0]
-    judged = gamma if gamma is not None else max(gamma_star, SMALLEST_SHARE)
+    judged = gamma if gamma is not None else max(gamma_star, MIN_SHARE)
     ratio = gram.error(judged) / alone
     interval = _interval(gram, judged, resamples, seed)
     verdict: Verdict = "helps" if interval[1] < 1 else "harms" if interval[0] > 1 else "neutral"

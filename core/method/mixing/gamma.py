@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from core.parameters.schedule import LARGEST_SHARE, usual_share
+from core.parameters.schedule import MAX_SHARE, usual_share
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def choose_gamma(
     if m == 0:
         return GammaChoice(0.0, "No candidate was selected, so the batches hold references only.")
     if request == "natural":
-        gamma = min(m / (n + m), LARGEST_SHARE)
+        gamma = min(m / (n + m), MAX_SHARE)
         return GammaChoice(gamma, f"Natural mixing, as asked: {m} selected beside {n} references give {gamma:.2f}.")
     if request != "auto":
         return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")

@@ -20,7 +20,7 @@ from core.method.training.loop import Step
 from core.method.training.resuming import NOWHERE, Keeper
 from core.method.training.surrogates import train_folds
 from core.parameters.parameters import Parameters
-from core.parameters.schedule import SMALLEST_TRIED
+from core.parameters.schedule import MIN_TRIED_SHARE
 
 ERRORS_OF_NINETY = 1.645  # standard errors on each side of a 90 % interval
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
@@ -70,7 +70,7 @@ class Trial:
     def next_gamma(self) -> float | None:
         """Return the share to try next: half of one that harms, None where this trial has decided."""
         smaller = self.gamma / 2
-        return smaller if self.verdict == "harms" and smaller >= SMALLEST_TRIED else None
+        return smaller if self.verdict == "harms" and smaller >= MIN_TRIED_SHARE else None
 
     def decide(self) -> GammaChoice:
         """Return gamma, or 0 where the trial says that the data harms."""

@@ -21,9 +21,9 @@ from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 Confidence = Literal["high", "medium", "low"]
 
 # What confidence asks for: our choice.
-FEWEST_REFERENCES = 4  # with fewer it is always low
+MIN_REFERENCES = 4  # with fewer it is always low
 CONFIDENT_REFERENCES = 8  # with fewer it is never high
-SMALL_GAIN = 0.02  # relative improvement below which it is low
+LOW_GAIN = 0.02  # relative improvement below which it is low
 CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
 SAME_TEXT = 0.8  # share of token trigrams in common
@@ -193,7 +193,7 @@ class SurrogateCurves:
 
     def _confidence(self, gain: float, error: float) -> Confidence:
         references = sum(map(len, self.folds))
-        if references < FEWEST_REFERENCES or gain - error <= 0 or gain < SMALL_GAIN:
+        if references < MIN_REFERENCES or gain - error <= 0 or gain < LOW_GAIN:
             return "low"
         return "high" if references >= CONFIDENT_REFERENCES and gain >= CLEAR_GAIN * error else "medium"
 

@@ -22,7 +22,7 @@ from core.parameters.schedule import PICTURES
 # Both shares were set by eye on runs with and without replay of one subject on the emoji backbone.
 LEVELLED_SHARE = 0.9  # share of the best similarity from which on the subject counts as there
 SWALLOWED_SHARE = 0.15  # share of the subject's own way that unrelated prompts may go towards it
-LEAST_SIMILARITY = 0.1  # below this best similarity the pictures do not show the subject at all
+MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show the subject at all
 UNRELATED_SEED = 1000  # apart from the subject's seeds
 
 
@@ -88,7 +88,7 @@ def judge_pictures(
 def choose(judged: Sequence[Pictures]) -> PictureEvidence:
     """Name the first step at which the subject has levelled off, or the last before swallowing if that comes first."""
     best = max((one.similarity for one in judged), default=0.0)
-    if best < LEAST_SIMILARITY:
+    if best < MIN_SIMILARITY:
         return PictureEvidence(None, "The sample pictures do not show the subject, so they have no say in the step.")
     levelled = next(one for one in judged if one.similarity >= LEVELLED_SHARE * best)
     begun = next((place for place, one in enumerate(judged) if one.swallowed > SWALLOWED_SHARE * best), len(judged))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # Our calibration (832 toy runs): M = t*/1.5 optimizer steps halves the excess loss of the paper's fixed windows.
 WINDOW_SHARE = 1.5
-FEWEST_EVALUATIONS, USUAL_EVALUATIONS = 10, 20  # of a window; whole intervals make it 30 at most
+MIN_EVALUATIONS, TYPICAL_EVALUATIONS = 10, 20  # of a window; whole intervals make it 30 at most
 WINDOWS_TO_CONFIRM = 5  # chance alone puts the second valley at 2M, and it is known 3M later
 
 
@@ -31,7 +31,7 @@ def calibrate_window(best_step: float | None, budget: int) -> Window:
     """
     longest = budget / WINDOWS_TO_CONFIRM
     steps = longest if best_step is None else min(longest, best_step / WINDOW_SHARE)
-    interval = max(1, round(steps / USUAL_EVALUATIONS))
-    evaluations = max(FEWEST_EVALUATIONS, round(steps / interval))
+    interval = max(1, round(steps / TYPICAL_EVALUATIONS))
+    evaluations = max(MIN_EVALUATIONS, round(steps / interval))
     source = "a fifth of the step budget" if steps == longest else f"the surrogates' best step {best_step:.0f} / 1.5"
     return Window(evaluations, interval, f"The window is {evaluations} evaluations of {interval} steps: {source}.")

@@ -19,7 +19,7 @@ from core.errors import InvalidInput
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
-LARGEST = 100_000  # bytes of a file
+MAX_FILE_BYTES = 100_000  # bytes of a file
 # What a preset may change, between which values, and whether in whole numbers; `alpha` is alpha / rank.
 RANGES: Mapping[str, tuple[float, float, bool]] = {
     "rank": (1, 256, True),
@@ -34,7 +34,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
     "selected_count": (1, 4096, True),
     "dropout_caption": (0, 0.5, False),
 }
-LEAST_FACTOR, MOST_FACTOR = 0.1, 10.0
+MIN_FACTOR, MAX_FACTOR = 0.1, 10.0
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -46,7 +46,7 @@ class Change(_Strict):
     """One changed value: a `value`, or so many `times` the usual one; why, and whether we have measured it."""
 
     value: Number | None = None
-    times: Annotated[float, Field(ge=LEAST_FACTOR, le=MOST_FACTOR)] | None = None
+    times: Annotated[float, Field(ge=MIN_FACTOR, le=MAX_FACTOR)] | None = None
     why: Sentence
     measured: bool = False
 
@@ -153,8 +153,8 @@ def _read_folder(folder: Path, source: str) -> dict[str, Preset]:
 
 def _read(path: Path, source: str) -> Preset:
     try:
-        if path.stat().st_size > LARGEST:
-            raise _refused(path, f"it has more than {LARGEST:,} bytes")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _refused(path, f"it has more than {MAX_FILE_BYTES:,} bytes")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         preset = Preset.model_validate({**content, "source": source})
     except tomllib.TOMLDecodeError as error:

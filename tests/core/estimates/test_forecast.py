@@ -10,7 +10,7 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
 from core.estimates.text_size import TextSize
-from core.estimates.workload import MOST_LENGTHS, DataSize, Steps, longest, thinned, workload
+from core.estimates.workload import MAX_SAMPLED_LENGTHS, DataSize, Steps, longest, thinned, workload
 from core.parameters.schedule import STAGES
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
 from tests.core.parameters.test_resolving import TEXT
@@ -61,17 +61,17 @@ def test_few_lengths_stand_for_those_of_many_texts() -> None:
     assert thinned(few) == tuple(few)
     many = [float(40 + place * place % 977) for place in range(4_321)]
     kept = thinned(many)
-    assert len(kept) == MOST_LENGTHS
+    assert len(kept) == MAX_SAMPLED_LENGTHS
     assert sum(kept) / len(kept) == pytest.approx(sum(many) / len(many))
     for amount in (1, 4, 64):
         assert longest(kept, amount) == pytest.approx(longest(many[::10], amount), rel=0.03)
-    assert thinned([0.0] * 100) == (0.0,) * MOST_LENGTHS
+    assert thinned([0.0] * 100) == (0.0,) * MAX_SAMPLED_LENGTHS
 
 
 def test_an_estimate_looks_at_few_lengths_however_many_texts_there_are() -> None:
     data = Estimator(TEXT, [], "cpu").data(4_000, [TextSize(200 + number, 1) for number in range(4_000)])
-    assert (data.references, len(data.lengths)) == (4_000, MOST_LENGTHS)
-    assert sum(data.lengths) / MOST_LENGTHS == pytest.approx(0.25 * (200 + 3_999 / 2))
+    assert (data.references, len(data.lengths)) == (4_000, MAX_SAMPLED_LENGTHS)
+    assert sum(data.lengths) / MAX_SAMPLED_LENGTHS == pytest.approx(0.25 * (200 + 3_999 / 2))
 
 
 @pytest.mark.parametrize("changes", [{}, {"rank": 8}, {"batch_size": 2}, {"max_steps": 400}, {"folds": 2}])

@@ -12,7 +12,7 @@ import pytest
 
 from core.backbones.families import Kind
 from core.database.tables import File
-from core.estimates.summaries import MOST_BYTES, summarise
+from core.estimates.summaries import MAX_BYTES, summarise
 from core.findings.profiles import VERSION
 from core.parameters import summary
 from core.parameters.request import BatRequest
@@ -70,8 +70,8 @@ def test_captions_of_a_small_set_are_read(store: LocalStorage) -> None:
 
 
 def test_images_without_a_caption_are_counted_however_large_the_set_is(store: LocalStorage) -> None:
-    file = kept(store, pictures(MOST_BYTES // 2), 3)
-    assert file.bytes > MOST_BYTES
+    file = kept(store, pictures(MAX_BYTES // 2), 3)
+    assert file.bytes > MAX_BYTES
     found = summarise([file], store, "images")
     assert (found.count, found.uncaptioned) == (3, 1)
     assert len(found.prompts) == (0 if isinstance(store, Remote) else 3)  # from afar only the profile is there
@@ -84,7 +84,7 @@ def test_texts_are_read_up_to_a_length(store: LocalStorage) -> None:
     found = summarise([kept(store, rows.encode(), 2)], store, "texts")
     assert found.prompts == ("Wo ist 1?", "Wo ist 2?")
     assert [text.characters for text in found.texts] == [15, 15]
-    long = summarise([kept(store, rows.encode() + bytes(MOST_BYTES), 2)], store, "texts")
+    long = summarise([kept(store, rows.encode() + bytes(MAX_BYTES), 2)], store, "texts")
     assert (long.count, long.texts) == (2, ())
 
 

@@ -220,7 +220,7 @@ def test_chats_that_share_a_long_system_prompt_are_told_apart_by_the_rest(read: 
 
 def test_ten_findings_of_one_kind_are_enough(read: Read) -> None:
     told = read(chats(*[("Why?", f"{n}") for n in range(300)])).findings
-    assert len(told) == uploads.MOST_ALIKE + 1
+    assert len(told) == uploads.MAX_FINDINGS_OF_A_CODE + 1
     assert "289 more" in told[-1].message
 
 
@@ -241,7 +241,7 @@ def test_a_long_text_is_told_without_knowing_what_the_backbone_takes() -> None:
 def test_ten_images_of_one_kind_are_enough() -> None:
     turned = [uploads.Seen(f"{n}.jpg", 96, 96, f"a cat {n}", bytes([n]), turned=True) for n in range(0, 200, 2)]
     told = [finding for finding in uploads.of_images(turned) if finding.code == "turned_upright"]
-    assert len(told) == uploads.MOST_ALIKE + 1
+    assert len(told) == uploads.MAX_FINDINGS_OF_A_CODE + 1
     assert "90 more" in told[-1].message
     assert told[-1].severity == "info"
 

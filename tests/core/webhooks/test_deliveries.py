@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from core.database.engine import now
 from core.database.tables import Audit, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.webhooks import deliveries, endpoints
-from core.webhooks.deliveries import DELAYS, JITTER, MOST_TRIES
+from core.webhooks.deliveries import DELAYS, JITTER, MAX_TRIES
 from core.webhooks.sender import Answer
 from tests.core.ledger import Sessions
 from tests.core.webhooks.postbox import (
@@ -116,13 +116,13 @@ def test_a_refused_event_is_tried_eight_times_over_a_day_and_then_given_up(datab
     assert waited == pytest.approx(DAY, rel=0.12)
     assert record_outcome(database, claimed, REFUSED)
     delivery = only(database)
-    assert (delivery.state, delivery.tries, delivery.next_at) == ("failed", MOST_TRIES, None)
+    assert (delivery.state, delivery.tries, delivery.next_at) == ("failed", MAX_TRIES, None)
     assert only(database, WebhookEndpoint).disabled_at is None
 
 
 def test_a_request_that_kills_its_sender_again_and_again_is_given_up(database: Sessions) -> None:
     one_claimed(database)
-    for _ in range(MOST_TRIES - 1):
+    for _ in range(MAX_TRIES - 1):
         hurry(database)
         assert len(claim(database)) == 1
     hurry(database)
@@ -151,7 +151,7 @@ def test_an_endpoint_that_took_nothing_for_days_is_disabled(database: Sessions, 
     claimed = one_claimed(database)
     with database.begin() as session:
         session.execute(update(WebhookEndpoint).values(failing_since=now(session) - days * DAY))
-        session.execute(update(WebhookDelivery).values(tries=MOST_TRIES))
+        session.execute(update(WebhookDelivery).values(tries=MAX_TRIES))
     assert record_outcome(database, claimed, REFUSED)
     found = only(database, WebhookEndpoint)
     assert (found.disabled_at is not None, found.disabled_reason) == (disabled, "failing" if disabled else None)
