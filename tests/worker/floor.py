@@ -49,7 +49,7 @@ def settings(folder: Path, database_url: str | None = None, broker_url: str | No
         dispatcher_seconds=0.3,
         wake_again_seconds=1,
         retry_seconds=0.1,
-        cancel_grace_seconds=1,
+        cancel_grace_seconds=3,
         stall_seconds=3,
         min_image_side=8,
     )
