@@ -14,6 +14,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
+# pip leaves the compiling of packages to whoever imports them first: that has to be kept, or every process does it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads gpu-check clean
 

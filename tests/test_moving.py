@@ -113,7 +113,7 @@ def shell(script: str, folder: Path, variables: dict[str, str]) -> str:
     """Run a block with bash; returns what it prints."""
     environment = {**os.environ, **variables}
     done = subprocess.run(
-        ["bash", "-ec", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        ["bash", "-ec", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -60,7 +60,7 @@ def started(settings: Settings) -> Iterator[Service]:
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not web.started and time.monotonic() < deadline:
             time.sleep(0.01)
         yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", settings, sessions(engine))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from core.settings import Settings
 from tests.api.server import png, serving
+from tests.conftest import until
 from tests.inputs.catalogue import FILES, JOBS, SECRET, Case, Scene, plain, post_job, request, table, upload_form
 from tests.inputs.wire import FORM, Answer, chunked, connect, ending, form, head, heard, part
 
@@ -317,13 +319,10 @@ def test_ranges(scene: Scene, case: Case) -> None:
     case.check(scene)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, socket.socket]]:
-    """A client that falls silent in the middle of an upload; it waits while the other tests of this file run."""
-    with (
-        serving(Settings(data=tmp_path_factory.mktemp("silent"), body_silence_seconds=5)) as service,
-        connect(service.address) as raw,
-    ):
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[tuple[Scene, socket.socket]]:
+    """A client that falls silent in the middle of an upload."""
+    with serving(Settings(data=tmp_path, body_silence_seconds=5)) as service, connect(service.address) as raw:
         content = form(png())
         named = {"Content-Type": FORM, "Content-Length": len(content), "Authorization": f"Bearer {service.key()}"}
         raw.sendall(head("POST", FILES, named) + content[: len(content) // 2])
@@ -332,5 +331,5 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, so
 
 def test_c26_a_silent_client_is_answered_408_and_leaves_nothing_behind(silent: tuple[Scene, socket.socket]) -> None:
     scene, raw = silent
-    assert scene.left_behind() != []
+    until(lambda: scene.left_behind() != [])
     Case("C26", "half a body, then silence", lambda _: heard(raw, "POST"), 408, "request_timeout").check(scene)

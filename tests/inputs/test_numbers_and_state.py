@@ -275,7 +275,7 @@ FULL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
 sys.argv = ["api", sys.argv[1]]
-from api import main
+from api.__main__ import main
 main()
 """
 

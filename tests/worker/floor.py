@@ -49,8 +49,8 @@ def settings(folder: Path, database_url: str | None = None, broker_url: str | No
         dispatcher_seconds=0.3,
         wake_again_seconds=1,
         retry_seconds=0.1,
-        cancel_grace_seconds=1,
-        stall_seconds=1.5,
+        cancel_grace_seconds=3,
+        stall_seconds=3,
         min_image_side=8,
     )
 
@@ -198,17 +198,17 @@ class Floor:
         """The stages that fast trainers have begun: stage, process, attempt."""
         return [line.split() for line in fast_trainer.read(self.settings.data / "pools/stages")]
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s"
             time.sleep(0.05)
 
-    def wait_for(self, job_id: str, state: str, seconds: float = 20) -> Job:
+    def wait_for(self, job_id: str, state: str, seconds: float = 60) -> Job:
         self.wait(lambda: self.get(job_id).state == state, seconds)
         return self.get(job_id)
 
-    def wait_for_stage(self, stage: str, count: int = 1, seconds: float = 20) -> int:
+    def wait_for_stage(self, stage: str, count: int = 1, seconds: float = 60) -> int:
         """Wait until that many attempts have begun the stage; returns the last one's trainer."""
         begun = lambda: [row for row in self.stages() if row[0] == stage]  # noqa: E731
         self.wait(lambda: len(begun()) >= count, seconds)

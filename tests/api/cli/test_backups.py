@@ -98,6 +98,10 @@ def all_files(client: httpx.Client) -> list[dict[str, object]]:
     return list(client.get("/v1/files", params={"limit": 10_000}).json()["data"])
 
 
+def file_ids(client: httpx.Client) -> set[str]:
+    return {str(file["id"]) for file in all_files(client)}
+
+
 def broken_files(client: httpx.Client) -> list[str]:
     """The files whose content is not what the listing says."""
     broken = []
@@ -127,10 +131,12 @@ def test_a_backup_of_a_busy_service_becomes_one_that_goes_on(tmp_path: Path) -> 
         writers = Writers(client)
         with writers.at_work():
             until(lambda: writers.deleted > 2)
+            early = file_ids(client)
             copied = command("backup", tmp_path / "backup", chosen.data)
         assert copied.returncode == 0, copied.stderr
         later = upload(client, "later.jsonl", chats(7))
         assert broken_files(client) == []
+        kept = early & file_ids(client)
     vanished = int((re.search(r"^(\d+) files that", copied.stdout, re.MULTILINE) or [0, "0"])[1])
 
     again = chosen.model_copy(update={"data": tmp_path / "again"})
@@ -141,10 +147,11 @@ def test_a_backup_of_a_busy_service_becomes_one_that_goes_on(tmp_path: Path) -> 
     with serving(again, tmp_path / "second.log", key) as client:
         before = job(client, finished)
         assert before["status"] == "succeeded"
-        ids = {str(file["id"]) for file in all_files(client)}
+        ids = file_ids(client)
         assert set(before["result_files"]) < ids  # type: ignore[call-overload]
         assert later not in ids
-        assert len(ids) > writers.deleted
+        assert len(kept) > 2
+        assert kept <= ids
         assert len(broken_files(client)) == vanished
         until(lambda: job(client, interrupted)["status"] == "succeeded")
         assert len(broken_files(client)) == vanished

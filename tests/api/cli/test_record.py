@@ -57,7 +57,12 @@ def variables(old: ChatEndpoint) -> dict[str, str]:
 
 def run(old: ChatEndpoint, prompts: Path, *more: object, **changed: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(old, prompts, *more), cwd=ROOT, env=variables(old) | changed, capture_output=True, text=True, timeout=90
+        command(old, prompts, *more),
+        cwd=ROOT,
+        env=variables(old) | changed,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
 
 

@@ -130,7 +130,7 @@ def test_a_key_made_beside_a_running_service_works_and_a_second_service_does_not
     client = openai.OpenAI(base_url=f"{tree.address()}/v1", api_key=made.stdout.strip().splitlines()[-1])
     assert "emoji-ldm" in [model.id for model in client.models.list()]
     second = subprocess.run(
-        command("serve", "--data", str(tree.data), "--port", "0"), cwd=ROOT, capture_output=True, text=True, timeout=30
+        command("serve", "--data", str(tree.data), "--port", "0"), cwd=ROOT, capture_output=True, text=True, timeout=90
     )
     assert second.returncode == 2
     assert "Another `albatross serve`" in second.stderr

@@ -122,14 +122,14 @@ def test_a_large_body_without_a_length_is_413(http: httpx.Client) -> None:
 @pytest.mark.parametrize("lengths", BAD_LENGTHS)
 def test_a_length_that_is_none_is_400(service: Service, lengths: str) -> None:
     host, port = service.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
         raw.sendall(f"POST {JOBS} HTTP/1.1\r\nHost: x\r\n{lengths}\r\n{{}}".encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 400")
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_the_service_well(service: Service, http: httpx.Client) -> None:
     host, port = service.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
         head = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key()}\r\n"
         raw.sendall((head + "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{").encode())
         time.sleep(0.2)

@@ -61,7 +61,7 @@ def race(url: str) -> list[str]:
         assert claimer.stdin is not None
         claimer.stdin.write("\n")
         claimer.stdin.flush()
-    answers = [claimer.communicate(timeout=60)[0] for claimer in claimers]
+    answers = [claimer.communicate(timeout=180)[0] for claimer in claimers]
     assert [claimer.returncode for claimer in claimers] == [0] * PROCESSES
     return [job_id for answer in answers for job_id in json.loads(answer)]
 

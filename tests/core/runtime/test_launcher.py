@@ -24,7 +24,7 @@ def test_a_launched_program_dies_with_its_parent(tmp_path: Path) -> None:
         child = int(note.read_text())
         assert not gone(child)
         parent.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not gone(child):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -33,5 +33,5 @@ def test_a_launched_program_dies_with_its_parent(tmp_path: Path) -> None:
 def test_a_program_whose_parent_is_already_gone_never_starts(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     program = [sys.executable, "-m", "core.runtime.launcher", "1", sys.executable, "-c", CHILD, str(note)]
-    assert subprocess.run(program, cwd=ROOT, timeout=20).returncode == 1
+    assert subprocess.run(program, cwd=ROOT, timeout=60).returncode == 1
     assert not note.exists()

@@ -148,7 +148,7 @@ raise ValueError("a canary")
 
 
 def test_a_process_logs_its_own_lines_warnings_and_its_end() -> None:
-    ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert ended.returncode == 1
     lines = [json.loads(row) for row in ended.stderr.splitlines()]
     assert [row["level"] for row in lines] == ["info", "warning", "critical", "critical"]
@@ -165,7 +165,7 @@ def test_settings_that_can_not_work_do_not_show_the_others() -> None:
         "ALBATROSS_DATABASE_URL": "postgresql://u:canary@h/d",
     }
     ended = subprocess.run(
-        [sys.executable, "-m", "api.cli", "serve"], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "api.cli", "serve"], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=90
     )
     assert ended.returncode == 2
     assert "heartbeat_seconds must be at most half" in ended.stderr

@@ -103,7 +103,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20.0) -> bool:
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -132,6 +132,7 @@ def busy(pid: int) -> set[int]:
 
 def signal_when_busy(number: signal.Signals) -> threading.Thread:
     """Signal the child that decodes, once it does; `core.uploads.decoder` must be running."""
+    long()  # which takes seconds to make, and must not be waited for here
 
     def act() -> None:
         assert eventually(lambda: busy(server()))

@@ -104,7 +104,7 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
     floor.order("cancel", job_id)
-    work.join(10)
+    work.join(60)
     assert floor.get(job_id).state == "CANCELLED"
     assert floor.rows(Adapter, job_id) == []
     assert floor.trainer.take("tiny-a 1").pid == floor.wait_for_stage("train")
@@ -116,7 +116,7 @@ def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     hanging = f"{job_id}-e1 train {fast_trainer.STEPS // 2}"  # before that step it would still stop as it is told
     floor.wait(lambda: hanging in fast_trainer.read(floor.settings.data / "pools/steps"))
     floor.order("cancel", job_id)
-    work.join(10)
+    work.join(60)
     assert floor.get(job_id).state == "CANCELLED"
     floor.wait(lambda: gone(floor.wait_for_stage("train")))
 
@@ -125,7 +125,7 @@ def test_a_draining_worker_gives_the_job_back_uncounted(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
     floor.drain = True
-    work.join(10)
+    work.join(60)
     job = floor.get(job_id)
     assert (job.state, job.crash_count, job.retry_count) == ("QUEUED", 0, 0)
     assert job.not_before <= job.heartbeat_at
@@ -201,7 +201,7 @@ def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -
     work = in_background(floor, "train")
     floor.wait(lambda: steps_of(floor, "train") == [1])
     floor.order("pause", job_id)
-    work.join(10)
+    work.join(60)
     job = floor.get(job_id)
     assert (job.state, job.crash_count, job.retry_count, job.lease_until) == ("PAUSED", 0, 0, None)
     assert {row.name.split("/")[1] for row in floor.rows(Artifact, job_id) if row.kind == "save"} == {"train-00001"}
@@ -240,7 +240,7 @@ def test_a_late_writer_is_fenced_and_changes_nothing(floor: Floor) -> None:
         assert dispatch.reap(session, max_crashes=3) == [job_id]
     second = floor.claim()
     before = (len(floor.events(job_id)), len(floor.rows(Metric, job_id)))
-    work.join(10)
+    work.join(60)
     job = floor.get(job_id)
     assert (job.state, job.attempt) == ("RUNNING", second.attempt)
     assert (len(floor.events(job_id)), len(floor.rows(Metric, job_id))) == before

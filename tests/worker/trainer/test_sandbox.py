@@ -59,7 +59,7 @@ def inside(chosen: Settings, program: str) -> str:
     trainer = shlex.join([sys.executable, "-c", program])
     command = process.command(chosen.model_copy(update={"trainer": trainer}))
     variables = process.environment(chosen)
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -178,7 +178,7 @@ def family(pid: int) -> list[int]:
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     return condition()
@@ -218,7 +218,7 @@ def test_an_ordinary_user_can_hide_folders_too() -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
     )
     assert seen.stdout == f"{pwd.getpwnam('nobody').pw_uid}\n"
 
@@ -241,7 +241,7 @@ def test_a_worker_that_requires_it_does_not_start_without(floor: Floor) -> None:
         sandbox.announce(floor.settings)
     variables = environment(floor.settings) | {"ALBATROSS_SANDBOX": "require", "ALBATROSS_BROKER_URL": "memory://"}
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", floor.settings.queue]
-    ended = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=90)
     assert ended.returncode != 0
     assert "The sandbox is required and does not work here" in ended.stderr
 
