@@ -13,6 +13,8 @@ DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 LAYOUT = frozenset("\n\t")
 # The same characters as `_fault` names, as one pattern: looking at 20 MB one by one takes seconds.
 UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # of Unicode's characters
+MAX_NAME_CHARACTERS = 100
 MAX_MARKS = 30  # on one letter: Unicode's own bound for text that is processed as a stream
 
 
@@ -101,3 +103,11 @@ def _fault(character: str) -> str | None:
     if character in DIRECTION_MARKS:
         return "the direction override"
     return None
+
+
+def visible_name(name: str) -> str:
+    """Return the last part of a file name without anything invisible, at most 100 characters."""
+    last = re.split(r"[/\\]", name)[-1]
+    normal = unicodedata.normalize("NFC", last)
+    visible = "".join(c for c in normal if unicodedata.category(c) not in INVISIBLE_CATEGORIES)
+    return visible.strip(" .")[-MAX_NAME_CHARACTERS:] or "upload"

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from api.cli import accounts, audit, backbones, backups, inspect, keys, record, service, taggers, worker_commands
+from api.cli import accounts, backbones, backups, inspect, keys, record, service, taggers, worker_commands
 from core.runtime.command_line import CommandLine
 
 COMMANDS = CommandLine(
     "A few images or texts in, the right LoRA adapter out.",
     epilog="Every setting can be given as an environment variable ALBATROSS_<NAME>; see the README.",
 )
-for part in (service, backups, keys, accounts, audit, backbones, taggers, worker_commands, inspect, record):
+for part in (service, backups, keys, accounts, backbones, taggers, worker_commands, inspect, record):
     COMMANDS.add_typer(part.COMMANDS)
 
 

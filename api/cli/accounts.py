@@ -1,4 +1,4 @@
-"""`albatross accounts`: list, limit and erase accounts; and `albatross erasures`: check the receipts of that."""
+"""`albatross accounts`: list, limit, erase; `albatross erasures`: check receipts; `albatross audit`: who did what."""
 
 import json
 import sys
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the other commands start faster without a database
 DAY = 86_400.0
 HOUR = 3_600.0
 RECEIPT = ("id", "kind", "target", "account", "requested_at", "completed_at", "objects", "rows")
+AUDIT_COLUMNS = ("at", "account_id", "key_id", "action", "target", "address", "request_id")
 
 COMMANDS = CommandLine()
 ACCOUNTS = CommandLine("List accounts, limit them, erase them.")
@@ -144,3 +145,25 @@ def verify_receipt(
         print("NOT genuine: this service has not signed these words.", file=sys.stderr)
         raise typer.Exit(1)
     print(f"Genuine: {content['kind']} {content['target']} was erased at {day(content['completed_at'])}.")
+
+
+@COMMANDS.explained("audit", "albatross audit --account alice --days 7")
+def audit(
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="only of this account; name or id")] = None,
+    days: Annotated[float, typer.Option(metavar="DAYS", help="how far back")] = 30,
+    data: Data = None,
+) -> None:
+    """Show who did what and when, the newest last, one JSON object a line; never any content."""
+    settings = read_settings(data=data)
+    from sqlalchemy import select
+
+    from core.database.engine import now
+    from core.database.tables import Account, Audit
+
+    with database(settings) as session:
+        rows = select(Audit).where(Audit.at > now(session) - days * DAY).order_by(Audit.at, Audit.id)
+        if account:
+            named = select(Account.id).where(Account.name == account).scalar_subquery()
+            rows = rows.where((Audit.account_id == account) | (Audit.account_id == named))
+        for row in session.scalars(rows):
+            print(json.dumps({name: getattr(row, name) for name in AUDIT_COLUMNS}))

@@ -1,11 +1,12 @@
 """Send stored bytes: by a redirect to the object store where clients can reach it, through this process otherwise."""
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
+from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from api.http.file_names import attachment
 from core.storage.interface import CHUNK, Storage
 
 URL_SECONDS = 300
@@ -18,6 +19,12 @@ def send(storage: Storage, key: str, filename: str, size: int, sha256: str) -> R
         return RedirectResponse(url, 307)
     headers = {"Content-Length": str(size), "Content-Disposition": attachment(filename), "ETag": f'"{sha256}"'}
     return StreamingResponse(_pieces(storage.open(key)), headers=headers, media_type="application/octet-stream")
+
+
+def attachment(filename: str) -> str:
+    """Name a download: in plain ASCII for programs that know no more, such as curl -OJ, and as it is for the others."""
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=utf-8''{quote(filename)}"
 
 
 def _public_url(storage: Storage, key: str, filename: str) -> str | None:

@@ -16,9 +16,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from api.http.bodies import Body
-from api.http.file_names import visible_name
 from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
 from core.settings import Settings
+from core.text_safety import visible_name
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

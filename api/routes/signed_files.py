@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query
 from starlette.responses import FileResponse, Response
 
 from api.dependencies import ServicesDep
-from api.http.file_names import visible_name
 from core.errors import NotFound
 from core.storage.local import LocalStorage
+from core.text_safety import visible_name
 
 router = APIRouter(prefix="/v1/storage", tags=["storage"])
 Signature = Annotated[str, Query(max_length=128)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.http.file_names import visible_name
 from core import text_safety
+from core.text_safety import visible_name
 from tests.inputs.mutation import NASTY, SAMPLES, mutate
 from tests.inputs.readers import Reader, file_reader, form_reader, json_reader
 from tests.inputs.wire import ending, form, part
