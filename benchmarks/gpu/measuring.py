@@ -72,12 +72,6 @@ def cosine(value: Tensor, wanted: Tensor) -> float:
     return float(torch.cosine_similarity(value.double().cpu().flatten(), wanted.double().cpu().flatten(), dim=0))
 
 
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Return Spearman's correlation of numbers of which no two are the same."""
-    ranks = [part.flatten().cpu().argsort().argsort().double() for part in (a, b)]
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
-
-
 def drained(
     generator: Generator[Yielded, None, Returned], until: int | None = None
 ) -> tuple[list[Yielded], Returned | None]:

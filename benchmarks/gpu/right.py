@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.backbones import Item, emoji, emoji_items, language, text_items, training, warmed
-from benchmarks.gpu.measuring import Facts, cosine, off, rank_correlation, release
+from benchmarks.gpu.measuring import Facts, cosine, off, release
 from benchmarks.gpu.setup import Setup
+from benchmarks.rank_correlation import spearman
 from core.method.backbones.backbone import Batch, count
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
@@ -98,7 +99,7 @@ def _difference(got: Computed, wanted: Computed) -> dict[str, Any]:
         "gradient cosine": cosine(got.gradients, wanted.gradients),
         "direction cosine": cosine(got.direction, wanted.direction),
         "score": off(got.scores, wanted.scores),
-        "score spearman": rank_correlation(got.scores, wanted.scores),
+        "score spearman": spearman(got.scores.flatten(), wanted.scores.flatten()),
         "cs": off(got.cs, wanted.cs),
         f"losses of {STEPS} steps": off(got.step_losses, wanted.step_losses),
         f"norms of {STEPS} steps": off(got.step_norms, wanted.step_norms),
