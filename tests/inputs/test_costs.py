@@ -23,7 +23,7 @@ MEASURE = """
 import json, resource, sys
 from pathlib import Path
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
-from core import references
+from core.uploads import reading
 from core.errors import InvalidInput
 from core.settings import Settings
 def spent():
@@ -34,7 +34,7 @@ def spent():
     return usage.ru_utime + usage.ru_stime, peak * 1024
 before = spent()
 try:
-    references.read(Path(sys.argv[1]), "upload", Settings(data="/nonexistent"))
+    reading.read(Path(sys.argv[1]), "upload", Settings(data="/nonexistent"))
     answer = "taken"
 except InvalidInput as error:
     answer = error.code

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from core.accounts import api_keys
 from core.database.tables import Audit, File, Job
-from core.jobs.leases import claim, stopped
+from core.jobs.leases import Claim, claim, stopped
 from core.storage.factory import storage
 from core.storage.keys import file_key
 from tests.api.outcome import publish
@@ -157,7 +157,7 @@ def test_a_running_job_keeps_its_captions_too(service: Service, http: httpx.Clie
     refused(caption(http, file, {"id": "item-1", "caption": "another"}), 409, "file_in_use")
     http.post(f"{JOBS}/{job_id}/cancel")
     with service.sessions.begin() as session:
-        assert stopped(session, job_id, 1)
+        assert stopped(session, Claim(job_id, 1))
     assert caption(http, file, {"id": "item-1", "caption": "another"}).status_code == 200
 
 

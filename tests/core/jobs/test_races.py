@@ -29,6 +29,7 @@ from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, moves, q
 PROCESSES, ACCOUNTS, JOBS, LIMIT = 8, 6, 6, 3
 CLAIMER = """
 import json, sys
+from sqlalchemy.exc import OperationalError
 from core.jobs import leases
 from core.database.engine import connect, sessions
 made = sessions(connect(sys.argv[1]))
@@ -38,11 +39,14 @@ print("ready", flush=True)
 sys.stdin.readline()
 claimed = []
 while True:
-    with made.begin() as session:
-        job = leases.claim(session, queue="gpu", worker_id="w", lease_seconds=60, account_job_limit=int(sys.argv[2]))
-        if job is None:
-            break
-        claimed.append(job.id)
+    try:
+        with made.begin() as session:
+            job = leases.claim(session, queue="gpu", worker_id="w", lease_seconds=60, account_job_limit=int(sys.argv[2]))
+    except OperationalError:  # on a busy machine the others hold the lock for too long; a worker asks again
+        continue
+    if job is None:
+        break
+    claimed.append(job.id)
 print(json.dumps(claimed))
 """
 
