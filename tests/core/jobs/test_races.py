@@ -41,7 +41,8 @@ claimed = []
 while True:
     try:
         with made.begin() as session:
-            job = leases.claim(session, queue="gpu", worker_id="w", lease_seconds=60, account_job_limit=int(sys.argv[2]))
+            limit = int(sys.argv[2])
+            job = leases.claim(session, queue="gpu", worker_id="w", lease_seconds=60, account_job_limit=limit)
     except OperationalError:  # on a busy machine the others hold the lock for too long; a worker asks again
         continue
     if job is None:
