@@ -99,7 +99,7 @@ def formats(attempt: Attempts, backbone: Backbone, published: Adapter, reference
     """Try to write and check every format, by a witness on the device, where there is always room."""
     draw = backbone.fixed_draws(1, 6, 0)[0]
     patch = pytest.MonkeyPatch()
-    patch.setattr(witness, "roomy", lambda network, device: device)
+    patch.setattr(witness, "device_with_room", lambda network, device: device)
     live = published.to(backbone.device)
     attempt("witness, adapter on the device", lambda: witness.Witness(backbone, live, references, draw))
     made = attempt("witness", lambda: witness.Witness(backbone, published, references, draw))
