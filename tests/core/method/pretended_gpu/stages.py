@@ -45,6 +45,8 @@ def stages(
     scoring = attempt("scores of the pool", lambda: result(score()))
     assert scoring is not None
     selected = take(candidates, torch.tensor(scoring.selection.indices))
+    law = partial(albat.forecast_error, backbone, surrogate, references, candidates, scoring.selection.indices, p)
+    attempt("error law", law)
     attempt("trial", lambda: result(try_mixture(backbone, references, selected, 0.5, surrogate.curves, p)))
     few, snapshots = take(candidates, torch.arange(16)), {}
     train = partial(albat.train_adapter, backbone, references, selected, p, surrogate.curves, few, gamma=0.5)
