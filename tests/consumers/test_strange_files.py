@@ -194,6 +194,7 @@ def test_an_adapter_of_rank_zero_is_told_and_not_divided_by(tmp_path: Path, caps
     assert "rank 0, alpha 2 " in said
 
 
+@pytest.mark.slow
 def test_any_false_byte_of_an_archive_is_taken_or_refused_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,6 +125,7 @@ def spoken_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     return folder
 
 
+@pytest.mark.slow
 def test_the_commands_for_texts_answer_with_the_adapter(spoken_job: JobFolder, tmp_path: Path) -> None:
     for name in ("backbone", "base.gguf"):
         (tmp_path / name).symlink_to(spoken_job.path.parent / name)

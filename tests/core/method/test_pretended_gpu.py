@@ -30,7 +30,7 @@ def tried(family: str, *more: str) -> Results:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["texts", "images"])
+@pytest.fixture(scope="module", params=["texts", pytest.param("images", marks=pytest.mark.slow)])
 def seen(request: pytest.FixtureRequest) -> tuple[str, Results]:
     return request.param, tried(request.param)
 

@@ -95,6 +95,7 @@ def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_h
     assert loss["before"] != loss["after"]
 
 
+@pytest.mark.slow
 def test_where_all_was_trained_on_it_says_that_it_may_be_memory(data: Path, adapter: Path, tmp_path: Path) -> None:
     trained = tmp_path / "trained.jsonl"
     trained.write_text(answers(tmp_path).read_text().replace('"held_out"', "null"))
