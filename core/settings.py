@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", description="address that `serve` listens on")
-    port: int = Field(default=8000, description="port that `serve` listens on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port that `serve` listens on")
     public_url: str | None = Field(
         default=None, description="address that clients use, where it is not http://host:port"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import InvalidInput, NotFound
-from core.runtime.command_line import CommandLine, Data, read_settings
+from core.runtime.command_line import CommandLine, Data, amount, read_settings
 
 if TYPE_CHECKING:  # the other commands start faster without a database
     from sqlalchemy.orm import Session
@@ -88,8 +88,10 @@ def list_accounts(data: Data = None) -> None:
 @ACCOUNTS.explained("limit", "albatross accounts limit alice --gigabytes 50 --gpu-hours 100")
 def limit_account(
     name: Name,
-    gigabytes: Annotated[float | None, typer.Option(metavar="GB", help="that it may store")] = None,
-    gpu_hours: Annotated[float | None, typer.Option(metavar="HOURS", help="that it may spend in 30 days")] = None,
+    gigabytes: Annotated[float | None, typer.Option(metavar="GB", callback=amount, help="that it may store")] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(metavar="HOURS", callback=amount, help="that it may spend in 30 days")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Give an account limits of its own; 0 returns it to the service's default."""
@@ -150,7 +152,7 @@ def verify_receipt(
 @COMMANDS.explained("audit", "albatross audit --account alice --days 7")
 def audit(
     account: Annotated[str | None, typer.Option(metavar="NAME", help="only of this account; name or id")] = None,
-    days: Annotated[float, typer.Option(metavar="DAYS", help="how far back")] = 30,
+    days: Annotated[float, typer.Option(metavar="DAYS", callback=amount, help="how far back")] = 30,
     data: Data = None,
 ) -> None:
     """Show who did what and when, the newest last, one JSON object a line; never any content."""

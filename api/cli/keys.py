@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.accounts import DAY, HOUR, account_named, database, day
-from core.runtime.command_line import CommandLine, Data, read_settings
+from core.runtime.command_line import CommandLine, Data, amount, read_settings
 
 COMMANDS = CommandLine()
 KEYS = CommandLine("Make, list, rotate and revoke API keys.")
@@ -36,7 +36,9 @@ def create_key(
     ] = None,
     days: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", help="how long the key opens the account (default: until it is revoked)"),
+        typer.Option(
+            metavar="DAYS", callback=amount, help="how long the key opens the account (default: until it is revoked)"
+        ),
     ] = None,
     data: Data = None,
 ) -> None:
@@ -46,6 +48,8 @@ def create_key(
     from core.database.engine import now
 
     with database(settings) as session:
+        if account is not None:
+            account_named(session, account)  # a slip of the pen shall make no account
         expires = None if days is None else now(session) + days * DAY
         key = api_keys.create(
             session, name, account=account, expires_at=expires, scopes=scope or api_keys.DEFAULT_SCOPES
@@ -80,7 +84,9 @@ def list_keys(
 @KEYS.explained("rotate", "albatross keys rotate 3k9x2m1q --hours 24")
 def rotate_key(
     id: Annotated[str, typer.Argument(metavar="ID", help="the public part of the old key: what follows alb_")],
-    hours: Annotated[float, typer.Option(metavar="HOURS", help="how long the old key still works")] = 24,
+    hours: Annotated[
+        float, typer.Option(metavar="HOURS", callback=amount, help="how long the old key still works")
+    ] = 24,
     data: Data = None,
 ) -> None:
     """Make a new key like an old one, which goes on to work for a while; the last line printed is the new key."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import InvalidInput
-from core.runtime.command_line import CommandLine, Data, read_settings
+from core.runtime.command_line import CommandLine, Data, amount, read_settings
 
 if TYPE_CHECKING:  # the other commands start faster without the client
     from api.cli.recording_run import Recording
@@ -24,12 +23,6 @@ def _share(share: float) -> float:
     if not 0 <= share < 1:
         raise typer.BadParameter("it is from 0 to below 1")
     return share
-
-
-def _finite(number: float | None) -> float | None:
-    if number is not None and not 0 <= number < math.inf:
-        raise typer.BadParameter("it is a number from 0 on")
-    return number
 
 
 @COMMANDS.explained(
@@ -60,7 +53,7 @@ def record(
         int | None, typer.Option(metavar="N", min=1, help="longest answer (default: the endpoint's)")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(metavar="T", callback=_finite, help="(default: the endpoint's)")
+        float | None, typer.Option(metavar="T", callback=amount, help="(default: the endpoint's)")
     ] = None,
     seed: Annotated[
         int | None,
@@ -80,7 +73,7 @@ def record(
         float,
         typer.Option(
             metavar="SECONDS",
-            callback=_finite,
+            callback=amount,
             help="give up after so long with nothing but errors; one call may take 10 minutes",
         ),
     ] = 600,

@@ -18,12 +18,12 @@ from core.recording.answers import ASKED_AGAIN, HELD_OUT, REASONS, Answer
 from core.recording.endpoint import Endpoint
 from core.recording.prompts import Prompts
 from core.recording.recorder import Question, Recorder, Unanswered
+from core.runtime.command_line import INTERRUPTED
 from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
 
 MAX_PROMPTS_TOLD = 5  # prompts without an answer
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

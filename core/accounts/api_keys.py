@@ -47,7 +47,7 @@ def create(
     """Make a key, and the account where it is new; returns the key, which can't be shown again."""
     if not scopes or not set(scopes) <= set(SCOPES):
         raise InvalidInput(f"A key's scopes are some of {', '.join(SCOPES)}.", code="invalid_scope", param="scopes")
-    if not re.fullmatch(r"[\w .@-]{1,64}", name):
+    if not name.strip() or not re.fullmatch(r"[\w .@-]{1,64}", name):
         raise InvalidInput(
             "A key's name has 1 to 64 letters, digits, spaces or . @ - _", code="invalid_name", param="name"
         )

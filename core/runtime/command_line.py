@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # loaded by commands, not by their help
 
     from core.settings import Settings
 
+INTERRUPTED = 130
+MAX_AMOUNT = 1e9
 CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
 Function = TypeVar("Function", bound=Callable[..., None])
 Data = Annotated[
@@ -70,6 +72,8 @@ class CommandLine(typer.Typer):
         except SystemExit as ended:
             return int(ended.code or 0)
         except Exception as error:
+            if _interrupted(error):
+                return INTERRUPTED
             sentence = sentence_of(error)
             if sentence is None:
                 raise
@@ -89,7 +93,23 @@ def sentence_of(error: Exception) -> str | None:
             return problems(error)
         case OSError(strerror=str()):
             return f"{shown(str(error.filename or 'an operation'))}: {error.strerror}"
+    if type(error).__module__.startswith("sqlalchemy."):  # whose words may hold the password of the address
+        return f"the database can't be used ({type(error).__name__}); look at ALBATROSS_DATABASE_URL"
     return None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind the error: libraries that import parts of themselves late make another of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def amount(number: float | None) -> float | None:
+    """Check an option that counts something: a number from 0 on, and no more than anything has."""
+    if number is not None and not 0 <= number <= MAX_AMOUNT:  # which nan is not
+        raise typer.BadParameter(f"it is a number from 0 to {MAX_AMOUNT:,.0f}")
+    return number
 
 
 def problems(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ from core.backbones.registry import Registry
 from core.errors import InvalidInput
 from core.recording.answers import rows_of
 from core.references.texts import RECORDED
-from core.runtime.command_line import CommandLine, Data, read_settings
+from core.runtime.command_line import INTERRUPTED, CommandLine, Data, read_settings
 from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings
 from core.text_safety import shown
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from worker.comparison.model import AdaptedModel
     from worker.comparison.report import Comparison
 
-INTERRUPTED = 130
 FIGURES = "comparison.json"
 
 

@@ -13,14 +13,13 @@ from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
 from core.runtime.command_line import CommandLine, Data, read_settings
+from worker.stages.pool import load
 
 COMMANDS = CommandLine("Show candidate pools and build new ones.")
 
 
 def describe(record: BackboneRecord) -> str:
     """One line about the pool of a backbone."""
-    from worker.stages.pool import load  # it loads torch, which the command's help needs not
-
     pool = load(record)
     if pool is None:
         return f"{record.id:24} no candidate pool"

@@ -11,27 +11,28 @@ from collections.abc import Generator
 from core.parameters.schedule import STAGES
 from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
-from worker.stages import prepare, score, surrogate, train, trial
-from worker.stages.context import Context
-from worker.stages.costs import measured
-from worker.stages.export import stage as export
-
-FUNCTIONS = {
-    "prepare": prepare.prepare,
-    "surrogate": surrogate.surrogate,
-    "score": score.score,
-    "trial": trial.trial,
-    "train": train.train,
-    "export": export.export,
-}
 
 
 def run(folder: JobFolder) -> Generator[Line, None, None]:
     """Do what is left of the job; a stage whose folder verifies is skipped."""
+    # not above: a command that only reads a pool from this package shall not load torch and the rest
+    from worker.stages import prepare, score, surrogate, train, trial
+    from worker.stages.context import Context
+    from worker.stages.costs import measured
+    from worker.stages.export import stage as export
+
+    functions = {
+        "prepare": prepare.prepare,
+        "surrogate": surrogate.surrogate,
+        "score": score.score,
+        "trial": trial.trial,
+        "train": train.train,
+        "export": export.export,
+    }
     context = Context(folder)
     for stage in STAGES:
         if not folder.done(stage):
             with measured(context.profiler) as report:
-                yield from FUNCTIONS[stage](context)
+                yield from functions[stage](context)
             context.folder.forget_saves()
             yield StageDone(stage, report)
