@@ -93,7 +93,7 @@ def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "x" * 100])
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 100])
 def test_a_name_that_is_none_is_one_line_of_error(tmp_path: Path, name: str) -> None:
     failed = run("keys", "create", name, "--data", str(tmp_path))
     assert failed.returncode == 2
@@ -137,3 +137,28 @@ def test_a_preset_that_cannot_be_used_is_told_before_anything_starts(tmp_path: P
     assert refused.returncode == 2
     assert "logo.toml can't be used: kind: Field required" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "told"),
+    [
+        (("keys", "create", "alice", "--days", "nan"), {}, "'--days': it is a number from 0 to"),
+        (("accounts", "limit", "alice", "--gigabytes=-5"), {}, "'--gigabytes': it is a number from 0 to"),
+        (("keys", "create", "alice", "--account", "alcie"), {}, "There is no account alcie"),
+        (("serve", "--port", "99999"), {}, "ALBATROSS_PORT: Input should be less than or equal to 65535"),
+        (("keys", "list"), {"ALBATROSS_DATABASE_URL": "foo"}, "look at ALBATROSS_DATABASE_URL"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_without_a_traceback(
+    words: tuple[str, ...], environment: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    done = run(*words, "--data", str(tmp_path), **environment)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_candidate_pools_are_listed_without_a_word_of_the_libraries(tmp_path: Path) -> None:
+    done = run("pools", "list", "--data", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "candidates from" in done.stdout

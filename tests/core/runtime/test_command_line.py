@@ -41,6 +41,14 @@ def test_ctrl_c_ends_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, out.strip(), err.strip()) == (130, "", "")
 
 
+def test_ctrl_c_that_a_library_made_another_error_of_ends_without_a_word_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = ModuleNotFoundError("Could not import a part")
+    error.__cause__ = KeyboardInterrupt()
+    assert outcome(error, capsys) == (130, "", "")
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("a mistake of ours"), OSError("libcudart.so is broken")])
 def test_what_nobody_can_mend_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(type(error)):
