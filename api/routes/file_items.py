@@ -87,7 +87,7 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
     key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
     with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
         path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
-        _fetch(services, before, path)
+        _fetch_version(services, caller, before, path)
         changes.write_text(json.dumps(_places(services, path, before, asked.items)))
         result = services.reader.caption(path, changes, packed)
         stored = services.storage.put(key, packed)
@@ -106,6 +106,17 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
     with suppress(StorageUnavailable):  # then it goes with the file
         services.storage.delete_prefix(before.storage_key)
     return file_object(file)
+
+
+def _fetch_version(services: Services, caller: Caller, before: File, path: Path) -> None:
+    """Fetch the bytes to edit; where another edit has replaced them meanwhile the file has changed, it is not gone."""
+    try:
+        _fetch(services, before, path)
+    except NotFound:
+        with services.reading.begin() as session:
+            if find_file(session, caller.account, before.id).storage_key != before.storage_key:
+                raise _changed() from None
+        raise
 
 
 def _captionable(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> tuple[File, Json | None]:
