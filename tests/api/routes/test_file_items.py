@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
+from api.dependencies import Services
+from api.routes import file_items
 from core.accounts import api_keys
 from core.database.tables import Audit, File, Job
 from core.jobs.leases import Claim, claim, stopped
@@ -174,6 +177,23 @@ def test_of_two_that_write_at_once_none_overwrites_the_other(service: Service, h
     assert {answer.json()["error"]["code"] for answer in answers if answer.status_code != 200} <= {"file_changed"}
     found = captions(http, file)
     assert {number for number in range(1, 5) if found[number - 1] == f"cat {number}"} == written
+    assert len(stored(service, file)) == 1
+
+
+def test_an_edit_that_another_has_overtaken_is_told_that_the_file_has_changed(
+    service: Service, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = upload(http, bare())["id"]
+    fetch = file_items._fetch
+
+    def overtaken(services: Services, before: File, path: Path) -> None:
+        monkeypatch.setattr(file_items, "_fetch", fetch)
+        assert caption(http, file, {"id": "item-2", "caption": "the first"}).status_code == 200
+        fetch(services, before, path)
+
+    monkeypatch.setattr(file_items, "_fetch", overtaken)
+    refused(caption(http, file, {"id": "item-1", "caption": "too late"}), 409, "file_changed")
+    assert captions(http, file)[:2] == [None, "the first"]
     assert len(stored(service, file)) == 1
 
 
