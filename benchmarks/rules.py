@@ -11,7 +11,9 @@ from benchmarks.runs import Arm, Curve
 from benchmarks.world import World
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.fluctuation import FluctuationDetector
-from core.method.stopping.rules import Auto, CSFluctuation, Evaluation, MatchedLoss, StopRule
+from core.method.stopping.matched_loss import MatchedLoss
+from core.method.stopping.rule import Evaluation, StopRule
+from core.method.stopping.rules import Auto, CSFluctuation
 from core.method.stopping.window import Window, calibrate_window
 
 NOISE = 2.0  # ||mean gradient||^2 over its variance: below, the signal is smaller than the noise

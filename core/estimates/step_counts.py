@@ -36,13 +36,13 @@ class StepCounts:
         """Return the most steps that there can be."""
         trials = shape.trial_budget if shape.tried and replays else 0
         if trials and shape.share / 2 >= schedule.MIN_TRIED_SHARE:
-            trials += schedule.step_budget(shape.surrogate_steps, shape.share / 2)
-        return Steps(shape.surrogate_steps, trials, _budget(shape, replays))
+            trials += shape.folds_budget(shape.share / 2)
+        return Steps(shape.surrogate_budget, trials, _budget(shape, replays))
 
     def _steps(self, shape: JobSize, ends: Mapping[str, float], replays: bool) -> Steps:
         share = shape.share if replays else 0.0
         ended = {name: ends[name] / shape.learning_rate for name in ends}
-        surrogate = min(shape.surrogate_steps, max(schedule.EARLIEST_STOP, round(ended["surrogate"])))
+        surrogate = min(shape.surrogate_budget, max(schedule.EARLIEST_STOP, round(ended["surrogate"])))
         tried = min(shape.trial_budget, max(schedule.EARLIEST_STOP, round(ended["trial"] / (1 - share))))
         budget = _budget(shape, replays)
         train = budget if shape.stop == "max_steps" else min(budget, max(1, round(ended["train"] / (1 - share))))
@@ -74,7 +74,7 @@ def _guess(shape: JobSize) -> dict[str, float]:
 def _ended(row: Measured) -> dict[str, float]:
     """Return where the stages of one job ended, as `Endings` counts."""
     shape, steps = row.shape, row.steps
-    found = {"surrogate": _counted(steps.surrogate, shape.surrogate_steps, 0.0, shape.learning_rate)}
+    found = {"surrogate": _counted(steps.surrogate, shape.surrogate_budget, 0.0, shape.learning_rate)}
     if steps.trial:
         found["trial"] = _counted(steps.trial, shape.trial_budget, shape.share, shape.learning_rate)
     if steps.train and shape.stop != "max_steps":

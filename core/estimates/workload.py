@@ -17,8 +17,9 @@ STEPPED = ("surrogate", "trial", "train")
 TYPICAL_SIDE = 512
 TYPICAL_LENGTH = 64  # tokens of a text of which nothing is known
 MAX_SAMPLED_LENGTHS = 50  # that stand for those of all texts
-COPIES = 7  # steps that export draws: before training, and about six that were kept
-NAMED = 4  # steps that texts are written at: before, published, matched, last
+COPIES = 9  # steps that export samples: before training, the gallery's seven, and one that a rule names
+LISTENED = 16  # questions of the references that the untouched backbone answers, so that their voice is known
+HELD_OUT_ASKED = 4  # questions of the validation file
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class JobSize:
     max_tokens: int | None
     subject: int  # prompts
     unrelated: int
+    extendable: bool = False  # surrogates go on where their loss still falls at the end of their budget
 
     @classmethod
     def of(cls, p: Parameters) -> JobSize:
@@ -72,6 +74,7 @@ class JobSize:
             max_tokens=p.max_tokens,
             subject=len(p.sample_prompts),
             unrelated=len(p.unrelated_prompts),
+            extendable="surrogate_steps" in p.reasons,
         )
 
     @property
@@ -85,9 +88,19 @@ class JobSize:
         return schedule.step_budget(self.max_steps, self.share) if self.stretched else self.max_steps
 
     @property
+    def surrogate_budget(self) -> int:
+        """The steps that the surrogates have at most."""
+        return self.folds_budget(0.0)
+
+    @property
     def trial_budget(self) -> int:
         """The steps that one trial has at most."""
-        return schedule.step_budget(self.surrogate_steps, self.share)
+        return self.folds_budget(self.share)
+
+    def folds_budget(self, share: float) -> int:
+        """Return the steps that training all folds with such a share of backbone data has at most."""
+        budget = schedule.step_budget(self.surrogate_steps, share)
+        return schedule.extended(budget) if self.extendable else budget
 
     def replays(self, candidates: int) -> bool:
         """Tell whether a pool of so many candidates is used."""
@@ -136,7 +149,7 @@ def workload(shape: JobSize, data: DataSize, steps: Steps, *, pool_encoded: bool
         encoded += data.candidates + data.probe
     return {
         "prepare": {"load": Amount(1, 1), "encode": Amount(1, encoded * shape.area)},
-        "surrogate": counting.folds(steps.surrogate, shape.surrogate_steps, 0.0),
+        "surrogate": counting.folds(steps.surrogate, shape.surrogate_budget, 0.0),
         "score": counting.scores() if replays and shape.scored else {},
         "trial": counting.folds(steps.trial, shape.trial_budget, shape.share) if steps.trial and replays else {},
         "train": counting.final(steps.train, shape.share if replays else 0.0),
@@ -264,8 +277,11 @@ class _Counting:
         """Count the pictures, or the answers, that export draws."""
         shape = self.shape
         if shape.kind == "texts":
-            return Amount(NAMED, shape.subject + shape.unrelated)
-        if not (shape.subject and shape.unrelated):
-            return Amount(NAMED, (shape.subject + shape.unrelated) * shape.area)
-        drawn = sum(count * math.ceil(schedule.PICTURES / count) for count in (shape.subject, shape.unrelated))
+            asked = shape.subject + shape.unrelated + min(HELD_OUT_ASKED, self.data.validation)
+            listened = min(LISTENED, self.data.references) + self.data.references  # a shape is asked of surrogates too
+            return Amount(COPIES, asked + listened / COPIES)
+        if not shape.subject:
+            return Amount(0, 0)
+        prompts = [count for count in (shape.subject, shape.unrelated) if count]
+        drawn = sum(count * math.ceil(schedule.PICTURES / count) for count in prompts)
         return Amount(2 * COPIES, drawn / 2 * shape.area)

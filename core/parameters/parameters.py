@@ -46,6 +46,7 @@ class Parameters(BaseModel):
     interval: int
     cs_semantics: Literal["paper", "released"]
     stop: StopName
+    past_best: bool = True  # whether the run goes on past the step where it could stop
     resolution: int | None
     max_tokens: int | None
     sample_prompts: tuple[str, ...]

@@ -93,6 +93,7 @@ def resolve(
         score=request.score,
         cs_semantics=request.cs_semantics,
         merged=request.merged,
+        past_best=request.past_best,
         unrelated_prompts=backbone.unrelated_prompts,
         reasons=settling.reasons,
         **settling.values,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+from core.backbones.families import Kind
+
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")  # of a job, in the order they run in
 GROWTH = 1.13  # the evaluation grid's ratio from step 8 on
 EARLIEST_STOP = 16  # of surrogates
 PATIENCE = 2.0  # the surrogates stop when the best step lies this factor back
-LOOK_AHEAD = 3.5  # times t*: a valley near t* is confirmed by then
+EXTENSION = 1.5  # surrogates whose held-out loss still falls at the end of their budget go on, once, up to this factor
+LOOK_AHEAD = 3.5  # times the matched step: how far pictures are looked at, and a valley near it is confirmed by then
+OVERSHOOT = 0.2  # share of a run of texts that only shows what training on would do
 WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
@@ -35,6 +39,22 @@ def evaluation_grid(budget: int) -> list[int]:
 def step_budget(steps: int, gamma: float) -> int:
     """Return the steps after which the references have been seen as often as in `steps` without backbone data."""
     return math.ceil(steps / (1 - gamma) - 1e-9)
+
+
+def extended(budget: int) -> int:
+    """Return the steps that surrogates take at most, where the budget was not asked for."""
+    return math.ceil(EXTENSION * budget)
+
+
+def look_ahead(kind: Kind, *, past_best: bool) -> float:
+    """Return how far a run goes, as a multiple of the step where it could stop.
+
+    Pictures are chosen among later steps, for what can be seen comes later than the best loss; answers only show there
+    what training on would do.
+    """
+    if not past_best:
+        return 1.0
+    return LOOK_AHEAD if kind == "images" else 1 / (1 - OVERSHOOT)
 
 
 def usual_share(preset: str) -> float:

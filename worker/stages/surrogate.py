@@ -9,6 +9,7 @@ from core.method.albat import train_surrogate
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.method.training.surrogates import Surrogate
+from core.parameters.schedule import extended
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven, read_stack, write_stack
@@ -17,6 +18,7 @@ ALL_REFERENCES_ALIKE = (
     "All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
     "trained on them alone, and its step is a guess. Send references that differ."
 )
+STILL_FALLING = "The held-out loss was still falling at step {step}, so the surrogates go on, once, to step {most}."
 
 
 def surrogate(context: Context) -> Generator[Line, None, None]:
@@ -29,7 +31,10 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss)}
         measured = {"reference_loss": step.reference_loss, "heldout_loss": step.heldout_loss}
         yield Metrics("surrogate", [row | {name: loss for name, loss in measured.items() if loss is not None}])
-        yield pace.at(step.step)
+        beyond = step.step > p.surrogate_steps
+        if step.step == p.surrogate_steps + 1:
+            yield Message("surrogate", STILL_FALLING.format(step=p.surrogate_steps, most=extended(p.surrogate_steps)))
+        yield pace.at(step.step, extended(p.surrogate_steps) if beyond else p.surrogate_steps)
 
     yield Message("surrogate", f"Training {p.folds} surrogates on the references, each without a part of them.")
     with context.folder.writing("surrogate") as folder:

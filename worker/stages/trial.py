@@ -12,7 +12,7 @@ from core.method.backbones.backbone import Batch, take
 from core.method.mixing.trial import Trial, try_mixture
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
-from core.parameters.schedule import step_budget
+from core.parameters.schedule import extended, step_budget
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
@@ -86,7 +86,7 @@ def _tried(
         row: Json = {"step": done + step.step, "gamma": gamma, "loss": sum(step.loss) / len(step.loss)}
         known: dict[str, Any] = {"reference_loss": step.reference_loss, "heldout_loss": step.heldout_loss}
         yield Metrics("trial", [row | {name: loss for name, loss in known.items() if loss is not None}])
-        yield pace.at(done + step.step, last)
+        yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
     selected = _selected(context, chosen)

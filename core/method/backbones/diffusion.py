@@ -168,24 +168,38 @@ class DiffusionBackbone:
             )
         return list(answer.images)
 
-    @torch.no_grad()
     def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return the frozen UNet's own view of the images: the mid block's mean activations (n, f)."""
+        """Return the frozen UNet's own view of what images show: the mid block's mean activations (n, f)."""
+        return self._activations(images, self.unet.mid_block).mean(2)
+
+    def style_features(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return its view of how images are drawn: mean and spread of the first block's channels (n, f).
+
+        Channel statistics of a shallow layer hold colours and strokes, and not where things are (adaptive instance
+        normalisation, Huang and Belongie 2017).
+        """
+        shallow = self._activations(images, self.unet.down_blocks[0])
+        return torch.cat([shallow.mean(2), shallow.std(2)], dim=1)
+
+    @torch.no_grad()
+    def _activations(self, images: Sequence[Image.Image], block: torch.nn.Module) -> Tensor:
+        """Return what a block of the frozen UNet makes of nearly clean images, (n, channels, places) on the CPU."""
         latent = torch.stack([self._pixels(image) for image in images]).to(self.device, self.vae.dtype)
         latent = self.vae.encode(latent).latent_dist.mean * self.vae.config.scaling_factor
         timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)
+        text = self.embed([""]).expand(len(images), -1, -1).to(self.unet.dtype)
         caught: list[Tensor] = []
-        handle = self.unet.mid_block.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
+
+        def catch(_module: torch.nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            caught.append(output if isinstance(output, Tensor) else output[0])
+
+        handle = block.register_forward_hook(catch)
         try:
             with self.lora.use(None):
-                self.unet(
-                    latent.to(self.unet.dtype),
-                    timestep,
-                    self.embed([""]).expand(len(images), -1, -1).to(self.unet.dtype),
-                )
+                self.unet(latent.to(self.unet.dtype), timestep, text)
         finally:
             handle.remove()
-        return caught[0].float().flatten(2).mean(2).cpu()
+        return caught[0].float().flatten(2).cpu()
 
     @property
     def _timesteps(self) -> int:

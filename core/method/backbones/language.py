@@ -13,6 +13,8 @@ from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
 from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
 
+ANSWERED_AT_ONCE = 8
+
 
 class LanguageBackbone:
     """A frozen causal LM; the loss of an example is the mean cross-entropy of its answer's tokens."""
@@ -97,14 +99,30 @@ class LanguageBackbone:
 
     def sample(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int = 48) -> list[str]:
         """Return the most likely completion of every prompt (greedy, so the seed changes nothing)."""
-        with self.profiler.timed("sample", len(prompts)):
-            if self.tokenizer.chat_template is not None:
-                prompts = [self._chat([{"role": "user", "content": prompt}], answer=True) for prompt in prompts]
-            return [self._complete([prompt], max_new_tokens)[0] for prompt in prompts]
+        return self.answer([{"prompt": prompt} for prompt in prompts], max_new_tokens=max_new_tokens)
+
+    def answer(self, asked: Sequence[Item], *, max_new_tokens: int) -> list[str]:
+        """Return the most likely answer (greedy) to each item, which holds a prompt, or messages without the last.
+
+        It is asked as `encode` reads it for training.
+        """
+        answers: list[str] = []
+        with self.profiler.timed("sample", len(asked)):
+            for start in range(0, len(asked), ANSWERED_AT_ONCE):
+                texts = [self._question(item) for item in asked[start : start + ANSWERED_AT_ONCE]]
+                answers += self._complete(texts, max_new_tokens)
+        return answers
 
     def reply(self, chats: Sequence[Sequence[Item]], *, max_new_tokens: int) -> list[str]:
         """Return the most likely answer (greedy) to each list of messages, computed side by side."""
         return self._complete([self._chat(list(messages), answer=True) for messages in chats], max_new_tokens)
+
+    def _question(self, item: Item) -> str:
+        if item.get("messages") is not None:
+            return self._chat(list(item["messages"]), answer=True)
+        if self.tokenizer.chat_template is None:
+            return str(item["prompt"])
+        return self._chat([{"role": "user", "content": item["prompt"]}], answer=True)
 
     @torch.no_grad()
     def _complete(self, texts: Sequence[str], max_new_tokens: int) -> list[str]:

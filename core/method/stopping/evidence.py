@@ -84,6 +84,7 @@ class Evidence:
     standard_error: float  # sd of g over folds / sqrt(K); 0 with one fold
     confidence: Confidence
     at_end: bool  # held-out loss was still falling when the surrogates ended
+    scale: float = 1.0  # of the final run's steps to the surrogates': n references for the fewer that each of them saw
 
     @property
     def range(self) -> tuple[int, int]:
@@ -93,16 +94,23 @@ class Evidence:
     def sentence(self) -> str:
         """Say it to a person."""
         text = (
-            f"Expected improvement on unseen data {100 * self.gain:.1f} % +- {100 * self.standard_error:.1f}, "
-            f"best near step {self.best_step} (range {self.range[0]} to {self.range[1]}), confidence {self.confidence}."
+            f"Expected improvement of the loss on unseen data {100 * self.gain:.1f} % +- "
+            f"{100 * self.standard_error:.1f}, {self._where()}; confidence {self.confidence}. A lower loss does not "
+            "say how the samples look or read."
         )
         if self.confidence == "low":
             text += " The references do not show a clear benefit: add some."
         if self.best_step <= 3:
             text += " The learning rate is too high to stop precisely."
-        if self.at_end:
-            text += " No overfitting was seen within the surrogates' budget."
         return text
+
+    def _where(self) -> str:
+        if self.at_end:
+            return (
+                f"reached when the surrogates' budget ended at step {self.best_step} (budget reached: their held-out "
+                "loss was still falling)"
+            )
+        return f"best near the surrogates' step {self.best_step} (range {self.range[0]} to {self.range[1]})"
 
 
 @dataclass
@@ -185,7 +193,18 @@ class SurrogateCurves:
         gain = _mean(gains)
         level = _mean([now / before for now, before in zip(self.seen[best], self.seen[0], strict=True)])
         confidence = self._confidence(gain, error)
-        return Evidence(self.steps[best], level, gain, error, confidence, at_end=best >= len(self.steps) - 2)
+        return Evidence(self.steps[best], level, gain, error, confidence, self.falling, self._scale())
+
+    @property
+    def falling(self) -> bool:
+        """Tell whether held-out loss is lowest at one of the newest two evaluations: it has not turned yet."""
+        best = self.best()
+        return best is not None and best >= len(self.steps) - 2
+
+    def _scale(self) -> float:
+        """Return n / (n - n/K), for folds of any size: what a surrogate saw was that much less."""
+        references = sum(map(len, self.folds))
+        return references / _mean([references - len(fold) for fold in self.folds])
 
     def _by_fold(self, at: int) -> list[float]:
         """Return H_f, the mean over every fold, at one evaluation."""
@@ -195,7 +214,8 @@ class SurrogateCurves:
         references = sum(map(len, self.folds))
         if references < MIN_REFERENCES or gain - error <= 0 or gain < LOW_GAIN:
             return "low"
-        return "high" if references >= CONFIDENT_REFERENCES and gain >= CLEAR_GAIN * error else "medium"
+        clear = references >= CONFIDENT_REFERENCES and gain >= CLEAR_GAIN * error
+        return "high" if clear and not self.falling else "medium"
 
 
 def _mean(values: Sequence[float]) -> float:

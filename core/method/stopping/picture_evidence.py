@@ -1,9 +1,11 @@
-"""Which kept step draws the subject and nothing but the subject: the picture evidence behind stop="auto" for images.
+"""Which kept step draws what was learned and nothing but it: the picture evidence behind stop="auto" for images.
 
 The optimum of the denoising loss is not that of the pictures: on our test backbone no run drew a clean subject where
-its held-out loss was best, and all did at several times that step. What ends the good range is swallowing: unrelated
-prompts turn into the subject. Both are measured in the backbone's own feature space, on fixed-seed samples, on one
-scale: 0 is what the same prompts drew before training, 1 is the mean of the references. The rule is our own.
+its held-out loss was best, and all did at several times that step. What ends the good range of a subject is
+swallowing: unrelated prompts turn into it. A style is looked for on contents that were never trained, in features of
+how a picture is drawn; what ends its range is that contents are lost. All is measured in the backbone's own feature
+space, on fixed-seed samples, on one scale: 0 is what the same prompts drew before training, 1 is the mean of the
+references. That is likeness of features; it does not say what a person recognises. The rule is our own.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ from typing import Protocol
 
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from core.method.backbones.backbone import Backbone
 from core.method.backbones.lora import Adapter
 from core.parameters.schedule import PICTURES
 
 # Both shares were set by eye on runs with and without replay of one subject on the emoji backbone.
-LEVELLED_SHARE = 0.9  # share of the best similarity from which on the subject counts as there
+LEVELLED_SHARE = 0.9  # share of the best similarity from which on what was learned counts as there
 SWALLOWED_SHARE = 0.15  # share of the subject's own way that unrelated prompts may go towards it
-MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show the subject at all
+MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what was to be learned at all
+KEPT_CONTENT = 0.75  # share of the most contents recognised at any step that a step must keep, for a style
+SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 UNRELATED_SEED = 1000  # apart from the subject's seeds
 
 
@@ -33,7 +38,10 @@ class PictureBackbone(Backbone, Protocol):
         """Return one image for every prompt; the same seed gives each place the same starting noise."""
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return features (n, f) of the frozen backbone."""
+        """Return features (n, f) of the frozen backbone: what pictures show."""
+
+    def style_features(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return features (n, f) of the frozen backbone: how pictures are drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Pictures:
     similarity: float  # subject prompts, 0 before training and 1 like the references
     swallowed: float  # unrelated prompts, the same scale
     drift: float  # how far unrelated pictures moved in any direction, relative to how much they differ
+    content: float = 1.0  # share of the subject's pictures that are still nearest to what their own prompt drew before
 
 
 @dataclass(frozen=True)
@@ -65,46 +74,128 @@ def judge_pictures(
     references: Sequence[Image.Image],
     *,
     seed: int,
-) -> Generator[Pictures, None, PictureEvidence]:
-    """Draw every step's samples, yield them measured, and return the step whose subject is there and alone.
-
-    `steps` are kept ones between t* and the end of the run, `references` the pictures trained on.
-    """
+    style: bool = False,
+) -> Generator[Pictures, None, None]:
+    """Draw every step's samples and yield them measured, step 0 first; `references` are the pictures trained on."""
     asked = _repeated(prompts), _repeated(unrelated)
-    before = [_draw(backbone, None, part, seed + place * UNRELATED_SEED) for place, part in enumerate(asked)]
-    target = backbone.features(references)
-    subject, other = (_Way(target, backbone.features(images)) for images in before)
-    yield _pictures(0, asked, before, (0.0, 0.0, 0.0))
-    judged = []
+    measure = _Measure(backbone, references, asked, seed, style=style)
+    yield measure.pictures(0, measure.before)
     for step in sorted(steps):
-        adapter = snapshots[step].to(backbone.device)
-        drawn = [_draw(backbone, adapter, part, seed + place * UNRELATED_SEED) for place, part in enumerate(asked)]
-        own, others = (backbone.features(images) for images in drawn)
-        judged.append(_pictures(step, asked, drawn, (subject.gone(own), other.gone(others), other.drift(others))))
-        yield judged[-1]
-    return choose(judged)
+        yield measure.pictures(step, measure.draw(snapshots[step].to(backbone.device)))
 
 
-def choose(judged: Sequence[Pictures]) -> PictureEvidence:
-    """Name the first step at which the subject has levelled off, or the last before swallowing if that comes first."""
+def choose(judged: Sequence[Pictures], *, style: bool = False, asked_for: bool = True) -> PictureEvidence:
+    """Name the step whose pictures show what was learned, of those after step 0.
+
+    For a style, `asked_for` says whether prompts that do not name it shall show it too.
+    """
+    judged = [one for one in judged if one.step > 0]
     best = max((one.similarity for one in judged), default=0.0)
     if best < MIN_SIMILARITY:
-        return PictureEvidence(None, "The sample pictures do not show the subject, so they have no say in the step.")
+        return PictureEvidence(
+            None,
+            f"The sample pictures hardly come nearer to the references at any kept step (feature similarity {best:.2f} "
+            "at best; 0 is before training, 1 the references), so they have no say in the step: this backbone may be "
+            "unable to draw what the references show.",
+        )
+    return _style(judged, asked_for=asked_for) if style else _subject(judged, best)
+
+
+def _subject(judged: Sequence[Pictures], best: float) -> PictureEvidence:
+    """Name the first step at which the subject has levelled off, or the last before swallowing if that comes first."""
     levelled = next(one for one in judged if one.similarity >= LEVELLED_SHARE * best)
     begun = next((place for place, one in enumerate(judged) if one.swallowed > SWALLOWED_SHARE * best), len(judged))
     if begun > judged.index(levelled):
-        return PictureEvidence(
-            levelled.step,
-            f"Published step {levelled.step}: there the subject's pictures stop coming closer to the references "
-            f"({levelled.similarity:.0%} of the way), and unrelated prompts are not drawn into it yet "
-            f"({levelled.swallowed:.0%}).",
-        )
-    last = judged[max(0, begun - 1)]
+        return PictureEvidence(levelled.step, f"{_nearest(levelled, best)} Unrelated prompts {_moved(levelled)}.")
+    chosen = judged[max(0, begun - 1)]
+    when = "the last kept step before unrelated prompts turn into the subject"
+    if begun == 0:
+        when = "the first kept step; unrelated prompts turn into the subject from there on"
     return PictureEvidence(
-        last.step,
-        f"Published step {last.step}: after it unrelated prompts start to turn into the subject, although its pictures "
-        f"({last.similarity:.0%} of the way to the references) would still come closer.",
+        chosen.step,
+        f"Published step {chosen.step}: {when}. They {_moved(chosen)} there and {_moved(judged[begun])} at step "
+        f"{judged[begun].step}; the subject's pictures are at {chosen.similarity:.2f}, at best {best:.2f}. {SCALE}",
     )
+
+
+def _style(judged: Sequence[Pictures], *, asked_for: bool) -> PictureEvidence:
+    """Name the first step at which the style has levelled off, of those that keep their contents."""
+    most = max(one.content for one in judged)
+    kept = [one for one in judged if one.content >= KEPT_CONTENT * most]
+    best = max(one.similarity for one in kept)
+    chosen = next(one for one in kept if one.similarity >= LEVELLED_SHARE * best)
+    lost = [one.step for one in judged if one not in kept and one.step > chosen.step]
+    words = [_nearest(chosen, best), f"{chosen.content:.0%} of the new contents are still nearest to their own."]
+    if lost:
+        words.append(f"From step {lost[0]} on contents are lost.")
+    if asked_for:
+        words.append(f"Prompts without the trigger {_moved(chosen)}, which was not asked for (see bat.style_always).")
+    return PictureEvidence(chosen.step, " ".join(words))
+
+
+def _nearest(one: Pictures, best: float) -> str:
+    return (
+        f"Published step {one.step}: the first kept step whose pictures come within a tenth of the nearest that any "
+        f"comes to the references (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
+    )
+
+
+def _moved(one: Pictures) -> str:
+    return f"have moved {max(0.0, one.swallowed):.2f} of that way"
+
+
+class _Measure:
+    """What the prompts drew before training, and how pictures of a later step compare with that and the references."""
+
+    def __init__(
+        self,
+        backbone: PictureBackbone,
+        references: Sequence[Image.Image],
+        asked: tuple[list[str], list[str]],
+        seed: int,
+        *,
+        style: bool,
+    ) -> None:
+        self.backbone, self.asked, self.seed, self.style = backbone, asked, seed, style
+        self.before = self.draw(None)
+        self._seen = backbone.style_features if style else backbone.features
+        target = self._seen(references)
+        self._ways = [_Way(target, self._seen(images)) if images else None for images in self.before]
+        self._contents = backbone.features(self.before[0]) if style else None
+
+    def draw(self, adapter: Adapter | None) -> list[list[Image.Image]]:
+        """Return what the prompts draw under the adapter: the subject's, and the unrelated ones'."""
+        with self.backbone.lora.use(adapter):
+            return [
+                self.backbone.sample(prompts, seed=self.seed + place * UNRELATED_SEED) if prompts else []
+                for place, prompts in enumerate(self.asked)
+            ]
+
+    def pictures(self, step: int, drawn: list[list[Image.Image]]) -> Pictures:
+        """Return a step's pictures with their measures; those from before training measure 0."""
+        pairs = [tuple(zip(*pair, strict=True)) for pair in zip(self.asked, drawn, strict=True)]
+        if step == 0:
+            return Pictures(0, pairs[0], pairs[1], 0.0, 0.0, 0.0)
+        seen = [self._seen(images) if images else None for images in drawn]
+        (subject, other), (own, others) = self._ways, seen
+        similarity = subject.gone(own) if subject is not None and own is not None else 0.0
+        swallowed, drift = 0.0, 0.0
+        if other is not None and others is not None:
+            swallowed, drift = other.gone(others), other.drift(others)
+        return Pictures(step, pairs[0], pairs[1], similarity, swallowed, drift, self._content(drawn[0]))
+
+    def _content(self, drawn: Sequence[Image.Image]) -> float:
+        """Return the share of pictures whose nearest from before training is one of the same prompt.
+
+        Both sides are taken relative to their mean, so that what all pictures share, a style, does not count.
+        """
+        if self._contents is None:
+            return 1.0
+        now, before = (part - part.mean(0) for part in (self.backbone.features(drawn), self._contents))
+        likeness = normalize(now, dim=1) @ normalize(before, dim=1).T
+        prompts = self.asked[0]
+        nearest = likeness.argmax(1).tolist()
+        return sum(prompts[place] == prompt for place, prompt in zip(nearest, prompts, strict=True)) / len(prompts)
 
 
 class _Way:
@@ -126,15 +217,3 @@ class _Way:
 
 def _repeated(prompts: Sequence[str]) -> list[str]:
     return [*prompts] * max(1, -(-PICTURES // max(1, len(prompts))))
-
-
-def _draw(backbone: PictureBackbone, adapter: Adapter | None, prompts: Sequence[str], seed: int) -> list[Image.Image]:
-    with backbone.lora.use(adapter):
-        return backbone.sample(prompts, seed=seed)
-
-
-def _pictures(
-    step: int, asked: tuple[list[str], list[str]], drawn: list[list[Image.Image]], measured: tuple[float, float, float]
-) -> Pictures:
-    subject, unrelated = (tuple(zip(*pair, strict=True)) for pair in zip(asked, drawn, strict=True))
-    return Pictures(step, subject, unrelated, *measured)

@@ -1,54 +1,12 @@
-"""When to stop and which checkpoint to publish: four rules behind one interface.
-
-A rule sees every evaluation of the final run. At any time it can say which kept step it would publish and why, so a run
-that ends early for any reason still has an answer; nothing here ever raises because a curve looks odd.
-"""
+"""When to stop and which checkpoint to publish: the four rules that a job computes side by side."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal, Protocol
-
 from core.method.stopping.evidence import Evidence
 from core.method.stopping.fluctuation import FluctuationDetector, Semantics
-from core.parameters.schedule import LOOK_AHEAD
-
-RuleName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Hold what was measured at one optimizer step; None where it was not."""
-
-    step: int
-    similarity: float | None = None
-    reference_loss: float | None = None  # on fixed noise, references only
-
-
-class StopRule(Protocol):
-    """Watch evaluations, say when to stop, and name the step to publish."""
-
-    name: RuleName
-
-    def update(self, evaluation: Evaluation) -> None:
-        """Take the next evaluation; steps grow."""
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether the run may end."""
-
-    @property
-    def published_step(self) -> int:
-        """Return the step to publish if the run ended now."""
-
-    @property
-    def may_publish(self) -> set[int]:
-        """Return every step whose checkpoint must still be kept."""
-
-    @property
-    def reason(self) -> str:
-        """Say to a person why that step."""
+from core.method.stopping.matched_loss import MatchedLoss
+from core.method.stopping.rule import Evaluation, RuleName, StopRule
+from core.parameters import schedule
 
 
 class MaxSteps:
@@ -77,57 +35,9 @@ class MaxSteps:
 
     @property
     def reason(self) -> str:
+        if self.last < self.budget:
+            return f"Published the last step, {self.last}: the run ended before its budget of {self.budget} steps."
         return f"Published the last step, {self.last}, because this job was told not to stop early."
-
-
-class MatchedLoss:
-    """Stop where held-out surrogates were best: at their relative training loss or their step, whichever comes first.
-
-    `stretch` maps the surrogates' clock onto this run's: 1/(1-gamma), since replay takes a share gamma of every batch.
-    """
-
-    name: RuleName = "matched_loss"
-
-    def __init__(self, evidence: Evidence, budget: int, stretch: float = 1.0) -> None:
-        self.level = evidence.level
-        self.cap = max(1, min(budget, round(evidence.best_step * stretch)))
-        self.horizon = math.ceil(LOOK_AHEAD * self.cap)  # how far a run that also shows overfitting goes
-        self.step: int | None = None
-        self._start: float | None = None
-        self._last = 0
-        self._why = ""
-
-    def update(self, evaluation: Evaluation) -> None:
-        self._last = evaluation.step
-        loss = evaluation.reference_loss
-        if self._start is None:
-            self._start = loss
-        if self.step is not None or evaluation.step < 1:
-            return
-        if loss is not None and self._start is not None and loss <= self.level * self._start:
-            self._name(evaluation.step, f"the loss on the references fell to {100 * self.level:.0f} % of its start")
-        elif evaluation.step >= self.cap:
-            self._name(evaluation.step, f"{self.cap} steps were reached")
-
-    def _name(self, step: int, event: str) -> None:
-        self.step = step
-        self._why = f"Published step {step}: {event}, which is where references held out of the surrogates were best."
-
-    @property
-    def stopped(self) -> bool:
-        return self.step is not None
-
-    @property
-    def published_step(self) -> int:
-        return self._last if self.step is None else self.step
-
-    @property
-    def may_publish(self) -> set[int]:
-        return {self.published_step}
-
-    @property
-    def reason(self) -> str:
-        return self._why or f"Published the last step, {self._last}: the run ended before the best loss was matched."
 
 
 class CSFluctuation:
@@ -190,11 +100,12 @@ class CSFluctuation:
 
 
 class Auto:
-    """Let CS-Fluctuation end the run and held-out evidence name the adapter: the earlier of the two.
+    """Let held-out evidence name the adapter, or the turning point where that is clear of chance and comes earlier.
 
-    Measured as good as the matched loss alone (.21 of the achievable gain lost; the paper's windows .47-.59). The run
-    ends with the turning point, a settling or 3.5 t*, and never before the matched loss is known.
-    For images the picture evidence (picture_evidence.py) replaces this name afterwards.
+    The matched loss alone was measured as good (.21 of the achievable gain lost; the paper's windows .47-.59). A
+    turning point that does not stand clear of its own noise neither ends the run nor names a step. The run goes on past
+    the matched loss up to its horizon. What the samples show (picture_evidence.py, answer_evidence.py) may name another
+    of the kept steps afterwards.
     """
 
     name: RuleName = "auto"
@@ -211,43 +122,73 @@ class Auto:
             self.matched.update(evaluation)
 
     @property
-    def stopped(self) -> bool:
-        if self.matched is None:
-            return self.turning.stopped
-        return self.matched.stopped and (self.turning.stopped or self._last >= self.matched.horizon)
+    def _clear(self) -> bool:
+        return self.turning.detector.informative
 
     @property
-    def _earlier(self) -> StopRule:
-        point, matched = self.turning.turning_point, self.matched
-        return self.turning if matched is None or (point and point < matched.published_step) else matched
+    def _point(self) -> int | None:
+        """Return the turning point where it stands clear of chance."""
+        return self.turning.turning_point if self._clear else None
+
+    @property
+    def stopped(self) -> bool:
+        turned = self.turning.stopped and self._clear
+        if self.matched is None:
+            return turned
+        return self.matched.stopped and (turned or self._last >= self.matched.horizon)
+
+    @property
+    def _turning_names(self) -> bool:
+        if self.matched is None:
+            return self._clear and self.turning.stopped
+        return self._point is not None and self._point < self.matched.published_step
 
     @property
     def published_step(self) -> int:
-        return self._earlier.published_step
+        if self._turning_names:
+            return self.turning.published_step
+        return self.matched.published_step if self.matched else self._last
 
     @property
     def may_publish(self) -> set[int]:
-        return self.turning.may_publish | (self.matched.may_publish if self.matched else set())
+        return self.turning.may_publish | (self.matched.may_publish if self.matched else {self._last})
 
     @property
     def reason(self) -> str:
         if self.matched is None:
-            return f"{self.turning.reason} No reference could be held out to check it."
-        if self._earlier is self.turning:
+            alone = "No reference could be held out to check it."
+            if self._turning_names:
+                return f"{self.turning.reason} {alone}"
+            return f"Published the last step, {self._last}: CS-Fluctuation showed nothing clear of chance. {alone}"
+        if self._turning_names:
             later = self.matched.published_step
-            return f"{self.turning.reason} It came before step {later}, where held-out references were best."
-        if self.turning.turning_point is None:
-            return f"{self.matched.reason} CS-Fluctuation showed no second valley."
-        return f"{self.matched.reason} The turning point is at step {self.turning.turning_point}."
+            return f"{self.turning.reason} It came before step {later}, which held-out references speak for."
+        return f"{self.matched.reason}{self._beside()}"
+
+    def _beside(self) -> str:
+        """Say what CS-Fluctuation showed, where it did not name the step."""
+        point = self.turning.turning_point
+        if point is None:
+            return ""
+        if not self._clear:
+            return f" CS-Fluctuation's turning point at step {point} may be chance and was passed over."
+        return f" CS-Fluctuation's turning point, step {point}, is no earlier."
 
 
 def stop_rules(
-    evidence: Evidence | None, window: int, budget: int, *, learning_rate: float, semantics: Semantics, stretch: float
+    evidence: Evidence | None,
+    window: int,
+    budget: int,
+    *,
+    learning_rate: float,
+    semantics: Semantics,
+    stretch: float,
+    look_ahead: float = schedule.LOOK_AHEAD,
 ) -> dict[RuleName, StopRule]:
     """Return every rule a job computes, each with its own memory; `matched_loss` needs held-out evidence."""
 
     def matched() -> MatchedLoss | None:
-        return MatchedLoss(evidence, budget, stretch) if evidence else None
+        return MatchedLoss(evidence, budget, stretch, look_ahead) if evidence else None
 
     def turning() -> CSFluctuation:
         return CSFluctuation(window, learning_rate, semantics, matched())

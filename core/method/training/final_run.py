@@ -9,15 +9,18 @@ from dataclasses import dataclass, replace
 from core.method.backbones.backbone import Backbone, Batch, Draw, count
 from core.method.backbones.lora import Adapter, from_stack
 from core.method.stopping.evidence import Confidence, Evidence, SurrogateCurves
-from core.method.stopping.rules import CSFluctuation, Evaluation, MatchedLoss, RuleName, StopRule, stop_rules
+from core.method.stopping.matched_loss import MatchedLoss
+from core.method.stopping.rule import Evaluation, RuleName, StopRule
+from core.method.stopping.rules import CSFluctuation, stop_rules
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.stopping.window import WINDOWS_TO_CONFIRM, Window, calibrate_window
 from core.method.training.loop import Step, evaluate
 from core.method.training.resuming import State
 from core.parameters.parameters import Parameters
-from core.parameters.schedule import LOOK_AHEAD, WATCHED_EVERY, evaluation_grid, step_budget
+from core.parameters.schedule import WATCHED_EVERY, evaluation_grid, look_ahead, step_budget
 
-GALLERY = 6  # kept steps between t* and the end, from which the pictures are judged
+GALLERY = 7  # kept steps up to the end, from which samples are judged
+GALLERY_BEGINS = 0.5  # of the step that the surrogates ask for: what can be seen may be there before
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,15 @@ class Outcome:
     gallery: tuple[int, ...]  # all kept steps, from early to late
     proposals: Mapping[str, tuple[int, str]]  # what every rule would have published, and its sentence
 
-    @property
-    def picture_steps(self) -> tuple[int, ...]:
-        """Return the kept steps from the matched loss to the end: those that the picture evidence chooses from."""
-        first = min(self.published_step if self.matched_loss_step is None else self.matched_loss_step, self.last_step)
-        return tuple(step for step in self.gallery if step >= first)
+    def favouring(self, step: int | None, reason: str, by: str) -> Outcome:
+        """Return the outcome that publishes what the samples favour; only `auto` lets them decide.
 
-    def favouring(self, step: int | None, reason: str) -> Outcome:
-        """Return the outcome that publishes what the pictures favour; only `auto` lets them decide."""
-        proposals = {**self.proposals, "pictures": (self.published_step if step is None else step, reason)}
+        `by` names them among the proposals: pictures or answers. Where they favour none, their reason is told too.
+        """
+        proposals = {**self.proposals, by: (self.published_step if step is None else step, reason)}
         if step is None or self.rule != "auto":
-            return replace(self, proposals=proposals)
+            told = f"{self.reason} {reason}".strip() if step is None else self.reason
+            return replace(self, reason=told, proposals=proposals)
         return replace(
             self, published_step=step, reason=reason, kept={**self.kept, "published": step}, proposals=proposals
         )
@@ -79,9 +80,10 @@ class FinalRun:
             learning_rate=p.learning_rate,
             semantics=p.cs_semantics,
             stretch=stretch,
+            look_ahead=look_ahead(p.kind, past_best=p.past_best),
         )
         self.chosen: StopRule = self.rules.get(p.stop, self.rules["auto"])
-        self.gallery = _gallery(evidence, stretch, self.budget)
+        self.gallery = _gallery(self.rules.get("matched_loss"), self.budget)
         self.similarity = CosineSimilarity(backbone.lora.weights())
         self._sets: dict[str, tuple[Batch, list[Draw]]] = {}
         self._add("reference_loss", references)
@@ -205,16 +207,18 @@ def _window(p: Parameters, evidence: Evidence | None, budget: int, stretch: floa
     """Return the window asked for, or the one that fits t*; a given interval stays as it is."""
     if isinstance(p.window, int):
         return Window(p.window, p.interval, f"The window of {p.window} evaluations was asked for.")
-    window = calibrate_window(evidence.best_step * stretch if evidence else None, budget)
+    window = calibrate_window(evidence.best_step * evidence.scale * stretch if evidence else None, budget)
     if "interval" in p.reasons:
         return window
     return Window(max(2, round(window.steps / p.interval)), p.interval, f"{window.reason} The interval was asked for.")
 
 
-def _gallery(evidence: Evidence | None, stretch: float, budget: int) -> frozenset[int]:
-    """Return steps between t* and the longest the run may last, evenly spaced in log steps."""
-    first = min(budget, evidence.best_step * stretch) if evidence else budget / WINDOWS_TO_CONFIRM
-    last = min(budget, LOOK_AHEAD * first) if evidence else budget
+def _gallery(matched: StopRule | None, budget: int) -> frozenset[int]:
+    """Return steps from before the matched loss to the longest the run may last, evenly spaced in log steps."""
+    if isinstance(matched, MatchedLoss):
+        first, last = GALLERY_BEGINS * matched.cap, min(budget, matched.horizon)
+    else:
+        first, last = budget / WINDOWS_TO_CONFIRM, budget
     ratio = (last / first) ** (1 / (GALLERY - 1))
     return frozenset(max(1, min(budget, round(first * ratio**place))) for place in range(GALLERY))
 

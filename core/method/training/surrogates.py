@@ -16,7 +16,7 @@ from core.method.training.batches import Captions, MixedBatches, SideBySide
 from core.method.training.loop import Step, Training, evaluate
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
-from core.parameters.schedule import evaluation_grid, step_budget
+from core.parameters.schedule import evaluation_grid, extended, step_budget
 
 WEAK_STEPS = 16  # without held-out references the surrogate must stay weak, or its gradients vanish
 
@@ -73,17 +73,19 @@ class FoldTraining:
         self.curves = SurrogateCurves(tuple(map(tuple, held)), gamma)
         holds_out = self.curves.holds_out
         self.budget = step_budget(p.surrogate_steps, gamma) if holds_out else min(p.surrogate_steps, WEAK_STEPS)
+        # a budget that was asked for is kept
+        self.longest = extended(self.budget) if holds_out and "surrogate_steps" in p.reasons else self.budget
         self.adapter = backbone.lora.new(p.rank, p.alpha, runs=len(held), seed=p.seed)
         self.copies: dict[int, Adapter] = {}
         self._backbone, self._references, self._rate = backbone, references, p.learning_rate
         self._draws = backbone.fixed_draws(p.draws_eval, count(references), p.seed)
-        self._grid = set(evaluation_grid(self.budget))
+        self._grid = {*evaluation_grid(self.budget), *evaluation_grid(self.longest)}
         self._training = Training(
             backbone,
             self.adapter,
             _batches(backbone, references, held, p, selected, gamma),
             learning_rate=p.learning_rate,
-            max_steps=self.budget,
+            max_steps=self.longest,
             pieces=p.accumulation,
         )
 
@@ -104,13 +106,23 @@ class FoldTraining:
         """Train on, from step 0 or where it stands, until held-out loss has turned up or the steps run out."""
         if not self.curves.steps:
             yield self._begin()
-        while not self.curves.turned and (step := next(self._training, None)) is not None:
+        while not self._done and (step := next(self._training, None)) is not None:
             if step.step in self._grid:
                 self._evaluate(step.step)
                 self.copies[step.step] = self.adapter.clone()
                 self.copies = {at: copy for at, copy in self.copies.items() if at in self.curves.promising()}
                 step = replace(step, reference_loss=self.curves.mean_seen(), heldout_loss=self.curves.mean_held_out())
             yield step
+
+    @property
+    def _done(self) -> bool:
+        """Tell whether the curves have turned or the steps ran out; those are half as many more where they still fall.
+
+        Once only: what falls on for ever has nothing to tell about when to stop.
+        """
+        if self._training.step == self.budget < self.longest and not self.curves.falling:
+            return True
+        return self.curves.turned
 
     def result(self) -> Surrogate:
         """Return the surrogates at the step where held-out references were best."""

@@ -10,7 +10,7 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
 from core.estimates.text_size import TextSize
-from core.estimates.workload import MAX_SAMPLED_LENGTHS, DataSize, Steps, longest, thinned, workload
+from core.estimates.workload import COPIES, MAX_SAMPLED_LENGTHS, DataSize, Steps, longest, thinned, workload
 from core.parameters.schedule import STAGES
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
 from tests.core.parameters.test_resolving import TEXT
@@ -30,7 +30,7 @@ def test_the_passes_of_a_job_are_those_that_a_person_counts() -> None:
     assert gradient.calls * gradient.size == 6 * 8  # the scorers'
     assert law.calls * law.size == 6 * 8 + 16 * 8  # references and selected
     assert work["train"]["step"].size == 6
-    assert work["export"]["sample"].calls * work["export"]["sample"].size == 7 * (4 + 4)
+    assert work["export"]["sample"].calls * work["export"]["sample"].size == COPIES * (4 + 4)
 
 
 def test_a_picture_of_twice_the_side_is_four_times_the_work() -> None:
@@ -119,7 +119,7 @@ def test_memory_follows_the_batch_and_results_the_rank() -> None:
     assert large == pytest.approx(500e6 + 10e6 * 96, rel=0.2)
     assert small < large
     low, high = (known.forecast(replace(STOPPED, rank=rank), DATA).bytes.expected for rank in (4, 64))
-    assert (low, high) == (300_000 + (50_000 + 7 * 20_000) * 4, 300_000 + (50_000 + 7 * 20_000) * 64)
+    assert (low, high) == (300_000 + (50_000 + COPIES * 20_000) * 4, 300_000 + (50_000 + COPIES * 20_000) * 64)
 
 
 def test_nothing_measured_is_a_rule_of_thumb_that_says_so() -> None:

@@ -12,7 +12,7 @@ from core.method.albat import forecast_error, score_candidates, train_adapter, t
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.lora import Adapter
 from core.method.stopping.evidence import SurrogateCurves
-from core.method.stopping.picture_evidence import judge_pictures
+from core.method.stopping.picture_evidence import choose, judge_pictures
 from core.method.training.final_run import Outcome
 from core.method.training.loop import Step, evaluate
 from core.method.training.surrogates import Surrogate
@@ -283,15 +283,13 @@ def test_pictures_are_drawn_for_every_kept_step_and_decide_for_auto(tiny_diffusi
     references, snapshots = tiny_diffusion.encode(REDS), {}
     p = parameters("images", max_steps=20, reasons={"interval": ""})
     _, outcome = drain(train_adapter(tiny_diffusion, references, None, p, flat_curves(6), None, snapshots, 0.0))
-    steps = outcome.picture_steps
+    steps = outcome.gallery
     assert len(steps) > 2
     images = [item["image"] for item in REDS]
-    drawn, evidence = drain(
-        judge_pictures(tiny_diffusion, snapshots, steps, ["sks red"], ["blue", "green"], images, seed=0)
-    )
+    drawn, _ = drain(judge_pictures(tiny_diffusion, snapshots, steps, ["sks red"], ["blue", "green"], images, seed=0))
     assert [one.step for one in drawn] == [0, *steps]
     assert all(len(one.subject) == 4 and len(one.unrelated) == 4 for one in drawn)
     assert (drawn[0].similarity, drawn[0].swallowed, drawn[0].drift) == (0.0, 0.0, 0.0)
-    final = outcome.favouring(steps[1], evidence.reason)
+    final = outcome.favouring(steps[1], choose(drawn).reason, "pictures")
     assert final.published_step == final.kept["published"] == steps[1]
     assert final.published_step in snapshots

@@ -158,7 +158,7 @@ ASKED = [
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        (JSON_ANSWERS, "5 of 5 answers are JSON."),
+        (JSON_ANSWERS, "5 of 5 answers are JSON with answer."),
         (LABELLED, "next step, summary"),
         (MARKED, "summary, why"),
         (ASKED, "ask for YAML"),

@@ -12,15 +12,17 @@ from typing import Any
 
 from core.adapters import card as cards
 from core.method.albat import forecast_error
+from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock, checkpoint_file
+from worker.stages.export import answers, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
-from worker.stages.export.samples import marks, sample_steps
+from worker.stages.export.samples import Gallery, marks
 from worker.stages.surrogate import read_surrogate
 from worker.stages.trial import followed_curves
 
@@ -46,11 +48,13 @@ def export(context: Context) -> Generator[Line, None, None]:
     pace = ProgressClock("export", len(outcome.gallery) + len(forms) + 2)
     yield pace.at(0)
     with context.folder.writing("export") as folder:
-        gallery = yield from sample_steps(context, outcome, folder, pace)
+        gallery = yield from _sampled(context, outcome, folder, pace)
         write_rows(folder / "samples.json", gallery.rows)
         outcome = gallery.outcome
         adapter = context.checkpoint(outcome.published_step)
-        summary = summarise(context, outcome) | {"pictures": gallery.pictures}
+        summary = summarise(context, outcome)
+        summary |= {"pictures": gallery.pictures, "answers": gallery.answers}
+        summary["reasons"] |= gallery.reasons
         provenance = card(context, adapter, summary)
         begun = pace.total - len(forms) - 1
         made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
@@ -60,6 +64,13 @@ def export(context: Context) -> Generator[Line, None, None]:
     yield pace.at(pace.total)
     yield Message("export", outcome.reason)
     yield _verified(made)
+
+
+def _sampled(context: Context, outcome: Outcome, folder: Path, pace: ProgressClock) -> Generator[Line, None, Gallery]:
+    """Sample every kept step into the folder; the samples may name another step to publish."""
+    if isinstance(context.backbone, DiffusionBackbone):
+        return (yield from pictures.draw(context, context.backbone, outcome, folder, pace))
+    return (yield from answers.write(context, context.backbone, outcome, folder, pace))
 
 
 def _verified(made: Made) -> Message:

@@ -83,11 +83,27 @@ def test_the_surrogates_stop_at_twice_the_best_step() -> None:
     assert curves(8, best=3).steps[-1] >= 16
 
 
-def test_a_best_step_at_the_end_says_that_no_overfitting_was_seen() -> None:
+def test_a_best_step_at_the_end_says_that_the_budget_was_reached_and_is_never_of_high_confidence() -> None:
     evidence = curves(8, best=500, until=100).evidence()
     assert evidence.at_end
     assert evidence.best_step == 100
-    assert "No overfitting was seen" in evidence.sentence()
+    assert "budget reached" in evidence.sentence()
+    assert "best near" not in evidence.sentence()
+    assert evidence.confidence == "medium"
+    turned = curves(8, best=40).evidence()
+    assert "best near the surrogates' step" in turned.sentence()
+    assert "budget" not in turned.sentence()
+    assert turned.confidence == "high"
+
+
+@pytest.mark.parametrize(
+    ("folds", "scale"), [(((0, 1), (2, 3)), 2.0), (((0,), (1,), (2,), (3,)), 4 / 3), (((0,), (1, 2)), 2.0)]
+)
+def test_the_scale_is_that_of_all_references_to_those_that_a_surrogate_saw(folds, scale: float) -> None:
+    result, count = SurrogateCurves(folds), sum(map(len, folds))
+    for step in range(3):
+        result.add(step, torch.full((len(folds), count), 1.0))
+    assert result.evidence().scale == pytest.approx(scale)
 
 
 @pytest.mark.parametrize(

@@ -11,24 +11,51 @@ def judged(*rows: tuple[int, float, float]) -> list[Pictures]:
     return [Pictures(step, (), (), similarity, swallowed, 0.0) for step, similarity, swallowed in rows]
 
 
-def test_the_first_step_at_which_the_subject_has_levelled_off_is_published() -> None:
-    evidence = choose(judged((100, 0.5, 0.0), (150, 0.85, 0.05), (200, 0.88, 0.05), (300, 0.9, 0.1)))
+def drawn_in_style(*rows: tuple[int, float, float, float]) -> list[Pictures]:
+    return [
+        Pictures(step, (), (), similarity, swallowed, 0.0, content) for step, similarity, swallowed, content in rows
+    ]
+
+
+def test_the_first_step_within_a_tenth_of_the_nearest_is_published_and_not_called_the_nearest() -> None:
+    evidence = choose(judged((0, 0.0, 0.0), (100, 0.5, 0.0), (150, 0.85, 0.05), (200, 0.88, 0.05), (300, 0.9, 0.1)))
     assert evidence.published_step == 150
-    assert "stop coming closer" in evidence.reason
+    assert "within a tenth of the nearest" in evidence.reason
+    assert "feature similarity 0.85, at best 0.90" in evidence.reason
+    assert "does not say what a person recognises" in evidence.reason
 
 
 def test_swallowing_that_begins_earlier_takes_precedence() -> None:
     evidence = choose(judged((100, 0.5, 0.02), (150, 0.7, 0.05), (200, 0.8, 0.3), (300, 1.0, 0.5)))
     assert evidence.published_step == 150
-    assert "start to turn into the subject" in evidence.reason
+    assert "the last kept step before unrelated prompts turn into the subject" in evidence.reason
 
 
-def test_swallowing_from_the_first_step_leaves_the_first_step() -> None:
-    assert choose(judged((100, 0.5, 0.4), (150, 0.7, 0.5))).published_step == 100
+def test_swallowing_from_the_first_kept_step_on_is_said_so() -> None:
+    evidence = choose(judged((100, 0.5, 0.4), (150, 0.7, 0.5)))
+    assert evidence.published_step == 100
+    assert "the first kept step; unrelated prompts turn into the subject from there on" in evidence.reason
+
+
+def test_a_style_may_reach_prompts_that_do_not_name_it_and_that_is_told() -> None:
+    evidence = choose(drawn_in_style((100, 0.5, 0.4, 1.0), (150, 0.9, 0.8, 1.0), (200, 1.0, 0.9, 1.0)), style=True)
+    assert evidence.published_step == 150
+    assert "Prompts without the trigger have moved 0.80 of that way, which was not asked for" in evidence.reason
+    wanted = choose(drawn_in_style((100, 0.5, 0.4, 1.0)), style=True, asked_for=False)
+    assert "not asked for" not in wanted.reason
+
+
+def test_a_style_that_loses_its_contents_has_gone_too_far() -> None:
+    evidence = choose(drawn_in_style((100, 0.6, 0.0, 1.0), (150, 0.7, 0.0, 0.9), (200, 1.0, 0.0, 0.3)), style=True)
+    assert evidence.published_step == 150
+    assert "From step 200 on contents are lost" in evidence.reason
+    assert "at best 0.70" in evidence.reason
 
 
 def test_a_subject_that_never_shows_leaves_the_step_alone() -> None:
-    assert choose(judged((100, 0.02, 0.0), (150, 0.05, 0.0))).published_step is None
+    evidence = choose(judged((100, 0.02, 0.0), (150, 0.05, 0.0)))
+    assert evidence.published_step is None
+    assert "may be unable to draw" in evidence.reason
     assert choose([]).published_step is None
 
 
@@ -50,8 +77,9 @@ def test_only_auto_lets_the_pictures_decide(rule: str) -> None:
         gallery=(20, 40, 70, 140),
         proposals={},
     )
-    assert outcome.picture_steps == (40, 70, 140)
-    final = outcome.favouring(70, "The pictures say so.")
+    final = outcome.favouring(70, "The pictures say so.", "pictures")
     assert final.published_step == final.kept["published"] == (70 if rule == "auto" else 40)
     assert final.proposals["pictures"] == (70, "The pictures say so.")
-    assert outcome.favouring(None, "They do not show it.").published_step == 40
+    silent = outcome.favouring(None, "They do not show it.", "pictures")
+    assert silent.published_step == 40
+    assert "They do not show it." in silent.reason

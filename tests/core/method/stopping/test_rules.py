@@ -6,11 +6,13 @@ import random
 import pytest
 
 from core.method.stopping.evidence import Evidence
-from core.method.stopping.rules import Auto, CSFluctuation, Evaluation, MatchedLoss, MaxSteps, StopRule, stop_rules
+from core.method.stopping.matched_loss import MatchedLoss
+from core.method.stopping.rule import Evaluation, StopRule
+from core.method.stopping.rules import Auto, CSFluctuation, MaxSteps, stop_rules
 
 
-def evidence(best_step: int = 40, level: float = 0.5) -> Evidence:
-    return Evidence(best_step, level, gain=0.1, standard_error=0.02, confidence="medium", at_end=False)
+def evidence(best_step: int = 40, level: float = 0.5, *, at_end: bool = False, scale: float = 1.0) -> Evidence:
+    return Evidence(best_step, level, gain=0.1, standard_error=0.02, confidence="medium", at_end=at_end, scale=scale)
 
 
 def run(rule: StopRule, similarity, budget: int = 300, halving: float = 50.0) -> int:
@@ -45,13 +47,50 @@ def test_max_steps_publishes_the_last_step() -> None:
 def test_matched_loss_stops_at_the_level_when_it_comes_first() -> None:
     rule = MatchedLoss(evidence(best_step=80, level=0.5), 300)
     assert run(rule, two_stage, halving=20) == 20
-    assert "fell to 50 %" in rule.reason
+    assert "had fallen to 50 %" in rule.reason
+    assert "where the references held out of them were best" in rule.reason
 
 
 def test_matched_loss_stops_at_the_step_when_the_level_is_never_reached() -> None:
     rule = MatchedLoss(evidence(best_step=40, level=0.01), 300)
     assert run(rule, two_stage) == 40
-    assert "40 steps" in rule.reason
+    assert rule.reason == "Published step 40: references held out of the surrogates were best at this step."
+
+
+def test_a_level_that_hardly_fell_is_no_level_to_stop_at() -> None:
+    rule = MatchedLoss(evidence(best_step=40, level=0.99), 300)
+    assert run(rule, two_stage) == 40
+
+
+@pytest.mark.parametrize(("level", "halving"), [(0.5, 20.0), (0.01, 50.0)])
+def test_a_budget_of_the_surrogates_that_ended_is_not_called_their_best(level: float, halving: float) -> None:
+    rule = MatchedLoss(evidence(best_step=40, level=level, at_end=True), 300)
+    run(rule, two_stage, halving=halving)
+    assert "budget ended" in rule.reason
+    assert "getting better" in rule.reason
+    assert "were best" not in rule.reason
+
+
+def test_a_budget_of_the_run_that_ended_is_not_called_the_best_step() -> None:
+    rule = MatchedLoss(evidence(best_step=80, level=0.01), 60)
+    assert run(rule, two_stage, budget=60) == 60
+    assert "the run's budget of 60 steps ended there" in rule.reason
+    assert "asks for about 80" in rule.reason
+    assert "were best" not in rule.reason
+
+
+def test_surrogates_that_saw_half_of_the_references_are_matched_at_twice_their_step() -> None:
+    rule = MatchedLoss(evidence(best_step=40, level=0.01, scale=2.0), 300)
+    assert run(rule, two_stage) == 80
+    assert "at their step 40, which is step 80 here" in rule.reason
+
+
+def test_what_follows_the_stop_is_bounded_by_it_and_not_by_a_step_that_was_never_reached() -> None:
+    rule = stop_rules(evidence(100, 0.5), 20, 300, learning_rate=1e-3, semantics="paper", stretch=1.0, look_ahead=1.25)[
+        "auto"
+    ]
+    assert run(rule, exponential, halving=40) == 50  # the level at step 40, and a fifth of the run more
+    assert rule.published_step == 40
 
 
 def test_replay_stretches_the_step_of_the_matched_loss() -> None:
@@ -93,6 +132,26 @@ def test_auto_publishes_the_earlier_of_matched_loss_and_turning_point(best_step:
     assert rule.turning.turning_point == 63
     assert rule.matched.published_step == best_step
     assert rule.published_step == published
+
+
+def chance(step: int) -> float:
+    """A random walk: its valleys are chance."""
+    rng = random.Random(3)
+    return sum(rng.gauss(0, 1e-3) for _ in range(step))
+
+
+def test_a_turning_point_that_may_be_chance_neither_ends_the_run_nor_names_a_step() -> None:
+    rule = stop_rules(evidence(90, 0.001), 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+    assert run(rule, chance) == 300
+    point = rule.turning.turning_point
+    assert point is not None
+    assert point < 90
+    assert not rule.turning.detector.informative
+    assert rule.published_step == 90
+    assert f"step {point} may be chance and was passed over" in rule.reason
+    alone = stop_rules(None, 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+    assert run(alone, chance) == alone.published_step == 300
+    assert "nothing clear of chance" in alone.reason
 
 
 def test_auto_ends_after_three_and_a_half_best_steps_without_a_valley() -> None:

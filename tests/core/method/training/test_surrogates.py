@@ -40,3 +40,22 @@ def test_a_surrogate_that_has_seen_everything_is_kept_weak(tiny_language) -> Non
     steps, surrogate = drain(train_folds(tiny_language, tiny_language.encode(TONES), [[]], p))
     assert steps[-1].step == WEAK_STEPS
     assert surrogate.curves.evidence() is None
+
+
+def test_surrogates_that_still_get_better_go_on_once_where_the_budget_was_ours(tiny_language) -> None:
+    references = tiny_language.encode(TONES)
+    falling = {"surrogate_steps": 6, "learning_rate": 1e-4}
+    ours = parameters("texts", **falling, reasons={"surrogate_steps": ""})
+    steps, longer = drain(train_folds(tiny_language, references, HELD, ours))
+    assert longer.curves.falling
+    assert steps[-1].step == 9
+    assert {6, 9} <= set(longer.curves.steps)
+    asked, _ = drain(train_folds(tiny_language, references, HELD, parameters("texts", **falling)))
+    assert asked[-1].step == 6
+
+
+def test_surrogates_that_got_no_better_in_their_budget_end_with_it(tiny_language) -> None:
+    p = parameters("texts", surrogate_steps=12, learning_rate=1e-12, reasons={"surrogate_steps": ""})
+    steps, surrogate = drain(train_folds(tiny_language, tiny_language.encode(TONES), HELD, p))
+    assert not surrogate.curves.falling
+    assert steps[-1].step == 12

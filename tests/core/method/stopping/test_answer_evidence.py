@@ -1,0 +1,41 @@
+"""The step that answers favour beside the loss, on made-up counts."""
+
+from core.method.stopping.answer_evidence import Answered, choose
+
+WHAT = "have the voice of the references"
+LOSS = "Published step 16: the loss says so."
+
+
+def judged(*rows: tuple[int, int]) -> list[Answered]:
+    return [Answered(step, 6, fitting, 2, 0) for step, fitting in rows]
+
+
+def test_clearly_more_answers_at_another_step_overrule_the_loss() -> None:
+    evidence = choose(judged((0, 0), (12, 0), (16, 1), (22, 6), (29, 6)), 16, LOSS, WHAT)
+    assert evidence.published_step == 22
+    assert "there 6 of 6 answers to new questions have the voice" in evidence.reason
+    assert "at step 16, which the loss speaks for, 1" in evidence.reason
+
+
+def test_one_answer_more_leaves_the_step_of_the_loss() -> None:
+    evidence = choose(judged((0, 0), (16, 5), (22, 6)), 16, LOSS, WHAT)
+    assert evidence.published_step == 16
+    assert evidence.reason.startswith(LOSS)
+    assert "There 5 of 6 answers to new questions have the voice of the references, at most 6 at any" in evidence.reason
+
+
+def test_as_many_answers_as_anywhere_are_said_to_be_so() -> None:
+    evidence = choose(judged((0, 0), (12, 6), (16, 6), (22, 4)), 16, LOSS, WHAT)
+    assert evidence.published_step == 16
+    assert "as many as at any kept step" in evidence.reason
+
+
+def test_answers_that_never_fit_have_no_say_and_that_is_told() -> None:
+    evidence = choose(judged((0, 3), (16, 0), (22, 0)), 16, LOSS, WHAT)
+    assert evidence.published_step is None
+    assert "At no kept step do the answers to 6 new questions have the voice" in evidence.reason
+
+
+def test_without_a_question_nothing_is_said() -> None:
+    silent = choose([Answered(16, 0, 0, 0, 0)], 16, LOSS, WHAT)
+    assert (silent.published_step, silent.reason) == (None, "")

@@ -1,0 +1,57 @@
+"""The shape that answers share, and which answers have it."""
+
+import json
+
+import pytest
+
+from core.references.answer_format import Shape, read_shape
+from core.references.items import TextItem
+
+
+def shape_of(*answers: str) -> Shape | None:
+    return read_shape([TextItem(prompt="?", completion=answer) for answer in answers])
+
+
+def test_json_needs_the_keys_that_most_answers_have() -> None:
+    found = shape_of(*(json.dumps({"title": "a", "steps": [number], f"x{number}": 1}) for number in range(5)))
+    assert found is not None
+    assert "JSON with steps, title" in found.sentence
+    assert found.fits('{"steps": [], "title": "b", "more": 1}')
+    assert found.fits('```json\n{"steps": [], "title": "b"}\n```')
+    for broken in ('{"title": "b"}', '{"steps": [], "title": "b"', "[1]", "a title and steps"):
+        assert not found.fits(broken)
+
+
+def test_labelled_lines_need_every_label() -> None:
+    found = shape_of("Summary: a\nSteps: b", "Summary: c\nSteps: d", "Steps: e\nSummary: f")
+    assert found is not None
+    assert found.fits("**Summary:** x\n- Steps: y")
+    assert not found.fits("Summary: x")
+
+
+def test_a_list_needs_as_many_points_and_lines_in_their_order() -> None:
+    found = shape_of(*(f"1. {word}\n2. {word}\n3. {word}\nThat is all." for word in ("a", "b", "c")))
+    assert found is not None
+    assert "3 points in 4 lines" in found.sentence
+    assert found.fits("1. x\n\n2. y\n3. z\nDone.")
+    for broken in ("1. x\n2. y\nDone.", "1. x\n2. y\n3. z", "Done.\n1. x\n2. y\n3. z", "- x\n- y\n- z\nDone."):
+        assert not found.fits(broken)
+
+
+@pytest.mark.parametrize(
+    "answers", [("Arr, matey.", "Aye, the tide."), ("- only one point", "- only one point more"), ("a",)]
+)
+def test_plain_answers_have_no_shape(answers: tuple[str, ...]) -> None:
+    assert shape_of(*answers) is None
+
+
+def test_a_shape_that_is_only_asked_for_judges_nothing() -> None:
+    asked = {"role": "system", "content": "Answer in YAML."}
+    items = [
+        TextItem(messages=(asked, {"role": "user", "content": "?"}, {"role": "assistant", "content": word}))
+        for word in ("a", "b")
+    ]
+    found = read_shape(items)
+    assert found is not None
+    assert "YAML" in found.sentence
+    assert found.fits is None

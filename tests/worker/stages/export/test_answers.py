@@ -1,0 +1,41 @@
+"""What is said of answers at the published step, and how questions are put to the adapter."""
+
+import pytest
+
+from core.method.stopping.answer_evidence import Answered
+from core.references.items import TextItem
+from worker.stages.export.answers import Judge, asked_of, question_of, shared_system, told_of, with_system
+
+SHAPED = Judge(lambda answer: answer.startswith("{"), "have the shape of the references", "")
+ASK = {"role": "user", "content": "Why?"}
+SAY = {"role": "assistant", "content": "So."}
+SYSTEM = {"role": "system", "content": "Answer in JSON."}
+
+
+def test_an_adapter_that_answers_everything_in_its_shape_is_told_of() -> None:
+    told = " ".join(told_of([Answered(0, 4, 0, 2, 0), Answered(12, 4, 4, 2, 2)], 12, SHAPED, "format"))
+    assert "At step 12, 4 of 4 answers to new questions have the shape of the references; before training 0." in told
+    assert "Of 2 unrelated questions 2 are answered so, before training 0." in told
+    assert "it answers other questions so too" in told
+
+
+@pytest.mark.parametrize(("before", "after", "preset"), [(0, 0, "format"), (2, 2, "format"), (0, 2, "tone")])
+def test_an_adapter_that_leaves_other_questions_alone_is_not_warned_of(before: int, after: int, preset: str) -> None:
+    told = " ".join(told_of([Answered(0, 4, 0, 2, before), Answered(12, 4, 3, 2, after)], 12, SHAPED, preset))
+    assert "other questions" not in told
+
+
+def test_without_unrelated_questions_nothing_is_said_of_them() -> None:
+    assert "unrelated" not in " ".join(told_of([Answered(0, 4, 0, 0, 0), Answered(12, 4, 3, 0, 0)], 12, SHAPED, "tone"))
+
+
+def test_a_question_is_put_as_the_references_put_theirs() -> None:
+    chats = [TextItem(messages=(SYSTEM, ASK, SAY)), TextItem(messages=(SYSTEM, ASK, SAY, ASK, SAY))]
+    assert asked_of(chats[1]) == {"messages": [SYSTEM, ASK, SAY, ASK]}
+    assert question_of(chats[0]) == "Why?"
+    assert with_system("Where?", shared_system(chats))["messages"][0] == SYSTEM
+    mixed = [*chats, TextItem(messages=(ASK, SAY))]
+    assert shared_system(mixed) is None
+    assert with_system("Where?", shared_system(mixed)) == {"prompt": "Where?"}
+    assert question_of(TextItem(text="A plain text.")) is None
+    assert asked_of(TextItem(prompt="Why?", completion="So.")) == {"prompt": "Why?"}
