@@ -78,9 +78,9 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
         count = "None" if len(without) == len(captioned) else f"Only {len(captioned) - len(without)}"
         yield Finding(
             "captions_without_trigger",
-            f"{count} of {len(captioned)} captions hold the trigger {word!r}; where the preset says so it is put in "
-            "front of the others.",
-            "Write it into the captions where it belongs in the sentence, or check its spelling.",
+            f"{count} of {len(captioned)} captions hold the trigger {word!r}; where the preset says so it is put at "
+            "the end of the others.",
+            "Write it at the end of the captions that it belongs to, or check its spelling.",
             without[0].name,
         )
 

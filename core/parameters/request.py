@@ -52,7 +52,9 @@ class BatRequest(Request):
         default_factory=list, description="more uploaded files, used together with training_file"
     )
     preset: PresetName = Field("auto", description="what the references teach: one of GET /v1/presets, or auto")
-    trigger: Trigger | None = Field(None, description="the rare word that stands for the subject in captions")
+    trigger: Trigger | None = Field(
+        None, description="the rare word that stands for what is taught; it is put at the end of captions without it"
+    )
     caption: Captioner = Field(
         "auto", description="what captions images that have no caption: a tagger's id, colours, none, or auto"
     )

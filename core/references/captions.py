@@ -1,4 +1,8 @@
-"""From an image's own caption to the one that is trained on: prefix of the backbone, trigger word, own words."""
+"""From an image's own caption to the one that is trained on: prefix of the backbone, own words, trigger word.
+
+The trigger stands at the end. In front of the words that name the thing, a word that the backbone does not know can
+change what they mean to it ("a sks bear" is no bear any more); behind them it marks and leaves them as they are.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,32 @@ from core.backbones.record import BackboneRecord
 from core.references import phrases
 from core.references.items import ImageItem, References
 
+ENDS = " ,.;"  # what a caption may end with, and what no trigger is put behind
+
 
 def caption_of(words: str, prefix: str, trigger: str | None, add_trigger: bool = True) -> str:
-    """Return a caption that begins with the backbone's prefix and holds the trigger word, once."""
+    """Return a caption that begins with the backbone's prefix and holds the trigger word once, at its end.
+
+    Words that hold the trigger already are left as they are.
+    """
     rest = words.removeprefix(prefix).strip()
     if trigger and (add_trigger or not rest) and not phrases.names(rest, trigger):
-        rest = f"{trigger} {rest}".strip()
+        rest = marked(rest, trigger)
     return f"{prefix}{rest}"
 
 
-def captioned(read: References, record: BackboneRecord, trigger: str | None, *, add_trigger: bool = True) -> References:
-    """Return images with captions as the backbone knows them: prefix, trigger word, and what the owner wrote.
+def marked(words: str, trigger: str) -> str:
+    """Return the words with the trigger behind them."""
+    return f"{words.rstrip(ENDS)}, {trigger}" if words.rstrip(ENDS) else trigger
 
-    Without `add_trigger` the word goes only to images that have no caption.
+
+def captioned(read: References, record: BackboneRecord, trigger: str | None, *, add_trigger: bool = True) -> References:
+    """Return images with captions as the backbone knows them: its prefix, what the owner wrote, and the trigger word.
+
+    Without `add_trigger` the word goes only to images that have no caption; where it is None, to none.
     """
-    word = trigger or record.trigger_hint
     items = tuple(
-        replace(item, caption=caption_of(item.caption or "", record.caption_prefix, word, add_trigger))
+        replace(item, caption=caption_of(item.caption or "", record.caption_prefix, trigger, add_trigger))
         if isinstance(item, ImageItem)
         else item
         for item in read.items

@@ -43,31 +43,31 @@ PROBES = frozenset(
 Captions = dict[str, str]
 
 CAT_REFERENCES: Captions = {
-    "smiley_cat": "sks cat face smiling with open mouth",
-    "smile_cat": "sks cat face grinning with smiling eyes",
-    "joy_cat": "sks cat face with tears of joy",
-    "heart_eyes_cat": "sks cat face smiling with heart shaped eyes",
-    "kissing_cat": "sks cat face kissing with closed eyes",
-    "crying_cat_face": "sks cat face crying",
+    "smiley_cat": "cat face smiling with open mouth, sks",
+    "smile_cat": "cat face grinning with smiling eyes, sks",
+    "joy_cat": "cat face with tears of joy, sks",
+    "heart_eyes_cat": "cat face smiling with heart shaped eyes, sks",
+    "kissing_cat": "cat face kissing with closed eyes, sks",
+    "crying_cat_face": "cat face crying, sks",
 }
 CAT_HELD_OUT: Captions = {
-    "smirk_cat": "sks cat face with wry smile",
-    "pouting_cat": "sks cat face pouting",
-    "scream_cat": "sks cat face weary",
+    "smirk_cat": "cat face with wry smile, sks",
+    "pouting_cat": "cat face pouting, sks",
+    "scream_cat": "cat face weary, sks",
 }
 VEHICLE_REFERENCES: Captions = {
-    "car": "sks car , automobile",
-    "taxi": "sks car , taxi",
-    "police_car": "sks car , police car",
-    "bus": "sks car , bus",
-    "blue_car": "sks car , recreational vehicle",
-    "fire_engine": "sks car , fire engine",
+    "car": "car, automobile, sks",
+    "taxi": "car, taxi, sks",
+    "police_car": "car, police car, sks",
+    "bus": "car, bus, sks",
+    "blue_car": "car, recreational vehicle, sks",
+    "fire_engine": "car, fire engine, sks",
 }
 VEHICLE_HELD_OUT: Captions = {
-    "ambulance": "sks car , ambulance",
-    "minibus": "sks car , minibus",
-    "truck": "sks car , delivery truck",
-    "pickup_truck": "sks car , pickup truck",
+    "ambulance": "car, ambulance, sks",
+    "minibus": "car, minibus, sks",
+    "truck": "car, delivery truck, sks",
+    "pickup_truck": "car, pickup truck, sks",
 }
 
 

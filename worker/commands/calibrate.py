@@ -72,7 +72,7 @@ def command(
 
 def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
     """Run both jobs in one trainer, as a worker would; raises JobFailure where one fails."""
-    read = captions.captioned(examples(record), record, None)
+    read = captions.captioned(examples(record), record, record.trigger_hint)
     (settings.data / "work").mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings)
     try:

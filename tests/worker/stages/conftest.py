@@ -136,7 +136,7 @@ def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:
 
     def make(name: str = "job", **bat: object) -> JobFolder:
         request = BatRequest.model_validate(QUICK | bat)
-        given = captions.captioned(read(packed, packed.name, settings), record, request.trigger)
+        given = captions.captioned(read(packed, packed.name, settings), record, request.trigger or record.trigger_hint)
         parameters = resolve(
             request, None, backbone=record, summary=summary.summarise(given), device_class="cpu", seed=3
         )

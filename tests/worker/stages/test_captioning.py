@@ -65,11 +65,11 @@ def test_images_without_a_caption_get_one_and_their_owner_is_told(prepared: Prep
     folder, lines = prepared(caption="colours")
     found = words(folder)
     assert found["1.png"] == "a sks dog"
-    assert found["0.png"].startswith("sks a ")
-    assert found["0.png"].endswith(" picture")
+    assert found["0.png"].startswith("a ")
+    assert found["0.png"].endswith(" picture, sks")
     (message,) = told(lines, "captions")
     assert message.data == {"captions": {name: found[name] for name in ("0.png", "2.png")}, "tagger": "colours"}
-    assert message.text.startswith("colours captioned 2 images that had no caption. 0.png: sks a ")
+    assert message.text.startswith("colours captioned 2 images that had no caption. 0.png: a ")
 
 
 def test_images_of_one_name_each_get_their_own_caption(make_image_job: MakeJob) -> None:
@@ -81,7 +81,7 @@ def test_images_of_one_name_each_get_their_own_caption(make_image_job: MakeJob) 
     (folder.references / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (message,) = told(list(prepare(Context(folder))), "captions")
     made = [row["words"] for row in json.loads((folder.stage("prepare") / "references.json").read_text())]
-    assert made == [f"sks a {colour} picture" for colour in ("red", "blue", "green", "yellow")]
+    assert made == [f"a {colour} picture, sks" for colour in ("red", "blue", "green", "yellow")]
     assert message.text.startswith("colours captioned 4 images")
     assert message.data is not None
     assert list(message.data["captions"]) == ["cat.png", "cat.png (2)", "cat.png (3)", "cat.png (4)"]
@@ -96,7 +96,7 @@ def test_a_registered_model_captions_by_itself(prepared: Prepared, tmp_path: Pat
     (message,) = told(lines, "captions")
     assert message.data is not None
     assert set(message.data["captions"]) == {"0.png", "2.png"}
-    assert all(caption.startswith("sks") for caption in message.data["captions"].values())
+    assert all(caption.endswith("sks") for caption in message.data["captions"].values())
     assert words(folder)["1.png"] == "a sks dog"
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from core.backbones.record import BackboneRecord
 from core.database.tables import File, Job
 from core.errors import TransientFailure
 from core.parameters.summary import summarise
@@ -20,32 +19,26 @@ from worker.supervision.inputs import fetch_references, resolve_parameters
 @pytest.mark.parametrize(
     ("words", "caption"),
     [
-        ("cat face", "emoji of sks cat face"),
-        ("emoji of cat face", "emoji of sks cat face"),
+        ("cat face", "emoji of cat face, sks"),
+        ("emoji of cat face", "emoji of cat face, sks"),
+        ("A cat on a mat.", "emoji of A cat on a mat, sks"),
         ("emoji of SKS cat face", "emoji of SKS cat face"),
+        (" , ", "emoji of sks"),
         ("a sks cat", "emoji of a sks cat"),
         ("", "emoji of sks"),
     ],
 )
-def test_a_caption_gets_the_prefix_and_the_trigger_once(words: str, caption: str) -> None:
+def test_a_caption_gets_the_prefix_and_at_its_end_the_trigger_once(words: str, caption: str) -> None:
     assert caption_of(words, "emoji of ", "sks") == caption
     assert caption_of(caption, "emoji of ", "sks") == caption
 
 
-def test_the_owners_trigger_wins_over_the_backbones(tmp_path: Path) -> None:
-    record = BackboneRecord(
-        id="b",
-        family="diffusion",
-        path=tmp_path,
-        revision="1",
-        sha256={},
-        target_modules=(),
-        licence="CC0",
-        trigger_hint="sks",
-    )
-    given = References("images", (ImageItem("1.png", None, b"", 8, 8, ""),))
-    assert [item.caption for item in captioned(given, record, "zwx").items] == ["zwx"]
-    assert [item.caption for item in captioned(given, record, None).items] == ["sks"]
+def test_images_get_the_trigger_they_are_captioned_with_and_none_where_there_is_none(tmp_path: Path) -> None:
+    record = TEXT.model_copy(update={"family": "diffusion", "trigger_hint": "sks"})
+    given = References("images", (ImageItem("1.png", None, b"", 8, 8, ""), ImageItem("2.png", "a dog", b"", 8, 8, "")))
+    assert [item.caption for item in captioned(given, record, "zwx").items] == ["zwx", "a dog, zwx"]
+    assert [item.caption for item in captioned(given, record, "zwx", add_trigger=False).items] == ["zwx", "a dog"]
+    assert [item.caption for item in captioned(given, record, None).items] == ["", "a dog"]
 
 
 def test_prompts_are_what_the_texts_answer_to() -> None:
