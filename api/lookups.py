@@ -11,8 +11,8 @@ from core.database.tables import Erasure, File, Job, WebhookEndpoint
 from core.database.tables.jobs import ACTIVE
 from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
+from core.parameters.contradictions import check
 from core.parameters.request import JobRequest
-from core.parameters.resolving import check
 
 
 def find_file(session: Session, account: str, file_id: str, *, lock: bool = False) -> File:

@@ -26,5 +26,6 @@ class PresetObject(BaseModel):
     description: str
     learns: str
     add_trigger: bool
+    alias_of: str | None
     source: Literal["built-in", "operator"]
     values: list[PresetValue]

@@ -18,6 +18,7 @@ def preset_object(preset: Preset) -> PresetObject:
         description=preset.description,
         learns=preset.learns,
         add_trigger=preset.add_trigger,
+        alias_of=preset.alias_of,
         source=preset.source,
         values=values,
     )

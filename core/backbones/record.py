@@ -27,10 +27,23 @@ UNRELATED: Mapping[Family, tuple[str, ...]] = {
     "diffusion": ("a bowl of fruit on a table", "a city street at night"),
     "language": ("What is the capital of France?", "Write one sentence about trees."),
 }
+# Where those are in a job's own data, these are asked instead; and a style is asked for contents of both lists.
+OTHERS: Mapping[Family, tuple[str, ...]] = {
+    "diffusion": ("a wooden chair", "a sailing boat on the sea", "a teapot", "a bird on a branch", "a lighthouse"),
+    "language": ("Which planets have rings?", "Write one sentence about a bridge.", "How many legs has a spider?"),
+}
+SETTINGS: Mapping[Family, tuple[str, ...]] = {
+    "diffusion": ("on a beach", "in the snow", "in a forest", "on a kitchen table"),
+    "language": (),
+}
 
 
 class BackboneRecord(BaseModel):
-    """What is known of one backbone. `sha256` maps every file that may be loaded to its hash."""
+    """What is known of one backbone. `sha256` maps every file that may be loaded to its hash.
+
+    Of `unrelated_prompts` the first that a job does not train on are asked; `settings` are what a subject is put into,
+    in words that this backbone knows: () means the usual ones.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +58,7 @@ class BackboneRecord(BaseModel):
     defaults: dict[str, int | float] = Field(default_factory=dict)
     trigger_hint: str | None = None
     unrelated_prompts: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     resolution: int | None = None
     caption_prefix: str = ""
 

@@ -77,6 +77,9 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
     },
 }
 
+# With style_always: what a style looks like without any words is learned where words are left out. Not measured.
+STYLE_ALWAYS_DROPOUT = 0.1
+
 # What references are taken for where their owner does not say; the presets themselves are files in core/presets.
 DEFAULT_PRESET: Mapping[Kind, str] = {"images": "subject", "texts": "tone"}
 SHAPED_PRESET = "format"  # for texts whose answers have a shape: see core.references.answer_format

@@ -27,6 +27,7 @@ class Parameters(BaseModel):
     preset_version: int = 1
     trigger: str | None
     add_trigger: bool = True  # to captions that do not hold it
+    style_always: bool = False  # whether the style is to come without being asked for; then there is no trigger
     caption: str = NONE  # the tagger that captions images without a caption
     augment: bool
     gamma: float | Literal["natural", "auto"]

@@ -55,6 +55,9 @@ class BatRequest(Request):
     trigger: Trigger | None = Field(
         None, description="the rare word that stands for what is taught; it is put at the end of captions without it"
     )
+    style_always: Auto | bool = Field(
+        "auto", description="with preset style: it comes without being asked for, and captions get no trigger"
+    )
     caption: Captioner = Field(
         "auto", description="what captions images that have no caption: a tagger's id, colours, none, or auto"
     )

@@ -6,61 +6,17 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from core.backbones.families import DeviceClass, Kind
+from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
-from core.backbones.taggers import BUILT_IN as BUILT_IN_TAGGERS
 from core.backbones.taggers import NONE
-from core.errors import InvalidInput
-from core.parameters.defaults import DEFAULT_PRESET, MIN_REFERENCES, SHAPED_PRESET, STARTING_POINTS
+from core.parameters import sample_prompts
+from core.parameters.contradictions import check
+from core.parameters.defaults import DEFAULT_PRESET, SHAPED_PRESET, STARTING_POINTS, STYLE_ALWAYS_DROPOUT
 from core.parameters.parameters import Parameters
 from core.parameters.presets import RANGES, Preset, Presets, built_in
 from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, StopName
+from core.parameters.sample_prompts import Captions, Chosen
 from core.parameters.summary import ReferenceSummary
-from core.references.captions import caption_of
-
-
-def check(
-    request: BatRequest,
-    backbone: BackboneRecord,
-    kind: Kind,
-    count: int,
-    *,
-    presets: Presets | None = None,
-    taggers: Collection[str] = (),
-) -> None:
-    """Raise InvalidInput where a request contradicts its backbone, its references, this service or itself."""
-    usual = backbone.kind
-    if kind != usual:
-        raise _contradiction("training_file", f"{backbone.id} learns from {usual}, and these files hold {kind}")
-    if count < MIN_REFERENCES:
-        raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {MIN_REFERENCES}")
-    _check_preset(request.preset, kind, presets or built_in())
-    if request.caption not in {"auto", NONE, *BUILT_IN_TAGGERS, *taggers}:
-        known = ", ".join(["auto", NONE, *BUILT_IN_TAGGERS, *taggers])
-        raise InvalidInput(f"There is no such tagger; choose {known}.", code="tagger_not_found", param="bat.caption")
-    if kind == "texts" and request.caption not in {"auto", NONE}:
-        raise _contradiction("bat.caption", "texts have no captions; leave it out")
-    if kind == "texts" and request.resolution != "auto":
-        raise _contradiction("bat.resolution", "texts have no resolution; leave it out")
-    if kind == "texts" and request.dropout_caption != "auto":
-        raise _contradiction("bat.dropout_caption", "texts have no captions; leave it out")
-    if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
-        raise _contradiction("bat.pool", f"there is no such candidate pool for {backbone.id}; leave it out or say auto")
-    if request.augment is True and backbone.pool is None:
-        raise _contradiction("bat.augment", f"{backbone.id} has no candidate pool; build one or set augment to false")
-    if request.augment is False and (request.gamma not in ("auto", 0) or request.selected_count != "auto"):
-        raise _contradiction("bat.augment", "gamma and selected_count need augment; leave them out or turn it on")
-
-
-def _check_preset(name: str, kind: Kind, presets: Presets) -> None:
-    if name == "auto":
-        return
-    fitting = ", ".join(each.name for each in presets.values() if each.kind == kind)
-    if name not in presets:
-        message = f"There is no such preset; choose {fitting} or auto."
-        raise InvalidInput(message, code="preset_not_found", param="bat.preset")
-    if presets[name].kind != kind:
-        raise _contradiction("bat.preset", f"{name} is not for {kind}; choose {fitting} or auto")
 
 
 def resolve(
@@ -80,6 +36,7 @@ def resolve(
     check(request, backbone, summary.kind, summary.count, presets=presets, taggers=taggers)
     settling = _Settling(request, hyperparameters or Hyperparameters(), backbone, summary, device_class, presets)
     settling.settle_task()
+    settling.settle_words()
     settling.settle_captions(taggers)
     settling.settle_adapter()
     settling.settle_schedule()
@@ -94,7 +51,6 @@ def resolve(
         cs_semantics=request.cs_semantics,
         merged=request.merged,
         past_best=request.past_best,
-        unrelated_prompts=backbone.unrelated_prompts,
         reasons=settling.reasons,
         **settling.values,
     )
@@ -133,6 +89,7 @@ class _Settling:
     def usual(self, name: str) -> str:
         """Say where the starting point of `name` comes from."""
         change, preset = self.preset.values.get(name), f"the preset {self.preset.name} {self.preset.version}"
+        preset += f" (an alias of {self.preset.alias_of})" if self.preset.alias_of else ""
         if change is not None and change.value is not None:
             return f"{change.value:g} is set by {preset}: {change.why}"
         value = self.usually[name]
@@ -144,11 +101,7 @@ class _Settling:
     def settle_task(self) -> None:
         kind, table = self.summary.kind, self.table
         self.settle("preset", self.preset.name, self._why_preset())
-        self.values |= {"preset_version": self.preset.version, "add_trigger": self.preset.add_trigger}
-        self.values["trigger"] = self.request.trigger
-        if self.request.trigger is None and kind == "images" and self.backbone.trigger_hint:
-            self.values["trigger"] = self.backbone.trigger_hint
-            self.reasons["trigger"] = f"{self.backbone.trigger_hint!r} is a word that {self.backbone.id} does not know."
+        self.values["preset_version"] = self.preset.version
         self.values["resolution"] = self.values["max_tokens"] = None
         if kind == "images":
             size = self.backbone.resolution or int(table["resolution"])
@@ -156,19 +109,53 @@ class _Settling:
         else:
             self.values["max_tokens"] = int(table["max_tokens"])
             self.reasons["max_tokens"] = f"{self.usual('max_tokens')}; what is longer is cut there."
-        dropped = float(table["dropout_caption"])
-        why = f"{self.usual('dropout_caption')}." if dropped else "No caption is left out."
-        self.settle("dropout_caption", dropped, why)
-        self.values["sample_prompts"] = tuple(self.request.sample_prompts) or subject_prompts(self._prompts())
-        if not self.request.sample_prompts:
-            self.reasons["sample_prompts"] = "They are what the references have in common, and two of their own."
 
-    def _prompts(self) -> tuple[str, ...]:
-        """Return the captions as they are trained on, or the prompts of texts."""
-        if self.summary.kind == "texts":
-            return self.summary.prompts
-        prefix, trigger = self.backbone.caption_prefix, self.values["trigger"]
-        return tuple(caption_of(words, prefix, trigger, self.preset.add_trigger) for words in self.summary.prompts)
+    def settle_words(self) -> None:
+        """Settle what captions say and leave out, and what the adapter is asked for while it is judged."""
+        self.settle("style_always", False, self._why_asked())
+        always = bool(self.values["style_always"])
+        self.values |= {"trigger": self.request.trigger, "add_trigger": self.preset.add_trigger and not always}
+        hint = self.backbone.trigger_hint
+        if always:
+            self.reasons["trigger"] = "The style is to come without being asked for, so no word is put into captions."
+        elif self.request.trigger is None and self.summary.kind == "images" and hint:
+            self.values["trigger"] = hint
+            self.reasons["trigger"] = f"{hint!r} is the word that is registered for {self.backbone.id}."
+        dropped = float(self.table["dropout_caption"])
+        why = f"{self.usual('dropout_caption')}." if dropped else "No caption is left out."
+        if always:
+            dropped = STYLE_ALWAYS_DROPOUT
+            why = "A style that is to come without being asked for is also trained without captions; not measured."
+        self.settle("dropout_caption", dropped, why)
+        self._settle_prompts()
+
+    def _why_asked(self) -> str:
+        if self.preset.is_style:
+            return "A style comes when its trigger is in the prompt, unless the request says that it comes always."
+        return f"{self.preset.name} is no style."
+
+    def _settle_prompts(self) -> None:
+        sampled, unrelated = self._text_prompts() if self.summary.kind == "texts" else self._image_prompts()
+        self.values["sample_prompts"] = tuple(self.request.sample_prompts) or sampled.prompts
+        if not self.request.sample_prompts:
+            self.reasons["sample_prompts"] = sampled.why
+        self.values["unrelated_prompts"], self.reasons["unrelated_prompts"] = unrelated
+
+    def _text_prompts(self) -> tuple[Chosen, Chosen]:
+        asked = self.summary.prompts
+        sampled = sample_prompts.questions(asked)
+        chosen = self.request.sample_prompts or sampled.prompts
+        return sampled, sample_prompts.beside_questions(self.backbone, asked, chosen)
+
+    def _image_prompts(self) -> tuple[Chosen, Chosen]:
+        values = self.values
+        captions = Captions(self.summary.prompts, self.backbone, values["trigger"], values["add_trigger"])
+        if self.preset.is_style:
+            always = values["style_always"]
+            return sample_prompts.style(captions), sample_prompts.beside_style(captions, always)
+        sampled = sample_prompts.subject(captions)
+        chosen = self.request.sample_prompts or sampled.prompts
+        return sampled, sample_prompts.beside_subject(captions, chosen)
 
     def _why_preset(self) -> str:
         if self.summary.shape:
@@ -184,7 +171,8 @@ class _Settling:
             chosen = next(iter(taggers))
             why = f"{bare} images have no caption, and the tagger {chosen} is registered here."
         else:
-            why = f"{bare} images have no caption and no tagger is registered, so only the trigger word names them."
+            named = "only the trigger word names them" if self.values["trigger"] else "no words name them"
+            why = f"{bare} images have no caption and no tagger is registered, so {named}."
         self.settle("caption", chosen, why)
 
     def settle_adapter(self) -> None:
@@ -210,11 +198,23 @@ class _Settling:
             steps = min(MAX_RUN_STEPS, math.ceil(asked.n_epochs * count / self.values["batch_size"]))
             why = f"{asked.n_epochs} epochs of {count} references in batches of {self.values['batch_size']}"
         self.settle("max_steps", steps, f"{why}; training may stop earlier.")
-        longest = min(int(table["surrogate_steps"]), self.values["max_steps"])
-        self.settle("surrogate_steps", longest, f"{self.usual('surrogate_steps')}; never more than max_steps.")
+        self._settle_surrogates()
         for name in ("draws_score", "draws_eval"):
             self.values[name] = int(table[name])
             self.reasons[name] = f"{self.usual(name)}; more draws of noise make a loss more exact and slower."
+
+    def _settle_surrogates(self) -> None:
+        """Let the surrogates' budget follow the run's, unless the preset sets it: our own rule."""
+        longest = self.values["max_steps"]
+        if "surrogate_steps" in self.preset.values:
+            steps, why = int(self.table["surrogate_steps"]), self.usual("surrogate_steps")
+            return self.settle("surrogate_steps", min(steps, longest), f"{why}; never more than max_steps.")
+        part, whole = self.usually["surrogate_steps"], self.usually["max_steps"]
+        steps = min(longest, max(1, math.ceil(longest * part / whole - 1e-9)))
+        known = {"surrogate_steps", "max_steps"} & set(self.backbone.defaults)
+        source = f"is registered for {self.backbone.id}" if known else f"is usual on {self.device}"
+        why = f"{steps} of {longest} steps: the share that {source}, {part:g} of {whole:g}, so that both grow together."
+        self.settle("surrogate_steps", steps, why)
 
     def settle_augmentation(self) -> None:
         table, request, pool = self.table, self.request, self.backbone.pool
@@ -257,17 +257,3 @@ def changed(table: Mapping[str, int | float], preset: Preset) -> dict[str, int |
         value = change.value if change.value is not None else min(high, max(low, table[name] * (change.times or 1)))
         result[name] = math.ceil(value) if whole else value
     return result
-
-
-def subject_prompts(prompts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what to sample: the words that all prompts begin with, then the first two prompts."""
-    begun = [prompt.split() for prompt in prompts if prompt.strip()]
-    shared = 0
-    while begun and all(len(words) > shared and words[shared] == begun[0][shared] for words in begun):
-        shared += 1
-    common = [" ".join(begun[0][:shared])] if shared > 1 else []
-    return tuple(dict.fromkeys([*common, *(" ".join(words) for words in begun[:2])]))
-
-
-def _contradiction(param: str, what: str) -> InvalidInput:
-    return InvalidInput(f"{what[0].upper()}{what[1:]}.", code="contradiction", param=param)

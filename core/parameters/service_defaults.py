@@ -42,7 +42,7 @@ class ServiceDefaults:
     ) -> Parameters:
         """Return the parameters of a job; its estimate and its worker both ask here, so they promise the same.
 
-        Raises InvalidInput as core.parameters.resolving.check.
+        Raises InvalidInput as core.parameters.contradictions.check.
         """
         return resolving.resolve(
             bat,

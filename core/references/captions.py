@@ -31,6 +31,16 @@ def marked(words: str, trigger: str) -> str:
     return f"{words.rstrip(ENDS)}, {trigger}" if words.rstrip(ENDS) else trigger
 
 
+def without_end(words: str, trigger: str | None) -> str:
+    """Return the words without a trigger that ends them."""
+    plain = words.rstrip(ENDS)
+    if trigger and plain.lower().endswith(trigger.lower()):
+        rest = plain[: -len(trigger)]
+        if not rest[-1:].isalnum():
+            return rest.rstrip(ENDS)
+    return words
+
+
 def captioned(read: References, record: BackboneRecord, trigger: str | None, *, add_trigger: bool = True) -> References:
     """Return images with captions as the backbone knows them: its prefix, what the owner wrote, and the trigger word.
 

@@ -1,6 +1,7 @@
 """Presets: what is to be learned from references, and what that changes, as versioned files that a person can read.
 
-Each is one TOML file. The built-in ones stand beside this module; an operator adds others in a folder.
+Each is one TOML file. The built-in ones stand beside this module; an operator adds others in a folder. A preset may be
+an alias: another name for one whose values it takes.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
     "dropout_caption": (0, 0.5, False),
 }
 MIN_FACTOR, MAX_FACTOR = 0.1, 10.0
+_TAKEN_BY_ALIASES = ("add_trigger", "gamma", "values")
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -77,6 +79,19 @@ class Preset(_Strict):
     gamma: Gamma | None = None
     values: dict[str, Change] = Field(default_factory=dict)
     source: Literal["built-in", "operator"] = "built-in"
+    alias_of: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")] | None = None
+
+    @property
+    def is_style(self) -> bool:
+        """Whether it is the preset style, by this name or another."""
+        return "style" in (self.name, self.alias_of)
+
+    @model_validator(mode="after")
+    def _an_alias_says_nothing_of_its_own(self) -> Preset:
+        told = [name for name in _TAKEN_BY_ALIASES if name in self.model_fields_set]
+        if self.alias_of is not None and told:
+            raise ValueError(f"{told[0]} is that of {self.alias_of}; leave it out, or alias_of")
+        return self
 
     @model_validator(mode="after")
     def _values_in_range(self) -> Preset:
@@ -97,7 +112,7 @@ Presets = Mapping[str, Preset]
 @cache
 def built_in() -> Presets:
     """Return the presets that belong to this version, by name."""
-    return _read_folder(FOLDER, "built-in")
+    return _with_aliases(FOLDER, _read_folder(FOLDER, "built-in"))
 
 
 def load(folder: Path) -> Presets:
@@ -106,7 +121,23 @@ def load(folder: Path) -> Presets:
     for name in own:
         if name in built_in():
             raise _refused(folder, f"the preset {name} is built in; give yours another name")
-    return {**built_in(), **own}
+    return _with_aliases(folder, {**built_in(), **own})
+
+
+def _with_aliases(folder: Path, presets: Mapping[str, Preset]) -> dict[str, Preset]:
+    """Return the presets with the values that aliases take; raise InvalidInput for one that names none."""
+    return {name: _resolved(folder, preset, presets) for name, preset in presets.items()}
+
+
+def _resolved(folder: Path, preset: Preset, presets: Mapping[str, Preset]) -> Preset:
+    if preset.alias_of is None:
+        return preset
+    meant = presets.get(preset.alias_of)
+    if meant is None or meant.alias_of is not None:
+        raise _refused(folder / f"{preset.name}.toml", f"alias_of: {preset.alias_of} is no preset with values")
+    if meant.kind != preset.kind:
+        raise _refused(folder / f"{preset.name}.toml", f"alias_of: {meant.name} is for {meant.kind}")
+    return preset.model_copy(update={name: getattr(meant, name) for name in _TAKEN_BY_ALIASES})
 
 
 class LivePresets:

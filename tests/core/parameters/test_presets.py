@@ -33,6 +33,7 @@ why = "a mark has few features"
 times = 0.5
 why = "it is learned soon"
 """
+ALIAS = 'name = "mug"\nversion = 7\nkind = "images"\ndescription = "a mug"\nlearns = "its shape"\n'
 
 
 def test_the_five_presets_are_there_with_reasons() -> None:
@@ -40,7 +41,43 @@ def test_the_five_presets_are_there_with_reasons() -> None:
     assert kinds == {"face": "images", "format": "texts", "style": "images", "subject": "images", "tone": "texts"}
     for preset in built_in().values():
         assert all(change.why for change in preset.values.values())
-    assert "not measured" in built_in()["face"].values["dropout_caption"].why
+
+
+def test_face_is_an_alias_of_subject_and_says_so() -> None:
+    face, subject = built_in()["face"], built_in()["subject"]
+    assert (face.alias_of, face.values, face.gamma) == ("subject", subject.values, subject.gamma)
+    assert "values are those of subject, and nothing of its own was measured" in face.learns
+    assert "[" not in (presets.FOLDER / "face.toml").read_text()
+    parameters = settled({"preset": "face"})
+    assert (parameters.preset, parameters.dropout_caption) == ("face", settled().dropout_caption)
+    assert "the preset face 2 (an alias of subject)" in parameters.reasons["dropout_caption"]
+    assert "alias" not in settled({"preset": "subject"}).reasons["dropout_caption"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ('alias_of = "nothing"', "alias_of: nothing is no preset with values"),
+        ('alias_of = "face"', "alias_of: face is no preset with values"),
+        ('alias_of = "tone"', "alias_of: tone is for texts"),
+        ('alias_of = "style"\nadd_trigger = true', "add_trigger is that of style; leave it out"),
+        ('alias_of = "style"\n[gamma]\nstart = 0.5\nwhy = "so"', "gamma is that of style"),
+    ],
+)
+def test_an_alias_that_names_no_values_or_has_its_own_is_refused(tmp_path: Path, rest: str, said: str) -> None:
+    (tmp_path / "mug.toml").write_text(ALIAS + rest)
+    with pytest.raises(InvalidInput) as refused:
+        presets.load(tmp_path)
+    assert "mug.toml can't be used" in refused.value.message
+    assert said in refused.value.message
+
+
+def test_an_operators_alias_takes_the_values_of_a_built_in_preset(tmp_path: Path) -> None:
+    (tmp_path / "mug.toml").write_text(ALIAS + 'alias_of = "style"')
+    known = presets.load(tmp_path)
+    assert (known["mug"].gamma, known["mug"].version) == (known["style"].gamma, 7)
+    parameters = settled({"preset": "mug", "style_always": True}, presets=known)
+    assert (parameters.max_steps, parameters.trigger) == (450, None)
 
 
 def test_a_gamma_starts_where_it_was_measured() -> None:
@@ -61,9 +98,8 @@ def test_the_ranges_of_a_preset_are_those_of_a_request() -> None:
 
 def test_a_job_says_which_preset_and_version_it_was_made_with_and_why() -> None:
     parameters = settled({"preset": "style"})
-    assert (parameters.preset, parameters.preset_version, parameters.gamma_start) == ("style", 1, 0.25)
-    assert "times 1.5 by the preset style 1: a style arrives later" in parameters.reasons["max_steps"]
-    assert "by the preset style 1" in parameters.reasons["dropout_caption"]
+    assert (parameters.preset, parameters.preset_version, parameters.gamma_start) == ("style", 2, 0.25)
+    assert "times 1.5 by the preset style 2: a style arrives later" in parameters.reasons["max_steps"]
     assert "starts at 0.25" in parameters.reasons["gamma"]
     assert "name style or face" in settled().reasons["preset"]
     assert settled({"preset": "face"}).dropout_caption == 0.05
@@ -194,6 +230,6 @@ def test_images_without_captions_get_the_operators_tagger_if_there_is_one() -> N
 def test_a_job_from_before_there_were_versions_goes_on() -> None:
     summary = ReferenceSummary(kind="images", count=6)
     parameters = resolve(BatRequest(), backbone=EMOJI, summary=summary, device_class="cpu", seed=1)
-    old = parameters.model_dump(exclude={"preset_version", "add_trigger", "caption", "gamma_start"})
+    old = parameters.model_dump(exclude={"preset_version", "add_trigger", "style_always", "caption", "gamma_start"})
     again = type(parameters).model_validate(old)
-    assert (again.preset_version, again.caption, again.gamma_start) == (1, "none", None)
+    assert (again.preset_version, again.caption, again.gamma_start, again.style_always) == (1, "none", None, False)

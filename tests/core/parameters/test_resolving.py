@@ -10,7 +10,7 @@ from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
 from core.parameters.defaults import STARTING_POINTS
 from core.parameters.parameters import Parameters
-from core.parameters.presets import built_in
+from core.parameters.presets import Change, built_in
 from core.parameters.request import BatRequest, Hyperparameters
 from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
@@ -63,7 +63,7 @@ def test_a_request_wins_over_everything_and_needs_no_reason() -> None:
     parameters = settled(asked, {"batch_size": 5, "n_epochs": 9, "learning_rate_multiplier": 4.0})
     assert {name: getattr(parameters, name) for name in asked} == asked
     assert not set(asked) & set(parameters.reasons)
-    assert parameters.surrogate_steps == 7  # never longer than the run it stands for
+    assert parameters.surrogate_steps == 3  # the share of a run's steps that is usual
 
 
 def test_the_three_openai_knobs_are_followed() -> None:
@@ -88,22 +88,49 @@ def test_two_references_get_two_folds_even_where_four_are_asked_for() -> None:
     assert "only 2" in parameters.reasons["folds"]
 
 
-def test_the_sampled_prompts_are_what_the_captions_share_and_two_of_them() -> None:
-    assert settled().sample_prompts == ("emoji of sks cat face", *CATS.prompts)
-    assert settled({"sample_prompts": ["a cat"]}).sample_prompts == ("a cat",)
+def test_the_owners_trigger_wins_over_the_backbones_and_texts_have_none() -> None:
+    assert settled({"trigger": "zwx"}).trigger == "zwx"
+    assert "trigger" not in settled({"trigger": "zwx"}).reasons
+    assert settled().trigger == "sks"
+    assert settled().reasons["trigger"] == "'sks' is the word that is registered for emoji-ldm."
+    assert settled(backbone=TEXT, summary=CHATS).trigger is None
 
 
-def test_captions_are_put_into_the_form_that_is_trained_on_before_they_are_sampled() -> None:
-    backbone = EMOJI.model_copy(update={"caption_prefix": "emoji of "})
-    plain = CATS.model_copy(update={"prompts": ("cat smiling", "", "zwx cat crying")})
-    assert settled(backbone=backbone, summary=plain).sample_prompts == ("emoji of sks", "emoji of sks cat smiling")
-    own = settled(
-        {"trigger": "zwx"}, backbone=backbone, summary=plain.model_copy(update={"prompts": plain.prompts[2:]})
-    )
-    assert own.sample_prompts == ("emoji of zwx cat crying",)
-    style = built_in()["style"].model_copy(update={"add_trigger": False})
-    bare = settled({"preset": "style"}, backbone=backbone, summary=plain, presets={"style": style})
-    assert bare.sample_prompts == ("emoji of", "emoji of cat smiling", "emoji of sks")
+def test_the_surrogates_budget_follows_the_runs() -> None:
+    usual, style = settled(), settled({"preset": "style"})
+    assert (usual.max_steps, usual.surrogate_steps) == (300, 120)
+    assert (style.max_steps, style.surrogate_steps) == (450, 180)
+    assert style.reasons["surrogate_steps"].startswith("180 of 450 steps: the share that is usual on a CPU, 120 of 300")
+    assert settled({"max_steps": 1}).surrogate_steps == 1
+    assert settled({"max_steps": 100, "surrogate_steps": 90}).surrogate_steps == 90
+    assert settled(hyperparameters={"n_epochs": 100}).surrogate_steps == 40
+    registered = settled(backbone=EMOJI.model_copy(update={"defaults": {"max_steps": 160, "surrogate_steps": 100}}))
+    assert registered.surrogate_steps == 100
+    assert "that is registered for emoji-ldm, 100 of 160" in registered.reasons["surrogate_steps"]
+
+
+def test_a_preset_that_sets_the_surrogates_budget_is_followed_up_to_the_runs() -> None:
+    change = Change(value=200, why="so it was measured")
+    known = {"subject": built_in()["subject"].model_copy(update={"values": {"surrogate_steps": change}})}
+    assert settled(presets=known).surrogate_steps == 200
+    assert "so it was measured; never more than max_steps" in settled(presets=known).reasons["surrogate_steps"]
+    assert settled({"max_steps": 150}, presets=known).surrogate_steps == 150
+
+
+def test_a_style_that_comes_always_has_no_trigger_and_more_captions_are_left_out() -> None:
+    bare = CATS.model_copy(update={"uncaptioned": 2})
+    always = settled({"preset": "style", "style_always": True}, summary=bare)
+    assert (always.trigger, always.add_trigger, always.style_always, always.dropout_caption) == (None, False, True, 0.1)
+    assert "so no word is put into captions" in always.reasons["trigger"]
+    assert "not measured" in always.reasons["dropout_caption"]
+    assert always.reasons["caption"].endswith("so no words name them.")
+    assert "style_always" not in always.reasons
+    asked = settled({"preset": "style"}, summary=bare)
+    assert (asked.trigger, asked.add_trigger, asked.style_always, asked.dropout_caption) == ("sks", True, False, 0.0)
+    assert asked.reasons["dropout_caption"] == "No caption is left out."
+    assert asked.reasons["caption"].endswith("so only the trigger word names them.")
+    assert settled({"preset": "style", "style_always": False}).trigger == "sks"
+    assert settled({"preset": "style", "style_always": True, "dropout_caption": 0.3}).dropout_caption == 0.3
 
 
 def test_the_service_decides_how_to_stop_unless_the_request_does() -> None:
@@ -127,6 +154,9 @@ def test_parameters_survive_json() -> None:
     [
         ({"preset": "tone"}, "bat.preset"),
         ({"pool": "laion"}, "bat.pool"),
+        ({"style_always": True}, "bat.style_always"),
+        ({"preset": "subject", "style_always": True}, "bat.style_always"),
+        ({"preset": "style", "style_always": True, "trigger": "sks"}, "bat.trigger"),
         ({"augment": False, "gamma": 0.5}, "bat.augment"),
         ({"augment": False, "selected_count": 8}, "bat.augment"),
     ],
@@ -143,6 +173,7 @@ def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
         (EMOJI, CHATS, {}),
         (EMOJI, CATS.model_copy(update={"count": 1}), {}),
         (TEXT, CHATS, {"resolution": 512}),
+        (TEXT, CHATS, {"style_always": True}),
         (EMOJI.model_copy(update={"pool": None}), CATS, {"augment": True}),
     ):
         with pytest.raises(InvalidInput):

@@ -1,0 +1,67 @@
+"""What no job can be made of: a request that contradicts its backbone, its references, this service or itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from core.backbones.families import Kind
+from core.backbones.record import BackboneRecord
+from core.backbones.taggers import BUILT_IN as BUILT_IN_TAGGERS
+from core.backbones.taggers import NONE
+from core.errors import InvalidInput
+from core.parameters.defaults import MIN_REFERENCES
+from core.parameters.presets import Presets, built_in
+from core.parameters.request import BatRequest
+
+
+def check(
+    request: BatRequest,
+    backbone: BackboneRecord,
+    kind: Kind,
+    count: int,
+    *,
+    presets: Presets | None = None,
+    taggers: Collection[str] = (),
+) -> None:
+    """Raise InvalidInput where a request contradicts its backbone, its references, this service or itself."""
+    usual = backbone.kind
+    if kind != usual:
+        raise _contradiction("training_file", f"{backbone.id} learns from {usual}, and these files hold {kind}")
+    if count < MIN_REFERENCES:
+        raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {MIN_REFERENCES}")
+    _check_preset(request, kind, presets or built_in())
+    if request.caption not in {"auto", NONE, *BUILT_IN_TAGGERS, *taggers}:
+        known = ", ".join(["auto", NONE, *BUILT_IN_TAGGERS, *taggers])
+        raise InvalidInput(f"There is no such tagger; choose {known}.", code="tagger_not_found", param="bat.caption")
+    if kind == "texts" and request.caption not in {"auto", NONE}:
+        raise _contradiction("bat.caption", "texts have no captions; leave it out")
+    if kind == "texts" and request.resolution != "auto":
+        raise _contradiction("bat.resolution", "texts have no resolution; leave it out")
+    if kind == "texts" and request.dropout_caption != "auto":
+        raise _contradiction("bat.dropout_caption", "texts have no captions; leave it out")
+    if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
+        raise _contradiction("bat.pool", f"there is no such candidate pool for {backbone.id}; leave it out or say auto")
+    if request.augment is True and backbone.pool is None:
+        raise _contradiction("bat.augment", f"{backbone.id} has no candidate pool; build one or set augment to false")
+    if request.augment is False and (request.gamma not in ("auto", 0) or request.selected_count != "auto"):
+        raise _contradiction("bat.augment", "gamma and selected_count need augment; leave them out or turn it on")
+
+
+def _check_preset(request: BatRequest, kind: Kind, presets: Presets) -> None:
+    name = request.preset
+    if request.style_always is True and not (name in presets and presets[name].is_style):
+        raise _contradiction("bat.style_always", "only a style comes without being asked for; name the preset style")
+    if request.style_always is True and request.trigger is not None:
+        raise _contradiction("bat.trigger", "with style_always the style comes without a word; leave one of them out")
+    if name == "auto":
+        return
+    fitting = ", ".join(each.name for each in presets.values() if each.kind == kind)
+    if name not in presets:
+        message = f"There is no such preset; choose {fitting} or auto."
+        raise InvalidInput(message, code="preset_not_found", param="bat.preset")
+    if presets[name].kind != kind:
+        raise _contradiction("bat.preset", f"{name} is not for {kind}; choose {fitting} or auto")
+
+
+def _contradiction(param: str, what: str) -> InvalidInput:
+    return InvalidInput(f"{what[0].upper()}{what[1:]}.", code="contradiction", param=param)
