@@ -1,4 +1,4 @@
-"""`albatross backbones`: list, add and prepare backbones."""
+"""`albatross backbones`: list, add and prepare backbones, and measure trigger words."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from core.backbones.families import Family
 from core.runtime.command_line import CommandLine, Data, read_settings
 
 COMMANDS = CommandLine()
-BACKBONES = CommandLine("Show, add and prepare backbones.")
+BACKBONES = CommandLine("Show, add and prepare backbones, and measure what trigger words do to them.")
 COMMANDS.add_typer(BACKBONES, name="backbones")
 Prepared = Literal["smollm2-135m"]
 PREPARERS: dict[Prepared, str] = {"smollm2-135m": "worker.commands.smollm2"}
@@ -65,3 +65,16 @@ def prepare_backbone(
     """Make a built-in backbone ready on this machine."""
     read_settings(data=data)  # what can't be used is told here
     replace_process(PREPARERS[id])
+
+
+@BACKBONES.explained("trigger", "albatross backbones trigger emoji-ldm", "albatross backbones trigger my-sd15 --write")
+def measure_triggers(
+    id: Annotated[str, typer.Argument(metavar="ID", help="one of `albatross backbones list`")],
+    word: Annotated[list[str] | None, typer.Option(metavar="WORD", help="a word to measure; may be repeated")] = None,
+    write: Annotated[bool, typer.Option("--write", help="register the best word where it is clearly better")] = False,
+    data: Data = None,
+) -> None:
+    """Measure how far trigger words change what a backbone draws: in front of a prompt, behind it, at its end."""
+    read_settings(data=data)
+    words = [part for each in word or () for part in ("--word", each)]
+    replace_process("worker.commands.trigger", *words, *(["--write"] if write else []), "--", id)

@@ -90,11 +90,26 @@ class Registry:
             revision=revision,
             defaults=defaults,
         )
-        added = {**_entries(self._file), id: record}
-        content = {"version": 1, "backbones": {key: plain(value) for key, value in sorted(added.items())}}
-        write_json(self._file, content)
-        self._records[id] = record
+        self._write(record)
         return record
+
+    def check_writable(self, id: str) -> None:
+        """Raise Conflict where the record is not the registry file's, but comes with this version."""
+        if id not in _entries(self._file):
+            raise Conflict(
+                f"{id} is built in: its record comes with this version.", code="backbone_built_in", param="id"
+            )
+
+    def set_trigger(self, id: str, word: str) -> None:
+        """Register the trigger word of a backbone that an operator has added; raises Conflict as `check_writable`."""
+        self.check_writable(id)
+        self._write(self._records[id].model_copy(update={"trigger_hint": word}))
+
+    def _write(self, record: BackboneRecord) -> None:
+        entries = {**_entries(self._file), record.id: record}
+        content = {"version": 1, "backbones": {key: plain(value) for key, value in sorted(entries.items())}}
+        write_json(self._file, content)
+        self._records[record.id] = record
 
     def verify(self, record: BackboneRecord) -> None:
         """Hash every file again (files that look untouched only once a process); raise JobFailure where one differs."""

@@ -6,6 +6,7 @@ change what they mean to it ("a sks bear" is no bear any more); behind them it m
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from core.backbones.record import BackboneRecord
@@ -39,6 +40,12 @@ def without_end(words: str, trigger: str | None) -> str:
         if not rest[-1:].isalnum():
             return rest.rstrip(ENDS)
     return words
+
+
+def without(caption: str, trigger: str) -> str:
+    """Return a caption without the trigger, wherever in it that stands."""
+    rest = re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", " ", caption, flags=re.IGNORECASE)
+    return re.sub(r"(\s*,)+", ",", " ".join(rest.split())).strip(ENDS)
 
 
 def captioned(read: References, record: BackboneRecord, trigger: str | None, *, add_trigger: bool = True) -> References:

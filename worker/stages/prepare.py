@@ -30,6 +30,7 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     given = yield from captioning.add_captions(context, given)
+    yield from captioning.check_trigger(context, given)
     yield from too_long(context, given)
     with context.folder.writing("prepare") as folder:
         _encode(context, given, folder / "references.safetensors", "references")

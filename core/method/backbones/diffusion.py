@@ -130,6 +130,15 @@ class DiffusionBackbone:
         target = self.noising.get_velocity(latent, noise, timestep) if velocity else noise
         return (predicted.float() - target).square().flatten(1).mean(1)
 
+    @torch.no_grad()
+    def predict(self, prompts: Sequence[str], draw: Draw) -> Tensor:
+        """Return what is predicted from pure noise under each prompt (n, c, h, w); `draw` is of one example."""
+        assert draw.timestep is not None
+        assert draw.noise is not None
+        noise = draw.noise.to(self.device).expand(len(prompts), -1, -1, -1)
+        timestep = draw.timestep.to(self.device).expand(len(prompts))
+        return self._predict(noise, timestep, self.embed(prompts)).float()
+
     def _predict(self, noisy: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         return self.unet(noisy.to(self.unet.dtype), timestep, text.to(self.unet.dtype)).sample
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from core.backbones.record import read_record
+from core.backbones.registry import BUILT_IN
 from core.backbones.taggers import Taggers
+from core.method.backbones import trigger_words
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
+from core.references.items import ImageItem, References
 from core.references.packing import write_folder
 from core.settings import Settings
 from core.uploads.reading import read
@@ -21,6 +26,7 @@ from tests.worker.stages.conftest import QUICK, MakeJob, image_record, picture
 from tests.worker.stages.test_taggers import blip
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message
+from worker.stages import captioning
 from worker.stages.context import Context
 from worker.stages.prepare import prepare
 from worker.stages.taggers import NAMED_COLOURS
@@ -111,12 +117,76 @@ def test_a_caption_beyond_the_backbones_context_is_told_by_its_own_tokenizer(mak
     rows = [json.loads(line) for line in (folder.references / "items.jsonl").read_text().splitlines()]
     rows[2]["caption"] = "sks " + "word " * 30
     (folder.references / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (message,) = told(list(prepare(Context(folder))), "finding")
+    found = told(list(prepare(Context(folder))), "finding")
+    (message,) = [each for each in found if each.data and each.data["finding"]["code"] == "too_long"]
     assert message.level == "warn"
     assert message.data is not None
     finding = message.data["finding"]
-    assert (finding["code"], finding["item"]) == ("too_long", "2.png")
+    assert finding["item"] == "2.png"
     assert "1 of 4 captions have more than the 24 tokens" in finding["message"]
+
+
+def emoji_job(folder: JobFolder, captions: list[str], **bat: object) -> tuple[Context, References]:
+    """A job on the emoji backbone, whose trigger in front of captions is known to erase them."""
+    record = read_record(BUILT_IN["emoji-ldm"]).model_copy(update={"pool": None})
+    given = References("images", tuple(ImageItem(f"{n}.png", words, b"", 8, 8, "") for n, words in enumerate(captions)))
+    defaults = ServiceDefaults.load(Settings(data=folder.path / "data"), "cpu")
+    request = BatRequest.model_validate(bat)
+    parameters = defaults.resolve(request, None, backbone=record, summary=summarise(given), seed=3)
+    folder.write_spec(inputs.specification(record, parameters, Settings(data=folder.path / "data"), None))
+    return Context(folder), inputs.caption_references(given, record, parameters)
+
+
+FACES = ("bear face", "monkey face", "red apple")
+
+
+def test_a_trigger_in_front_that_erases_what_captions_say_is_told_with_a_better_place(tmp_path: Path) -> None:
+    context, given = emoji_job(JobFolder(tmp_path / "job"), [f"sks {words}" for words in FACES])
+    (message,) = told(list(captioning.check_trigger(context, given)), "finding")
+    assert message.level == "warn"
+    assert message.data is not None
+    finding = message.data["finding"]
+    assert finding["code"] == "trigger_erases"
+    said = re.fullmatch(
+        r"Where it stands, the trigger 'sks' erases .* over 3 of them .* by (\d+)% of all .*", finding["message"]
+    )
+    assert said is not None
+    assert int(said[1]) > 60
+    better = re.fullmatch(
+        r"Move it to the end of the captions, behind a comma: there it changes (.+)%\.", finding["fix"]
+    )
+    assert better is not None
+    assert float(better[1]) < 5
+
+
+def test_a_trigger_at_the_end_and_one_that_nobody_holds_are_not_told(tmp_path: Path) -> None:
+    for number, (captions, bat) in enumerate(
+        [
+            (list(FACES), {}),
+            ([f"{words}, zwx" for words in FACES], {"trigger": "zwx"}),
+            (["", "sks"], {}),  # they say nothing else
+            (list(FACES), {"preset": "style", "style_always": True}),
+        ]
+    ):
+        context, given = emoji_job(JobFolder(tmp_path / f"job-{number}"), captions, **bat)
+        assert list(captioning.check_trigger(context, given)) == []
+
+
+def test_what_to_do_about_a_trigger_that_erases_follows_from_what_was_measured() -> None:
+    better = trigger_words.Word("mjq", trigger_words.Change(0.004, 0.01))
+    assert captioning.instead("sks", better) == (
+        "Take 'mjq' for it, at the end of the captions and in bat.trigger: there it changes 0.4%."
+    )
+    assert "Move it to the end" in captioning.instead("mjq", better)
+    assert captioning.instead("sks", None).startswith("No word that was tried at the end of the captions leaves them")
+
+
+def test_captions_of_a_style_that_comes_always_get_no_trigger(prepared: Prepared) -> None:
+    folder, lines = prepared(preset="style", style_always=True, caption="colours")
+    found = words(folder)
+    assert found["1.png"] == "a sks dog"
+    assert found["0.png"].endswith(" picture")
+    assert told(lines, "captions")
 
 
 def test_a_text_beyond_the_backbones_context_is_told(make_text_job: MakeJob) -> None:

@@ -7,7 +7,7 @@ import pytest
 from core.database.tables import File, Job
 from core.errors import TransientFailure
 from core.parameters.summary import summarise
-from core.references.captions import caption_of, captioned
+from core.references.captions import caption_of, captioned, without, without_end
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
@@ -31,6 +31,29 @@ from worker.supervision.inputs import fetch_references, resolve_parameters
 def test_a_caption_gets_the_prefix_and_at_its_end_the_trigger_once(words: str, caption: str) -> None:
     assert caption_of(words, "emoji of ", "sks") == caption
     assert caption_of(caption, "emoji of ", "sks") == caption
+
+
+@pytest.mark.parametrize(
+    ("caption", "plain"),
+    [
+        ("emoji of cat face, sks", "emoji of cat face"),
+        ("SKS cat face", "cat face"),
+        ("a cat, sks, on a mat", "a cat, on a mat"),
+        ("sks", ""),
+        ("a sksy cat", "a sksy cat"),
+    ],
+)
+def test_a_caption_without_its_trigger_is_the_rest_of_it(caption: str, plain: str) -> None:
+    assert without(caption, "sks") == plain
+
+
+@pytest.mark.parametrize(
+    ("caption", "plain"),
+    [("cat, sks", "cat"), ("cat SKS.", "cat"), ("sks cat", "sks cat"), ("cat desks", "cat desks"), ("sks", "")],
+)
+def test_only_a_trigger_that_ends_a_caption_is_taken_from_its_end(caption: str, plain: str) -> None:
+    assert without_end(caption, "sks") == plain
+    assert without_end(caption, None) == caption
 
 
 def test_images_get_the_trigger_they_are_captioned_with_and_none_where_there_is_none(tmp_path: Path) -> None:
