@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -13,14 +13,14 @@ from core.backbones.registry import Registry
 from core.errors import InvalidInput
 from core.method.backbones import trigger_words
 from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.trigger_words import HARMLESS, Change
+from core.method.backbones.trigger_words import HARMLESS, Change, Place
 from core.references.captions import ENDS, caption_of, marked
 from core.runtime.command_line import CommandLine, Data, read_settings
 from worker import device
 from worker.stages import pool as pools
 
 MOST_PROMPTS = 8
-PLACES: Mapping[str, Callable[[str, str], str]] = {
+PLACES: Mapping[str, Place] = {
     "in front": lambda plain, word: f"{word} {plain}",
     "behind": lambda plain, word: f"{plain} {word}",
     "at the end": marked,

@@ -82,7 +82,9 @@ def check_trigger(context: Context, given: References) -> Generator[Line, None, 
     if change.mean < trigger_words.ERASES:
         return
     plain = [pair[0] for pair in pairs]
-    better = trigger_words.harmless(backbone, plain, list(dict.fromkeys([word, *trigger_words.CANDIDATES])))
+    better = trigger_words.harmless(
+        backbone, plain, wording.marked, list(dict.fromkeys([word, *trigger_words.CANDIDATES]))
+    )
     finding = Finding("trigger_erases", _erases(word, change, len(pairs)), instead(word, better))
     yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
 

@@ -12,15 +12,15 @@ front of eight prompts change 1.0 (mean; .47 to 1.5), the same words at the end 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from core.method.backbones.backbone import Draw
 from core.method.backbones.diffusion import DiffusionBackbone
-from core.references.captions import marked
 
+Place = Callable[[str, str], str]  # a prompt and a word: the prompt with the word
 HARMLESS, ERASES = 0.2, 0.3
 CANDIDATES = ("sks", "ohwx", "zwx", "qzv", "xjy", "vqk", "mjq", "wug")
 DRAWS, SEED = 4, 0
@@ -43,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Word:
-    """A word at the end of prompts, and what it does to them."""
+    """A word in prompts, and what it does to them."""
 
     word: str
     change: Change
@@ -69,12 +69,14 @@ def _predicted(backbone: DiffusionBackbone, prompts: Sequence[str], draw: Draw) 
         return torch.cat([backbone.predict(part, draw).flatten(1).cpu() for part in parts])
 
 
-def at_end(backbone: DiffusionBackbone, prompts: Sequence[str], word: str) -> Word:
-    """Measure a word at the end of prompts that do not hold it."""
-    return Word(word, Change.of(changes(backbone, [(prompt, marked(prompt, word)) for prompt in prompts])))
+def placed(backbone: DiffusionBackbone, prompts: Sequence[str], word: str, place: Place) -> Word:
+    """Measure a word in prompts that do not hold it."""
+    return Word(word, Change.of(changes(backbone, [(prompt, place(prompt, word)) for prompt in prompts])))
 
 
-def harmless(backbone: DiffusionBackbone, prompts: Sequence[str], words: Sequence[str] = CANDIDATES) -> Word | None:
-    """Return the first word that at the end of the prompts is harmless to them on the mean; None where none is."""
-    measured = (at_end(backbone, prompts, word) for word in words)
+def harmless(
+    backbone: DiffusionBackbone, prompts: Sequence[str], place: Place, words: Sequence[str] = CANDIDATES
+) -> Word | None:
+    """Return the first word that is harmless to prompts on the mean, put into them by `place`; None where none is."""
+    measured = (placed(backbone, prompts, word, place) for word in words)
     return next((found for found in measured if found.change.mean <= HARMLESS), None)

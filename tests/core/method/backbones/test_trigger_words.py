@@ -8,7 +8,7 @@ import torch
 from core.backbones.record import read_record
 from core.backbones.registry import BUILT_IN
 from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.trigger_words import ERASES, HARMLESS, Change, at_end, changes, harmless
+from core.method.backbones.trigger_words import ERASES, HARMLESS, Change, changes, harmless, placed
 from core.references.captions import marked
 
 PROMPTS = ["emoji of bear face", "emoji of red apple"]
@@ -22,7 +22,7 @@ def emoji() -> DiffusionBackbone:
 
 def test_a_rare_word_in_front_erases_and_at_the_end_marks(emoji: DiffusionBackbone) -> None:
     front = Change.of(changes(emoji, [(words, words.replace("emoji of ", "emoji of sks ")) for words in PROMPTS]))
-    end = at_end(emoji, PROMPTS, "sks").change
+    end = placed(emoji, PROMPTS, "sks", marked).change
     assert front.mean > 2 * ERASES
     assert end.worst < HARMLESS / 2
 
@@ -55,7 +55,7 @@ def test_the_adapter_in_use_does_not_count(tiny_diffusion: DiffusionBackbone) ->
 
 
 def test_the_first_harmless_word_is_taken_and_none_where_none_is(emoji: DiffusionBackbone) -> None:
-    found = harmless(emoji, PROMPTS, ["sks", "mjq"])
+    found = harmless(emoji, PROMPTS, marked, ["sks", "mjq"])
     assert found is not None
-    assert (found.word, found.change) == ("sks", at_end(emoji, PROMPTS, "sks").change)
-    assert harmless(emoji, PROMPTS, []) is None
+    assert (found.word, found.change) == ("sks", placed(emoji, PROMPTS, "sks", marked).change)
+    assert harmless(emoji, PROMPTS, marked, []) is None
