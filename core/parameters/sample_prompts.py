@@ -23,7 +23,7 @@ NEW_SETTINGS = 2  # that a subject is put into
 EVERYDAY_QUESTIONS = (
     "What could I cook for dinner tonight?",
     "How do I keep my plants alive in winter?",
-    "What helps against falling asleep at work?",
+    "How do I ask my boss for a day off?",
     "My neighbour plays loud music. How do I tell him?",
     "How can I save money on a long trip?",
     "Which hobby suits somebody with little time?",
@@ -191,7 +191,7 @@ def beside_subject(captions: Captions, sampled: Sequence[str]) -> Chosen:
         also = any(same_content(meant, other) for other in asked) or (bool(shared) and shared <= meant)
         return also or captions.name(words)
 
-    chosen = _replaced(captions.backbone, related, len(captions.told))
+    chosen = _replaced(captions.backbone, related, len(captions.told), "caption or a sample names the same")
     return Chosen(tuple(map(captions.unmarked, chosen.prompts)), chosen.why)
 
 
@@ -208,26 +208,30 @@ def questions(asked: Sequence[str]) -> Chosen:
 def beside_questions(backbone: BackboneRecord, asked: Sequence[str], sampled: Sequence[str]) -> Chosen:
     """Return the backbone's unrelated questions; those that resemble a reference's or a sampled one are replaced."""
     known = [content(question) for question in (*asked, *sampled)]
-    return _replaced(backbone, lambda words: any(resembles(content(words), other) for other in known), len(asked))
+
+    def related(words: str) -> bool:
+        return any(resembles(content(words), other) for other in known)
+
+    return _replaced(backbone, related, len(asked), "reference or a sample asks alike")
 
 
-def _replaced(backbone: BackboneRecord, related: Callable[[str], bool], known: int) -> Chosen:
+def _replaced(backbone: BackboneRecord, related: Callable[[str], bool], known: int, alike: str) -> Chosen:
     """Return the first of a backbone's unrelated prompts, with others for those that are related after all.
 
-    `known` is how many captions or questions they were compared with.
+    `known` is how many captions or questions they were compared with, and `alike` says what being related means.
     """
     own = backbone.unrelated_prompts[:COUNT]
     left = [words for words in own if not related(words)]
     if not own:
         return Chosen((), f"None is registered for {backbone.id}.")
     if len(left) == len(own):
-        compared = ", and resemble nothing that is known to be trained on or sampled" if known else ""
+        compared = f"; no known {alike.replace('or a', 'or')}" if known else ""
         return Chosen(own, f"They are the backbone's own{compared}.")
     spare = [words for words in _known(backbone) if words not in own and not related(words)]
     prompts = (*left, *spare[: len(own) - len(left)])
-    gone = f"{len(own) - len(left)} of the backbone's {len(own)} resemble what is trained on or sampled"
-    instead = f"; {len(prompts) - len(left)} others are asked instead" if len(prompts) > len(left) else ""
-    return Chosen(prompts, f"{gone}{instead}.")
+    more = len(prompts) - len(left)
+    instead = f", with {more} other{'s' if more > 1 else ''} instead" if more else ""
+    return Chosen(prompts, f"Left out {len(own) - len(left)} of the backbone's {len(own)}{instead}: a {alike}.")
 
 
 def _known(backbone: BackboneRecord) -> list[str]:

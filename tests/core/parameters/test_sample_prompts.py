@@ -136,7 +136,7 @@ def test_unrelated_prompts_that_captions_name_are_replaced_and_that_is_said() ->
     kept = asked(GHOSTS)
     assert kept.unrelated_prompts == BACKBONE.unrelated_prompts
     assert kept.reasons["unrelated_prompts"] == (
-        "They are the backbone's own, and resemble nothing that is known to be trained on or sampled."
+        "They are the backbone's own; no known caption or sample names the same."
     )
     other = f"emoji of {UNRELATED['diffusion'][1]}"
     replaced = asked(("pizza", "a pizza slice, burnt", "a pizza with apples"))
@@ -146,7 +146,7 @@ def test_unrelated_prompts_that_captions_name_are_replaced_and_that_is_said() ->
         f"emoji of {UNRELATED['diffusion'][0]}",
     )
     assert replaced.reasons["unrelated_prompts"] == (
-        "1 of the backbone's 3 resemble what is trained on or sampled; 1 others are asked instead."
+        "Left out 1 of the backbone's 3, with 1 other instead: a caption or a sample names the same."
     )
     assert other not in replaced.unrelated_prompts
 
@@ -161,7 +161,7 @@ def test_where_nothing_else_is_left_unrelated_prompts_are_left_out() -> None:
     everything = (*BACKBONE.unrelated_prompts, *UNRELATED["diffusion"], *OTHERS["diffusion"])
     found = asked(tuple(words.removeprefix("emoji of ") for words in everything))
     assert found.unrelated_prompts == ()
-    assert found.reasons["unrelated_prompts"] == "3 of the backbone's 3 resemble what is trained on or sampled."
+    assert found.reasons["unrelated_prompts"] == "Left out 3 of the backbone's 3: a caption or a sample names the same."
     style = asked(everything, preset="style")
     assert style.sample_prompts[0] == "emoji of slice of pizza, sks"
     assert style.reasons["sample_prompts"].startswith("Known captions name every content")
@@ -217,9 +217,12 @@ def test_no_question_is_both_trained_on_or_sampled_and_unrelated() -> None:
     unrelated = ("What is the capital of France?", "How do plants stay alive?")
     found = answered("Name the capital of France.", unrelated=unrelated, sample_prompts=["Are plants alive?"])
     assert found.unrelated_prompts == (UNRELATED["language"][1], OTHERS["language"][0])
-    assert found.reasons["unrelated_prompts"].startswith("2 of the backbone's 2 resemble")
+    assert found.reasons["unrelated_prompts"] == (
+        "Left out 2 of the backbone's 2, with 2 others instead: a reference or a sample asks alike."
+    )
     kept = answered("Why is the sea salty?", unrelated=unrelated, sample_prompts=["Who are you?"])
     assert kept.unrelated_prompts == unrelated
+    assert kept.reasons["unrelated_prompts"].endswith("; no known reference or sample asks alike.")
     auto = answered("Why is the sea salty?", unrelated=unrelated)
     assert unrelated[1] not in auto.unrelated_prompts  # it resembles an everyday question that is sampled
 
