@@ -267,7 +267,7 @@ class _Counting:
         }
 
     def law(self) -> Amount:
-        """Count the gradients of references and selected candidates behind the report's error law."""
+        """Count the gradients of references and selected candidates behind the card's error law."""
         shape, data, draws = self.shape, self.data, self.draws(self.shape.draws_score)
         selected = min(shape.selected_count, data.candidates)
         together = [

@@ -93,7 +93,8 @@ def select(
     lowest = ranking[kept[-1]].item() if kept else None
     passed = len(order) - len(unique)
     rule: Literal["top", "threshold"] = "top" if eta is None else "threshold"
-    why = _why(len(unique) - len(kept), _share(wanted, _by_source(unique, sources)), eta, words)
+    members = _by_source(unique, sources)
+    why = _why(len(unique) - len(kept), _share(wanted, members) if len(members) > 1 else 0, eta, words)
     reason = f"{len(kept)} of {n} candidates were kept, {why}; near-duplicates count once."
     if reliability is not None:
         reason += f" Two halves of the scoring agree with a correlation of {reliability:.2f}."
@@ -159,7 +160,9 @@ def _share(wanted: int, members: Sized) -> int:
 def _why(left: int, each: int, eta: float | None, words: str) -> str:
     """Say what decided; `left` candidates could have been kept too, and every source had `each` places for itself."""
     if not left:
-        return "all that have a score" if eta is None else f"all with a score above {eta:g}"
+        return "all that could be ranked" if eta is None else f"all with a score above {eta:g}"
     above = "" if eta is None else f", of those above {eta:g}"
-    places = f"{each} places for every source, as far as it fills them, and the others for " if each else ""
+    places = (
+        f"{each} place{'s' * (each > 1)} for every source, as far as it fills them, the others for " if each else ""
+    )
     return f"by {words}{above}: {places}whichever come first"
