@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from core.method.stopping.evidence import Evidence
+from core.method.stopping.rules import stop_rules
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
+from tests.core.method.stopping.test_rules import run, two_stage
 from worker.stages.export.explanations import fluctuation, reasons, scores
 
 SCORED = {"reliability": 0.36, "reliability_of_sources": 0.41, "reliability_of_candidates": 0.02}
@@ -71,6 +74,19 @@ NAMED = {"informative": True, "turning_point_step": 40, "reason": "by the turnin
 )
 def test_cs_fluctuation_says_whether_it_named_the_step(changes: dict[str, object], end: str) -> None:
     assert fluctuation(replace(OUTCOME, **changes)).endswith(end)
+
+
+@pytest.mark.parametrize(("best_step", "named"), [(200, True), (40, False)])
+def test_the_real_rules_are_told_apart_by_the_reason_of_the_outcome(best_step: int, named: bool) -> None:
+    held = Evidence(best_step, 0.01, gain=0.1, standard_error=0.02, confidence="medium", at_end=False)
+    rules = stop_rules(held, 10, 300, learning_rate=1.0, semantics="paper", stretch=1.0)
+    for rule in rules.values():
+        run(rule, two_stage)
+    auto = rules["auto"]
+    assert (auto.published_step == rules["cs_fluctuation"].turning_point) == named
+    proposals = {name: (rule.published_step, rule.reason) for name, rule in rules.items()}
+    ended = replace(OUTCOME, informative=True, reason=auto.reason, proposals=proposals)
+    assert ("It named" in fluctuation(ended)) == named
 
 
 def test_cs_fluctuation_says_how_clear_it_stood_of_its_noise() -> None:
