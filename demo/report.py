@@ -181,10 +181,10 @@ def influence_section(report: Report) -> str:
     if not ranked:
         return "<p>No candidates were scored for this job.</p>"
     bat = report.bat
+    reasons = bat["reasons"] if isinstance(bat.get("reasons"), dict) else {}
     facts = (
         f"{bat.get('selected')} of {bat.get('pool_size')} candidates were replayed beside the references (gamma {bat.get('gamma')}). "
-        f"Verdict: {bat.get('verdict')}. Two halves of the scoring agree at {bat.get('score_reliability')} (correlation), "
-        "so read the order as a tendency."
+        f"Verdict: {bat.get('verdict')}. {reasons.get('scores', '')} Read the order as a tendency."
     )
     most = max(abs(float(str(row["score"]))) for row in ranked) or 1.0
     best, worst = ranked[:CANDIDATES_SHOWN], ranked[-CANDIDATES_SHOWN:][::-1]

@@ -39,8 +39,8 @@ def digest(content: bytes) -> str:
 
 
 def shortened(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the card with the first candidates and every so-many-th row of the curves."""
-    short = dict(card)
+    """Return the card with the first candidates and every so-many-th row of the curves, without diagnostics."""
+    short = {name: part for name, part in card.items() if name != "diagnostics"}
     if replayed := card.get("replayed"):
         short["replayed"] = {**replayed, "candidates": replayed["candidates"][:CANDIDATES_IN_HEADER]}
     if curves := card.get("curves"):

@@ -103,9 +103,11 @@ class Measured:
 
     @property
     def steps(self) -> Steps:
-        """Return the optimizer steps that were made."""
+        """Return the optimizer steps that were made, and whether scoring ended after its first part."""
         made = {stage: self.work[stage]["kinds"].get("step", {}).get("calls", 0) for stage in STAGES}
-        return Steps(made["surrogate"], made["trial"], made["train"])
+        told = self.work["score"].get("facts", {})
+        left_out = told.get("scored", 0) < told.get("sampled", 0)
+        return Steps(made["surrogate"], made["trial"], made["train"], float(left_out))
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from core.estimates.measurements import Measured
 from core.estimates.workload import JobSize, Steps
@@ -23,14 +23,15 @@ class StepCounts:
     expected: Mapping[str, float]
     earliest: Mapping[str, float]
     measured: bool
+    unscored: float = 0.0  # share of the finished jobs whose scoring ended after its first part
 
     def steps(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the steps to expect."""
-        return self._steps(shape, self.expected, replays)
+        return self._steps(shape, self.expected, replays, self.unscored)
 
     def fewest(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the fewest steps that are likely."""
-        return self._steps(shape, self.earliest, replays)
+        return self._steps(shape, self.earliest, replays, 1.0)
 
     def most(self, shape: JobSize, *, replays: bool) -> Steps:
         """Return the most steps that there can be."""
@@ -39,14 +40,14 @@ class StepCounts:
             trials += shape.folds_budget(shape.share / 2)
         return Steps(shape.surrogate_budget, trials, _budget(shape, replays))
 
-    def _steps(self, shape: JobSize, ends: Mapping[str, float], replays: bool) -> Steps:
+    def _steps(self, shape: JobSize, ends: Mapping[str, float], replays: bool, unscored: float) -> Steps:
         share = shape.share if replays else 0.0
         ended = {name: ends[name] / shape.learning_rate for name in ends}
         surrogate = min(shape.surrogate_budget, max(schedule.EARLIEST_STOP, round(ended["surrogate"])))
         tried = min(shape.trial_budget, max(schedule.EARLIEST_STOP, round(ended["trial"] / (1 - share))))
         budget = _budget(shape, replays)
         train = budget if shape.stop == "max_steps" else min(budget, max(1, round(ended["train"] / (1 - share))))
-        return Steps(surrogate, tried if shape.tried and replays else 0, train)
+        return Steps(surrogate, tried if shape.tried and replays else 0, train, unscored if shape.tested else 0.0)
 
 
 def endings(rows: Sequence[Measured], usual: JobSize) -> StepCounts:
@@ -59,7 +60,8 @@ def endings(rows: Sequence[Measured], usual: JobSize) -> StepCounts:
             known[name].append(ended)
     expected = {name: median(found) if found else guess[name] for name, found in known.items()}
     earliest = {name: min(found) if len(found) > 2 else expected[name] / 2 for name, found in known.items()}
-    return StepCounts(expected, earliest, bool(jobs))
+    tested = [row.steps.unscored for row in jobs if row.shape.tested]
+    return StepCounts(expected, earliest, bool(jobs), fmean(tested) if tested else 0.0)
 
 
 def _budget(shape: JobSize, replays: bool) -> int:

@@ -47,6 +47,7 @@ class JobSize:
     subject: int  # prompts
     unrelated: int
     extendable: bool = False  # surrogates go on where their loss still falls at the end of their budget
+    tested: bool = False  # scoring ends early where its first part does not repeat
 
     @classmethod
     def of(cls, p: Parameters) -> JobSize:
@@ -75,6 +76,7 @@ class JobSize:
             subject=len(p.sample_prompts),
             unrelated=len(p.unrelated_prompts),
             extendable="surrogate_steps" in p.reasons,
+            tested=p.augment and p.score != "random" and "sample_ratio" in p.reasons,
         )
 
     @property
@@ -121,11 +123,12 @@ class DataSize:
 
 @dataclass(frozen=True)
 class Steps:
-    """The optimizer steps of each stage that takes any."""
+    """The optimizer steps of each stage that takes any, and how probably scoring ends after its first part."""
 
     surrogate: int
     trial: int
     train: int
+    unscored: float = 0.0  # 0 or 1 of a job that has run
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def workload(shape: JobSize, data: DataSize, steps: Steps, *, pool_encoded: bool
     return {
         "prepare": {"load": Amount(1, 1), "encode": Amount(1, encoded * shape.area)},
         "surrogate": counting.folds(steps.surrogate, shape.surrogate_budget, 0.0),
-        "score": counting.scores() if replays and shape.scored else {},
+        "score": counting.scores(steps.unscored) if replays and shape.scored else {},
         "trial": counting.folds(steps.trial, shape.trial_budget, shape.share) if steps.trial and replays else {},
         "train": counting.final(steps.train, shape.share if replays else 0.0),
         "export": {"sample": counting.samples()} | ({"gradient": counting.law()} if replays else {}),
@@ -243,22 +246,28 @@ class _Counting:
         units = sum(times * size for times, size in parts)
         return {"step": self.step(steps, 1, share), "evaluation": Amount(calls, units / calls)}
 
-    def scores(self) -> dict[str, Amount]:
-        """Count the passes over the pool, and the gradients of references."""
+    def scores(self, unscored: float) -> dict[str, Amount]:
+        """Count the passes over the pool, and the gradients of references, which are taken anew for the rest of it.
+
+        `unscored` is the probability that there is no rest to score.
+        """
         shape, data = self.shape, self.data
         draws, folds = self.draws(shape.draws_score), self.scoring_folds
         passes = folds * max(1, draws // folds)
-        sampled = max(1, math.ceil(shape.sample_ratio * data.candidates))
+        whole = max(1, math.ceil(shape.sample_ratio * data.candidates))
+        first = schedule.first_part(whole) if shape.tested else whole
+        sampled = round(whole - unscored * (whole - first))
+        times = 2 - unscored if first < whole else 1
         together = min(sampled, schedule.CANDIDATES_AT_ONCE)
         width = self.width(min(schedule.GRADIENTS_AT_ONCE, data.references))
         chunk = schedule.GRADIENTS_AT_ONCE * width
         return {
             "score": Amount(passes * sampled / together, together * self.width(0, together)),
-            "gradient": Amount(data.references * passes * width / chunk, chunk),
+            "gradient": Amount(times * data.references * passes * width / chunk, chunk),
         }
 
     def law(self) -> Amount:
-        """Count the gradients of references and selected candidates behind the report's error law."""
+        """Count the gradients of references and selected candidates behind the card's error law."""
         shape, data, draws = self.shape, self.data, self.draws(self.shape.draws_score)
         selected = min(shape.selected_count, data.candidates)
         together = [

@@ -1,7 +1,7 @@
 """ALBAT: train surrogates on the references, score backbone data with them, train the adapter on both, stop in time.
 
 Three generators, one a stage; each yields what happens and returns its result. They own no files, clocks or settings,
-so whoever drives them logs, saves, cancels (by closing them) or stops asking. `forecast_error` is for the report alone.
+so whoever drives them logs, saves, cancels (by closing them) or stops asking. `forecast_error` is for the card alone.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ class BatRequest(Request):
     selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
     pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
     score: ScoreName = Field("influence", description="how candidates are scored")
-    sample_ratio: Auto | Annotated[float, Field(gt=0, le=1)] = Field("auto", description="share of the pool to score")
+    sample_ratio: Auto | Annotated[float, Field(gt=0, le=1)] = Field(
+        "auto", description="share of the pool to score; left to us, it ends early where scores don't repeat"
+    )
     folds: Auto | Annotated[int, Field(ge=2, le=8)] = Field("auto", description="surrogates, each blind to one fold")
     rank: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
     alpha: Auto | Annotated[float, Field(gt=0, le=1024)] = "auto"

@@ -19,6 +19,9 @@ EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
 CANDIDATES_AT_ONCE = 32  # scored in one pass
 GRADIENTS_AT_ONCE = 32  # examples in one pass that gives each of them its own gradient
 MIN_CANDIDATES = 16
+# Of what is sampled from the pool, a first part is scored by every fold to see whether scores repeat at all: so large
+# that an agreement of .17 is told from chance (our choice).
+TESTED_SHARE, MIN_TESTED = 0.1, 96
 TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
 PICTURES = 4  # pictures a side and step, at least; fewer prompts are repeated with other noise
 # What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.
@@ -34,6 +37,11 @@ def evaluation_grid(budget: int) -> list[int]:
     while steps[-1] < budget:
         steps.append(min(budget, max(steps[-1] + 1, round(GROWTH * steps[-1]))))
     return steps
+
+
+def first_part(sampled: int) -> int:
+    """Return how many of the sampled candidates are scored before it is decided whether the rest are."""
+    return min(sampled, max(MIN_TESTED, math.ceil(TESTED_SHARE * sampled)))
 
 
 def step_budget(steps: int, gamma: float) -> int:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Generator, Iterator
 
 from core.method.albat import score_candidates
-from core.method.influence.pool_scoring import Scoring, ScoringProgress
+from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
 from core.method.influence.reference_verdicts import judge_references
 from core.method.stopping.evidence import near_duplicate_references
 from core.parameters.schedule import MIN_CANDIDATES
@@ -17,6 +17,7 @@ from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.pool import Candidate, Pool
 from worker.stages.surrogate import read_surrogate
 
+DRAWN = "Examples of the backbone's own data are drawn at random, as was asked; none is scored."
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
 
@@ -49,7 +50,7 @@ def unused(context: Context) -> str:
 
 def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     sources = [candidate.source for candidate in pool.candidates]
-    amount = math.ceil(len(sources) * context.p.sample_ratio)
+    amount, first = sample_sizes(len(sources), context.p)
     keeper, quarters = context.keeper("score"), [0]
     pace = ProgressClock("score", amount, keeper=keeper)
 
@@ -58,15 +59,25 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
         quarter = 4 * progress.done // progress.total
         if quarters[-1] < quarter < 4:
             quarters.append(quarter)
-            yield Message("score", f"Scoring {amount} candidates: {amount * progress.done // progress.total} done.")
-        elif quarter == 4:
-            yield Message("score", f"Scored {amount} candidates.")
+            yield Message("score", f"Scoring {amount} candidates: {progress.done / progress.total:.0%} is done.")
 
-    yield Message("score", f"Scoring {amount} of {len(sources)} examples of the backbone's own data.")
+    by_chance = context.p.score == "random"
+    yield Message("score", DRAWN if by_chance else _announced(amount, first, len(sources)))
     candidates = context.encoded_pool("candidate")
     surrogate = read_surrogate(context)
     steps = score_candidates(context.backbone, surrogate, context.references(), candidates, context.p, sources, keeper)
-    return (yield from driven(steps, lines, keeper))
+    scoring = yield from driven(steps, lines, keeper)
+    context.profiler.facts |= {"sampled": scoring.sampled, "scored": scoring.scored}
+    if not by_chance:
+        yield Message("score", f"Scored {scoring.scored} candidates.")
+    return scoring
+
+
+def _announced(amount: int, first: int, of: int) -> str:
+    words = f"Scoring {amount} of {of} examples of the backbone's own data"
+    if first == amount:
+        return f"{words}."
+    return f"{words}, the first {first} of them to see whether scores repeat: else the rest is left out."
 
 
 def decision(scoring: Scoring) -> Json:
@@ -74,9 +85,12 @@ def decision(scoring: Scoring) -> Json:
     return {
         "selected": list(scoring.selection.indices),
         "gamma": scoring.gamma.gamma,
+        "sampled": scoring.sampled,
+        "scored": scoring.scored,
         "reliability": _rounded(scoring.ranking.reliability),
         "reliability_of_sources": _rounded(scoring.ranking.by_source),
         "reliability_of_candidates": _rounded(scoring.ranking.by_candidate),
+        "repeats": scoring.ranking.repeats,
         "rule": scoring.selection.rule,
         "duplicates": scoring.selection.duplicates,
         "selection_reason": scoring.selection.reason,

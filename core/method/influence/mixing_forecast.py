@@ -1,4 +1,4 @@
-"""The error law of one job, from its surrogates, its references and what was selected; only reports show it."""
+"""The error law of one job, from its surrogates, its references and what was selected; only the card shows it."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ Shapes: F folds (one surrogate each), K draws, c candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,11 +17,19 @@ from core.method.backbones.lora import Adapter
 from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import chunks
 from core.method.influence.ranking import Ranking, rank
-from core.method.influence.selection import Selection, near_duplicates_by_cosine, select
+from core.method.influence.selection import (
+    DRAWN,
+    POOLED,
+    SCORED,
+    Selection,
+    near_duplicates_by_cosine,
+    select,
+    select_at_random,
+)
 from core.method.mixing.gamma import GammaChoice, choose_gamma
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
-from core.parameters.schedule import CANDIDATES_AT_ONCE
+from core.parameters.schedule import CANDIDATES_AT_ONCE, first_part
 
 
 @dataclass(frozen=True)
@@ -29,13 +37,15 @@ class ScoringProgress:
     """Count the candidates scored so far, once for every fold: `done` of `total`."""
 
     done: int
-    total: int
+    total: int  # what is left to score may turn out not to be: then it falls
 
 
 @dataclass(frozen=True)
 class Scoring:
     """Hold what scoring found; candidates that were not sampled from the pool have a score of NaN."""
 
+    sampled: int  # candidates that were to be scored
+    scored: int  # and those that were: fewer where the first of them showed that nothing repeats
     scores: Tensor  # (c,), positive = beneficial
     per_fold: Tensor  # (F, c)
     ranking: Ranking  # what the selection went by, and how far two halves of the evidence agree on it
@@ -56,26 +66,25 @@ def score_pool(
 ) -> Generator[ScoringProgress, None, Scoring]:
     """Score a sample of the pool with every surrogate, select, and choose the gamma to begin with.
 
+    Where nobody asked for a share of the pool, a first tenth of the sample is scored before the rest. Where its two
+    halves agree no better than chance, the rest is not scored, and a draw replaces the selection (our own rule).
     Draws are spread over the folds, so that K folds cost no more than one; every fold's target gradient comes from the
     references its surrogate has not seen.
     """
     folds = ScoringFolds.of(backbone, surrogates, held, references)
-    sampled = _sample(count(candidates), p.sample_ratio, p.seed)
+    sampled, first = _sample(count(candidates), p)
     if p.score == "random":
         found = torch.rand(1, 1, len(sampled), generator=torch.Generator().manual_seed(p.seed))
     else:
-        found = yield from _score(folds, take(candidates, sampled), p, keeper)
+        chosen = [sources[i] for i in sampled.tolist()]
+        found = yield from _score(folds, take(candidates, sampled), chosen, first, p, keeper)
+    scored = sampled[: found.shape[2]]
     matrix = torch.full((*found.shape[:2], count(candidates)), math.nan)
-    matrix[:, :, sampled] = found
+    matrix[:, :, scored] = found
     ranking = rank(matrix, sources)
-    selection = select(
-        ranking.values,
-        count=p.selected_count,
-        sources=sources,
-        duplicates=_copies(candidates),
-        reliability=ranking.reliability,
-        seed=p.seed,
-    )
+    if len(scored) < len(sampled):  # the weights behind `reliability` are fitted to what is noise, and flatter it
+        ranking = replace(ranking, values=matrix.mean((0, 1)), reliability=ranking.by_candidate)
+    selection = _selected(ranking, scored, len(sampled), sources, _copies(candidates), p)
     gamma = choose_gamma(
         p.gamma,
         comparable=folds.comparable(selection.indices),
@@ -84,52 +93,131 @@ def score_pool(
         preset=p.preset,
         start=p.gamma_start,
     )
-    return Scoring(matrix.mean((0, 1)), matrix.mean(1), ranking, selection, gamma, tuple(folds.notes))
+    scores, per_fold = matrix.mean((0, 1)), matrix.mean(1)
+    return Scoring(len(sampled), len(scored), scores, per_fold, ranking, selection, gamma, tuple(folds.notes))
+
+
+def _selected(
+    ranking: Ranking,
+    scored: Tensor,
+    sampled: int,
+    sources: Sequence[str],
+    duplicates: Sequence[Hashable],
+    p: Parameters,
+) -> Selection:
+    """Select by what was scored or, where the rest of the sample was not worth scoring, draw from the whole pool."""
+    if len(scored) == sampled:
+        pooled = SCORED if ranking.by_source is None else POOLED
+        return select(
+            ranking.values,
+            count=p.selected_count,
+            sources=sources,
+            duplicates=duplicates,
+            reliability=ranking.reliability,
+            seed=p.seed,
+            words=DRAWN if p.score == "random" else pooled,
+        )
+    usable = torch.zeros(len(sources))
+    usable[scored] = ranking.values[scored]  # what has no finite score is not replayed either
+    halves = f"Two halves of the scores of {len(scored)} candidates {ranking.doubt}"
+    why = f"{halves}, so the other {sampled - len(scored)} were not scored"
+    return select_at_random(
+        usable,
+        count=p.selected_count,
+        sources=sources,
+        duplicates=duplicates,
+        reliability=ranking.reliability,
+        seed=p.seed,
+        why=why,
+    )
 
 
 def _score(
-    folds: ScoringFolds, candidates: Batch, p: Parameters, keeper: Keeper
+    folds: ScoringFolds, candidates: Batch, sources: Sequence[str], first: int, p: Parameters, keeper: Keeper
 ) -> Generator[ScoringProgress, None, Tensor]:
-    """Return the scores (F, K, c), every fold with its own share of the draws; found ones are not computed again."""
+    """Return the scores (F, K, c) of all candidates, or of the `first` of them where these repeat like chance.
+
+    Every fold has its own share of the draws; what an attempt before this one has found is not computed again.
+    """
     parts: list[list[Tensor]] = [[] for _ in folds.held]
-    if (found := keeper.found()) is not None:
+    found = keeper.found()
+    if found is not None and found.values.get("first") == first:  # else its candidates are in another order
         folds.notes[:] = found.values["notes"]
         for fold, scores in found.tensors.items():
             parts[int(fold)].append(scores)
 
     def state() -> State:
-        return State({"notes": folds.notes}, {str(fold): torch.cat(part, 1) for fold, part in enumerate(parts) if part})
+        tensors = {str(fold): torch.cat(part, 1) for fold, part in enumerate(parts) if part}
+        return State({"notes": folds.notes, "first": first}, tensors)
 
-    yield from saved(_missing(folds, candidates, p, parts), keeper, state)
+    yield from saved(_missing(folds, candidates, sources, first, p, parts), keeper, state)
     return torch.stack([torch.cat(part, dim=1) for part in parts])
 
 
 def _missing(
-    folds: ScoringFolds, candidates: Batch, p: Parameters, parts: Sequence[list[Tensor]]
+    folds: ScoringFolds,
+    candidates: Batch,
+    sources: Sequence[str],
+    first: int,
+    p: Parameters,
+    parts: Sequence[list[Tensor]],
 ) -> Iterator[ScoringProgress]:
-    """Add to every fold's part, (K, c) in pieces, the scores that it does not hold yet."""
+    """Add to every fold's part, (K, c) in pieces, the scores that it lacks: of the first, then perhaps of the rest."""
     amount = count(candidates)
-    for fold, part in enumerate(parts):
-        known = sum(scores.shape[1] for scores in part)
-        if known == amount:
+    total = amount * len(parts)
+    for start, end in ((0, first), (first, amount)):
+        if start == end:
             continue
-        ready = folds.scorer(fold, p)
-        for index in chunks(amount, CANDIDATES_AT_ONCE):
-            if index[0] < known:
-                continue
-            some, noise = take(candidates, index), folds.noise(fold, len(index), p)
-            with folds.heard(), folds.backbone.profiler.timed("score", units(some) * len(noise), len(noise)):
-                part.append(ready.score(some, noise))
-            yield ScoringProgress(fold * amount + int(index[-1]) + 1, amount * len(parts))
+        if start:
+            tested = rank(torch.stack([torch.cat(part, dim=1)[:, :start] for part in parts]), sources[:start])
+            if tested.repeats is False:
+                yield ScoringProgress(start * len(parts), start * len(parts))
+                return
+        for fold, part in enumerate(parts):
+            before = start * len(parts) + fold * (end - start)
+            for scored in _pieces(folds, fold, candidates, range(start, end), p, part):
+                yield ScoringProgress(before + scored, total)
 
 
-def _sample(amount: int, ratio: float, seed: int) -> Tensor:
-    """Return the sorted indices of a random share of the pool, at least one."""
-    order = torch.randperm(amount, generator=torch.Generator().manual_seed(seed))
-    return order[: max(1, math.ceil(ratio * amount))].sort().values
+def _pieces(
+    folds: ScoringFolds, fold: int, candidates: Batch, span: range, p: Parameters, part: list[Tensor]
+) -> Iterator[int]:
+    """Add one fold's scores of the candidates `span`, without those that it holds; yield how many of them it has."""
+    known = sum(scores.shape[1] for scores in part)
+    if known >= span.stop:
+        return
+    ready = folds.scorer(fold, p)  # made anew for the rest: kept, the curvatures of all folds would fill the memory
+    for piece in chunks(len(span), CANDIDATES_AT_ONCE):
+        index = piece + span.start
+        if index[0] < known:
+            continue
+        some, noise = take(candidates, index), folds.noise(fold, len(index), p)
+        with folds.heard(), folds.backbone.profiler.timed("score", units(some) * len(noise), len(noise)):
+            part.append(ready.score(some, noise))
+        yield int(piece[-1]) + 1
 
 
-def _copies(candidates: Batch) -> Sequence[object]:
+def sample_sizes(pool: int, p: Parameters) -> tuple[int, int]:
+    """Return how many candidates are to be scored, at least one, and how many of them before the rest.
+
+    Who asks for a share of the pool has all of it scored.
+    """
+    sampled = max(1, math.ceil(p.sample_ratio * pool))
+    tested = "sample_ratio" in p.reasons and p.score != "random"
+    return sampled, first_part(sampled) if tested else sampled
+
+
+def _sample(amount: int, p: Parameters) -> tuple[Tensor, int]:
+    """Return the indices of a random share of the pool, those that are scored first in front, and how many these are.
+
+    Each part is sorted.
+    """
+    sampled, first = sample_sizes(amount, p)
+    order = torch.randperm(amount, generator=torch.Generator().manual_seed(p.seed))[:sampled]
+    return torch.cat([order[:first].sort().values, order[first:].sort().values]), first
+
+
+def _copies(candidates: Batch) -> Sequence[Hashable]:
     """Return a group for every candidate: near-duplicate pictures share one, and so do equal texts."""
     if "mean" in candidates:
         return near_duplicates_by_cosine(candidates["mean"])

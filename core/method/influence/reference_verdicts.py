@@ -41,13 +41,14 @@ class OwnReference:
         if self.learnt is None:
             return f"{name} was never held out, so nothing is known of it."
         if self.verdict == "hurts":
-            return f"{name} seems not to belong: what the others teach makes it {-self.learnt:.0%} worse. Look at it."
+            worse = f"makes it {_share(-self.learnt)} worse" if self.learnt < 0 else "does not help it at all"
+            return f"{name} seems not to belong: what the others teach {worse}. Look at it."
         if self.verdict == "doubtful":
             return (
-                f"{name} fits less than the rest: the others take {self.learnt:.0%} of its loss away, where "
-                f"{self.usual:.0%} is usual. Look at it."
+                f"{name} fits less than the rest: the others take {_share(self.learnt)} of its loss away, where "
+                f"{_share(self.usual or 0.0)} is usual. Look at it."
             )
-        return f"{name} fits: the others alone take {self.learnt:.0%} of its loss away."
+        return f"{name} fits: the others alone take {_share(self.learnt)} of its loss away."
 
 
 def judge_references(groups: Sequence[int], curves: SurrogateCurves) -> list[OwnReference]:
@@ -62,6 +63,11 @@ def judge_references(groups: Sequence[int], curves: SurrogateCurves) -> list[Own
         own = learnt[i] if learnt else None
         judged.append(OwnReference(i, own, usual, twins, _verdict(own, usual, any(twin < i for twin in twins))))
     return judged
+
+
+def _share(value: float) -> str:
+    """Write a share; a small one is not rounded to nothing."""
+    return f"{value:.0%}" if value >= 0.01 else f"{100 * value:.1g}%"
 
 
 def _verdict(learnt: float | None, usual: float | None, repeated: bool) -> ReferenceVerdict:

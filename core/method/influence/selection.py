@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,8 @@ from torch import Tensor
 
 TRUSTED = 0.1  # agreement of two halves below which a ranking is taken for noise
 ROWS_AT_ONCE = 512  # compared with all others in one product
+SCORED, POOLED = "their scores", "their own scores and their sources', each as far as it repeats"
+DRAWN = "a draw, as was asked"
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,15 @@ def select(
     duplicates: Sequence[Hashable] | None = None,
     reliability: float | None = None,
     seed: int = 0,
+    words: str = SCORED,
 ) -> Selection:
     """Keep the top `count` candidates, or those scoring above `eta` (with `count` as a cap), at most one of each group.
 
     Half of `count` is shared out equally among the `sources`, best candidates first, and the other half goes by score
     alone: replay protects what it touches, so one source must not take everything (our reconstruction of the cap per
     source). `duplicates` gives each candidate's group. With a `reliability` below TRUSTED the scores do not
-    choose: a random set, spread evenly over the sources, replaces them. Raises ValueError when neither `count` nor
-    `eta` is given.
+    choose: a random set, spread evenly over the sources, replaces them. `words` say to a person what the ranking is.
+    Raises ValueError when neither `count` nor `eta` is given.
     """
     if count is None and eta is None:
         raise ValueError("select needs a count or a threshold eta")
@@ -78,7 +81,11 @@ def select(
     wanted = min(n, count if count is not None else n)
     order = [i for i in ranking.argsort(descending=True, stable=True).tolist() if math.isfinite(ranking[i])]
     if reliability is not None and reliability < TRUSTED:
-        return _random(order, wanted, sources, groups, reliability, seed)
+        doubt = f"Two halves of the scoring agreed with a correlation of only {reliability:.2f} (below {TRUSTED})"
+        why = f"{doubt}, so the ranking is mostly noise"
+        return select_at_random(
+            ranking, count=wanted, sources=sources, duplicates=groups, reliability=reliability, seed=seed, why=why
+        )
     if eta is not None:
         order = [i for i in order if ranking[i] > eta]
     unique = _unique(order, groups)
@@ -86,28 +93,36 @@ def select(
     lowest = ranking[kept[-1]].item() if kept else None
     passed = len(order) - len(unique)
     rule: Literal["top", "threshold"] = "top" if eta is None else "threshold"
-    return Selection(tuple(kept), rule, lowest, reliability, passed, _why(rule, len(kept), n, eta, reliability))
+    members = _by_source(unique, sources)
+    why = _why(len(unique) - len(kept), _share(wanted, members) if len(members) > 1 else 0, eta, words)
+    reason = f"{len(kept)} of {n} candidates were kept, {why}; near-duplicates count once."
+    if reliability is not None:
+        reason += f" Two halves of the scoring agree with a correlation of {reliability:.2f}."
+    return Selection(tuple(kept), rule, lowest, reliability, passed, reason)
 
 
-def _random(
-    order: list[int],
-    wanted: int,
+def select_at_random(
+    ranking: Tensor,
+    *,
+    count: int,
     sources: Sequence[Hashable],
-    groups: Sequence[Hashable],
-    reliability: float,
+    duplicates: Sequence[Hashable],
+    reliability: float | None,
     seed: int,
+    why: str,
 ) -> Selection:
-    """Draw at random, visiting the sources in turn: where the ranking is noise, breadth is what replay can offer."""
-    shuffled = sorted(order)
+    """Draw `count` candidates at random, visiting the sources in turn, from those with a finite `ranking`.
+
+    Where the ranking is noise, breadth is what replay can offer. `why` begins the sentence for a person.
+    """
+    shuffled = ranking.isfinite().nonzero().flatten().tolist()
+    amount = len(shuffled)
     random.Random(seed).shuffle(shuffled)
-    unique = _unique(shuffled, groups)
+    unique = _unique(shuffled, duplicates)
     turns = [i for turn in itertools.zip_longest(*_by_source(unique, sources).values()) for i in turn if i is not None]
-    kept = tuple(turns[:wanted])
-    reason = (
-        f"Two halves of the scoring agreed with a correlation of only {reliability:.2f} (below {TRUSTED}), so the "
-        f"ranking is mostly noise: {len(kept)} candidates were drawn at random, evenly over the sources, instead."
-    )
-    return Selection(kept, "random", None, reliability, len(order) - len(unique), reason)
+    kept = tuple(turns[:count])
+    reason = f"{why}: {len(kept)} candidates were drawn at random, evenly over the sources, instead."
+    return Selection(kept, "random", None, reliability, amount - len(unique), reason)
 
 
 def _unique(order: Iterable[int], groups: Sequence[Hashable]) -> list[int]:
@@ -128,7 +143,7 @@ def _by_source(order: Iterable[int], sources: Sequence[Hashable]) -> dict[Hashab
 def _stratified(order: list[int], wanted: int, sources: Sequence[Hashable]) -> list[int]:
     """Give every source its equal part of half the places, the rest to the best that remain; best first."""
     members = _by_source(order, sources)
-    share = wanted // (2 * max(1, len(members)))
+    share = _share(wanted, members)
     kept = {i for source in members.values() for i in source[:share]}
     for i in order:
         if len(kept) >= wanted:
@@ -137,9 +152,17 @@ def _stratified(order: list[int], wanted: int, sources: Sequence[Hashable]) -> l
     return [i for i in order if i in kept]
 
 
-def _why(rule: str, kept: int, of: int, eta: float | None, reliability: float | None) -> str:
-    chosen = f"score above {eta:g}" if rule == "threshold" else "score highest"
-    reason = f"{kept} of {of} candidates were kept because they {chosen}."
-    if reliability is None:
-        return reason
-    return f"{reason} Two halves of the scoring agree with a correlation of {reliability:.2f}."
+def _share(wanted: int, members: Sized) -> int:
+    """Return how many places every source has for itself."""
+    return wanted // (2 * max(1, len(members)))
+
+
+def _why(left: int, each: int, eta: float | None, words: str) -> str:
+    """Say what decided; `left` candidates could have been kept too, and every source had `each` places for itself."""
+    if not left:
+        return "all that could be ranked" if eta is None else f"all with a score above {eta:g}"
+    above = "" if eta is None else f", of those above {eta:g}"
+    places = (
+        f"{each} place{'s' * (each > 1)} for every source, as far as it fills them, the others for " if each else ""
+    )
+    return f"by {words}{above}: {places}whichever come first"

@@ -46,12 +46,11 @@ class MixingReport:
     judged_gamma: float  # the share that the four fields below speak about
     ratio: float  # M(judged_gamma) / M(0); below 1 mixing lowers the expected error
     interval: tuple[float, float]  # 5 % and 95 % bootstrap quantiles of the ratio
-    verdict: Verdict
+    verdict: Verdict  # the law's own, which only experiments look at: a job goes by its trial
     proposition: Condition  # Prop. 4.2, reading R1, with the realised reference error on the right
     proposition_expected: float  # the same right side in expectation: sqrt(Tr(H_A^-1 G_A H_A^-1) / n)
     vanishing: Condition  # reading R3: "H_A vanishes"
     sufficient: Condition  # adds the term that Prop. 4.2 omits
-    note: str
 
 
 def error_law(
@@ -89,8 +88,7 @@ def error_law(
     interval = _interval(gram, judged, resamples, seed)
     verdict: Verdict = "helps" if interval[1] < 1 else "harms" if interval[0] > 1 else "neutral"
     conditions = _conditions(gram, judged)
-    note = _note(judged, ratio, interval)
-    return MixingReport(curve, gamma_star, _break_even(curve), judged, ratio, interval, verdict, *conditions, note)
+    return MixingReport(curve, gamma_star, _break_even(curve), judged, ratio, interval, verdict, *conditions)
 
 
 @dataclass(frozen=True)
@@ -211,12 +209,4 @@ def _conditions(gram: _Gram, gamma: float) -> tuple[Condition, float, Condition,
         math.sqrt(spread / gram.n),
         Condition((1 - gamma) * gram.norm(only_b, b), gram.norm(only_b, a)),
         Condition(backbone + reference, realised),
-    )
-
-
-def _note(gamma: float, ratio: float, interval: tuple[float, float]) -> str:
-    change = f"{abs(1 - ratio):.0%} {'lower' if ratio < 1 else 'higher'}"
-    return (
-        f"At a share of {gamma:.2f} the expected error is {change} than without backbone data "
-        f"(90 % interval of the ratio {interval[0]:.2f} to {interval[1]:.2f}); a local estimate from few gradients."
     )

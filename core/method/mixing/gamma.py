@@ -5,6 +5,11 @@ from typing import Literal
 
 from core.parameters.schedule import MAX_SHARE, usual_share
 
+UNTRIED = (
+    "A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these or of the selected "
+    "candidates are there. So the batches hold references only."
+)
+
 
 @dataclass(frozen=True)
 class GammaChoice:
@@ -33,10 +38,12 @@ def choose_gamma(
         return GammaChoice(0.0, "No candidate was selected, so the batches hold references only.")
     if request == "natural":
         gamma = min(m / (n + m), MAX_SHARE)
-        return GammaChoice(gamma, f"Natural mixing, as asked: {m} selected beside {n} references give {gamma:.2f}.")
+        most = ", the most that there may be" if gamma == MAX_SHARE else ""
+        words = f"Natural mixing, as asked: {m} selected beside {n} references give {gamma:.2f}{most}."
+        return GammaChoice(gamma, words)
     if request != "auto":
         return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")
     if not comparable:
-        return GammaChoice(0.0, "The error law could not be estimated, so the batches hold references only.")
+        return GammaChoice(0.0, UNTRIED)
     share = usual_share(preset) if start is None else start
-    return GammaChoice(share, f"{share:g} of the batch slots is where a {preset} starts.")
+    return GammaChoice(share, f"{share:g} of the batch slots is where the preset {preset} starts.")

@@ -76,8 +76,18 @@ class Trial:
         """Return gamma, or 0 where the trial says that the data harms."""
         if self.verdict == "harms":
             return GammaChoice(0.0, f"harms: not used. {self.sentence}")
-        why = "it helps" if self.verdict == "helps" else "no harm was seen, and it limits forgetting"
-        return GammaChoice(self.gamma, f"{self.sentence} So {self.gamma:.0%} is used: {why}.")
+        return GammaChoice(self.gamma, f"{self.sentence} So {self.gamma:.0%} is used: {self._why}.")
+
+    @property
+    def _why(self) -> str:
+        """Say why the data is used though it may not help."""
+        if self.verdict == "helps":
+            return "it helps"
+        if self.gain >= 0:
+            return "no harm was seen, and it limits forgetting"
+        if -self.gain <= TOLERATED:
+            return f"up to {TOLERATED:.0%} is a price that we pay for less forgetting"
+        return "the harm is within its own error, and it limits forgetting"
 
 
 def try_mixture(

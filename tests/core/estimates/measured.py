@@ -84,6 +84,7 @@ def measured(
         }
         works[stage] = {"seconds": seconds[stage], "cpu": 0.0, "kinds": kinds, "facts": {}, "memory": _memory(amounts)}
     works["prepare"]["facts"] = {"references": data.references, "candidates": data.candidates, "probe": data.probe}
+    works["score"]["facts"] = {"sampled": 2, "scored": 1 if steps.unscored else 2}
     stored = {"sized": 50_000 * shape.rank, "fixed": 300_000, "kept": 40_000 * shape.rank, "copies": 2}
     return Measured(source, device, shape, sum(seconds[stage] for stage in STAGES), works, stored)
 

@@ -33,6 +33,40 @@ def test_the_passes_of_a_job_are_those_that_a_person_counts() -> None:
     assert work["export"]["sample"].calls * work["export"]["sample"].size == COPIES * (4 + 4)
 
 
+TESTED, MANY = replace(SHAPE, tested=True), DataSize(references=6, candidates=2400, probe=16)
+
+
+def test_scoring_that_may_end_after_its_first_part_is_counted_with_and_without_the_rest() -> None:
+    whole, ended = (workload(TESTED, MANY, Steps(8, 10, 20, unscored))["score"] for unscored in (0.0, 1.0))
+    assert whole["score"].calls * whole["score"].size == 8 * 1200
+    assert ended["score"].calls * ended["score"].size == 8 * 120
+    # the gradients of references are taken for the first part, and anew for the rest
+    assert (whole["gradient"].calls * whole["gradient"].size, ended["gradient"].calls * ended["gradient"].size) == (
+        2 * 6 * 8,
+        6 * 8,
+    )
+    asked = workload(SHAPE, MANY, Steps(8, 10, 20, 1.0))["score"]
+    assert asked["score"].calls * asked["score"].size == 8 * 1200
+
+
+def test_a_forecast_expects_what_jobs_have_scored_and_the_whole_at_most() -> None:
+    ended, gone_on = (measured(TESTED, Steps(40, 60, 90, unscored), data=MANY, source="job") for unscored in (1.0, 0.0))
+    first, rest = (true_stages(TESTED, MANY, Steps(40, 60, 90, unscored))["score"] for unscored in (1.0, 0.0))
+    for jobs, expected in (([], rest), ([ended], first), ([gone_on], rest), ([ended, gone_on], (first + rest) / 2)):
+        told = model([*jobs, *CALIBRATED], SHAPE, "cpu: toy", None).forecast(TESTED, MANY).stages["score"]
+        assert told.expected == pytest.approx(expected, rel=0.02)
+        assert told.low < first
+        assert told.high > rest
+    asked = model([ended, *CALIBRATED], SHAPE, "cpu: toy", None).forecast(SHAPE, MANY).stages["score"]
+    assert asked.expected > 5 * first  # whoever asks for a share has all of it scored
+
+
+def test_a_job_that_was_measured_by_a_version_before_had_all_of_its_sample_scored() -> None:
+    before = measured(SHAPE, Steps(40, 60, 90), source="job")
+    before.work["score"]["facts"].clear()
+    assert before.steps == Steps(40, 60, 90)
+
+
 def test_a_picture_of_twice_the_side_is_four_times_the_work() -> None:
     steps = Steps(8, 10, 20)
     small, large = (workload(replace(SHAPE, resolution=side), DATA, steps) for side in (256, 512))

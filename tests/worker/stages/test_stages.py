@@ -133,7 +133,7 @@ def test_references_that_are_all_the_same_still_give_an_adapter_and_a_warning(ma
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert outcome["gamma"] == 0.0
     assert [row["verdict"] for row in outcome["references"]] == ["unknown", "duplicate", "duplicate", "duplicate"]
-    assert "Nothing could be held out" in outcome["reasons"]["confidence"]
+    assert "No reference could be held out" in outcome["reasons"]["confidence"]
 
 
 def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_image_job: Finished) -> None:
@@ -141,15 +141,7 @@ def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_im
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert [row["name"] for row in outcome["references"]] == ["0.png", "1.png", "2.png", "3.png"]
     assert all(row["name"] in row["sentence"] for row in outcome["references"])
-    assert set(outcome["reasons"]) == {
-        "scores",
-        "error_law",
-        "proposition_4_2",
-        "backbone_data",
-        "cs_fluctuation",
-        "stop",
-        "confidence",
-    }
+    assert set(outcome["reasons"]) == {"scores", "backbone_data", "cs_fluctuation", "stop", "confidence"}
     trial = outcome["trial"]
     assert trial["interval"][0] <= trial["gain"] <= trial["interval"][1]
     assert (outcome["verdict"] == "harms") == (outcome["gamma"] == 0)
@@ -158,24 +150,46 @@ def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_im
     assert steps == list(range(len(steps)))
 
 
-def test_the_error_law_is_forecast_for_the_report_alone(finished_image_job: Finished) -> None:
+def test_numbers_that_decide_nothing_are_on_the_card_alone(finished_image_job: Finished) -> None:
     folder, _ = finished_image_job
     assert "mixing" not in read(folder, "score/decision.json")
-    law = read(folder, "export/report.json")["mixing"]
+    report = read(folder, "export/report.json")
+    assert "mixing" not in report
+    assert "M(gamma)" not in json.dumps(report)
+    told = read(folder, "export/card.json")["diagnostics"]
+    assert told["note"].startswith("These numbers decide nothing")
+    law = told["error_law"]
     assert law["curve"][0] == [0.0, 1.0]
-    assert law == read(folder, "export/manifest.json")["outcome"]["mixing"]
+    assert {"proposition", "ratio", "judged_gamma"} <= set(law)
+    assert not {"verdict", "note"} & set(law)  # the verdict is the trial's
 
 
-def test_a_job_that_was_scored_together_with_its_error_law_reports_that_one(make_image_job: MakeJob) -> None:
+def test_a_job_that_was_scored_together_with_its_error_law_shows_that_one(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     list(run(folder))
     shutil.rmtree(folder.stage("export"))
     scored = folder.stage("score")
-    write_json(scored / "decision.json", read(folder, "score/decision.json") | {"mixing": None})
+    known = {"ratio": 0.5, "verdict": "helps", "note": "At a share of 0.95 ..."}
+    write_json(scored / "decision.json", read(folder, "score/decision.json") | {"mixing": known})
     (scored / DONE).unlink()
     seal(scored)
     assert done(list(run(folder))) == ["export"]
-    assert read(folder, "export/report.json")["mixing"] is None
+    assert read(folder, "export/card.json")["diagnostics"]["error_law"] == {"ratio": 0.5}
+
+
+def test_without_backbone_data_there_is_no_error_law(make_image_job: MakeJob) -> None:
+    folder = make_image_job(augment=False, selected_count="auto")
+    list(run(folder))
+    assert read(folder, "export/card.json")["diagnostics"]["error_law"] is None
+
+
+def test_a_draw_that_was_asked_for_is_not_called_scoring(make_image_job: MakeJob) -> None:
+    folder = make_image_job(score="random", sample_ratio="auto")
+    told = messages(list(run(folder)), "score")
+    assert "drawn at random, as was asked; none is scored" in told
+    assert "Scor" not in told
+    assert "kept, by a draw, as was asked" in told
+    assert "scores" not in read(folder, "export/report.json")["reasons"]
 
 
 def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> None:

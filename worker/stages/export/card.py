@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections import Counter
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from core.method.albat import forecast_error
 from core.method.backbones.lora import Adapter
 from core.version import VERSION
 from worker.protocol import Json
 from worker.stages.context import Context
+from worker.stages.surrogate import read_surrogate
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "gguf")
 CURVE = (
@@ -25,6 +29,7 @@ CURVE = (
     "cs_fluctuation",
     "learning_rate",
 )
+DIAGNOSTICS = "These numbers decide nothing: where backbone data is tried, the trial on held-out references decides."
 # prompts may be captions, and sentences belong into the report
 UNSAID = {"sample_prompts", "unrelated_prompts", "reasons"}
 OUTCOME = (
@@ -57,12 +62,30 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
         "outcome": {name: summary[name] for name in OUTCOME},
         "data": _data(context),
         "replayed": _replayed(context, summary),
+        "diagnostics": {"note": DIAGNOSTICS, "error_law": error_law(context)},
         "seed": p.seed,
         "parameters": p.model_dump(mode="json", exclude=UNSAID),
         "curves": _curves(context),
         "versions": {"albatross": VERSION, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
     }
+
+
+def error_law(context: Context) -> Json | None:
+    """Return the numbers of the error law and Prop. 4.2 for what was selected; None with too little of anything.
+
+    Without the law's own verdict: that of the trial is the one that counts.
+    """
+    scored = context.read("score", "decision.json")
+    if "mixing" in scored:  # scored by a version that forecast it there
+        found: Json | None = scored["mixing"]
+    elif len(scored["selected"]) < 2:
+        return None
+    else:
+        pool, surrogate = context.encoded_pool("candidate"), read_surrogate(context)
+        law = forecast_error(context.backbone, surrogate, context.references(), pool, scored["selected"], context.p)
+        found = _finite(asdict(law)) if law else None
+    return {name: value for name, value in found.items() if name not in ("verdict", "note")} if found else None
 
 
 def _data(context: Context) -> Json:
@@ -94,6 +117,15 @@ def _curves(context: Context) -> Json:
 
 def _plain(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _finite(value: Any) -> Any:
+    """The same without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _count(folder: Path) -> int:

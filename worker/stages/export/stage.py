@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import math
 import shutil
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from core.adapters import card as cards
-from core.method.albat import forecast_error
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
@@ -23,7 +20,6 @@ from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
 from worker.stages.export.samples import Gallery, marks
-from worker.stages.surrogate import read_surrogate
 from worker.stages.trial import followed_curves
 
 CSV_COLUMNS = (
@@ -108,7 +104,7 @@ def _write_manifest(context: Context, outcome: Outcome, made: Made, summary: Jso
 def summarise(context: Context, outcome: Outcome) -> Json:
     """Return the job's `bat` fields: what was selected, what is published, and why."""
     scored, mixture = context.read("score", "decision.json"), context.read("trial", "mixture.json")
-    evidence, gamma, law = followed_curves(context).evidence(), mixture["gamma"], error_law(context, scored)
+    evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
     return {
         "selected": len(scored["selected"]) if gamma else 0,
         "pool_size": len(context.pool.candidates) if context.pool and context.p.augment else 0,
@@ -117,10 +113,9 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "score_reliability": scored.get("reliability"),
         "selection_reason": mixture["reason"],
         "notes": scored.get("notes", []),
-        "mixing": law,
         "trial": mixture["trial"],
         "references": context.read("score", "references.json"),
-        "reasons": reasons(scored, mixture, law, outcome, evidence),
+        "reasons": reasons(scored, mixture, outcome, evidence),
         "published_step": outcome.published_step,
         "turning_point_step": outcome.turning_point_step,
         "matched_loss_step": outcome.matched_loss_step,
@@ -141,18 +136,6 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "forgetting": _change(context, outcome.published_step, "probe_loss"),
         "trained_tokens": _trained_tokens(context, outcome),
     }
-
-
-def error_law(context: Context, scored: Json) -> Json | None:
-    """Return the error law of what was selected, for the report; None where too little was selected or held out."""
-    if "mixing" in scored:  # scored by a version that forecast it there
-        stored: Json | None = scored["mixing"]
-        return stored
-    if len(scored["selected"]) < 2:
-        return None
-    pool, surrogate = context.encoded_pool("candidate"), read_surrogate(context)
-    report = forecast_error(context.backbone, surrogate, context.references(), pool, scored["selected"], context.p)
-    return _finite(asdict(report)) if report else None
 
 
 def _trained_tokens(context: Context, outcome: Outcome) -> int | None:
@@ -189,12 +172,3 @@ def _write_csv(curve: list[Json], file: Path) -> None:
         writer.writerow(CSV_COLUMNS)
         for row in curve:
             writer.writerow([row.get(CSV_SOURCES.get(name, name), "") for name in CSV_COLUMNS])
-
-
-def _finite(value: Any) -> Any:
-    """The same without numbers that JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value if not isinstance(value, float) or math.isfinite(value) else None

@@ -31,6 +31,13 @@ def test_one_that_fits_far_less_than_the_rest_is_doubted() -> None:
     assert "the others take 10% of its loss away, where 35% is usual" in judged[3].sentence(NAMES)
 
 
+def test_what_the_others_do_not_change_is_not_called_worse_and_little_is_not_called_nothing() -> None:
+    judged = judge_references([0, 1, 2, 3], curves([0.0, -0.004, -0.004, -0.004]))
+    assert judged[0].verdict == "hurts"
+    assert "what the others teach does not help it at all" in judged[0].sentence(NAMES)
+    assert "take 0.4% of its loss away" in judged[1].sentence(NAMES)
+
+
 def test_without_held_out_references_nothing_is_claimed() -> None:
     alone = SurrogateCurves(((),))
     alone.add(0, torch.ones(1, 2))

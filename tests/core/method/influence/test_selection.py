@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.influence.selection import near_duplicates_by_cosine, select
+from core.method.influence.selection import DRAWN, near_duplicates_by_cosine, select, select_at_random
 
 
 def test_the_best_are_kept_best_first() -> None:
@@ -60,6 +60,35 @@ def test_a_reliable_ranking_chooses_and_says_so() -> None:
     assert chosen.rule == "top"
     assert chosen.indices == (8, 7, 6)
     assert "0.60" in chosen.reason
+
+
+def test_a_selection_says_what_decided() -> None:
+    ranking, sources = torch.arange(12.0), ["a"] * 8 + ["b"] * 4
+    assert select(ranking, count=8, sources=sources).reason == (
+        "8 of 12 candidates were kept, by their scores: 2 places for every source, as far as it fills them, the others "
+        "for whichever come first; near-duplicates count once."
+    )
+    assert ": 1 place for every source, as far as it fills them" in select(ranking, count=4, sources=sources).reason
+    assert "for every source" not in select(ranking, count=4).reason
+    scarce = select(ranking, count=3, sources=range(12)).reason  # more sources than half of the places
+    assert scarce == "3 of 12 candidates were kept, by their scores: whichever come first; near-duplicates count once."
+    assert "kept, all that could be ranked;" in select(ranking, count=12).reason
+    assert "kept, all that could be ranked;" in select(ranking, count=40, duplicates=[0] * 12).reason
+    assert "kept, all with a score above 4;" in select(ranking, eta=4.0).reason
+    assert "by their scores, of those above 4: " in select(ranking, eta=4.0, count=2).reason
+    assert "kept, by a draw, as was asked: " in select(ranking, count=2, words=DRAWN).reason
+
+
+def test_a_draw_is_even_over_the_sources_and_takes_nothing_without_a_finite_value() -> None:
+    usable = torch.zeros(20)
+    usable[3] = torch.nan
+    sources = [str(number % 4) for number in range(20)]
+    drawn = select_at_random(
+        usable, count=8, sources=sources, duplicates=range(20), reliability=None, seed=1, why="Because"
+    )
+    assert sorted(sources[i] for i in drawn.indices) == sorted(["0", "1", "2", "3"] * 2)
+    assert 3 not in drawn.indices
+    assert drawn.reason == "Because: 8 candidates were drawn at random, evenly over the sources, instead."
 
 
 def test_near_duplicates_are_found_across_a_chain() -> None:

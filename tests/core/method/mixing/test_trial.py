@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.method.mixing.gamma import choose_gamma
 from core.method.mixing.trial import Trial, try_mixture
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.surrogates import train_folds
@@ -53,6 +54,31 @@ def test_the_sentence_says_lower_where_the_data_helps() -> None:
     assert "loss was 5.0% lower" in Trial(0.25, 0.05, 0.01, CURVES).sentence
     assert "-6.6% to -3.4%" in Trial(0.25, 0.05, 0.01, CURVES).sentence
     assert "loss was 5.0% higher" in Trial(0.25, -0.05, 0.01, CURVES).sentence
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "why"),
+    [
+        (0.05, 0.01, "is used: it helps."),
+        (0.01, 0.02, "is used: no harm was seen, and it limits forgetting."),
+        (-0.008, 0.001, "is used: up to 1% is a price that we pay for less forgetting."),
+        (-0.015, 0.02, "is used: the harm is within its own error, and it limits forgetting."),
+    ],
+)
+def test_harm_that_was_seen_and_borne_is_not_called_none(gain: float, error: float, why: str) -> None:
+    assert Trial(0.25, gain, error, CURVES).decide().reason.endswith(why)
+
+
+def test_a_share_says_where_it_comes_from() -> None:
+    asked = {"comparable": True, "n": 4, "m": 8}
+    assert choose_gamma("auto", **asked).reason == "0.5 of the batch slots is where the preset subject starts."
+    assert choose_gamma(0.3, **asked).reason == "0.3 of the batch slots, as asked."
+    assert choose_gamma("natural", **asked).reason.endswith("8 selected beside 4 references give 0.67.")
+    most = choose_gamma("natural", comparable=True, n=4, m=400)
+    assert most.reason.endswith("400 selected beside 4 references give 0.95, the most that there may be.")
+    assert "No candidate was selected" in choose_gamma("auto", comparable=True, n=4, m=0).reason
+    alone = choose_gamma("auto", comparable=False, n=4, m=8)
+    assert (alone.gamma, "A mixture can't be tried" in alone.reason) == (0.0, True)
 
 
 def test_more_of_the_same_helps_more_than_other_data(tiny_language) -> None:
