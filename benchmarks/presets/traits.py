@@ -15,6 +15,7 @@ from benchmarks.presets.conversions import NAVY, YELLOW
 
 Place = tuple[float, float, float, float]  # left, top, right, bottom, in boxes of the body
 ENOUGH = 0.5  # share of the least that any reference has, for a part of a subject
+LEAST_BODY = 30  # pixels of the body's colour, below which nothing has a place on it
 LEFT_EYE, RIGHT_EYE, MOUTH = (0.05, 0.05, 0.5, 0.55), (0.5, 0.05, 0.95, 0.55), (0.2, 0.4, 0.8, 0.9)
 TINT = 70.0  # of 255, how far from the way between its two colours a pixel of a duotone may lie
 GREY = 45.0  # of 255, how far the channels of a colourless pixel may lie apart
@@ -35,7 +36,11 @@ def subject_traits(body: str, accent: str, name: str, place: Place) -> tuple[Tra
     """Return a subject's parts: its body by colour, what it wears by colour and place, two eyes and a mouth."""
 
     def part(mask: Callable[[Pixels], np.ndarray], where: Place) -> Callable[[Pixels], float]:
-        return lambda pixels: float(within(mask(pixels), where, box(pixels.of(body))))
+        def measured(pixels: Pixels) -> float:
+            coloured = pixels.of(body)
+            return float(within(mask(pixels), where, box(coloured))) if coloured.sum() >= LEAST_BODY else 0.0
+
+        return measured
 
     return (
         Trait("body", lambda pixels: float(pixels.of(body).sum()), ENOUGH),
