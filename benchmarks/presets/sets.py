@@ -18,7 +18,8 @@ from core.disk import ROOT
 HERE = Path(__file__).resolve().parent
 PICTURES = 8  # a side
 SUBJECTS = {"ghost": "ghost", "robot": "robot face", "owl": "owl"}  # name -> the word that the backbone knows
-LEARNED = ("panda face", "carrot", "pear", "grinning face", "cow face", "green heart", "doughnut", "tiger face")
+# of many colours and shapes, as a careful owner would choose them
+LEARNED = ("panda face", "tomato", "carrot", "grinning face", "aubergine", "blue heart", "cow face", "tiger face")
 NEW = ("bear face", "red apple", "frog face", "purple heart", "monkey face", "hamburger", "rabbit face", "mushroom")
 OTHER = ("winking face", "red apple", "bear face", "birthday cake", "skull", "wine glass", "yellow heart", "fox face")
 EVERYDAY = (

@@ -101,7 +101,7 @@ TRAITS: Mapping[str, Sequence[Trait]] = {
     "ghost": subject_traits("violet", "black", "hat", (0.0, -0.8, 1.0, 0.2)),
     "robot": subject_traits("green", "red", "antenna", (0.2, -0.8, 0.8, 0.1)),
     "owl": subject_traits("teal", "orange", "scarf", (-0.1, 0.4, 1.1, 1.1)),
-    "duotone": (Trait("palette", _in_palette, 0.7), Trait("navy", _navy, 0.7), Trait("yellow", _yellow, 0.6)),
+    "duotone": (Trait("palette", _in_palette, 0.7), Trait("navy", _navy, 0.3), Trait("yellow", _yellow, 0.45)),
     "lines": (Trait("colourless", _colourless, 0.9), Trait("paper", _paper, 0.8), Trait("ink", _ink, 0.75)),
     "dusk": (Trait("night", _night, 0.5), Trait("warm light", _warm, 0.6)),
 }
