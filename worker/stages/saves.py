@@ -18,8 +18,8 @@ from worker.protocol import Json
 
 VALUES, TENSORS, KEPT = "state.json", "tensors.safetensors", "kept"
 # what may differ between two attempts that can take over from each other
-# (style_always is only why there is no trigger, and states from before it was known don't hold it)
-CHANGEABLE = ("accumulation", "reasons", "style_always")
+# (past_best and style_always never do, but states from before they were known don't hold them)
+CHANGEABLE = ("accumulation", "reasons", "style_always", "past_best")
 
 
 class StageKeeper:
