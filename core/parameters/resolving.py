@@ -218,18 +218,20 @@ class _Settling:
 
     def settle_augmentation(self) -> None:
         table, request, pool = self.table, self.request, self.backbone.pool
-        wanted = pool is not None and request.gamma != 0
+        start = self.preset.gamma.start if self.preset.gamma else None
+        unwanted = start == 0 and request.gamma == "auto"  # by the preset
+        wanted = pool is not None and request.gamma != 0 and not unwanted
         why = "Backbone data limits forgetting and makes a late stop harmless."
         if not wanted:
-            why = "gamma is 0." if pool is not None else f"{self.backbone.id} has no candidate pool."
+            why = self._why_alone(pool is not None, unwanted)
         self.settle("augment", wanted, why)
         augment = self.values["augment"]
         self.settle(
             "gamma", "auto" if augment else 0.0, "It is chosen after scoring, by a trial on held-out references."
         )
-        self.values["gamma_start"] = self.preset.gamma.start if self.preset.gamma else None
-        if augment and self.request.gamma == "auto" and self.preset.gamma:
-            self.reasons["gamma"] += f" It starts at {self.preset.gamma.start:g}: {self.preset.gamma.why}."
+        self.values["gamma_start"] = start or None
+        if augment and self.request.gamma == "auto" and start and self.preset.gamma:
+            self.reasons["gamma"] += f" It starts at {start:g}: {self.preset.gamma.why}."
         if not augment:
             self.reasons["gamma"] = "Without backbone data there is nothing to mix in."
         self.values["pool"] = self.backbone.id if augment else None
@@ -237,6 +239,14 @@ class _Settling:
             self.reasons["pool"] = "The pool that belongs to the backbone." if augment else "No pool is used."
         self.settle("selected_count", int(table["selected_count"]), f"{self.usual('selected_count')}.")
         self.settle("sample_ratio", float(table["sample_ratio"]), f"{self.usual('sample_ratio')}.")
+
+    def _why_alone(self, pooled: bool, unwanted: bool) -> str:
+        """Say why no backbone data is used."""
+        if not pooled:
+            return f"{self.backbone.id} has no candidate pool."
+        if unwanted and self.preset.gamma:
+            return f"The preset {self.preset.name} {self.preset.version} uses none: {self.preset.gamma.why}."
+        return "gamma is 0."
 
     def settle_stopping(self, stop_default: StopName) -> None:
         table, count = self.table, self.summary.count
