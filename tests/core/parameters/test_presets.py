@@ -77,13 +77,13 @@ def test_an_operators_alias_takes_the_values_of_a_built_in_preset(tmp_path: Path
     known = presets.load(tmp_path)
     assert (known["mug"].gamma, known["mug"].version) == (known["style"].gamma, 7)
     parameters = settled({"preset": "mug", "style_always": True}, presets=known)
-    assert (parameters.max_steps, parameters.trigger) == (450, None)
+    assert (parameters.max_steps, parameters.trigger) == (375, None)
 
 
 def test_a_gamma_starts_where_it_was_measured() -> None:
     for name, preset in built_in().items():
         assert preset.gamma is not None
-        assert preset.gamma.start == (schedule.usual_share(name))
+        assert preset.gamma.start == (0 if name == "style" else schedule.usual_share(name))
 
 
 def test_the_ranges_of_a_preset_are_those_of_a_request() -> None:
@@ -98,9 +98,10 @@ def test_the_ranges_of_a_preset_are_those_of_a_request() -> None:
 
 def test_a_job_says_which_preset_and_version_it_was_made_with_and_why() -> None:
     parameters = settled({"preset": "style"})
-    assert (parameters.preset, parameters.preset_version, parameters.gamma_start) == ("style", 2, 0.25)
-    assert "times 1.5 by the preset style 2: a style arrives later" in parameters.reasons["max_steps"]
-    assert "starts at 0.25" in parameters.reasons["gamma"]
+    assert (parameters.preset, parameters.preset_version, parameters.gamma_start) == ("style", 3, None)
+    assert "times 1.25 by the preset style 3: on our test backbone a style" in parameters.reasons["max_steps"]
+    assert (parameters.augment, parameters.gamma) == (False, 0.0)
+    assert parameters.reasons["augment"].startswith("The preset style 3 uses none: they are drawn")
     assert "name style or face" in settled().reasons["preset"]
     assert settled({"preset": "face"}).dropout_caption == 0.05
 

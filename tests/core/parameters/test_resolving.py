@@ -75,7 +75,7 @@ def test_the_three_openai_knobs_are_followed() -> None:
 def test_the_backbone_the_preset_and_the_device_each_have_a_say() -> None:
     assert settled().learning_rate == 1e-3
     assert settled(device="cuda").surrogate_steps == STARTING_POINTS["diffusion", "cuda"]["surrogate_steps"]
-    assert settled({"preset": "style"}).max_steps == 450
+    assert settled({"preset": "style"}).max_steps == 375
     assert "style" in settled({"preset": "style"}).reasons["max_steps"]
     assert settled(backbone=TEXT, summary=CHATS).alpha == 32
 
@@ -99,8 +99,8 @@ def test_the_owners_trigger_wins_over_the_backbones_and_texts_have_none() -> Non
 def test_the_surrogates_budget_follows_the_runs() -> None:
     usual, style = settled(), settled({"preset": "style"})
     assert (usual.max_steps, usual.surrogate_steps) == (300, 120)
-    assert (style.max_steps, style.surrogate_steps) == (450, 180)
-    assert style.reasons["surrogate_steps"].startswith("180 of 450 steps: the share that is usual on a CPU, 120 of 300")
+    assert (style.max_steps, style.surrogate_steps) == (375, 150)
+    assert style.reasons["surrogate_steps"].startswith("150 of 375 steps: the share that is usual on a CPU, 120 of 300")
     assert settled({"max_steps": 1}).surrogate_steps == 1
     assert settled({"max_steps": 100, "surrogate_steps": 90}).surrogate_steps == 90
     assert settled(hyperparameters={"n_epochs": 100}).surrogate_steps == 40
