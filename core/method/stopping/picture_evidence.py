@@ -22,8 +22,9 @@ from core.method.backbones.backbone import Backbone
 from core.method.backbones.lora import Adapter
 from core.parameters.schedule import PICTURES
 
-# Both shares were set by eye on runs with and without replay of one subject on the emoji backbone.
-LEVELLED_SHARE = 0.9  # share of the best similarity from which on what was learned counts as there
+# Shares of the best similarity from which on what was learned counts as there; by eye, on runs of the emoji backbone.
+SUBJECT_LEVELLED = 0.95  # parts are complete late, and later does no harm before unrelated prompts are swallowed
+STYLE_LEVELLED = 0.9  # later, contents are lost
 SWALLOWED_SHARE = 0.15  # share of the subject's own way that unrelated prompts may go towards it
 MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what was to be learned at all
 KEPT_CONTENT = 0.75  # share of the most contents recognised at any step that a step must keep, for a style
@@ -103,10 +104,11 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, asked_for: bool =
 
 def _subject(judged: Sequence[Pictures], best: float) -> PictureEvidence:
     """Name the first step at which the subject has levelled off, or the last before swallowing if that comes first."""
-    levelled = next(one for one in judged if one.similarity >= LEVELLED_SHARE * best)
+    levelled = next(one for one in judged if one.similarity >= SUBJECT_LEVELLED * best)
     begun = next((place for place, one in enumerate(judged) if one.swallowed > SWALLOWED_SHARE * best), len(judged))
     if begun > judged.index(levelled):
-        return PictureEvidence(levelled.step, f"{_nearest(levelled, best)} Unrelated prompts {_moved(levelled)}.")
+        told = _nearest(levelled, best, SUBJECT_LEVELLED)
+        return PictureEvidence(levelled.step, f"{told} Unrelated prompts {_moved(levelled)}.")
     chosen = judged[max(0, begun - 1)]
     when = "the last kept step before unrelated prompts turn into the subject"
     if begun == 0:
@@ -123,9 +125,10 @@ def _style(judged: Sequence[Pictures], *, asked_for: bool) -> PictureEvidence:
     most = max(one.content for one in judged)
     kept = [one for one in judged if one.content >= KEPT_CONTENT * most]
     best = max(one.similarity for one in kept)
-    chosen = next(one for one in kept if one.similarity >= LEVELLED_SHARE * best)
+    chosen = next(one for one in kept if one.similarity >= STYLE_LEVELLED * best)
     lost = [one.step for one in judged if one not in kept and one.step > chosen.step]
-    words = [_nearest(chosen, best), f"{chosen.content:.0%} of the new contents are still nearest to their own."]
+    contents = f"{chosen.content:.0%} of the new contents are still nearest to what they were."
+    words = [_nearest(chosen, best, STYLE_LEVELLED), contents]
     if lost:
         words.append(f"From step {lost[0]} on contents are lost.")
     if asked_for:
@@ -133,10 +136,10 @@ def _style(judged: Sequence[Pictures], *, asked_for: bool) -> PictureEvidence:
     return PictureEvidence(chosen.step, " ".join(words))
 
 
-def _nearest(one: Pictures, best: float) -> str:
+def _nearest(one: Pictures, best: float, share: float) -> str:
     return (
-        f"Published step {one.step}: the first kept step whose pictures come within a tenth of the nearest that any "
-        f"comes to the references (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
+        f"Published step {one.step}: the first kept step whose pictures are as like the references as at the best one, "
+        f"less {1 - share:.0%} (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
     )
 
 
