@@ -42,6 +42,7 @@ class Rival:
 
 def grid(chosen: PresetSet) -> list[Rival]:
     """Return the runs that a careful person would try for a set."""
+    steps: tuple[int, ...]
     if chosen.kind == "images":
         pairs, steps, batch = itertools.product((8, 16), (1e-3, 2e-3, 3e-3)), (60, 100, 150, 200, 300), 6
     else:
