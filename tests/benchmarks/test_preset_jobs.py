@@ -34,6 +34,7 @@ def test_a_set_is_written_the_same_each_time(name: str, tmp_path: Path) -> None:
         ("emoji of sks ghost smiling", "sks", "emoji of sks owl"),
         ("emoji of ghost smiling, sks", "sks", "emoji of owl, sks"),
         ("emoji of ghost sks smiling", "sks", "emoji of owl sks"),
+        ("emoji of ghost, sks, smiling", "sks", "emoji of owl, sks"),
         ("emoji of ghost smiling", None, "emoji of owl"),
     ],
 )
