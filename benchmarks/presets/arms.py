@@ -107,6 +107,11 @@ def _row(chosen: PresetSet, arm: str, seed: int, steps: list[Row], published: in
         "seed": seed,
         "published": published,
         "best": best["step"],
-        "close": there["worth"] >= CLOSE * best["worth"],
+        "close": close(there["worth"], best["worth"]),
         "steps": steps,
     }
+
+
+def close(published: float, best: float) -> bool:
+    """Tell whether the published step is about as good as the best kept one; never where that is worth nothing."""
+    return best > 0 and published >= CLOSE * best
