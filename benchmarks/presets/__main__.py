@@ -51,7 +51,8 @@ def measure_here(chosen: argparse.Namespace) -> None:
     import torch
 
     torch.set_num_threads(1)
-    place = Place(chosen.work.absolute(), chosen.tree.absolute(), chosen.before, chosen.data.absolute())
+    before = chosen.before.absolute() if chosen.before else None
+    place = Place(chosen.work.absolute(), chosen.tree.absolute(), before, chosen.data.absolute(), chosen.bat)
     name, arm, seed = chosen.only[0], chosen.arms[0], chosen.seeds[0]
     results.write(results.file_of(chosen.work, name, arm, seed), measure(place, SETS[name], arm, seed))
 
@@ -93,6 +94,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--before", type=Path, help="the checkout of the arm `before`")
     parser.add_argument("--data", type=Path, default=Path("benchmark-work/data"), help="with smollm2-135m prepared")
     parser.add_argument("--work", type=Path, default=Path("benchmark-work/presets"), help="what is not finished")
+    parser.add_argument(
+        "--bat", type=json.loads, default={}, metavar="JSON", help="settings of every job, as in the API"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--jobs", type=int, default=2, help="arms side by side, one thread each")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)

@@ -30,6 +30,7 @@ class Place:
     tree: Path  # the checkout whose jobs are judged
     earlier: Path | None  # the checkout of the arm `before`
     data: Path  # the service's data folder, with the text backbone
+    bat: Row  # settings of every job beyond its preset, as in the API
 
     def strip(self, name: str, arm: str, seed: int, step: int) -> Path:
         """Return the file of what a step made, without its ending."""
@@ -43,7 +44,7 @@ def measure(place: Place, chosen: PresetSet, arm: str, seed: int) -> Row:
     tree = place.earlier if arm == "before" else place.tree
     if tree is None:
         raise ValueError("the arm `before` needs --before, a checkout of the code of before")
-    bat = {"preset": chosen.preset, **(PLAIN if arm == "plain" else {})}
+    bat = {"preset": chosen.preset, **place.bat, **(PLAIN if arm == "plain" else {})}
     out = place.work / "jobs" / f"{chosen.name}-{arm}-{seed}"
     job = jobs.run(jobs.Order(tree, chosen, out, seed, bat, place.data))
     return _judged_job(place, job, arm, seed)
@@ -106,6 +107,11 @@ def _row(chosen: PresetSet, arm: str, seed: int, steps: list[Row], published: in
         "seed": seed,
         "published": published,
         "best": best["step"],
-        "close": there["worth"] >= CLOSE * best["worth"],
+        "close": close(there["worth"], best["worth"]),
         "steps": steps,
     }
+
+
+def close(published: float, best: float) -> bool:
+    """Tell whether the published step is about as good as the best kept one; never where that is worth nothing."""
+    return best > 0 and published >= CLOSE * best

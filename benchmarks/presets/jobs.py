@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -117,11 +118,12 @@ class Job:
 def like_caption(caption: str, words: str, trigger: str | None) -> Phrase:
     """Return prompts made as a caption was made from its owner's words; raises ValueError where it can't be told how.
 
-    A word that stands somewhere within the owner's words is put behind the content.
+    A trigger that stands somewhere within the owner's words is put behind the content, joined as it is there.
     """
     before, found, behind = caption.partition(words)
     if found:
         return lambda content: f"{before}{content}{behind}"
-    if trigger and trigger in caption:
-        return lambda content: f"{PREFIX}{content} {trigger}"
+    joined = re.search(rf"\W+{re.escape(trigger)}(?!\w)", caption) if trigger else None
+    if joined:
+        return lambda content: f"{PREFIX}{content}{joined.group()}"
     raise ValueError(f"the caption {caption!r} does not hold {words!r}")

@@ -42,10 +42,11 @@ class Rival:
 
 def grid(chosen: PresetSet) -> list[Rival]:
     """Return the runs that a careful person would try for a set."""
+    steps: tuple[int, ...]
     if chosen.kind == "images":
-        pairs, steps, batch = itertools.product((4, 8, 16), (1e-3, 2e-3)), (50, 100, 150, 200, 300, 400), 6
+        pairs, steps, batch = itertools.product((8, 16), (1e-3, 2e-3, 3e-3)), (60, 100, 150, 200, 300), 6
     else:
-        pairs, steps, batch = itertools.product((8, 16), (5e-4, 1e-3, 2e-3)), (8, 12, 16, 24, 32, 48), 4
+        pairs, steps, batch = itertools.product((8, 16), (5e-4, 1e-3)), (8, 12, 16, 24, 32, 48), 4
     return [Rival(rank, rate, batch, steps) for rank, rate in pairs]
 
 

@@ -19,7 +19,24 @@ HERE = Path(__file__).resolve().parent
 PICTURES = 8  # a side
 SUBJECTS = {"ghost": "ghost", "robot": "robot face", "owl": "owl"}  # name -> the word that the backbone knows
 # of many colours and shapes, as a careful owner would choose them
-LEARNED = ("panda face", "tomato", "carrot", "grinning face", "aubergine", "blue heart", "cow face", "tiger face")
+LEARNED = (
+    "panda face",
+    "tomato",
+    "carrot",
+    "grinning face",
+    "aubergine",
+    "blue heart",
+    "cow face",
+    "tiger face",
+    "pear",
+    "doughnut",
+    "tulip",
+    "penguin",
+    "cookie",
+    "crab",
+    "turtle",
+    "grapes",
+)
 NEW = ("bear face", "red apple", "frog face", "purple heart", "monkey face", "hamburger", "rabbit face", "mushroom")
 OTHER = ("winking face", "red apple", "bear face", "birthday cake", "skull", "wine glass", "yellow heart", "fox face")
 EVERYDAY = (

@@ -19,6 +19,7 @@ LEAST_BODY = 30  # pixels of the body's colour, below which nothing has a place 
 LEFT_EYE, RIGHT_EYE, MOUTH = (0.05, 0.05, 0.5, 0.55), (0.5, 0.05, 0.95, 0.55), (0.2, 0.4, 0.8, 0.9)
 TINT = 70.0  # of 255, how far from the way between its two colours a pixel of a duotone may lie
 GREY = 45.0  # of 255, how far the channels of a colourless pixel may lie apart
+LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)  # of red, green and blue, as in JPEG
 FRAME = 2  # pixels along the border, in which a style's ground is looked for
 
 
@@ -80,7 +81,7 @@ def _paper(pixels: Pixels) -> float:
 
 
 def _ink(pixels: Pixels) -> float:
-    return float((pixels.rgb.max(2) < 140).mean())
+    return float((pixels.rgb @ LUMINANCE < 140).mean())
 
 
 def _night(pixels: Pixels) -> float:
@@ -102,6 +103,6 @@ TRAITS: Mapping[str, Sequence[Trait]] = {
     "robot": subject_traits("green", "red", "antenna", (0.2, -0.8, 0.8, 0.1)),
     "owl": subject_traits("teal", "orange", "scarf", (-0.1, 0.4, 1.1, 1.1)),
     "duotone": (Trait("palette", _in_palette, 0.7), Trait("navy", _navy, 0.3), Trait("yellow", _yellow, 0.45)),
-    "lines": (Trait("colourless", _colourless, 0.9), Trait("paper", _paper, 0.8), Trait("ink", _ink, 0.75)),
+    "lines": (Trait("colourless", _colourless, 0.75), Trait("paper", _paper, 0.8), Trait("ink", _ink, 0.5)),
     "dusk": (Trait("night", _night, 0.5), Trait("warm light", _warm, 0.6)),
 }
