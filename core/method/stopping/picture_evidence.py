@@ -28,6 +28,11 @@ STYLE_LEVELLED = 0.9  # later, contents are lost
 SWALLOWED_SHARE = 0.15  # share of the subject's own way that unrelated prompts may go towards it
 MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what was to be learned at all
 KEPT_CONTENT = 0.75  # share of the most contents recognised at any step that a step must keep, for a style
+HALF_WAY = 0.5  # below this best similarity the job says that the backbone may be unable to do it
+FAR = (
+    "That is less than half of the way even at best, so this backbone may be unable to draw what the references show, or "
+    "they are too few: look at the samples."
+)
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 UNRELATED_SEED = 1000  # apart from the subject's seeds
 
@@ -99,7 +104,10 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, asked_for: bool =
             "at best; 0 is before training, 1 the references), so they have no say in the step: this backbone may be "
             "unable to draw what the references show.",
         )
-    return _style(judged, asked_for=asked_for) if style else _subject(judged, best)
+    found = _style(judged, asked_for=asked_for) if style else _subject(judged, best)
+    if best < HALF_WAY:
+        return PictureEvidence(found.published_step, f"{found.reason} {FAR}")
+    return found
 
 
 def _subject(judged: Sequence[Pictures], best: float) -> PictureEvidence:

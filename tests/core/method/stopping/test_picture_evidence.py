@@ -52,6 +52,15 @@ def test_a_style_that_loses_its_contents_has_gone_too_far() -> None:
     assert "at best 0.70" in evidence.reason
 
 
+@pytest.mark.parametrize("style", [False, True])
+def test_pictures_that_go_less_than_half_of_the_way_are_told_of(style: bool) -> None:
+    far = choose(judged((100, 0.3, 0.0), (150, 0.4, 0.0)), style=style)
+    near = choose(judged((100, 0.3, 0.0), (150, 0.6, 0.0)), style=style)
+    assert far.published_step == near.published_step == 150
+    assert "less than half of the way" in far.reason
+    assert "less than half of the way" not in near.reason
+
+
 def test_a_subject_that_never_shows_leaves_the_step_alone() -> None:
     evidence = choose(judged((100, 0.02, 0.0), (150, 0.05, 0.0)))
     assert evidence.published_step is None
