@@ -30,8 +30,8 @@ MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what
 KEPT_CONTENT = 0.75  # share of the most contents recognised at any step that a step must keep, for a style
 HALF_WAY = 0.5  # below this best similarity the job says that the backbone may be unable to do it
 FAR = (
-    "That is less than half of the way even at best, so this backbone may be unable to draw what the references show, or "
-    "they are too few: look at the samples."
+    "That is less than half of the way even at best, so this backbone may be unable to draw what the references show, "
+    "or they are too few: look at the samples."
 )
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 UNRELATED_SEED = 1000  # apart from the subject's seeds
