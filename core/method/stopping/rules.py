@@ -37,7 +37,7 @@ class MaxSteps:
     def reason(self) -> str:
         if self.last < self.budget:
             return f"Published the last step, {self.last}: the run ended before its budget of {self.budget} steps."
-        return f"Published the last step, {self.last}, because this job was told not to stop early."
+        return f"Published the last step, {self.last}: its budget of {self.budget} steps is spent."
 
 
 class CSFluctuation:

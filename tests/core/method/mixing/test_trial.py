@@ -60,9 +60,9 @@ def test_the_sentence_says_lower_where_the_data_helps() -> None:
     ("gain", "error", "why"),
     [
         (0.05, 0.01, "is used: it helps."),
-        (0.01, 0.02, "is used: no harm was seen, and it limits forgetting."),
+        (0.01, 0.02, "is used: no harm was seen, and it is there to limit forgetting."),
         (-0.008, 0.001, "is used: up to 1% is a price that we pay for less forgetting."),
-        (-0.015, 0.02, "is used: the harm is within its own error, and it limits forgetting."),
+        (-0.015, 0.02, "is used: the harm is within its own error, and it is there to limit forgetting."),
     ],
 )
 def test_harm_that_was_seen_and_borne_is_not_called_none(gain: float, error: float, why: str) -> None:

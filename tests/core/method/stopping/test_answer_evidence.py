@@ -14,7 +14,7 @@ def test_clearly_more_answers_at_another_step_overrule_the_loss() -> None:
     evidence = choose(judged((0, 0), (12, 0), (16, 1), (22, 6), (29, 6)), 16, LOSS, WHAT)
     assert evidence.published_step == 22
     assert "there 6 of 6 answers to new questions have the voice" in evidence.reason
-    assert "at step 16, which the loss speaks for, 1" in evidence.reason
+    assert "at step 16, which the stopping rules name, 1" in evidence.reason
 
 
 def test_one_answer_more_leaves_the_step_of_the_loss() -> None:
