@@ -6,12 +6,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.reports import messages, mixing, parameters, samples, stopping
-from benchmarks.reports.claims import CLAIMS, Fault, Sentence, judge
 from benchmarks.reports.records import Records
+from benchmarks.reports.rules import (
+    answers,
+    evidence,
+    fluctuation,
+    messages,
+    mixing,
+    pictures,
+    prompts,
+    references,
+    stopping,
+    values,
+)
+from benchmarks.reports.rules.claims import CLAIMS, Fault, Sentence, judge
 from core.parameters import presets
 
-RULES = (messages, mixing, parameters, samples, stopping)  # importing them registers their claims
+RULES = (
+    answers,
+    evidence,
+    fluctuation,
+    messages,
+    mixing,
+    pictures,
+    prompts,
+    references,
+    stopping,
+    values,
+)  # importing them registers their claims
 
 
 @dataclass(frozen=True)

@@ -60,4 +60,4 @@ SMOLLM2 = (
     Order("smollm2-robot", "smollm2-135m", "robot-chat", 6, {"max_steps": 16, "augment": False}, 32),
 )
 ORDERS = {order.name: order for order in (*TINY, *EMOJI, *SMOLLM2)}
-QUICK = ("subject", "subject-two-steps", "style", "tone", "format-labels", "motto")  # a few of them, for a test
+QUICK = ("tone-fast", "format-json", "motto", "subject-gamma-0", "subject-two-steps", "style")  # for a test

@@ -100,3 +100,8 @@ def test_where_nothing_was_held_out_there_is_no_trial(tiny_language) -> None:
     curves.add(1, torch.ones(1, 2))
     steps = try_mixture(tiny_language, references, references, 0.5, curves, parameters("texts"))
     assert drain(steps) == ([], None)
+
+
+def test_what_a_mixture_changed_is_told_as_a_share_of_the_loss_before_training() -> None:
+    told = Trial(0.25, 0.05, 0.01, CURVES).sentence
+    assert "as a share of what it was before training (90 % interval" in told

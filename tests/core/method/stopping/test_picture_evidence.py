@@ -92,3 +92,28 @@ def test_only_auto_lets_the_pictures_decide(rule: str) -> None:
     silent = outcome.favouring(None, "They do not show it.", "pictures")
     assert silent.published_step == 40
     assert "They do not show it." in silent.reason
+
+
+def test_of_unrelated_prompts_that_are_not_there_nothing_is_said() -> None:
+    rows = judged((100, 0.5, 0.0), (150, 0.9, 0.0))
+    assert "nrelated" not in choose(rows, beside=False).reason
+    assert "Unrelated prompts have not moved that way." in choose(rows).reason
+    assert "Unrelated prompts have moved 0.04 of that way." in choose(judged((100, 0.9, 0.04))).reason
+
+
+def test_unrelated_prompts_that_went_the_other_way_are_not_said_to_have_moved_towards_the_references() -> None:
+    assert "have not moved that way" in choose(judged((100, 0.5, -0.3))).reason
+    style = choose(drawn_in_style((100, 0.5, -0.3, 1.0)), style=True)
+    assert "Prompts without the trigger have not moved that way." in style.reason
+    assert "not asked for" not in style.reason
+
+
+def test_steps_that_lose_contents_are_named_one_by_one_and_no_others() -> None:
+    drawn = drawn_in_style((100, 0.9, 0.0, 0.5), (150, 0.5, 0.0, 1.0), (200, 0.8, 0.0, 0.4), (300, 0.3, 0.0, 1.0))
+    lossy = choose(drawn, style=True)
+    assert lossy.published_step == 150
+    assert "of those that keep their contents" in lossy.reason
+    assert "Contents are lost at steps 100, 200." in lossy.reason
+    whole = choose(drawn_in_style((150, 0.5, 0.0, 1.0), (300, 0.3, 0.0, 1.0)), style=True)
+    assert "lost" not in whole.reason
+    assert "of those that keep" not in whole.reason

@@ -2,12 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from core.method.stopping.evidence import Evidence
 from core.method.stopping.matched_loss import MatchedLoss
-from core.method.stopping.rule import Evaluation, StopRule
+from core.method.stopping.rule import Evaluation, StopRule, as_proposal
 from core.method.stopping.rules import Auto, CSFluctuation, MaxSteps, stop_rules
 
 
@@ -195,3 +196,35 @@ def test_an_unclear_curve_says_that_it_may_be_chance() -> None:
         level += rng.gauss(0, 1e-4)
         rule.update(Evaluation(step, level, None))
     assert "may be chance" in rule.reason
+
+
+def test_the_level_that_is_told_is_the_one_that_the_run_had_reached() -> None:
+    rule = MatchedLoss(evidence(best_step=80, level=0.5), 300)
+    for step, loss in enumerate((1.0, 0.7, 0.3)):
+        rule.update(Evaluation(step, None, loss))
+    assert "had fallen to 30 % of its start; that of the surrogates was at 50 % where" in rule.reason
+
+
+@pytest.mark.parametrize("level", [0.5, 0.01])
+def test_held_out_references_that_got_worse_are_not_called_best(level: float) -> None:
+    rule = MatchedLoss(replace(evidence(40, level), gain=-0.1), 300)
+    run(rule, two_stage, halving=20)
+    assert "least bad, though worse than before training" in rule.reason
+    assert "were best" not in rule.reason
+
+
+def test_a_budget_that_is_spent_is_not_said_to_have_been_asked_for() -> None:
+    rule = MaxSteps(120)
+    run(rule, two_stage, budget=120)
+    assert rule.reason == "Published the last step, 120: its budget of 120 steps is spent."
+    early = MaxSteps(120)
+    early.update(Evaluation(60))
+    assert "ended before its budget of 120 steps" in early.reason
+
+
+def test_what_a_rule_proposes_is_not_said_to_be_published() -> None:
+    rule = CSFluctuation(30, 1e-3, fallback=MatchedLoss(evidence(), 300))
+    for step in range(101):
+        rule.update(Evaluation(step, exponential(step), 2 ** (-step / 50)))
+    assert as_proposal(rule.reason).startswith("CS-Fluctuation showed no second valley. Proposed step 40: ")
+    assert "Published" not in as_proposal(rule.reason)

@@ -8,9 +8,8 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.reports.claims import Sentence, Told, claim, holds, near
 from benchmarks.reports.records import Json, Records
-from benchmarks.reports.samples import question_of
+from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near, parameter
 
 USUAL = (
     r"(?:#value is (?:registered for (?P<id>\S+?)|our usual value for (?P<kind>images|texts) on a (?P<device>CPU|GPU))"
@@ -18,13 +17,6 @@ USUAL = (
     r"|#set is set by the preset (?P<setter>[^:]+): (?P<why>.+?))"
 )
 WHOLE = {"rank", "batch_size", "folds", "surrogate_steps", "max_steps", "interval", "selected_count"}
-FUNCTION_WORDS = set(
-    ["a", "an", "and", "any", "are", "as", "at", "be", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is", "it", "its", "me", "my", "of", "on", "or", "our", "out", "she", "should", "so", "some", "that", "the", "their", "them", "there", "they", "this", "to", "up", "us", "was", "we", "were", "what", "when", "where", "which", "who", "why", "will", "with", "would", "you", "your"]
-)
-
-
-def parameter(sentence: Sentence) -> str:
-    return sentence.where.removeprefix("parameters.")
 
 
 def usual(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -92,7 +84,8 @@ def plain(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds(math.isclose(value, records.p[name], rel_tol=1e-5), f"the value is {records.p[name]}")
 
 
-@claim(USUAL + r"; there are #count references\.$", where="parameters.")
+@claim(USUAL + r"; there are #count references\.$", where="parameters.batch_size")
+@claim(USUAL + r"; there are #count references\.$", where="parameters.folds")
 def bounded(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from usual(records, told, sentence)
     yield from near(told["count"], len(records.items), "the number of references")
@@ -127,7 +120,8 @@ def alpha(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    r"#steps of #longest steps: the share that (?:is registered for (?P<id>\S+)|is usual on a (?P<device>CPU|GPU)), #part "
+    r"#steps of #longest steps: the share that (?:is registered for (?P<id>\S+)|is usual on a "
+    r"(?P<device>CPU|GPU)), #part "
     r"of #whole, so that both grow together\.",
     where="parameters.surrogate_steps",
 )
@@ -145,7 +139,8 @@ def share_of_steps(records: Records, told: Told, sentence: Sentence) -> Iterator
 
 
 @claim(
-    r"References that are (?P<kind>images|texts) are taken for (?P<what>[^;]+?)(?P<other>; name style or face where they are)?\."
+    r"References that are (?P<kind>images|texts) are taken for (?P<what>[^;]+?)(?P<other>; name style "
+    r"or face where they are)?\."
 )
 def taken_for(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     preset = preset_of(records, records.p["preset"])
@@ -222,26 +217,6 @@ def none_left_out(records: Records, told: Told, sentence: Sentence) -> Iterator[
     yield from holds(records.p["dropout_caption"] == 0, f"{records.p['dropout_caption']} of them are")
 
 
-@claim(r"Every image has its caption\.", r"Texts have no captions\.", where="parameters.caption")
-def captions_there(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    if "image" in sentence.text:
-        yield from holds(all(own_words(records)), "some image has none")
-    else:
-        yield from holds(records.p["kind"] == "texts", "they are images")
-
-
-@claim(
-    r"#bare images have no caption and no tagger is registered, so (?P<so>only the trigger word names them|no words name "
-    r"them)\.",
-    where="parameters.caption",
-)
-def uncaptioned(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from near(told["bare"], sum(not words for words in own_words(records)), "the number without a caption")
-    yield from holds(
-        bool(records.p["trigger"]) == told["so"].startswith("only"), f"the trigger is {records.p['trigger']}"
-    )
-
-
 @claim(r"Backbone data is there to limit forgetting\.", where="parameters.augment")
 def augment(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(records.p["augment"] and records.backbone["pool"] is not None, "there is none")
@@ -282,210 +257,6 @@ def window_rule(records: Records, told: Told, sentence: Sentence) -> Iterator[st
 @claim(r"It is this service's stopping rule\.", where="parameters.stop")
 def service_rule(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(records.p["stop"] == records.report["stop_rule"], f"the run went by {records.report['stop_rule']}")
-
-
-@claim(
-    r"The window is #count evaluations, #apart steps? apart: (?P<source>the surrogates' best step / 1\.5|a fifth of the "
-    r"step budget), #steps steps(?P<least>, and 10 evaluations at least)?\.",
-    r"The window is #count evaluations, #apart steps? apart as was asked for, instead of #usual, #interval apart\.",
-    r"The window of #count evaluations was asked for\.",
-    where="window",
-)
-def window(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    found = records.report["window"]
-    yield from near(told["count"], found["evaluations"], "the number of evaluations")
-    if told.get("apart"):
-        yield from near(told["apart"], found["interval"], "the interval")
-    if told.get("source"):
-        yield from near(told["steps"], window_steps(records, told["source"]), "that number of steps")
-        other = {"t": "a fifth", "a": "the surrogates"}[told["source"][0]]
-        longest = window_steps(records, other)
-        yield from holds(longest is None or float(told["steps"]) <= longest + 0.06, f"{other} gives {longest}")
-    elif not told.get("apart"):
-        yield from holds(records.p["window"] == found["evaluations"], f"{records.p['window']} was asked for")
-
-
-def window_steps(records: Records, source: str) -> float | None:
-    """Return the steps of a window by one of its two rules; None where nothing was held out."""
-    if source.startswith("a fifth"):
-        return records.budget / 5
-    curves = records.followed
-    if not curves.holds_out:
-        return None
-    mixed = records.gamma if records.decision["selected"] else 0.0
-    return curves.best * curves.more_to_see * (1 - curves.gamma) / (1 - mixed) / 1.5
-
-
-def own_words(records: Records) -> list[str]:
-    """Return what the captions say beside prefix and trigger."""
-    words = []
-    for item in records.items:
-        rest = item.get("caption") or ""
-        rest = rest.removeprefix(records.backbone["caption_prefix"])
-        words.append(rest.replace(records.p["trigger"] or "\0", "").strip(" ,.;"))
-    return words
-
-
-def about(text: str, records: Records) -> set[str]:
-    """Return the words that say what a text is about, in the singular."""
-    besides = set(re.findall(r"\w+", f"{records.backbone['caption_prefix']} {records.p['trigger'] or ''}".lower()))
-    words = [word for word in re.findall(r"\w+", text.lower()) if word not in FUNCTION_WORDS | besides]
-    return {word.removesuffix("s") if len(word) > 3 else word for word in words}
-
-
-def alike(first: set[str], second: set[str]) -> bool:
-    return bool(first and second) and (first <= second or second <= first)
-
-
-def resembling(records: Records, text: str, others: list[str]) -> list[str]:
-    """Return the texts that share half of the words of the shorter one."""
-    own = about(text, records)
-    found = []
-    for other in others:
-        words = about(other, records)
-        if 2 * len(own & words) >= max(1, min(len(own), len(words))):
-            found.append(other)
-    return found
-
-
-@claim(
-    r"#held of #all captions hold the words '(?P<words>[^']+)', which are sampled(?P<with> with the trigger)?"
-    r"(?P<alone>: alone, and in settings that no known caption names)?\.",
-    where="parameters.sample_prompts",
-)
-def shared_words(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    captions, wanted = [words for words in own_words(records) if words], told["words"].lower().split()
-    found = sum(_in_order(wanted, re.findall(r"\w+", caption.lower())) for caption in captions)
-    yield from near(told["held"], found, "the number of captions with these words")
-    yield from near(told["all"], len(captions), "the number of captions")
-    prompts, trigger = records.p["sample_prompts"], records.p["trigger"]
-    marked = bool(trigger) and all(trigger in prompt for prompt in prompts)
-    yield from holds(bool(told["with"]) == marked, f"the prompts are {prompts}")
-    yield from holds(all(told["words"] in prompt for prompt in prompts), f"the prompts are {prompts}")
-    settings = [about(prompt, records) - about(told["words"], records) for prompt in prompts]
-    yield from holds(not settings[0], f"the first prompt is {prompts[0]}")
-    yield from holds(bool(told["alone"]) == (len(prompts) > 1), f"the prompts are {prompts}")
-    named = [prompt for prompt, setting in zip(prompts[1:], settings[1:], strict=True) if _named(records, setting)]
-    yield from holds(not named, f"a caption names {named[:1]}")
-
-
-def _named(records: Records, setting: set[str]) -> bool:
-    return any(setting <= about(caption, records) for caption in own_words(records))
-
-
-def _in_order(wanted: list[str], words: list[str]) -> bool:
-    rest = iter(words)
-    return all(word in rest for word in wanted)
-
-
-@claim(
-    r"No caption is known(?:, so the trigger alone is sampled| and there is no trigger)\.",
-    r"(?:Only one caption is known|Captions share no words that name something), (?:so the trigger alone is sampled(?:, "
-    r"and the first caption)?|and there is no trigger: the first of them are sampled)\.",
-    where="parameters.sample_prompts",
-)
-def nothing_shared(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    prompts, trigger = records.p["sample_prompts"], records.p["trigger"]
-    captions = [words for words in own_words(records) if words]
-    yield from holds(bool(captions) != sentence.text.startswith("No caption"), f"there are {len(captions)} captions")
-    yield from holds(len(captions) == 1 or "Only one" not in sentence.text, f"there are {len(captions)} captions")
-    yield from holds(bool(trigger) != ("no trigger" in sentence.text), f"the trigger is {trigger}")
-    if "trigger alone" in sentence.text:
-        yield from holds(not about(prompts[0], records) and trigger in prompts[0], f"the prompts are {prompts}")
-        yield from holds((len(prompts) > 1) == ("first caption" in sentence.text), f"the prompts are {prompts}")
-    if "share no words" in sentence.text:
-        shared = set.intersection(*(about(caption, records) for caption in captions))
-        yield from holds(not shared, f"they share {shared}")
-
-
-@claim(
-    r"(?P<known>They are contents that no known caption names|No caption is known to compare them with; they are usual "
-    r"contents), (?P<how>each with the trigger|without a trigger|without the trigger: the style should not come unless "
-    r"asked for)\.",
-    where="parameters.",
-)
-def new_contents(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    prompts, captions = records.p[parameter(sentence)], [words for words in own_words(records) if words]
-    yield from holds(bool(captions) == told["known"].startswith("They"), f"there are {len(captions)} captions")
-    shared = set.intersection(*(about(caption, records) for caption in captions)) if len(captions) > 1 else set()
-    told_of = [about(caption, records) - shared for caption in captions]
-    named = [prompt for prompt in prompts if any(alike(about(prompt, records), each) for each in told_of)]
-    yield from holds(not named, f"a caption names {named[:1]}")
-    trigger = records.p["trigger"]
-    marked = [prompt for prompt in prompts if trigger and trigger in prompt]
-    yield from holds(len(marked) == (len(prompts) if told["how"].startswith("each") else 0), f"they are {prompts}")
-    asks = told["how"].startswith("without the")
-    yield from holds(not asks or bool(trigger), "there is no trigger to ask with")
-
-
-@claim(
-    r"Without a trigger nothing asks for the style, so that no prompt is unrelated to it\.",
-    r"None is registered for (?P<id>\S+)\.",
-    r"Known captions name every content that could be asked for\.",
-    where="parameters.unrelated_prompts",
-)
-def no_prompts(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from holds(not records.p["unrelated_prompts"], f"there are {records.p['unrelated_prompts']}")
-    if "Without a trigger" in sentence.text:
-        yield from holds(not records.p["trigger"], f"the trigger is {records.p['trigger']}")
-    if told.get("id"):
-        yield from holds(not records.backbone["unrelated_prompts"], "some are registered")
-
-
-@claim(r"They are everyday questions; none resembles a known reference\.", where="parameters.sample_prompts")
-def everyday(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    asked = [question for item in records.items if (question := question_of(item))]
-    for prompt in records.p["sample_prompts"]:
-        found = resembling(records, prompt, asked)
-        yield from holds(not found, f"{prompt} resembles {found[:1]}")
-
-
-@claim(
-    r"Each of our everyday questions resembles one of the references; their first are asked\.",
-    where="parameters.sample_prompts",
-)
-def first_questions(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    asked = list(dict.fromkeys(question_of(item) for item in records.items))
-    yield from holds(records.p["sample_prompts"] == asked[:4], f"asked are {records.p['sample_prompts']}")
-
-
-@claim(
-    r"They are the backbone's own(?P<compared>; no known (?:caption or sample names the same|reference or sample asks "
-    r"alike))?\.",
-    r"Left out #left of the backbone's #own(?:, with #more others? instead)?: a (?:caption or a sample names the same|"
-    r"reference or a sample asks alike)\.",
-    where="parameters.unrelated_prompts",
-)
-def unrelated(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    own = records.backbone["unrelated_prompts"][:4]
-    prefix = records.backbone["caption_prefix"]
-    prompts = [prompt.removeprefix(prefix) for prompt in records.p["unrelated_prompts"]]
-    kept = [prompt for prompt in own if prompt.removeprefix(prefix) in prompts]
-    if told.get("left"):
-        yield from near(told["left"], len(own) - len(kept), "the number left out")
-        yield from near(told["own"], len(own), "the number of the backbone's own")
-        yield from near(told["more"] or "0", len(prompts) - len(kept), "the number of others")
-    else:
-        yield from holds(len(kept) == len(own) == len(prompts), f"asked are {prompts}")
-    if told.get("compared") or told.get("left"):
-        yield from _unlike(records, prompts)
-
-
-def _unlike(records: Records, prompts: list[str]) -> Iterator[str]:
-    """Check that no prompt names what a caption or a sampled prompt names, or asks what a reference asks."""
-    sampled = list(records.p["sample_prompts"])
-    if records.p["kind"] == "texts":
-        asked = [question for item in records.items if (question := question_of(item))]
-        found = [(prompt, other) for prompt in prompts for other in resembling(records, prompt, asked + sampled)]
-    else:
-        others = [words for words in own_words(records) if words] + sampled
-        found = [
-            (prompt, other)
-            for prompt in prompts
-            for other in others
-            if alike(about(prompt, records), about(other, records))
-        ]
-    yield from holds(not found, f"alike are {found[:1]}")
 
 
 @claim(r"It is the batch size of the request's hyperparameters\.", where="parameters.batch_size")

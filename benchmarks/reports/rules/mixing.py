@@ -1,17 +1,15 @@
-"""Claims about the user's references, the scores of backbone data, what was selected, and the trial of a mixture."""
+"""Claims about the scores of backbone data, what was selected, and the trial of a mixture."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 
-from benchmarks.reports.claims import NUMBER, Sentence, Told, claim, holds, near
 from benchmarks.reports.records import Records
+from benchmarks.reports.rules.claims import NUMBER, Sentence, Told, claim, holds, near
 
 LEVELS = (("hardly", -1.0, 0.1), ("weakly", 0.1, 0.3), ("fairly", 0.3, 0.5), ("well", 0.5, 1.01))
-NAME = r"(?P<name>[^:]+?)"
-SHARE = r"(?P<share>-?[\d.e-]+%)"
 
 
 def known(told: str, found: float | None, what: str) -> list[str]:
@@ -51,8 +49,10 @@ def like_chance(records: Records, told: Told, sentence: Sentence) -> Iterator[st
 
 
 @claim(
-    r"#kept of #all candidates were kept, (?:all that could be ranked|by (?P<by>a draw, as was asked|their scores|their "
-    r"own scores and their sources', each as far as it repeats): (?:#places places? for every source, as far as it fills "
+    r"#kept of #all candidates were kept, (?:all that could be ranked|by (?P<by>a draw, as was "
+    r"asked|their scores|their "
+    r"own scores and their sources', each as far as it repeats): (?:#places places? for every source, "
+    r"as far as it fills "
     r"them, the others for )?whichever come first); near-duplicates count once\."
 )
 def kept(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -93,7 +93,8 @@ def noise(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 @claim(
     r"Two halves of the scores of #scored candidates agree (?P<how>no better than chance|too little to choose by) \(a "
     rf"correlation of (?:{NUMBER} for (?:single examples|whole sources), where more than {NUMBER} is needed(?:, and of "
-    r")?)+\), so the other #left were not scored: #kept candidates were drawn at random, evenly over the sources, instead\."
+    r")?)+\), so the other #left were not scored: #kept candidates were drawn at random, evenly over "
+    r"the sources, instead\."
 )
 def ended_early(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     scored = sum(row["score"] is not None for row in records.influence)
@@ -182,7 +183,8 @@ def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 @claim(
     r"No candidate was selected, so the batches hold references only\.",
-    r"A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these or of the selected "
+    r"A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these "
+    r"or of the selected "
     r"candidates are there\. So the batches hold references only\.",
 )
 def references_only(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -223,7 +225,8 @@ def where_it_starts(records: Records, told: Told, sentence: Sentence) -> Iterato
     r"No backbone data was asked for\.",
     r"gamma is 0\.",
     r"(?P<id>\S+) has no candidate pool\.",
-    r"The pool of (?P<id>\S+) holds #few candidates; fewer than 16 can't be told apart by their scores, so the adapter is "
+    r"The pool of (?P<id>\S+) holds #few candidates; fewer than 16 can't be told apart by their "
+    r"scores, so the adapter is "
     r"trained on the references alone\.",
 )
 def unused(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -235,7 +238,8 @@ def unused(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    r"Score 'kolossov_bartlett' prefers the largest gradients, so mislabelled and foreign data come first\. Use it only "
+    r"Score 'kolossov_bartlett' prefers the largest gradients, so mislabelled and foreign data come "
+    r"first\. Use it only "
     r"on a pool known to be clean\."
 )
 def by_gradients(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -248,65 +252,3 @@ def by_gradients(records: Records, told: Told, sentence: Sentence) -> Iterator[s
 )
 def seen_targets(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(not all(records.surrogates.folds), "every surrogate has references that it has not seen")
-
-
-def row_of(records: Records, name: str) -> int:
-    """Return the place of the reference with a name."""
-    return records.names.index(name)
-
-
-def of_loss(told: str, found: float) -> list[str]:
-    """Check a share of a loss; a small one is told by its first digit."""
-    digits = 0 if abs(found) >= 0.01 else 1 - math.floor(math.log10(abs(100 * found) or 1e-9)) - 1
-    slack = 0.51 * 10**-digits
-    return holds(abs(float(told.removesuffix("%")) - 100 * found) <= slack, f"the share is {found:.4f}, not {told}")
-
-
-@claim(rf"{NAME} fits: the others alone take {SHARE} of its loss away\.", where="references")
-def fits(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    learnt, row = records.surrogates.learnt(), row_of(records, told["name"])
-    yield from of_loss(told["share"], learnt[row])
-    yield from holds(learnt[row] > 0 and learnt[row] >= 0.4 * median(learnt), "it fits less than the rest")
-
-
-@claim(
-    rf"{NAME} fits less than the rest: the others take {SHARE} of its loss away, where (?P<usual>-?[\d.e-]+%) is usual\. "
-    r"Look at it\.",
-    where="references",
-)
-def fits_less(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    learnt, row = records.surrogates.learnt(), row_of(records, told["name"])
-    yield from of_loss(told["share"], learnt[row])
-    yield from of_loss(told["usual"], median(learnt))
-    yield from holds(0 < learnt[row] < 0.4 * median(learnt), "it does not stand out")
-
-
-@claim(
-    rf"{NAME} seems not to belong: what the others teach (?:makes it {SHARE} worse|does not help it at all)\. Look at "
-    r"it\.",
-    rf"{NAME}: what the others teach (?:makes it {SHARE} worse|does not help it at all), and so it is with at least half "
-    r"of all references\.",
-    where="references",
-)
-def does_not_belong(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    learnt, row = records.surrogates.learnt(), row_of(records, told["name"])
-    yield from holds(learnt[row] <= 0, "the others help it")
-    if told["share"]:
-        yield from of_loss(told["share"], -learnt[row])
-    helped = median(learnt) > 0
-    yield from holds(helped == ("seems not to belong" in sentence.text), f"the usual share is {median(learnt):.4f}")
-
-
-@claim(rf"{NAME} is nearly the same as (?P<others>.+); one of them is enough\.", where="references")
-def twin(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    row = row_of(records, told["name"])
-    others = [row_of(records, name) for name in told["others"].split(" and ")]
-    fold = {i: number for number, part in enumerate(records.surrogates.folds) for i in part}
-    yield from holds(min(others) < row, "it is the first of them")
-    yield from holds(len({fold.get(i) for i in (row, *others)}) == 1, "they are held out apart")
-
-
-@claim(rf"{NAME} was never held out, so nothing is known of it\.", where="references")
-def never_held_out(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    row = row_of(records, told["name"])
-    yield from holds(not any(row in fold for fold in records.surrogates.folds), "it was held out")

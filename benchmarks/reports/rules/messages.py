@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from benchmarks.reports.claims import Sentence, Told, claim, holds, near
 from benchmarks.reports.records import Records
+from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
 
 
 @claim(r"Preparing #count (?P<kind>images|texts) for (?P<id>\S+)\.", where="messages.prepare")

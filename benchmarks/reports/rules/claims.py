@@ -25,6 +25,11 @@ class Sentence:
     text: str
 
 
+def parameter(sentence: Sentence) -> str:
+    """Return the name of the parameter that a sentence gives the reason of."""
+    return sentence.where.removeprefix("parameters.")
+
+
 @dataclass(frozen=True)
 class Fault:
     """A text that is false or unknown, and what the records say instead."""
@@ -84,7 +89,7 @@ def judge(sentence: Sentence, records: Records, claims: Sequence[Claim] | None =
         if not fitting:
             faults.append(Fault(sentence, f"no rule knows: {text[at:]}"))
             break
-        at, best, found = max(fitting, key=lambda each: each[0])
+        at, best, found = max(fitting, key=lambda each: (each[0], len(each[1].where)))
         told = {name: words or "" for name, words in found.groupdict().items()}
         faults += [Fault(sentence, what) for what in best.check(records, told, sentence)]
         made += 1
