@@ -28,7 +28,8 @@ def eligible(records: Records) -> dict[int, Json]:
 
 
 @claim(
-    NAMED + r"the first kept step(?P<among> of those that keep their contents)? whose pictures go nine tenths as far "
+    NAMED
+    + r"the first kept step(?P<among> of those that keep their contents)? whose pictures go at least #share% as far "
     r"towards the references as those of any " + SHOWN + SCALE
 )
 def furthest(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -38,9 +39,10 @@ def furthest(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     best, step = max(row["similarity"] for row in rows.values()), int(told["step"])
     yield from near(told["here"], rows[step]["similarity"], "the similarity")
     yield from near(told["best"], best, "the best similarity")
+    enough = float(told["share"]) / 100 * best
     before = [row["similarity"] for at, row in rows.items() if at < step]
-    yield from holds(rows[step]["similarity"] >= 0.9 * best - ROUNDED, "it does not go so far")
-    yield from holds(all(found < 0.9 * best + ROUNDED for found in before), "an earlier step goes as far")
+    yield from holds(rows[step]["similarity"] >= enough - ROUNDED, "it does not go so far")
+    yield from holds(all(found < enough + ROUNDED for found in before), "an earlier step goes as far")
 
 
 @claim(r"Unrelated prompts have moved #moved of that way\.", r"Unrelated prompts have not moved that way\.")

@@ -55,8 +55,7 @@ def changed(records: Records, said: str, name: str, why: str) -> Any:
     yield from holds(found[1] == records.p["preset"], f"the preset is {records.p['preset']}")
     yield from holds(int(found[2]) == records.p["preset_version"] == preset["version"], "it is another version")
     yield from holds((found[3] or None) == preset.get("alias_of"), f"it is an alias of {preset.get('alias_of')}")
-    meant = preset_of(records, preset["alias_of"]) if preset.get("alias_of") else preset
-    change = ((meant or {}).get("values") or {}).get(name, {})
+    change = (meant(records).get("values") or {}).get(name, {})
     yield from holds(change.get("why") == why, f"it gives another reason: {change.get('why')}")
     return change
 
@@ -217,6 +216,23 @@ def none_left_out(records: Records, told: Told, sentence: Sentence) -> Iterator[
     yield from holds(records.p["dropout_caption"] == 0, f"{records.p['dropout_caption']} of them are")
 
 
+@claim(r"The preset (?P<name>[a-z0-9-]+) #version uses none: (?P<why>.+)\.$")
+def uses_none(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    preset = meant(records)
+    yield from holds(told["name"] == records.p["preset"], f"the preset is {records.p['preset']}")
+    yield from near(told["version"], records.p["preset_version"], "its version")
+    yield from holds(
+        preset["gamma"]["start"] == 0 and preset["gamma"]["why"] == told["why"], f"it says {preset['gamma']}"
+    )
+    yield from holds(not records.p["augment"] and records.backbone["pool"] is not None, "there is none, or it is used")
+
+
+def meant(records: Records) -> Json:
+    """Return what the file of the job's preset says, or that of the preset whose values it takes."""
+    preset = preset_of(records, records.p["preset"])
+    return preset_of(records, preset["alias_of"]) if preset.get("alias_of") else preset
+
+
 @claim(r"Backbone data is there to limit forgetting\.", where="parameters.augment")
 def augment(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(records.p["augment"] and records.backbone["pool"] is not None, "there is none")
@@ -229,8 +245,7 @@ def augment(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 def gamma_chosen(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(records.p["gamma"] == "auto" and records.p["augment"], f"gamma is {records.p['gamma']}")
     if told["start"]:
-        preset = preset_of(records, records.p["preset"])
-        preset = preset_of(records, preset["alias_of"]) if preset.get("alias_of") else preset
+        preset = meant(records)
         yield from near(told["start"], preset["gamma"]["start"], "where the preset starts")
         yield from holds(preset["gamma"]["why"] == told["why"], f"it says: {preset['gamma']['why']}")
 
