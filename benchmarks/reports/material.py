@@ -18,6 +18,7 @@ from core.settings import Settings
 
 SIDE = 32  # pixels
 POOLED, CANDIDATES = 24, 20  # examples of a pool, and those of them that may be replayed
+MANY, FEW = 400, 9  # of other pools: so many that a first part is scored before the rest, and too few to be scored
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
 PLACES = ("on a mat", "in a box", "under a tree", "by the sea", "on a roof", "in bed")
 COLOURS = ("red", "blue", "green", "grey", "white", "black", "brown", "pink", "gold", "teal", "lime", "rose")
@@ -103,6 +104,8 @@ MATERIAL: Mapping[str, Callable[[Path, range], Path]] = {
     "twins": lambda path, numbers: _images(path, [(picture(n // 2, n % 2), _caption(n // 2)) for n in numbers]),
     "alike": lambda path, numbers: _images(path, [(picture(0, n), "a cat") for n in numbers]),
     "voice": _answered(lambda n: f"arr {n}, ye matey"),
+    "odd": _answered(lambda n: f"arr {n}, ye matey" if n else "zq: 0987-zq-zq!!"),
+    "chance": _answered(lambda n: "".join(random.Random(n).choices("bcdfghjklmnpqrstvwxz0123456789", k=24))),
     "json": _answered(lambda n: json.dumps({"a": n, "b": "ok"})),
     "labels": _answered(lambda n: f"Short: {n}\nLong: so {n}"),
     "list": _answered(lambda n: f"1. go {n}\n2. stop\nend"),
@@ -148,14 +151,15 @@ def _register(settings: Settings, folder: Path) -> None:
             defaults=usual,
         )
     Registry.load(settings).set_trigger("tiny-images", "sks")
-    Registry.load(settings).add(
-        "tiny-texts",
-        folder / "texts",
-        "language",
-        licence="CC0",
-        pool=_text_pool(folder / "pool.jsonl"),
-        defaults=usual | {"max_tokens": 60},
-    )
+    for name, amount in (("tiny-texts", POOLED), ("pooled-texts", MANY), ("poor-texts", FEW)):
+        Registry.load(settings).add(
+            name,
+            folder / "texts",
+            "language",
+            licence="CC0",
+            pool=_text_pool(folder / f"{name}.jsonl", amount),
+            defaults=usual | {"max_tokens": 60},
+        )
 
 
 def _split(number: int) -> str:
@@ -182,10 +186,17 @@ def _image_pool(folder: Path) -> Path:
     return folder
 
 
-def _text_pool(file: Path) -> Path:
+def _text_pool(file: Path, amount: int) -> Path:
     rows = [
-        {"id": f"t{n}", "text": f"some words number {n}.", "source": f"s{n % 5}", "licence": "CC0", "split": _split(n)}
-        for n in range(POOLED)
+        {
+            "id": f"t{n}",
+            "text": f"some words number {n}.",
+            "source": f"s{n % 5}",
+            "licence": "CC0",
+            "split": "candidate",
+        }
+        for n in range(amount)
     ]
+    rows += [row | {"id": f"p{row['id']}", "split": "probe"} for row in rows[:4]]
     file.write_text("\n".join(map(json.dumps, rows)))
     return file

@@ -20,6 +20,7 @@ class Order:
 
 
 FAST = {"learning_rate": 6e-2, "window": 2}
+STEEP = {"learning_rate": 3e-2, "window": 2, "max_steps": 90}
 TINY = (
     Order("subject", "tiny-images", "captioned", 4),
     Order("subject-early-valley", "tiny-images", "captioned", 8, FAST | {"max_steps": 60}, 1),
@@ -49,6 +50,13 @@ TINY = (
     Order("format-json", "tiny-texts", "json", 6, {"learning_rate": 3e-2, "max_steps": 60}, 25, 3),
     Order("format-labels", "tiny-texts", "labels", 8, {"preset": "format", "learning_rate": 3e-2, "folds": 3}, 26),
     Order("format-list", "tiny-texts", "list", 4, {"stop": "max_steps", "augment": False}, 27),
+    Order("tone-by-turning-point", "tiny-texts", "voice", 6, STEEP | {"stop": "cs_fluctuation"}, 33),
+    Order("tone-early-valley", "tiny-texts", "voice", 6, STEEP | {"surrogate_steps": 80}, 34),
+    Order("tone-odd-one", "tiny-texts", "odd", 6, {"interval": 3, "learning_rate": 2e-2, "folds": 6}, 35),
+    Order("tone-chance", "tiny-texts", "chance", 8, {"learning_rate": 3e-2, "max_steps": 60, "folds": 2}, 36),
+    Order("tone-chance-mixed", "tiny-texts", "chance", 4, {"gamma": "natural", "max_steps": 60}, 37),
+    Order("tone-many-candidates", "pooled-texts", "voice", 6, {"sample_ratio": "auto"}, 38),
+    Order("tone-few-candidates", "poor-texts", "voice", 3, {"learning_rate": 9e-2, "max_steps": 40}, 39),
     Order("motto", "tiny-texts", "voice", 4, {"preset": "motto", "stop": "matched_loss"}, 28),
 )
 EMOJI = (

@@ -30,9 +30,7 @@ def run(order: Order, place: Path, settings: Settings) -> Path:
     for file in (out / "work" / "export").iterdir():
         if file.is_file() and file.name != "done.json":
             shutil.copyfile(file, out / file.name)
-    write_json(
-        out / MESSAGES, [{"stage": line.stage, "text": line.text} for line in lines if isinstance(line, Message)]
-    )
+    write_json(out / MESSAGES, [asdict(line) for line in lines if isinstance(line, Message)])
     made.parent.mkdir(exist_ok=True)
     write_json(made, asdict(order))
     return out

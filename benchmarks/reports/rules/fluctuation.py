@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
-from benchmarks.reports.rules.stopping import LAST, NAMED, last, named
+from benchmarks.reports.rules.stopping import LAST, NAMED, last, matched_cap, named
 
 
 @claim(
@@ -50,11 +50,17 @@ def nothing_held_out(records: Records, told: Told, sentence: Sentence) -> Iterat
     yield from holds(not records.surrogates.holds_out, f"the folds are {records.surrogates.folds}")
 
 
-@claim(r"It came before step #later, which held-out references speak for\.")
+@claim(
+    r"It came before step #later, which held-out references speak for\.",
+    r"It came before step #later, where the run ended short of the step that held-out references speak for\.",
+)
 def came_before(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     point, later = records.fluctuation.second_valley, records.report["matched_loss_step"]
     yield from near(told["later"], later, "the matched loss's step")
     yield from holds(point is not None and later is not None and point[0] < later, f"the turning point is {point}")
+    wanted = matched_cap(records)
+    short = later == records.budget < wanted and records.level(later) > records.followed.level
+    yield from holds(short == ("ended short" in sentence.text), f"held-out references speak for step {wanted}")
 
 
 @claim(r"CS-Fluctuation's turning point at step #point may be chance and was passed over\.")

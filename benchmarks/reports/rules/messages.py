@@ -124,7 +124,12 @@ def training(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from near(told["share"] or "0", 100 * records.gamma, "the share")
 
 
-@claim(r"Every file was loaded back and (?P<how>.+): (?P<names>[a-z, ]+)\.", where="messages.export")
+@claim(
+    r"Every file was loaded back and gave the same numbers but for rounding: (?P<names>[a-z, ]+)\.",
+    where="messages.export",
+)
 def loaded_back(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     formats = set(records.report["formats"])
     yield from holds(set(told["names"].split(", ")) == formats, f"the formats are {formats}")
+    errors = next(row["data"]["relative_errors"] for row in records.messages if row["text"] == sentence.text)
+    yield from holds(max(errors.values()) <= 1e-3, f"the errors are {errors}")

@@ -156,7 +156,7 @@ def doubtful(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(gain_of_trial(records)[0] > 0, "it gained nothing")
 
 
-@claim(r"harms: not used\.")
+@claim(r"So it is not used: it harms\.")
 def harms(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     gain, error = gain_of_trial(records)
     yield from holds(gain < -max(error, 0.01), f"the gain is {gain:.4f} +- {error:.4f}")

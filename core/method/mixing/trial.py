@@ -76,7 +76,7 @@ class Trial:
     def decide(self) -> GammaChoice:
         """Return gamma, or 0 where the trial says that the data harms."""
         if self.verdict == "harms":
-            return GammaChoice(0.0, f"harms: not used. {self.sentence}")
+            return GammaChoice(0.0, f"{self.sentence} So it is not used: it harms.")
         return GammaChoice(self.gamma, f"{self.sentence} So {self.gamma:.0%} is used: {self._why}.")
 
     @property

@@ -92,6 +92,13 @@ class MatchedLoss:
         return f"{found}{comma} at their step {best}, which is step {self.cap} here, where there is more to see."
 
     @property
+    def spoken_for(self) -> str:
+        """Say of the step that it names whether held-out references do so too, or whether the run had to end there."""
+        if self.step is None or self.step == self.cap < self.wanted:
+            return "where the run ended short of the step that held-out references speak for"
+        return "which held-out references speak for"
+
+    @property
     def stopped(self) -> bool:
         return self.step is not None
 

@@ -162,7 +162,7 @@ class Auto:
             return f"Published the last step, {self._last}: CS-Fluctuation showed nothing clear of chance. {alone}"
         if self._turning_names:
             later = self.matched.published_step
-            return f"{self.turning.reason} It came before step {later}, which held-out references speak for."
+            return f"{self.turning.reason} It came before step {later}, {self.matched.spoken_for}."
         return f"{self.matched.reason}{self._beside()}"
 
     def _beside(self) -> str:

@@ -74,7 +74,7 @@ def _verified(made: Made) -> Message:
     """Say that every file works; the data are errors relative to what the adapter does."""
     names = ", ".join(made.errors)
     errors = {form: float(f"{error:.2g}") for form, error in made.errors.items()}
-    text = f"Every file was loaded back and gave the same numbers: {names}."
+    text = f"Every file was loaded back and gave the same numbers but for rounding: {names}."
     return Message("export", text, data={"relative_errors": errors})
 
 

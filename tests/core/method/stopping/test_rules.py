@@ -228,3 +228,11 @@ def test_what_a_rule_proposes_is_not_said_to_be_published() -> None:
         rule.update(Evaluation(step, exponential(step), 2 ** (-step / 50)))
     assert as_proposal(rule.reason).startswith("CS-Fluctuation showed no second valley. Proposed step 40: ")
     assert "Published" not in as_proposal(rule.reason)
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(90, "which held-out"), (400, "where the run ended short of the step")])
+def test_a_budget_that_ended_is_not_called_what_held_out_references_speak_for(wanted: int, said: str) -> None:
+    rule = stop_rules(evidence(wanted, 0.001), 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+    run(rule, two_stage)
+    assert rule.published_step == 63
+    assert f"It came before step {min(wanted, 300)}, {said}" in rule.reason
