@@ -11,6 +11,7 @@ from benchmarks.reports.rules.stopping import NAMED, named
 
 SHOWN = r"\(feature similarity #here, at best #best\)\. "
 SCALE = r"0 is before training and 1 the references; it does not say what a person recognises\."
+FAR = r"more than #share% as far towards the references as the subject's pictures do at best\. "
 ROUNDED = 1e-4  # of the figures in the report
 STYLES = {"style"}
 
@@ -74,12 +75,16 @@ def moved(records: Records, told: str | None, step: int) -> Iterator[str]:
 
 @claim(
     NAMED
-    + r"the last kept step before unrelated prompts go clearly towards the references\. They (?:have moved #moved "
-    r"of that way|have not moved that way) there and have moved #then of that way at step #next; the "
-    r"subject's pictures "
-    r"are at #here, at best #best\. " + SCALE,
-    NAMED + r"the first kept step; unrelated prompts go clearly towards the references there already\. They have moved "
-    r"#moved of that way; the subject's pictures are at #here, at best #best\. " + SCALE,
+    + r"the last kept step before unrelated prompts go "
+    + FAR
+    + r"They (?:have moved #moved of that way|have not "
+    r"moved that way) there and have moved #then of that way at step #next; the subject's pictures are at #here, at "
+    r"best #best\. " + SCALE,
+    NAMED
+    + r"the first kept step; there already unrelated prompts go "
+    + FAR
+    + r"They have moved #moved of that way; the "
+    r"subject's pictures are at #here, at best #best\. " + SCALE,
 )
 def swallowing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from named(records, told, sentence)
@@ -88,7 +93,7 @@ def swallowing(records: Records, told: Told, sentence: Sentence) -> Iterator[str
     yield from near(told["here"], rows[step]["similarity"], "the similarity")
     yield from near(told["best"], best, "the best similarity")
     yield from moved(records, told["moved"], step)
-    gone = [at for at in sorted(rows) if rows[at]["swallowed"] > 0.15 * best - ROUNDED]
+    gone = [at for at in sorted(rows) if rows[at]["swallowed"] > float(told["share"]) / 100 * best - ROUNDED]
     begun = int(told.get("next") or step)
     yield from holds(bool(gone) and gone[0] == begun, f"they have gone clearly at {gone}")
     if told.get("then"):
@@ -112,11 +117,9 @@ def contents_lost(records: Records, told: Told, sentence: Sentence) -> Iterator[
 
 
 @claim(
-    r"The sample pictures hardly come nearer to the references at any kept step \(feature similarity "
-    r"#best at best; 0 is "
-    r"before training, 1 the references\), so they have no say in the step: this backbone may be "
-    r"unable to draw what the "
-    r"references show\."
+    r"The sample pictures hardly come nearer to the references at any kept step \(feature similarity #best at best; 0 "
+    r"is before training, 1 the references\), so they have no say in the step: the run may have been too short, or this "
+    r"backbone may be unable to draw what the references show\."
 )
 def hardly(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     best = max((row["similarity"] for row in pictures(records).values()), default=0.0)

@@ -102,8 +102,8 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, beside: bool = Tr
         return PictureEvidence(
             None,
             f"The sample pictures hardly come nearer to the references at any kept step (feature similarity {best:.2f} "
-            "at best; 0 is before training, 1 the references), so they have no say in the step: this backbone may be "
-            "unable to draw what the references show.",
+            "at best; 0 is before training, 1 the references), so they have no say in the step: the run may have been "
+            "too short, or this backbone may be unable to draw what the references show.",
         )
     found = _style(judged, beside=beside) if style else _subject(judged, best, beside=beside)
     if best < HALF_WAY:
@@ -119,10 +119,11 @@ def _subject(judged: Sequence[Pictures], best: float, *, beside: bool) -> Pictur
         told = f" Unrelated prompts {_moved(levelled)}." if beside else ""
         return PictureEvidence(levelled.step, f"{_furthest(levelled, best, SUBJECT_LEVELLED)}{told}")
     chosen, moved = judged[max(0, begun - 1)], judged[begun]
-    when = "the last kept step before unrelated prompts go clearly towards the references"
+    far = f"more than {SWALLOWED_SHARE:.0%} as far towards the references as the subject's pictures do at best"
+    when = f"the last kept step before unrelated prompts go {far}"
     told = f"They {_moved(chosen)} there and {_moved(moved)} at step {moved.step}"
     if begun == 0:
-        when = "the first kept step; unrelated prompts go clearly towards the references there already"
+        when = f"the first kept step; there already unrelated prompts go {far}"
         told = f"They {_moved(chosen)}"
     return PictureEvidence(
         chosen.step,
