@@ -30,8 +30,8 @@ MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what
 KEPT_CONTENT = 0.75  # share of the most contents recognised at any step that a step must keep, for a style
 HALF_WAY = 0.5  # below this best similarity the job says that the backbone may be unable to do it
 FAR = (
-    "The pictures go less than half of the way even at best: this backbone may be unable to draw what the references show, "
-    "they may be too few, or the run too short. Look at the samples."
+    "The pictures go less than half of the way even at best: this backbone may be unable to draw what the references "
+    "show, they may be too few, or the run too short. Look at the samples."
 )
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 SEEN = 0.005  # of the way: what is less is told as nothing
