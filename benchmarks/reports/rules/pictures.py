@@ -127,8 +127,8 @@ def less_than_half(records: Records, told: Told, sentence: Sentence) -> Iterator
 
 @claim(
     r"The sample pictures hardly come nearer to the references at any kept step \(feature similarity #best at best; "
-    r"0 is before training, 1 the references\), so they have no say in the step: the run may have been too short, or this "
-    r"backbone may be unable to draw what the references show\."
+    r"0 is before training, 1 the references\), so they have no say in the step: the run may have been too short, or "
+    r"this backbone may be unable to draw what the references show\."
 )
 def hardly(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     best = max((row["similarity"] for row in pictures(records).values()), default=0.0)
@@ -146,6 +146,6 @@ def _is_style(records: Records) -> bool:
 
 def step_of(sentence: Sentence) -> int:
     """Return the step that a text names first."""
-    found = re.search(r"step (\d+)", sentence.text)
+    found = re.search(r"step,? (\d+)", sentence.text)
     assert found is not None
     return int(found[1])
