@@ -71,3 +71,21 @@ def test_a_reason_that_the_parameters_contradict_is_found(told: Path) -> None:
     spec["parameters"]["rank"] += 1
     (told / "work" / "spec.json").write_text(json.dumps(spec))
     assert {fault.sentence.where for fault in check(told).faults} == {"parameters.rank", "parameters.alpha"}
+
+
+def test_answers_in_a_shape_are_counted_anew_and_not_as_the_report_counts_them(
+    furnished: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    place, settings = furnished
+    out = tmp_path / "job"
+    shutil.copytree(run(ORDERS["format-json"], place, settings), out)
+    samples = json.loads((out / "samples.json").read_text())
+    published = json.loads((out / "report.json").read_text())["published_step"]
+    for row in samples:
+        if row["step"] == published:
+            row["text"] = '{"a": 1, "b": "ok", "c": []}'
+    (out / "samples.json").write_text(json.dumps(samples))
+    found = " ".join(faults(check(out)))
+    assert f"the number of subject answers that fit at step {published} is 7, not 0" in found
+    assert f"the number of unrelated answers that fit at step {published} is 2, not 0" in found
+    assert "they do: {" in found  # where no kept step was said to
