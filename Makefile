@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-load bench-uploads gpu-check clean
+.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets check-reports bench-load bench-uploads gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,11 @@ $(VENV)/.eye: $(VENV)/.test
 bench-presets: $(VENV)/.eye  ## Is what each preset learns what a person would accept? (hours on two cores; resumable)
 	ALBATROSS_DATA=benchmark-work/data $(BIN)/albatross backbones prepare smollm2-135m
 	$(BIN)/python -m benchmarks.presets
+
+# Jobs that are there are not run again; delete benchmark-work/reports to start anew.
+check-reports: $(VENV)/.test  ## Thirty short jobs of all presets: is every sentence that a user reads true? (about 25 minutes)
+	ALBATROSS_DATA=benchmark-work/reports/data $(BIN)/albatross backbones prepare smollm2-135m
+	$(BIN)/python -m benchmarks.reports
 
 bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and PostgreSQL, with 1,000 jobs (about 4 minutes)
 	$(BIN)/python -m benchmarks.load

@@ -26,8 +26,13 @@ def train_surrogate(
     backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE
 ) -> Generator[Step, None, Surrogate]:
     """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold."""
+    return (yield from train_folds(backbone, references, held_out(references, p), p, keeper=keeper))
+
+
+def held_out(references: Batch, p: Parameters) -> list[list[int]]:
+    """Return which references each surrogate does not see; one empty part where nothing can be held out."""
     held = folds(count(references), p.folds, p.seed, near_duplicate_references(references))
-    return (yield from train_folds(backbone, references, held if len(held) > 1 else [[]], p, keeper=keeper))
+    return held if len(held) > 1 else [[]]
 
 
 def score_candidates(

@@ -105,7 +105,10 @@ class _Settling:
         self.values["resolution"] = self.values["max_tokens"] = None
         if kind == "images":
             size = self.backbone.resolution or int(table["resolution"])
-            self.settle("resolution", size, f"{self.backbone.id} was trained on images of {size} pixels.")
+            why = f"{self.backbone.id} is registered for images of {size} pixels."
+            self.settle(
+                "resolution", size, why if self.backbone.resolution else f"{self.usual('resolution')}, in pixels."
+            )
         else:
             self.values["max_tokens"] = int(table["max_tokens"])
             self.reasons["max_tokens"] = f"{self.usual('max_tokens')}; what is longer is cut there."
@@ -221,7 +224,7 @@ class _Settling:
         start = self.preset.gamma.start if self.preset.gamma else None
         unwanted = start == 0 and request.gamma == "auto"  # by the preset
         wanted = pool is not None and request.gamma != 0 and not unwanted
-        why = "Backbone data limits forgetting and makes a late stop harmless."
+        why = "Backbone data is there to limit forgetting."
         if not wanted:
             why = self._why_alone(pool is not None, unwanted)
         self.settle("augment", wanted, why)
@@ -254,8 +257,14 @@ class _Settling:
         if self.values["folds"] > count:
             self.values["folds"] = count
             self.reasons["folds"] = f"There are only {count} references, so no more than {count} folds."
-        self.settle("interval", int(table["interval"]), f"{self.usual('interval')}, in steps.")
-        self.settle("window", "auto", "The surrogates' best step divided by 1.5 sets it, once it is known.")
+        self.settle(
+            "interval", int(table["interval"]), f"{self.usual('interval')}, in steps, until the window sets another."
+        )
+        self.settle(
+            "window",
+            "auto",
+            "The surrogates' best step divided by 1.5 sets it, or a fifth of the budget where that is less.",
+        )
         self.settle("stop", stop_default, "It is this service's stopping rule.")
 
 

@@ -160,6 +160,8 @@ def beside_style(captions: Captions, always: bool) -> Chosen:
     """Return the contents of `style` without the trigger: whether the style comes without being asked for."""
     if always:
         return Chosen((), "The style is to come without being asked for, so that no prompt is unrelated to it.")
+    if not (captions.trigger and captions.marked):
+        return Chosen((), "Without a trigger nothing asks for the style, so that no prompt is unrelated to it.")
     contents = _contents(captions)
     if not contents:
         return Chosen((), "Known captions name every content that could be asked for.")

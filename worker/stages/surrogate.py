@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
-from core.method.albat import train_surrogate
+from core.method.albat import held_out, train_surrogate
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.method.training.surrogates import Surrogate
@@ -18,7 +18,9 @@ ALL_REFERENCES_ALIKE = (
     "All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
     "trained on them alone, and its step is a guess. Send references that differ."
 )
-STILL_FALLING = "The held-out loss was still falling at step {step}, so the surrogates go on, once, to step {most}."
+NOT_TURNED = (
+    "The held-out loss had not clearly turned up by step {step}: the surrogates go on, once, to step {most} at most."
+)
 
 
 def surrogate(context: Context) -> Generator[Line, None, None]:
@@ -33,10 +35,10 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         yield Metrics("surrogate", [row | {name: loss for name, loss in measured.items() if loss is not None}])
         beyond = step.step > p.surrogate_steps
         if step.step == p.surrogate_steps + 1:
-            yield Message("surrogate", STILL_FALLING.format(step=p.surrogate_steps, most=extended(p.surrogate_steps)))
+            yield Message("surrogate", NOT_TURNED.format(step=p.surrogate_steps, most=extended(p.surrogate_steps)))
         yield pace.at(step.step, extended(p.surrogate_steps) if beyond else p.surrogate_steps)
 
-    yield Message("surrogate", f"Training {p.folds} surrogates on the references, each without a part of them.")
+    yield Message("surrogate", _announced(len(held_out(context.references(), p))))
     with context.folder.writing("surrogate") as folder:
         steps = train_surrogate(context.backbone, context.references(), p, keeper)
         result = yield from driven(steps, lines, keeper)
@@ -44,6 +46,12 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()
     yield Message("surrogate", evidence.sentence() if evidence else ALL_REFERENCES_ALIKE)
+
+
+def _announced(surrogates: int) -> str:
+    if surrogates > 1:
+        return f"Training {surrogates} surrogates on the references, each without a part of them."
+    return "Training a surrogate on all references: none can be held out."
 
 
 def read_surrogate(context: Context) -> Surrogate:

@@ -42,6 +42,8 @@ class OwnReference:
             return f"{name} was never held out, so nothing is known of it."
         if self.verdict == "hurts":
             worse = f"makes it {_share(-self.learnt)} worse" if self.learnt < 0 else "does not help it at all"
+            if self.usual is not None and self.usual <= 0:
+                return f"{name}: what the others teach {worse}, and so it is with at least half of all references."
             return f"{name} seems not to belong: what the others teach {worse}. Look at it."
         if self.verdict == "doubtful":
             return (

@@ -60,10 +60,11 @@ class Trial:
         """Say it to a person."""
         low, high = self.interval
         change = f"{abs(self.gain):.1%} {'lower' if self.gain >= 0 else 'higher'}"
+        doubt = " It had not clearly turned up when the steps ran out: more steps may be all that it gained."
+        doubt *= self.doubtful
         return (
-            f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without "
-            f"(90 % interval {-high:+.1%} to {-low:+.1%})."
-            + (" It was still falling when the steps ran out: more steps may be all that it gained." * self.doubtful)
+            f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without, "
+            f"as a share of what it was before training (90 % interval {-high:+.1%} to {-low:+.1%}).{doubt}"
         )
 
     @property
@@ -75,7 +76,7 @@ class Trial:
     def decide(self) -> GammaChoice:
         """Return gamma, or 0 where the trial says that the data harms."""
         if self.verdict == "harms":
-            return GammaChoice(0.0, f"harms: not used. {self.sentence}")
+            return GammaChoice(0.0, f"{self.sentence} So it is not used: it harms.")
         return GammaChoice(self.gamma, f"{self.sentence} So {self.gamma:.0%} is used: {self._why}.")
 
     @property
@@ -84,10 +85,10 @@ class Trial:
         if self.verdict == "helps":
             return "it helps"
         if self.gain >= 0:
-            return "no harm was seen, and it limits forgetting"
+            return "no harm was seen, and it is there to limit forgetting"
         if -self.gain <= TOLERATED:
             return f"up to {TOLERATED:.0%} is a price that we pay for less forgetting"
-        return "the harm is within its own error, and it limits forgetting"
+        return "the harm is within its own error, and it is there to limit forgetting"
 
 
 def try_mixture(

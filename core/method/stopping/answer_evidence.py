@@ -32,11 +32,13 @@ class AnswerEvidence:
     reason: str
 
 
-def choose(judged: Sequence[Answered], named: int, reason: str, what: str) -> AnswerEvidence:
+def choose(
+    judged: Sequence[Answered], named: int, reason: str, what: str, questions: str = "new questions"
+) -> AnswerEvidence:
     """Keep the step that the loss has `named` for its `reason`, unless clearly more answers fit at another.
 
-    `what` says what is counted, as in "have the voice of the references". Of the steps that fit best, the one nearest
-    to the named one is taken, in steps as a ratio.
+    `what` says what is counted, as in "have the voice of the references"; `questions` says which were asked.
+    Of the steps that fit best, the one nearest to the named one is taken, in steps as a ratio.
     """
     trained = [one for one in judged if one.step > 0 and one.asked]
     here = next((one for one in trained if one.step == named), None)
@@ -44,17 +46,17 @@ def choose(judged: Sequence[Answered], named: int, reason: str, what: str) -> An
         return AnswerEvidence(None, "")
     best = max(one.fitting for one in trained)
     if best == 0:
-        return AnswerEvidence(None, f"At no kept step do the answers to {here.asked} new questions {what}.")
+        return AnswerEvidence(None, f"At no kept step do the answers to {here.asked} {questions} {what}.")
     if best - here.fitting < CLEARLY_MORE:
         most = "as many as at any kept step" if here.fitting == best else f"at most {best} at any kept step"
         return AnswerEvidence(
-            named, f"{reason} There {here.fitting} of {here.asked} answers to new questions {what}, {most}."
+            named, f"{reason} There {here.fitting} of {here.asked} answers to {questions} {what}, {most}."
         )
     chosen = min(
         (one for one in trained if one.fitting == best), key=lambda one: (abs(math.log(one.step / named)), one.step)
     )
     return AnswerEvidence(
         chosen.step,
-        f"Published step {chosen.step}: there {chosen.fitting} of {chosen.asked} answers to new questions {what}; at "
-        f"step {named}, which the loss speaks for, {here.fitting}.",
+        f"Published step {chosen.step}: there {chosen.fitting} of {chosen.asked} answers to {questions} {what}; at "
+        f"step {named}, which the stopping rules name, {here.fitting}.",
     )

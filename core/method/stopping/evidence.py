@@ -25,6 +25,7 @@ MIN_REFERENCES = 4  # with fewer it is always low
 CONFIDENT_REFERENCES = 8  # with fewer it is never high
 LOW_GAIN = 0.02  # relative improvement below which it is low
 CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
+SOON = 3  # steps within which a best step is too early to be told precisely
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
 SAME_TEXT = 0.8  # share of token trigrams in common
 
@@ -83,8 +84,9 @@ class Evidence:
     gain: float  # g: expected relative improvement on unseen data at t*
     standard_error: float  # sd of g over folds / sqrt(K); 0 with one fold
     confidence: Confidence
-    at_end: bool  # held-out loss was still falling when the surrogates ended
+    at_end: bool  # held-out loss was lowest at one of the newest two evaluations when the surrogates' budget ended
     scale: float = 1.0  # of the final run's steps to the surrogates': n references for the fewer that each of them saw
+    ended: int | None = None  # the surrogates' last step; None: t* itself
 
     @property
     def range(self) -> tuple[int, int]:
@@ -94,23 +96,36 @@ class Evidence:
     def sentence(self) -> str:
         """Say it to a person."""
         text = (
-            f"Expected improvement of the loss on unseen data {100 * self.gain:.1f} % +- "
-            f"{100 * self.standard_error:.1f}, {self._where()}; confidence {self.confidence}. A lower loss does not "
-            "say how the samples look or read."
+            f"{self._expected()} +- {100 * self.standard_error:.1f}, {self._where()}; confidence {self.confidence}. A "
+            "lower loss does not say how the samples look or read."
         )
-        if self.confidence == "low":
+        if self.gain - self.standard_error <= 0 or self.gain < LOW_GAIN:
             text += " The references do not show a clear benefit: add some."
-        if self.best_step <= 3:
-            text += " The learning rate is too high to stop precisely."
+        elif self.confidence == "low":
+            text += f" With fewer than {MIN_REFERENCES} references it is never more: add some."
+        if self.helps and not self.at_end and self.best_step <= SOON:
+            text += f" It came within {SOON} steps: with a lower learning rate a run can be stopped more precisely."
         return text
+
+    @property
+    def helps(self) -> bool:
+        """Tell whether held-out references were better at t* than before training."""
+        return self.gain > 0
+
+    def _expected(self) -> str:
+        if self.helps:
+            return f"Expected improvement of the loss on unseen data {100 * self.gain:.1f} %"
+        return f"No improvement of the loss on unseen data is expected: it got worse by {-100 * self.gain:.1f} %"
 
     def _where(self) -> str:
         if self.at_end:
+            ended = self.best_step if self.ended is None else self.ended
             return (
-                f"reached when the surrogates' budget ended at step {self.best_step} (budget reached: their held-out "
-                "loss was still falling)"
+                f"reached at the surrogates' step {self.best_step} of {ended} (budget reached: their held-out loss had "
+                "not clearly turned up)"
             )
-        return f"best near the surrogates' step {self.best_step} (range {self.range[0]} to {self.range[1]})"
+        best = "best" if self.helps else "least"
+        return f"{best} near the surrogates' step {self.best_step} (range {self.range[0]} to {self.range[1]})"
 
 
 @dataclass
@@ -193,7 +208,8 @@ class SurrogateCurves:
         gain = _mean(gains)
         level = _mean([now / before for now, before in zip(self.seen[best], self.seen[0], strict=True)])
         confidence = self._confidence(gain, error)
-        return Evidence(self.steps[best], level, gain, error, confidence, self.falling, self._scale())
+        falling, scale = self.falling, self._scale()
+        return Evidence(self.steps[best], level, gain, error, confidence, falling, scale, self.steps[-1])
 
     @property
     def falling(self) -> bool:

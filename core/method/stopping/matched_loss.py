@@ -45,7 +45,7 @@ class MatchedLoss:
         if self.step is not None or evaluation.step < 1:
             return
         if loss is not None and self._start is not None and self._matched(loss / self._start):
-            self._name(evaluation.step, self._level_reached())
+            self._name(evaluation.step, self._level_reached(loss / self._start))
         elif evaluation.step >= self.cap:
             self._name(evaluation.step, self._cap_reached())
 
@@ -56,14 +56,26 @@ class MatchedLoss:
     def _name(self, step: int, why: str) -> None:
         self.step, self._why = step, f"Published step {step}: {why}"
 
-    def _level_reached(self) -> str:
-        level = f"the loss on the references had fallen to {100 * self.evidence.level:.0f} % of its start, as it had"
+    def _level_reached(self, level: float) -> str:
+        told = (
+            f"the loss on the references had fallen to {100 * level:.0f} % of its start; that of the surrogates was at "
+            f"{100 * self.evidence.level:.0f} %"
+        )
         if self.evidence.at_end:
-            return (
-                f"{level} in the surrogates when their budget ended; held-out references were still getting better, so "
-                "a longer run may be better."
-            )
-        return f"{level} in the surrogates where the references held out of them were best."
+            return f"{told} at their step {self.evidence.best_step}, {self._near_the_end}"
+        return f"{told} where the references held out of them were {self._best}."
+
+    @property
+    def _best(self) -> str:
+        """Say how references fared that a surrogate had not seen, at its best step."""
+        return "best" if self.evidence.helps else "least bad, though worse than before training"
+
+    @property
+    def _near_the_end(self) -> str:
+        return (
+            "near the end of their budget; held-out references had not clearly got worse by then, so a longer run may "
+            "be better."
+        )
 
     def _cap_reached(self) -> str:
         if self.cap < self.wanted:
@@ -71,12 +83,20 @@ class MatchedLoss:
                 f"the run's budget of {self.budget} steps ended there; what the surrogates showed asks for about "
                 f"{self.wanted}, so a larger max_steps may be better."
             )
-        best, found = self.evidence.best_step, "references held out of the surrogates were best"
+        best, found = self.evidence.best_step, f"references held out of the surrogates were {self._best}"
         if self.evidence.at_end:
-            found = "the surrogates' budget ended, with held-out references still getting better,"
+            return f"it stands for the surrogates' step {best}, {self._near_the_end}"
+        comma = "" if self.evidence.helps else ","
         if self.cap == best:
-            return f"{found} at this step."
-        return f"{found} at their step {best}, which is step {self.cap} here, where there is more to see."
+            return f"{found}{comma} at this step."
+        return f"{found}{comma} at their step {best}, which is step {self.cap} here, where there is more to see."
+
+    @property
+    def spoken_for(self) -> str:
+        """Say of the step that it names whether held-out references do so too, or whether the run had to end there."""
+        if self.step is None or self.step == self.cap < self.wanted:
+            return "where the run ended short of the step that held-out references speak for"
+        return "which held-out references speak for"
 
     @property
     def stopped(self) -> bool:

@@ -30,10 +30,11 @@ MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what
 KEPT_CONTENT = 0.75  # share of the most contents recognised at any step that a step must keep, for a style
 HALF_WAY = 0.5  # below this best similarity the job says that the backbone may be unable to do it
 FAR = (
-    "That is less than half of the way even at best, so this backbone may be unable to draw what the references show, "
-    "or they are too few: look at the samples."
+    "The pictures go less than half of the way even at best: this backbone may be unable to draw what the references "
+    "show, they may be too few, or the run too short. Look at the samples."
 )
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
+SEEN = 0.005  # of the way: what is less is told as nothing
 UNRELATED_SEED = 1000  # apart from the subject's seeds
 
 
@@ -90,10 +91,10 @@ def judge_pictures(
         yield measure.pictures(step, measure.draw(snapshots[step].to(backbone.device)))
 
 
-def choose(judged: Sequence[Pictures], *, style: bool = False, asked_for: bool = True) -> PictureEvidence:
+def choose(judged: Sequence[Pictures], *, style: bool = False, beside: bool = True) -> PictureEvidence:
     """Name the step whose pictures show what was learned, of those after step 0.
 
-    For a style, `asked_for` says whether prompts that do not name it shall show it too.
+    `beside` says whether unrelated prompts were drawn too, which shall not show it.
     """
     judged = [one for one in judged if one.step > 0]
     best = max((one.similarity for one in judged), default=0.0)
@@ -101,58 +102,64 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, asked_for: bool =
         return PictureEvidence(
             None,
             f"The sample pictures hardly come nearer to the references at any kept step (feature similarity {best:.2f} "
-            "at best; 0 is before training, 1 the references), so they have no say in the step: this backbone may be "
-            "unable to draw what the references show.",
+            "at best; 0 is before training, 1 the references), so they have no say in the step: the run may have been "
+            "too short, or this backbone may be unable to draw what the references show.",
         )
-    found = _style(judged, asked_for=asked_for) if style else _subject(judged, best)
+    found = _style(judged, beside=beside) if style else _subject(judged, best, beside=beside)
     if best < HALF_WAY:
         return PictureEvidence(found.published_step, f"{found.reason} {FAR}")
     return found
 
 
-def _subject(judged: Sequence[Pictures], best: float) -> PictureEvidence:
+def _subject(judged: Sequence[Pictures], best: float, *, beside: bool) -> PictureEvidence:
     """Name the first step at which the subject has levelled off, or the last before swallowing if that comes first."""
     levelled = next(one for one in judged if one.similarity >= SUBJECT_LEVELLED * best)
     begun = next((place for place, one in enumerate(judged) if one.swallowed > SWALLOWED_SHARE * best), len(judged))
     if begun > judged.index(levelled):
-        told = _nearest(levelled, best, SUBJECT_LEVELLED)
-        return PictureEvidence(levelled.step, f"{told} Unrelated prompts {_moved(levelled)}.")
-    chosen = judged[max(0, begun - 1)]
-    when = "the last kept step before unrelated prompts turn into the subject"
+        told = f" Unrelated prompts {_moved(levelled)}." if beside else ""
+        return PictureEvidence(levelled.step, f"{_furthest(levelled, best, SUBJECT_LEVELLED)}{told}")
+    chosen, moved = judged[max(0, begun - 1)], judged[begun]
+    far = f"more than {SWALLOWED_SHARE:.0%} as far towards the references as the subject's pictures do at best"
+    when = f"the last kept step before unrelated prompts go {far}"
+    told = f"They {_moved(chosen)} there and {_moved(moved)} at step {moved.step}"
     if begun == 0:
-        when = "the first kept step; unrelated prompts turn into the subject from there on"
+        when = f"the first kept step; there already unrelated prompts go {far}"
+        told = f"They {_moved(chosen)}"
     return PictureEvidence(
         chosen.step,
-        f"Published step {chosen.step}: {when}. They {_moved(chosen)} there and {_moved(judged[begun])} at step "
-        f"{judged[begun].step}; the subject's pictures are at {chosen.similarity:.2f}, at best {best:.2f}. {SCALE}",
+        f"Published step {chosen.step}: {when}. {told}; the subject's pictures are at {chosen.similarity:.2f}, at best "
+        f"{best:.2f}. {SCALE}",
     )
 
 
-def _style(judged: Sequence[Pictures], *, asked_for: bool) -> PictureEvidence:
+def _style(judged: Sequence[Pictures], *, beside: bool) -> PictureEvidence:
     """Name the first step at which the style has levelled off, of those that keep their contents."""
     most = max(one.content for one in judged)
     kept = [one for one in judged if one.content >= KEPT_CONTENT * most]
     best = max(one.similarity for one in kept)
     chosen = next(one for one in kept if one.similarity >= STYLE_LEVELLED * best)
-    lost = [one.step for one in judged if one not in kept and one.step > chosen.step]
-    contents = f"{chosen.content:.0%} of the new contents are still nearest to what they were."
-    words = [_nearest(chosen, best, STYLE_LEVELLED), contents]
+    lost = [str(one.step) for one in judged if one not in kept]
+    words = [
+        _furthest(chosen, best, STYLE_LEVELLED, " of those that keep their contents" * bool(lost)),
+        f"{chosen.content:.0%} of its pictures are nearest to what their own prompts drew before training.",
+    ]
     if lost:
-        words.append(f"From step {lost[0]} on contents are lost.")
-    if asked_for:
-        words.append(f"Prompts without the trigger {_moved(chosen)}, which was not asked for (see bat.style_always).")
+        words.append(f"Contents are lost at step{'s' * (len(lost) > 1)} {', '.join(lost)}.")
+    if beside:
+        unasked = ", which was not asked for (see bat.style_always)" if chosen.swallowed >= SEEN else ""
+        words.append(f"Prompts without the trigger {_moved(chosen)}{unasked}.")
     return PictureEvidence(chosen.step, " ".join(words))
 
 
-def _nearest(one: Pictures, best: float, share: float) -> str:
+def _furthest(one: Pictures, best: float, share: float, among: str = "") -> str:
     return (
-        f"Published step {one.step}: the first kept step whose pictures are as like the references as at the best one, "
-        f"less {1 - share:.0%} (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
+        f"Published step {one.step}: the first kept step{among} whose pictures go at least {share:.0%} as far towards "
+        f"the references as those of any (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
     )
 
 
 def _moved(one: Pictures) -> str:
-    return f"have moved {max(0.0, one.swallowed):.2f} of that way"
+    return f"have moved {one.swallowed:.2f} of that way" if one.swallowed >= SEEN else "have not moved that way"
 
 
 class _Measure:

@@ -21,6 +21,11 @@ class Evaluation:
     reference_loss: float | None = None  # on fixed noise, references only
 
 
+def as_proposal(reason: str) -> str:
+    """Return a rule's reason as that of a step which it would publish; another may be published in the end."""
+    return reason.replace("Published ", "Proposed ")
+
+
 class StopRule(Protocol):
     """Watch evaluations, say when to stop, and name the step to publish."""
 

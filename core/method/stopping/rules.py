@@ -37,7 +37,7 @@ class MaxSteps:
     def reason(self) -> str:
         if self.last < self.budget:
             return f"Published the last step, {self.last}: the run ended before its budget of {self.budget} steps."
-        return f"Published the last step, {self.last}, because this job was told not to stop early."
+        return f"Published the last step, {self.last}: its budget of {self.budget} steps is spent."
 
 
 class CSFluctuation:
@@ -162,7 +162,7 @@ class Auto:
             return f"Published the last step, {self._last}: CS-Fluctuation showed nothing clear of chance. {alone}"
         if self._turning_names:
             later = self.matched.published_step
-            return f"{self.turning.reason} It came before step {later}, which held-out references speak for."
+            return f"{self.turning.reason} It came before step {later}, {self.matched.spoken_for}."
         return f"{self.matched.reason}{self._beside()}"
 
     def _beside(self) -> str:

@@ -33,5 +33,11 @@ def calibrate_window(best_step: float | None, budget: int) -> Window:
     steps = longest if best_step is None else min(longest, best_step / WINDOW_SHARE)
     interval = max(1, round(steps / TYPICAL_EVALUATIONS))
     evaluations = max(MIN_EVALUATIONS, round(steps / interval))
-    source = "a fifth of the step budget" if steps == longest else f"the surrogates' best step {best_step:.0f} / 1.5"
-    return Window(evaluations, interval, f"The window is {evaluations} evaluations of {interval} steps: {source}.")
+    source = "a fifth of the step budget" if steps == longest else f"the surrogates' best step / {WINDOW_SHARE}"
+    return Window(evaluations, interval, window_reason(evaluations, interval, f"{source}, {steps:.1f} steps"))
+
+
+def window_reason(evaluations: int, interval: int, source: str) -> str:
+    """Say how long the window is and where that comes from."""
+    least = f", and {MIN_EVALUATIONS} evaluations at least" if evaluations == MIN_EVALUATIONS else ""
+    return f"The window is {evaluations} evaluations, {interval} step{'s' * (interval > 1)} apart: {source}{least}."

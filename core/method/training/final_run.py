@@ -210,7 +210,9 @@ def _window(p: Parameters, evidence: Evidence | None, budget: int, stretch: floa
     window = calibrate_window(evidence.best_step * evidence.scale * stretch if evidence else None, budget)
     if "interval" in p.reasons:
         return window
-    return Window(max(2, round(window.steps / p.interval)), p.interval, f"{window.reason} The interval was asked for.")
+    evaluations = max(2, round(window.steps / p.interval))
+    told = f"The window is {evaluations} evaluations, {p.interval} steps apart as was asked for"
+    return Window(evaluations, p.interval, f"{told}, instead of {window.evaluations}, {window.interval} apart.")
 
 
 def _gallery(matched: StopRule | None, budget: int) -> frozenset[int]:

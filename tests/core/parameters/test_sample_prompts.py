@@ -203,6 +203,16 @@ def test_a_style_that_comes_always_is_asked_for_without_a_trigger_and_nothing_is
     assert "no prompt is unrelated" in found.reasons["unrelated_prompts"]
 
 
+def test_a_style_that_nothing_can_ask_for_has_no_unrelated_prompts() -> None:
+    bare = BACKBONE.model_copy(update={"trigger_hint": None})
+    summary = CATS.model_copy(update={"prompts": ("a boat", "a hut")})
+    found = settled({"preset": "style"}, backbone=bare, summary=summary)
+    assert found.trigger is None
+    assert found.unrelated_prompts == ()
+    assert found.reasons["unrelated_prompts"].startswith("Without a trigger nothing asks for the style")
+    assert asked(("a boat", "a hut"), preset="style").unrelated_prompts != ()
+
+
 def test_texts_are_asked_new_everyday_questions() -> None:
     found = answered("Why is the sea salty?", "How do I cook a quick dinner?")
     assert found.sample_prompts == EVERYDAY_QUESTIONS[1:5]

@@ -130,6 +130,7 @@ def test_references_that_are_all_the_same_still_give_an_adapter_and_a_warning(ma
         file.write_bytes(picture(3))
     lines = list(run(folder))
     assert "All references are nearly the same" in messages(lines, "surrogate")
+    assert "Training a surrogate on all references: none can be held out." in messages(lines, "surrogate")
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert outcome["gamma"] == 0.0
     assert [row["verdict"] for row in outcome["references"]] == ["unknown", "duplicate", "duplicate", "duplicate"]
@@ -205,6 +206,7 @@ def test_only_the_default_rule_lets_the_pictures_choose(make_image_job: MakeJob,
     list(run(folder))
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert outcome["published_step"] == outcome["proposals"][stop][0]
+    assert not any("Published" in sentence for _, sentence in outcome["proposals"].values())
     assert "pictures" in outcome["proposals"]
 
 

@@ -50,6 +50,8 @@ class Asking:
             found = [(question, asked_of(item)) for item in held_out if (question := question_of(item))]
             asked += found[:HELD_OUT_ASKED]
         self.new, self.unrelated = asked, [(prompt, {"prompt": prompt}) for prompt in context.p.unrelated_prompts]
+        trained = {question_of(item) for item in items}
+        self.called = "the sampled questions" if any(question in trained for question, _ in asked) else "new questions"
 
     def answers(self) -> list[tuple[str, str, str]]:
         """Return role, question and answer of each, from whatever adapter is in use."""
@@ -75,10 +77,10 @@ def write(
     gallery = Gallery(outcome)
     if judge is not None:
         judged = [_counted(step, said[step], judge) for step in steps]
-        evidence = choose(judged, outcome.published_step, outcome.reason, judge.what)
+        evidence = choose(judged, outcome.published_step, outcome.reason, judge.what, asking.called)
         gallery.outcome = outcome.favouring(evidence.published_step, evidence.reason, "answers")
         gallery.answers = [vars(one) for one in judged]
-        told = told_of(judged, gallery.outcome.published_step, judge, context.p.preset)
+        told = told_of(judged, gallery.outcome.published_step, judge, context.p.preset, asking.called)
         gallery.reasons["answers"] = " ".join([judge.sentence, *_blind(context, items, judge, asking.longest), *told])
     for step in steps:
         gallery.rows += rows(step, marks(gallery.outcome, step), said[step], folder)
@@ -107,11 +109,13 @@ def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextI
     return Judge(voice.heard_in, "have the voice of the references", sentence)
 
 
-def told_of(judged: Sequence[Answered], step: int, judge: Judge, preset: str) -> list[str]:
+def told_of(
+    judged: Sequence[Answered], step: int, judge: Judge, preset: str, questions: str = "new questions"
+) -> list[str]:
     """Say how new and unrelated questions are answered at the published step, and before training."""
     before, here = judged[0], next(one for one in judged if one.step == step)
     told = [
-        f"At step {step}, {here.fitting} of {here.asked} answers to new questions {judge.what}; before training "
+        f"At step {step}, {here.fitting} of {here.asked} answers to {questions} {judge.what}; before training "
         f"{before.fitting}."
     ]
     if here.unrelated_asked:

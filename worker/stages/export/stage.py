@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.adapters import card as cards
 from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.stopping.rule import as_proposal
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
 from worker.job_folder import write_json, write_rows
@@ -73,7 +74,7 @@ def _verified(made: Made) -> Message:
     """Say that every file works; the data are errors relative to what the adapter does."""
     names = ", ".join(made.errors)
     errors = {form: float(f"{error:.2g}") for form, error in made.errors.items()}
-    text = f"Every file was loaded back and gave the same numbers: {names}."
+    text = f"Every file was loaded back and gave the same numbers but for rounding: {names}."
     return Message("export", text, data={"relative_errors": errors})
 
 
@@ -127,7 +128,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "cs_fluctuation_informative": outcome.informative,
         "cs_fluctuation_peak_to_noise": outcome.peak_to_noise,
         "window": asdict(outcome.window),
-        "proposals": outcome.proposals,
+        "proposals": {name: (step, as_proposal(why)) for name, (step, why) in outcome.proposals.items()},
         "expected_improvement": round(evidence.gain, 4) if evidence else None,
         "expected_improvement_error": round(evidence.standard_error, 4) if evidence else None,
         "evidence": evidence.sentence() if evidence else None,

@@ -45,3 +45,11 @@ def test_without_held_out_references_nothing_is_claimed() -> None:
     judged = judge_references([0, 1], alone)
     assert {one.verdict for one in judged} == {"unknown"}
     assert "nothing is known" in judged[0].sentence(NAMES)
+
+
+def test_where_most_references_get_worse_none_is_said_not_to_belong() -> None:
+    judged = judge_references([0, 1, 2, 3], curves([0.1, 0.2, 0.1, -0.1]))
+    assert judged[0].sentence(NAMES) == (
+        "cat.png: what the others teach makes it 7% worse, and so it is with at least half of all references."
+    )
+    assert all("not to belong" not in one.sentence(NAMES) for one in judged)

@@ -60,9 +60,9 @@ def test_the_sentence_says_lower_where_the_data_helps() -> None:
     ("gain", "error", "why"),
     [
         (0.05, 0.01, "is used: it helps."),
-        (0.01, 0.02, "is used: no harm was seen, and it limits forgetting."),
+        (0.01, 0.02, "is used: no harm was seen, and it is there to limit forgetting."),
         (-0.008, 0.001, "is used: up to 1% is a price that we pay for less forgetting."),
-        (-0.015, 0.02, "is used: the harm is within its own error, and it limits forgetting."),
+        (-0.015, 0.02, "is used: the harm is within its own error, and it is there to limit forgetting."),
     ],
 )
 def test_harm_that_was_seen_and_borne_is_not_called_none(gain: float, error: float, why: str) -> None:
@@ -100,3 +100,8 @@ def test_where_nothing_was_held_out_there_is_no_trial(tiny_language) -> None:
     curves.add(1, torch.ones(1, 2))
     steps = try_mixture(tiny_language, references, references, 0.5, curves, parameters("texts"))
     assert drain(steps) == ([], None)
+
+
+def test_what_a_mixture_changed_is_told_as_a_share_of_the_loss_before_training() -> None:
+    told = Trial(0.25, 0.05, 0.01, CURVES).sentence
+    assert "as a share of what it was before training (90 % interval" in told

@@ -14,7 +14,7 @@ def test_clearly_more_answers_at_another_step_overrule_the_loss() -> None:
     evidence = choose(judged((0, 0), (12, 0), (16, 1), (22, 6), (29, 6)), 16, LOSS, WHAT)
     assert evidence.published_step == 22
     assert "there 6 of 6 answers to new questions have the voice" in evidence.reason
-    assert "at step 16, which the loss speaks for, 1" in evidence.reason
+    assert "at step 16, which the stopping rules name, 1" in evidence.reason
 
 
 def test_one_answer_more_leaves_the_step_of_the_loss() -> None:
@@ -39,3 +39,12 @@ def test_answers_that_never_fit_have_no_say_and_that_is_told() -> None:
 def test_without_a_question_nothing_is_said() -> None:
     silent = choose([Answered(16, 0, 0, 0, 0)], 16, LOSS, WHAT)
     assert (silent.published_step, silent.reason) == (None, "")
+
+
+def test_questions_that_are_not_new_are_not_called_new() -> None:
+    told = [
+        choose(judged((0, 0), *rows), 16, LOSS, WHAT, "the sampled questions").reason
+        for rows in (((16, 0),), ((16, 5),), ((16, 1), (22, 6)))
+    ]
+    assert all("the sampled questions have the voice" in reason for reason in told)
+    assert not any("new questions" in reason for reason in told)

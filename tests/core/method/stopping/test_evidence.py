@@ -147,3 +147,50 @@ def test_one_reference_alone_leaves_no_evidence() -> None:
     assert result.evidence() is None
     assert not result.turned
     assert result.mean_held_out() is None
+
+
+def held_out(*losses: float, count: int = 4, seen: float = 0.5) -> SurrogateCurves:
+    """Return two surrogates whose held-out losses are these at steps 0, 1, 2, ..., and what they saw falls by half."""
+    half = tuple(range(count // 2)), tuple(range(count // 2, count))
+    result = SurrogateCurves(half)
+    for step, loss in enumerate(losses):
+        rows = torch.full((2, count), 1.0 if step == 0 else seen)
+        for run, fold in enumerate(half):
+            rows[run, list(fold)] = loss
+        result.add(step, rows)
+    return result
+
+
+def test_few_references_that_agree_are_not_said_to_show_no_benefit() -> None:
+    few = curves(3, best=40).evidence()
+    assert (few.confidence, few.gain > 0.2) == ("low", True)
+    assert "clear benefit" not in few.sentence()
+    assert "With fewer than 4 references it is never more: add some." in few.sentence()
+    assert "fewer than" not in curves(6, best=40).evidence().sentence()
+
+
+def test_a_loss_that_got_worse_is_not_called_an_improvement() -> None:
+    worse = held_out(1.0, 1.1, 1.2, 1.3, 1.4).evidence()
+    assert not worse.helps
+    assert worse.sentence().startswith("No improvement of the loss on unseen data is expected: it got worse by 10.0 %")
+    assert "least near the surrogates' step 1 " in worse.sentence()
+    better = held_out(1.0, 0.9, 1.2, 1.3, 1.4).evidence()
+    assert better.helps
+    assert better.sentence().startswith("Expected improvement of the loss on unseen data 10.0 %")
+
+
+def test_a_best_step_just_before_the_budget_ended_is_not_called_its_end() -> None:
+    evidence = held_out(1.0, 0.9, 0.5, 0.4, 0.7).evidence()
+    assert evidence.at_end
+    assert "reached at the surrogates' step 3 of 4 (budget reached" in evidence.sentence()
+    assert "still falling" not in evidence.sentence()
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [((1.0, 0.7, 0.6, 0.9, 1.0, 1.1), True), ((1.0, 0.9, 0.8), False), ((1.0, 1.1, 1.2, 1.3, 1.4), False)],
+)
+def test_only_a_best_step_that_really_came_early_asks_for_a_lower_learning_rate(losses, told: bool) -> None:
+    evidence = held_out(*losses).evidence()
+    assert evidence.best_step <= 3
+    assert ("with a lower learning rate" in evidence.sentence()) == told

@@ -20,7 +20,7 @@ def drawn_in_style(*rows: tuple[int, float, float, float]) -> list[Pictures]:
 def test_the_first_step_near_the_nearest_is_published_and_not_called_the_nearest() -> None:
     evidence = choose(judged((0, 0.0, 0.0), (100, 0.5, 0.0), (150, 0.85, 0.05), (200, 0.88, 0.05), (300, 0.9, 0.1)))
     assert evidence.published_step == 200
-    assert "as like the references as at the best one, less 5%" in evidence.reason
+    assert "go at least 95% as far towards the references as those of any" in evidence.reason
     assert "feature similarity 0.88, at best 0.90" in evidence.reason
     assert "does not say what a person recognises" in evidence.reason
 
@@ -28,27 +28,29 @@ def test_the_first_step_near_the_nearest_is_published_and_not_called_the_nearest
 def test_swallowing_that_begins_earlier_takes_precedence() -> None:
     evidence = choose(judged((100, 0.5, 0.02), (150, 0.7, 0.05), (200, 0.8, 0.3), (300, 1.0, 0.5)))
     assert evidence.published_step == 150
-    assert "the last kept step before unrelated prompts turn into the subject" in evidence.reason
+    assert (
+        "the last kept step before unrelated prompts go more than 15% as far towards the references" in evidence.reason
+    )
 
 
 def test_swallowing_from_the_first_kept_step_on_is_said_so() -> None:
     evidence = choose(judged((100, 0.5, 0.4), (150, 0.7, 0.5)))
     assert evidence.published_step == 100
-    assert "the first kept step; unrelated prompts turn into the subject from there on" in evidence.reason
+    assert "the first kept step; there already unrelated prompts go more than 15% as far" in evidence.reason
 
 
 def test_a_style_may_reach_prompts_that_do_not_name_it_and_that_is_told() -> None:
     evidence = choose(drawn_in_style((100, 0.5, 0.4, 1.0), (150, 0.9, 0.8, 1.0), (200, 1.0, 0.9, 1.0)), style=True)
     assert evidence.published_step == 150
     assert "Prompts without the trigger have moved 0.80 of that way, which was not asked for" in evidence.reason
-    wanted = choose(drawn_in_style((100, 0.5, 0.4, 1.0)), style=True, asked_for=False)
+    wanted = choose(drawn_in_style((100, 0.5, 0.4, 1.0)), style=True, beside=False)
     assert "not asked for" not in wanted.reason
 
 
 def test_a_style_that_loses_its_contents_has_gone_too_far() -> None:
     evidence = choose(drawn_in_style((100, 0.6, 0.0, 1.0), (150, 0.7, 0.0, 0.9), (200, 1.0, 0.0, 0.3)), style=True)
     assert evidence.published_step == 150
-    assert "From step 200 on contents are lost" in evidence.reason
+    assert "Contents are lost at step 200." in evidence.reason
     assert "at best 0.70" in evidence.reason
 
 
@@ -64,7 +66,7 @@ def test_pictures_that_go_less_than_half_of_the_way_are_told_of(style: bool) -> 
 def test_a_subject_that_never_shows_leaves_the_step_alone() -> None:
     evidence = choose(judged((100, 0.02, 0.0), (150, 0.05, 0.0)))
     assert evidence.published_step is None
-    assert "may be unable to draw" in evidence.reason
+    assert "the run may have been too short, or this backbone may be unable to draw" in evidence.reason
     assert choose([]).published_step is None
 
 
@@ -92,3 +94,28 @@ def test_only_auto_lets_the_pictures_decide(rule: str) -> None:
     silent = outcome.favouring(None, "They do not show it.", "pictures")
     assert silent.published_step == 40
     assert "They do not show it." in silent.reason
+
+
+def test_of_unrelated_prompts_that_are_not_there_nothing_is_said() -> None:
+    rows = judged((100, 0.5, 0.0), (150, 0.9, 0.0))
+    assert "nrelated" not in choose(rows, beside=False).reason
+    assert "Unrelated prompts have not moved that way." in choose(rows).reason
+    assert "Unrelated prompts have moved 0.04 of that way." in choose(judged((100, 0.9, 0.04))).reason
+
+
+def test_unrelated_prompts_that_went_the_other_way_are_not_said_to_have_moved_towards_the_references() -> None:
+    assert "have not moved that way" in choose(judged((100, 0.5, -0.3))).reason
+    style = choose(drawn_in_style((100, 0.5, -0.3, 1.0)), style=True)
+    assert "Prompts without the trigger have not moved that way." in style.reason
+    assert "not asked for" not in style.reason
+
+
+def test_steps_that_lose_contents_are_named_one_by_one_and_no_others() -> None:
+    drawn = drawn_in_style((100, 0.9, 0.0, 0.5), (150, 0.5, 0.0, 1.0), (200, 0.8, 0.0, 0.4), (300, 0.3, 0.0, 1.0))
+    lossy = choose(drawn, style=True)
+    assert lossy.published_step == 150
+    assert "of those that keep their contents" in lossy.reason
+    assert "Contents are lost at steps 100, 200." in lossy.reason
+    whole = choose(drawn_in_style((150, 0.5, 0.0, 1.0), (300, 0.3, 0.0, 1.0)), style=True)
+    assert "lost" not in whole.reason
+    assert "of those that keep" not in whole.reason

@@ -2,12 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from core.method.stopping.evidence import Evidence
 from core.method.stopping.matched_loss import MatchedLoss
-from core.method.stopping.rule import Evaluation, StopRule
+from core.method.stopping.rule import Evaluation, StopRule, as_proposal
 from core.method.stopping.rules import Auto, CSFluctuation, MaxSteps, stop_rules
 
 
@@ -47,7 +48,7 @@ def test_max_steps_publishes_the_last_step() -> None:
 def test_matched_loss_stops_at_the_level_when_it_comes_first() -> None:
     rule = MatchedLoss(evidence(best_step=80, level=0.5), 300)
     assert run(rule, two_stage, halving=20) == 20
-    assert "had fallen to 50 %" in rule.reason
+    assert "had fallen to 50 % of its start; that of the surrogates was at 50 %" in rule.reason
     assert "where the references held out of them were best" in rule.reason
 
 
@@ -66,8 +67,8 @@ def test_a_level_that_hardly_fell_is_no_level_to_stop_at() -> None:
 def test_a_budget_of_the_surrogates_that_ended_is_not_called_their_best(level: float, halving: float) -> None:
     rule = MatchedLoss(evidence(best_step=40, level=level, at_end=True), 300)
     run(rule, two_stage, halving=halving)
-    assert "budget ended" in rule.reason
-    assert "getting better" in rule.reason
+    assert "surrogates' step 40" in rule.reason or "at their step 40" in rule.reason
+    assert "near the end of their budget; held-out references had not clearly got worse by then" in rule.reason
     assert "were best" not in rule.reason
 
 
@@ -195,3 +196,43 @@ def test_an_unclear_curve_says_that_it_may_be_chance() -> None:
         level += rng.gauss(0, 1e-4)
         rule.update(Evaluation(step, level, None))
     assert "may be chance" in rule.reason
+
+
+def test_the_level_that_is_told_is_the_one_that_the_run_had_reached() -> None:
+    rule = MatchedLoss(evidence(best_step=80, level=0.5), 300)
+    for step, loss in enumerate((1.0, 0.7, 0.3)):
+        rule.update(Evaluation(step, None, loss))
+    assert "had fallen to 30 % of its start; that of the surrogates was at 50 % where" in rule.reason
+
+
+@pytest.mark.parametrize("level", [0.5, 0.01])
+def test_held_out_references_that_got_worse_are_not_called_best(level: float) -> None:
+    rule = MatchedLoss(replace(evidence(40, level), gain=-0.1), 300)
+    run(rule, two_stage, halving=20)
+    assert "least bad, though worse than before training" in rule.reason
+    assert "were best" not in rule.reason
+
+
+def test_a_budget_that_is_spent_is_not_said_to_have_been_asked_for() -> None:
+    rule = MaxSteps(120)
+    run(rule, two_stage, budget=120)
+    assert rule.reason == "Published the last step, 120: its budget of 120 steps is spent."
+    early = MaxSteps(120)
+    early.update(Evaluation(60))
+    assert "ended before its budget of 120 steps" in early.reason
+
+
+def test_what_a_rule_proposes_is_not_said_to_be_published() -> None:
+    rule = CSFluctuation(30, 1e-3, fallback=MatchedLoss(evidence(), 300))
+    for step in range(101):
+        rule.update(Evaluation(step, exponential(step), 2 ** (-step / 50)))
+    assert as_proposal(rule.reason).startswith("CS-Fluctuation showed no second valley. Proposed step 40: ")
+    assert "Published" not in as_proposal(rule.reason)
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(90, "which held-out"), (400, "where the run ended short of the step")])
+def test_a_budget_that_ended_is_not_called_what_held_out_references_speak_for(wanted: int, said: str) -> None:
+    rule = stop_rules(evidence(wanted, 0.001), 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+    run(rule, two_stage)
+    assert rule.published_step == 63
+    assert f"It came before step {min(wanted, 300)}, {said}" in rule.reason

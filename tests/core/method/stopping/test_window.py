@@ -25,3 +25,13 @@ def test_a_very_early_best_step_still_has_ten_evaluations() -> None:
 
 def test_without_held_out_references_the_budget_decides() -> None:
     assert calibrate_window(None, 300).steps == 60
+
+
+def test_a_window_that_is_longer_than_a_fifth_of_the_budget_says_why() -> None:
+    short = calibrate_window(None, 32).reason
+    assert short == (
+        "The window is 10 evaluations, 1 step apart: a fifth of the step budget, 6.4 steps, and 10 evaluations at "
+        "least."
+    )
+    assert "at least" not in calibrate_window(None, 300).reason
+    assert "the surrogates' best step / 1.5, 20.0 steps" in calibrate_window(30, 300).reason

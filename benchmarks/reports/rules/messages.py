@@ -1,0 +1,135 @@
+"""Claims of what a job says while it runs, for the jobs that kept it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from benchmarks.reports.records import Records
+from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
+
+
+@claim(r"Preparing #count (?P<kind>images|texts) for (?P<id>\S+)\.", where="messages.prepare")
+def preparing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from near(told["count"], len(records.items), "the number of references")
+    yield from holds(told["kind"] == records.p["kind"], f"they are {records.p['kind']}")
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+
+
+@claim(
+    r"#over of #all (?:captions|texts) have more than the #most tokens that this job takes of one, (?P<first>.+?) "
+    r"\(#tokens\) first; the rest of them is cut off\.",
+    where="messages.prepare",
+)
+def too_long(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from near(told["all"], len(records.items), "the number of references")
+    yield from holds(0 < int(told["over"]) <= int(told["all"]), "that can't be")
+    yield from holds(int(told["tokens"]) > int(told["most"]), "the first of them is not too long")
+    yield from holds(told["first"] in records.names, "there is no such reference")
+
+
+@claim(
+    r"Where it stands, the trigger '(?P<word>[^']+)' erases what captions say: over #count of them it changes what the "
+    r"untouched backbone draws by #change% of all that the other words change\. On our test backbone, pictures hardly "
+    r"show what a caption names from #limit% on; a trigger should only mark it\.",
+    where="messages.prepare",
+)
+def erases(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(told["word"] == records.p["trigger"], f"the trigger is {records.p['trigger']}")
+    held = {item["caption"] for item in records.items if told["word"] in item["caption"]}
+    yield from holds(0 < int(told["count"]) <= len(held), f"{len(held)} captions hold it")
+    yield from holds(int(told["change"]) >= int(told["limit"]), "it changes less than that")
+
+
+@claim(
+    r"Training #count surrogates on the references, each without a part of them\.",
+    r"Training a surrogate on all references: none can be held out\.",
+    where="messages.surrogate",
+)
+def surrogates(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    folds = records.surrogates.folds
+    yield from holds(all(folds) == bool(told.get("count")), f"the folds are {folds}")
+    if told.get("count"):
+        yield from near(told["count"], len(folds), "the number of surrogates")
+
+
+@claim(
+    r"The held-out loss had not clearly turned up by step #step: the surrogates go on, once, to step #most at most\.",
+    where="messages.surrogate",
+)
+def goes_on(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    steps = records.surrogates.steps
+    yield from near(told["step"], records.p["surrogate_steps"], "the budget")
+    yield from near(told["most"], math.ceil(1.5 * records.p["surrogate_steps"]), "one and a half of it")
+    yield from holds(int(told["step"]) < steps[-1] <= int(told["most"]), f"the last step is {steps[-1]}")
+    until = [at for at, step in enumerate(steps) if step <= int(told["step"])]
+    curves = records.surrogates
+    shown = type(curves)(
+        curves.folds, 0.0, steps[: len(until)], curves.seen[: len(until)], curves.held_out[: len(until)]
+    )
+    yield from holds(not shown.turned, f"it was lowest at step {shown.best}")
+
+
+@claim(
+    r"All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
+    r"trained on them alone, and its step is a guess\. Send references that differ\.",
+    where="messages.surrogate",
+)
+def all_alike(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    verdicts = [row["verdict"] for row in records.report["references"]]
+    yield from holds(verdicts.count("duplicate") == len(verdicts) - 1, f"they are {verdicts}")
+    yield from holds(not records.surrogates.holds_out and records.gamma == 0, "some are held out")
+
+
+@claim(
+    r"Scoring #some of #all examples of the backbone's own data(?:, the first #first of them to see whether scores "
+    r"repeat: else the rest is left out)?\.",
+    r"Scoring #some candidates: #done% is done\.",
+    r"Scored #scored candidates\.",
+    r"Examples of the backbone's own data are drawn at random, as was asked; none is scored\.",
+    where="messages.score",
+)
+def scoring(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    decided = records.decision
+    if told.get("some"):
+        yield from near(told["some"], decided["sampled"], "the number that was sampled")
+    if told.get("all"):
+        yield from near(told["all"], records.report["pool_size"], "the size of the pool")
+    if told.get("scored"):
+        yield from near(
+            told["scored"], sum(row["score"] is not None for row in records.influence), "those with a score"
+        )
+    drawn = "drawn at random" in sentence.text
+    yield from holds(drawn == (records.p["score"] == "random"), f"score is {records.p['score']}")
+
+
+@claim(r"Trying #share% backbone data on the surrogates: do held-out references gain from it\?", where="messages.trial")
+def trying(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(records.tried is not None, "nothing was tried")
+    start = 100 * records.decision["gamma"]
+    yield from holds(any(abs(start / 2**n - float(told["share"])) < 0.51 for n in range(5)), f"it starts at {start}%")
+
+
+@claim(
+    r"Training the adapter (?:with #share% backbone data|on the references alone), for at most #budget steps\.",
+    r"Training ended at step #last of #budget; its rule proposes step #step\.",
+    where="messages.train",
+)
+def training(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from near(told["budget"], records.budget, "the budget")
+    if told.get("last"):
+        yield from near(told["last"], records.last, "the last step")
+        yield from near(told["step"], records.outcome["published_step"], "the step of its rule")
+    else:
+        yield from near(told["share"] or "0", 100 * records.gamma, "the share")
+
+
+@claim(
+    r"Every file was loaded back and gave the same numbers but for rounding: (?P<names>[a-z, ]+)\.",
+    where="messages.export",
+)
+def loaded_back(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    formats = set(records.report["formats"])
+    yield from holds(set(told["names"].split(", ")) == formats, f"the formats are {formats}")
+    errors = next(row["data"]["relative_errors"] for row in records.messages if row["text"] == sentence.text)
+    yield from holds(max(errors.values()) <= 1e-3, f"the errors are {errors}")

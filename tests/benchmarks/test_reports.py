@@ -1,0 +1,91 @@
+"""Every sentence that small jobs tell is true by their records, and the checker finds those that are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reports.checking import Verdict, check
+from benchmarks.reports.material import furnish
+from benchmarks.reports.orders import ORDERS, QUICK
+from benchmarks.reports.running import run
+from core.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
+    place = tmp_path_factory.mktemp("reports")
+    return place, furnish(place)
+
+
+@pytest.fixture
+def told(furnished: tuple[Path, Settings], tmp_path: Path) -> Path:
+    """A copy of a finished job's folder, whose words may be changed."""
+    place, settings = furnished
+    shutil.copytree(run(ORDERS["tone-fast"], place, settings), tmp_path / "job")
+    return tmp_path / "job"
+
+
+def faults(verdict: Verdict) -> list[str]:
+    return [f"{fault.sentence.where}: {fault.what}: {fault.sentence.text}" for fault in verdict.faults]
+
+
+@pytest.mark.parametrize("name", [*QUICK[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in QUICK[3:])])
+def test_no_sentence_of_a_job_is_false(furnished: tuple[Path, Settings], name: str) -> None:
+    place, settings = furnished
+    verdict = check(run(ORDERS[name], place, settings), [settings.presets_folder])
+    assert faults(verdict) == []
+    assert verdict.sentences > 30
+    assert verdict.claims >= verdict.sentences
+
+
+def test_a_number_that_the_records_do_not_show_is_found(told: Path) -> None:
+    report = json.loads((told / "report.json").read_text())
+    assert faults(check(told)) == []
+    report["reasons"]["confidence"] = report["reasons"]["confidence"].replace("unseen data ", "unseen data 1")
+    (told / "report.json").write_text(json.dumps(report))
+    assert [fault.sentence.where for fault in check(told).faults] == ["reasons.confidence"]
+
+
+def test_a_sentence_that_no_rule_knows_is_an_error(told: Path) -> None:
+    report = json.loads((told / "report.json").read_text())
+    report["stop_reason"] += " It is the best adapter there could be."
+    (told / "report.json").write_text(json.dumps(report))
+    (found,) = check(told).faults
+    assert found.sentence.where == "stop_reason"
+    assert found.what == "no rule knows: It is the best adapter there could be."
+
+
+def test_a_step_that_is_not_published_is_not_said_to_be(told: Path) -> None:
+    report = json.loads((told / "report.json").read_text())
+    report["proposals"]["auto"][1] = report["proposals"]["auto"][1].replace("Proposed", "Published")
+    (told / "report.json").write_text(json.dumps(report))
+    assert any("Published is said in proposals.auto" in fault for fault in faults(check(told)))
+
+
+def test_a_reason_that_the_parameters_contradict_is_found(told: Path) -> None:
+    spec = json.loads((told / "work" / "spec.json").read_text())
+    spec["parameters"]["rank"] += 1
+    (told / "work" / "spec.json").write_text(json.dumps(spec))
+    assert {fault.sentence.where for fault in check(told).faults} == {"parameters.rank", "parameters.alpha"}
+
+
+def test_answers_in_a_shape_are_counted_anew_and_not_as_the_report_counts_them(
+    furnished: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    place, settings = furnished
+    out = tmp_path / "job"
+    shutil.copytree(run(ORDERS["format-json"], place, settings), out)
+    samples = json.loads((out / "samples.json").read_text())
+    published = json.loads((out / "report.json").read_text())["published_step"]
+    for row in samples:
+        if row["step"] == published:
+            row["text"] = '{"a": 1, "b": "ok", "c": []}'
+    (out / "samples.json").write_text(json.dumps(samples))
+    found = " ".join(faults(check(out)))
+    assert f"the number of subject answers that fit at step {published} is 7, not 0" in found
+    assert f"the number of unrelated answers that fit at step {published} is 2, not 0" in found
+    assert "they do: {" in found  # where no kept step was said to
