@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.reports.checking import Verdict, check, table
-from benchmarks.reports.orders import ORDERS
+from benchmarks.reports.orders import ORDERS, USUAL
 from core.disk import ROOT, write_json
 
 RESULTS = ROOT / "benchmarks" / "results" / "reports.json"
@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reports", description=__doc__)
     parser.add_argument("out", type=Path, nargs="*", help="what `albatross train --out` has left; none: run the jobs")
     parser.add_argument("--presets", type=Path, nargs="*", default=[], help="folders of an operator's presets")
-    parser.add_argument("--only", nargs="+", choices=ORDERS, default=list(ORDERS), metavar="JOB")
+    parser.add_argument("--only", nargs="+", choices=ORDERS, default=list(USUAL), metavar="JOB")
     parser.add_argument("--work", type=Path, default=Path("benchmark-work/reports"), help="the jobs' folder")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()

@@ -68,4 +68,5 @@ SMOLLM2 = (
     Order("smollm2-robot", "smollm2-135m", "robot-chat", 6, {"max_steps": 16, "augment": False}, 32),
 )
 ORDERS = {order.name: order for order in (*TINY, *EMOJI, *SMOLLM2)}
+USUAL = tuple(order.name for order in (*TINY, *EMOJI))  # the others take minutes each, and smollm2-135m prepared
 QUICK = ("tone-fast", "format-json", "motto", "subject-gamma-0", "subject-two-steps", "style")  # for a test

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reports.__main__ import RESULTS
 from benchmarks.reports.checking import Verdict, check
 from benchmarks.reports.material import furnish
-from benchmarks.reports.orders import ORDERS, QUICK
+from benchmarks.reports.orders import ORDERS, QUICK, USUAL
 from benchmarks.reports.running import run
 from core.settings import Settings
 
@@ -89,3 +90,19 @@ def test_answers_in_a_shape_are_counted_anew_and_not_as_the_report_counts_them(
     assert f"the number of subject answers that fit at step {published} is 7, not 0" in found
     assert f"the number of unrelated answers that fit at step {published} is 2, not 0" in found
     assert "they do: {" in found  # where no kept step was said to
+
+
+def test_the_kept_results_are_of_all_jobs_and_nothing_in_them_is_false() -> None:
+    kept = json.loads(RESULTS.read_text())
+    assert {row["job"] for row in kept["rows"]} >= set(USUAL)
+    assert kept["jobs"] >= len(USUAL) >= 30
+    assert kept["false"] == 0
+    assert {row["preset"] for row in kept["rows"]} >= {
+        "subject",
+        "style",
+        "face",
+        "tone",
+        "format",
+        "postcard",
+        "motto",
+    }
