@@ -52,7 +52,7 @@ class JobSize:
     @classmethod
     def of(cls, p: Parameters) -> JobSize:
         """Return the shape of a job with these parameters."""
-        usual = schedule.usual_share(p.preset) if p.gamma_start is None else p.gamma_start
+        usual = schedule.usual_share(p.learns) if p.gamma_start is None else p.gamma_start
         share = usual if p.gamma in ("auto", "natural") else float(p.gamma)
         return cls(
             kind=p.kind,

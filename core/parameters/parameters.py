@@ -25,6 +25,7 @@ class Parameters(BaseModel):
     device_class: DeviceClass
     preset: str
     preset_version: int = 1
+    preset_basis: str | None = None  # the preset that this one is an alias of
     trigger: str | None
     add_trigger: bool = True  # to captions that do not hold it
     style_always: bool = False  # whether the style is to come without being asked for; then there is no trigger
@@ -59,3 +60,8 @@ class Parameters(BaseModel):
     calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
     accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
     reasons: dict[str, str]
+
+    @property
+    def learns(self) -> str:
+        """The preset that says what is learned: of an alias, the one that it stands for."""
+        return self.preset_basis or self.preset

@@ -102,6 +102,7 @@ class _Settling:
         kind, table = self.summary.kind, self.table
         self.settle("preset", self.preset.name, self._why_preset())
         self.values["preset_version"] = self.preset.version
+        self.values["preset_basis"] = self.preset.alias_of
         self.values["resolution"] = self.values["max_tokens"] = None
         if kind == "images":
             size = self.backbone.resolution or int(table["resolution"])

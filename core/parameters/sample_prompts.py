@@ -17,7 +17,8 @@ from core.references.captions import caption_of, without_end
 from core.references.content import FUNCTION_WORDS, content, resembles, same_content
 
 CLASS_SHARE = 0.8  # of the captions that hold the words which name what they show
-COUNT = 4  # contents of a style, questions, and unrelated prompts, at most
+COUNT = 4  # contents of a style, and unrelated prompts, at most
+QUESTIONS = 6  # asked at every kept step, at most
 TRIED_CAPTIONS = 10  # or a few more, spread over all: shared words are looked for in these
 NEW_SETTINGS = 2  # that a subject is put into
 EVERYDAY_QUESTIONS = (
@@ -202,8 +203,8 @@ def questions(asked: Sequence[str]) -> Chosen:
     known = [content(question) for question in asked]
     fresh = [each for each in EVERYDAY_QUESTIONS if not any(resembles(content(each), other) for other in known)]
     if fresh:
-        return Chosen(tuple(fresh[:COUNT]), "They are everyday questions; none resembles a known reference.")
-    first = tuple(dict.fromkeys(asked))[:COUNT]
+        return Chosen(tuple(fresh[:QUESTIONS]), "They are everyday questions; none resembles a known reference.")
+    first = tuple(dict.fromkeys(asked))[:QUESTIONS]
     return Chosen(first, "Each of our everyday questions resembles one of the references; their first are asked.")
 
 

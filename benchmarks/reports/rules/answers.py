@@ -29,6 +29,22 @@ def voice(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds(share >= 0.25, f"{mark!r} is in {share:.0%} of the answers")
 
 
+@claim(r"Answers that run in a circle are not counted\.")
+def circling(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    for row in records.report["answers"]:
+        said = texts(records, row["step"], "subject")
+        straight = sum(not _circles(text) for text in said)
+        holding = row["fitting"] <= straight
+        yield from holds(holding, f"{row['fitting']} of step {row['step']} fit, and {straight} do not run in a circle")
+
+
+def _circles(text: str) -> bool:
+    """Whether a clause of four words or more makes up most of a text of some length."""
+    words = re.findall(r"\w+|[^\w\s]", text.lower())
+    runs = [" ".join(words[at : at + 4]) for at in range(len(words) - 3)]
+    return len(runs) >= 12 and len(set(runs)) / len(runs) < 0.6
+
+
 @claim(
     rf"At step #step, #fitting of #all answers to {ASKED} {WHAT}; before training #before\.",
     r"Of #all unrelated questions #fitting are answered so, before training #before\.",

@@ -90,7 +90,7 @@ def score_pool(
         comparable=folds.comparable(selection.indices),
         n=count(references),
         m=len(selection.indices),
-        preset=p.preset,
+        preset=p.learns,
         start=p.gamma_start,
     )
     scores, per_fold = matrix.mean((0, 1)), matrix.mean(1)

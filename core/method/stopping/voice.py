@@ -17,6 +17,7 @@ MIN_ANSWERS = 4  # of the references; with fewer nothing is told apart
 MIN_TOLD_APART = 0.8  # of all answers, each judged without itself: below it there is no voice that words would show
 MARKS = 5  # words that a sentence names
 MIN_MARK_SHARE = 0.25  # of the references' answers hold a word that is named as a mark
+RUN, LONG, MIN_NEW = 4, 12, 0.6  # words in a run; runs that an answer has before it can be told; share that is new
 # scripts without spaces are taken sign by sign
 _WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+|[^\w\s]")
 
@@ -33,6 +34,13 @@ class Voice:
     def heard_in(self, answer: str) -> bool:
         """Tell whether an answer is more like the references' than like the untouched backbone's."""
         return _score(self.odds, answer) > self.threshold
+
+
+def repeats_itself(answer: str) -> bool:
+    """Tell whether an answer runs in a circle: too few of its runs of four words are new."""
+    words = _WORDS.findall(answer.lower())
+    runs = [tuple(words[at : at + RUN]) for at in range(len(words) - RUN + 1)]
+    return len(runs) >= LONG and len(set(runs)) < MIN_NEW * len(runs)
 
 
 def learn_voice(own: Sequence[str], plain: Sequence[str]) -> Voice | None:

@@ -24,10 +24,10 @@ def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
     listed = http.get("/v1/presets").json()
     assert [preset["name"] for preset in listed["data"]] == ["face", "format", "style", "subject", "tone"]
     style = listed["data"][2]
-    assert (style["object"], style["version"], style["kind"], style["source"]) == ("preset", 2, "images", "built-in")
+    assert (style["object"], style["version"], style["kind"], style["source"]) == ("preset", 3, "images", "built-in")
     values = {value["name"]: value for value in style["values"]}
-    assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.5, True)
-    assert values["gamma"]["value"] == 0.25
+    assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.25, True)
+    assert values["gamma"]["value"] == 0
     assert style["alias_of"] is None
     face, subject = listed["data"][0], listed["data"][3]
     assert (face["alias_of"], face["values"]) == ("subject", subject["values"])

@@ -12,7 +12,7 @@ from core.estimates.workload import HELD_OUT_ASKED, LISTENED
 from core.method.backbones.backbone import IGNORED
 from core.method.backbones.language import LanguageBackbone
 from core.method.stopping.answer_evidence import Answered, choose
-from core.method.stopping.voice import learn_voice
+from core.method.stopping.voice import learn_voice, repeats_itself
 from core.method.training.final_run import Outcome
 from core.references.answer_format import answer_of, read_shape
 from core.references.items import TextItem
@@ -80,7 +80,7 @@ def write(
         evidence = choose(judged, outcome.published_step, outcome.reason, judge.what, asking.called)
         gallery.outcome = outcome.favouring(evidence.published_step, evidence.reason, "answers")
         gallery.answers = [vars(one) for one in judged]
-        told = told_of(judged, gallery.outcome.published_step, judge, context.p.preset, asking.called)
+        told = told_of(judged, gallery.outcome.published_step, judge, context.p.learns, asking.called)
         gallery.reasons["answers"] = " ".join([judge.sentence, *_blind(context, items, judge, asking.longest), *told])
     for step in steps:
         gallery.rows += rows(step, marks(gallery.outcome, step), said[step], folder)
@@ -89,7 +89,7 @@ def write(
 
 def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextItem], longest: int) -> Judge | None:
     """Return what tells a fitting answer: the references' shape where that is to be learned, else their voice."""
-    shape = read_shape(items) if context.p.preset == "format" else None
+    shape = read_shape(items) if context.p.learns == "format" else None
     if shape is not None and shape.fits is not None:
         return Judge(shape.fits, "have the shape of the references", shape.sentence)
     pairs = [(asked_of(item), answer) for item in items if question_of(item) and (answer := answer_of(item))]
@@ -104,9 +104,13 @@ def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextI
     sentence = (
         f"Words tell {voice.told_apart:.0%} of the references' answers and the backbone's own apart"
         + (f", above all {', '.join(voice.marks)}" if voice.marks else "")
-        + "; they do not say how well an answer reads."
+        + "; they do not say how well an answer reads. Answers that run in a circle are not counted."
     )
-    return Judge(voice.heard_in, "have the voice of the references", sentence)
+    return Judge(
+        lambda answer: voice.heard_in(answer) and not repeats_itself(answer),
+        "have the voice of the references",
+        sentence,
+    )
 
 
 def told_of(
@@ -130,7 +134,7 @@ def _blind(context: Context, items: Sequence[TextItem], judge: Judge, longest: i
     """Say how the surrogates answer the questions of references that they have not seen; only for a shape."""
     surrogate, backbone = read_surrogate(context), context.backbone
     folds = surrogate.curves.folds
-    if context.p.preset != "format" or not all(folds) or not isinstance(backbone, LanguageBackbone):
+    if context.p.learns != "format" or not all(folds) or not isinstance(backbone, LanguageBackbone):
         return []
     fitting = asked = 0
     for run, fold in enumerate(folds):

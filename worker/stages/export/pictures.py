@@ -22,7 +22,7 @@ def draw(
     context: Context, backbone: DiffusionBackbone, outcome: Outcome, folder: Path, pace: ProgressClock
 ) -> Generator[Line, None, Gallery]:
     """Draw pictures, measure them in the backbone's own features, and let them choose (stop="auto" only)."""
-    p, style = context.p, context.p.preset in STYLES
+    p, style = context.p, context.p.learns in STYLES
     if not p.sample_prompts:
         return Gallery(outcome)
     judging = judge_pictures(

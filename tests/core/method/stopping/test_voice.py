@@ -1,6 +1,6 @@
 """A voice is what words tell apart, whatever the answers are about."""
 
-from core.method.stopping.voice import learn_voice
+from core.method.stopping.voice import learn_voice, repeats_itself
 
 TOPICS = ("an egg", "the tap", "a tree", "this letter", "some bread", "your bicycle", "the roof", "a cake")
 PIRATE = [f"Arr, take {topic}, matey, and mind yer hands!" for topic in TOPICS]
@@ -15,6 +15,14 @@ def test_a_voice_is_heard_in_answers_about_other_things() -> None:
     assert voice.heard_in("Arr, paint the fence, matey, with yer brush!")
     assert not voice.heard_in("You should paint the fence with a brush.")
     assert not voice.heard_in("")
+
+
+def test_an_answer_that_runs_in_a_circle_is_told() -> None:
+    assert repeats_itself("Arr, ye can play a tune, or ye'll be shamed, arr. " * 3)
+    assert not repeats_itself(
+        "Arr, take the tap, matey, and mind yer hands! Then shut the water off and dry the floor."
+    )
+    assert not repeats_itself("Arr arr arr arr.")
 
 
 def test_answers_that_words_do_not_tell_apart_have_no_voice() -> None:
