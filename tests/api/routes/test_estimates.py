@@ -18,7 +18,7 @@ from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
 from core.estimates import measurements
 from core.estimates.measurements import Measured
 from core.estimates.workload import DataSize, JobSize, Steps
-from core.parameters.sample_prompts import EVERYDAY_QUESTIONS
+from core.parameters.sample_prompts import EVERYDAY_QUESTIONS, QUESTIONS
 from core.parameters.schedule import STAGES
 from tests.api.server import Service, refused
 from tests.core.estimates.measured import DATA, OTHER, SMALL, measured
@@ -101,7 +101,7 @@ def test_texts_are_told_by_their_length(service: Service, http: httpx.Client, cl
         rows = "\n".join(f'{{"prompt": "say {n}", "completion": "{"arr " * repeated}{n}"}}' for n in range(6))
         file = client.files.create(file=("t.jsonl", rows.encode()), purpose="fine-tune").id
         found = ask(http, model="tiny-texts", training_file=file, bat={"stop": "max_steps"})
-        assert found["resolved"]["sample_prompts"] == list(EVERYDAY_QUESTIONS[:4])
+        assert found["resolved"]["sample_prompts"] == list(EVERYDAY_QUESTIONS[:QUESTIONS])
         seconds.append(found["stages"]["surrogate"]["expected"])
     assert seconds[1] > 2 * seconds[0]
 
