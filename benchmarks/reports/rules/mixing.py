@@ -156,15 +156,20 @@ def doubtful(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(gain_of_trial(records)[0] > 0, "it gained nothing")
 
 
+def _tolerated(records: Records) -> float:
+    """Return the loss that is taken for less forgetting, as a share of the loss before training."""
+    return 0.03 if records.parameters["kind"] == "images" else 0.01
+
+
 @claim(r"So it is not used: it harms\.")
 def harms(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     gain, error = gain_of_trial(records)
-    yield from holds(gain < -max(error, 0.01), f"the gain is {gain:.4f} +- {error:.4f}")
+    yield from holds(gain < -max(error, _tolerated(records)), f"the gain is {gain:.4f} +- {error:.4f}")
     yield from holds(records.gamma == 0, f"gamma is {records.gamma}")
 
 
 @claim(
-    r"So #share% is used: (?P<why>it helps|no harm was seen, and it is there to limit forgetting|up to 1% is a price "
+    r"So #share% is used: (?P<why>it helps|no harm was seen, and it is there to limit forgetting|up to \d% is a price "
     r"that we pay for less forgetting|the harm is within its own error, and it is there to limit forgetting)\."
 )
 def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -175,8 +180,8 @@ def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     found = {
         "it helps": low > 0,
         "no harm": gain >= 0,
-        "up to 1%": -0.01 <= gain < 0,
-        "the harm": -error <= gain < -0.01,
+        f"up to {_tolerated(records):.0%}": -_tolerated(records) <= gain < 0,
+        "the harm": -error <= gain < -_tolerated(records),
     }
     yield from holds(next(so for words, so in found.items() if why.startswith(words)), f"gain {gain} +- {error}")
 

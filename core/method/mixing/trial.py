@@ -26,6 +26,9 @@ ERRORS_OF_NINETY = 1.645  # standard errors on each side of a 90 % interval
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
 PRECAUTION = 1.0  # standard errors
 TOLERATED = 0.01  # of the loss before training
+# Without backbone data unrelated pictures change to the eye (emoji backbone, 300 steps: 3 of 8 stayed what they were, 6
+# with it), and a loss of this size does not show in the subject's.
+TOLERATED_OF_PICTURES = 0.03
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Trial:
     gain: float  # positive: lower held-out loss with backbone data than without
     error: float  # standard error over references
     curves: SurrogateCurves  # of the surrogates that trained on the mixture
+    tolerated: float = TOLERATED
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -44,10 +48,10 @@ class Trial:
 
     @property
     def verdict(self) -> Verdict:
-        """Say helps where the interval lies above 0, harms where the loss is more than noise and more than 1 %."""
+        """Say helps where the interval lies above 0, harms where the loss is more than noise and than is tolerated."""
         if self.interval[0] > 0 and not self.doubtful:
             return "helps"
-        return "harms" if self.gain < -max(PRECAUTION * self.error, TOLERATED) else "neutral"
+        return "harms" if self.gain < -max(PRECAUTION * self.error, self.tolerated) else "neutral"
 
     @property
     def doubtful(self) -> bool:
@@ -86,8 +90,8 @@ class Trial:
             return "it helps"
         if self.gain >= 0:
             return "no harm was seen, and it is there to limit forgetting"
-        if -self.gain <= TOLERATED:
-            return f"up to {TOLERATED:.0%} is a price that we pay for less forgetting"
+        if -self.gain <= self.tolerated:
+            return f"up to {self.tolerated:.0%} is a price that we pay for less forgetting"
         return "the harm is within its own error, and it is there to limit forgetting"
 
 
@@ -110,4 +114,5 @@ def try_mixture(
     start = fmean(plain.held_out[0])
     gains = [(a - b) / start for a, b in zip(before, after, strict=True)]
     error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
-    return Trial(gamma, fmean(gains), error, mixed)
+    tolerated = TOLERATED_OF_PICTURES if p.kind == "images" else TOLERATED
+    return Trial(gamma, fmean(gains), error, mixed, tolerated)

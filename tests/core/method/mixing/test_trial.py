@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.method.mixing.gamma import choose_gamma
-from core.method.mixing.trial import Trial, try_mixture
+from core.method.mixing.trial import TOLERATED_OF_PICTURES, Trial, try_mixture
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.surrogates import train_folds
 from tests.core.method.test_albat import TONES, drain, parameters
@@ -105,3 +105,10 @@ def test_where_nothing_was_held_out_there_is_no_trial(tiny_language) -> None:
 def test_what_a_mixture_changed_is_told_as_a_share_of_the_loss_before_training() -> None:
     told = Trial(0.25, 0.05, 0.01, CURVES).sentence
     assert "as a share of what it was before training (90 % interval" in told
+
+
+def test_pictures_take_more_loss_for_less_forgetting_and_say_so() -> None:
+    for gain, used in ((-0.017, 0.25), (-0.035, 0.0)):
+        choice = Trial(0.25, gain, 0.01, CURVES, TOLERATED_OF_PICTURES).decide()
+        assert choice.gamma == used
+        assert ("up to 3% is a price" in choice.reason) == bool(used)
