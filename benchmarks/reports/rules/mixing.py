@@ -158,7 +158,7 @@ def doubtful(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 def _tolerated(records: Records) -> float:
     """Return the loss that is taken for less forgetting, as a share of the loss before training."""
-    return 0.03 if records.parameters["kind"] == "images" else 0.01
+    return 0.03 if records.p["kind"] == "images" else 0.01
 
 
 @claim(r"So it is not used: it harms\.")
