@@ -54,6 +54,16 @@ def test_a_style_that_loses_its_contents_has_gone_too_far() -> None:
     assert "at best 0.70" in evidence.reason
 
 
+@pytest.mark.parametrize("before", [-0.02, 0.05])
+def test_a_style_that_comes_only_where_contents_are_lost_names_no_step(before: float) -> None:
+    evidence = choose(drawn_in_style((1, before, 0.0, 1.0), (150, 0.9, 0.0, 0.3)), style=True)
+    assert evidence.published_step is None
+    assert "only at steps that lose their contents" in evidence.reason
+    both = choose(drawn_in_style((1, 0.2, 0.0, 1.0), (150, 0.9, 0.0, 0.3)), style=True)
+    assert both.published_step == 1
+    assert "only at steps that lose" not in both.reason
+
+
 @pytest.mark.parametrize("style", [False, True])
 def test_pictures_that_go_less_than_half_of_the_way_are_told_of(style: bool) -> None:
     far = choose(judged((100, 0.3, 0.0), (150, 0.4, 0.0)), style=style)
