@@ -80,7 +80,8 @@ def train_adapter(
     to publish is `snapshots[outcome.published_step]`, never the live one. `probe` is backbone data outside the replay,
     on which forgetting shows; `heldout` is the user's own validation data. `curves` are those of the surrogates, or of
     the trial where the mixture was tried. Step 0 is before training. With a `keeper` that has found a state, the run
-    goes on from there, and `snapshots` gets the copies of that state.
+    goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version with other rules
+    has left that state.
     """
     run = FinalRun(backbone, references, p, curves, gamma if selected is not None else 0.0, snapshots)
     run.watch(probe=probe, heldout=heldout)
@@ -90,6 +91,8 @@ def train_adapter(
         backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget, pieces=p.accumulation
     )
     found = keeper.found()
+    if found is not None and not run.understands(found.part("run")):
+        found = None
     if found is not None:
         run.restore(found.part("run"))
         training.restore(found.part("training"))

@@ -29,6 +29,8 @@ def train(context: Context) -> Generator[Line, None, None]:
 
     def lines(step: Step) -> Iterator[Line]:
         row = curve_row(step)
+        if step.step == 0:  # also where what was saved is of no use
+            keeper.beside["rows"] = []
         keeper.beside["rows"].append(row)
         yield Metrics("train", [row])
         yield pace.at(step.step)

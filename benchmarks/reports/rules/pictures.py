@@ -140,6 +140,19 @@ def hardly(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     )
 
 
+@claim(
+    r"The sample pictures come nearer to the references only at steps that lose their contents \(feature similarity "
+    r"#best at best at the others; 0 is before training, 1 the references\), so they have no say in the step: a lower "
+    r"learning rate may bring the style without that\."
+)
+def only_without_contents(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    best = max(row["similarity"] for row in eligible(records).values())
+    yield from near(told["best"], best, "the best similarity of those that keep their contents")
+    yield from holds(best < 0.1 + ROUNDED, "others come nearer too")
+    most = max(row["similarity"] for row in pictures(records).values())
+    yield from holds(most >= 0.1 - ROUNDED, "none comes nearer")
+
+
 def _is_style(records: Records) -> bool:
     return records.p["preset"] in STYLES
 

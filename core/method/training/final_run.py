@@ -156,8 +156,16 @@ class FinalRun:
 
     def state(self) -> State:
         """Return what the rules have seen, from which they can be brought to where they are, and the kept copies."""
-        values = {"shown": [list(vars(evaluation).values()) for evaluation in self._shown], "last": self._last}
+        shown = [list(vars(evaluation).values()) for evaluation in self._shown]
+        values = {"shown": shown, "last": self._last, "gallery": sorted(self.gallery)}
         return State(values, kept={str(step): copy.tensors() for step, copy in self.snapshots.items()})
+
+    def understands(self, state: State) -> bool:
+        """Tell whether a state is of a run that kept the same steps: its copies are those that the rules may name.
+
+        A version with other rules has let go of copies that the rules of this one name.
+        """
+        return bool(state.values.get("gallery") == sorted(self.gallery))
 
     def restore(self, state: State) -> None:
         """Go to where another final run of the same make stood."""
