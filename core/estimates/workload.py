@@ -18,7 +18,7 @@ TYPICAL_SIDE = 512
 TYPICAL_LENGTH = 64  # tokens of a text of which nothing is known
 MAX_SAMPLED_LENGTHS = 50  # that stand for those of all texts
 COPIES = 9  # steps that export samples: before training, the gallery's seven, and one that a rule names
-LISTENED = 16  # questions of the references that the untouched backbone answers, so that their voice is known
+LISTENED = 16  # questions of the references: the untouched backbone answers them, or about as many the surrogates
 HELD_OUT_ASKED = 4  # questions of the validation file
 
 
@@ -287,7 +287,7 @@ class _Counting:
         shape = self.shape
         if shape.kind == "texts":
             asked = shape.subject + shape.unrelated + min(HELD_OUT_ASKED, self.data.validation)
-            listened = min(LISTENED, self.data.references) + self.data.references  # a shape is asked of surrogates too
+            listened = 2 * min(LISTENED, self.data.references)  # a shape is asked of surrogates too
             return Amount(COPIES, asked + listened / COPIES)
         if not shape.subject:
             return Amount(0, 0)

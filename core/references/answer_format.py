@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.references.chats import learned
 from core.references.items import TextItem
 
 MIN_SHARE_OF_ANSWERS = 0.8  # of the answers
@@ -114,8 +115,14 @@ def json_value(answer: str) -> dict[str, Any] | list[Any] | None:
 
 
 def answer_of(item: TextItem) -> str | None:
-    """Return what a text answers with; None where it is a plain text."""
-    return item.messages[-1]["content"] if item.messages is not None else item.completion
+    """Return what a text answers with, of several answers the last that is learned; None where it is a plain text."""
+    return item.messages[last_answer(item)]["content"] if item.messages is not None else item.completion
+
+
+def last_answer(item: TextItem) -> int:
+    """Return the place of the last message of a chat that is learned: those after it have the weight 0."""
+    messages = item.messages or ()
+    return max((place for place, message in enumerate(messages) if learned(message)), default=-1)
 
 
 def _system(item: TextItem) -> str:

@@ -14,6 +14,7 @@ from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
 
 ANSWERED_AT_ONCE = 8
+ASKED_TOKENS = 1024  # of a question; a whole document in each would take minutes on a CPU, at every kept step
 
 
 class LanguageBackbone:
@@ -104,13 +105,14 @@ class LanguageBackbone:
     def answer(self, asked: Sequence[Item], *, max_new_tokens: int) -> list[str]:
         """Return the most likely answer (greedy) to each item, which holds a prompt, or messages without the last.
 
-        It is asked as `encode` reads it for training.
+        It is asked as `encode` reads it for training, but that a question which is too long for that loses its
+        beginning only where it is longer than ASKED_TOKENS too.
         """
         answers: list[str] = []
         with self.profiler.timed("sample", len(asked)):
             for start in range(0, len(asked), ANSWERED_AT_ONCE):
                 texts = [self._question(item) for item in asked[start : start + ANSWERED_AT_ONCE]]
-                answers += self._complete(texts, max_new_tokens)
+                answers += self._complete(texts, max_new_tokens, max(ASKED_TOKENS, self.max_tokens))
         return answers
 
     def reply(self, chats: Sequence[Sequence[Item]], *, max_new_tokens: int) -> list[str]:
@@ -125,9 +127,10 @@ class LanguageBackbone:
         return self._chat([{"role": "user", "content": item["prompt"]}], answer=True)
 
     @torch.no_grad()
-    def _complete(self, texts: Sequence[str], max_new_tokens: int) -> list[str]:
+    def _complete(self, texts: Sequence[str], max_new_tokens: int, most: int = 1 << 20) -> list[str]:
+        """Complete texts, of which the last `most` tokens are looked at, and no more than the model has places for."""
         end = self.tokenizer.eos_token_id or 0
-        room = max(1, getattr(self.model.config, "max_position_embeddings", 1 << 20) - max_new_tokens)
+        room = min(most, max(1, getattr(self.model.config, "max_position_embeddings", 1 << 20) - max_new_tokens))
         asked = [self.tokenizer(text, add_special_tokens=False).input_ids[-room:] for text in texts]
         width = max(map(len, asked))
         ids = torch.tensor([[end] * (width - len(row)) + row for row in asked], device=self.device)

@@ -55,3 +55,15 @@ def test_a_shape_that_is_only_asked_for_judges_nothing() -> None:
     assert found is not None
     assert "YAML" in found.sentence
     assert found.fits is None
+
+
+def test_an_answer_that_is_not_learned_has_no_say_in_the_shape() -> None:
+    def chat(learned: str, read: str) -> TextItem:
+        asked = {"role": "user", "content": "?"}
+        said = {"role": "assistant", "content": learned}
+        return TextItem(messages=(asked, said, asked, {"role": "assistant", "content": read, "weight": 0}))
+
+    found = read_shape([chat('{"a": 1}', "Yes."), chat('{"a": 2}', "No.")])
+    assert found is not None
+    assert found.sentence == "2 of 2 answers are JSON with a."
+    assert read_shape([chat("Yes.", '{"a": 1}'), chat("No.", '{"a": 2}')]) is None

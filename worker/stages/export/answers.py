@@ -14,7 +14,7 @@ from core.method.backbones.language import LanguageBackbone
 from core.method.stopping.answer_evidence import Answered, choose
 from core.method.stopping.voice import learn_voice, repeats_itself
 from core.method.training.final_run import Outcome
-from core.references.answer_format import answer_of, read_shape
+from core.references.answer_format import answer_of, last_answer, read_shape
 from core.references.items import TextItem
 from worker.protocol import Line
 from worker.stages.context import Context, ProgressClock
@@ -23,6 +23,7 @@ from worker.stages.references import read_references
 from worker.stages.surrogate import read_surrogate
 
 FEWEST_TOKENS, MOST_TOKENS = 48, 192  # of an answer; between them as many as the references' take, and a little more
+MOST_SHAPED_TOKENS = 768  # of an answer in a shape: cut short it is not valid
 ROOM = 1.25
 
 Question = Mapping[str, Any]  # an item without its answer, as LanguageBackbone.answer takes it
@@ -50,7 +51,7 @@ class Asking:
             found = [(question, asked_of(item)) for item in held_out if (question := question_of(item))]
             asked += found[:HELD_OUT_ASKED]
         self.new, self.unrelated = asked, [(prompt, {"prompt": prompt}) for prompt in context.p.unrelated_prompts]
-        trained = {question_of(item) for item in items}
+        trained = {question for item in items for question in _questions(item)}
         self.called = "the sampled questions" if any(question in trained for question, _ in asked) else "new questions"
 
     def answers(self) -> list[tuple[str, str, str]]:
@@ -131,14 +132,14 @@ def told_of(
 
 
 def _blind(context: Context, items: Sequence[TextItem], judge: Judge, longest: int) -> list[str]:
-    """Say how the surrogates answer the questions of references that they have not seen; only for a shape."""
+    """Say how the surrogates answer some questions of references that they have not seen; only for a shape."""
     surrogate, backbone = read_surrogate(context), context.backbone
     folds = surrogate.curves.folds
     if context.p.learns != "format" or not all(folds) or not isinstance(backbone, LanguageBackbone):
         return []
     fitting = asked = 0
     for run, fold in enumerate(folds):
-        questions = [asked_of(items[at]) for at in fold if question_of(items[at])]
+        questions = [asked_of(items[at]) for at in fold if question_of(items[at])][: -(-LISTENED // len(folds))]
         if questions:
             with backbone.lora.use(surrogate.adapter.select(run).to(backbone.device)):
                 said = backbone.answer(questions, max_new_tokens=longest)
@@ -152,14 +153,23 @@ def _counted(step: int, said: Sequence[tuple[str, str, str]], judge: Judge) -> A
 
 
 def question_of(item: TextItem) -> str | None:
-    """Return what a text answers to; None where it is a plain text."""
-    asked = [message["content"] for message in (item.messages or ())[:-1] if message["role"] == "user"]
-    return item.prompt or (str(asked[-1]) if asked else None)
+    """Return what the last answer that is learned of a text answers to; None where there is nothing."""
+    asked = _questions(item)
+    return asked[-1] if asked else None
+
+
+def _questions(item: TextItem) -> list[str]:
+    """Return all that is asked before the last answer that is learned."""
+    before = (item.messages or ())[: last_answer(item)]
+    asked = [str(message["content"]) for message in before if message["role"] == "user"]
+    return [item.prompt, *asked] if item.prompt else asked
 
 
 def asked_of(item: TextItem) -> Question:
-    """Return an item without its answer."""
-    return {"messages": list(item.messages[:-1])} if item.messages is not None else {"prompt": item.prompt}
+    """Return an item up to the last answer that is learned."""
+    if item.messages is not None:
+        return {"messages": list(item.messages[: last_answer(item)])}
+    return {"prompt": item.prompt}
 
 
 def shared_system(items: Sequence[TextItem]) -> str | None:
@@ -181,4 +191,5 @@ def with_system(prompt: str, system: str | None) -> Question:
 def _longest(context: Context) -> int:
     """Return how many tokens an answer may take: a little more than the longest of the references'."""
     learned = (context.references()["labels"] != IGNORED).sum(1).max()
-    return min(MOST_TOKENS, max(FEWEST_TOKENS, math.ceil(ROOM * int(learned))))
+    most = MOST_SHAPED_TOKENS if context.p.learns == "format" else MOST_TOKENS
+    return min(most, max(FEWEST_TOKENS, math.ceil(ROOM * int(learned))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from core.method.backbones.backbone import IGNORED, Draw, join
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.language import ASKED_TOKENS, LanguageBackbone
 
 ANSWERED = {"prompt": "who are you?", "completion": "a cat."}
 
@@ -60,3 +60,17 @@ def test_a_loss_is_the_mean_over_learned_tokens(tiny_language: LanguageBackbone)
     with torch.no_grad():
         theirs = tiny_language.model(input_ids=batch["input_ids"], labels=batch["labels"]).loss
         assert torch.allclose(tiny_language.loss(batch, Draw())[0], theirs, atol=1e-6)
+
+
+def test_a_question_of_a_whole_document_is_asked_by_its_end(tiny_language: LanguageBackbone) -> None:
+    tiny_language.model.config.max_position_embeddings = 1 << 20
+    widths: list[int] = []
+    handle = tiny_language.model.register_forward_pre_hook(
+        lambda _module, _inputs, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    whole, end = (
+        tiny_language.answer([{"prompt": start + "b" * ASKED_TOKENS}], max_new_tokens=2) for start in ("a" * 900, "")
+    )
+    handle.remove()
+    assert whole == end
+    assert max(widths) == ASKED_TOKENS

@@ -38,4 +38,7 @@ def test_a_question_is_put_as_the_references_put_theirs() -> None:
     assert shared_system(mixed) is None
     assert with_system("Where?", shared_system(mixed)) == {"prompt": "Where?"}
     assert question_of(TextItem(text="A plain text.")) is None
+    unlearned = TextItem(messages=(SYSTEM, ASK, SAY, {"role": "user", "content": "And?"}, {**SAY, "weight": 0}))
+    assert question_of(unlearned) == "Why?"
+    assert asked_of(unlearned) == {"messages": [SYSTEM, ASK]}
     assert asked_of(TextItem(prompt="Why?", completion="So.")) == {"prompt": "Why?"}
