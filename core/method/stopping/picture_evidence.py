@@ -141,8 +141,8 @@ def _style(judged: Sequence[Pictures], *, beside: bool) -> PictureEvidence:
         return PictureEvidence(
             None,
             "The sample pictures come nearer to the references only at steps that lose their contents (feature "
-            f"similarity {best:.2f} at best at the others; 0 is before training, 1 the references), so they have no say "
-            "in the step: a lower learning rate may bring the style without that.",
+            f"similarity {best:.2f} at best at the others; 0 is before training, 1 the references), so they have no "
+            "say in the step: a lower learning rate may bring the style without that.",
         )
     chosen = next(one for one in kept if one.similarity >= STYLE_LEVELLED * best)
     lost = [str(one.step) for one in judged if one not in kept]
