@@ -85,7 +85,7 @@ def more_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[s
     yield from holds(int(told["fitting"]) == best >= int(told["fewer"]) + 2, f"the most anywhere is {best}")
 
 
-@claim(rf"At no kept step do the answers to #all {ASKED} {WHAT}\.")
+@claim(rf"At no kept step do any of the #all answers to {ASKED} {WHAT}\.")
 def never(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from asked(records, told)
     yield from meant(records, told)

@@ -25,6 +25,7 @@ HARMLESS, ERASES = 0.2, 0.3
 CANDIDATES = ("sks", "ohwx", "zwx", "qzv", "xjy", "vqk", "mjq", "wug")
 DRAWS, SEED = 4, 0
 PROMPTS_AT_ONCE = 32
+SAYS_NOTHING = 1e-6  # mean |e(p) - e("")|^2 / |e("")|^2 below which prompts say nothing that a word could erase
 SAYS_LITTLE = 0.1  # share of the mean |e(p) - e("")|^2: a prompt that says less is divided by this
 
 
@@ -50,15 +51,21 @@ class Word:
 
 
 def changes(backbone: DiffusionBackbone, pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """Measure prompts with a word against the same without it: `pairs` are (without, with), at least one."""
+    """Measure prompts with a word against the same without it: `pairs` are (without, with), at least one.
+
+    Where the prompts say nothing to the backbone, in a script that it does not read say, nothing of them is changed.
+    """
     prompts = list(dict.fromkeys(["", *(prompt for pair in pairs for prompt in pair)]))
-    moved, said = torch.zeros(len(pairs)), torch.zeros(len(pairs))
+    moved, said, whole = torch.zeros(len(pairs)), torch.zeros(len(pairs)), 0.0
     without, with_word = (torch.tensor([prompts.index(pair[side]) for pair in pairs]) for side in (0, 1))
     for draw in backbone.fixed_draws(DRAWS, 1, SEED):
         predicted = _predicted(backbone, prompts, draw)
         moved += (predicted[with_word] - predicted[without]).square().sum(1)
         said += (predicted[without] - predicted[:1]).square().sum(1)
-    least = max(SAYS_LITTLE * said.mean().item(), torch.finfo(said.dtype).tiny)
+        whole += predicted[0].square().sum().item()
+    if said.mean().item() <= SAYS_NOTHING * whole:
+        return [0.0] * len(pairs)
+    least = SAYS_LITTLE * said.mean().item()
     return [float(share) for share in moved / said.clamp_min(least)]
 
 

@@ -46,7 +46,7 @@ def choose(
         return AnswerEvidence(None, "")
     best = max(one.fitting for one in trained)
     if best == 0:
-        return AnswerEvidence(None, f"At no kept step do the answers to {here.asked} {questions} {what}.")
+        return AnswerEvidence(None, f"At no kept step do any of the {here.asked} answers to {questions} {what}.")
     if best - here.fitting < CLEARLY_MORE:
         most = "as many as at any kept step" if here.fitting == best else f"at most {best} at any kept step"
         return AnswerEvidence(

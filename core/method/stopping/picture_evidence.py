@@ -101,8 +101,8 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, beside: bool = Tr
     if best < MIN_SIMILARITY:
         return PictureEvidence(
             None,
-            f"The sample pictures hardly come nearer to the references at any kept step (feature similarity {best:.2f} "
-            "at best; 0 is before training, 1 the references), so they have no say in the step: the run may have been "
+            "The sample pictures hardly come nearer to the references at any kept step (feature similarity "
+            f"{_figure(best)} at best; 0 is before training, 1 the references), so they have no say in the step: the run may have been "
             "too short, or this backbone may be unable to draw what the references show.",
         )
     found = _style(judged, beside=beside) if style else _subject(judged, best, beside=beside)
@@ -141,8 +141,8 @@ def _style(judged: Sequence[Pictures], *, beside: bool) -> PictureEvidence:
         return PictureEvidence(
             None,
             "The sample pictures come nearer to the references only at steps that lose their contents (feature "
-            f"similarity {best:.2f} at best at the others; 0 is before training, 1 the references), so they have no "
-            "say in the step: a lower learning rate may bring the style without that.",
+            f"similarity {_figure(best)} at best at the others; 0 is before training, 1 the references), so they have "
+            "no say in the step: a lower learning rate may bring the style without that.",
         )
     chosen = next(one for one in kept if one.similarity >= STYLE_LEVELLED * best)
     lost = [str(one.step) for one in judged if one not in kept]
@@ -163,6 +163,10 @@ def _furthest(one: Pictures, best: float, share: float, among: str = "") -> str:
         f"Published step {one.step}: the first kept step{among} whose pictures go at least {share:.0%} as far towards "
         f"the references as those of any (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
     )
+
+
+def _figure(similarity: float) -> str:
+    return f"{round(similarity, 2) + 0.0:.2f}"  # never "-0.00"
 
 
 def _moved(one: Pictures) -> str:

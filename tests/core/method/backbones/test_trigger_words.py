@@ -54,6 +54,12 @@ def test_the_adapter_in_use_does_not_count(tiny_diffusion: DiffusionBackbone) ->
     assert all(torch.isfinite(torch.tensor(untouched)))
 
 
+def test_of_prompts_that_say_nothing_nothing_is_erased(tiny_diffusion: DiffusionBackbone) -> None:
+    unread = [(words, marked(words, "sks")) for words in ("\u732b", "\u72ac")]  # its tokenizer knows no such sign
+    assert changes(tiny_diffusion, unread) == [0.0, 0.0]
+    assert min(changes(tiny_diffusion, [("cat", "cat, sks"), ("dog", "dog, sks")])) > 0
+
+
 def test_the_first_harmless_word_is_taken_and_none_where_none_is(emoji: DiffusionBackbone) -> None:
     found = harmless(emoji, PROMPTS, marked, ["sks", "mjq"])
     assert found is not None

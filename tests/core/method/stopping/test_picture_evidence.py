@@ -129,3 +129,8 @@ def test_steps_that_lose_contents_are_named_one_by_one_and_no_others() -> None:
     whole = choose(drawn_in_style((150, 0.5, 0.0, 1.0), (300, 0.3, 0.0, 1.0)), style=True)
     assert "lost" not in whole.reason
     assert "of those that keep" not in whole.reason
+
+
+def test_a_similarity_that_is_hardly_below_nothing_is_told_as_nothing() -> None:
+    assert "(feature similarity 0.00 at best;" in choose(judged((100, -0.001, 0.0))).reason
+    assert "(feature similarity -0.30 at best;" in choose(judged((100, -0.3, 0.0))).reason
