@@ -102,8 +102,8 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, beside: bool = Tr
         return PictureEvidence(
             None,
             "The sample pictures hardly come nearer to the references at any kept step (feature similarity "
-            f"{_figure(best)} at best; 0 is before training, 1 the references), so they have no say in the step: the run may have been "
-            "too short, or this backbone may be unable to draw what the references show.",
+            f"{_figure(best)} at best; 0 is before training, 1 the references), so they have no say in the step: the "
+            "run may have been too short, or this backbone may be unable to draw what the references show.",
         )
     found = _style(judged, beside=beside) if style else _subject(judged, best, beside=beside)
     if best < HALF_WAY:

@@ -152,6 +152,24 @@ def test_a_save_of_other_settings_is_not_gone_on_from(make_text_job: MakeJob) ->
     assert StageKeeper(folder, "surrogate", 60).found() is None
 
 
+def test_a_run_that_a_version_with_other_rules_left_begins_anew_and_its_curve_with_it(make_text_job: MakeJob) -> None:
+    whole, folder = make_text_job("whole"), make_text_job("left")
+    list(run(whole))
+    work = run(folder)
+    for line in work:
+        if isinstance(line, Metrics) and line.stage == "train" and line.rows[0]["step"] == 5:
+            break
+    work.close()
+    keeper = StageKeeper(folder, "train", 60)
+    state = keeper.found()
+    assert state is not None
+    assert [row["step"] for row in keeper.beside["rows"]] == list(range(6))
+    del state.values["run"]["gallery"]  # it did not say which steps it keeps
+    keeper.leave(lambda: state)
+    list(run(folder))
+    same(whole, folder)
+
+
 def test_a_finished_stage_leaves_no_saves(make_text_job: MakeJob, tmp_path: Path) -> None:
     folder = make_text_job()
     folder.write_spec(folder.spec() | {"save_seconds": 0.0})
