@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
 
 ENCODED_AT_ONCE = 32
+SEEN_AT_ONCE = 8
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
 
 
@@ -179,7 +180,7 @@ class DiffusionBackbone:
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen UNet's own view of what images show: the mid block's mean activations (n, f)."""
-        return self._activations(images, self.unet.mid_block).mean(2)
+        return torch.cat([part.mean(2) for part in self._activations(images, self.unet.mid_block)])
 
     def style_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return its view of how images are drawn: mean and spread of the first block's channels (n, f).
@@ -188,10 +189,15 @@ class DiffusionBackbone:
         normalisation, Huang and Belongie 2017).
         """
         shallow = self._activations(images, self.unet.down_blocks[0])
-        return torch.cat([shallow.mean(2), shallow.std(2)], dim=1)
+        return torch.cat([torch.cat([part.mean(2), part.std(2)], dim=1) for part in shallow])
+
+    def _activations(self, images: Sequence[Image.Image], block: torch.nn.Module) -> Iterator[Tensor]:
+        """Yield what a block of the frozen UNet makes of a few images at a time: a hundred would fill the memory."""
+        for start in range(0, len(images), SEEN_AT_ONCE):
+            yield self._activated(images[start : start + SEEN_AT_ONCE], block)
 
     @torch.no_grad()
-    def _activations(self, images: Sequence[Image.Image], block: torch.nn.Module) -> Tensor:
+    def _activated(self, images: Sequence[Image.Image], block: torch.nn.Module) -> Tensor:
         """Return what a block of the frozen UNet makes of nearly clean images, (n, channels, places) on the CPU."""
         latent = torch.stack([self._pixels(image) for image in images]).to(self.device, self.vae.dtype)
         latent = self.vae.encode(latent).latent_dist.mean * self.vae.config.scaling_factor

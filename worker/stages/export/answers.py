@@ -44,13 +44,14 @@ class Asking:
     def __init__(self, context: Context, backbone: LanguageBackbone, items: Sequence[TextItem]) -> None:
         self.backbone = backbone
         self.longest = _longest(context)
-        system = shared_system(items)
-        asked = [(prompt, with_system(prompt, system)) for prompt in context.p.sample_prompts]
+        system, chats = shared_system(items), all(item.messages is not None for item in items)
+        asked = [(prompt, with_system(prompt, system, chats)) for prompt in context.p.sample_prompts]
         if context.folder.validation.is_dir():
             held_out = [item for item in read_references(context.folder.validation).items if isinstance(item, TextItem)]
             found = [(question, asked_of(item)) for item in held_out if (question := question_of(item))]
             asked += found[:HELD_OUT_ASKED]
-        self.new, self.unrelated = asked, [(prompt, {"prompt": prompt}) for prompt in context.p.unrelated_prompts]
+        self.new = asked
+        self.unrelated = [(prompt, with_system(prompt, None, chats)) for prompt in context.p.unrelated_prompts]
         trained = {question for item in items for question in _questions(item)}
         self.called = "the sampled questions" if any(question in trained for question, _ in asked) else "new questions"
 
@@ -122,7 +123,7 @@ def told_of(
     told = [
         f"At step {step}, {here.fitting} of {here.asked} answers to {questions} {judge.what}; before training "
         f"{before.fitting}."
-    ]
+    ] * bool(here.asked)
     if here.unrelated_asked:
         unrelated = f"Of {here.unrelated_asked} unrelated questions {here.unrelated_fitting} are answered so"
         told.append(f"{unrelated}, before training {before.unrelated_fitting}.")
@@ -181,11 +182,12 @@ def shared_system(items: Sequence[TextItem]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def with_system(prompt: str, system: str | None) -> Question:
-    """Return a question as the references ask theirs."""
+def with_system(prompt: str, system: str | None, chats: bool = False) -> Question:
+    """Return a question as the references ask theirs; without a template, chats are written otherwise than prompts."""
+    asked = {"role": "user", "content": prompt}
     if system is None:
-        return {"prompt": prompt}
-    return {"messages": [{"role": "system", "content": system}, {"role": "user", "content": prompt}]}
+        return {"messages": [asked]} if chats else {"prompt": prompt}
+    return {"messages": [{"role": "system", "content": system}, asked]}
 
 
 def _longest(context: Context) -> int:

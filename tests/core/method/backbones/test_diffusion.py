@@ -6,7 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
-from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.diffusion import SEEN_AT_ONCE, DiffusionBackbone
 
 ITEMS = [
     {"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"},
@@ -60,6 +60,13 @@ def test_the_same_seed_draws_the_same_pictures(tiny_diffusion: DiffusionBackbone
     first, second = (tiny_diffusion.sample(["a cat", "a cat"], seed=3, steps=2) for _ in range(2))
     assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
     assert first[0].tobytes() != first[1].tobytes()
+
+
+def test_features_of_many_pictures_are_those_of_each(tiny_diffusion: DiffusionBackbone) -> None:
+    images = [Image.new("RGB", (16, 16), (12 * number, 40, 90)) for number in range(SEEN_AT_ONCE + 3)]
+    for features in (tiny_diffusion.features, tiny_diffusion.style_features):
+        alone = torch.cat([features([image]) for image in images])
+        assert torch.allclose(features(images), alone, atol=1e-5)
 
 
 def test_features_tell_pictures_apart_and_ignore_the_adapter(tiny_diffusion: DiffusionBackbone) -> None:

@@ -29,6 +29,11 @@ def test_without_unrelated_questions_nothing_is_said_of_them() -> None:
     assert "unrelated" not in " ".join(told_of([Answered(0, 4, 0, 0, 0), Answered(12, 4, 3, 0, 0)], 12, SHAPED, "tone"))
 
 
+def test_without_new_questions_nothing_is_said_of_them() -> None:
+    told = told_of([Answered(0, 0, 0, 2, 0), Answered(12, 0, 0, 2, 1)], 12, SHAPED, "tone")
+    assert told == ["Of 2 unrelated questions 1 are answered so, before training 0."]
+
+
 def test_a_question_is_put_as_the_references_put_theirs() -> None:
     chats = [TextItem(messages=(SYSTEM, ASK, SAY)), TextItem(messages=(SYSTEM, ASK, SAY, ASK, SAY))]
     assert asked_of(chats[1]) == {"messages": [SYSTEM, ASK, SAY, ASK]}
@@ -37,6 +42,7 @@ def test_a_question_is_put_as_the_references_put_theirs() -> None:
     mixed = [*chats, TextItem(messages=(ASK, SAY))]
     assert shared_system(mixed) is None
     assert with_system("Where?", shared_system(mixed)) == {"prompt": "Where?"}
+    assert with_system("Where?", None, chats=True) == {"messages": [{"role": "user", "content": "Where?"}]}
     assert question_of(TextItem(text="A plain text.")) is None
     unlearned = TextItem(messages=(SYSTEM, ASK, SAY, {"role": "user", "content": "And?"}, {**SAY, "weight": 0}))
     assert question_of(unlearned) == "Why?"
