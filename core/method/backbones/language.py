@@ -130,7 +130,9 @@ class LanguageBackbone:
     def _complete(self, texts: Sequence[str], max_new_tokens: int, most: int = 1 << 20) -> list[str]:
         """Complete texts, of which the last `most` tokens are looked at, and no more than the model has places for."""
         end = self.tokenizer.eos_token_id or 0
-        room = min(most, max(1, getattr(self.model.config, "max_position_embeddings", 1 << 20) - max_new_tokens))
+        places = getattr(self.model.config, "max_position_embeddings", 1 << 20)
+        max_new_tokens = min(max_new_tokens, max(1, places // 2))  # a model of few places ends with an error there
+        room = min(most, max(1, places - max_new_tokens))
         asked = [self.tokenizer(text, add_special_tokens=False).input_ids[-room:] for text in texts]
         width = max(map(len, asked))
         ids = torch.tensor([[end] * (width - len(row)) + row for row in asked], device=self.device)

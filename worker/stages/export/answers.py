@@ -25,6 +25,7 @@ from worker.stages.surrogate import read_surrogate
 FEWEST_TOKENS, MOST_TOKENS = 48, 192  # of an answer; between them as many as the references' take, and a little more
 MOST_SHAPED_TOKENS = 768  # of an answer in a shape: cut short it is not valid
 ROOM = 1.25
+SHAPED, VOICED = "have the shape of the references", "have the voice of the references"
 
 Question = Mapping[str, Any]  # an item without its answer, as LanguageBackbone.answer takes it
 
@@ -93,7 +94,7 @@ def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextI
     """Return what tells a fitting answer: the references' shape where that is to be learned, else their voice."""
     shape = read_shape(items) if context.p.learns == "format" else None
     if shape is not None and shape.fits is not None:
-        return Judge(shape.fits, "have the shape of the references", shape.sentence)
+        return Judge(shape.fits, SHAPED, shape.sentence)
     pairs = [(asked_of(item), answer) for item in items if question_of(item) and (answer := answer_of(item))]
     pairs = pairs[:LISTENED]
     if not pairs:
@@ -108,11 +109,7 @@ def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextI
         + (f", above all {', '.join(voice.marks)}" if voice.marks else "")
         + "; they do not say how well an answer reads. Answers that run in a circle are not counted."
     )
-    return Judge(
-        lambda answer: voice.heard_in(answer) and not repeats_itself(answer),
-        "have the voice of the references",
-        sentence,
-    )
+    return Judge(lambda answer: voice.heard_in(answer) and not repeats_itself(answer), VOICED, sentence)
 
 
 def told_of(
@@ -127,7 +124,7 @@ def told_of(
     if here.unrelated_asked:
         unrelated = f"Of {here.unrelated_asked} unrelated questions {here.unrelated_fitting} are answered so"
         told.append(f"{unrelated}, before training {before.unrelated_fitting}.")
-    if preset == "format" and here.unrelated_fitting > before.unrelated_fitting:
+    if preset == "format" and judge.what == SHAPED and here.unrelated_fitting > before.unrelated_fitting:
         told.append("Send the adapter only what shall be answered in this shape: it answers other questions so too.")
     return told
 

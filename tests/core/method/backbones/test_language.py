@@ -74,3 +74,15 @@ def test_a_question_of_a_whole_document_is_asked_by_its_end(tiny_language: Langu
     handle.remove()
     assert whole == end
     assert max(widths) == ASKED_TOKENS
+
+
+def test_a_question_and_its_answer_never_take_more_places_than_the_model_has(tiny_language: LanguageBackbone) -> None:
+    places = tiny_language.model.config.max_position_embeddings = 16
+    seen: list[int] = []
+    handle = tiny_language.model.register_forward_pre_hook(
+        lambda _module, _inputs, named: seen.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    tiny_language.answer([{"prompt": "b" * 100}], max_new_tokens=100)
+    handle.remove()
+    assert seen[0] == places // 2
+    assert sum(seen) <= places

@@ -25,6 +25,12 @@ def test_an_adapter_that_leaves_other_questions_alone_is_not_warned_of(before: i
     assert "other questions" not in told
 
 
+def test_where_the_voice_is_judged_nothing_is_said_of_a_shape() -> None:
+    voiced = Judge(SHAPED.fits, "have the voice of the references", "")
+    told = told_of([Answered(0, 4, 0, 2, 0), Answered(12, 4, 4, 2, 2)], 12, voiced, "format")
+    assert "shape" not in " ".join(told)
+
+
 def test_without_unrelated_questions_nothing_is_said_of_them() -> None:
     assert "unrelated" not in " ".join(told_of([Answered(0, 4, 0, 0, 0), Answered(12, 4, 3, 0, 0)], 12, SHAPED, "tone"))
 
