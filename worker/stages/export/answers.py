@@ -136,13 +136,18 @@ def _blind(context: Context, items: Sequence[TextItem], judge: Judge, longest: i
     if context.p.learns != "format" or not all(folds) or not isinstance(backbone, LanguageBackbone):
         return []
     fitting = asked = 0
-    for run, fold in enumerate(folds):
-        questions = [asked_of(items[at]) for at in fold if question_of(items[at])][: -(-LISTENED // len(folds))]
+    for run, questions in enumerate(unseen(items, folds)):
         if questions:
             with backbone.lora.use(surrogate.adapter.select(run).to(backbone.device)):
                 said = backbone.answer(questions, max_new_tokens=longest)
             fitting, asked = fitting + sum(map(judge.fits, said)), asked + len(said)
     return [f"Surrogates, blind to them, answered {fitting} of {asked} of the references' questions so."] * bool(asked)
+
+
+def unseen(items: Sequence[TextItem], folds: Sequence[Sequence[int]]) -> list[list[Question]]:
+    """Return questions that each surrogate has not seen: a few of each, however many references there are."""
+    each = math.ceil(LISTENED / len(folds))
+    return [[asked_of(items[at]) for at in fold if question_of(items[at])][:each] for fold in folds]
 
 
 def _counted(step: int, said: Sequence[tuple[str, str, str]], judge: Judge) -> Answered:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from core.estimates.workload import LISTENED
 from core.method.stopping.answer_evidence import Answered
 from core.references.items import TextItem
-from worker.stages.export.answers import Judge, asked_of, question_of, shared_system, told_of, with_system
+from worker.stages.export.answers import Judge, asked_of, question_of, shared_system, told_of, unseen, with_system
 
 SHAPED = Judge(lambda answer: answer.startswith("{"), "have the shape of the references", "")
 ASK = {"role": "user", "content": "Why?"}
@@ -38,6 +39,17 @@ def test_without_unrelated_questions_nothing_is_said_of_them() -> None:
 def test_without_new_questions_nothing_is_said_of_them() -> None:
     told = told_of([Answered(0, 0, 0, 2, 0), Answered(12, 0, 0, 2, 1)], 12, SHAPED, "tone")
     assert told == ["Of 2 unrelated questions 1 are answered so, before training 0."]
+
+
+def test_surrogates_are_asked_as_few_questions_of_many_references_as_of_some() -> None:
+    many = [TextItem(prompt=f"{number}?", completion="So.") for number in range(1_000)]
+    asked = unseen(many, [range(500), range(500, 1_000)])
+    assert [len(questions) for questions in asked] == [LISTENED // 2, LISTENED // 2]
+    assert asked[1][0] == {"prompt": "500?"}
+    assert unseen([*many[:2], TextItem(text="A plain text.")], [[0], [1, 2]]) == [
+        [{"prompt": "0?"}],
+        [{"prompt": "1?"}],
+    ]
 
 
 def test_a_question_is_put_as_the_references_put_theirs() -> None:
