@@ -29,7 +29,7 @@ def voice(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds(share >= 0.25, f"{mark!r} is in {share:.0%} of the answers")
 
 
-@claim(r"Answers that run in a circle are not counted\.")
+@claim(r"An answer that runs in a circle is counted only where the question is unrelated\.")
 def circling(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     for row in records.report["answers"]:
         said = texts(records, row["step"], "subject")

@@ -37,6 +37,7 @@ class Judge:
     fits: Callable[[str], bool]
     what: str  # as in "6 answers have the voice of the references"
     sentence: str
+    shows: Callable[[str], bool] | None = None  # of an unrelated answer, whether it is touched; None: as `fits`
 
 
 class Asking:
@@ -107,9 +108,10 @@ def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextI
     sentence = (
         f"Words tell {voice.told_apart:.0%} of the references' answers and the backbone's own apart"
         + (f", above all {', '.join(voice.marks)}" if voice.marks else "")
-        + "; they do not say how well an answer reads. Answers that run in a circle are not counted."
+        + "; they do not say how well an answer reads. An answer that runs in a circle is counted only where the "
+        "question is unrelated."
     )
-    return Judge(lambda answer: voice.heard_in(answer) and not repeats_itself(answer), VOICED, sentence)
+    return Judge(lambda answer: voice.heard_in(answer) and not repeats_itself(answer), VOICED, sentence, voice.heard_in)
 
 
 def told_of(
@@ -152,7 +154,8 @@ def unseen(items: Sequence[TextItem], folds: Sequence[Sequence[int]]) -> list[li
 
 def _counted(step: int, said: Sequence[tuple[str, str, str]], judge: Judge) -> Answered:
     new, unrelated = ([text for role, _, text in said if role == wanted] for wanted in ("subject", "unrelated"))
-    return Answered(step, len(new), sum(map(judge.fits, new)), len(unrelated), sum(map(judge.fits, unrelated)))
+    touched = sum(map(judge.shows or judge.fits, unrelated))
+    return Answered(step, len(new), sum(map(judge.fits, new)), len(unrelated), touched)
 
 
 def question_of(item: TextItem) -> str | None:

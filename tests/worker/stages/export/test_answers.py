@@ -5,7 +5,16 @@ import pytest
 from core.estimates.workload import LISTENED
 from core.method.stopping.answer_evidence import Answered
 from core.references.items import TextItem
-from worker.stages.export.answers import Judge, asked_of, question_of, shared_system, told_of, unseen, with_system
+from worker.stages.export.answers import (
+    Judge,
+    _counted,
+    asked_of,
+    question_of,
+    shared_system,
+    told_of,
+    unseen,
+    with_system,
+)
 
 SHAPED = Judge(lambda answer: answer.startswith("{"), "have the shape of the references", "")
 ASK = {"role": "user", "content": "Why?"}
@@ -66,3 +75,9 @@ def test_a_question_is_put_as_the_references_put_theirs() -> None:
     assert question_of(unlearned) == "Why?"
     assert asked_of(unlearned) == {"messages": [SYSTEM, ASK]}
     assert asked_of(TextItem(prompt="Why?", completion="So.")) == {"prompt": "Why?"}
+
+
+def test_a_circling_answer_counts_where_it_shows_that_an_unrelated_question_is_touched() -> None:
+    straight = Judge(lambda answer: answer == "Arr.", "", "", shows=lambda answer: answer.startswith("Arr"))
+    said = [(role, "?", text) for role in ("subject", "unrelated") for text in ("Arr.", "Arr arr arr", "So.")]
+    assert _counted(9, said, straight) == Answered(9, 3, 1, 3, 2)
