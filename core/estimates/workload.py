@@ -18,8 +18,6 @@ TYPICAL_SIDE = 512
 TYPICAL_LENGTH = 64  # tokens of a text of which nothing is known
 MAX_SAMPLED_LENGTHS = 50  # that stand for those of all texts
 COPIES = 9  # steps that export samples: before training, the gallery's seven, and one that a rule names
-LISTENED = 16  # questions of the references: the untouched backbone answers them, or about as many the surrogates
-HELD_OUT_ASKED = 4  # questions of the validation file
 
 
 @dataclass(frozen=True)
@@ -286,8 +284,8 @@ class _Counting:
         """Count the pictures, or the answers, that export draws."""
         shape = self.shape
         if shape.kind == "texts":
-            asked = shape.subject + shape.unrelated + min(HELD_OUT_ASKED, self.data.validation)
-            listened = 2 * min(LISTENED, self.data.references)  # a shape is asked of surrogates too
+            asked = shape.subject + shape.unrelated + min(schedule.HELD_OUT_ASKED, self.data.validation)
+            listened = 2 * min(schedule.LISTENED, self.data.references)  # a shape is asked of surrogates too
             return Amount(COPIES, asked + listened / COPIES)
         if not shape.subject:
             return Amount(0, 0)

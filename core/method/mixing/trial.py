@@ -27,7 +27,7 @@ ERRORS_OF_NINETY = 1.645  # standard errors on each side of a 90 % interval
 PRECAUTION = 1.0  # standard errors
 TOLERATED = 0.01  # of the loss before training
 # Without backbone data unrelated pictures change to the eye (emoji backbone, 300 steps: 3 of 8 stayed what they were, 6
-# with it), and a loss of this size does not show in the subject's.
+# with it), and in the demo a loss of 2 % did not show in the subject's.
 TOLERATED_OF_PICTURES = 0.03
 
 

@@ -185,7 +185,7 @@ class _Measure:
         *,
         style: bool,
     ) -> None:
-        self.backbone, self.asked, self.seed, self.style = backbone, asked, seed, style
+        self.backbone, self.asked, self.seed = backbone, asked, seed
         self.before = self.draw(None)
         self._seen = backbone.style_features if style else backbone.features
         target = self._seen(references)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.estimates.workload import HELD_OUT_ASKED, LISTENED
 from core.method.backbones.backbone import IGNORED
 from core.method.backbones.language import LanguageBackbone
 from core.method.stopping.answer_evidence import Answered, choose
 from core.method.stopping.voice import learn_voice, repeats_itself
 from core.method.training.final_run import Outcome
+from core.parameters.schedule import HELD_OUT_ASKED, LISTENED
 from core.references.answer_format import answer_of, last_answer, read_shape
 from core.references.items import TextItem
 from worker.protocol import Line

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.estimates.workload import LISTENED
 from core.method.stopping.answer_evidence import Answered
+from core.parameters.schedule import LISTENED
 from core.references.items import TextItem
 from worker.stages.export.answers import (
     Judge,
