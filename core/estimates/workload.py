@@ -289,6 +289,6 @@ class _Counting:
             return Amount(COPIES, asked + listened / COPIES)
         if not shape.subject:
             return Amount(0, 0)
-        prompts = [count for count in (shape.subject, shape.unrelated) if count]
-        drawn = sum(count * math.ceil(schedule.PICTURES / count) for count in prompts)
+        prompts = (shape.subject, schedule.PICTURES), (shape.unrelated, schedule.UNRELATED_PICTURES)
+        drawn = sum(count * math.ceil(least / count) for count, least in prompts if count)
         return Amount(2 * COPIES, drawn / 2 * shape.area)

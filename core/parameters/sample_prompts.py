@@ -18,7 +18,7 @@ from core.references.content import FUNCTION_WORDS, content, resembles, same_con
 
 CLASS_SHARE = 0.8  # of the captions that hold the words which name what they show
 COUNT = 4  # contents of a style, and unrelated prompts, at most
-QUESTIONS = 6  # asked at every kept step, at most
+QUESTIONS = 10  # asked at every kept step, at most
 TRIED_CAPTIONS = 10  # or a few more, spread over all: shared words are looked for in these
 NEW_SETTINGS = 2  # that a subject is put into
 EVERYDAY_QUESTIONS = (
@@ -30,6 +30,14 @@ EVERYDAY_QUESTIONS = (
     "Which hobby suits somebody with little time?",
     "How do I get a wine stain out of a shirt?",
     "What makes a good friend?",
+    "How do I make my mornings less hectic?",
+    "What should I take along on a picnic?",
+    "How can I learn to swim as an adult?",
+    "My bicycle squeaks. What should I do?",
+    "Is it worth mending old furniture?",
+    "How do I choose a good book?",
+    "What can I do on a rainy afternoon?",
+    "How do I get over stage fright?",
 )
 ALONE = "so the trigger alone is sampled"
 

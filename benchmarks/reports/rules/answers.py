@@ -13,7 +13,9 @@ from benchmarks.reports.rules.stopping import NAMED, named
 
 VOICE = "have the voice of the references"
 WHAT = "(?P<what>have the voice of the references|have the shape of the references)"
-ASKED = "(?P<asked>new questions|the sampled questions)"
+OWN = "the references' own questions"
+FITTING = {"subject": "fitting", "unrelated": "unrelated_fitting", "reference": "own_fitting"}
+ASKED = f"(?P<asked>new questions|the sampled questions|{OWN})"
 
 
 @claim(
@@ -63,10 +65,12 @@ def counted(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 @claim(rf"There #fitting of #all answers to {ASKED} {WHAT}, (?P<most>as many as at|at most #best at) any kept step\.")
 def there(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     step = step_of(sentence)
-    yield from count(records, told["fitting"], step, "subject")
+    role = role_of(told)
+    yield from count(records, told["fitting"], step, role)
+    yield from near(told["all"], len(texts(records, step, role)), "the number of answers")
     yield from asked(records, told)
     yield from meant(records, told)
-    best = max(fitting(records, at, "subject") for at in records.kept())
+    best = max(fitting(records, at, role) for at in records.kept())
     yield from near(told.get("best") or told["fitting"], best, "the most at any kept step")
 
 
@@ -78,10 +82,11 @@ def more_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[s
     yield from named(records, told, sentence)
     yield from asked(records, told)
     yield from meant(records, told)
-    yield from count(records, told["fitting"], int(told["step"]), "subject")
-    yield from count(records, told["fewer"], int(told["other"]), "subject")
+    role = role_of(told)
+    yield from count(records, told["fitting"], int(told["step"]), role)
+    yield from count(records, told["fewer"], int(told["other"]), role)
     yield from near(told["other"], records.outcome["published_step"], "the step that the rules name")
-    best = max(fitting(records, at, "subject") for at in records.kept())
+    best = max(fitting(records, at, role) for at in records.kept())
     yield from holds(int(told["fitting"]) == best >= int(told["fewer"]) + 2, f"the most anywhere is {best}")
 
 
@@ -89,9 +94,19 @@ def more_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[s
 def never(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from asked(records, told)
     yield from meant(records, told)
-    found = {step: fitting(records, step, "subject") for step in records.kept()}
+    role = role_of(told)
+    found = {step: fitting(records, step, role) for step in records.kept()}
     yield from holds(not any(found.values()), f"they do: {found}")
-    yield from near(told["all"], len(texts(records, 0, "subject")), "the number of questions")
+    yield from near(told["all"], len(texts(records, 0, role)), "the number of questions")
+
+
+@claim(rf"Asked {OWN}, it answers #fitting of #all in this shape; before training #before\.")
+def asked_their_own(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    new = {step: fitting(records, step, "subject") for step in records.kept()}
+    yield from holds(not any(new.values()), f"new questions are answered so too: {new}")
+    yield from count(records, told["fitting"], records.published, "reference")
+    yield from count(records, told["before"], 0, "reference")
+    yield from near(told["all"], len(texts(records, 0, "reference")), "the number of questions")
 
 
 @claim(r"Send the adapter only what shall be answered in this shape: it answers other questions so too\.")
@@ -137,9 +152,19 @@ def texts(records: Records, step: int, role: str) -> list[str]:
     return [row["text"] for row in records.samples if row["step"] == step and row["role"] == role]
 
 
+def role_of(told: Told) -> str:
+    """Return the role of the answers that a sentence speaks of."""
+    return "reference" if told["asked"] == OWN else "subject"
+
+
 def asked(records: Records, told: Told) -> Iterator[str]:
-    """Check whether the sampled questions are new: none of them is a reference's."""
+    """Check whether the sampled questions are new, that is none of them a reference's, or all the references'."""
     known = {question_of(item) for item in records.items}
+    if told["asked"] == OWN:
+        foreign = [row["prompt"] for row in records.samples if row["role"] == "reference"]
+        foreign = [prompt for prompt in foreign if prompt not in known]
+        yield from holds(not foreign, f"not among the references is {foreign[:1]}")
+        return
     old = [row["prompt"] for row in records.samples if row["role"] == "subject" and row["prompt"] in known]
     yield from holds(bool(old) == (told["asked"] != "new questions"), f"among the references is {old[:1]}")
 
@@ -165,7 +190,7 @@ def fitting(records: Records, step: int, role: str) -> int:
     own = [answer_of(item) for item in records.items]
     if records.p["preset"] != "format":
         row = next(row for row in records.report["answers"] if row["step"] == step)
-        return int(row["fitting" if role == "subject" else "unrelated_fitting"])
+        return int(row[FITTING[role]])
     if all(as_json(answer) is not None for answer in own):
         keys = set.intersection(*(set(as_json(answer) or {}) for answer in own))
         return sum((value := as_json(answer)) is not None and keys <= set(value) for answer in answers)

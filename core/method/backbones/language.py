@@ -14,6 +14,7 @@ from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
 
 ANSWERED_AT_ONCE = 8
+MOST_LIKELY_SHARE = 0.9  # of the probability, from which a token is drawn where answers are drawn (top-p)
 ASKED_TOKENS = 1024  # of a question; a whole document in each would take minutes on a CPU, at every kept step
 
 
@@ -102,17 +103,22 @@ class LanguageBackbone:
         """Return the most likely completion of every prompt (greedy, so the seed changes nothing)."""
         return self.answer([{"prompt": prompt} for prompt in prompts], max_new_tokens=max_new_tokens)
 
-    def answer(self, asked: Sequence[Item], *, max_new_tokens: int) -> list[str]:
-        """Return the most likely answer (greedy) to each item, which holds a prompt, or messages without the last.
+    def answer(
+        self, asked: Sequence[Item], *, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """Return an answer to each item, which holds a prompt, or messages without the last.
 
-        It is asked as `encode` reads it for training, but that a question which is too long for that loses its
+        The most likely one at temperature 0 (greedy); above it tokens are drawn, the same ones for the same seed. An
+        item is asked as `encode` reads it for training, but that a question which is too long for that loses its
         beginning only where it is longer than ASKED_TOKENS too.
         """
         answers: list[str] = []
-        with self.profiler.timed("sample", len(asked)):
+        devices = [self.device] if self.device.type == "cuda" else []
+        with self.profiler.timed("sample", len(asked)), torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
             for start in range(0, len(asked), ANSWERED_AT_ONCE):
                 texts = [self._question(item) for item in asked[start : start + ANSWERED_AT_ONCE]]
-                answers += self._complete(texts, max_new_tokens, max(ASKED_TOKENS, self.max_tokens))
+                answers += self._complete(texts, max_new_tokens, max(ASKED_TOKENS, self.max_tokens), temperature)
         return answers
 
     def reply(self, chats: Sequence[Sequence[Item]], *, max_new_tokens: int) -> list[str]:
@@ -127,7 +133,9 @@ class LanguageBackbone:
         return self._chat([{"role": "user", "content": item["prompt"]}], answer=True)
 
     @torch.no_grad()
-    def _complete(self, texts: Sequence[str], max_new_tokens: int, most: int = 1 << 20) -> list[str]:
+    def _complete(
+        self, texts: Sequence[str], max_new_tokens: int, most: int = 1 << 20, temperature: float = 0.0
+    ) -> list[str]:
         """Complete texts, of which the last `most` tokens are looked at, and no more than the model has places for."""
         end = self.tokenizer.eos_token_id or 0
         places = getattr(self.model.config, "max_position_embeddings", 1 << 20)
@@ -137,8 +145,13 @@ class LanguageBackbone:
         width = max(map(len, asked))
         ids = torch.tensor([[end] * (width - len(row)) + row for row in asked], device=self.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in asked], device=self.device)
+        drawing = {"do_sample": True, "temperature": temperature, "top_p": MOST_LIKELY_SHARE, "top_k": 0}
         answers = self.model.generate(
-            input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=end
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=end,
+            **(drawing if temperature > 0 else {"do_sample": False}),
         )
         said = self.tokenizer.batch_decode(answers[:, width:], skip_special_tokens=True)
         return [str(text).strip() for text in said]

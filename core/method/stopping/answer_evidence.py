@@ -22,6 +22,8 @@ class Answered:
     fitting: int
     unrelated_asked: int
     unrelated_fitting: int
+    own_asked: int = 0  # questions of the references themselves, where no new one is answered so at any step
+    own_fitting: int = 0
 
 
 @dataclass(frozen=True)

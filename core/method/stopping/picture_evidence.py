@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from core.method.backbones.backbone import Backbone
 from core.method.backbones.lora import Adapter
-from core.parameters.schedule import PICTURES
+from core.parameters.schedule import PICTURES, UNRELATED_PICTURES
 
 # Shares of the best similarity from which on what was learned counts as there; by eye, on runs of the emoji backbone.
 SUBJECT_LEVELLED = 0.95  # parts are complete late, and later does no harm before unrelated prompts are swallowed
@@ -84,7 +84,7 @@ def judge_pictures(
     style: bool = False,
 ) -> Generator[Pictures, None, None]:
     """Draw every step's samples and yield them measured, step 0 first; `references` are the pictures trained on."""
-    asked = _repeated(prompts), _repeated(unrelated)
+    asked = _repeated(prompts, PICTURES), _repeated(unrelated, UNRELATED_PICTURES)
     measure = _Measure(backbone, references, asked, seed, style=style)
     yield measure.pictures(0, measure.before)
     for step in sorted(steps):
@@ -244,5 +244,5 @@ class _Way:
         return float((now - self.before).norm(dim=1).mean() / spread)
 
 
-def _repeated(prompts: Sequence[str]) -> list[str]:
-    return [*prompts] * max(1, -(-PICTURES // max(1, len(prompts))))
+def _repeated(prompts: Sequence[str], pictures: int) -> list[str]:
+    return [*prompts] * max(1, -(-pictures // max(1, len(prompts))))

@@ -30,7 +30,7 @@ def test_the_passes_of_a_job_are_those_that_a_person_counts() -> None:
     assert gradient.calls * gradient.size == 6 * 8  # the scorers'
     assert law.calls * law.size == 6 * 8 + 16 * 8  # references and selected
     assert work["train"]["step"].size == 6
-    assert work["export"]["sample"].calls * work["export"]["sample"].size == COPIES * (4 + 4)
+    assert work["export"]["sample"].calls * work["export"]["sample"].size == COPIES * (8 + 4)
 
 
 TESTED, MANY = replace(SHAPE, tested=True), DataSize(references=6, candidates=2400, probe=16)

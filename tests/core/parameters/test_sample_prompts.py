@@ -215,11 +215,11 @@ def test_a_style_that_nothing_can_ask_for_has_no_unrelated_prompts() -> None:
 
 def test_texts_are_asked_new_everyday_questions() -> None:
     found = answered("Why is the sea salty?", "How do I cook a quick dinner?")
-    assert found.sample_prompts == EVERYDAY_QUESTIONS[1:7]
+    assert found.sample_prompts == EVERYDAY_QUESTIONS[1:11]
     assert found.reasons["sample_prompts"] == "They are everyday questions; none resembles a known reference."
-    assert answered().sample_prompts == EVERYDAY_QUESTIONS[:6]
+    assert answered().sample_prompts == EVERYDAY_QUESTIONS[:10]
     known = answered(*EVERYDAY_QUESTIONS)
-    assert known.sample_prompts == EVERYDAY_QUESTIONS[:6]
+    assert known.sample_prompts == EVERYDAY_QUESTIONS[:10]
     assert known.reasons["sample_prompts"].startswith("Each of our everyday questions resembles one of the references")
 
 

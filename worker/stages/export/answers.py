@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.method.backbones.backbone import IGNORED
 from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.lora import Adapter
 from core.method.stopping.answer_evidence import Answered, choose
 from core.method.stopping.voice import learn_voice, repeats_itself
 from core.method.training.final_run import Outcome
-from core.parameters.schedule import HELD_OUT_ASKED, LISTENED
-from core.references.answer_format import answer_of, last_answer, read_shape
+from core.parameters.schedule import HELD_OUT_ASKED, LISTENED, OWN_ASKED
+from core.references.answer_format import Shape, answer_of, last_answer, read_shape
 from core.references.items import TextItem
 from worker.protocol import Line
 from worker.stages.context import Context, ProgressClock
@@ -25,8 +26,11 @@ from worker.stages.surrogate import read_surrogate
 FEWEST_TOKENS, MOST_TOKENS = 48, 192  # of an answer; between them as many as the references' take, and a little more
 MOST_SHAPED_TOKENS = 768  # of an answer in a shape: cut short it is not valid
 ROOM = 1.25
+TEMPERATURE = 0.7  # a voice is heard as chats are usually held; a shape is looked for in the most likely answer
+OWN = "the references' own questions"
 SHAPED, VOICED = "have the shape of the references", "have the voice of the references"
 
+Answer = tuple[str, str, str]  # role, question, answer
 Question = Mapping[str, Any]  # an item without its answer, as LanguageBackbone.answer takes it
 
 
@@ -43,8 +47,10 @@ class Judge:
 class Asking:
     """The questions that are put at every kept step: never trained on, and unrelated ones."""
 
-    def __init__(self, context: Context, backbone: LanguageBackbone, items: Sequence[TextItem]) -> None:
-        self.backbone = backbone
+    def __init__(
+        self, context: Context, backbone: LanguageBackbone, items: Sequence[TextItem], temperature: float
+    ) -> None:
+        self.backbone, self.temperature, self.seed = backbone, temperature, context.p.seed
         self.longest = _longest(context)
         system, chats = shared_system(items), all(item.messages is not None for item in items)
         asked = [(prompt, with_system(prompt, system, chats)) for prompt in context.p.sample_prompts]
@@ -54,15 +60,27 @@ class Asking:
             asked += found[:HELD_OUT_ASKED]
         self.new = asked
         self.unrelated = [(prompt, with_system(prompt, None, chats)) for prompt in context.p.unrelated_prompts]
+        self.own = [(question, asked_of(item)) for item in items if (question := question_of(item))][:OWN_ASKED]
         trained = {question for item in items for question in _questions(item)}
         self.called = "the sampled questions" if any(question in trained for question, _ in asked) else "new questions"
 
-    def answers(self) -> list[tuple[str, str, str]]:
-        """Return role, question and answer of each, from whatever adapter is in use."""
-        said = self.backbone.answer([item for _, item in self.new + self.unrelated], max_new_tokens=self.longest)
+    def said(self, questions: Sequence[Question]) -> list[str]:
+        """Return the answers to questions, from whatever adapter is in use."""
+        return self.backbone.answer(
+            questions, max_new_tokens=self.longest, temperature=self.temperature, seed=self.seed
+        )
+
+    def answers(self) -> list[Answer]:
+        """Return role, question and answer of each new and unrelated question."""
+        said = self.said([item for _, item in self.new + self.unrelated])
         roles = ["subject"] * len(self.new) + ["unrelated"] * len(self.unrelated)
         questions = [question for question, _ in self.new + self.unrelated]
         return list(zip(roles, questions, said, strict=True))
+
+    def own_answers(self) -> list[Answer]:
+        """Return role, question and answer of the references' own questions."""
+        said = self.said([item for _, item in self.own])
+        return [("reference", question, answer) for (question, _), answer in zip(self.own, said, strict=True)]
 
 
 def write(
@@ -70,38 +88,61 @@ def write(
 ) -> Generator[Line, None, Gallery]:
     """Answer the questions at every kept step, and let the answers choose beside the loss (stop="auto" only)."""
     items = [item for item in read_references(context.folder.references).items if isinstance(item, TextItem)]
-    asking = Asking(context, backbone, items)
-    steps, said = [0, *outcome.gallery], dict[int, list[tuple[str, str, str]]]()
+    shape = shape_of(context, items)
+    asking = Asking(context, backbone, items, TEMPERATURE if shape is None else 0.0)
+    steps, said = [0, *outcome.gallery], dict[int, list[Answer]]()
     for done, step in enumerate(steps, 1):
-        adapter = context.checkpoint(step).to(backbone.device) if step else None
-        with backbone.lora.use(adapter):
+        with backbone.lora.use(_adapter(context, backbone, step)):
             said[step] = asking.answers()
         yield pace.at(done)
-    judge = judge_of(context, backbone, items, asking.longest)
+    judge = Judge(shape.fits, SHAPED, shape.sentence) if shape and shape.fits else hear(asking, items)
     gallery = Gallery(outcome)
     if judge is not None:
         judged = [_counted(step, said[step], judge) for step in steps]
-        evidence = choose(judged, outcome.published_step, outcome.reason, judge.what, asking.called)
-        gallery.outcome = outcome.favouring(evidence.published_step, evidence.reason, "answers")
-        gallery.answers = [vars(one) for one in judged]
+        if judge.what == SHAPED and not any(one.fitting for one in judged[1:]):
+            for step in steps:  # the shape may belong to another kind of question than any new one
+                with backbone.lora.use(_adapter(context, backbone, step)):
+                    said[step] += asking.own_answers()
+                yield pace.at(len(steps))
+            judged = [_counted(step, said[step], judge) for step in steps]
+        _choose(gallery, judged, judge, asking.called)
+        blind = _blind(context, items, judge, asking)
         told = told_of(judged, gallery.outcome.published_step, judge, context.p.learns, asking.called)
-        gallery.reasons["answers"] = " ".join([judge.sentence, *_blind(context, items, judge, asking.longest), *told])
+        gallery.reasons["answers"] = " ".join([judge.sentence, *blind, *told])
     for step in steps:
         gallery.rows += rows(step, marks(gallery.outcome, step), said[step], folder)
     return gallery
 
 
-def judge_of(context: Context, backbone: LanguageBackbone, items: Sequence[TextItem], longest: int) -> Judge | None:
-    """Return what tells a fitting answer: the references' shape where that is to be learned, else their voice."""
+def _adapter(context: Context, backbone: LanguageBackbone, step: int) -> Adapter | None:
+    return context.checkpoint(step).to(backbone.device) if step else None
+
+
+def _choose(gallery: Gallery, judged: Sequence[Answered], judge: Judge, called: str) -> None:
+    """Let the answers to new questions choose; those to the references' own where they were asked too."""
+    outcome = gallery.outcome
+    evidence = choose(judged, outcome.published_step, outcome.reason, judge.what, called)
+    if any(one.own_asked for one in judged):
+        own = [replace(one, asked=one.own_asked, fitting=one.own_fitting) for one in judged]
+        evidence = choose(own, outcome.published_step, outcome.reason, judge.what, OWN)
+    gallery.outcome = outcome.favouring(evidence.published_step, evidence.reason, "answers")
+    gallery.answers = [vars(one) for one in judged]
+
+
+def shape_of(context: Context, items: Sequence[TextItem]) -> Shape | None:
+    """Return the shape that the references' answers have, where that is what is to be learned."""
     shape = read_shape(items) if context.p.learns == "format" else None
-    if shape is not None and shape.fits is not None:
-        return Judge(shape.fits, SHAPED, shape.sentence)
+    return shape if shape is not None and shape.fits is not None else None
+
+
+def hear(asking: Asking, items: Sequence[TextItem]) -> Judge | None:
+    """Return what tells the references' voice from the untouched backbone's; None where words do not."""
     pairs = [(asked_of(item), answer) for item in items if question_of(item) and (answer := answer_of(item))]
     pairs = pairs[:LISTENED]
     if not pairs:
         return None
-    with backbone.lora.use(None):
-        plain = backbone.answer([item for item, _ in pairs], max_new_tokens=longest)
+    with asking.backbone.lora.use(None):
+        plain = asking.said([item for item, _ in pairs])
     voice = learn_voice([answer for _, answer in pairs], plain)
     if voice is None:
         return None
@@ -123,6 +164,11 @@ def told_of(
         f"At step {step}, {here.fitting} of {here.asked} answers to {questions} {judge.what}; before training "
         f"{before.fitting}."
     ] * bool(here.asked)
+    if here.own_asked:
+        told.append(
+            f"Asked {OWN}, it answers {here.own_fitting} of {here.own_asked} in this shape; before training "
+            f"{before.own_fitting}."
+        )
     if here.unrelated_asked:
         unrelated = f"Of {here.unrelated_asked} unrelated questions {here.unrelated_fitting} are answered so"
         told.append(f"{unrelated}, before training {before.unrelated_fitting}.")
@@ -131,17 +177,17 @@ def told_of(
     return told
 
 
-def _blind(context: Context, items: Sequence[TextItem], judge: Judge, longest: int) -> list[str]:
+def _blind(context: Context, items: Sequence[TextItem], judge: Judge, asking: Asking) -> list[str]:
     """Say how the surrogates answer some questions of references that they have not seen; only for a shape."""
-    surrogate, backbone = read_surrogate(context), context.backbone
+    surrogate, backbone = read_surrogate(context), asking.backbone
     folds = surrogate.curves.folds
-    if context.p.learns != "format" or not all(folds) or not isinstance(backbone, LanguageBackbone):
+    if judge.what != SHAPED or not all(folds):
         return []
     fitting = asked = 0
     for run, questions in enumerate(unseen(items, folds)):
         if questions:
             with backbone.lora.use(surrogate.adapter.select(run).to(backbone.device)):
-                said = backbone.answer(questions, max_new_tokens=longest)
+                said = asking.said(questions)
             fitting, asked = fitting + sum(map(judge.fits, said)), asked + len(said)
     return [f"Surrogates, blind to them, answered {fitting} of {asked} of the references' questions so."] * bool(asked)
 
@@ -152,10 +198,13 @@ def unseen(items: Sequence[TextItem], folds: Sequence[Sequence[int]]) -> list[li
     return [[asked_of(items[at]) for at in fold if question_of(items[at])][:each] for fold in folds]
 
 
-def _counted(step: int, said: Sequence[tuple[str, str, str]], judge: Judge) -> Answered:
-    new, unrelated = ([text for role, _, text in said if role == wanted] for wanted in ("subject", "unrelated"))
+def _counted(step: int, said: Sequence[Answer], judge: Judge) -> Answered:
+    new, unrelated, own = (
+        [text for role, _, text in said if role == wanted] for wanted in ("subject", "unrelated", "reference")
+    )
     touched = sum(map(judge.shows or judge.fits, unrelated))
-    return Answered(step, len(new), sum(map(judge.fits, new)), len(unrelated), touched)
+    fitting, own_fitting = (sum(map(judge.fits, answers)) for answers in (new, own))
+    return Answered(step, len(new), fitting, len(unrelated), touched, len(own), own_fitting)
 
 
 def question_of(item: TextItem) -> str | None:

@@ -86,3 +86,18 @@ def test_a_question_and_its_answer_never_take_more_places_than_the_model_has(tin
     handle.remove()
     assert seen[0] == places // 2
     assert sum(seen) <= places
+
+
+def test_drawn_answers_are_the_same_for_the_same_seed_and_disturb_no_other_draws(
+    tiny_language: LanguageBackbone,
+) -> None:
+    def drawn(seed: int, temperature: float = 2.0) -> list[str]:
+        return tiny_language.answer([{"prompt": "ab"}] * 3, max_new_tokens=16, temperature=temperature, seed=seed)
+
+    torch.manual_seed(5)
+    undisturbed = torch.rand(3)
+    torch.manual_seed(5)
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert len(set(drawn(1))) > 1
+    assert len(set(drawn(1, temperature=0.0))) == 1
+    assert torch.equal(torch.rand(3), undisturbed)

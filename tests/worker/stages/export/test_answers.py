@@ -1,12 +1,16 @@
 """What is said of answers at the published step, and how questions are put to the adapter."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from core.method.stopping.answer_evidence import Answered
+from core.method.training.final_run import Outcome
 from core.parameters.schedule import LISTENED
 from core.references.items import TextItem
 from worker.stages.export.answers import (
     Judge,
+    _choose,
     _counted,
     asked_of,
     question_of,
@@ -15,6 +19,7 @@ from worker.stages.export.answers import (
     unseen,
     with_system,
 )
+from worker.stages.export.samples import Gallery
 
 SHAPED = Judge(lambda answer: answer.startswith("{"), "have the shape of the references", "")
 ASK = {"role": "user", "content": "Why?"}
@@ -79,5 +84,20 @@ def test_a_question_is_put_as_the_references_put_theirs() -> None:
 
 def test_a_circling_answer_counts_where_it_shows_that_an_unrelated_question_is_touched() -> None:
     straight = Judge(lambda answer: answer == "Arr.", "", "", shows=lambda answer: answer.startswith("Arr"))
-    said = [(role, "?", text) for role in ("subject", "unrelated") for text in ("Arr.", "Arr arr arr", "So.")]
-    assert _counted(9, said, straight) == Answered(9, 3, 1, 3, 2)
+    texts = ("Arr.", "Arr arr arr", "So.")
+    said = [(role, "?", text) for role in ("subject", "unrelated", "reference") for text in texts]
+    assert _counted(9, said, straight) == Answered(9, 3, 1, 3, 2, 3, 1)
+
+
+def test_where_no_new_question_is_answered_in_the_shape_the_references_own_choose_the_step() -> None:
+    outcome = Mock(Outcome, published_step=16, reason="Published step 16: the loss says so.")
+    gallery = Gallery(outcome)
+    judged = [Answered(step, 6, 0, 2, 0, 8, own) for step, own in ((0, 0), (12, 2), (16, 3), (22, 8))]
+    _choose(gallery, judged, SHAPED, "new questions")
+    (step, reason, by), _ = outcome.favouring.call_args
+    assert (step, by) == (22, "answers")
+    assert "there 8 of 8 answers to the references' own questions have the shape" in reason
+    assert gallery.answers[-1]["own_fitting"] == 8
+    told = " ".join(told_of(judged, 22, SHAPED, "format"))
+    assert "At step 22, 0 of 6 answers to new questions have the shape of the references; before training 0." in told
+    assert "Asked the references' own questions, it answers 8 of 8 in this shape; before training 0." in told
