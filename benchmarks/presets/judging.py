@@ -18,8 +18,9 @@ from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
 
-ASKED_SEED, UNRELATED_SEED = 100, 900
+ASKED_SEEDS, UNRELATED_SEED = (100, 200, 300), 900  # everything is asked three times: eight pictures tell too little
 ANSWER_TOKENS = 64  # the longest reference has fewer
+TEMPERATURE = 0.7  # a voice is asked as chats are usually held; a format as programs ask, for the most likely answer
 Phrase = Callable[[str], str]  # from a content to the prompt that a user of the adapter writes
 
 
@@ -50,31 +51,35 @@ class PictureBench:
 
     def __init__(self, chosen: PresetSet, backbone: DiffusionBackbone) -> None:
         self.set, self.backbone = chosen, backbone
-        self._before = self._drawn(None, untouched)
-        asked, unrelated = self._before[: len(chosen.asked)], self._before[len(chosen.asked) :]
         references = [picture.resize((backbone.resolution,) * 2) for picture in chosen.pictures()]
-        self._asked: SubjectJudge | StyleJudge
-        if chosen.preset == "subject":
-            self._asked = SubjectJudge(chosen.name, references, asked, list(pool_pictures().values()))
-            taken: Sequence[Image.Image] = asked
-        else:
-            self._asked = StyleJudge(chosen.name, references, asked)
-            taken = [convert(chosen.name, picture) for picture in unrelated]
-        self._kept = KeptJudge(unrelated, references, taken)
+        self._judges = [self._judge(seed, references) for seed in ASKED_SEEDS]
 
     def judged(self, adapter: Adapter | None, phrase: Phrase) -> Judged:
-        """Draw with the adapter and judge."""
-        drawn = self._drawn(adapter, phrase)
-        count = len(self.set.asked)
-        asked, unrelated = self._asked.asked(drawn[:count]), self._kept.unrelated(drawn[count:])
-        return Judged(asked, unrelated, drawn, self.set.everywhere)
+        """Draw with the adapter and judge; the pictures of the first noise are shown."""
+        count, asked, others, shown = len(self.set.asked), list[Verdict](), list[Verdict](), list[Any]()
+        for seed, (own, kept) in zip(ASKED_SEEDS, self._judges, strict=True):
+            drawn = self._drawn(adapter, phrase, seed)
+            asked += own.asked(drawn[:count])
+            others += kept.unrelated(drawn[count:])
+            shown = shown or drawn
+        return Judged(asked, others, shown, self.set.everywhere)
+
+    def _judge(self, seed: int, references: Sequence[Image.Image]) -> tuple[SubjectJudge | StyleJudge, KeptJudge]:
+        """Return the judges of one noise: all compare with what it became before training."""
+        chosen, before = self.set, self._drawn(None, untouched, seed)
+        asked, unrelated = before[: len(chosen.asked)], before[len(chosen.asked) :]
+        if chosen.preset == "subject":
+            known = list(pool_pictures().values())
+            return SubjectJudge(chosen.name, references, asked, known), KeptJudge(unrelated, references, asked)
+        taken = [convert(chosen.name, picture) for picture in unrelated]
+        return StyleJudge(chosen.name, references, asked), KeptJudge(unrelated, references, taken)
 
     @torch.no_grad()
-    def _drawn(self, adapter: Adapter | None, phrase: Phrase) -> list[Image.Image]:
+    def _drawn(self, adapter: Adapter | None, phrase: Phrase, seed: int) -> list[Image.Image]:
         with self.backbone.lora.use(adapter):
-            asked = self.backbone.sample([phrase(content) for content in self.set.asked], seed=ASKED_SEED)
+            asked = self.backbone.sample([phrase(content) for content in self.set.asked], seed=seed)
             others = [untouched(content) for content in self.set.unrelated]
-            return [*asked, *self.backbone.sample(others, seed=UNRELATED_SEED)]
+            return [*asked, *self.backbone.sample(others, seed=UNRELATED_SEED + seed)]
 
 
 class TextBench:
@@ -85,16 +90,25 @@ class TextBench:
 
     @torch.no_grad()
     def judged(self, adapter: Adapter | None, phrase: Phrase) -> Judged:
-        """Ask with the adapter and judge; an unrelated answer is kept where it has neither voice nor format."""
+        """Ask with the adapter and judge; an unrelated answer is kept where it has neither voice nor format.
+
+        The first answer to each question is shown.
+        """
         with self.backbone.lora.use(adapter):
             said = [self._answered(questions) for questions in (self.set.asked, self.set.unrelated)]
-        asked, others = (answers.judge(self.set.name, part) for part in said)
+        asked, others = (answers.judge(self.set.name, [one for time in part for one in time]) for part in said)
         kept = [Verdict(1.0 - one.score, not one.accepted, one.checks) for one in others]
-        return Judged(asked, kept, [*said[0], *said[1]], self.set.everywhere)
+        return Judged(asked, kept, [*said[0][0], *said[1][0]], self.set.everywhere)
 
-    def _answered(self, questions: Sequence[str]) -> list[str]:
-        chats = [[{"role": "user", "content": question}] for question in questions]
-        return self.backbone.reply(chats, max_new_tokens=ANSWER_TOKENS)
+    def _answered(self, questions: Sequence[str]) -> list[list[str]]:
+        """Return the answers to all questions, as often as they are asked."""
+        chats = [{"messages": [{"role": "user", "content": question}]} for question in questions]
+        if self.set.preset == "format":
+            return [self.backbone.answer(chats, max_new_tokens=ANSWER_TOKENS)]
+        return [
+            self.backbone.answer(chats, max_new_tokens=ANSWER_TOKENS, temperature=TEMPERATURE, seed=seed)
+            for seed in ASKED_SEEDS
+        ]
 
 
 Bench = PictureBench | TextBench

@@ -99,9 +99,9 @@ def train_adapter(
 
     def measured() -> Iterator[Step]:
         if found is None:
-            yield run.measure(Step(0, (), (), p.learning_rate), adapter)
+            yield run.measure(Step(0, (), (), p.learning_rate), adapter, training.average)
         while not run.ended and (step := next(training, None)) is not None:
-            yield run.measure(step, adapter)
+            yield run.measure(step, adapter, training.average)
 
     def state() -> State:
         return State.of({"run": run.state(), "training": training.state()})

@@ -12,7 +12,8 @@ EARLIEST_STOP = 16  # of surrogates
 PATIENCE = 2.0  # the surrogates stop when the best step lies this factor back
 EXTENSION = 1.5  # surrogates whose held-out loss still falls at the end of their budget go on, once, up to this factor
 LOOK_AHEAD = 3.5  # times the matched step: how far pictures are looked at, and a valley near it is confirmed by then
-OVERSHOOT = 0.2  # share of a run of texts that only shows what training on would do
+VOICE_AHEAD = 2.0  # the same for a voice, which is whole later than its loss is best on held-out answers
+OVERSHOOT = 0.2  # share of a run of other texts, which only shows what training on would do
 WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients
@@ -58,15 +59,17 @@ def extended(budget: int) -> int:
     return math.ceil(EXTENSION * budget)
 
 
-def look_ahead(kind: Kind, *, past_best: bool) -> float:
+def look_ahead(kind: Kind, learns: str, *, past_best: bool) -> float:
     """Return how far a run goes, as a multiple of the step where it could stop.
 
-    Pictures are chosen among later steps, for what can be seen comes later than the best loss; answers only show there
-    what training on would do.
+    Pictures and voices are chosen among later steps, for what can be seen or heard comes later than the best loss;
+    other answers only show there what training on would do.
     """
     if not past_best:
         return 1.0
-    return LOOK_AHEAD if kind == "images" else 1 / (1 - OVERSHOOT)
+    if kind == "texts":
+        return VOICE_AHEAD if learns == "tone" else 1 / (1 - OVERSHOOT)
+    return LOOK_AHEAD
 
 
 def usual_share(preset: str) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
-from benchmarks.reports.rules.pictures import step_of
+from benchmarks.reports.rules.pictures import ROUNDED, step_of
 from benchmarks.reports.rules.stopping import NAMED, named
 
 VOICE = "have the voice of the references"
@@ -90,6 +90,32 @@ def more_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[s
     yield from holds(int(told["fitting"]) == best >= int(told["fewer"]) + 2, f"the most anywhere is {best}")
 
 
+@claim(
+    NAMED
+    + r"the first kept step whose answers have at least #share% as much of the references' voice as those of any\."
+)
+def levelled(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from named(records, told, sentence)
+    voice, step = voices(records), int(told["step"])
+    enough = float(told["share"]) / 100 * max(voice.values())
+    yield from holds(voice[step] >= enough - ROUNDED, f"it has {voice[step]}")
+    before = {at: much for at, much in voice.items() if at < step}
+    yield from holds(all(much < enough + ROUNDED for much in before.values()), f"earlier ones have as much: {before}")
+
+
+@claim(
+    r"On average they have #much of that voice, at best #best"
+    r"(?:; at step #other, which the stopping rules name, #fewer)?\."
+)
+def much(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    voice, step = voices(records), step_of(sentence)
+    yield from near(told["much"], voice[step], f"the voice at step {step}")
+    yield from near(told["best"], max(voice.values()), "the most of it")
+    if told["other"]:
+        yield from near(told["other"], records.outcome["published_step"], "the step that the rules name")
+        yield from near(told["fewer"], voice[int(told["other"])], "the voice there")
+
+
 @claim(rf"At no kept step do any of the #all answers to {ASKED} {WHAT}\.")
 def never(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from asked(records, told)
@@ -145,6 +171,11 @@ def listed_shape(records: Records, told: Told, sentence: Sentence) -> Iterator[s
     found = sum(points_and_lines(answer_of(item)) == wanted for item in records.items)
     yield from near(told["count"], found, "the number of such lists")
     yield from near(told["all"], len(records.items), "the number of answers")
+
+
+def voices(records: Records) -> dict[int, float]:
+    """Return how much of the voice the answers of each kept step have, as reported."""
+    return {row["step"]: float(row["voice"]) for row in records.report["answers"] if row["step"] > 0}
 
 
 def texts(records: Records, step: int, role: str) -> list[str]:

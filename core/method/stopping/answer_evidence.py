@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CLEARLY_MORE = 2  # answers
+VOICE_LEVELLED = 0.9  # share of the most of the voice at any kept step from which on it counts as there; by eye
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Answered:
     unrelated_fitting: int
     own_asked: int = 0  # questions of the references themselves, where no new one is answered so at any step
     own_fitting: int = 0
+    voice: float | None = None  # how much of the references' voice new answers have on average, 0..1; None: not judged
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,11 @@ class AnswerEvidence:
 def choose(
     judged: Sequence[Answered], named: int, reason: str, what: str, questions: str = "new questions"
 ) -> AnswerEvidence:
-    """Keep the step that the loss has `named` for its `reason`, unless clearly more answers fit at another.
+    """Keep the step that the loss has `named` for its `reason`, unless answers at another fit clearly better.
 
-    `what` says what is counted, as in "have the voice of the references"; `questions` says which were asked.
-    Of the steps that fit best, the one nearest to the named one is taken, in steps as a ratio.
+    `what` says what is counted, as in "have the voice of the references"; `questions` says which were asked. A voice
+    is there at the first step that has about as much of it as any; of a shape, the answers that have it are counted,
+    and of the steps with the most the one nearest to the named one is taken, in steps as a ratio.
     """
     trained = [one for one in judged if one.step > 0 and one.asked]
     here = next((one for one in trained if one.step == named), None)
@@ -49,11 +52,10 @@ def choose(
     best = max(one.fitting for one in trained)
     if best == 0:
         return AnswerEvidence(None, f"At no kept step do any of the {here.asked} answers to {questions} {what}.")
+    if all(one.voice is not None for one in trained):
+        return _voiced(trained, here, reason, f"answers to {questions} {what}")
     if best - here.fitting < CLEARLY_MORE:
-        most = "as many as at any kept step" if here.fitting == best else f"at most {best} at any kept step"
-        return AnswerEvidence(
-            named, f"{reason} There {here.fitting} of {here.asked} answers to {questions} {what}, {most}."
-        )
+        return AnswerEvidence(named, f"{reason} {_there(here, best, f'answers to {questions} {what}')}")
     chosen = min(
         (one for one in trained if one.fitting == best), key=lambda one: (abs(math.log(one.step / named)), one.step)
     )
@@ -62,3 +64,26 @@ def choose(
         f"Published step {chosen.step}: there {chosen.fitting} of {chosen.asked} answers to {questions} {what}; at "
         f"step {named}, which the stopping rules name, {here.fitting}.",
     )
+
+
+def _voiced(trained: Sequence[Answered], here: Answered, reason: str, what: str) -> AnswerEvidence:
+    best, most = max(one.fitting for one in trained), max(_voice(one) for one in trained)
+    levelled = next(one for one in trained if _voice(one) >= VOICE_LEVELLED * most)
+    chosen, beside = here, ""
+    if _voice(here) < VOICE_LEVELLED * most:
+        chosen, beside = levelled, f"; at step {here.step}, which the stopping rules name, {_voice(here):.2f}"
+        reason = (
+            f"Published step {chosen.step}: the first kept step whose answers have at least {VOICE_LEVELLED:.0%} as "
+            "much of the references' voice as those of any."
+        )
+    much = f"On average they have {_voice(chosen):.2f} of that voice, at best {most:.2f}{beside}."
+    return AnswerEvidence(chosen.step, f"{reason} {_there(chosen, best, what)} {much}")
+
+
+def _voice(one: Answered) -> float:
+    return one.voice or 0.0
+
+
+def _there(one: Answered, best: int, what: str) -> str:
+    most = "as many as at any kept step" if one.fitting == best else f"at most {best} at any kept step"
+    return f"There {one.fitting} of {one.asked} {what}, {most}."

@@ -28,12 +28,17 @@ class Voice:
 
     odds: dict[str, float]  # log odds that an answer which holds the word is one of the references'
     threshold: float
+    whole: float  # the evidence that a reference's answer has in the middle, judged by what the others teach
     told_apart: float  # share of the answers that are told apart, each by what the others teach
     marks: tuple[str, ...]  # the clearest words of the references
 
     def heard_in(self, answer: str) -> bool:
         """Tell whether an answer is more like the references' than like the untouched backbone's."""
         return _score(self.odds, answer) > self.threshold
+
+    def share_in(self, answer: str) -> float:
+        """Return how much of the voice an answer has: 0 is none, 1 as much as an answer of the references, or more."""
+        return min(1.0, max(0.0, _score(self.odds, answer)) / self.whole) if self.whole > 0 else 0.0
 
 
 def repeats_itself(answer: str) -> bool:
@@ -62,7 +67,7 @@ def learn_voice(own: Sequence[str], plain: Sequence[str]) -> Voice | None:
     counts = Counter(word for words in spoken for word in words)
     named = [word for word in odds if word[0].isalnum() and counts[word] >= MIN_MARK_SHARE * len(own)]
     clearest = sorted((word for word in named if odds[word] > 0), key=lambda word: (-odds[word], word))
-    return Voice(odds, threshold, told_apart, tuple(clearest[:MARKS]))
+    return Voice(odds, threshold, median(blind), told_apart, tuple(clearest[:MARKS]))
 
 
 def _words(answer: str) -> frozenset[str]:

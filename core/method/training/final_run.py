@@ -80,7 +80,7 @@ class FinalRun:
             learning_rate=p.learning_rate,
             semantics=p.cs_semantics,
             stretch=stretch,
-            look_ahead=look_ahead(p.kind, past_best=p.past_best),
+            look_ahead=look_ahead(p.kind, p.learns, past_best=p.past_best),
         )
         self.chosen: StopRule = self.rules.get(p.stop, self.rules["auto"])
         self.gallery = _gallery(self.rules.get("matched_loss"), self.budget)
@@ -104,22 +104,25 @@ class FinalRun:
         """Tell whether the chosen rule needs no further step."""
         return self.chosen.stopped
 
-    def measure(self, step: Step, adapter: Adapter) -> Step:
-        """Return the step with what its schedule measures, after the rules have seen it and a copy is kept."""
+    def measure(self, step: Step, adapter: Adapter, average: Adapter) -> Step:
+        """Return the step with what its schedule measures, after the rules have seen it and a copy is kept.
+
+        The `average` of the weights is what is kept, and what losses are of; similarity is that of the newest.
+        """
         self._last = step.step
         losses = step.step in self._losses_at
         similar = step.step > 0 and step.step % self.window.interval == 0
         if not (losses or similar or step.step == self.budget):
             return step
         if losses:
-            step = self._with_losses(step, adapter)
+            step = self._with_losses(step, average)
         if similar:
             step = replace(step, similarity=_finite(float(self.similarity(adapter)[0])))
         if step.step == 0:
             assert step.reference_loss is not None
             step = replace(step, loss=(step.reference_loss,), gradient_norm=(0.0,))
         else:
-            self.snapshots[step.step] = adapter.clone()
+            self.snapshots[step.step] = average.clone()
         self._show(Evaluation(step.step, step.similarity, step.reference_loss))
         self._let_go()
         return replace(step, fluctuation=self._turning.fluctuation, turning_point=self._turning.turning_point)

@@ -11,6 +11,7 @@ from torch import Tensor
 from core.errors import JobFailure
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, tile, tile_draw, units
 from core.method.backbones.lora import Adapter
+from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
 from core.method.training.resuming import State
 from core.parameters.schedule import EVALUATED_AT_ONCE
@@ -57,7 +58,13 @@ class Training:
         self._rate, self._budget, self._clip, self._pieces = learning_rate, max_steps, clip, pieces
         self._parameters = adapter.parameters()
         self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay)
+        self._average = WeightAverage(adapter)
         self.step = 0
+
+    @property
+    def average(self) -> Adapter:
+        """The weights averaged over the newest part of the run, which are to be measured and kept; live, not a copy."""
+        return self._average.adapter
 
     def __iter__(self) -> Iterator[Step]:
         return self
@@ -75,6 +82,7 @@ class Training:
         moments = self._optimizer.state_dict()["state"]
         optimizer = {f"{at}/{name}": tensor for at, entry in moments.items() for name, tensor in entry.items()}
         parts = {"weights": State(tensors=weights), "optimizer": State(tensors=optimizer)}
+        parts["average"] = self._average.state()
         return State.of({**parts, "batches": self._batches.state(), "at": State({"step": self.step})})
 
     def restore(self, state: State) -> None:
@@ -82,6 +90,7 @@ class Training:
         with torch.no_grad():
             for name, tensor in state.part("weights").tensors.items():
                 self._parameters[int(name)].copy_(tensor)
+        self._average.restore(state.part("average") if "average" in state.values else None)
         moments: dict[int, dict[str, Tensor]] = {}
         for key, tensor in state.part("optimizer").tensors.items():
             at, _, name = key.partition("/")
@@ -103,6 +112,7 @@ class Training:
         norms = _clip(self._parameters, self._clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._average.update(self.step)
         return Step(self.step, tuple(losses.tolist()), tuple(norms.tolist()), self._rate)
 
     def _backward(self, batch: Batch, draw: Draw) -> Tensor:

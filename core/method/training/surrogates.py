@@ -109,7 +109,7 @@ class FoldTraining:
         while not self._done and (step := next(self._training, None)) is not None:
             if step.step in self._grid:
                 self._evaluate(step.step)
-                self.copies[step.step] = self.adapter.clone()
+                self.copies[step.step] = self._training.average.clone()
                 self.copies = {at: copy for at, copy in self.copies.items() if at in self.curves.promising()}
                 step = replace(step, reference_loss=self.curves.mean_seen(), heldout_loss=self.curves.mean_held_out())
             yield step
@@ -148,7 +148,7 @@ class FoldTraining:
         self.copies = {int(step): from_stack(tensors, rank, alpha) for step, tensors in kept.items()}
 
     def _evaluate(self, step: int) -> None:
-        self.curves.add(step, evaluate(self._backbone, self.adapter, self._references, self._draws))
+        self.curves.add(step, evaluate(self._backbone, self._training.average, self._references, self._draws))
 
 
 def captions(backbone: Backbone, p: Parameters) -> Captions:

@@ -288,7 +288,7 @@ def test_pictures_are_drawn_for_every_kept_step_and_decide_for_auto(tiny_diffusi
     images = [item["image"] for item in REDS]
     drawn, _ = drain(judge_pictures(tiny_diffusion, snapshots, steps, ["sks red"], ["blue", "green"], images, seed=0))
     assert [one.step for one in drawn] == [0, *steps]
-    assert all(len(one.subject) == 4 and len(one.unrelated) == 4 for one in drawn)
+    assert all(len(one.subject) == 8 and len(one.unrelated) == 4 for one in drawn)
     assert (drawn[0].similarity, drawn[0].swallowed, drawn[0].drift) == (0.0, 0.0, 0.0)
     final = outcome.favouring(steps[1], choose(drawn).reason, "pictures")
     assert final.published_step == final.kept["published"] == steps[1]

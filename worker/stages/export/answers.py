@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from core.method.backbones.backbone import IGNORED
@@ -41,6 +42,7 @@ class Judge:
     fits: Callable[[str], bool]
     what: str  # as in "6 answers have the voice of the references"
     sentence: str
+    share: Callable[[str], float] | None = None  # how much of the voice an answer has, 0..1
     shows: Callable[[str], bool] | None = None  # of an unrelated answer, whether it is touched; None: as `fits`
 
 
@@ -152,7 +154,13 @@ def hear(asking: Asking, items: Sequence[TextItem]) -> Judge | None:
         + "; they do not say how well an answer reads. An answer that runs in a circle is counted only where the "
         "question is unrelated."
     )
-    return Judge(lambda answer: voice.heard_in(answer) and not repeats_itself(answer), VOICED, sentence, voice.heard_in)
+    return Judge(
+        lambda answer: voice.heard_in(answer) and not repeats_itself(answer),
+        VOICED,
+        sentence,
+        lambda answer: 0.0 if repeats_itself(answer) else voice.share_in(answer),
+        voice.heard_in,
+    )
 
 
 def told_of(
@@ -204,7 +212,8 @@ def _counted(step: int, said: Sequence[Answer], judge: Judge) -> Answered:
     )
     touched = sum(map(judge.shows or judge.fits, unrelated))
     fitting, own_fitting = (sum(map(judge.fits, answers)) for answers in (new, own))
-    return Answered(step, len(new), fitting, len(unrelated), touched, len(own), own_fitting)
+    voice = round(fmean(map(judge.share, new)), 4) if judge.share and new else None
+    return Answered(step, len(new), fitting, len(unrelated), touched, len(own), own_fitting, voice)
 
 
 def question_of(item: TextItem) -> str | None:

@@ -48,3 +48,25 @@ def test_questions_that_are_not_new_are_not_called_new() -> None:
     ]
     assert all("the sampled questions have the voice" in reason for reason in told)
     assert not any("new questions" in reason for reason in told)
+
+
+def voiced(*rows: tuple[int, int, float]) -> list[Answered]:
+    return [Answered(step, 10, fitting, 2, 0, voice=voice) for step, fitting, voice in rows]
+
+
+def test_a_voice_is_there_at_the_first_step_that_has_about_as_much_of_it_as_any() -> None:
+    evidence = choose(voiced((0, 0, 0.0), (12, 6, 0.2), (16, 8, 0.3), (22, 9, 0.56), (32, 8, 0.6)), 16, LOSS, WHAT)
+    assert evidence.published_step == 22
+    assert evidence.reason.startswith("Published step 22: the first kept step whose answers have at least 90%")
+    assert "There 9 of 10 answers to new questions have the voice of the references, as many as" in evidence.reason
+    assert (
+        "On average they have 0.56 of that voice, at best 0.60; at step 16, which the stopping rules name, 0.30."
+        in (evidence.reason)
+    )
+
+
+def test_a_step_of_the_loss_that_has_the_voice_is_left() -> None:
+    evidence = choose(voiced((0, 0, 0.0), (12, 6, 0.57), (16, 8, 0.55), (22, 9, 0.6)), 16, LOSS, WHAT)
+    assert evidence.published_step == 16
+    assert evidence.reason.startswith(LOSS)
+    assert "at most 9 at any kept step. On average they have 0.55 of that voice, at best 0.60." in evidence.reason
