@@ -65,12 +65,12 @@ def test_a_style_that_comes_only_where_contents_are_lost_names_no_step(before: f
 
 
 @pytest.mark.parametrize("style", [False, True])
-def test_pictures_that_go_less_than_half_of_the_way_are_told_of(style: bool) -> None:
-    far = choose(judged((100, 0.3, 0.0), (150, 0.4, 0.0)), style=style)
-    near = choose(judged((100, 0.3, 0.0), (150, 0.6, 0.0)), style=style)
+def test_pictures_that_go_less_than_two_thirds_of_the_way_are_told_of(style: bool) -> None:
+    far = choose(judged((100, 0.3, 0.0), (150, 0.65, 0.0)), style=style)
+    near = choose(judged((100, 0.3, 0.0), (150, 0.7, 0.0)), style=style)
     assert far.published_step == near.published_step == 150
-    assert "less than half of the way" in far.reason
-    assert "less than half of the way" not in near.reason
+    assert "less than two thirds of the way" in far.reason
+    assert "less than two thirds of the way" not in near.reason
 
 
 def test_a_subject_that_never_shows_leaves_the_step_alone() -> None:
