@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,7 @@ def _row(chosen: PresetSet, arm: str, seed: int, steps: list[Row], published: in
         "published": published,
         "best": best["step"],
         "close": close(there["worth"], best["worth"]),
+        "told_apart": best["worth"] - there["worth"] > math.hypot(best["error"], there["error"]),
         "steps": steps,
     }
 

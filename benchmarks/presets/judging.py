@@ -13,7 +13,7 @@ from benchmarks.presets import answers
 from benchmarks.presets.conversions import PREFIX, convert, pool_pictures
 from benchmarks.presets.pictures import KeptJudge, StyleJudge, SubjectJudge
 from benchmarks.presets.sets import PresetSet
-from benchmarks.presets.verdicts import Verdict, accepted, mean_checks, mean_score, worth
+from benchmarks.presets.verdicts import Verdict, accepted, error, mean_checks, mean_score, worth
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
@@ -39,6 +39,7 @@ class Judged:
             "accepted": accepted(self.asked),
             "asked": len(self.asked),
             "score": round(mean_score(self.asked), 4),
+            "error": round(error(self.asked), 4),
             "kept": accepted(self.unrelated),
             "unrelated": len(self.unrelated),
             "worth": round(worth(self.asked, self.unrelated, self.everywhere), 4),

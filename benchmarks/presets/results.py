@@ -44,7 +44,11 @@ def table(rows: Sequence[Row]) -> str:
     for arm in dict.fromkeys(row["arm"] for row in judged):
         own = [row for row in judged if row["arm"] == arm]
         close = sum(row["close"] for row in own)
-        lines.append(f"{arm}: {close} of {len(own)} published steps are within 5 % of the best kept step.")
+        near = sum(not row["close"] and not row["told_apart"] for row in own)
+        lines.append(
+            f"{arm}: {close} of {len(own)} published steps are within 5 % of the best kept step; {near} more are no "
+            "further below it than the standard error of the difference."
+        )
     return "\n".join(lines)
 
 
@@ -63,8 +67,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         str(row["published"]),
         f"{there['accepted']}/{there['asked']}",
         f"{there['kept']}/{there['unrelated']}",
-        f"{there['worth']:.2f}",
+        f"{there['worth']:.2f} +- {there['error']:.2f}",
         str(row["best"]),
-        f"{best['worth']:.2f}",
-        "yes" if row["close"] else "no",
+        f"{best['worth']:.2f} +- {best['error']:.2f}",
+        "yes" if row["close"] else "no" if row["told_apart"] else "about",
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ def accepted(verdicts: Sequence[Verdict]) -> int:
 def mean_score(verdicts: Sequence[Verdict]) -> float:
     """Return the mean score; 0 where there is none."""
     return sum(verdict.score for verdict in verdicts) / max(1, len(verdicts))
+
+
+def error(verdicts: Sequence[Verdict]) -> float:
+    """Return the standard error of the mean score; 0 for fewer than two verdicts."""
+    scores = [verdict.score for verdict in verdicts]
+    return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
 
 
 def mean_checks(verdicts: Sequence[Verdict]) -> dict[str, float]:
