@@ -22,10 +22,10 @@ def pictures(records: Records) -> dict[int, Json]:
 
 
 def eligible(records: Records) -> dict[int, Json]:
-    """Return the steps that may be chosen: for a style, those that keep three quarters of the contents."""
+    """Return the steps that may be chosen: for a style, those that keep half of the contents."""
     found = pictures(records)
     most = max(row["content"] for row in found.values())
-    return {step: row for step, row in found.items() if row["content"] >= 0.75 * most - ROUNDED}
+    return {step: row for step, row in found.items() if row["content"] >= 0.5 * most - ROUNDED}
 
 
 @claim(

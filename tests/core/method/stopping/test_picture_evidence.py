@@ -121,7 +121,7 @@ def test_unrelated_prompts_that_went_the_other_way_are_not_said_to_have_moved_to
 
 
 def test_steps_that_lose_contents_are_named_one_by_one_and_no_others() -> None:
-    drawn = drawn_in_style((100, 0.9, 0.0, 0.5), (150, 0.5, 0.0, 1.0), (200, 0.8, 0.0, 0.4), (300, 0.3, 0.0, 1.0))
+    drawn = drawn_in_style((100, 0.9, 0.0, 0.45), (150, 0.5, 0.0, 1.0), (200, 0.8, 0.0, 0.4), (300, 0.3, 0.0, 1.0))
     lossy = choose(drawn, style=True)
     assert lossy.published_step == 150
     assert "of those that keep their contents" in lossy.reason
