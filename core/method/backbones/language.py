@@ -146,6 +146,7 @@ class LanguageBackbone:
         ids = torch.tensor([[end] * (width - len(row)) + row for row in asked], device=self.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in asked], device=self.device)
         drawing = {"do_sample": True, "temperature": temperature, "top_p": MOST_LIKELY_SHARE, "top_k": 0}
+        drawing["remove_invalid_values"] = True  # a kept step that ran away is heard as noise, and ends no job
         answers = self.model.generate(
             input_ids=ids,
             attention_mask=mask,

@@ -101,3 +101,11 @@ def test_drawn_answers_are_the_same_for_the_same_seed_and_disturb_no_other_draws
     assert len(set(drawn(1))) > 1
     assert len(set(drawn(1, temperature=0.0))) == 1
     assert torch.equal(torch.rand(3), undisturbed)
+
+
+def test_answers_of_weights_that_ran_away_are_drawn_without_an_error(tiny_language: LanguageBackbone) -> None:
+    wild = tiny_language.lora.new(2, 2.0, seed=0)
+    for matrix in wild.parameters():
+        matrix.detach().fill_(float("nan"))
+    with tiny_language.lora.use(wild):
+        assert len(tiny_language.answer([{"prompt": "ab"}] * 2, max_new_tokens=4, temperature=0.7)) == 2
