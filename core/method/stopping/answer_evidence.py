@@ -1,7 +1,8 @@
 """Which kept step answers as the references do: the evidence beside the loss behind stop="auto" for texts.
 
-The loss names a step; answers to questions that were never trained on are counted there and at its neighbours, and
-another step is published only where clearly more of them have the voice, or the shape, of the references. Our own rule.
+The loss names a step; questions that were never trained on are answered there and at its neighbours. Another step is
+published where answers have more of the references' voice, or clearly more of them their shape. Where no new question
+is answered in the shape at any of them, the references' own questions are counted instead. Our own rule.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Judge:
 
 
 class Asking:
-    """The questions that are put at every kept step: never trained on, and unrelated ones."""
+    """The questions that are put at every kept step: new, unrelated, and at need the references' own."""
 
     def __init__(
         self, context: Context, backbone: LanguageBackbone, items: Sequence[TextItem], temperature: float
