@@ -57,13 +57,14 @@ def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
     similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
-    for step in Training(backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon):
+    training = Training(backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon)
+    for step in training:  # as in a job, losses and copies are of the averaged weights, similarity of the newest
         for curve, value in zip(curves.values(), similarity(stack).tolist(), strict=True):
             curve.similarity.append(value)
         if step.step in grid:
-            measure.losses(step.step, stack)
+            measure.losses(step.step, training.average)
         if step.step in keep:
-            kept.copies[step.step] = stack.clone()
+            kept.copies[step.step] = training.average.clone()
     for curve in curves.values():
         curve.seconds = (time.monotonic() - began) / len(arms)
     return curves, kept

@@ -44,7 +44,7 @@ def table(rows: Sequence[Row]) -> str:
     for arm in dict.fromkeys(row["arm"] for row in judged):
         own = [row for row in judged if row["arm"] == arm]
         close = sum(row["close"] for row in own)
-        near = sum(not row["close"] and not row["told_apart"] for row in own)
+        near = sum(not row["close"] and not row.get("told_apart", True) for row in own)
         lines.append(
             f"{arm}: {close} of {len(own)} published steps are within 5 % of the best kept step; {near} more are no "
             "further below it than the standard error of the difference."
@@ -67,8 +67,13 @@ def _cells(row: Row) -> tuple[str, ...]:
         str(row["published"]),
         f"{there['accepted']}/{there['asked']}",
         f"{there['kept']}/{there['unrelated']}",
-        f"{there['worth']:.2f} +- {there['error']:.2f}",
+        _worth(there),
         str(row["best"]),
-        f"{best['worth']:.2f} +- {best['error']:.2f}",
-        "yes" if row["close"] else "no" if row["told_apart"] else "about",
+        _worth(best),
+        "yes" if row["close"] else "no" if row.get("told_apart", True) else "about",
     )
+
+
+def _worth(step: Row) -> str:
+    """Return what a step is worth; rows of before there were errors have none."""
+    return f"{step['worth']:.2f}" + (f" +- {step['error']:.2f}" if "error" in step else "")

@@ -81,7 +81,8 @@ class BatRequest(Request):
     cs_semantics: Literal["paper", "released"] = Field("paper", description="released: an initial rise is a valley")
     stop: StopName = Field("auto", description="what ends the run and names the adapter to publish")
     past_best: bool = Field(
-        True, description="train on past the best step: pictures are chosen there, and samples show what too late is"
+        True,
+        description="train on past the best step: pictures and voices are chosen there; samples show what too late is",
     )
     resolution: Auto | Annotated[int, Field(ge=16, le=2048, multiple_of=8)] = Field("auto", description="pixels a side")
     sample_prompts: Annotated[list[Prompt], Field(max_length=8)] = Field(

@@ -85,8 +85,17 @@ def test_the_table_tells_what_was_published_and_whether_a_better_step_was_kept()
     lines = text.splitlines()
     assert lines[1].split() == ["ghost", "subject", "before", "40", "6/8", "8/8", "0.50", "90", "0.80", "no"]
     assert lines[2].split()[-1] == "yes"
-    assert "before: 0 of 1 published steps are within 5 % of the best kept step." in lines
-    assert "after: 1 of 1 published steps are within 5 % of the best kept step." in lines
+    assert any(line.startswith("before: 0 of 1 published steps are within 5 % of the best kept step") for line in lines)
+    assert any(line.startswith("after: 1 of 1 published steps are within 5 % of the best kept step") for line in lines)
+
+
+def test_a_step_that_is_not_told_apart_from_the_best_is_about_as_good() -> None:
+    one = {**row("after", 40, {40: 0.7, 90: 0.8}), "told_apart": False}
+    for step in one["steps"]:
+        step["error"] = 0.12
+    lines = results.table([one]).splitlines()
+    assert lines[1].split()[-8:] == ["0.70", "+-", "0.12", "90", "0.80", "+-", "0.12", "about"]
+    assert "0 of 1 published steps are within 5 % of the best kept step; 1 more are no further below it" in lines[-1]
 
 
 def test_a_step_counts_as_close_within_a_twentieth_of_the_best_and_never_where_nothing_was_learned() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from statistics import mean
 
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
@@ -104,7 +105,7 @@ def levelled(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    r"On average they have #much of that voice, at best #best"
+    r"On average all of them have #much of that voice \(1: as much as the references' own answers\), at best #best"
     r"(?:; at step #other, which the stopping rules name, #fewer)?\."
 )
 def much(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -126,10 +127,13 @@ def never(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from near(told["all"], len(texts(records, 0, role)), "the number of questions")
 
 
-@claim(rf"Asked {OWN}, it answers #fitting of #all in this shape; before training #before\.")
+@claim(
+    r"Hardly any new question is answered so at any kept step, which is right where the shape belongs to another "
+    rf"kind of question: asked {OWN}, it answers #fitting of #all in this shape; before training #before\."
+)
 def asked_their_own(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     new = {step: fitting(records, step, "subject") for step in records.kept()}
-    yield from holds(not any(new.values()), f"new questions are answered so too: {new}")
+    yield from holds(max(new.values()) < 2, f"new questions are answered so too: {new}")
     yield from count(records, told["fitting"], records.published, "reference")
     yield from count(records, told["before"], 0, "reference")
     yield from near(told["all"], len(texts(records, 0, "reference")), "the number of questions")
@@ -175,7 +179,7 @@ def listed_shape(records: Records, told: Told, sentence: Sentence) -> Iterator[s
 
 def voices(records: Records) -> dict[int, float]:
     """Return how much of the voice the answers of each kept step have, as reported."""
-    return {row["step"]: float(row["voice"]) for row in records.report["answers"] if row["step"] > 0}
+    return {row["step"]: mean(row["voice"]) for row in records.report["answers"] if row["step"] > 0}
 
 
 def texts(records: Records, step: int, role: str) -> list[str]:

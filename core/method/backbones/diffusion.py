@@ -23,6 +23,7 @@ from core.method.backbones.profiler import Profiler
 
 ENCODED_AT_ONCE = 32
 SEEN_AT_ONCE = 8
+DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
 
 
@@ -166,17 +167,21 @@ class DiffusionBackbone:
     @torch.no_grad()
     def sample(self, prompts: Sequence[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
         """Return one image for each prompt; the same seed gives each place in the list the same starting noise."""
-        generators = [torch.Generator().manual_seed(seed + place) for place in range(len(prompts))]
+        images: list[Image.Image] = []
         with self.profiler.timed("sample", len(prompts)):
-            answer = self.pipeline(
-                list(prompts),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                height=self.resolution,
-                width=self.resolution,
-                generator=generators,
-            )
-        return list(answer.images)
+            for start in range(0, len(prompts), DRAWN_AT_ONCE):
+                some = list(prompts[start : start + DRAWN_AT_ONCE])
+                generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(some))]
+                answer = self.pipeline(
+                    some,
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    height=self.resolution,
+                    width=self.resolution,
+                    generator=generators,
+                )
+                images += answer.images
+        return images
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen UNet's own view of what images show: the mid block's mean activations (n, f)."""

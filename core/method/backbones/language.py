@@ -14,6 +14,8 @@ from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
 
 ANSWERED_AT_ONCE = 8
+# A model's folder may ask for other ways to draw; steps, and runs before and after training, are compared without them.
+PLAIN = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "typical_p": 1.0, "min_p": 0.0}
 MOST_LIKELY_SHARE = 0.9  # of the probability, from which a token is drawn where answers are drawn (top-p)
 ASKED_TOKENS = 1024  # of a question; a whole document in each would take minutes on a CPU, at every kept step
 
@@ -151,6 +153,8 @@ class LanguageBackbone:
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             pad_token_id=end,
+            remove_invalid_values=True,  # a kept step that ran away is heard as noise, and ends no job
+            **PLAIN,
             **(drawing if temperature > 0 else {"do_sample": False}),
         )
         said = self.tokenizer.batch_decode(answers[:, width:], skip_special_tokens=True)

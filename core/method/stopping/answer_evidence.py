@@ -1,7 +1,8 @@
 """Which kept step answers as the references do: the evidence beside the loss behind stop="auto" for texts.
 
-The loss names a step; answers to questions that were never trained on are counted there and at its neighbours, and
-another step is published only where clearly more of them have the voice, or the shape, of the references. Our own rule.
+The loss names a step; questions that were never trained on are answered there and at its neighbours. Another step is
+published where answers have more of the references' voice, or clearly more of them their shape. Where no new question
+is answered in the shape at any of them, the references' own questions are counted instead. Our own rule.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 CLEARLY_MORE = 2  # answers
+MIN_HEARD = 4  # new answers, with fewer of which a voice moves no step
 VOICE_LEVELLED = 0.9  # share of the most of the voice at any kept step from which on it counts as there; by eye
 
 
@@ -25,7 +28,12 @@ class Answered:
     unrelated_fitting: int
     own_asked: int = 0  # questions of the references themselves, where no new one is answered so at any step
     own_fitting: int = 0
-    voice: float | None = None  # how much of the references' voice new answers have on average, 0..1; None: not judged
+    voice: tuple[float, ...] = ()  # how much of the references' voice each new answer has, 0..1; empty: not judged
+
+    @property
+    def mean_voice(self) -> float:
+        """How much of the voice the new answers have on average."""
+        return fmean(self.voice) if self.voice else 0.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ def choose(
     best = max(one.fitting for one in trained)
     if best == 0:
         return AnswerEvidence(None, f"At no kept step do any of the {here.asked} answers to {questions} {what}.")
-    if all(one.voice is not None for one in trained):
+    if all(one.voice for one in trained):
         return _voiced(trained, here, reason, f"answers to {questions} {what}")
     if best - here.fitting < CLEARLY_MORE:
         return AnswerEvidence(named, f"{reason} {_there(here, best, f'answers to {questions} {what}')}")
@@ -67,21 +75,31 @@ def choose(
 
 
 def _voiced(trained: Sequence[Answered], here: Answered, reason: str, what: str) -> AnswerEvidence:
-    best, most = max(one.fitting for one in trained), max(_voice(one) for one in trained)
-    levelled = next(one for one in trained if _voice(one) >= VOICE_LEVELLED * most)
+    best, most = max(one.fitting for one in trained), max(one.mean_voice for one in trained)
+    levelled = next(one for one in trained if one.mean_voice >= VOICE_LEVELLED * most)
     chosen, beside = here, ""
-    if _voice(here) < VOICE_LEVELLED * most:
-        chosen, beside = levelled, f"; at step {here.step}, which the stopping rules name, {_voice(here):.2f}"
+    if _clearly_more(levelled, here):
+        chosen, beside = levelled, f"; at step {here.step}, which the stopping rules name, {here.mean_voice:.2f}"
         reason = (
             f"Published step {chosen.step}: the first kept step whose answers have at least {VOICE_LEVELLED:.0%} as "
             "much of the references' voice as those of any."
         )
-    much = f"On average they have {_voice(chosen):.2f} of that voice, at best {most:.2f}{beside}."
+    much = (
+        f"On average all of them have {chosen.mean_voice:.2f} of that voice (1: as much as the references' own "
+        f"answers), at best {most:.2f}{beside}."
+    )
     return AnswerEvidence(chosen.step, f"{reason} {_there(chosen, best, what)} {much}")
 
 
-def _voice(one: Answered) -> float:
-    return one.voice or 0.0
+def _clearly_more(one: Answered, other: Answered) -> bool:
+    """Tell whether one step has more of the voice than another by more than chance, question by question.
+
+    More, on average, than the standard error of the mean difference; and not in clearly fewer answers.
+    """
+    differences = [a - b for a, b in zip(one.voice, other.voice, strict=True)]
+    if len(differences) < MIN_HEARD or not one.fitting or other.fitting - one.fitting >= CLEARLY_MORE:
+        return False
+    return fmean(differences) > stdev(differences) / math.sqrt(len(differences))
 
 
 def _there(one: Answered, best: int, what: str) -> str:

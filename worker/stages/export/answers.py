@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from core.method.backbones.backbone import IGNORED
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
-from core.method.stopping.answer_evidence import Answered, choose
+from core.method.stopping.answer_evidence import CLEARLY_MORE, Answered, choose
 from core.method.stopping.voice import learn_voice, repeats_itself
 from core.method.training.final_run import Outcome
 from core.parameters.schedule import HELD_OUT_ASKED, LISTENED, OWN_ASKED
@@ -47,7 +46,7 @@ class Judge:
 
 
 class Asking:
-    """The questions that are put at every kept step: never trained on, and unrelated ones."""
+    """The questions that are put at every kept step: new, unrelated, and at need the references' own."""
 
     def __init__(
         self, context: Context, backbone: LanguageBackbone, items: Sequence[TextItem], temperature: float
@@ -101,7 +100,7 @@ def write(
     gallery = Gallery(outcome)
     if judge is not None:
         judged = [_counted(step, said[step], judge) for step in steps]
-        if judge.what == SHAPED and not any(one.fitting for one in judged[1:]):
+        if judge.what == SHAPED and all(one.fitting < min(CLEARLY_MORE, one.asked) for one in judged[1:]):
             for step in steps:  # the shape may belong to another kind of question than any new one
                 with backbone.lora.use(_adapter(context, backbone, step)):
                     said[step] += asking.own_answers()
@@ -174,8 +173,9 @@ def told_of(
     ] * bool(here.asked)
     if here.own_asked:
         told.append(
-            f"Asked {OWN}, it answers {here.own_fitting} of {here.own_asked} in this shape; before training "
-            f"{before.own_fitting}."
+            "Hardly any new question is answered so at any kept step, which is right where the shape belongs to "
+            f"another kind of question: asked {OWN}, it answers {here.own_fitting} of {here.own_asked} in this shape; "
+            f"before training {before.own_fitting}."
         )
     if here.unrelated_asked:
         unrelated = f"Of {here.unrelated_asked} unrelated questions {here.unrelated_fitting} are answered so"
@@ -212,7 +212,7 @@ def _counted(step: int, said: Sequence[Answer], judge: Judge) -> Answered:
     )
     touched = sum(map(judge.shows or judge.fits, unrelated))
     fitting, own_fitting = (sum(map(judge.fits, answers)) for answers in (new, own))
-    voice = round(fmean(map(judge.share, new)), 4) if judge.share and new else None
+    voice = tuple(round(judge.share(answer), 4) for answer in new) if judge.share else ()
     return Answered(step, len(new), fitting, len(unrelated), touched, len(own), own_fitting, voice)
 
 

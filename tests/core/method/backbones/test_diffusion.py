@@ -6,7 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
-from core.method.backbones.diffusion import SEEN_AT_ONCE, DiffusionBackbone
+from core.method.backbones.diffusion import DRAWN_AT_ONCE, SEEN_AT_ONCE, DiffusionBackbone
 
 ITEMS = [
     {"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"},
@@ -60,6 +60,17 @@ def test_the_same_seed_draws_the_same_pictures(tiny_diffusion: DiffusionBackbone
     first, second = (tiny_diffusion.sample(["a cat", "a cat"], seed=3, steps=2) for _ in range(2))
     assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
     assert first[0].tobytes() != first[1].tobytes()
+
+
+def test_many_pictures_are_drawn_a_few_at_a_time_and_each_keeps_its_noise(tiny_diffusion: DiffusionBackbone) -> None:
+    sizes: list[int] = []
+    handle = tiny_diffusion.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    many = tiny_diffusion.sample(["a cat"] * (2 * DRAWN_AT_ONCE + 1), seed=3, steps=2)
+    handle.remove()
+    last = tiny_diffusion.sample(["a cat"], seed=3 + 2 * DRAWN_AT_ONCE, steps=2)
+    assert len(many) == 2 * DRAWN_AT_ONCE + 1
+    assert max(sizes) == 2 * DRAWN_AT_ONCE  # each with its prompt and without
+    assert max(abs(a - b) for a, b in zip(many[-1].tobytes(), last[0].tobytes(), strict=True)) <= 1
 
 
 def test_features_of_many_pictures_are_those_of_each(tiny_diffusion: DiffusionBackbone) -> None:

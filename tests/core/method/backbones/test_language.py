@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from core.method.backbones.backbone import IGNORED, Draw, join
@@ -101,3 +102,26 @@ def test_drawn_answers_are_the_same_for_the_same_seed_and_disturb_no_other_draws
     assert len(set(drawn(1))) > 1
     assert len(set(drawn(1, temperature=0.0))) == 1
     assert torch.equal(torch.rand(3), undisturbed)
+
+
+def test_answers_of_weights_that_ran_away_are_drawn_without_an_error(tiny_language: LanguageBackbone) -> None:
+    wild = tiny_language.lora.new(2, 2.0, seed=0)
+    for matrix in wild.parameters():
+        matrix.detach().fill_(float("nan"))
+    with tiny_language.lora.use(wild):
+        assert len(tiny_language.answer([{"prompt": "ab"}] * 2, max_new_tokens=4, temperature=0.7)) == 2
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_how_a_models_folder_asks_to_draw_changes_no_answer(
+    tiny_language: LanguageBackbone, temperature: float
+) -> None:
+    def answered() -> list[str]:
+        return tiny_language.answer([{"prompt": "ab"}] * 2, max_new_tokens=12, temperature=temperature, seed=3)
+
+    plain, config = answered(), tiny_language.model.generation_config
+    for name, value in {"repetition_penalty": 5.0, "num_beams": 2, "min_p": 0.9, "no_repeat_ngram_size": 1}.items():
+        before = getattr(config, name)
+        setattr(config, name, value)
+        assert answered() == plain, name
+        setattr(config, name, before)

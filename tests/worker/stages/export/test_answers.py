@@ -100,4 +100,4 @@ def test_where_no_new_question_is_answered_in_the_shape_the_references_own_choos
     assert gallery.answers[-1]["own_fitting"] == 8
     told = " ".join(told_of(judged, 22, SHAPED, "format"))
     assert "At step 22, 0 of 6 answers to new questions have the shape of the references; before training 0." in told
-    assert "Asked the references' own questions, it answers 8 of 8 in this shape; before training 0." in told
+    assert "asked the references' own questions, it answers 8 of 8 in this shape; before training 0." in told
