@@ -66,7 +66,7 @@ clients: $(CLIENTS)/python-1/.installed $(CLIENTS)/python-2/.installed $(CLIENTS
 demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with a report (about 6 minutes)
 	$(BIN)/python -m demo.run --family images
 
-demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (about 10 minutes)
+demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (up to half an hour)
 	$(BIN)/python -m demo.run --family texts
 
 demo-record: $(VENV)/.text  ## A stand-in for a closed model is recorded, replaced by an adapter and compared (about half an hour)

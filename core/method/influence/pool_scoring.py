@@ -92,6 +92,7 @@ def score_pool(
         m=len(selection.indices),
         preset=p.learns,
         start=p.gamma_start,
+        name=p.preset,
     )
     scores, per_fold = matrix.mean((0, 1)), matrix.mean(1)
     return Scoring(len(sampled), len(scored), scores, per_fold, ranking, selection, gamma, tuple(folds.notes))

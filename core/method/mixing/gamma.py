@@ -27,8 +27,11 @@ def choose_gamma(
     m: int,
     preset: str = "subject",
     start: float | None = None,
+    name: str | None = None,
 ) -> GammaChoice:
     """Turn the request into a share of batch slots.
+
+    `preset` is the one whose values hold; `name` is how the job calls it, where that is an alias or an operator's.
 
     "auto" is the share that a preset starts with (`start`, where it says so); the trial on held-out references
     (trial.py) has the last word. The error law is not asked: it never called mixing harmful in our experiments, also
@@ -46,4 +49,4 @@ def choose_gamma(
     if not comparable:
         return GammaChoice(0.0, UNTRIED)
     share = usual_share(preset) if start is None else start
-    return GammaChoice(share, f"{share:g} of the batch slots is where the preset {preset} starts.")
+    return GammaChoice(share, f"{share:g} of the batch slots is where the preset {name or preset} starts.")

@@ -72,6 +72,7 @@ def test_harm_that_was_seen_and_borne_is_not_called_none(gain: float, error: flo
 def test_a_share_says_where_it_comes_from() -> None:
     asked = {"comparable": True, "n": 4, "m": 8}
     assert choose_gamma("auto", **asked).reason == "0.5 of the batch slots is where the preset subject starts."
+    assert "where the preset face starts" in choose_gamma("auto", **asked, name="face").reason
     assert choose_gamma(0.3, **asked).reason == "0.3 of the batch slots, as asked."
     assert choose_gamma("natural", **asked).reason.endswith("8 selected beside 4 references give 0.67.")
     most = choose_gamma("natural", comparable=True, n=4, m=400)
