@@ -26,7 +26,7 @@ TESTED_SHARE, MIN_TESTED = 0.1, 96
 TEXT_FOLDS = 2  # texts have no draws to spread over folds, so every fold costs a whole pass over the pool
 LISTENED = 16  # questions of the references: the untouched backbone answers them, or about as many the surrogates
 HELD_OUT_ASKED = 4  # questions of the validation file that are answered at every kept step
-OWN_ASKED = 8  # questions of the references, at every kept step, where no new question is answered in their shape
+OWN_ASKED = 8  # questions of the references, at every kept step, where hardly any new one is answered in their shape
 # Pictures of a step, at least, of what was learned and of unrelated prompts; few prompts are repeated with other noise.
 PICTURES, UNRELATED_PICTURES = 8, 4
 # What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.

@@ -1,8 +1,8 @@
 """Which kept step answers as the references do: the evidence beside the loss behind stop="auto" for texts.
 
 The loss names a step; questions that were never trained on are answered there and at its neighbours. Another step is
-published where answers have more of the references' voice, or clearly more of them their shape. Where no new question
-is answered in the shape at any of them, the references' own questions are counted instead. Our own rule.
+published where answers have clearly more of the references' voice, or clearly more of them their shape. Where hardly any
+new question is answered in the shape, the references' own questions are counted instead. Our own rule.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Answered:
     fitting: int
     unrelated_asked: int
     unrelated_fitting: int
-    own_asked: int = 0  # questions of the references themselves, where no new one is answered so at any step
+    own_asked: int = 0  # questions of the references themselves, where hardly any new one is answered so
     own_fitting: int = 0
     voice: tuple[float, ...] = ()  # how much of the references' voice each new answer has, 0..1; empty: not judged
 
