@@ -1,8 +1,8 @@
 """Which kept step answers as the references do: the evidence beside the loss behind stop="auto" for texts.
 
 The loss names a step; questions that were never trained on are answered there and at its neighbours. Another step is
-published where answers have clearly more of the references' voice, or clearly more of them their shape. Where hardly any
-new question is answered in the shape, the references' own questions are counted instead. Our own rule.
+published where answers have clearly more of the references' voice, or clearly more of them their shape. Where hardly
+any new question is answered in the shape, the references' own questions are counted instead. Our own rule.
 """
 
 from __future__ import annotations
