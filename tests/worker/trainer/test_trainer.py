@@ -19,7 +19,8 @@ from tests.worker.stages.conftest import QUICK, image_record
 @pytest.fixture
 def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
     """A floor with the trainer that users have, and a backbone of the true class, tiny."""
-    chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "stall_seconds": 60.0})
+    patient = {"stall_seconds": 60.0, "lease_seconds": 60.0}  # a real trainer may keep a small machine busy for seconds
+    chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, **patient})
     migrate(chosen.database)
     engine = connect(chosen.database)
     floor = Floor(chosen, sessions(engine), storage(chosen))
