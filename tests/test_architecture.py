@@ -55,8 +55,8 @@ worker.protocol worker.device
 # the only imports among the last line
 FOUNDATION = {"core.settings": {"core.text_safety", "core.disk"}}
 PILLOW = (
-    "core.references.images",
-    "core.references.parsing",
+    "core.references.files.images",
+    "core.references.files.parsing",
     "core.references.packing",
     "core.uploads.reading",
     "core.uploads.editing",

@@ -28,7 +28,7 @@ from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import profiles
 from core.findings.uploads import CAPTION_CODES
-from core.references.caption_files import caption
+from core.references.files.caption_files import caption
 from core.storage.interface import StoredObject
 from core.storage.keys import edits_prefix
 from core.text_safety import UncleanText

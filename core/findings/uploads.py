@@ -7,7 +7,7 @@ trigger word, validation data) is found when the job is created, in core.finding
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core.findings import fingerprints, languages
@@ -84,29 +84,6 @@ def copies_left_out(count: int) -> Finding:
     """Say that exact copies count once."""
     what = _count(count, "exact copy was left out", "exact copies were left out")
     return Finding("duplicate_item", f"{what}; each reference counts once.", "Nothing needs to be done.")
-
-
-def answers_left_out(counts: Mapping[str, int]) -> Finding:
-    """Say that recorded answers are marked as not to be trained on, and why."""
-    total = sum(counts.values())
-    reasons = ", ".join(f"{count} as {reason}" for reason, count in sorted(counts.items()))
-    return Finding(
-        "answers_left_out",
-        f"{_count(total, 'recorded answer is', 'recorded answers are')} left out of training: {reasons}.",
-        'Nothing needs to be done; to train on one, write null for its "left_out".',
-        severity="info",
-    )
-
-
-def captions_without_image(names: Sequence[str]) -> Finding:
-    """Say that captions name images that are not there."""
-    return Finding(
-        "caption_without_image",
-        f"{_count(len(names), 'caption names an image', 'captions name images')} that the archive does not hold, "
-        f"{names[0]} first.",
-        "Give caption and image the same name, or add the image.",
-        names[0],
-    )
 
 
 def _few(count: int, what: str, enough: str) -> Iterator[Finding]:

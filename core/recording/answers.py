@@ -13,7 +13,7 @@ from typing import Any
 from core import text_safety
 from core.errors import InvalidInput
 from core.recording.prompts import Message, Prompt
-from core.references.texts import MAX_LINE_CHARACTERS, RECORDED, unlearnable
+from core.references.files.texts import MAX_LINE_CHARACTERS, RECORDED, unlearnable
 
 HELD_OUT = "held_out"
 # Why an answer is left out of training; its owner takes the mark away to train on it after all.

@@ -14,7 +14,7 @@ from typing import Any
 
 from core import text_safety
 from core.errors import InvalidInput
-from core.references.texts import looks_like_jsonl
+from core.references.files.texts import looks_like_jsonl
 
 # what stands beside the messages of a line and changes what a model answers, so that it is sent along
 SENT_ALONG = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format")

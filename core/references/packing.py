@@ -11,8 +11,8 @@ from pathlib import Path
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge
-from core.references import archives, texts
-from core.references.caption_files import Captions
+from core.references.files import archives, texts
+from core.references.files.caption_files import Captions
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 

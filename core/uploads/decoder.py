@@ -28,8 +28,9 @@ from PIL import Image
 
 from core.errors import InvalidInput
 from core.findings import profiles
-from core.references import packing, parsing
-from core.references.images import FORMATS
+from core.references import packing
+from core.references.files import parsing
+from core.references.files.images import FORMATS
 from core.runtime.processes import die_with_parent
 from core.settings import Settings
 from core.uploads import editing, reading

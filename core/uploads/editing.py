@@ -14,8 +14,9 @@ from PIL import Image
 
 from core.errors import InvalidInput
 from core.findings import uploads
-from core.references import packing, texts
-from core.references.images import FORMATS
+from core.references import packing
+from core.references.files import texts
+from core.references.files.images import FORMATS
 from core.settings import Settings
 
 THUMBNAIL_SIDE = 96

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from core.errors import InvalidInput
 from core.findings import fingerprints, uploads
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
+from core.findings.notices import of_notices
 from core.findings.uploads import Seen
+from core.references.files.parsing import parse
 from core.references.items import ImageItem, References, TextItem, without_copies
-from core.references.parsing import Parsed, parse
 from core.settings import Settings
 
 PRINT_SIDE = 16
@@ -43,9 +43,9 @@ class JudgedReferences(References):
 
 
 def read(path: Path, filename: str, limits: Settings) -> JudgedReferences:
-    """Read an upload by its content and judge it; raises as core.references.parsing.parse, and where it is empty."""
+    """Read an upload by its content and judge it; raises as parsing.parse, and where it is empty."""
     parsed = parse(path, filename, limits)
-    found = list(_not_used(parsed))
+    found = of_notices(parsed.notices)
     if not parsed.items:
         why = found[0].message if found else "no image and no text."
         name = text_safety.display_name(filename)
@@ -59,13 +59,6 @@ def read(path: Path, filename: str, limits: Settings) -> JudgedReferences:
     found += uploads.of_images([_seen(item, print) for item, print in zip(pictures, prints, strict=True)])
     found += uploads.of_texts(said, text_prints)
     return JudgedReferences(parsed.kind, tuple(items), tuple(found), prints, text_prints)
-
-
-def _not_used(parsed: Parsed) -> Iterator[Finding]:
-    if parsed.captions_without_image:
-        yield uploads.captions_without_image(parsed.captions_without_image)
-    if parsed.answers_left_out:
-        yield uploads.answers_left_out(parsed.answers_left_out)
 
 
 def _seen(item: ImageItem, print: bytes | None) -> Seen:

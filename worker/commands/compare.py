@@ -16,7 +16,7 @@ import typer
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
 from core.recording.answers import rows_of
-from core.references.texts import RECORDED
+from core.references.files.texts import RECORDED
 from core.runtime.command_line import INTERRUPTED, CommandLine, Data, read_settings
 from core.runtime.progress import ProgressLine, duration
 from core.settings import Settings

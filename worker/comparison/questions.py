@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.errors import InvalidInput
 from core.recording.answers import HELD_OUT, rows_of
-from core.references import texts
+from core.references.files import texts
 from core.references.items import TextItem
 from core.settings import Settings
 from core.text_safety import shown

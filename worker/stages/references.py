@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from core.errors import InvalidInput, JobFailure
-from core.references import images, packing
+from core.references import packing
+from core.references.files import images
 from core.references.items import ImageItem, References
 
 

@@ -16,7 +16,7 @@ from core.recording.answer_file import AnswerFile
 from core.recording.answers import REASONS, Answer, is_held_out, refuses, rows_of
 from core.recording.prompts import Prompt
 from core.references import items
-from core.references.texts import LEFT_OUT
+from core.references.files.texts import LEFT_OUT
 from core.settings import Settings
 from core.uploads import reading
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidInput
-from core.references import items, texts
+from core.references import items
 from core.references.chats import learned
+from core.references.files import texts
 from core.references.items import References
 from core.references.packing import pack, read_packed
 from core.settings import Settings

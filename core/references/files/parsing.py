@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
-from core.references import archives, images, texts
-from core.references.caption_files import Captions, is_captions
+from core.references.files import archives, images, texts
+from core.references.files.caption_files import Captions, is_captions
 from core.references.items import ImageItem, Kind, TextItem
+from core.references.notices import Notice
 from core.settings import Settings
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a file holds, and what of it is of no use: captions of images that are not there, answers marked as such."""
+    """What a file holds, and what was noticed while it was read: what was passed over, cleaned or changed."""
 
     kind: Kind
     items: Sequence[ImageItem | TextItem]
-    captions_without_image: Sequence[str] = ()
-    answers_left_out: Mapping[str, int] = field(default_factory=dict)  # how many for each reason
+    notices: Sequence[Notice] = ()
 
 
 def parse(path: Path, filename: str, limits: Settings) -> Parsed:
     """Read a file by its content, whatever its name says; copies are still in it.
 
-    An image, a zip of images with captions (core.references.caption_files), JSONL, or plain text in paragraphs. Raises
+    An image, a zip of images with captions (see caption_files), JSONL, or plain text in paragraphs. Raises
     InvalidInput, TooLarge or UnsupportedMedia with a message that names the file or the line, and what to do.
     """
     name = text_safety.display_name(filename)
@@ -73,7 +73,8 @@ def _read_archive(path: Path, limits: Settings) -> Parsed:
         if kept_bytes > limits.max_file_bytes:
             raise too_much(limits)
     items = [as_item(picture, names[stem], captions.get(stem)) for stem, picture in pictures.items()]
-    return Parsed("images", items, captions_without_image=captions.without(set(pictures)))
+    notices = [Notice("caption_without_image", name) for name in captions.without(set(pictures))]
+    return Parsed("images", items, notices)
 
 
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
@@ -87,7 +88,7 @@ def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
     if not texts.looks_like_jsonl(head):
         return Parsed("texts", texts.read_plain(content, name, limits))
     read = texts.read_jsonl(content, name, limits)
-    return Parsed("texts", read.items, answers_left_out=read.left_out)
+    return Parsed("texts", read.items, tuple(read.notices))
 
 
 def _bounded(path: Path, most: int, name: str) -> bytes:

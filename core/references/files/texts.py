@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from core.errors import InvalidInput, TooLarge
 from core.references import chats
 from core.references.chats import string as _string
 from core.references.items import TextItem
+from core.references.notices import Notices
 from core.settings import Settings
 
 MAX_LINE_CHARACTERS = 200_000
@@ -30,10 +30,10 @@ SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "...
 
 @dataclass(frozen=True)
 class Lines:
-    """The items of a JSONL file, and how many recorded answers are marked as left out of training, by reason."""
+    """The items of a JSONL file, and what was noticed in it: recorded answers that are marked as left out."""
 
     items: list[TextItem] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    notices: Notices = field(default_factory=Notices)
 
 
 def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
@@ -42,13 +42,13 @@ def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
     for number, line in _lines(_text(content, name, limits)):
         if len(line) > MAX_LINE_CHARACTERS:
             if marked := _MARKED.search(line[-MARK_CHARACTERS:]):
-                read.left_out[marked[1]] += 1
+                read.notices.add("answers_left_out", f"line {number}", marked[1])
                 continue
             message = f"Line {number} of {name} has more than {MAX_LINE_CHARACTERS:,} characters."
             raise TooLarge(message, code="line_too_long", param="file")
         item = _item(line, number, name)
         if isinstance(item, str):
-            read.left_out[item] += 1
+            read.notices.add("answers_left_out", f"line {number}", item)
             continue
         read.items.append(item)
         _check_length(item.words(), f"Line {number}", name)
