@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
+FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]", "bat[strict]")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1_000
 OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself

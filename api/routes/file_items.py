@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,13 +22,14 @@ from api.schemas.files import FileObject
 from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject
 from api.schemas.shared import Page
 from api.serializers.files import file_object
-from core import text_safety
 from core.accounts import quotas
 from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import profiles
 from core.findings.uploads import CAPTION_CODES
+from core.references.files import names
 from core.references.files.caption_files import caption
+from core.references.files.names import Index
 from core.storage.interface import StoredObject
 from core.storage.keys import edits_prefix
 from core.text_safety import UncleanText
@@ -141,13 +142,14 @@ def _replace(file: File, stored: StoredObject, result: Recaptioned, profile: Jso
 
 def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionChange]) -> dict[int, str]:
     """Return the new caption of each place; raise InvalidInput for an item that is not there, or is named twice."""
-    names: dict[str, list[int]] = {}
+    named: list[str] = []
     if any(change.filename for change in asked):
-        for item in services.reader.show(path, 0, file.items, thumbnails=False):
-            names.setdefault(_stem(item.filename), []).append(item.index)
+        shown = services.reader.show(path, 0, file.items, thumbnails=False)
+        named = [item.filename or "" for item in shown]
+    index = Index(named)
     places: dict[int, str] = {}
     for number, change in enumerate(asked):
-        place = _place(change, names, file.items, f"items.{number}")
+        place = _place(change, index, named, file.items, f"items.{number}")
         if place is None:
             raise InvalidInput("There is no such item in this file.", code="item_not_found", param=f"items.{number}")
         if place in places:
@@ -159,16 +161,21 @@ def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionC
     return places
 
 
-def _place(change: CaptionChange, names: Mapping[str, Sequence[int]], items: int, param: str) -> int | None:
+def _place(change: CaptionChange, index: Index, named: Sequence[str], items: int, param: str) -> int | None:
     if change.filename is not None:
-        places = names.get(_stem(change.filename), ())
-        if len(places) > 1:
-            message = "Several images have this name, shortened as it is kept; use id."
+        found = _named_as(change.filename, index)
+        if len(found) > 1 or (found and named.count(found[0]) > 1):
+            message = "Several images have this name; name the folder too, or use id."
             raise InvalidInput(message, code="ambiguous_filename", param=param)
-        return places[0] if places else None
-    found = ITEM.fullmatch(change.id or "")
-    place = int(found[1]) - 1 if found else items
+        return named.index(found[0]) if found else None
+    item = ITEM.fullmatch(change.id or "")
+    place = int(item[1]) - 1 if item else items
     return place if place < items else None
+
+
+def _named_as(filename: str, index: Index) -> list[str]:
+    """Return the images that a name can mean, whole or shortened as long names are kept."""
+    return index.find(filename) or index.find(names.kept(names.canonical(filename)), as_it_is=True)
 
 
 def _item(item: ShownItem, findings: Sequence[Json]) -> ItemObject:
@@ -180,12 +187,8 @@ def _item(item: ShownItem, findings: Sequence[Json]) -> ItemObject:
 
 def _named(finding: Json, kind: str) -> set[str]:
     """Return the items that a finding is about, as they are called now: an image is kept as PNG whatever it was."""
-    names = [name for name in (finding.get("item"), finding.get("other")) if name]
-    return {f"{_stem(name)}.png" if kind == "image" else name for name in names}
-
-
-def _stem(name: str | None) -> str:
-    return text_safety.stem(name) if name else ""
+    told = [name for name in (finding.get("item"), finding.get("other")) if name]
+    return {f"{names.kept(name)}.png" if kind == "image" else name for name in told}
 
 
 def _number(after: str) -> int:

@@ -43,6 +43,7 @@ UPLOAD_FORM = {
         "purpose": {"const": PURPOSE},
         "expires_after[anchor]": {"const": "created_at"},
         "expires_after[seconds]": {"type": "integer", "minimum": MIN_KEPT_SECONDS, "maximum": MAX_KEPT_SECONDS},
+        "bat[strict]": {"type": "boolean", "default": False, "description": "refuse a set with an image that is bad"},
     },
 }
 
@@ -54,8 +55,8 @@ async def create_file(request: Request, services: ServicesDep, caller: CallerDep
     if declared.isdecimal():  # too much is refused before it is sent; what is kept of it is counted again
         await to_thread.run_sync(_check_room, services, caller, int(declared[:18]))
     async with receive(request, services.settings, services.uploads_folder) as upload:
-        kept_seconds = _check_form(upload.fields)
-        keeping = partial(_keep, services, caller, upload, kept_seconds)
+        kept_seconds, strict = _check_form(upload.fields), _is_strict(upload.fields)
+        keeping = partial(_keep, services, caller, upload, kept_seconds, strict)
         return await to_thread.run_sync(keeping, limiter=services.decoder_slots)
 
 
@@ -138,16 +139,24 @@ def _check_form(fields: dict[str, str]) -> int | None:
     return int(str(seconds))
 
 
+def _is_strict(fields: dict[str, str]) -> bool:
+    """Tell whether the sender wants a set refused of which one image can't be used."""
+    said = fields.get("bat[strict]", "false").lower()
+    if said not in ("true", "false"):
+        raise InvalidInput("bat[strict] is true or false.", code="invalid_parameter", param="bat[strict]")
+    return said == "true"
+
+
 def _check_room(services: Services, caller: Caller, amount: int) -> None:
     with services.writing.begin() as session:
         quotas.check_new_bytes(session, caller.account, services.settings, amount)
 
 
-def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int | None) -> FileObject:
+def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int | None, strict: bool) -> FileObject:
     file_id = new_id("file-")
     with tempfile.TemporaryDirectory(dir=upload.path.parent) as folder:
         packed = Path(folder) / "references"
-        facts = services.reader.read(upload.path, upload.filename, packed)
+        facts = services.reader.read(upload.path, upload.filename, packed, strict=strict)
         stored = services.storage.put(file_key(caller.account, file_id), packed)
     try:
         with services.writing.begin() as session:

@@ -9,6 +9,7 @@ from core.findings.finding import Finding
 from core.references.notices import Notice
 
 MAX_NAMED = 5  # places that one sentence names
+MAX_LEFT_OUT = 50  # images that it names with what is wrong with each
 Group = Sequence[Notice]
 
 
@@ -46,9 +47,130 @@ def _answers_left_out(group: Group) -> Finding:
 def _captions_without_image(group: Group) -> Finding:
     return Finding(
         "caption_without_image",
-        f"{counted(group, 'caption names an image', 'captions name images')} that the archive does not hold, "
-        f"{group[0].place} first.",
+        f"{counted(group, 'caption belongs', 'captions belong')} to no image of the upload: {named(group)}.",
         "Give caption and image the same name, or add the image.",
+        group[0].place,
+    )
+
+
+def _passed_over(group: Group) -> Finding:
+    return Finding(
+        "passed_over",
+        f"{counted(group, 'file was', 'files were')} passed over as nothing to learn from: {named(group)}.",
+        "Nothing needs to be done.",
+        severity="info",
+    )
+
+
+def _images_left_out(group: Group) -> Finding:
+    told = "; ".join(notice.detail for notice in group[:MAX_LEFT_OUT])
+    more = f"; and {len(group) - MAX_LEFT_OUT} more" if len(group) > MAX_LEFT_OUT else ""
+    return Finding(
+        "image_left_out",
+        f"{counted(group, 'image was', 'images were')} left out: {told}{more}.",
+        "Save what was left out as PNG or JPEG and send the set again, or go on without it. With the form field "
+        "bat[strict]=true such a set is refused instead.",
+        group[0].place,
+    )
+
+
+def _masks(group: Group) -> Finding:
+    return Finding(
+        "masks_left_out",
+        f"{counted(group, 'file is', 'files are')} about another image and left out: {named(group)}; the whole of each "
+        "image is learned, what a mask covers too.",
+        "Cut out what shall not be learned, or paint over it.",
+        group[0].place,
+    )
+
+
+def _thumbnails(group: Group) -> Finding:
+    return Finding(
+        "thumbnails_left_out",
+        f"{counted(group, 'file is', 'files are')} small copies of other images and left out: {named(group)}.",
+        "Nothing needs to be done.",
+        severity="info",
+    )
+
+
+def _set_aside(group: Group) -> Finding:
+    validation = [notice for notice in group if notice.detail == "validation"]
+    advice = []
+    if len(validation) < len(group):
+        advice.append("Pictures of the class are not needed: the backbone's own data does what they are for.")
+    if validation:
+        advice.append("Send what is for validation as a file of its own, and name it as validation_file.")
+    return Finding(
+        "set_aside",
+        f"{counted(group, 'file lies', 'files lie')} beside what is to be learned and was left out: {named(group)}.",
+        " ".join(advice),
+        group[0].place,
+    )
+
+
+def _several_captions(group: Group) -> Finding:
+    return Finding(
+        "several_captions",
+        f"{counted(group, 'more caption is', 'more captions are')} of images that have one already: {named(group)}; "
+        "each is kept as another line of the image's caption.",
+        "Nothing needs to be done, unless one of them is stale: then leave it out.",
+        group[0].place,
+        severity="info",
+    )
+
+
+def _same_names(group: Group) -> Finding:
+    return Finding(
+        "same_name",
+        f"Images differ in their endings only, so that a caption of this name is that of both: {named(group)}.",
+        "Leave one out if they show the same; else give each its own name.",
+        group[0].place,
+    )
+
+
+def _columns_passed_over(group: Group) -> Finding:
+    return Finding(
+        "columns_passed_over",
+        f"Of tables and JSON files only names and captions are read; passed over in {named(group)}.",
+        'Nothing needs to be done, unless the caption is among them: name it "text".',
+        severity="info",
+    )
+
+
+def _tables_not_read(group: Group) -> Finding:
+    return Finding(
+        "table_not_read",
+        f"{counted(group, 'table holds', 'tables hold')} no captions that can be read: {named(group)}.",
+        'Nothing needs to be done, unless it does: then name the columns "file_name" and "text".',
+        group[0].place,
+        severity="info",
+    )
+
+
+def _captions_not_found(group: Group) -> Finding:
+    return Finding(
+        "caption_not_found",
+        f"{counted(group, 'JSON file', 'JSON files')} beside an image held no caption: {named(group)}.",
+        'Name the caption in it "caption", or write it into a .txt of the same name.',
+        group[0].place,
+    )
+
+
+def _texts_of_set(group: Group) -> Finding:
+    return Finding(
+        "texts_of_set",
+        f"There is no image among the files, so {counted(group, 'file was', 'files were')} read as texts to learn: "
+        f"{named(group)}.",
+        "Nothing needs to be done, unless they are captions: then add their images.",
+        severity="info",
+    )
+
+
+def _links(group: Group) -> Finding:
+    return Finding(
+        "not_read",
+        f"{counted(group, 'file', 'files')} of the folder could not be read and was left out: {named(group)}.",
+        "Mend or remove what is named.",
         group[0].place,
     )
 
@@ -56,4 +178,16 @@ def _captions_without_image(group: Group) -> Finding:
 SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
     "answers_left_out": _answers_left_out,
     "caption_without_image": _captions_without_image,
+    "passed_over": _passed_over,
+    "image_left_out": _images_left_out,
+    "mask": _masks,
+    "thumbnail": _thumbnails,
+    "set_aside": _set_aside,
+    "several_captions": _several_captions,
+    "same_name": _same_names,
+    "columns_passed_over": _columns_passed_over,
+    "table_not_read": _tables_not_read,
+    "caption_not_found": _captions_not_found,
+    "text_of_set": _texts_of_set,
+    "link_left_out": _links,
 }

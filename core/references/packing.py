@@ -11,13 +11,12 @@ from pathlib import Path
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge
-from core.references.files import archives, texts
-from core.references.files.caption_files import Captions
+from core.references.files import archives, caption_files, names, texts
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 
-NUMBERED = re.compile(r"^\d{3}-")  # what `pack` puts before a name
-PACKED = re.compile(r"[^/\\]+\.(png|txt)")  # the names that it gives
+NUMBERED = re.compile(r"(.*/|^)\d{3}-")  # what `pack` puts before a name
+PACKED = re.compile(r"([^/\\]+/)*[^/\\]+\.(png|txt)")  # the names that it gives
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = struct.Struct(">8x4x4xII")  # signature, length and name of the first chunk; width and height
 
@@ -29,7 +28,7 @@ def pack(references: References, path: Path) -> None:
         return
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for number, item in enumerate(_images(references), 1):
-            stem = f"{number:03d}-{_stem(item.name)}"
+            stem = names.kept(item.name, f"{number:03d}-")
             archive.writestr(f"{stem}.png", item.png)
             if item.caption:
                 archive.writestr(f"{stem}.txt", item.caption)
@@ -61,21 +60,24 @@ def _packed_texts(path: Path, name: str, limits: Settings) -> list[TextItem]:
 
 def _packed_images(path: Path, limits: Settings) -> list[ImageItem]:
     pngs: dict[str, bytes] = {}
-    captions = Captions(limits)
+    captions: dict[str, str] = {}
     largest = 4 * limits.max_image_pixels + limits.max_image_bytes
     for entry in archives.entries(path, 3 * limits.max_file_bytes, largest):
         if not PACKED.fullmatch(entry.name):
-            label = text_safety.display_name(entry.name)
-            raise InvalidInput(f"The packed file holds {label}; upload it again.", code="corrupt_archive", param="file")
+            raise InvalidInput(
+                f"The packed file holds {names.label(entry.name)}; upload it again.",
+                code="corrupt_archive",
+                param="file",
+            )
         if entry.name.endswith(".txt"):
-            captions.read(entry.name, entry.content)
+            captions[entry.name.removesuffix(".txt")] = caption_files.stored(entry.content, entry.name, limits)
             continue
         pngs[entry.name] = entry.content
         if len(pngs) > limits.max_images:
             message = f"The archive holds more than {limits.max_images} images."
             raise TooLarge(message, code="too_many_images", param="file")
     return [
-        image_item(shown_name(text_safety.display_name(name)), captions.get(name.removesuffix(".png")), png)
+        image_item(shown_name(names.label(name)), captions.get(name.removesuffix(".png")), png)
         for name, png in pngs.items()
     ]
 
@@ -90,7 +92,7 @@ def image_item(name: str, caption: str | None, png: bytes) -> ImageItem:
 
 def shown_name(name: str) -> str:
     """Return the name that its owner knows an image of a packed file by."""
-    return NUMBERED.sub("", name)
+    return NUMBERED.sub(r"\1", name, count=1)
 
 
 def write_folder(references: References, folder: Path) -> None:
@@ -127,7 +129,3 @@ def _images(references: References) -> list[ImageItem]:
 
 def _texts(references: References) -> list[TextItem]:
     return [item for item in references.items if isinstance(item, TextItem)]
-
-
-def _stem(name: str) -> str:
-    return text_safety.stem(name) or "image"

@@ -29,7 +29,7 @@ from PIL import Image
 from core.errors import InvalidInput
 from core.findings import profiles
 from core.references import packing
-from core.references.files import parsing
+from core.references.files import images
 from core.references.files.images import FORMATS
 from core.runtime.processes import die_with_parent
 from core.settings import Settings
@@ -51,7 +51,8 @@ class Task:
     cpu_seconds: int
     seconds: float
     work: Literal["read", "show", "caption"] = "read"
-    options: dict[str, Any] = field(default_factory=dict)  # of items.show, or where the new captions are
+    options: dict[str, Any] = field(default_factory=dict)  # of editing.show, or where the new captions are
+    strict: bool = False  # whether an image that can't be used refuses the whole upload
 
 
 class ForkServer:
@@ -152,7 +153,7 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
         return _refusal(error)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            return _refusal(parsing.too_much(limits))
+            return _refusal(images.too_much(limits))
         if error.errno in FULL:
             return {"errno": error.errno}
         raise
@@ -160,7 +161,7 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
 
 def _read(task: Task, limits: Settings) -> dict[str, Any]:
     packed = Path(task.packed)
-    read = reading.read(Path(task.path), task.filename, limits)
+    read = reading.read(Path(task.path), task.filename, limits, strict=task.strict)
     packing.pack(read, packed)
     if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
         packing.read_packed(packed, task.filename, limits)

@@ -114,12 +114,12 @@ class Reader:
                 self._server.close()
             self._server = None
 
-    def read(self, path: Path, filename: str, packed: Path) -> Facts:
-        """Read an upload and write what is kept of it to `packed`.
+    def read(self, path: Path, filename: str, packed: Path, *, strict: bool = False) -> Facts:
+        """Read an upload and write what is kept of it to `packed`; where `strict`, one bad image refuses it.
 
         Raises InvalidInput, TooLarge or UnsupportedMedia; InvalidInput too where the decoder crashes or passes a limit.
         """
-        return self._ask(Facts, path, {"filename": filename, "packed": str(packed)})
+        return self._ask(Facts, path, {"filename": filename, "packed": str(packed), "strict": strict})
 
     def show(self, path: Path, start: int, count: int, *, thumbnails: bool) -> list[ShownItem]:
         """Return items of a packed file; raises as `read`."""

@@ -42,9 +42,9 @@ class JudgedReferences(References):
     text_prints: tuple[TextPrint, ...] = ()  # of texts
 
 
-def read(path: Path, filename: str, limits: Settings) -> JudgedReferences:
+def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -> JudgedReferences:
     """Read an upload by its content and judge it; raises as parsing.parse, and where it is empty."""
-    parsed = parse(path, filename, limits)
+    parsed = parse(path, filename, limits, strict=strict)
     found = of_notices(parsed.notices)
     if not parsed.items:
         why = found[0].message if found else "no image and no text."

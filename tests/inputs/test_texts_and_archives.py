@@ -8,10 +8,11 @@ import zipfile
 import pytest
 
 from tests.api.server import chats, png
-from tests.inputs.catalogue import FILES, SECRET, Case, Scene, job, table, upload
+from tests.inputs.catalogue import FILES, Case, Scene, job, table, upload
 from tests.inputs.files import changed, many_entries, overlapping, special, zipped
 
 LINE = b'{"text": "a"}\n'
+CAPTIONS = {"0.png": png()} | {f"{n}/0.txt": b"cat " * 500_000 for n in range(20)}
 MARKS = ("a" + "\u0301\u0316" * 1000).encode()
 
 
@@ -34,8 +35,10 @@ TEXTS = [
     bad("C77", "a text in Latin-1", "Käse und Brot".encode("latin-1"), "encoding"),
     bad("C78", "a caption of 1 MB", captioned(b"cat " * 250_000), "caption_too_long"),
     bad("C78", "a caption of 3 MB", captioned(b"cat " * 750_000), "text_too_large", 413),
-    bad("C78", "20 captions of 2 MB", zipped({f"{n}.txt": b"cat " * 500_000 for n in range(20)}), "caption_too_long"),
-    bad("C78", "a table of 3 MB", zipped({"metadata.jsonl": b"{}\n" * 1_000_000}), "text_too_large", 413),
+    bad("C78", "20 captions of 2 MB", zipped(CAPTIONS), "caption_too_long"),
+    bad(
+        "C78", "a table of 3 MB", zipped({"a.png": png(), "metadata.jsonl": b"{}\n" * 1_000_000}), "text_too_large", 413
+    ),
     bad("C78", "a million lines", LINE * 1_000_000, "too_many_items", 413),
     bad("C78", "ten million paragraphs", b"a\n\n" * 6_600_000, "too_many_items", 413),
     bad("C78", "20 MB of line ends", b"\n" * 20_000_000, "no_items"),
@@ -132,7 +135,6 @@ ARCHIVES = [
     bad("C83", "a password", changed(ONE, 8, b"\x01"), "encrypted"),
     bad("C83", "an archive in an archive", zipped({"x.zip": ONE}), "nested_archive"),
     bad("C83", "names that differ in case", zipped({"a.png": png(), "A.png": png(1)}), "duplicate_name"),
-    bad("C83", "names that differ in folders", zipped({"1/a.png": png(), "2/a.png": png(1)}), "duplicate_name"),
     bad("C83", "an entry without a name", many_entries(1, b""), "bad_name"),
     bad("C83", "an entry that is called .", entry("."), "bad_name"),
     Case("C83", "a name of 60,000 characters", upload(entry("x" * 60_000)), 400, "bad_name", named=True),
@@ -147,7 +149,7 @@ ARCHIVES = [
     bad("C83", "a cut archive", ONE[:-30], "unsupported_media", 415),
     bad("C83", "an archive whose directory lies elsewhere", ONE[:-6] + b"\xff\xff\xff\x7f\0\0", "corrupt_archive"),
     bad("C83", "an archive of nothing", zipped({}), "no_items"),
-    bad("C83", "an archive of captions", zipped({"a.txt": b"a cat"}), "no_items"),
+    bad("C83", "an archive of empty captions", zipped({"a.txt": b"\n"}), "no_items"),
     bad("C84", "50 MB of nothing", zipped({"a.png": b"\0" * 50_000_000}, zipfile.ZIP_DEFLATED), "zip_bomb", 413),
     bad("C84", "16 MB of nothing in full", zipped({"a.png": b"\0" * 16_000_000}), "entry_too_large", 413),
     bad("C84", "500 entries", zipped({f"{n}.txt": b"" for n in range(500)}), "too_many_entries", 413),
@@ -162,6 +164,6 @@ def test_archives_that_are_refused(scene: Scene, case: Case) -> None:
 
 
 def test_c83_a_strange_name_in_an_archive_is_only_a_label(scene: Scene) -> None:
-    send = upload(zipped({f"{SECRET}\x1b[2J\u202e/cat\x1b[2J\u202e.gif": b"GIF89a"}))
+    send = upload(zipped({"set\x1b[2J\u202e/cat\x1b[2J\u202e.gif": b"GIF89a"}))
     answer = Case("C83", "an entry that clears the screen", send, 400, "not_an_image").check(scene)
-    assert b"cat[2J.gif is not" in answer.body
+    assert b"set[2J/cat[2J.gif is " in answer.body

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,6 @@ from core.runtime.command_line import CommandLine, Data, problems, read_settings
 from core.runtime.progress import ProgressLine, bar, duration
 from core.settings import Settings
 from core.uploads import reading
-from core.uploads.reading import JudgedReferences
 from worker.device import device_class
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Progress
@@ -97,7 +94,7 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
     """Read the references, resolve the parameters, and make the job folder that the stages work in."""
     record = Registry.load(settings).get(training.backbone)
     bat = BatRequest.model_validate(training.bat)
-    given = read_path(training.references, settings)
+    given = reading.read(training.references, training.references.name, settings)
     for finding in given.findings:
         print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
     defaults = ServiceDefaults.load(settings, device_class(settings))
@@ -109,21 +106,9 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
     folder.write_spec(spec)
     packing.write_folder(inputs.caption_references(given, record, parameters), folder.references)
     if training.validation:
-        heldout = read_path(training.validation, settings)
+        heldout = reading.read(training.validation, training.validation.name, settings)
         packing.write_folder(inputs.caption_references(heldout, record, parameters), folder.validation)
     return folder
-
-
-def read_path(path: Path, settings: Settings) -> JudgedReferences:
-    """Read a file as the API would; a folder is read as the zip that it could be."""
-    if path.is_file():
-        return reading.read(path, path.name, settings)
-    with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder) / f"{path.name}.zip"
-        with zipfile.ZipFile(packed, "w") as archive:
-            for file in sorted(path.iterdir()):
-                archive.write(file, file.name)
-        return reading.read(packed, packed.name, settings)
 
 
 def show(folder: JobFolder, out: Path, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Open an untrusted zip: plain files with unique plain names, inflated no further than the limits."""
+"""Open an untrusted zip: plain files with plain names, inflated no further than the limits."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import io
 import itertools
 import re
 import stat
-import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge
+from core.references.files import name_encodings, names, sources
+from core.references.files.sources import HEAD_BYTES, Member, refused
 
-MAX_ENTRIES = 400
 MAX_DIRECTORY_BYTES = 1_000_000
 MAX_NAME_CHARACTERS = 1_000
 MAX_RATIO = 100
 MIN_BOMB_BYTES = 1_000_000  # below it a ratio means nothing
 CHUNK = 1 << 16
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods inflate without a bound on each step
+NESTED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,52 @@ class _File(io.FileIO):
         return super().read(size)
 
 
-def entries(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Entry]:
-    """Yield the files of the archive in order; raise InvalidInput that names the entry, TooLarge for a bomb."""
+class Archive:
+    """The files of an open zip: a Source."""
+
+    def __init__(self, archive: zipfile.ZipFile, max_bytes: int, max_entry_bytes: int) -> None:
+        self._archive, self._max_bytes, self._max_entry_bytes = archive, max_bytes, max_entry_bytes
+        self._read_bytes = 0
+        self._infos = archive.infolist()
+        self.members, self.litter = sources.sorted_out(self._paths())
+        for member in self.members:
+            _check_content(self._infos[member.token], member.path)
+        _check_spans(self._infos)
+
+    def head(self, member: Member) -> bytes:
+        """Return the first bytes of a file."""
+        with self._archive.open(self._infos[member.token]) as stream:
+            return stream.read(HEAD_BYTES)
+
+    def read(self, member: Member) -> bytes:
+        """Read a file counting real bytes: the sizes that its header claims prove nothing."""
+        info, content = self._infos[member.token], bytearray()
+        with self._archive.open(info) as stream:
+            while chunk := stream.read(CHUNK):
+                content += chunk
+                self._read_bytes += len(chunk)
+                if self._read_bytes > self._max_bytes:
+                    raise sources.too_large_in_all(self._max_bytes)
+                if len(content) > max(MIN_BOMB_BYTES, MAX_RATIO * info.compress_size):
+                    raise TooLarge("The archive inflates more than a hundredfold.", code="zip_bomb", param="file")
+                if len(content) > self._max_entry_bytes:
+                    raise sources.too_large(member.path, self._max_entry_bytes)
+        return bytes(content)
+
+    def _paths(self) -> Iterator[tuple[str, int]]:
+        for token, (info, name) in enumerate(zip(self._infos, name_encodings.decoded(self._infos), strict=True)):
+            _check_path(info, name)
+            if not info.is_dir() and not name.endswith("\\"):
+                yield names.canonical(name), token
+
+
+@contextmanager
+def opened(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Archive]:
+    """Open an archive to read its files; raises InvalidInput that names an entry, TooLarge for a bomb."""
     try:
         with _File(path) as file, zipfile.ZipFile(file) as archive:
-            chosen = _checked(archive.infolist())
-            budget = max_bytes
-            for info in chosen:
-                content = _inflate(archive, info, budget, max_entry_bytes)
-                budget -= len(content)
-                yield Entry(info.filename, content)
-    except InvalidInput:
+            yield Archive(archive, max_bytes, max_entry_bytes)
+    except (InvalidInput, MemoryError):
         raise
     except Exception as error:  # zipfile raises whatever its parser meets: BadZipFile, ValueError, struct.error, ...
         raise InvalidInput(
@@ -59,67 +96,49 @@ def entries(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Entry]
         ) from error
 
 
-def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    if len(infos) > MAX_ENTRIES:
-        raise TooLarge(
-            f"The archive has {len(infos)} entries; {MAX_ENTRIES} are taken.", code="too_many_entries", param="file"
-        )
-    seen: set[str] = set()
-    kept = []
-    for info in infos:
-        label = text_safety.display_name(info.filename)
-        _check_entry(info, label)
-        key = unicodedata.normalize("NFC", info.filename).casefold()
-        if key in seen:
-            raise _refused(label, "is there twice", "duplicate_name")
-        seen.add(key)
-        if not info.is_dir() and not _is_litter(info.filename):
-            kept.append(info)
+def entries(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Entry]:
+    """Yield the files of an archive of ours in their order; raises as `opened`, and where a name is there twice."""
+    with opened(path, max_bytes, max_entry_bytes) as archive:
+        check_unique(archive.members)
+        for member in archive.members:
+            yield Entry(member.path, archive.read(member))
+
+
+def check_unique(members: Sequence[Member]) -> None:
+    """Raise InvalidInput where two files have one name."""
+    seen: dict[str, str] = {}
+    for member in members:
+        other = seen.setdefault(names.key(member.path), member.path)
+        if other is not member.path:
+            raise refused(member.path, f"has the name of {names.label(other)}; give each its own", "duplicate_name")
+
+
+def _check_path(info: zipfile.ZipInfo, name: str) -> None:
+    """Refuse what is no file within the archive, litter or not."""
+    whole = info.orig_filename  # `filename` is cut at a null character
+    if not names.canonical(name) or max(len(whole), len(name)) > MAX_NAME_CHARACTERS:
+        raise refused(name, "has no name, or a very long one", "bad_name")
+    for form in (whole, name):
+        if form.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", form) or re.match("[A-Za-z]:", form):
+            raise refused(name, "has a path that leads out of the archive", "unsafe_path")
+        if "\0" in form:
+            raise refused(name, "has a path that leads out of the archive", "unsafe_path")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise refused(name, "is a link or a device", "special_file")
+
+
+def _check_content(info: zipfile.ZipInfo, path: str) -> None:
+    """Refuse what can't be read, or would have to be unpacked once more."""
+    if info.flag_bits & 1:
+        raise refused(path, "is encrypted; make an archive without a password", "encrypted")
+    if info.compress_type not in METHODS:
+        raise refused(path, "is packed in an unusual way; make an ordinary zip", "corrupt_archive")
+    if text_safety.display_name(path).lower().endswith(NESTED):
+        raise refused(path, "is an archive in an archive; put its files in directly", "nested_archive")
+
+
+def _check_spans(infos: Sequence[zipfile.ZipInfo]) -> None:
     spans = sorted((info.header_offset, info.compress_size) for info in infos)
     for (start, size), (following, _) in itertools.pairwise(spans):
         if start + size > following:
             raise TooLarge("Entries of the archive overlap; make it anew.", code="zip_bomb", param="file")
-    return kept
-
-
-def _check_entry(info: zipfile.ZipInfo, label: str) -> None:
-    name = info.orig_filename  # `filename` is cut at a null character
-    if not PurePosixPath(info.filename).parts or len(name) > MAX_NAME_CHARACTERS:
-        raise _refused(label, "has no name, or a very long one", "bad_name")
-    if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match("[A-Za-z]:", name) or "\0" in name:
-        raise _refused(label, "has a path that leads out of the archive", "unsafe_path")
-    if info.flag_bits & 1:
-        raise _refused(label, "is encrypted; make an archive without a password", "encrypted")
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _refused(label, "is a link or a device", "special_file")
-    if info.compress_type not in METHODS:
-        raise _refused(label, "is packed in an unusual way; make an ordinary zip", "corrupt_archive")
-    if label.lower().endswith((".zip", ".tar", ".gz", ".7z", ".rar")):
-        raise _refused(label, "is an archive in an archive; put its files in directly", "nested_archive")
-
-
-def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int, largest: int) -> bytes:
-    """Read an entry counting real bytes: the sizes that its header claims prove nothing."""
-    content = bytearray()
-    with archive.open(info) as stream:
-        while chunk := stream.read(CHUNK):
-            content += chunk
-            if len(content) > budget:
-                raise TooLarge(f"The archive holds more than {budget:,} bytes.", code="archive_too_large", param="file")
-            if len(content) > max(MIN_BOMB_BYTES, MAX_RATIO * info.compress_size):
-                raise TooLarge("The archive inflates more than a hundredfold.", code="zip_bomb", param="file")
-            if len(content) > largest:
-                message = f"{text_safety.display_name(info.filename)} has more than {largest:,} bytes."
-                raise TooLarge(message, code="entry_too_large", param="file")
-    return bytes(content)
-
-
-def _is_litter(name: str) -> bool:
-    """Files that operating systems add by themselves."""
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in {".DS_Store", "Thumbs.db"}
-
-
-def _refused(label: str, what: str, code: str) -> InvalidInput:
-    return InvalidInput(f"The archive's entry {label} {what}.", code=code, param="file")

@@ -1,61 +1,122 @@
-"""Captions of images as people write them: beside each image as .txt, or in a table of JSON lines."""
+"""Captions of images as people write them: in a file beside each image, or in a table."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+import re
+from collections.abc import Sequence
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge
+from core.references.faults import Faults
+from core.references.files import caption_tables, litter, names
+from core.references.files.names import Index
+from core.references.notices import Notices
 from core.settings import Settings
 
-TABLES = frozenset({"metadata.jsonl", "captions.jsonl"})
+ENDINGS = frozenset({".txt", ".caption", ".captions", ".cap", ".tags", ".prompt"})  # of a file beside an image
+TABLES = re.compile(r"_?(metadata|meta_cap|meta_clean|captions?|prompts?|labels|annotations|dataset)")
 MAX_BYTES = 2_000_000  # of one file with captions
-SHAPE = '{"file_name": "...", "text": "..."}'
 
 
 class Captions:
-    """The captions of an archive, by the name of the image without its ending; none may be there twice."""
+    """The captions of a set of images; what can't be read goes to `faults`, and what is of no use to `notices`."""
 
-    def __init__(self, limits: Settings) -> None:
-        self._limits = limits
-        self._words: dict[str, str] = {}
-        self._names: dict[str, str] = {}
+    def __init__(self, images: Sequence[str], limits: Settings, faults: Faults, notices: Notices) -> None:
+        self._images, self._limits, self._faults, self._notices = Index(images), limits, faults, notices
+        self._words: dict[str, list[str]] = {}
 
-    def get(self, stem: str) -> str | None:
-        """Return the caption of the image with this name."""
-        return self._words.get(stem)
+    def get(self, image: str) -> str | None:
+        """Return the caption of an image: all that were written of it, a line each."""
+        return "\n".join(self._words.get(image, ())) or None
 
-    def without(self, stems: set[str]) -> list[str]:
-        """Return the names of captions that belong to none of these images."""
-        return [name for stem, name in self._names.items() if stem not in stems]
+    def is_beside(self, path: str) -> bool:
+        """Tell whether a file has the name of an image."""
+        return bool(self._beside(path))
 
-    def read(self, name: str, content: bytes) -> None:
-        """Take the captions of a .txt or of a table; raise InvalidInput that names the file and the line."""
-        label, path = text_safety.display_name(name), PurePosixPath(name)
-        text = _decoded(content, label)
-        if path.name not in TABLES:
-            self._add(path.stem, label, caption(text, label, self._limits), label)
+    def read(self, path: str, content: bytes) -> None:
+        """Take the captions of a file beside an image or of a table."""
+        with self._faults.kept():
+            text = _decoded(content, names.label(path))
+            if names.parts(path)[2] in caption_tables.ENDINGS and not self._read_object(path, text):
+                self._read_table(path, text)
+            elif names.parts(path)[2] in ENDINGS:
+                self._read_beside(path, text)
+
+    def _read_beside(self, path: str, text: str) -> None:
+        images = self._beside(path)
+        if images:
+            self._add(images, caption(text, names.label(path), self._limits), names.label(path))
+        elif litter.is_note(path):
+            self._notices.add("passed_over", names.label(path))
+        elif text.strip():
+            self._notices.add("caption_without_image", names.label(path))
+
+    def _read_object(self, path: str, text: str) -> bool:
+        """Take the caption out of a JSON file beside an image; returns whether it is one."""
+        images = self._beside(path) if names.parts(path)[2] == ".json" else []
+        if not images:
+            return False
+        label = names.label(path)
+        if (found := caption_tables.caption_of(text)) is None:
+            self._notices.add("caption_not_found", label)
+            return True
+        words, others = found
+        self._pass_over_columns(label, others)
+        self._add(images, caption(words, label, self._limits), label)
+        return True
+
+    def _read_table(self, path: str, text: str) -> None:
+        label = names.label(path)
+        try:
+            table = caption_tables.read(path, text)
+        except InvalidInput:
+            if TABLES.fullmatch(names.parts(path)[1].lower()):
+                raise
+            table = None
+        if table is None:
+            self._notices.add("table_not_read", label)
             return
-        for number, file, words in _rows(text, label):
-            place = f"line {number} of {label}"
-            self._add(
-                PurePosixPath(file).stem, text_safety.display_name(file), caption(words, place, self._limits), place
-            )
+        self._pass_over_columns(label, list(table.passed_over))
+        for row in table.rows:
+            with self._faults.kept():
+                words = caption(row.words, row.place, self._limits)
+                images = self._one(self._images.find(row.file, names.parts(path)[0]))
+                if images:
+                    self._add(images, words, row.place)
+                elif words:
+                    self._notices.add("caption_without_image", names.label(row.file))
 
-    def _add(self, stem: str, name: str, words: str, place: str) -> None:
-        if not words:
-            return
-        if self._words.setdefault(stem, words) != words:
-            message = f"The caption in {place} belongs to an image that has another caption already; keep one."
-            raise InvalidInput(message, code="duplicate_name", param="file")
-        self._names[stem] = name
+    def _pass_over_columns(self, label: str, columns: Sequence[str]) -> None:
+        if columns:
+            self._notices.add("columns_passed_over", label, ", ".join(columns[:5]))
+
+    def _beside(self, path: str) -> list[str]:
+        folder, stem, _ = names.parts(path)
+        return self._one(self._images.find(stem, folder, as_it_is=True))
+
+    @staticmethod
+    def _one(found: list[str]) -> list[str]:
+        """Return the images that were found where they differ in their endings only: else it is not clear which."""
+        return found if len({names.key(names.without_ending(path)) for path in found}) == 1 else []
+
+    def _add(self, images: Sequence[str], words: str, place: str) -> None:
+        for image in images if words else ():
+            known = self._words.setdefault(image, [])
+            if known and words not in known:
+                self._notices.add("several_captions", names.label(image), place)
+            if words not in known:
+                known.append(words)
 
 
-def is_captions(name: str) -> bool:
-    """Tell by its name whether an entry of an archive holds captions."""
-    return name.lower().endswith(".txt") or PurePosixPath(name).name in TABLES
+def is_words(path: str) -> bool:
+    """Tell by its ending whether a file of a set may hold captions, or texts."""
+    return names.parts(path)[2] in ENDINGS | caption_tables.ENDINGS
+
+
+def stored(content: bytes, name: str, limits: Settings) -> str:
+    """Return a caption that was read, and is kept in a file of its own, again."""
+    label = names.label(name)
+    return caption(_decoded(content, label), label, limits)
 
 
 def caption(text: str, place: str, limits: Settings) -> str:
@@ -68,23 +129,6 @@ def caption(text: str, place: str, limits: Settings) -> str:
             param="file",
         )
     return text
-
-
-def _rows(text: str, label: str) -> Iterator[tuple[int, str, str]]:
-    """Yield number, file name and caption of each line; other columns are passed over."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            file, words = row["file_name"], row["text"] if "text" in row else row["caption"]
-            if not (isinstance(file, str) and isinstance(words, str)):
-                raise ValueError("not strings")
-            text_safety.clean(words)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            message = f"Line {number} of {label} is not {SHAPE} in clean text."
-            raise InvalidInput(message, code="invalid_line", param="file") from error
-        yield number, file, words
 
 
 def _decoded(content: bytes, name: str) -> str:

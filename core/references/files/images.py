@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from contextlib import suppress
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, ImageOps
 
 from core.errors import InvalidInput, TooLarge
+from core.references.files import formats
+from core.references.items import ImageItem
 from core.settings import Settings
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or holds a document
@@ -45,7 +48,7 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
             param="file",
         )
     if not looks_like_image(content[:12]):
-        raise _refused(name, "is not a JPEG, PNG or WebP image", "not_an_image")
+        raise unread(content[:4096], name)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             _check_header(opened, name, limits)
@@ -59,6 +62,23 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
         raise _too_many_pixels(name, limits) from error
     except Exception as error:  # Pillow raises whatever its parsers meet: OSError, SyntaxError, struct.error, ...
         raise _refused(name, "is damaged or cut short", "corrupt") from error
+
+
+def item(picture: Picture, name: str, caption: str | None) -> ImageItem:
+    """Return a picture with its name and caption as something to learn from."""
+    digest = hashlib.sha256(picture.png).hexdigest()
+    return ImageItem(name, caption or None, picture.png, picture.width, picture.height, digest, picture.turned)
+
+
+def too_much(limits: Settings) -> TooLarge:
+    """Say that the references take too much room once they are kept as PNG or JSONL."""
+    message = f"Kept as PNG, the pictures take more than {limits.max_file_bytes:,} bytes; send fewer or smaller ones."
+    return TooLarge(message, code="file_too_large", param="file")
+
+
+def unread(head: bytes, name: str) -> InvalidInput:
+    """Say what a picture is that is none of the formats which are read, and how to save it."""
+    return _refused(name, formats.not_an_image(head, name), "not_an_image")
 
 
 def decode_packed(png: bytes, name: str) -> Image.Image:

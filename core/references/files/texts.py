@@ -57,6 +57,13 @@ def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
     return read
 
 
+def read(content: bytes, name: str, limits: Settings) -> Lines:
+    """Read a text file by its content."""
+    if looks_like_jsonl(content):
+        return read_jsonl(content, name, limits)
+    return Lines(read_plain(content, name, limits))
+
+
 def unlearnable(row: Mapping[str, Any]) -> str | None:
     """Say why a line can't be learned from; None where it can."""
     try:

@@ -52,7 +52,7 @@ BAD_FILES = {
     "a zip with an absolute path": zipped(**{"/etc/evil.png": png()}),
     "a zip bomb": zipped(**{"a.png": b"\0" * 50_000_000}),
     "a zip of nothing": zipped(),
-    "a zip of captions": zipped(**{"a.txt": b"a cat"}),
+    "a zip of empty captions": zipped(**{"a.txt": b" "}),
     "a cut zip": pictures()[:-30],
     "JSONL of nothing": b"\n\n",
     "JSONL with NaN": b'{"prompt": "a", "completion": NaN}\n',

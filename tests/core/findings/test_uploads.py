@@ -13,13 +13,12 @@ from PIL import Image, ImageDraw
 
 from core.backbones.families import Kind
 from core.disk import ROOT
-from core.errors import InvalidInput
 from core.findings import fingerprints, profiles, uploads
 from core.findings.finding import Finding, from_wire
 from core.findings.jobs import Data, of
 from core.findings.profiles import Profile
 from core.parameters.request import BatRequest
-from core.references.items import TextItem
+from core.references.items import ImageItem, TextItem
 from core.settings import Settings
 from core.uploads import reading
 from core.uploads.reading import JudgedReferences
@@ -253,12 +252,15 @@ def test_captions_come_in_a_table(read: Read, name: str) -> None:
     assert [item.caption for item in given.items] == ["a red cat", "a blue cat", None, None]  # type: ignore[union-attr]
 
 
-def test_two_captions_of_one_image_are_refused_and_the_same_one_twice_is_not(read: Read) -> None:
+def test_two_captions_of_one_image_are_both_kept_and_the_same_one_twice_is_not(read: Read) -> None:
     files = {"0.png": packed(scene()), "metadata.jsonl": TABLE.encode()}
-    assert read(zipped(files | {"0.txt": b"a red cat"})).items
-    for order in (files | {"0.txt": b"a dog"}, {"0.txt": b"a dog"} | files):
-        with pytest.raises(InvalidInput, match="another caption already"):
-            read(zipped(order))
+    [once] = read(zipped(files | {"0.txt": b"a red cat"})).items
+    assert isinstance(once, ImageItem)
+    assert once.caption == "a red cat"
+    both = read(zipped(files | {"0.txt": b"a dog"}))
+    assert isinstance(both.items[0], ImageItem)
+    assert set((both.items[0].caption or "").split("\n")) == {"a red cat", "a dog"}
+    assert "several_captions" in {finding.code for finding in both.findings}
 
 
 def test_every_finding_says_what_to_do_and_survives_the_wire(read: Read) -> None:

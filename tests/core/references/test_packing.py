@@ -15,7 +15,7 @@ from PIL import Image
 from core.disk import ROOT
 from core.errors import InvalidInput
 from core.references import packing
-from core.references.items import ImageItem, merge
+from core.references.items import ImageItem, References, merge
 from core.settings import Settings
 
 
@@ -62,7 +62,6 @@ def test_a_picture_that_two_files_hold_is_learned_once(tmp_path: Path, limits: S
         ({"001-a.png": b"\x89PNG\r\n\x1a\n"}, "corrupt"),
         ({"001-a.png": b"GIF89a" + bytes(100)}, "corrupt"),
         ({"001-a.jpg": png()}, "corrupt_archive"),
-        ({"images/001-a.png": png()}, "corrupt_archive"),
         ({"../001-a.png": png()}, "unsafe_path"),
         ({"/etc/001-a.png": png()}, "unsafe_path"),
         ({f"{number:03d}-a.png": png() for number in range(4)}, "too_many_images"),
@@ -85,6 +84,16 @@ def test_a_strange_name_in_a_packed_file_is_only_a_label(tmp_path: Path, limits:
     [item] = packing.read_packed(packed(tmp_path, files), "cats.zip", limits).items
     assert isinstance(item, ImageItem)
     assert item.name == "gnp.[2J.png"
+
+
+def test_images_of_one_name_keep_their_folders_and_their_captions(tmp_path: Path, limits: Settings) -> None:
+    names = ["cat/1.png", "dog/1.png", "2.png"]
+    images = tuple(ImageItem(name, f"of {name}", png(), 8, 8, name) for name in names)
+    packing.pack(References("images", images), tmp_path / "packed")
+    again = packing.read_packed(tmp_path / "packed", "pets.zip", limits).items
+    assert [(item.name, item.caption) for item in again if isinstance(item, ImageItem)] == [
+        (name, f"of {name}") for name in names
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON\n", b'{"text": 1}\n', b"PK\x03\x04 cut short"])

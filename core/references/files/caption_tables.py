@@ -1,0 +1,189 @@
+"""Tables of captions: a file that names images and says what each shows, as data sets and other trainers write it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core import text_safety
+from core.errors import InvalidInput
+from core.references.files import names
+
+ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv"})
+IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".apng"})
+FILE_KEYS = (
+    "file_name",
+    "filename",
+    "file",
+    "image",
+    "image_path",
+    "image_file",
+    "file_path",
+    "filepath",
+    "path",
+    "name",
+)
+WORD_KEYS = ("text", "caption", "captions", "prompt", "description", "tags")
+INNER = ("images", "data", "items", "annotations", "captions")  # a key that holds the whole table
+SHAPE = '{"file_name": "...", "text": "..."}'
+MAX_COLUMN_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: where it stands, which image it names, and its words, one line for each of several."""
+
+    place: str
+    file: str
+    words: str
+
+
+@dataclass
+class Table:
+    """What a table says, and the columns of it that are not read."""
+
+    rows: list[Row] = field(default_factory=list)
+    passed_over: dict[str, None] = field(default_factory=dict)  # in their order
+
+
+def read(path: str, text: str) -> Table | None:
+    """Read a table by its ending; None where it names no images. Raises InvalidInput that names the line."""
+    table, label = Table(), names.label(path)
+    named = 0
+    for place, row in _rows(path, text, label):
+        file, words = _first(row, FILE_KEYS), _first(row, WORD_KEYS)
+        if file is None and words is None and not named:
+            return None
+        named += 1
+        table.rows.append(_row(place, row, file, words))
+        used = {file, words}
+        table.passed_over |= dict.fromkeys(
+            str(key)[:MAX_COLUMN_CHARACTERS]
+            for key, value in row.items()
+            if key not in used and value not in (None, "")
+        )
+    return table if named else None
+
+
+def names_images(path: str, text: str) -> bool:
+    """Tell whether a table speaks of images, and not of texts that have a name and a text too."""
+    try:
+        table = read(path, text)
+    except InvalidInput:
+        return False
+    return table is not None and names.parts(table.rows[0].file)[2] in IMAGE_ENDINGS
+
+
+def caption_of(text: str) -> tuple[str, list[str]] | None:
+    """Return the caption in a JSON file beside an image, and the keys that are not read; None where it has none."""
+    try:
+        row = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or (key := _first(row, WORD_KEYS)) is None or (words := _words(row[key])) is None:
+        return None
+    return words, _others(row, {key})
+
+
+def _row(place: str, row: Mapping[str, Any], file: str | None, words: str | None) -> Row:
+    said = _words("" if row[words] is None else row[words]) if words is not None else None
+    if file is None or said is None or not isinstance(row[file], str):
+        raise _bad(place)
+    return Row(place, row[file], said)
+
+
+def _first(row: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    """Return the first of the keys that the row has, whatever the size of its letters."""
+    known = {str(key).strip().lower(): key for key in row}
+    return next((known[key] for key in keys if key in known), None)
+
+
+def _words(value: object) -> str | None:
+    """Return a caption: a text, or the lines of a list of texts; tags are lists of single words."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        tags = all(len(part.split()) <= 3 for part in value)
+        return (", " if tags else "\n").join(" ".join(part.split()) for part in value)
+    return None
+
+
+def _rows(path: str, text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    ending = names.parts(path)[2]
+    if ending in (".csv", ".tsv"):
+        yield from _delimited(text, label, "\t" if ending == ".tsv" else None)
+    elif ending == ".json":
+        yield from _whole(text, label)
+    else:
+        yield from _lines(text, label)
+
+
+def _lines(text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            place = f"line {number} of {label}"
+            try:
+                row = json.loads(line, object_pairs_hook=_unique)
+            except (ValueError, RecursionError) as error:
+                raise _bad(place) from error
+            if not isinstance(row, dict):
+                raise _bad(place)
+            yield place, row
+
+
+def _whole(text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the rows of a list of objects, or of a mapping from images to captions or objects with captions."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"{label} is not JSON; mend it or leave it out.", code="invalid_line", param="file"
+        ) from error
+    if isinstance(content, dict) and (
+        inner := next((key for key in INNER if isinstance(content.get(key), list)), None)
+    ):
+        content = content[inner]
+    if isinstance(content, list):
+        for number, row in enumerate(content, 1):
+            if isinstance(row, dict):
+                yield f"entry {number} of {label}", row
+    elif isinstance(content, dict):
+        for name, said in content.items():
+            if isinstance(said, dict):
+                yield f"{names.label(name)} in {label}", {"file_name": name, **said}
+            elif isinstance(said, str) and "." in name:
+                yield f"{names.label(name)} in {label}", {"file_name": name, "text": said}
+
+
+def _delimited(text: str, label: str, delimiter: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    head = text.partition("\n")[0]
+    delimiter = delimiter or max(",;\t|", key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        for row in reader:
+            yield f"line {reader.line_num} of {label}", {key or "": value for key, value in row.items()}
+    except csv.Error as error:
+        place = f"line {reader.line_num} of {label}"
+        raise InvalidInput(f"Can't read {place}: {error}.", code="invalid_line", param="file") from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key is there twice")
+    return row
+
+
+def _others(row: Mapping[str, Any], used: set[str | None]) -> list[str]:
+    """Return the keys of a row that hold something and are not read."""
+    held = [key for key, value in row.items() if key not in used and value not in (None, "", [])]
+    return [text_safety.shown(str(key))[:MAX_COLUMN_CHARACTERS] for key in held]
+
+
+def _bad(place: str) -> InvalidInput:
+    message = f"{place[0].upper()}{place[1:]} is not {SHAPE}, or the like, in clean text."
+    return InvalidInput(message, code="invalid_line", param="file")

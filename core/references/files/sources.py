@@ -1,0 +1,79 @@
+"""Where the files of a set lie: in a zip or in a folder. Both are listed first and read one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.errors import InvalidInput, TooLarge
+from core.references.files import litter, names
+
+MAX_ENTRIES = 400
+MAX_LISTED = 20 * MAX_ENTRIES  # with all that is passed over unread
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a set by its canonical path (see names); `token` is how its source finds it again."""
+
+    path: str
+    token: int
+
+
+class Source(Protocol):
+    """A set of files from a stranger: paths are safe, and no more is read than the limits allow."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """The files that are not litter, in their order."""
+
+    @property
+    def litter(self) -> Sequence[str]:
+        """Paths of what systems and editors have left in it."""
+
+    def head(self, member: Member) -> bytes:
+        """Return the first bytes of a file."""
+
+    def read(self, member: Member) -> bytes:
+        """Return a file; raises InvalidInput that names it where it is too large, TooLarge where all are."""
+
+
+def sorted_out(paths: Iterable[tuple[str, int]]) -> tuple[list[Member], list[str]]:
+    """Tell litter from members; raises TooLarge where there are too many of either."""
+    members: list[Member] = []
+    passed: list[str] = []
+    for path, token in paths:
+        if litter.is_litter(path):
+            passed.append(path)
+        else:
+            members.append(Member(path, token))
+        if len(members) > MAX_ENTRIES or len(passed) > MAX_LISTED:
+            raise too_many_entries()
+    return members, passed
+
+
+def too_many_entries() -> TooLarge:
+    """Say that a set has too many files."""
+    return TooLarge(
+        f"There are more than {MAX_ENTRIES} files in it; send fewer.", code="too_many_entries", param="file"
+    )
+
+
+def too_large_in_all(most: int) -> TooLarge:
+    """Say that all files of a set together are too large."""
+    message = f"The files hold more than {most:,} bytes in all; send fewer or smaller ones."
+    return TooLarge(message, code="archive_too_large", param="file")
+
+
+def too_large(path: str, most: int) -> TooLarge:
+    """Say that one file of a set is too large."""
+    return TooLarge(
+        f"{names.label(path)} has more than {most:,} bytes; save it smaller.", code="entry_too_large", param="file"
+    )
+
+
+def refused(path: str, what: str, code: str) -> InvalidInput:
+    """Refuse a set because of one of its files."""
+    return InvalidInput(f"The entry {names.label(path)} {what}.", code=code, param="file")
