@@ -16,6 +16,7 @@ from api.http.multipart import receive
 from core import text_safety
 from core.errors import InvalidInput
 from core.references import items, packing
+from core.references.faults import MAX_TOLD
 from core.settings import Settings
 from core.uploads import reading
 
@@ -68,10 +69,11 @@ def file_reader() -> Iterator[Reader]:
 
 
 def _said_well(error: InvalidInput) -> bool:
-    """Check that the message is one clean line of moderate length, whatever it is about."""
+    """Check that the message is one clean line of moderate length for each fault, whatever it is about."""
+    lines = error.message.split("\n")
     assert text_safety.UNCLEAN.search(error.message) is None
-    assert "\n" not in error.message
-    assert len(error.message) < 1_000
+    assert len(lines) <= 2 + MAX_TOLD
+    assert all(line and len(line) < 1_000 for line in lines)
     return False
 
 

@@ -166,4 +166,4 @@ def test_archives_that_are_refused(scene: Scene, case: Case) -> None:
 def test_c83_a_strange_name_in_an_archive_is_only_a_label(scene: Scene) -> None:
     send = upload(zipped({"set\x1b[2J\u202e/cat\x1b[2J\u202e.gif": b"GIF89a"}))
     answer = Case("C83", "an entry that clears the screen", send, 400, "not_an_image").check(scene)
-    assert b"set[2J/cat[2J.gif is " in answer.body
+    assert b"set[2J/cat[2J.gif looks like a GIF; " in answer.body

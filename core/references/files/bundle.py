@@ -48,7 +48,7 @@ class Bundle:
         head = self.source.head(member)
         if images.looks_like_image(head) or names.parts(member.path)[2] in IMAGE_ENDINGS:
             return "image"
-        return "unread" if formats.is_picture(head, member.path) else "passed_over"
+        return "unread" if _is_picture(head, member.path) else "passed_over"
 
     def _images(self, uses: dict[Member, Use], pictured: Sequence[Member]) -> list[ImageItem]:
         wanted = self._wanted(pictured)
@@ -117,8 +117,8 @@ class Bundle:
         return images.decode(self.source.read(member), label, self.limits)
 
     def _pass_over(self, member: Member) -> None:
-        what = formats.looks_like(self.source.head(member), member.path)
-        self.notices.add("passed_over", names.label(member.path), what or "")
+        what = formats.of(self.source.head(member))
+        self.notices.add("passed_over", names.label(member.path), what.name if what else "")
 
     def _say_same_names(self, paths: Sequence[str]) -> None:
         """Say where two images differ in their endings only."""
@@ -158,3 +158,9 @@ class Bundle:
             self.notices.add(notice.code, f"{notice.place} of {label}" if notice.place else label, notice.detail)
         self.notices.add("text_of_set", label)
         return read.items
+
+
+def _is_picture(head: bytes, path: str) -> bool:
+    """Tell whether a file is a picture of a format that is not read, by its first bytes or else by its ending."""
+    found = formats.of(head)
+    return found.of_class in ("image", "drawing") if found else names.parts(path)[2] in formats.PICTURE_ENDINGS

@@ -121,6 +121,12 @@ BRANDS = {
 }
 # of RIFF's containers
 FORMS = {b"AVI ": _media("a video (AVI)"), b"WAVE": _media("a sound (WAV)", SOUND)}
+# by which a picture is known that begins like nothing here: cut short, empty, or of a rare kind
+_PICTURES = """
+.gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2 .psd .psb .xcf .kra .svg .ico .tga .exr .hdr .raw .dng .cr2 .cr3 .nef
+.arw .orf .rw2 .raf
+"""
+PICTURE_ENDINGS = frozenset(_PICTURES.split())
 # a file in a zip -> what such a zip is
 ZIPS: tuple[tuple[str, Format], ...] = (
     ("xl/", _table("an Excel workbook")),
@@ -131,6 +137,7 @@ ZIPS: tuple[tuple[str, Format], ...] = (
     ("data.pkl", _weights("weights of PyTorch")),
     ("archive/data.pkl", _weights("weights of PyTorch")),
 )
+ZIP_MARKS = frozenset({"[Content_Types].xml", "mimetype", "container.xml", "data.pkl"})
 # signatures that a text may begin with too: an essay on ORCs is no table
 WORDS = frozenset(
     {b"8BPS", b"gimp xcf", b"qoif", b"DDS ", b"BZh", b"PAR1", b"ARROW1", b"ORC", b"GGUF", b"OggS", b"fLaC", b"ID3"}
@@ -192,6 +199,9 @@ def of_text(head: str) -> Format | None:
 
 def of_zip(names: Iterable[str]) -> Format | None:
     """Name a zip that is a document, a workbook or weights by the files in it; None for an ordinary zip."""
+    names = list(names)
+    if not any(name.rpartition("/")[2] in ZIP_MARKS for name in names):
+        return None  # a folder of pictures may be called word
     for name in names:
         for inside, format in ZIPS:
             if name == inside or (inside.endswith("/") and name.startswith(inside)) or name.endswith(f"/{inside}"):

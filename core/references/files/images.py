@@ -78,7 +78,9 @@ def too_much(limits: Settings) -> TooLarge:
 
 def unread(head: bytes, name: str) -> InvalidInput:
     """Say what a picture is that is none of the formats which are read, and how to save it."""
-    return _refused(name, formats.not_an_image(head, name), "not_an_image")
+    found = formats.of(head)
+    message = found.sentence(name) if found else f"{name} is not a JPEG, PNG or WebP image; save it as PNG or JPEG."
+    return InvalidInput(message, code="not_an_image", param="file")
 
 
 def decode_packed(png: bytes, name: str) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
-from core.references.files import archives, images, names, texts
+from core.references.files import archives, formats, images, names, texts
 from core.references.files.bundle import Bundle
 from core.references.files.folders import Folder
 from core.references.items import ImageItem, Kind, TextItem
@@ -43,6 +43,8 @@ def parse(path: Path, filename: str, limits: Settings, *, strict: bool = False) 
         raise InvalidInput(f"{name} is empty.", code="empty", param="file")
     if zipfile.is_zipfile(path) and head.startswith(b"PK"):
         with archives.opened(path, limits.max_file_bytes, limits.max_image_bytes) as archive:
+            if (document := formats.of_zip(member.path for member in archive.members)) is not None:
+                raise UnsupportedMedia(document.sentence(name), code="unsupported_media", param="file")
             return _read_set(Bundle(archive, limits, strict))
     if images.looks_like_image(head):
         content = _bounded(path, limits.max_image_bytes, name)
