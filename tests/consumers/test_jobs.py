@@ -17,6 +17,8 @@ from core.adapters import card as cards
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from tests.consumers.bases import write_base
+from tests.consumers.conftest import TEXT_HUB_NAME
+from tests.consumers.page import put_on_the_hub
 from tests.consumers.strangers import run_stranger
 from worker.job_folder import JobFolder
 from worker.stages.context import Context
@@ -77,13 +79,14 @@ def test_every_file_of_a_text_job_says_what_the_trainer_said(
     text_job: JobFolder, tiny_language_folder: Path, tmp_path: Path
 ) -> None:
     text_case(text_job, tmp_path / "case.safetensors")
+    put_on_the_hub(TEXT_HUB_NAME, tiny_language_folder, tmp_path)
     printed = run_stranger(
         "texts.py", tiny_language_folder, text_job.stage("export"), tmp_path / "case.safetensors", cwd=tmp_path
     )
     errors = json.loads(printed.splitlines()[-1])
     print(errors)
     assert errors.pop("none") == pytest.approx(1)
-    assert errors.keys() == {"peft", "transformers", "merged"}
+    assert errors.keys() == {"peft", "transformers", "peft alone", "transformers alone", "merged"}
     assert max(errors.values()) <= 1e-3
 
 
