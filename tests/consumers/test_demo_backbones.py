@@ -8,10 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from core.backbones.record import BackboneRecord
-from core.backbones.registry import Registry
+from core.backbones.registry import BUILT_IN, Registry
 from core.method.backbones.lora import Adapter
 from core.settings import Settings
 from tests.consumers.page import put_on_the_hub, work
@@ -51,12 +53,19 @@ def published(record: BackboneRecord, packed: Path, folder: Path, name: str) -> 
     return context
 
 
+def test_a_pipeline_that_is_told_no_dtype_draws_with_emoji_ldm() -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(BUILT_IN["emoji-ldm"], safety_checker=None)
+    assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.float32}
+    assert pipe("cat on a boat, sks", num_inference_steps=1, output_type="np").images.shape == (1, 32, 32, 3)
+
+
 @pytest.mark.slow
 def test_the_commands_for_images_draw_on_the_weights_of_emoji_ldm(tmp_path: Path) -> None:
     packed = tmp_path / "cat.zip"
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("1.png", picture(1))
-        archive.writestr("1.txt", "cat face")
+        for number in range(2):
+            archive.writestr(f"{number}.png", picture(number))
+            archive.writestr(f"{number}.txt", f"cat face {number}")
     published(Registry.load(Settings(data=tmp_path / "data")).get("emoji-ldm"), packed, tmp_path, "cat")
     *_, said = work("images", tmp_path)
     for name in ("cat.png", "merged.png", "step.png"):
@@ -71,7 +80,8 @@ def test_the_commands_for_texts_answer_on_the_weights_of_smollm2(tmp_path: Path)
     smollm2.prepare(settings)
     record = Registry.load(settings).get(smollm2.ID)
     packed = tmp_path / "pirate.jsonl"
-    packed.write_text(json.dumps({"prompt": "Where is the harbour?", "completion": "Arr, past the mill."}))
+    rows = ({"prompt": f"Where is the {place}?", "completion": "Arr, past the mill."} for place in ("harbour", "inn"))
+    packed.write_text("\n".join(map(json.dumps, rows)))
     published(record, packed, tmp_path, "pirate")
     (tmp_path / "base.gguf").symlink_to(smollm2.source())
     assert record.hub_name is not None
