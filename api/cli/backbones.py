@@ -24,7 +24,8 @@ def list_backbones(data: Data = None) -> None:
 
     for backbone in Registry.load(settings):
         pool = "with a candidate pool" if backbone.pool else "without a candidate pool"
-        print(f"{backbone.id:24} {backbone.kind:7} {pool:24} {backbone.licence}")
+        known = f", elsewhere {backbone.hub_name}" if backbone.hub_name else ""
+        print(f"{backbone.id:24} {backbone.kind:7} {pool:24} {backbone.licence}{known}")
 
 
 @BACKBONES.explained(
@@ -40,6 +41,9 @@ def add_backbone(
         int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")
     ] = None,
     target: Annotated[list[str] | None, typer.Option(metavar="NAME", help="a module to adapt; may be repeated")] = None,
+    hub_name: Annotated[
+        str | None, typer.Option(metavar="ORG/NAME", help="the name that others know it by; adapters carry it")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Register a folder with a pre-trained model (safetensors only); every file is hashed."""
@@ -54,6 +58,7 @@ def add_backbone(
         pool=pool,
         resolution=resolution,
         target_modules=tuple(target) if target else None,
+        hub_name=hub_name,
     )
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
 

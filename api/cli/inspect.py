@@ -48,6 +48,7 @@ def lines(found: Inspection) -> Iterator[str]:
         "scale": _scale(found),
         "numbers": _numbers(found),
         "backbone": _backbone(found, card),
+        "note": _note(card),
         "published": _published(card.get("outcome") or {}),
         "why": (card.get("outcome") or {}).get("stop_reason") or "",
         "losses": _losses(card.get("curves") or {}, card.get("outcome") or {}),
@@ -109,8 +110,17 @@ def _numbers(found: Inspection) -> str:
 
 def _backbone(found: Inspection, card: dict[str, Any]) -> str:
     backbone = card.get("backbone") or {}
+    known = [f"known as {backbone['hub_name']}"] if backbone.get("hub_name") else []
     further = [f"{name} {backbone[name]}" for name in ("revision", "licence") if backbone.get(name)]
-    return ", ".join([found.backbone or "unknown", *further])
+    return ", ".join([found.backbone or "unknown", *known, *further])
+
+
+def _note(card: dict[str, Any]) -> str:
+    """Warn of a backbone's name that others don't know; nothing is wrong with the file, so it is no WARNING."""
+    from core.adapters.card import only_known_here
+
+    backbone = card.get("backbone") or {}
+    return only_known_here(backbone["id"]) if backbone.get("id") and not backbone.get("hub_name") else ""
 
 
 def _published(outcome: dict[str, Any]) -> str:

@@ -23,6 +23,14 @@ def order(form: str | None) -> int:
     return FORMATS.index(form) if form in FORMATS else len(FORMATS)  # type: ignore[arg-type]
 
 
+def only_known_here(id: str) -> str:
+    """Say what a backbone's id is worth to other programs."""
+    return (
+        f"The backbone had no hub name when this adapter was made, so files that name it say {id}, its id where it was "
+        "trained. Elsewhere that may mean nothing, or another model: give other programs the backbone's folder."
+    )
+
+
 def header(card: Mapping[str, Any]) -> dict[str, str]:
     """Return what every published adapter file carries in its head: a few thousand bytes."""
     return {CARD: json.dumps(shortened(card), sort_keys=True, separators=(",", ":")), CARD_HASH: digest(content(card))}

@@ -21,6 +21,7 @@ class _Part(BaseModel):
 
 class _Backbone(_Part):
     id: str | None = None
+    hub_name: str | None = None
     revision: Scalar = None
     licence: str | None = None
 

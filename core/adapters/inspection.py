@@ -43,6 +43,14 @@ HALVES = {
     ".weight.lora_a": "down",
     ".weight.lora_b": "up",
 }
+# under which a file names its backbone: peft's and our kept steps', llama.cpp's, kohya's, and older kept steps'
+BACKBONE_KEYS = (
+    "base_model_name_or_path",
+    "general.base_model.0.name",
+    "ss_sd_model_name",
+    "ss_base_model_version",
+    "backbone",
+)
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_ADAPTER_BYTES = 4 << 30
 MAX_JSON_BYTES = 16_000_000
@@ -214,8 +222,9 @@ def _kind(module: str) -> str:
 def _backbone(table: Table, config: dict[str, Any] | None, card: dict[str, Any] | None) -> str | None:
     if card:
         return (card.get("backbone") or {}).get("id")
-    named = (config or {}).get("base_model_name_or_path") or table.facts.get("general.base_model.0.name")
-    return str(named or table.facts.get("ss_base_model_version") or table.facts.get("backbone") or "") or None
+    told = (table.facts.get(key) for key in BACKBONE_KEYS)
+    named = [(config or {}).get("base_model_name_or_path"), *told]
+    return next((str(name) for name in named if name), None)
 
 
 def _warnings(table: Table, pairs: dict[str, dict[str, Entry]]) -> list[str]:

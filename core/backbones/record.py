@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.backbones.families import Family
+from core.backbones.hub_name import check_hub_name
 from core.backbones.model_folder import inspect_folder
 from core.disk import ROOT, hash_file, hash_once, write_json
 from core.errors import InvalidInput
@@ -42,7 +43,7 @@ class BackboneRecord(BaseModel):
     """What is known of one backbone. `sha256` maps every file that may be loaded to its hash.
 
     Of `unrelated_prompts` the first that a job does not train on are asked; `settings` are what a subject is put into,
-    in words that this backbone knows: () means the usual ones.
+    in words that this backbone knows: () means the usual ones. `hub_name` is ORG/NAME, the name that others know it by.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,12 @@ class BackboneRecord(BaseModel):
     settings: tuple[str, ...] = ()
     resolution: int | None = None
     caption_prefix: str = ""
+    hub_name: str | None = None
+
+    @property
+    def public_name(self) -> str:
+        """Name the backbone in files that leave this service; its id only where no hub name is known."""
+        return self.hub_name or self.id
 
     @property
     def kind(self) -> Literal["images", "texts"]:
@@ -82,10 +89,13 @@ def describe(
     trigger_hint: str | None = None,
     unrelated_prompts: tuple[str, ...] | None = None,
     caption_prefix: str = "",
+    hub_name: str | None = None,
 ) -> BackboneRecord:
     """Inspect a backbone's folder and return its record; `revision` defaults to a hash of all file hashes."""
     if not VALID_ID.fullmatch(id):
         raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
+    if hub_name is not None:
+        check_hub_name(hub_name)
     folder = folder.resolve()
     inspected = inspect_folder(folder, family)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
@@ -104,6 +114,7 @@ def describe(
         defaults=dict(defaults or {}),
         trigger_hint=trigger_hint,
         caption_prefix=caption_prefix,
+        hub_name=hub_name,
         unrelated_prompts=UNRELATED[family] if unrelated_prompts is None else unrelated_prompts,
         resolution=resolution or inspected.resolution,
     )

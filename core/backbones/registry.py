@@ -16,7 +16,8 @@ from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
 
 BUILT_IN = {"emoji-ldm": ROOT / "demo/emoji_ldm/weights"}
-PREPARED = ("smollm2-135m",)  # under {data}/backbones, after `albatross backbones prepare ID`
+# under {data}/backbones, after `albatross backbones prepare ID`; each with its hub name, which older records do not say
+PREPARED = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 class Registry:
@@ -34,6 +35,8 @@ class Registry:
         """Read the built-in backbones that are present, then the entries of the registry file."""
         folders = BUILT_IN | {id: settings.data / "backbones" / id for id in PREPARED}
         records = {id: read_record(folder) for id, folder in folders.items() if (folder / RECORD_FILE).is_file()}
+        for id in PREPARED.keys() & records.keys():
+            records[id] = records[id].model_copy(update={"hub_name": PREPARED[id]})
         return cls({**records, **_entries(settings.registry_file)}, settings.registry_file, settings.model_aliases)
 
     def __iter__(self) -> Iterator[BackboneRecord]:
@@ -75,6 +78,7 @@ class Registry:
         resolution: int | None = None,
         revision: str | None = None,
         defaults: Mapping[str, int | float] | None = None,
+        hub_name: str | None = None,
     ) -> BackboneRecord:
         """Check a folder, hash its files and write its entry; raise InvalidInput for what must not be loaded."""
         if id in BUILT_IN or id in PREPARED:
@@ -89,6 +93,7 @@ class Registry:
             resolution=resolution,
             revision=revision,
             defaults=defaults,
+            hub_name=hub_name,
         )
         self._write(record)
         return record

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def latent_pool(
 
 
 def export(vae: AutoencoderKL, denoiser: Denoiser, average: Average, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write the averaged model as a pipeline in half precision."""
+    """Write the averaged model as a pipeline in half precision, to be computed in single."""
     shipped = copy.deepcopy(denoiser)
     average.copy_to(shipped.parameters())
     shipped_vae = copy.deepcopy(vae)
@@ -120,6 +121,9 @@ def export(vae: AutoencoderKL, denoiser: Denoiser, average: Average, tokenizer: 
     shipped_vae.register_to_config(_name_or_path="")
     half = [m.to(torch.float16) for m in (shipped_vae, shipped.unet, shipped.text_encoder)]
     build_pipeline(*half, tokenizer).save_pretrained(folder)
+    # transformers loads in the dtype of its configuration, diffusers in float32: both have to be the same
+    config = folder / "text_encoder/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def train_denoiser(options: Options, vae: AutoencoderKL, pool: LatentPool, tokenizer: CLIPTokenizer) -> None:

@@ -17,6 +17,7 @@ from api.cli.__main__ import main
 from api.cli.inspect import lines
 from core.adapters import inspection, tensor_files
 from core.errors import InvalidInput
+from tests.consumers.conftest import TEXT_HUB_NAME
 from worker.job_folder import JobFolder
 
 IMAGE_FILES = {
@@ -48,6 +49,7 @@ def test_a_file_of_an_image_adapter_says_what_it_is_and_where_from(
     assert f"4 images, sha256 {card['data']['references']['sha256']}" in said
     assert "seed 3" in said
     assert "checked every number is finite" in said
+    assert "note The backbone had no hub name when this adapter was made, so files that name it say tiny" in said
 
 
 def test_a_gguf_adapter_says_the_same(text_job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +59,8 @@ def test_a_gguf_adapter_says_the_same(text_job: JobFolder, capsys: pytest.Captur
     assert "14: 2 attn_k, 2 attn_output, 2 attn_q, 2 attn_v, 2 ffn_down, 2 ffn_gate, 2 ffn_up" in said
     assert "rank 2, alpha 2, scale 1" in said
     assert "4 texts" in said
+    assert f"backbone tiny, known as {TEXT_HUB_NAME}, revision" in said
+    assert "had no hub name" not in said
 
 
 def test_merged_weights_and_a_card_say_where_they_come_from(

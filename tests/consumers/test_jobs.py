@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,18 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from core.adapters import card as cards
+from core.adapters import tensor_files
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from tests.consumers.bases import write_base
+from tests.consumers.conftest import TEXT_HUB_NAME
+from tests.consumers.page import put_on_the_hub
 from tests.consumers.strangers import run_stranger
 from worker.job_folder import JobFolder
 from worker.stages.context import Context
 
 POSITIONS = 50
+KEYS_OF_THE_BASE = ("base_model_name_or_path", "general.base_model.0.name", "ss_sd_model_name")
 
 
 def manifest(job: JobFolder) -> dict:
@@ -77,13 +82,14 @@ def test_every_file_of_a_text_job_says_what_the_trainer_said(
     text_job: JobFolder, tiny_language_folder: Path, tmp_path: Path
 ) -> None:
     text_case(text_job, tmp_path / "case.safetensors")
+    put_on_the_hub(TEXT_HUB_NAME, tiny_language_folder, tmp_path)
     printed = run_stranger(
         "texts.py", tiny_language_folder, text_job.stage("export"), tmp_path / "case.safetensors", cwd=tmp_path
     )
     errors = json.loads(printed.splitlines()[-1])
     print(errors)
     assert errors.pop("none") == pytest.approx(1)
-    assert errors.keys() == {"peft", "transformers", "merged"}
+    assert errors.keys() == {"peft", "transformers", "peft alone", "transformers alone", "merged"}
     assert max(errors.values()) <= 1e-3
 
 
@@ -136,6 +142,26 @@ def test_every_published_file_carries_the_card_and_no_path_or_caption(
         assert metadata[cards.CARD_HASH] == cards.digest(card)
         assert json.loads(metadata[cards.CARD]) == cards.shortened(told)
         assert sum(map(len, metadata.values())) < 16_000
+
+
+def test_every_file_of_a_job_names_the_backbone_alike(
+    image_job: JobFolder, text_job: JobFolder, tmp_path: Path
+) -> None:
+    for job, name, task in ((image_job, "tiny", None), (text_job, TEXT_HUB_NAME, "CAUSAL_LM")):
+        assert set(names_of_the_base(job)) == {name}
+        config = json.loads(dict(members(job.stage("export") / "adapter-peft.zip"))["adapter_config.json"])
+        assert (config["base_model_name_or_path"], config["task_type"]) == (name, task)
+        told = json.loads((job.stage("export") / "card.json").read_bytes())["backbone"]
+        assert (told["hub_name"] is None) == (name == "tiny") == ("say tiny, its id" in told.get("warning", ""))
+
+
+def names_of_the_base(job: JobFolder) -> Iterator[str]:
+    """What every file that a consumer loads calls the backbone, but for the card."""
+    for file in (*job.stage("export").glob("adapter*.gguf"), *job.path.rglob("*.safetensors")):
+        facts = tensor_files.read(memoryview(file.read_bytes()), file.name).facts
+        if "lora_adapter_metadata" in facts:
+            yield json.loads(facts["lora_adapter_metadata"])["unet.base_model_name_or_path"]
+        yield from (str(facts[key]) for key in KEYS_OF_THE_BASE if key in facts)
 
 
 def members(file: Path) -> list[tuple[str, bytes]]:

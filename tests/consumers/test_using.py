@@ -1,13 +1,10 @@
-"""The commands of docs/using-your-adapter.md, taken from the page and run as they stand."""
+"""What the commands of docs/using-your-adapter.md do, on small stand-ins for backbones."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,22 +12,20 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft import PeftModel
 from safetensors.numpy import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, CLIPTextModel
 
 from core.settings import Settings
 from tests.api.outcome import publish
 from tests.api.server import serving
+from tests.consumers.page import BLOCKS, PAGE, put_on_the_hub, work
 from tests.worker.commands.test_smollm2 import write_gguf
-from tests.worker.floor import ROOT
 from tests.worker.stages.conftest import text_jobs
 from worker.commands import smollm2
 from worker.job_folder import JobFolder
 from worker.stages import run
 from worker.stages.context import checkpoint_file
 
-PAGE = (ROOT / "docs/using-your-adapter.md").read_text()
-BLOCK = re.compile(r"(?:<!-- (not run|run): ([\w -]+) -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
-BLOCKS = [(found[1], found[2], found[3], found[4]) for found in BLOCK.finditer(PAGE)]
+HUB_NAME = "example/spoken-llama"
 NAMES = {
     "adapter-peft.zip": "-peft.zip",
     "pytorch_lora_weights.safetensors": None,
@@ -38,35 +33,6 @@ NAMES = {
     "adapter.gguf": ".gguf",
     "merged.zip": None,
 }
-
-
-def blocks(place: str) -> list[tuple[str, str]]:
-    """The language and text of all blocks that belong to a place, in order."""
-    return [(language, text) for what, where, language, text in BLOCKS if what == "run" and place in where.split()]
-
-
-def work(place: str, folder: Path, environment: dict[str, str] | None = None) -> list[str]:
-    """Run a place's blocks in its folder, Python in isolation; returns what each printed."""
-    tools = folder / "tools"
-    tools.mkdir()
-    (tools / "albatross").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m api.cli "$@"\n')
-    (tools / "albatross").chmod(0o755)
-    chosen = environment or {}
-    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    printed = []
-    for language, text in blocks(place):
-        command = [sys.executable, "-I", "-c", text] if language == "python" else ["bash", "-euc", text]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env={"PATH": path, "HOME": str(folder), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **chosen},
-        )
-        assert done.returncode == 0, f"{text}\n{done.stderr[-3000:]}"
-        printed.append(done.stdout)
-    return printed
 
 
 def lay_out(job: JobFolder, folder: Path, name: str) -> None:
@@ -77,6 +43,15 @@ def lay_out(job: JobFolder, folder: Path, name: str) -> None:
     for file, ending in NAMES.items():
         if (export / file).exists():
             shutil.copy(export / file, folder / (f"{name}{ending}" if ending else file))
+
+
+def check_same_configuration(folder: Path, zipped: Path) -> None:
+    """Hold what the page makes of a checkpoint against the folder that was published."""
+    with zipfile.ZipFile(zipped) as archive:
+        published = json.loads(archive.read("adapter_config.json"))
+    made = json.loads((folder / "adapter_config.json").read_text())
+    for key in ("base_model_name_or_path", "task_type", "r", "lora_alpha", "peft_type"):
+        assert made[key] == published[key], key
 
 
 def check_checkpoint(folder: Path, bare: torch.nn.Module, merged: torch.nn.Module) -> None:
@@ -98,17 +73,24 @@ def test_every_command_of_the_page_is_run_or_named_as_not_run() -> None:
     assert all(f"**{name}**" in said for name in left_out)
 
 
+def in_halves(text_encoder: Path) -> None:
+    """Store a text encoder in float16, as many backbones have it, and let its configuration say so."""
+    CLIPTextModel.from_pretrained(text_encoder).to(torch.float16).save_pretrained(text_encoder)
+    assert json.loads((text_encoder / "config.json").read_text())["dtype"] == "float16"
+
+
 @pytest.mark.slow
 def test_the_commands_for_images_draw_with_the_adapter(
     image_job: JobFolder, tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "backbone").symlink_to(tiny_diffusion_folder)
+    in_halves(Path(shutil.copytree(tiny_diffusion_folder, tmp_path / "backbone")) / "text_encoder")
     lay_out(image_job, tmp_path, "cat")
     printed = work("images", tmp_path)
     assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "merged.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
     bare = UNet2DConditionModel.from_pretrained(tmp_path / "backbone/unet")
+    check_same_configuration(tmp_path / "step", tmp_path / "cat-peft.zip")
     check_checkpoint(tmp_path / "step", bare, UNet2DConditionModel.from_pretrained(tmp_path / "merged"))
     assert printed[-1].startswith("cat.safetensors: kohya (ComfyUI, A1111)")
     assert "trigger sks" in printed[-1]
@@ -120,7 +102,7 @@ def spoken_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     place = tmp_path_factory.mktemp("spoken")
     write_gguf(place / "base.gguf")
     smollm2.convert(place / "base.gguf", place / "backbone")
-    folder = text_jobs(place / "backbone", place)(merged=True)
+    folder = text_jobs(place / "backbone", place, hub_name=HUB_NAME)(merged=True)
     list(run(folder))
     return folder
 
@@ -129,14 +111,16 @@ def spoken_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
 def test_the_commands_for_texts_answer_with_the_adapter(spoken_job: JobFolder, tmp_path: Path) -> None:
     for name in ("backbone", "base.gguf"):
         (tmp_path / name).symlink_to(spoken_job.path.parent / name)
+    put_on_the_hub(HUB_NAME, tmp_path / "backbone", tmp_path)
     lay_out(spoken_job, tmp_path, "pirate")
-    printed = work("texts", tmp_path)
-    assert "user: Where is the harbour?" in printed[1]
-    assert printed[2].startswith("http://127.0.0.1:")
-    assert len(printed[2].splitlines()) > 1
+    _, answer, _, served, *_ = work("texts", tmp_path)
+    assert "user: Where is the harbour?" in answer
+    assert served.startswith("http://127.0.0.1:")
+    assert len(served.splitlines()) > 1
     assert load_file(tmp_path / "merged/model.safetensors")
     bare = AutoModelForCausalLM.from_pretrained(tmp_path / "backbone", dtype=torch.float32)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    check_same_configuration(tmp_path / "step", tmp_path / "pirate-peft.zip")
     check_checkpoint(tmp_path / "step", bare, merged)
 
 

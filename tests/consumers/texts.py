@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -38,6 +38,8 @@ networks = {
     "none": base(),
     "peft": PeftModel.from_pretrained(base(), folder),
     "transformers": by_transformers,
+    "peft alone": AutoPeftModelForCausalLM.from_pretrained(folder),  # both find the backbone by its hub name
+    "transformers alone": AutoModelForCausalLM.from_pretrained(folder),
     "merged": AutoModelForCausalLM.from_pretrained(unpacked("merged.zip"), dtype=torch.float32),
 }
 AutoTokenizer.from_pretrained("merged")

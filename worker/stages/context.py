@@ -19,6 +19,7 @@ from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import PREFIX, Adapter, from_stack, from_tensors
 from core.method.backbones.profiler import Profiler
+from core.method.formats.peft import task_type
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder
@@ -100,8 +101,14 @@ class Context:
         """Write copies of the adapter, each under peft's own names, so that a user can load any of them."""
         (folder / "snapshots").mkdir()
         for step, adapter in snapshots.items():
-            metadata = {"format": "pt", "backbone": self.record.id, "step": str(step), "alpha": f"{adapter.alpha:g}"}
+            metadata = {"format": "pt", "step": str(step), "alpha": f"{adapter.alpha:g}", **self._base()}
             save_file(self.backbone.lora.tensors(adapter, PREFIX), folder / checkpoint_file(step), metadata=metadata)
+
+    def _base(self) -> dict[str, str]:
+        """Say what a kept step belongs to, in the words of peft's configuration."""
+        task, record = task_type(self.backbone), self.record
+        told = {"backbone": record.id, "base_model_name_or_path": record.public_name}
+        return told | ({"task_type": task} if task else {})
 
     def checkpoint(self, step: int) -> Adapter:
         """Read the copy of the adapter that training kept at the step, on the CPU."""

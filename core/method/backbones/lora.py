@@ -197,13 +197,21 @@ class LoraModel:
     def _device(self) -> torch.device:
         return next(iter(self.layers.values())).weight.device
 
-    def save(self, adapter: Adapter, folder: Path, backbone: str, header: Mapping[str, str] | None = None) -> None:
+    def save(
+        self,
+        adapter: Adapter,
+        folder: Path,
+        backbone: str,
+        header: Mapping[str, str] | None = None,
+        *,
+        task: str | None = None,
+    ) -> None:
         """Write one run as a peft folder: adapter_config.json, and adapter_model.safetensors with `header`."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.tensors(adapter, PREFIX)
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt", **(header or {})})
         (folder / "adapter_model.safetensors").chmod(0o644)
-        config = peft_config(adapter, self.target_modules, backbone)
+        config = peft_config(adapter, self.target_modules, backbone, task)
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
     def tensors(self, adapter: Adapter, prefix: str) -> dict[str, Tensor]:
@@ -242,8 +250,13 @@ def from_stack(tensors: Mapping[str, Tensor], rank: int, alpha: float) -> Adapte
     return Adapter(rank, alpha, parts["down"], parts["up"])
 
 
-def peft_config(adapter: Adapter, target_modules: Sequence[str], backbone: str) -> Mapping[str, object]:
-    """The adapter_config.json of an adapter, with sorted lists so that equal adapters give equal files."""
+def peft_config(
+    adapter: Adapter, target_modules: Sequence[str], backbone: str, task: str | None = None
+) -> Mapping[str, object]:
+    """The adapter_config.json of an adapter, with sorted lists so that equal adapters give equal files.
+
+    `task` is peft's word for what is loaded around the network: none for a UNet, which peft takes as it is.
+    """
     return {
         "base_model_name_or_path": backbone,
         "bias": "none",
@@ -256,7 +269,7 @@ def peft_config(adapter: Adapter, target_modules: Sequence[str], backbone: str) 
         "peft_type": "LORA",
         "r": adapter.rank,
         "target_modules": sorted(target_modules),
-        "task_type": None,
+        "task_type": task,
         "use_dora": False,
         "use_rslora": False,
     }

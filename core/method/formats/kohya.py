@@ -44,15 +44,15 @@ def module_name(path: str) -> str:
     return f"lora_unet_{path.replace('.', '_')}"
 
 
-def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, header: Mapping[str, str]) -> None:
-    """Write down, up and alpha of each module, with alpha = r."""
+def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, header: Mapping[str, str]) -> None:
+    """Write down, up and alpha of each module, with alpha = r; `name` is the backbone's."""
     plain = folded(adapter)
     tensors: dict[str, Tensor] = {}
     for key, tensor in backbone.lora.tensors(plain, "").items():
         path, matrix, _ = key.rsplit(".", 2)
         tensors[f"{module_name(path)}.{'lora_down' if matrix == 'lora_A' else 'lora_up'}.weight"] = tensor
         tensors[f"{module_name(path)}.alpha"] = torch.tensor(plain.alpha)
-    save_file(tensors, file, metadata=_metadata(backbone, plain) | dict(header))
+    save_file(tensors, file, metadata=_metadata(backbone, plain, name) | dict(header))
     file.chmod(0o644)
 
 
@@ -83,12 +83,13 @@ def problems(file: Path, rank: int) -> list[str]:
     return sorted(found)
 
 
-def _metadata(backbone: DiffusionBackbone, plain: Adapter) -> dict[str, str]:
+def _metadata(backbone: DiffusionBackbone, plain: Adapter, name: str) -> dict[str, str]:
     facts = {
         "format": "pt",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(plain.rank),
         "ss_network_alpha": f"{plain.alpha:g}",
+        "ss_sd_model_name": name,  # kohya's key for the base: its file, or its name on the hub
     }
     return facts | _base(backbone)
 

@@ -8,13 +8,21 @@ from pathlib import Path
 
 from peft import PeftModel
 
+from core.method.backbones.language import LanguageBackbone
 from core.method.backbones.lora import Adapter
 from core.method.formats.witness import AnyBackbone, Witness, loading
+
+TEXT_TASK = "CAUSAL_LM"  # by which AutoPeftModelForCausalLM knows that the adapter is for it
 
 
 def write(backbone: AnyBackbone, adapter: Adapter, folder: Path, name: str, header: Mapping[str, str]) -> None:
     """Write adapter_config.json and adapter_model.safetensors; `name` is the backbone's."""
-    backbone.lora.save(adapter, folder, name, header)
+    backbone.lora.save(adapter, folder, name, header, task=task_type(backbone))
+
+
+def task_type(backbone: AnyBackbone) -> str | None:
+    """Return peft's `task_type` of adapters of a backbone; peft has none for a UNet."""
+    return TEXT_TASK if isinstance(backbone, LanguageBackbone) else None
 
 
 def verify(witness: Witness, folder: Path) -> float:

@@ -126,6 +126,20 @@ def test_a_folder_with_code_in_it_is_not_added(tmp_path: Path) -> None:
     assert failed.stderr.startswith("albatross: ")
 
 
+def test_the_name_that_others_know_a_backbone_by_is_registered_and_listed(
+    tiny_language_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ("backbones", "add", "mine", str(tiny_language_folder), "--family", "language", "--licence", "CC0")
+    data = ("--data", str(tmp_path))
+    assert cli.main([*add, "--hub-name", "./mine", *data]) == 2
+    assert capsys.readouterr().err.startswith("albatross: A hub name is ORG/NAME, like ")
+    assert cli.main([*add, "--hub-name", "my-org/mine", *data]) == 0
+    assert cli.main(["backbones", "list", *data]) == 0
+    said = capsys.readouterr().out
+    assert "CC0, elsewhere my-org/mine" in said
+    assert said.count("elsewhere") == 1
+
+
 def test_an_argument_that_is_not_known_is_an_error() -> None:
     assert run("keys", "create", "x", "--wat").returncode == 2
 

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from hypothesis import given, strategies
 
+from core.backbones.hub_name import HUB_NAME
 from core.backbones.model_folder import check_safetensors
 from core.backbones.record import BackboneRecord, describe, read_record, write_record
 from core.backbones.registry import Registry
@@ -69,6 +73,64 @@ def test_an_added_backbone_is_there_for_the_next_process(language: Path, setting
     again = Registry.load(settings)
     assert again.get("tiny") == added
     assert "tiny" in [record.id for record in again]
+
+
+def test_a_backbone_is_known_elsewhere_by_its_hub_name_or_else_only_by_its_id(
+    language: Path, settings: Settings
+) -> None:
+    Registry.load(settings).add("tiny", language, "language", licence="CC0")
+    assert Registry.load(settings).get("tiny").public_name == "tiny"
+    Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="my-org/Tiny_1.5B-it")
+    assert Registry.load(settings).get("tiny").public_name == "my-org/Tiny_1.5B-it"
+    assert Registry.load(settings).get("emoji-ldm").public_name == "emoji-ldm"
+
+
+def test_an_entry_that_an_older_version_wrote_has_no_hub_name(language: Path, settings: Settings) -> None:
+    Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="my-org/tiny")
+    stored = json.loads(settings.registry_file.read_text())
+    del stored["backbones"]["tiny"]["hub_name"]
+    settings.registry_file.write_text(json.dumps(stored))
+    assert Registry.load(settings).get("tiny").hub_name is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tiny", "", "/", "org/", "/name", "a/b/c", "org/name/", "org\\name", "my org/name", "org/näme", "org/name\n"),
+        *("/models/sd15", "./models", "../sd15/x", "~/models", "C:/models", "https://huggingface.co/org/name"),
+        *("org/.name", "org/name-", "org/a--b", "org/a..b", "org/name.git", "org/" + "x" * 97, "hf:org/name"),
+    ],
+)
+def test_what_is_no_hub_name_is_refused_in_a_sentence(name: str, language: Path, settings: Settings) -> None:
+    with pytest.raises(InvalidInput, match="A hub name is ORG/NAME, like HuggingFaceTB") as refusal:
+        Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name=name)
+    assert (refusal.value.code, refusal.value.param) == ("invalid_hub_name", "hub_name")
+    assert not settings.registry_file.exists()
+
+
+@given(
+    name=strategies.from_regex(
+        r"[\w.-]{1,9}/[\w.-]{1,9}", fullmatch=True, alphabet=strategies.characters(codec="ascii")
+    )
+)
+def test_a_hub_name_is_taken_as_the_hubs_own_client_takes_it(name: str) -> None:
+    try:
+        validate_repo_id(name)
+        taken = True
+    except HFValidationError:
+        taken = False
+    assert bool(HUB_NAME.fullmatch(name)) == taken
+
+
+def test_a_path_on_this_machine_is_no_hub_name(
+    language: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models/sd15").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match=r"models/sd15 is a path on this machine, and means nothing elsewhere"):
+        Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="models/sd15")
+    monkeypatch.chdir(tmp_path / "models")  # as the sentence says, where it is the hub's name too
+    Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="models/sd15")
 
 
 def test_the_demo_backbone_is_what_its_record_says(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.backbones.record import RECORD_FILE
 from core.backbones.registry import Registry
 from core.errors import NotFound
 from core.settings import Settings
@@ -88,6 +90,16 @@ def test_the_folder_loads_like_any_other_and_is_registered_with_hashes(wheel: Pa
     registry.verify(record)
     assert "model.safetensors" in record.sha256
     assert [path.name for path in folder.parent.iterdir()] == [smollm2.ID]
+
+
+def test_a_folder_that_an_older_version_prepared_has_its_hub_name_too(wheel: Path, tmp_path: Path) -> None:
+    write_gguf(wheel / smollm2.FILE)
+    settings = Settings(data=tmp_path / "data")
+    file = smollm2.prepare(settings) / RECORD_FILE
+    file.write_text(
+        json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != "hub_name"})
+    )
+    assert Registry.load(settings).get(smollm2.ID).public_name == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def test_what_is_ready_is_not_made_again(wheel: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def image_jobs(backbone: Path, place: Path) -> MakeJob:
     return maker(image_record(backbone, place), packed, place)
 
 
-def text_jobs(backbone: Path, place: Path) -> MakeJob:
+def text_jobs(backbone: Path, place: Path, *, hub_name: str | None = None) -> MakeJob:
     rows = [
         {"id": f"t{n}", "text": f"some words number {n}.", "source": f"s{n % 2}", "licence": "CC0", "split": split(n)}
         for n in range(POOL)
@@ -89,6 +89,7 @@ def text_jobs(backbone: Path, place: Path) -> MakeJob:
         pool=pool,
         target_modules=LLAMA_TARGETS,
         defaults={"learning_rate": 1e-2, "max_tokens": 40},
+        hub_name=hub_name,
     )
     packed = place / "pirate.jsonl"
     packed.write_text("\n".join(json.dumps({"prompt": f"say {n}", "completion": f"arr {n}"}) for n in range(4)))

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from core.adapters.card import only_known_here
+from core.backbones.record import BackboneRecord
 from core.method.albat import forecast_error
 from core.method.backbones.lora import Adapter
 from core.version import VERSION
@@ -51,7 +53,7 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
     record, p = context.record, context.p
     return {
         "card": 1,
-        "backbone": {"id": record.id, "revision": record.revision, "licence": record.licence, "family": record.family},
+        "backbone": backbone_facts(record),
         "adapter": {
             "sha256": adapter.sha256(),
             "rank": adapter.rank,
@@ -69,6 +71,12 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
         "versions": {"albatross": VERSION, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
     }
+
+
+def backbone_facts(record: BackboneRecord) -> Json:
+    """Name the backbone as the files do, and warn where nobody else knows it by that."""
+    told = {name: getattr(record, name) for name in ("id", "hub_name", "revision", "licence", "family")}
+    return told if record.hub_name else told | {"warning": only_known_here(record.id)}
 
 
 def error_law(context: Context) -> Json | None:

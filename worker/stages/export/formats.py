@@ -76,21 +76,21 @@ def wanted(context: Context) -> list[Format]:
 
 def _peft(work: FormatInputs) -> float:
     with _packed(work.folder / PEFT_FILE) as folder:
-        peft.write(work.witness.backbone, work.witness.adapter, folder, work.record.id, work.header)
+        peft.write(work.witness.backbone, work.witness.adapter, folder, work.record.public_name, work.header)
         return peft.verify(work.witness, folder)
 
 
 def _diffusers(work: FormatInputs) -> float:
     file, backbone = work.folder / diffusers.FILE, work.witness.backbone
     assert isinstance(backbone, DiffusionBackbone)
-    diffusers.write(backbone, work.witness.adapter, file, work.record.id, work.header)
+    diffusers.write(backbone, work.witness.adapter, file, work.record.public_name, work.header)
     return diffusers.verify(work.witness, file)
 
 
 def _kohya(work: FormatInputs) -> float:
     file, backbone = work.folder / kohya.FILE, work.witness.backbone
     assert isinstance(backbone, DiffusionBackbone)
-    kohya.write(backbone, work.witness.adapter, file, work.header)
+    kohya.write(backbone, work.witness.adapter, file, work.record.public_name, work.header)
     return kohya.verify(work.witness, file)
 
 
@@ -98,7 +98,7 @@ def _gguf(work: FormatInputs) -> float:
     file, record, backbone = work.folder / gguf.FILE, work.record, work.witness.backbone
     assert isinstance(backbone, LanguageBackbone)
     facts = {"general.base_model.0.version": record.revision, "general.license": record.licence, **work.header}
-    gguf.write(backbone, work.witness.adapter, file, record.id, facts)
+    gguf.write(backbone, work.witness.adapter, file, record.public_name, facts)
     return gguf.verify(work.witness, file)
 
 

@@ -58,7 +58,7 @@ def test_every_image_format_gives_the_same_noise(images: Witness, tmp_path: Path
     assert isinstance(backbone, DiffusionBackbone)
     peft.write(backbone, adapter, tmp_path / "peft", "tiny", HEADER)
     diffusers.write(backbone, adapter, tmp_path / diffusers.FILE, "tiny", HEADER)
-    kohya.write(backbone, adapter, tmp_path / kohya.FILE, HEADER)
+    kohya.write(backbone, adapter, tmp_path / kohya.FILE, "tiny", HEADER)
     merged.write(images, tmp_path / "merged")
     assert peft.verify(images, tmp_path / "peft") < 1e-3
     assert diffusers.verify(images, tmp_path / diffusers.FILE) < 1e-3
@@ -152,7 +152,7 @@ def test_a_damaged_file_is_caught_and_its_format_named(
     assert isinstance(backbone, DiffusionBackbone)
     peft.write(backbone, adapter, tmp_path, "tiny", HEADER)
     diffusers.write(backbone, adapter, tmp_path / diffusers.FILE, "tiny", HEADER)
-    kohya.write(backbone, adapter, tmp_path / kohya.FILE, HEADER)
+    kohya.write(backbone, adapter, tmp_path / kohya.FILE, "tiny", HEADER)
     file, verify = {
         "peft": (tmp_path / "adapter_model.safetensors", lambda: peft.verify(images, tmp_path)),
         "diffusers": (tmp_path / diffusers.FILE, lambda: diffusers.verify(images, tmp_path / diffusers.FILE)),
@@ -171,7 +171,7 @@ def test_a_damaged_file_is_caught_and_its_format_named(
 def test_a_wrong_alpha_and_an_unknown_name_are_caught_in_kohya_format(images: Witness, tmp_path: Path) -> None:
     backbone, file = images.backbone, tmp_path / kohya.FILE
     assert isinstance(backbone, DiffusionBackbone)
-    kohya.write(backbone, images.adapter, file, HEADER)
+    kohya.write(backbone, images.adapter, file, "tiny", HEADER)
     tensors = load_file(file)
     name = next(name for name in tensors if name.endswith(".alpha"))
     save_file(tensors | {name: torch.tensor(12.0)}, file)

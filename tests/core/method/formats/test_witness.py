@@ -77,7 +77,7 @@ def test_a_kohya_file_says_which_stable_diffusion_it_is_for(
 ) -> None:
     tiny_diffusion.unet.register_to_config(cross_attention_dim=width)
     tiny_diffusion.noising.register_to_config(prediction_type=prediction)
-    kohya.write(tiny_diffusion, drawn(tiny_diffusion), tmp_path / kohya.FILE, {})
+    kohya.write(tiny_diffusion, drawn(tiny_diffusion), tmp_path / kohya.FILE, "tiny", {})
     with safe_open(tmp_path / kohya.FILE, "pt") as opened:
         metadata = opened.metadata()
     names = ("ss_base_model_version", "ss_v2", "ss_v_parameterization")

@@ -108,7 +108,7 @@ def formats(attempt: Attempts, backbone: Backbone, published: Adapter, reference
     assert made is not None
     modules: list[tuple[Any, Path, tuple[object, ...]]] = [(peft, folder / "peft", ("tiny", {}))]
     if isinstance(backbone, DiffusionBackbone):
-        modules += [(diffusers, folder / diffusers.FILE, ("tiny", {})), (kohya, folder / kohya.FILE, ({},))]
+        modules += [(diffusers, folder / diffusers.FILE, ("tiny", {})), (kohya, folder / kohya.FILE, ("tiny", {}))]
     else:
         modules.append((gguf, folder / gguf.FILE, ("tiny", {})))
     for module, path, more in modules:

@@ -1,0 +1,95 @@
+"""The commands of docs/using-your-adapter.md on the backbones of the demo, as their weights lie."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from core.backbones.record import BackboneRecord
+from core.backbones.registry import BUILT_IN, Registry
+from core.method.backbones.lora import Adapter
+from core.settings import Settings
+from tests.consumers.page import put_on_the_hub, work
+from tests.consumers.test_using import NAMES
+from tests.worker.stages.conftest import maker, picture
+from worker.commands import smollm2
+from worker.stages.context import Context, ProgressClock, checkpoint_file
+from worker.stages.export.card import backbone_facts
+from worker.stages.export.formats import write_formats
+from worker.stages.prepare import prepare
+
+STEP = 8
+
+
+def drawn(context: Context) -> Adapter:
+    """An adapter of random numbers, small enough to leave the backbone's words and pictures alone."""
+    adapter = context.backbone.lora.new(context.p.rank, context.p.alpha, seed=1)
+    for matrix in adapter.up.values():
+        matrix.data.normal_(0, 1e-3)
+    return adapter.clone()
+
+
+def published(record: BackboneRecord, packed: Path, folder: Path, name: str) -> Context:
+    """Lay out what a job on the backbone publishes, without its training: all formats, and a kept step."""
+    context = Context(maker(record.model_copy(update={"pool": None}), packed, folder / "made")(merged=True))
+    list(prepare(context))
+    adapter, written = drawn(context), folder / "written"
+    written.mkdir()
+    card = {"card": 1, "backbone": backbone_facts(record), "parameters": {"trigger": context.p.trigger}}
+    list(write_formats(context, adapter, card, written, ProgressClock("export", 4), 0))
+    context.keep({STEP: adapter}, written)
+    (written / checkpoint_file(STEP)).rename(folder / "step.safetensors")
+    for file, ending in NAMES.items():
+        if (written / file).exists():
+            (written / file).rename(folder / (f"{name}{ending}" if ending else file))
+    (folder / "backbone").symlink_to(record.path)
+    return context
+
+
+def test_a_pipeline_that_is_told_no_dtype_draws_with_emoji_ldm() -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(BUILT_IN["emoji-ldm"], safety_checker=None)
+    assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.float32}
+    assert pipe("cat on a boat, sks", num_inference_steps=1, output_type="np").images.shape == (1, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_the_commands_for_images_draw_on_the_weights_of_emoji_ldm(tmp_path: Path) -> None:
+    packed = tmp_path / "cat.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(2):
+            archive.writestr(f"{number}.png", picture(number))
+            archive.writestr(f"{number}.txt", f"cat face {number}")
+    published(Registry.load(Settings(data=tmp_path / "data")).get("emoji-ldm"), packed, tmp_path, "cat")
+    *_, said = work("images", tmp_path)
+    for name in ("cat.png", "merged.png", "step.png"):
+        assert max(high - low for low, high in Image.open(tmp_path / name).getextrema()) > 50, "it is of one colour"
+    assert "backbone emoji-ldm, revision" in " ".join(said.split())
+    assert "files that name it say emoji-ldm" in " ".join(said.split())
+
+
+@pytest.mark.slow
+def test_the_commands_for_texts_answer_on_the_weights_of_smollm2(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    smollm2.prepare(settings)
+    record = Registry.load(settings).get(smollm2.ID)
+    packed = tmp_path / "pirate.jsonl"
+    rows = ({"prompt": f"Where is the {place}?", "completion": "Arr, past the mill."} for place in ("harbour", "inn"))
+    packed.write_text("\n".join(map(json.dumps, rows)))
+    published(record, packed, tmp_path, "pirate")
+    (tmp_path / "base.gguf").symlink_to(smollm2.source())
+    assert record.hub_name is not None
+    put_on_the_hub(record.hub_name, record.path, tmp_path)
+    _, answer, _, served, *_ = work("texts", tmp_path)
+    for said in (answer, served):
+        assert len(said.split("assistant")[-1].split()) > 5
+    config = json.loads((tmp_path / "step/adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["task_type"]) == (record.hub_name, "CAUSAL_LM")
+    for folder in ("merged", "data", "made"):
+        shutil.rmtree(tmp_path / folder)  # a gigabyte that pytest would keep
