@@ -26,7 +26,9 @@ def check(
     """Raise InvalidInput where a request contradicts its backbone, its references, this service or itself."""
     usual = backbone.kind
     if kind != usual:
-        raise _contradiction("training_file", f"{backbone.id} learns from {usual}, and these files hold {kind}")
+        raise _contradiction(
+            "training_file", f"the backbone {backbone.id} learns from {usual}, and these files hold {kind}"
+        )
     if count < MIN_REFERENCES:
         raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {MIN_REFERENCES}")
     _check_preset(request, kind, presets or built_in())

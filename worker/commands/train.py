@@ -15,6 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from core.backbones.registry import Registry
+from core.errors import InvalidInput
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
@@ -94,6 +95,7 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
     """Read the references, resolve the parameters, and make the job folder that the stages work in."""
     record = Registry.load(settings).get(training.backbone)
     bat = BatRequest.model_validate(training.bat)
+    _check_apart(training)
     given = reading.read(training.references, training.references.name, settings)
     for finding in given.findings:
         print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
@@ -107,8 +109,19 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
     packing.write_folder(inputs.caption_references(given, record, parameters), folder.references)
     if training.validation:
         heldout = reading.read(training.validation, training.validation.name, settings)
+        if heldout.kind != given.kind:
+            message = f"The references are {given.kind}, and the validation data is {heldout.kind}; send the same."
+            raise InvalidInput(message, code="mixed_kinds", param="validation")
         packing.write_folder(inputs.caption_references(heldout, record, parameters), folder.validation)
     return folder
+
+
+def _check_apart(training: Training) -> None:
+    """Refuse to write into the references: a second run would learn from what the first has drawn."""
+    for read in filter(None, (training.references, training.validation)):
+        if training.out.resolve().is_relative_to(read.resolve()):
+            message = f"--out lies in {read}, which is read as references; choose a folder outside of it."
+            raise InvalidInput(message, code="out_in_references", param="out")
 
 
 def show(folder: JobFolder, out: Path, settings: Settings) -> None:

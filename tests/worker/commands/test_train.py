@@ -71,3 +71,37 @@ def test_settings_that_cannot_be_used_are_named(bat: str, told: str, capsys: pyt
     shown = " ".join(capsys.readouterr().err.split())
     assert "Invalid value for '--bat': " in shown
     assert told in shown
+
+
+@pytest.mark.parametrize(
+    ("references", "out", "validation", "told"),
+    [
+        ("cats", "cats/adapter", None, "--out lies in"),
+        ("cats", "cats", None, "--out lies in"),
+        ("cats", "out", "talk.jsonl", "The references are images, and the validation data is texts"),
+        ("talk.jsonl", "out", None, "The backbone tiny learns from images, and these files hold texts"),
+        ("empty", "out", None, "empty holds no references"),
+        ("nowhere", "out", None, "nowhere: No such file or directory"),
+    ],
+)
+def test_what_can_not_be_read_or_written_is_one_sentence(
+    tiny_diffusion_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    references: str,
+    out: str,
+    validation: str | None,
+    told: str,
+) -> None:
+    data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cats.zip").write_bytes(pictures())
+    with zipfile.ZipFile(tmp_path / "cats.zip") as archive:
+        archive.extractall(tmp_path / "cats")
+    (tmp_path / "talk.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    words = ["--backbone", "tiny", "--references", str(tmp_path / references), "--out", str(tmp_path / out)]
+    words += ["--data", str(data), *(["--validation", str(tmp_path / validation)] if validation else [])]
+    assert train.COMMANDS.run("albatross train", words) == 2
+    said = capsys.readouterr().err.strip().split("\n")[-1]
+    assert said.startswith("albatross: ")
+    assert told in said
