@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,8 +10,8 @@ from typing import Protocol
 from core.errors import InvalidInput, TooLarge
 from core.references.files import litter, names
 
-MAX_ENTRIES = 400
-MAX_LISTED = 20 * MAX_ENTRIES  # with all that is passed over unread
+MAX_ENTRIES = 400  # of one ending: an image may have a caption, a mask and a thumbnail beside it
+MAX_LISTED = 8_000  # in all, litter included
 HEAD_BYTES = 4096
 
 
@@ -41,24 +42,26 @@ class Source(Protocol):
 
 
 def sorted_out(paths: Iterable[tuple[str, int]]) -> tuple[list[Member], list[str]]:
-    """Tell litter from members; raises TooLarge where there are too many of either."""
+    """Tell litter from members; raises TooLarge where there are too many files of one ending, or too many in all."""
     members: list[Member] = []
     passed: list[str] = []
+    counts: Counter[str] = Counter()
     for path, token in paths:
+        if len(members) + len(passed) == MAX_LISTED:
+            raise _too_many(MAX_LISTED, "files")
         if litter.is_litter(path):
             passed.append(path)
-        else:
-            members.append(Member(path, token))
-        if len(members) > MAX_ENTRIES or len(passed) > MAX_LISTED:
-            raise too_many_entries()
+            continue
+        members.append(Member(path, token))
+        ending = names.parts(path)[2]
+        counts[ending] += not litter.is_program(path)
+        if counts[ending] > MAX_ENTRIES:
+            raise _too_many(MAX_ENTRIES, f"files ending in {names.label(ending)}" if ending else "files without ending")
     return members, passed
 
 
-def too_many_entries() -> TooLarge:
-    """Say that a set has too many files."""
-    return TooLarge(
-        f"There are more than {MAX_ENTRIES} files in it; send fewer.", code="too_many_entries", param="file"
-    )
+def _too_many(most: int, what: str) -> TooLarge:
+    return TooLarge(f"There are more than {most:,} {what} in it; send fewer.", code="too_many_entries", param="file")
 
 
 def too_large_in_all(most: int) -> TooLarge:
