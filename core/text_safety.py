@@ -33,6 +33,12 @@ def clean(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def normal(text: str) -> str:
+    """Return `text` in NFC; raise UncleanText at too many combining marks in a row, which take long to put in order."""
+    _check_marks(text)
+    return unicodedata.normalize("NFC", text)
+
+
 def decode(content: bytes) -> str:
     """Decode UTF-8 with or without a byte order mark, turn line ends into newlines, and check for unclean text.
 
@@ -51,6 +57,10 @@ def _check(text: str) -> None:
     if (found := UNCLEAN.search(text)) is not None:
         line = text.count("\n", 0, found.start()) + 1
         raise UncleanText(f"{_fault(found[0])} U+{ord(found[0]):04X} in line {line}; remove it")
+    _check_marks(text)
+
+
+def _check_marks(text: str) -> None:
     # putting n marks of one letter in order takes n * n steps: minutes for a megabyte of them
     if not text.isascii() and _crowded(text):
         raise UncleanText(f"more than {MAX_MARKS} combining marks in a row; remove them")
