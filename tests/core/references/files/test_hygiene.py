@@ -29,8 +29,8 @@ DIRT = "\r\n\x0b\x0c\x1b[0m\x9b\x85\x91\x07\x08_a\u200e\u202b\u202c\u202e\u2066\
         ("\ufeffab\ufeffc", "abc", hygiene.ORDER_MARK),
         ("evil \u202eelif\u202c", "evil elif", hygiene.DIRECTION),
         ("\u200e12/3/2020", "12/3/2020", hygiene.DIRECTION),
-        ("\u202bשלום", "שלום", hygiene.DIRECTION),  # never closed
-        ("\u202bשלום\u202c\n\u202eabc\u202c", "\u202bשלום\u202c\nabc", hygiene.DIRECTION),
+        ("\u202bשלג", "שלג", hygiene.DIRECTION),  # never closed
+        ("\u202bשלג\u202c\n\u202eabc\u202c", "\u202bשלג\u202c\nabc", hygiene.DIRECTION),
     ],
 )
 def test_what_is_surely_an_accident_is_cleaned(text: str, plain: str, what: tuple[str, str]) -> None:
@@ -42,9 +42,9 @@ def test_what_is_surely_an_accident_is_cleaned(text: str, plain: str, what: tupl
 @pytest.mark.parametrize(
     "text",
     [
-        "\u202bמתי יוצאת המעבורת?\u202c",
-        "\u2067שלום\u2069 abc",
-        "שלום\u200f!",
+        "\u202bשלג בהר?\u202c",
+        "\u2067שלג\u2069 abc",
+        "שלג\u200f!",
         "a\u2028b\u2029c",
         "\U0001f469\u200d\U0001f467",
         "soft\xadly\u200b",
