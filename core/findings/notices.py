@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
+from core.findings import text_notices
 from core.findings.finding import Finding
+from core.findings.naming import Group, counted, named
 from core.references.notices import Notice
 
-MAX_NAMED = 5  # places that one sentence names
 MAX_LEFT_OUT = 50  # images that it names with what is wrong with each
-Group = Sequence[Notice]
 
 
 def of_notices(notices: Iterable[Notice]) -> list[Finding]:
@@ -19,29 +18,6 @@ def of_notices(notices: Iterable[Notice]) -> list[Finding]:
     for notice in notices:
         groups.setdefault(notice.code, []).append(notice)
     return [SENTENCES[code](group) for code, group in groups.items()]
-
-
-def named(group: Group) -> str:
-    """Name the first places of a group, with what is the matter with them, and how many more there are."""
-    told = [f"{notice.place} ({notice.detail})" if notice.detail else notice.place for notice in group[:MAX_NAMED]]
-    more = f" and {len(group) - MAX_NAMED} more" if len(group) > MAX_NAMED else ""
-    return ", ".join(told) + more
-
-
-def counted(group: Group, one: str, many: str) -> str:
-    """Say how many there are."""
-    return f"{len(group)} {one if len(group) == 1 else many}"
-
-
-def _answers_left_out(group: Group) -> Finding:
-    counts = Counter(notice.detail for notice in group)
-    reasons = ", ".join(f"{count} as {reason}" for reason, count in sorted(counts.items()))
-    return Finding(
-        "answers_left_out",
-        f"{counted(group, 'recorded answer is', 'recorded answers are')} left out of training: {reasons}.",
-        'Nothing needs to be done; to train on one, write null for its "left_out".',
-        severity="info",
-    )
 
 
 def _captions_without_image(group: Group) -> Finding:
@@ -176,7 +152,6 @@ def _links(group: Group) -> Finding:
 
 
 SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
-    "answers_left_out": _answers_left_out,
     "caption_without_image": _captions_without_image,
     "passed_over": _passed_over,
     "image_left_out": _images_left_out,
@@ -190,4 +165,5 @@ SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
     "caption_not_found": _captions_not_found,
     "text_of_set": _texts_of_set,
     "link_left_out": _links,
+    **text_notices.SENTENCES,
 }

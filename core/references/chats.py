@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core import text_safety
+from core.references import keys
+from core.references.remarks import Remarks
 
 MAX_MESSAGES = 100
 ROLES: Mapping[str, str] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-TOOL_ROLES = ("tool", "function")
-TOOL_KEYS = ("tools", "functions", "tool_calls", "function_call")
-# beside the messages of a line; `recorded` says where an answer comes from and is not learned
-SETTINGS = frozenset({"weight", "tools", "functions", "parallel_tool_calls", "recorded"})
-NO_TOOLS = "it has tools or tool calls, which are not learned here; leave them out, or the whole line"
-NO_PAIRS = "it is a preference pair (dpo), which is not learned here; make the preferred answer the last message"
+# what other trainers call them
+OTHER_ROLES: Mapping[str, str] = {
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "model", "ai", "chatbot"), "assistant"),
+}
+TOOL_ROLES = ("tool", "function", "observation", "function_call", "tool_call", "function_response", "ipython")
+TEXT_PARTS = ("text", "input_text", "output_text")
+# what a part of another kind is called
+PARTS: Mapping[str, str] = {
+    **dict.fromkeys(("image_url", "input_image", "image", "image_file"), "a picture"),
+    **dict.fromkeys(("input_audio", "audio", "audio_url"), "a sound"),
+    **dict.fromkeys(("video", "video_url"), "a video"),
+    **dict.fromkeys(("file", "input_file", "document"), "a file"),
+}
 # a message is {"role", "content"}, and {"weight": 0} too where it is read but not learned
 Message = Mapping[str, Any]
 
 
-def messages_of(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    """Return the messages of a line; raise ValueError that says what to do where they can't be learned."""
-    value = row["messages"]
-    if set(row) - {"messages"} - SETTINGS:
-        raise ValueError("beside its messages it has keys that are not known; leave them out")
+def messages_of(value: object, remarks: Remarks, *, learned_from: int = 0) -> tuple[Message, ...]:
+    """Return the messages of a line; raise ValueError that says what to do where they can't be learned.
+
+    Answers before the place `learned_from` are read and not learned.
+    """
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
         raise ValueError(f"messages is a list of 1 to {MAX_MESSAGES}")
-    if any(isinstance(part, dict) and any(part.get(key) for key in TOOL_KEYS) for part in (row, *value)):
-        raise ValueError(NO_TOOLS)
-    messages = tuple(_message(message) for message in value)
-    if messages[-1]["role"] != "assistant":
+    read = [_message(message, number, remarks) for number, message in enumerate(value, 1)]
+    masked = [unlearned(message) if place < learned_from else message for place, message in enumerate(read)]
+    messages = tuple(message for message in masked if message["content"])
+    if not messages or messages[-1]["role"] != "assistant":
         raise ValueError("the last message must be the assistant's, which is what is learned")
     if not any(learned(message) for message in messages):
         raise ValueError("every message of the assistant has the weight 0, so that there is nothing to learn")
@@ -41,33 +50,111 @@ def learned(message: Message) -> bool:
     return message["role"] == "assistant" and message.get("weight", 1) != 0
 
 
-def string(value: object, key: str) -> str:
-    """Return a text that is not blank, cleaned; raise ValueError."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key} is missing, empty or not a string")
-    return text_safety.clean(value)
+def unlearned(message: Message) -> Message:
+    """Return the message as one that is read and not learned."""
+    return {**message, "weight": 0} if message["role"] == "assistant" else message
 
 
-def _message(message: object) -> Message:
-    role = message.get("role") if isinstance(message, dict) else None
-    if not isinstance(message, dict) or not isinstance(role, str) or role not in (*ROLES, *TOOL_ROLES):
-        raise ValueError("each message has a role: system, user or assistant")
-    if role in TOOL_ROLES:
-        raise ValueError(NO_TOOLS)
-    said = {"role": ROLES[role], "content": string(_joined(message.get("content")), "content")}
-    weight = message.get("weight", 1)
-    if weight is not None and weight not in (0, 1):
-        raise ValueError("a message has a weight other than 0 (it is not learned) and 1 (it is)")
-    return said | {"weight": 0} if role == "assistant" and weight == 0 else said
+def string(value: object, what: str, remarks: Remarks) -> str:
+    """Return a text that is not blank, cleaned; raise ValueError that says what it is instead."""
+    if value is None:
+        raise ValueError(f"{what} is missing or null")
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is not a string")
+    if not (text := remarks.clean(value)).strip():
+        raise ValueError(f"{what} is empty")
+    return text
 
 
-def _joined(content: object) -> object:
+def _message(message: object, number: int, remarks: Remarks) -> Message:
+    """Return a message; one of the system that says nothing has no content."""
+    if not isinstance(message, dict):
+        raise ValueError(f"message {number} is not an object with a role and a content")
+    message = keys.given(message)
+    role = _role(message, number, remarks)
+    where = f"message {number} ({role})"
+    content = "value" if "value" in message and "content" not in message else "content"
+    if content == "value":
+        remarks.read_as = remarks.read_as or "ShareGPT (from and value)"
+    if role != "system":
+        _check_refusal(message, content, where)
+    keys.check_rest(message, {"role", "from", content} if "role" not in message else {"role", content}, where, remarks)
+    learns = keys.is_learned(message, where, remarks)
+    if learns and role != "assistant":
+        raise ValueError(f"{where} is marked as learned; only what the assistant says is, so leave its mark out")
+    said = _said(message.get(content), f"the {content} of {where}", remarks)
+    if role == "system" and (said is None or (isinstance(said, str) and not remarks.clean(said).strip())):
+        remarks.empty_systems += 1
+        return {"role": role, "content": ""}
+    read = {"role": role, "content": string(said, f"the {content} of {where}", remarks)}
+    return read if learns is not False else unlearned(read)
+
+
+def _role(message: Mapping[str, Any], number: int, remarks: Remarks) -> str:
+    given = message.get("role", message.get("from"))
+    if not isinstance(given, str) or not given.strip():
+        raise ValueError(f"message {number} has no role; each message has one: system, user or assistant")
+    name = given.strip().lower()
+    if name in TOOL_ROLES:
+        raise ValueError(keys.NO_TOOLS)
+    if (role := ROLES.get(name) or OTHER_ROLES.get(name)) is None:
+        raise ValueError(f"message {number} has another role; each message has a role: system, user or assistant")
+    if given not in ROLES and "from" not in message:
+        remarks.read_as = remarks.read_as or f"chats whose roles are called otherwise ({name})"
+    return role
+
+
+def _check_refusal(message: Mapping[str, Any], content: str, where: str) -> None:
+    if message.get("refusal") and not message.get(content):
+        raise ValueError(
+            f"{where} is a refusal, as OpenAI's answers hold it, and says nothing else; leave the row out, or make the "
+            "refusal its content"
+        )
+
+
+def _said(content: object, what: str, remarks: Remarks) -> object:
     """Return the text of a content that is a list of parts; anything else as it is."""
     if not isinstance(content, list):
         return content
-    if any(not isinstance(part, dict) or part.get("type") != "text" for part in content):
-        raise ValueError("a message holds an image, a sound or a file; chats are learned as text only")
-    told = [part.get("text") for part in content]
-    if not all(isinstance(text, str) for text in told):
-        raise ValueError("the text of a content part is missing or not a string")
-    return "".join(told)
+    if len(content) > 1 and any(isinstance(part, str) for part in content):
+        raise ValueError(f"{what} is a list of several strings; join them to one, as they shall be read")
+    return "".join(_part(part, what, remarks) for part in content)
+
+
+def _part(part: object, what: str, remarks: Remarks) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        raise ValueError(f"{what} has a part that is neither a string nor an object")
+    part = keys.given(part)
+    kind = part.get("type", "text")
+    if kind not in TEXT_PARTS:
+        raise ValueError(_other_part(kind, what))
+    keys.check_rest(part, {"type", "text"}, f"a part of {what}", remarks)
+    if not isinstance(part.get("text"), str):
+        raise ValueError(f"the text of a part of {what} is missing or not a string")
+    return str(part["text"])
+
+
+def _other_part(kind: object, what: str) -> str:
+    if not isinstance(kind, str):
+        return f"{what} has a part whose type is not a string"
+    if kind in PARTS:
+        return f"{what} has {PARTS[kind]} as a part; chats are learned as text only, so leave the row or the part out"
+    if kind.startswith(("tool", "function")):
+        return keys.NO_TOOLS
+    if kind == "refusal":
+        return f"{what} has a refusal as a part; leave the row out, or make it a part of the type text"
+    if kind in keys.REASONING or kind.startswith(("thinking", "reasoning", "redacted")):
+        return (
+            f"{what} has reasoning as a part; make it a part of the type text if it shall be learned, or leave it out"
+        )
+    return f"{what} has a part of a type that is not known; parts of the type text are learned"
+
+
+def joined(rows: Sequence[object]) -> list[object]:
+    """Return Gemini's messages, whose content is in "parts", as messages with a content."""
+    return [
+        {("content" if key == "parts" else key): value for key, value in row.items()} if isinstance(row, dict) else row
+        for row in rows
+    ]

@@ -165,7 +165,12 @@ def decoded(content: bytes) -> tuple[str, str | None]:
     text = text.lstrip("\ufeff")
     if (at := text.find("\0")) >= 0:
         raise unstorable(text, at)
-    return _NEW_LINES.sub("\n", text), encoding
+    return text.replace("\r\n", "\n").replace("\r", "\n"), encoding
+
+
+def is_text(head: bytes) -> bool:
+    """Tell whether first bytes with nulls in them are text all the same: UTF-16 or UTF-32, with its mark or without."""
+    return any(head.startswith(mark) for mark, _, _ in ENCODINGS) or _wide(head[:1000]) is not None
 
 
 ENCODINGS = (
@@ -193,7 +198,7 @@ def _utf8(content: bytes) -> str:
 
 def _wide(head: bytes) -> str | None:
     """Name UTF-16 or UTF-32 by its nulls: every second byte of western text, or three of four."""
-    if head.count(b"\0") < len(head) // 3:
+    if head.count(b"\0") < len(head) // 3 or not any(head):
         return None
     if not any(head[2::4]) and (not any(head[1::4]) or not any(head[::4])) and len(head) >= 8:
         return "UTF-32"

@@ -24,6 +24,7 @@ class Parsed:
     kind: Kind
     items: Sequence[ImageItem | TextItem]
     notices: Sequence[Notice] = ()
+    places: Sequence[str] = ()  # of texts: the line or paragraph of each
 
 
 def parse(path: Path, filename: str, limits: Settings, *, strict: bool = False) -> Parsed:
@@ -66,17 +67,16 @@ def _read_set(bundle: Bundle) -> Parsed:
 
 
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
-    if b"\0" in head or head.startswith((b"%PDF", b"<", b"%!PS", b"8BPS", b"\x1f\x8b")):
+    if (format := formats.of(head)) is not None:
+        raise UnsupportedMedia(format.sentence(name), code="unsupported_media", param="file")
+    if b"\0" in head and not hygiene.is_text(head):
         raise UnsupportedMedia(
-            f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, plain UTF-8 text.",
+            f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, CSV, plain UTF-8 text.",
             code="unsupported_media",
             param="file",
         )
-    content = _bounded(path, limits.max_text_bytes, name)
-    if not texts.looks_like_jsonl(head):
-        return Parsed("texts", texts.read_plain(content, name, limits))
-    read = texts.read_jsonl(content, name, limits)
-    return Parsed("texts", read.items, tuple(read.notices))
+    read = texts.read(_bounded(path, limits.max_text_bytes, name), name, limits)
+    return Parsed("texts", read.items, tuple(read.notices), tuple(read.places))
 
 
 def _bounded(path: Path, most: int, name: str) -> bytes:

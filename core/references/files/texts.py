@@ -1,98 +1,64 @@
-"""Read untrusted texts: JSONL in OpenAI's shapes, or plain text in paragraphs."""
+"""Read untrusted texts: rows of JSON or of a table, or plain text in paragraphs."""
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import text_safety
 from core.errors import InvalidInput, TooLarge
-from core.references import chats
-from core.references.chats import string as _string
+from core.references import keys
+from core.references.faults import Faults
+from core.references.files import hygiene, json_rows, structure, tables
+from core.references.files.json_rows import MAX_LINE_CHARACTERS, Row
+from core.references.files.row_notes import RowNotes
 from core.references.items import TextItem
-from core.references.notices import Notices
+from core.references.notices import Notice
+from core.references.remarks import Remarks
+from core.references.rows import RECORDED, SHAPES, NoShape, shaped
 from core.settings import Settings
 
-MAX_LINE_CHARACTERS = 200_000
+__all__ = ["LEFT_OUT", "MAX_LINE_CHARACTERS", "RECORDED", "Lines", "left_out", "read", "read_jsonl", "shaped"]
 MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as many, and is to be read again
-RECORDED = "recorded"  # what `albatross record` writes beside the messages of a line
-# why it may mark an answer, in `left_out` of it, as not to be trained on
+# why `albatross record` may mark an answer, in `left_out` of its recording, as not to be trained on
 LEFT_OUT = ("held_out", "cut", "filtered", "refusal", "empty", "not_learned")
 # the end of a line that it has marked: one that is too long to be read at all is still known to be left out
 _MARKED = re.compile(rf'"left_out": "({"|".join(LEFT_OUT)})"(?:, "why": "[^"\n]{{0,400}}")?\}}\}}\s*$')
-MARK_CHARACTERS = 500
-SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
+# a page's end parts paragraphs where it follows a line's
+_GAP = re.compile(r"[\n\x0c\x85]\s*[\n\x0c\x85]")
 
 
 @dataclass(frozen=True)
 class Lines:
-    """The items of a JSONL file, and what was noticed in it: recorded answers that are marked as left out."""
+    """The items of a file of texts, where each stands, and what was noticed in it."""
 
     items: list[TextItem] = field(default_factory=list)
-    notices: Notices = field(default_factory=Notices)
-
-
-def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
-    """Read the lines of a JSONL file; raise InvalidInput that names the line."""
-    read = Lines()
-    for number, line in _lines(_text(content, name, limits)):
-        if len(line) > MAX_LINE_CHARACTERS:
-            if marked := _MARKED.search(line[-MARK_CHARACTERS:]):
-                read.notices.add("answers_left_out", f"line {number}", marked[1])
-                continue
-            message = f"Line {number} of {name} has more than {MAX_LINE_CHARACTERS:,} characters."
-            raise TooLarge(message, code="line_too_long", param="file")
-        item = _item(line, number, name)
-        if isinstance(item, str):
-            read.notices.add("answers_left_out", f"line {number}", item)
-            continue
-        read.items.append(item)
-        _check_length(item.words(), f"Line {number}", name)
-        if len(read.items) > limits.max_items:
-            raise TooLarge(f"{name} has more than {limits.max_items:,} lines.", code="too_many_items", param="file")
-    return read
+    notices: list[Notice] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
 
 
 def read(content: bytes, name: str, limits: Settings) -> Lines:
-    """Read a text file by its content."""
-    if looks_like_jsonl(content):
-        return read_jsonl(content, name, limits)
-    return Lines(read_plain(content, name, limits))
+    """Read a file of texts by what it looks like; raises InvalidInput that names all bad lines, and what to do."""
+    text, encoding = _text(content, name, limits)
+    reader = _Reader(name, limits)
+    if encoding is not None:
+        reader.notes.notices.add("read_as", name, f"text in {encoding}")
+    if json_rows.looks_like_json(text):
+        return reader.of_rows(json_rows.rows(text, reader.notes.notices))
+    structure.check(text, name)
+    if (table := tables.of(text, name)) is not None:
+        reader.notes.notices.add("read_as", f"line {table.head_line}", table.what)
+        return reader.of_rows(table.rows())
+    if (looks_like := structure.guess(text)) is not None:
+        reader.notes.notices.add("looks_like", name, looks_like)
+    return reader.of_paragraphs(text)
 
 
-def unlearnable(row: Mapping[str, Any]) -> str | None:
-    """Say why a line can't be learned from; None where it can."""
-    try:
-        item = shaped(row)
-        _check_length(item.words(), "It", "the line")
-    except ValueError as error:
-        return str(error)
-    except TooLarge:
-        return f"it holds more than {MAX_TEXT_CHARACTERS:,} characters"
-    return None
-
-
-def read_plain(content: bytes, name: str, limits: Settings) -> list[TextItem]:
-    """Return a text for every paragraph; blank lines stand between paragraphs."""
-    items = []
-    for number, part in enumerate(_paragraphs(_text(content, name, limits)), 1):
-        _check_length(part, f"Paragraph {number}", name)
-        items.append(TextItem(text=unicodedata.normalize("NFC", part)))
-        _check_length(items[-1].words(), f"Paragraph {number}", name)  # some letters become three
-        if len(items) > limits.max_items:
-            message = f"{name} has more than {limits.max_items:,} paragraphs."
-            raise TooLarge(message, code="too_many_items", param="file")
-    return items
-
-
-def _check_length(text: str, place: str, name: str) -> None:
-    if len(text) > MAX_TEXT_CHARACTERS:
-        message = f"{place} of {name} holds more than {MAX_TEXT_CHARACTERS:,} characters; split it into several."
-        raise TooLarge(message, code="text_too_long", param="file")
+def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
+    """Read the rows of a file of JSON; raises as `read`."""
+    reader = _Reader(name, limits)
+    return reader.of_rows(json_rows.rows(_text(content, name, limits)[0], reader.notes.notices))
 
 
 def looks_like_jsonl(content: bytes) -> bool:
@@ -100,48 +66,15 @@ def looks_like_jsonl(content: bytes) -> bool:
     return re.match(rb"[\xef\xbb\xbf\s]*(\{|\[\s*\{)", content) is not None
 
 
-def _text(content: bytes, name: str, limits: Settings) -> str:
-    if len(content) > limits.max_text_bytes:
-        raise TooLarge(f"{name} has more than {limits.max_text_bytes:,} bytes.", code="text_too_large", param="file")
+def unlearnable(row: Mapping[str, Any]) -> str | None:
+    """Say why a line can't be learned from; None where it can."""
     try:
-        return text_safety.decode(content)
-    except text_safety.UncleanText as error:
-        raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank with their numbers; never all at once: millions of them fill the memory."""
-    number, counted = 1, 0
-    for found in re.finditer(r"\S[^\n]*", text):
-        number += text.count("\n", counted, found.start())
-        counted = found.start()
-        yield number, found[0]
-
-
-def _paragraphs(text: str) -> Iterator[str]:
-    start = 0
-    for gap in re.finditer(r"\n\s*\n", text):
-        if part := text[start : gap.start()].strip():
-            yield part
-        start = gap.end()
-    if part := text[start:].strip():
-        yield part
-
-
-def _item(line: str, number: int, name: str) -> TextItem | str:
-    """Return the item of a line, or why it is left out."""
-    try:
-        row = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        if not isinstance(row, dict):
-            raise ValueError("it is not an object")
-        return left_out(row) or shaped(row)
-    except RecursionError:
-        why = "it is nested too deeply"
-    except json.JSONDecodeError as error:
-        why = f"it is not JSON ({error.msg.lower()} at column {error.colno})"
+        item = shaped(row)
     except ValueError as error:
-        why = str(error)
-    raise InvalidInput(f"Line {number} of {name} can't be used: {why}. {SHAPES}", code="invalid_line", param="file")
+        return str(error)
+    if len(item.words()) > MAX_TEXT_CHARACTERS:
+        return f"it holds more than {MAX_TEXT_CHARACTERS:,} characters"
+    return None
 
 
 def left_out(row: Mapping[str, Any]) -> str | None:
@@ -159,26 +92,150 @@ def left_out(row: Mapping[str, Any]) -> str | None:
     return str(mark) if mark is not None else None
 
 
-def shaped(row: Mapping[str, Any]) -> TextItem:
-    """Return what is learned of a line; raises ValueError that says why it can't be."""
-    keys = set(row) - {"weight"}
-    if keys == {"text"}:
-        return TextItem(text=_string(row["text"], "text"))
-    if keys == {"prompt", "completion"}:
-        return TextItem(prompt=_string(row["prompt"], "prompt"), completion=_string(row["completion"], "completion"))
-    if "messages" in keys:
-        return TextItem(messages=chats.messages_of(row))
-    if "preferred_output" in keys:
-        raise ValueError(chats.NO_PAIRS)
-    raise ValueError("its keys are none of the three shapes")
+class _Reader:
+    """Collects the items of one file, and all that is wrong with it."""
+
+    def __init__(self, name: str, limits: Settings) -> None:
+        self.notes = RowNotes()
+        self._name, self._limits = name, limits
+        self._items: list[TextItem] = []
+        self._places: list[str] = []
+        self._faults = Faults()
+        self._shapes = False  # whether somebody is to be told what the shapes are
+
+    def of_rows(self, rows: Iterator[Row]) -> Lines:
+        """Read rows; raises InvalidInput that names every line which can't be used."""
+        for row in rows:
+            if len(self._items) + len(self._faults) >= self._limits.max_items:
+                raise self._too_many("lines")
+            place = f"line {row.line}"
+            try:
+                item = self._item(row, place)
+            except InvalidInput as error:
+                self._faults.add(error)
+                continue
+            if item is not None:
+                with self._faults.kept():
+                    self._add(item, place)
+        return self._done()
+
+    def of_paragraphs(self, text: str) -> Lines:
+        """Read plain text, a text for every paragraph; blank lines stand between them."""
+        for number, (line, part) in enumerate(_paragraphs(text), 1):
+            if number > self._limits.max_items:
+                raise self._too_many("paragraphs")
+            place = f"paragraph {number}"
+            with self._faults.kept():
+                self._check_length(part, place)
+                try:
+                    plain = self.notes.washing.clean(part, f"line {line}").strip()
+                except hygiene.UncleanText as error:
+                    message = f"{place.capitalize()} of {self._name} is not clean text: {error}."
+                    raise InvalidInput(message, code="encoding", param="file") from None
+                if plain:
+                    self._add(TextItem(text=plain), place)  # some letters become three
+        return self._done()
+
+    def _item(self, row: Row, place: str) -> TextItem | None:
+        """Return the item of a row; None where it is left out."""
+        if row.too_long:
+            self._too_long(row, place)
+            return None
+        try:
+            if row.fault is not None:
+                raise NoShape(row.fault)
+            value, remarks = self._object(row, place), Remarks()
+            if (mark := left_out(value)) is not None:
+                self.notes.notices.add("answers_left_out", place, mark)
+                return None
+            if keys.is_learned(value, "it", remarks) is False:
+                self.notes.notices.add("rows_left_out", place, ", ".join(sorted(remarks.masked)) or "weight")
+                return None
+            item = shaped(value, remarks)
+        except ValueError as error:
+            raise self._unusable(row, place, error) from None
+        self.notes.add(remarks, place)
+        return item
+
+    def _object(self, row: Row, place: str) -> Mapping[str, Any]:
+        """Return a row as an object: a list of messages is a chat, and a string a text."""
+        value = row.value
+        if isinstance(value, json_rows.Quoted):
+            self.notes.read_as("rows that are strings with JSON in them", place)
+        elif isinstance(value, str):
+            self.notes.read_as("strings of JSON, each a text", place)
+            return {"text": value}
+        elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            self.notes.read_as("lists of messages, each a chat", place)
+            return {"messages": value}
+        if not isinstance(value, dict):
+            raise NoShape("it is not an object")
+        return value
+
+    def _too_long(self, row: Row, place: str) -> None:
+        if marked := _MARKED.search(row.raw):
+            self.notes.notices.add("answers_left_out", place, marked[1])
+            return
+        message = f"{place.capitalize()} of {self._name} has more than {MAX_LINE_CHARACTERS:,} characters."
+        raise TooLarge(message, code="line_too_long", param="file")
+
+    def _unusable(self, row: Row, place: str, error: ValueError) -> InvalidInput:
+        self._shapes = self._shapes or isinstance(error, NoShape)
+        why = str(error)
+        if isinstance(error, hygiene.UncleanText):
+            column = json_rows.column_of_unstorable(row.raw)
+            why = (
+                f"it holds {why}" if column is None else f"it can't be stored: at column {column} is {_unstorable(why)}"
+            )
+        return InvalidInput(
+            f"{place.capitalize()} of {self._name} can't be used: {why}.", code="invalid_line", param="file"
+        )
+
+    def _add(self, item: TextItem, place: str) -> None:
+        self._check_length(item.words(), place)
+        self._items.append(item)
+        self._places.append(place)
+
+    def _check_length(self, text: str, place: str) -> None:
+        if len(text) > MAX_TEXT_CHARACTERS:
+            what = f"{place.capitalize()} of {self._name} holds more than {MAX_TEXT_CHARACTERS:,} characters"
+            raise TooLarge(f"{what}; split it into several.", code="text_too_long", param="file")
+
+    def _too_many(self, what: str) -> TooLarge:
+        message = f"{self._name} has more than {self._limits.max_items:,} {what}."
+        return TooLarge(message, code="too_many_items", param="file")
+
+    def _done(self) -> Lines:
+        try:
+            self._faults.raise_all()
+        except InvalidInput as error:
+            if not self._shapes:
+                raise
+            gap = "\n" if "\n" in error.message else " "
+            raise type(error)(error.message + gap + SHAPES, code=error.code, param=error.param) from None
+        return Lines(self._items, list(self.notes.all()), self._places)
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise ValueError("a key is there twice")
-    return row
+def _unstorable(why: str) -> str:
+    return why.split(" in line")[0] + "; remove it"
 
 
-def _refuse_constant(constant: str) -> object:
-    raise ValueError(f"{constant} is not a number")
+def _text(content: bytes, name: str, limits: Settings) -> tuple[str, str | None]:
+    if len(content) > limits.max_text_bytes:
+        raise TooLarge(f"{name} has more than {limits.max_text_bytes:,} bytes.", code="text_too_large", param="file")
+    try:
+        return hygiene.decoded(content)
+    except hygiene.UncleanText as error:
+        raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the paragraphs with their lines; never all at once."""
+    start, line = 0, 1
+    for gap in _GAP.finditer(text):
+        if part := text[start : gap.start()].strip():
+            yield line, part
+        line += text.count("\n", start, gap.end())
+        start = gap.end()
+    if part := text[start:].strip():
+        yield line, part

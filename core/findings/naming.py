@@ -1,0 +1,27 @@
+"""How a sentence names the places of what was noticed: the first few, and how many more there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.references.notices import Notice
+
+MAX_NAMED = 5  # places that one sentence names
+Group = Sequence[Notice]
+
+
+def named(group: Group) -> str:
+    """Name the first places of a group, with what is the matter with them, and how many more there are."""
+    told = [f"{notice.place} ({notice.detail})" if notice.detail else notice.place for notice in group[:MAX_NAMED]]
+    more = f" and {len(group) - MAX_NAMED} more" if len(group) > MAX_NAMED else ""
+    return ", ".join(told) + more
+
+
+def counted(group: Group, one: str, many: str) -> str:
+    """Say how many there are."""
+    return f"{len(group)} {one if len(group) == 1 else many}"
+
+
+def firsts(group: Group) -> str:
+    """List what was met, and where it was first."""
+    return "; ".join(f"{notice.detail} ({notice.place} first)" for notice in group)

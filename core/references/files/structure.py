@@ -1,0 +1,95 @@
+"""Plain text that is something else: refused where it surely is, and named where it only looks so."""
+
+from __future__ import annotations
+
+import re
+
+from core.errors import UnsupportedMedia
+from core.references.files import formats
+
+HEAD = 20_000  # characters that are looked at
+AS_JSONL = "write its rows as JSONL"
+_ROW_KEYS = "messages|conversations|prompt|completion|text|role|from|instruction|question|answer|input|output"
+_YAML = re.compile(
+    rf"%YAML\b|-\s+[\"']?(?:{_ROW_KEYS})[\"']?\s*:|(?:{_ROW_KEYS}|data|rows|examples|items)\s*:\s*\n\s*-\s"
+)
+_FRONT = re.compile(r"---[ \t]*\n(?:[ \t]*- |[ \t]*[\w\"'-]+:(?:\s|$))")
+_FRONT_ENDS = re.compile(r"\n(?:---|\.\.\.)[ \t]*\n\s*\S")
+_KEY_LINE = re.compile(r"(?:- )?[\"']?[\w .-]{1,40}[\"']?\s*:(?:\s|$)|- ")
+_INI = re.compile(r"(?:[#;][^\n]*\n\s*)*\[\[?[\w. \"-]{1,60}\]\]?[ \t]*\n\s*[\w.-]{1,60}\s*=")
+_ROOT = re.compile(r"<([\w:.-]{1,60})(?:\s[^<>]{0,1000})?>")
+_MARKDOWN_TABLE = re.compile(r"\|[^\n]+\|[ \t]*\n[ \t]*\|[ \t:|-]+\|")
+_LOOKS = (
+    (re.compile(r"---[ \t]*\n"), "Markdown with a head (front matter)"),
+    (re.compile(r"\\documentclass\b|(?:%[^\n]*\n\s*)*\\(?:documentclass|begin\{|section\{)"), "LaTeX"),
+    (_INI, "settings (INI or TOML)"),
+    (re.compile(r"(?:--[^\n]*\n\s*|/\*[^/]*/\s*)*(?:CREATE TABLE|INSERT INTO|DROP TABLE)\b"), "a dump of a database"),
+    (re.compile(r"From \S+@\S+ |(?:Return-Path|Delivered-To|Received|Message-ID):\s"), "e-mails with their headers"),
+    (re.compile(r"BEGIN:V(?:CARD|CALENDAR)\b"), "cards or a calendar"),
+    (_MARKDOWN_TABLE, "a table of Markdown"),
+)
+_TEMPLATES = re.compile(
+    r"<\|im_start\|>|\[/?INST\]|<\|(?:user|assistant|system|eot_id|start_header_id|end)\|>|<start_of_turn>"
+    r"|^### (?:Instruction|Response|Human|Assistant|User):",
+    re.MULTILINE,
+)
+_ASKS = re.compile(r"^(?:User|Human|Q|Question|Prompt|Customer|Me)\s*:", re.MULTILINE | re.IGNORECASE)
+_ANSWERS = re.compile(r"^(?:Assistant|Bot|AI|A|Answer|Completion|Response|Agent|GPT)\s*:", re.MULTILINE | re.IGNORECASE)
+_STAMPED = re.compile(r"\[?(?:\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4})[T,]? ?\d{1,2}:\d\d")
+
+
+def check(text: str, name: str) -> None:
+    """Raise UnsupportedMedia where a text is surely YAML or XML; its name only helps to tell."""
+    head = text[:HEAD].lstrip("\ufeff \t\r\n")
+    ending = name.lower().rpartition(".")[2]
+    found = formats.of_text(head)
+    if found is None and _is_yaml(head, ending):
+        found = formats.Format("YAML", AS_JSONL, "markup")
+    if found is None and (ending in ("toml", "ini", "cfg") and _INI.match(head)):
+        found = formats.Format("settings (INI or TOML)", AS_JSONL, "markup")
+    if found is None and _is_xml(head, text):
+        found = formats.XML
+    if found is None and _MARKDOWN_TABLE.match(head) and re.search(rf"\|\s*(?:{_ROW_KEYS})\s*\|", head[:1000], re.I):
+        found = formats.Format("a table of Markdown", formats.AS_ROWS, "table")
+    if found is not None:
+        raise UnsupportedMedia(found.sentence(name), code="unsupported_media", param="file")
+
+
+def guess(text: str) -> str | None:
+    """Say what a text looks like that is learned as it stands, marks and all; None for prose."""
+    head = text[:HEAD].lstrip("\ufeff \t\r\n")
+    for pattern, name in _LOOKS:
+        if pattern.match(head) and (name != _LOOKS[0][1] or _FRONT.match(head)):
+            return name
+    if _TEMPLATES.search(head):
+        return "chats in the marks of a template"
+    if len(_ASKS.findall(head)) > 1 and len(_ANSWERS.findall(head)) > 1:
+        return "chats with the speakers' names before what they say"
+    lines = [line for line in head.split("\n") if line.strip()][:40]
+    if len(lines) > 2 and sum(_STAMPED.match(line.strip()) is not None for line in lines) > len(lines) / 2:
+        return "a log, or an export of a messenger"
+    if _ROOT.match(head) and head.count("</") > 2:
+        return "XML"
+    return "YAML" if _many_keys(lines) else None
+
+
+def _is_yaml(head: str, ending: str) -> bool:
+    if _YAML.match(head):
+        return True
+    if _FRONT.match(head):
+        return ending in ("yml", "yaml") or _FRONT_ENDS.search(head) is None
+    return ending in ("yml", "yaml") and _KEY_LINE.match(head) is not None
+
+
+def _is_xml(head: str, text: str) -> bool:
+    """Tell whether one element holds all, and others in it."""
+    root = _ROOT.match(head)
+    if root is None:
+        return False
+    closing = f"</{root[1]}>"
+    return text.rstrip()[-len(closing) :] == closing and head.count("</") > 2 and closing not in head[: len(head) // 2]
+
+
+def _many_keys(lines: list[str]) -> bool:
+    keyed = [line for line in lines if re.match(r"\s*(?:- )?[\w-]{1,30}:(?: \S|\s*$)", line)]
+    return len(lines) > 3 and len(keyed) > 0.8 * len(lines) and len({line.split(":")[0] for line in keyed}) < len(keyed)

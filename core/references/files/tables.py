@@ -1,0 +1,139 @@
+"""Tables of texts (CSV, TSV): a head that names the columns, and a row for each reference."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core.errors import InvalidInput
+from core.references import keys, rows
+from core.references.files.json_rows import MAX_LINE_CHARACTERS, Row
+from core.text_safety import shown
+
+DELIMITERS = ",;\t|"
+ENDINGS = (".csv", ".tsv", ".tab")
+EXPECTED = "name its columns prompt and completion, or name one of them text, or write its rows as JSONL"
+HEAD = 20_000  # characters that are looked at
+MAX_TITLE = 60
+NO_TITLE = "unnamed:_0"  # as pandas calls the column of its index when it reads it
+_SEPARATOR = re.compile(r"sep=([,;\t|])[ \t]*\n", re.IGNORECASE)  # what Excel writes above the head
+_NUMBERS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A text that is a table with columns that can be learned."""
+
+    text: str  # from its head on
+    delimiter: str
+    titles: tuple[str, ...]
+    head_line: int
+
+    @property
+    def what(self) -> str:
+        """Say how it is read."""
+        known = [title for title in self.titles if title in (*rows.QUESTIONS, *rows.ANSWERS, *rows.CHATS, "text")]
+        name = "TSV" if self.delimiter == "\t" else "CSV"
+        columns = f"the column {known[0]}" if len(known) == 1 else f"the columns {', '.join(known)}"
+        return f"a table ({name}) with {columns}"
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows with their lines; what is wrong with one is its fault."""
+        csv.field_size_limit(MAX_LINE_CHARACTERS)
+        reader = csv.reader(_lines(self.text), delimiter=self.delimiter, strict=True)
+        begin = self.head_line
+        while True:
+            line = begin + reader.line_num
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                todo = "put quotes around texts, and double the quotes in them"
+                yield Row(line, fault=f"it is not a row of a table ({error}); {todo}")
+                return
+            if line == begin or not any(cell.strip() for cell in cells):
+                continue
+            yield self._row(line, cells)
+
+    def _row(self, line: int, cells: Sequence[str]) -> Row:
+        if any(cell.strip() for cell in cells[len(self.titles) :]):
+            what = f"it has {len(cells)} cells and the head {len(self.titles)}"
+            return Row(line, fault=f"{what}; put quotes around texts that hold the delimiter")
+        row = dict(zip(self.titles, cells, strict=False))
+        try:
+            # an empty cell is not given, but where a text should stand its fault is told
+            return Row(line, {key: _value(key, cell) for key, cell in row.items() if cell or key in rows.ANSWERS})
+        except (ValueError, RecursionError) as error:
+            return Row(line, fault=f"the cell of a chat is not JSON ({type(error).__name__})")
+
+
+def of(text: str, name: str) -> Table | None:
+    """Return the text as a table where it is one; raises InvalidInput where it is one of other columns."""
+    begin = len(text) - len(text.lstrip())
+    if separator := _SEPARATOR.match(text, begin):
+        begin = separator.end()
+    head = text[begin : begin + HEAD]
+    named = name.lower().endswith(ENDINGS)
+    delimiters = separator[1] if separator else ("\t" if name.lower().endswith((".tsv", ".tab")) else DELIMITERS)
+    for delimiter in delimiters:
+        titles = _titles(head, delimiter)
+        if _known(titles, named):
+            return Table(text[begin:], delimiter, titles, text.count("\n", 0, begin) + 1)
+    if named or _looks_like(head):
+        delimiter = max(DELIMITERS, key=head.partition("\n")[0].count)
+        raise _other_columns(name, _titles(head, delimiter))
+    return None
+
+
+def _titles(head: str, delimiter: str) -> tuple[str, ...]:
+    csv.field_size_limit(MAX_LINE_CHARACTERS)
+    try:
+        cells = next(csv.reader(_lines(head), delimiter=delimiter))
+    except (csv.Error, StopIteration):
+        return ()
+    names = tuple(keys.plain(cell.strip("\ufeff")) or NO_TITLE for cell in cells)
+    return names if all(len(cell) <= MAX_TITLE and "\n" not in cell for cell in cells) else ()
+
+
+def _known(titles: Sequence[str], named: bool) -> bool:
+    """Tell whether columns can be learned. Without a name that says so, "text" may be the first word of a text."""
+    own = [title for title in titles if title != NO_TITLE]
+    if len(set(own)) < len(own):
+        return False
+    if any(key in own for key in rows.QUESTIONS) and any(key in own for key in rows.ANSWERS):
+        return True
+    if not any(key in own for key in ("text", *rows.CHATS)):
+        return False
+    return named or (len(titles) > 1 and all(key in ("text", *rows.CHATS) or key in keys.KNOWN for key in own))
+
+
+def _looks_like(head: str) -> bool:
+    """Tell whether a text is surely a table: quoted cells in most lines, each with as many of them."""
+    lines = [line for line in head.split("\n") if line.strip()][:20]
+    quoted = sum(re.search(r'"[,;\t|]"', line) is not None for line in lines)
+    return len(lines) > 2 and quoted > len(lines) / 2
+
+
+def _other_columns(name: str, titles: Sequence[str]) -> InvalidInput:
+    told = ", ".join(f'"{shown(title)[:25]}"' for title in titles[:6]) if titles else ""
+    has = f"its first line names {told}" if told else "its first line names no columns"
+    return InvalidInput(
+        f"{name} looks like a table (CSV), and {has}; {EXPECTED}.", code="unknown_columns", param="file"
+    )
+
+
+def _value(key: str, cell: str) -> object:
+    if key in ("weight", *keys.LEARNED, *keys.NOT_LEARNED):
+        return _NUMBERS.get(cell.strip().lower(), cell)
+    if key in rows.CHATS and cell.lstrip().startswith("["):
+        return json.loads(cell, strict=False)
+    return cell
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield lines with their ends; never all at once."""
+    return (found[0] for found in re.finditer(r"[^\n]*\n|[^\n]+", text))

@@ -1,0 +1,141 @@
+"""What is learned of a row: in one of the three shapes, or in those of other trainers where every key is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.references import chats, keys
+from core.references.items import TextItem
+from core.references.remarks import Remarks
+from core.text_safety import shown
+
+SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
+# keys of other trainers for the two halves of a pair, and for a chat
+QUESTIONS = ("prompt", "question", "instruction", "input", "query", "user", "input_text", "human")
+ANSWERS = ("completion", "response", "answer", "output", "assistant", "output_text", "reply", "target")
+CHATS = ("messages", "conversations", "conversation", "contents", "dialog", "dialogue", "chat")
+SYSTEMS = ("system", "system_prompt", "systemInstruction", "system_instruction")
+RECORDED = "recorded"
+ALPACA_INPUTS = ("input", "context")
+
+
+class NoShape(ValueError):
+    """A row has none of the shapes; whoever says so says what the shapes are."""
+
+
+def shaped(row: Mapping[str, Any], remarks: Remarks | None = None) -> TextItem:
+    """Return what is learned of a row; raises ValueError that says why it can't be.
+
+    `remarks` is told what was passed over, cleaned, and understood of another trainer's shape.
+    """
+    remarks = Remarks() if remarks is None else remarks
+    row = keys.given(row)
+    row.pop(RECORDED, None)
+    chat = [key for key in CHATS if isinstance(row.get(key), list)]
+    if "messages" in row and "messages" not in chat:
+        chat.append("messages")
+    # beside another question "user" is who asked it
+    asked = [key for key in QUESTIONS if key in row and (key != "user" or "assistant" in row)]
+    answered = [key for key in ANSWERS if key in row]
+    if any(key in row for key in keys.PAIRS):
+        raise ValueError(keys.NO_PAIRS)
+    if chat:
+        return _chat(row, chat, remarks)
+    if answered and asked:
+        return _pair(row, asked, answered, remarks)
+    if "text" in row:
+        return _text(row, remarks)
+    raise _no_shape(row)
+
+
+def _text(row: Mapping[str, Any], remarks: Remarks) -> TextItem:
+    keys.check_rest(row, {"text"}, "it", remarks)
+    return TextItem(text=chats.string(row["text"], "text", remarks))
+
+
+def _chat(row: dict[str, Any], found: list[str], remarks: Remarks) -> TextItem:
+    if len(found) > 1:
+        raise ValueError(f"it has two chats, {found[0]} and {found[1]}; keep one of them")
+    key = found[0]
+    given = chats.joined(row[key]) if key == "contents" else row[key]
+    if key != "messages":
+        remarks.read_as = "Gemini (contents and parts)" if key == "contents" else f"chats under the key {key}"
+    keys.check_rest(row, {key, *SYSTEMS}, "it", remarks)
+    if not isinstance(given, list):
+        raise ValueError(f"messages is a list of 1 to {chats.MAX_MESSAGES}")
+    return TextItem(messages=chats.messages_of([*_system(row, given), *given], remarks))
+
+
+def _system(row: Mapping[str, Any], given: object) -> list[dict[str, Any]]:
+    """Return the system message that stands beside a chat or a pair, as a message."""
+    named = [key for key in SYSTEMS if row.get(key) not in (None, "")]
+    if not named:
+        return []
+    first = given[0] if isinstance(given, list) and given and isinstance(given[0], dict) else {}
+    if len(named) > 1 or first.get("role", first.get("from")) in ("system", "developer"):
+        raise ValueError(f'it has two system messages, one of them under "{named[0]}"; keep one')
+    value = row[named[0]]
+    if isinstance(value, dict) and set(value) <= {"parts", "role"}:
+        value = value.get("parts")
+    return [{"role": "system", "content": value}]
+
+
+def _pair(row: dict[str, Any], asked: list[str], answered: list[str], remarks: Remarks) -> TextItem:
+    beside = [key for key in ALPACA_INPUTS if key in row] if "instruction" in row else []
+    questions = [key for key in asked if key not in beside]
+    for several, what in ((questions, "questions"), (answered, "answers"), (beside, "inputs")):
+        if len(several) > 1:
+            raise ValueError(f"it has two {what}, {several[0]} and {several[1]}; keep one of them")
+    if "text" in row:
+        raise ValueError(f"it has {questions[0]} and {answered[0]}, and text beside them; keep one of the two shapes")
+    question, answer = questions[0], answered[0]
+    keys.check_rest(row, {question, answer, *beside, *SYSTEMS}, "it", remarks)
+    if isinstance(row[question], list) or isinstance(row[answer], list):
+        return _pair_of_chats(row[question], row[answer], remarks)
+    if (question, answer) != ("prompt", "completion"):
+        remarks.read_as = f"pairs of {question}{' and '.join(['', *beside])} and {answer}"
+    return _as_pair(row, question, answer, beside, remarks)
+
+
+def _as_pair(row: Mapping[str, Any], question: str, answer: str, beside: list[str], remarks: Remarks) -> TextItem:
+    completion = chats.string(row[answer], answer, remarks)
+    if isinstance(row[question], str) and not row[question].strip():
+        raise ValueError(f'{question} is empty; for a text without a question write {{"text": "..."}}')
+    prompt = chats.string(row[question], question, remarks)
+    for key in beside:
+        if row[key] != "":
+            prompt = f"{prompt}\n{chats.string(row[key], key, remarks)}"
+    if not (system := _system(row, None)):
+        return TextItem(prompt=prompt, completion=completion)
+    said = [*system, {"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+    remarks.read_as = remarks.read_as or "pairs with a system message beside them"
+    return TextItem(messages=chats.messages_of(said, remarks))
+
+
+def _pair_of_chats(asked: object, answered: object, remarks: Remarks) -> TextItem:
+    """Return a pair of lists of messages, as TRL writes it: what the question holds is read and not learned."""
+    if not isinstance(asked, list) or not isinstance(answered, list):
+        raise ValueError("of its question and its answer one is a list of messages and the other is not")
+    remarks.read_as = "pairs of lists of messages, as TRL writes them"
+    return TextItem(messages=chats.messages_of([*asked, *answered], remarks, learned_from=len(asked)))
+
+
+def _no_shape(row: Mapping[str, Any]) -> ValueError:
+    if isinstance(row.get("body"), dict) and "custom_id" in row:
+        return ValueError("it is a request of a batch; take the messages out of its body, with the answer as the last")
+    if "custom_id" in row and "response" in row:
+        return ValueError("it is an answer of a batch; write the question and the answer as messages")
+    if "mapping" in row:
+        return ValueError(f"it looks like an export of ChatGPT; {keys.ADVICE['mapping'].split('; ')[1]}")
+    if "cells" in row and "nbformat" in row:
+        return ValueError("it looks like a notebook of Jupyter; write what shall be learned as texts")
+    if "input_ids" in row:
+        return ValueError(f"it holds tokens; {keys.ADVICE['input_ids']}")
+    if not row:
+        return NoShape("it is empty")
+    names = ", ".join(f'"{shown(key)[: keys.MAX_SHOWN]}"' for key in list(row)[:5])
+    more = f" and {len(row) - 5} more" if len(row) > 5 else ""
+    half = next((key for key in (*QUESTIONS, *ANSWERS) if key in row), None)
+    missing = f"; beside {half} the {'answer' if half in QUESTIONS else 'question'} is missing" if half else ""
+    return NoShape(f"its keys are none of the three shapes: {names}{more}{missing}")
