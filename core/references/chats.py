@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.references import keys
-from core.references.remarks import Remarks
+from core.references.rows import keys
+from core.references.rows.remarks import Remarks
 
 MAX_MESSAGES = 100
 ROLES: Mapping[str, str] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}

@@ -14,6 +14,7 @@ from core.references.files.bundle import Bundle
 from core.references.files.folders import Folder
 from core.references.items import ImageItem, Kind, TextItem
 from core.references.notices import Notice
+from core.references.rows import hygiene
 from core.settings import Settings
 
 

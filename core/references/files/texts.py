@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InvalidInput, TooLarge
-from core.references import keys
 from core.references.faults import Faults
-from core.references.files import hygiene, json_rows, structure, tables
-from core.references.files.json_rows import MAX_LINE_CHARACTERS, Row
-from core.references.files.row_notes import RowNotes
 from core.references.items import TextItem
 from core.references.notices import Notice
-from core.references.remarks import Remarks
-from core.references.rows import RECORDED, SHAPES, NoShape, shaped
+from core.references.rows import hygiene, json_rows, keys, structure, tables
+from core.references.rows.json_rows import MAX_LINE_CHARACTERS, Row
+from core.references.rows.notes import RowNotes
+from core.references.rows.remarks import Remarks
+from core.references.rows.shapes import RECORDED, SHAPES, NoShape, shaped
 from core.settings import Settings
 
 __all__ = ["LEFT_OUT", "MAX_LINE_CHARACTERS", "RECORDED", "Lines", "left_out", "read", "read_jsonl", "shaped"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from core.references.remarks import Remarks
+from core.references.rows.remarks import Remarks
 from core.text_safety import shown
 
 MAX_SHOWN = 25  # characters of a key that a sentence repeats

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.errors import InvalidInput
-from core.references import keys, rows
-from core.references.files.json_rows import MAX_LINE_CHARACTERS, Row
+from core.references.rows import keys, shapes
+from core.references.rows.json_rows import MAX_LINE_CHARACTERS, Row
 from core.text_safety import shown
 
 DELIMITERS = ",;\t|"
@@ -35,7 +35,7 @@ class Table:
     @property
     def what(self) -> str:
         """Say how it is read."""
-        known = [title for title in self.titles if title in (*rows.QUESTIONS, *rows.ANSWERS, *rows.CHATS, "text")]
+        known = [title for title in self.titles if title in (*shapes.QUESTIONS, *shapes.ANSWERS, *shapes.CHATS, "text")]
         name = "TSV" if self.delimiter == "\t" else "CSV"
         columns = f"the column {known[0]}" if len(known) == 1 else f"the columns {', '.join(known)}"
         return f"a table ({name}) with {columns}"
@@ -66,7 +66,7 @@ class Table:
         row = dict(zip(self.titles, cells, strict=False))
         try:
             # an empty cell is not given, but where a text should stand its fault is told
-            return Row(line, {key: _value(key, cell) for key, cell in row.items() if cell or key in rows.ANSWERS})
+            return Row(line, {key: _value(key, cell) for key, cell in row.items() if cell or key in shapes.ANSWERS})
         except (ValueError, RecursionError) as error:
             return Row(line, fault=f"the cell of a chat is not JSON ({type(error).__name__})")
 
@@ -104,11 +104,11 @@ def _known(titles: Sequence[str], named: bool) -> bool:
     own = [title for title in titles if title != NO_TITLE]
     if len(set(own)) < len(own):
         return False
-    if any(key in own for key in rows.QUESTIONS) and any(key in own for key in rows.ANSWERS):
+    if any(key in own for key in shapes.QUESTIONS) and any(key in own for key in shapes.ANSWERS):
         return True
-    if not any(key in own for key in ("text", *rows.CHATS)):
+    if not any(key in own for key in ("text", *shapes.CHATS)):
         return False
-    return named or (len(titles) > 1 and all(key in ("text", *rows.CHATS) or key in keys.KNOWN for key in own))
+    return named or (len(titles) > 1 and all(key in ("text", *shapes.CHATS) or key in keys.KNOWN for key in own))
 
 
 def _looks_like(head: str) -> bool:
@@ -129,7 +129,7 @@ def _other_columns(name: str, titles: Sequence[str]) -> InvalidInput:
 def _value(key: str, cell: str) -> object:
     if key in ("weight", *keys.LEARNED, *keys.NOT_LEARNED):
         return _NUMBERS.get(cell.strip().lower(), cell)
-    if key in rows.CHATS and cell.lstrip().startswith("["):
+    if key in shapes.CHATS and cell.lstrip().startswith("["):
         return json.loads(cell, strict=False)
     return cell
 

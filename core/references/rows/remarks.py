@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from core.references.files import hygiene
+from core.references.rows import hygiene
 
 
 @dataclass

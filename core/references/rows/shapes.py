@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.references import chats, keys
+from core.references import chats
 from core.references.items import TextItem
-from core.references.remarks import Remarks
+from core.references.rows import keys
+from core.references.rows.remarks import Remarks
 from core.text_safety import shown
 
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'

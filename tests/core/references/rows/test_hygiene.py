@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.references.files import hygiene
-from core.references.files.hygiene import Washing, cleaned, decoded
+from core.references.rows import hygiene
+from core.references.rows.hygiene import Washing, cleaned, decoded
 from core.text_safety import UncleanText
 
 DIRT = "\r\n\x0b\x0c\x1b[0m\x9b\x85\x91\x07\x08_a\u200e\u202b\u202c\u202e\u2066\u2069\ufeffא"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.references.files.hygiene import Washing
 from core.references.notices import Notice, Notices
-from core.references.remarks import Remarks
+from core.references.rows.hygiene import Washing
+from core.references.rows.remarks import Remarks
 
 
 class RowNotes:
