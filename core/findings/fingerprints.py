@@ -46,11 +46,13 @@ class TextPrint:
 def text_print(item: TextItem) -> TextPrint:
     """Return what a text is known again by.
 
-    `near` leaves system messages out: all texts of a set may share a long one, and still differ.
+    `near` leaves system messages out: all texts of a set may share a long one, and still differ. The same words are
+    another text where other messages of them are learned.
     """
     own = [message["content"] for message in item.messages or () if message["role"] != "system"]
     said = phrases.words("\n".join(own) or item.words())
-    return TextPrint(text_exact(item.words()), text_near(said))
+    masked = [place for place, message in enumerate(item.messages or ()) if message.get("weight") == 0]
+    return TextPrint(text_exact(f"{item.words()}\n{masked}" if masked else item.words()), text_near(said))
 
 
 def text_exact(text: str) -> str:

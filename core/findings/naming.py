@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core.references.notices import Notice
 
 MAX_NAMED = 5  # places that one sentence names
+MAX_KINDS = 12  # of what was met
 Group = Sequence[Notice]
 
 
@@ -24,4 +25,5 @@ def counted(group: Group, one: str, many: str) -> str:
 
 def firsts(group: Group) -> str:
     """List what was met, and where it was first."""
-    return "; ".join(f"{notice.detail} ({notice.place} first)" for notice in group)
+    told = "; ".join(f"{notice.detail} ({notice.place} first)" for notice in group[:MAX_KINDS])
+    return f"{told}; and {len(group) - MAX_KINDS} more" if len(group) > MAX_KINDS else told

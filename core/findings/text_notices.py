@@ -32,7 +32,7 @@ def _cleaned(group: Group) -> Finding:
 def _read_as(group: Group) -> Finding:
     return Finding(
         "read_as",
-        f"The file was read as {'; '.join(notice.detail for notice in group)}.",
+        f"The layout of the file was understood: {'; '.join(dict.fromkeys(notice.detail for notice in group))}.",
         "Nothing needs to be done, if that is what it is.",
         severity="info",
     )
@@ -102,6 +102,15 @@ def _rows_left_out(group: Group) -> Finding:
     )
 
 
+def _text_copies(group: Group) -> Finding:
+    return Finding(
+        "duplicate_item",
+        f"{counted(group, 'exact copy was', 'exact copies were')} left out: {named(group)}. Each reference counts "
+        "once.",
+        "Nothing needs to be done.",
+    )
+
+
 SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
     "answers_left_out": _answers_left_out,
     "cleaned": _cleaned,
@@ -113,4 +122,5 @@ SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
     "read_as": _read_as,
     "rows_left_out": _rows_left_out,
     "rows_read_as": _rows_read_as,
+    "text_copy": _text_copies,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,6 +41,10 @@ class TextItem:
             return {"messages": [dict(message) for message in self.messages]}
         return {"text": self.text} if self.text is not None else {"prompt": self.prompt, "completion": self.completion}
 
+    def structure(self) -> str:
+        """Return what only copies share: all words, who says them, what is learned, and where the prompt ends."""
+        return json.dumps(self.row(), sort_keys=True)
+
     def words(self) -> str:
         """Return everything that is said, for counting."""
         said = [message["content"] for message in self.messages or ()]
@@ -67,5 +72,5 @@ def merge(parts: Sequence[References]) -> References:
 def without_copies(items: Sequence[ImageItem | TextItem]) -> list[ImageItem | TextItem]:
     """Return each item once: a second copy would stand in two folds and fool the held-out loss."""
     return list(
-        {(item.sha256 if isinstance(item, ImageItem) else item.words()): item for item in reversed(items)}.values()
+        {(item.sha256 if isinstance(item, ImageItem) else item.structure()): item for item in reversed(items)}.values()
     )[::-1]

@@ -25,7 +25,6 @@ class Parsed:
     kind: Kind
     items: Sequence[ImageItem | TextItem]
     notices: Sequence[Notice] = ()
-    places: Sequence[str] = ()  # of texts: the line or paragraph of each
 
 
 def parse(path: Path, filename: str, limits: Settings, *, strict: bool = False) -> Parsed:
@@ -77,7 +76,7 @@ def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
             param="file",
         )
     read = texts.read(_bounded(path, limits.max_text_bytes, name), name, limits)
-    return Parsed("texts", read.items, tuple(read.notices), tuple(read.places))
+    return Parsed("texts", read.items, tuple(read.notices))
 
 
 def _bounded(path: Path, most: int, name: str) -> bytes:

@@ -30,17 +30,19 @@ _GAP = re.compile(r"[\n\x0c\x85]\s*[\n\x0c\x85]")
 
 @dataclass(frozen=True)
 class Lines:
-    """The items of a file of texts, where each stands, and what was noticed in it."""
+    """The items of a file of texts, and what was noticed in it."""
 
     items: list[TextItem] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
 
 
 def read(content: bytes, name: str, limits: Settings) -> Lines:
-    """Read a file of texts by what it looks like; raises InvalidInput that names all bad lines, and what to do."""
+    """Read a file of texts by what it looks like, each text once.
+
+    Raises InvalidInput that names all bad lines, and what to do.
+    """
     text, encoding = _text(content, name, limits)
-    reader = _Reader(name, limits)
+    reader = _Reader(name, limits, once=True)
     if encoding is not None:
         reader.notes.notices.add("read_as", name, f"text in {encoding}")
     if json_rows.looks_like_json(text):
@@ -55,7 +57,7 @@ def read(content: bytes, name: str, limits: Settings) -> Lines:
 
 
 def read_jsonl(content: bytes, name: str, limits: Settings) -> Lines:
-    """Read the rows of a file of JSON; raises as `read`."""
+    """Read the rows of a file of JSON, copies too; raises as `read`."""
     reader = _Reader(name, limits)
     return reader.of_rows(json_rows.rows(_text(content, name, limits)[0], reader.notes.notices))
 
@@ -94,20 +96,23 @@ def left_out(row: Mapping[str, Any]) -> str | None:
 class _Reader:
     """Collects the items of one file, and all that is wrong with it."""
 
-    def __init__(self, name: str, limits: Settings) -> None:
+    def __init__(self, name: str, limits: Settings, *, once: bool = False) -> None:
         self.notes = RowNotes()
         self._name, self._limits = name, limits
+        self._seen: dict[str, str] | None = {} if once else None  # structure -> where it was first
         self._items: list[TextItem] = []
-        self._places: list[str] = []
+        self._taken = 0  # copies too
         self._faults = Faults()
         self._shapes = False  # whether somebody is to be told what the shapes are
 
     def of_rows(self, rows: Iterator[Row]) -> Lines:
         """Read rows; raises InvalidInput that names every line which can't be used."""
+        line = in_line = 0
         for row in rows:
-            if len(self._items) + len(self._faults) >= self._limits.max_items:
+            if self._taken + len(self._faults) >= self._limits.max_items:
                 raise self._too_many("lines")
-            place = f"line {row.line}"
+            line, in_line = row.line, in_line + 1 if row.line == line else 1
+            place = f"line {line}" if in_line == 1 else f"line {line}, row {in_line}"
             try:
                 item = self._item(row, place)
             except InvalidInput as error:
@@ -192,8 +197,11 @@ class _Reader:
 
     def _add(self, item: TextItem, place: str) -> None:
         self._check_length(item.words(), place)
+        self._taken += 1
+        if self._seen is not None and (first := self._seen.setdefault(item.structure(), place)) != place:
+            self.notes.notices.add("text_copy", place, f"as {first}")
+            return
         self._items.append(item)
-        self._places.append(place)
 
     def _check_length(self, text: str, place: str) -> None:
         if len(text) > MAX_TEXT_CHARACTERS:
@@ -212,7 +220,7 @@ class _Reader:
                 raise
             gap = "\n" if "\n" in error.message else " "
             raise type(error)(error.message + gap + SHAPES, code=error.code, param=error.param) from None
-        return Lines(self._items, list(self.notes.all()), self._places)
+        return Lines(self._items, list(self.notes.all()))
 
 
 def _unstorable(why: str) -> str:

@@ -95,7 +95,8 @@ def _pair(row: dict[str, Any], asked: list[str], answered: list[str], remarks: R
     if isinstance(row[question], list) or isinstance(row[answer], list):
         return _pair_of_chats(row[question], row[answer], remarks)
     if (question, answer) != ("prompt", "completion"):
-        remarks.read_as = f"pairs of {question}{' and '.join(['', *beside])} and {answer}"
+        more = [f"{key} (on a new line)" for key in beside if row[key] != ""]
+        remarks.read_as = f"pairs of {' and '.join([question, *more])} and {answer}"
     return _as_pair(row, question, answer, beside, remarks)
 
 
