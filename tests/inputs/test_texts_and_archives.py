@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from core.text_safety import UNCLEAN
 from tests.api.server import chats, png
 from tests.inputs.catalogue import FILES, Case, Scene, job, table, upload
 from tests.inputs.files import changed, many_entries, overlapping, special, zipped
@@ -31,7 +32,8 @@ def line(what: str, row: bytes) -> Case:
 TEXTS = [
     bad("C77", "a caption in UTF-16", captioned("cat".encode("utf-16")), "encoding"),
     bad("C77", "a caption in Latin-1", captioned("Käse".encode("latin-1")), "encoding"),
-    bad("C77", "a text in UTF-16", "hello".encode("utf-16"), "unsupported_media", 415),
+    bad("C77", "a text in UTF-16 without its mark", "hello there".encode("utf-16-le"), "encoding"),
+    bad("C77", "a text that ends in UTF-16", b"\xff\xfe" + b"a\0" * 9 + b"b", "encoding"),
     bad("C77", "a text in Latin-1", "Käse und Brot".encode("latin-1"), "encoding"),
     bad("C78", "a caption of 1 MB", captioned(b"cat " * 250_000), "caption_too_long"),
     bad("C78", "a caption of 3 MB", captioned(b"cat " * 750_000), "text_too_large", 413),
@@ -47,10 +49,12 @@ TEXTS = [
     bad("C78", "one paragraph of 20 MB", b"a " * 9_900_000, "text_too_long", 413),
     bad("C78", "a text of 21 MB", b"a " * 10_500_000, "file_too_large", 413),
     bad("C78", "2,000 combining marks", MARKS, "encoding"),
-    bad("C78", "20 MB of combining marks", MARKS * 4900, "encoding"),
+    bad("C78", "20 MB of combining marks", MARKS * 4900, "text_too_long", 413),
+    bad("C78", "20 MB of escapes", b"\x1b[2J" * 4_900_000, "text_too_long", 413),
+    bad("C78", "10,000 bad lines", b'{"text": 1}\n' * 10_000, "invalid_line"),
+    bad("C78", "an array of 20 MB that is not closed", b"[" + b'{"text": "a"},' * 1_300_000, "too_many_items", 413),
+    bad("C78", "a table of a million rows", b"prompt,completion\n" + b"a,b\n" * 1_000_000, "too_many_items", 413),
     bad("C79", "a caption that clears the screen", captioned(b"cat \x1b[2J"), "encoding"),
-    bad("C79", "a text that clears the screen", b"cat \x1b[2J", "encoding"),
-    bad("C79", "a text that reads backwards", "cat \u202e".encode(), "encoding"),
     line("a cut line", b'{"text": "b"'),
     line("a number that is none", b'{"text": NaN}'),
     line("100,000 levels", b'{"text": ' + b"[" * 100_000),
@@ -96,6 +100,27 @@ def test_c82_the_bad_line_of_10_000_is_named(scene: Scene) -> None:
 def test_c80_text_that_looks_dangerous_is_only_text(scene: Scene, text: str, start: str) -> None:
     file = Case("C80", text, upload((start + json.dumps({"text": text})).encode()), 200).check(scene).json()
     assert json.loads(scene.send("GET", f"{FILES}/{file['id']}/content").body) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("cat \x1b[2J", "cat"),
+        ("cat \u202e", "cat"),
+        ("\x1b]0;title\x07\x1b[31mcat\x9b2J\x08", "cat"),
+        ("\u2066cat\u2069 \u200f\u202dtac\u202c\x7f", "cat tac"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", '{{"text": {}}}', "text,weight\n{},1\n"], ids=["plain", "JSONL", "CSV"])
+def test_c79_what_a_terminal_would_obey_is_taken_out_and_never_said_again(
+    scene: Scene, text: str, plain: str, form: str
+) -> None:
+    content = form.format(json.dumps(text) if "{{" in form else text)
+    answer = Case("C79", text, upload(content.encode(), "texts.csv" if "," in form else "texts"), 200).check(scene)
+    assert "cleaned_text" in {finding["code"] for finding in answer.json()["bat"]["findings"]}
+    stored = scene.send("GET", f"{FILES}/{answer.json()['id']}/content").body
+    assert json.loads(stored)["text"].strip() == plain
+    assert UNCLEAN.search(answer.body.decode() + stored.decode()) is None
 
 
 TRIGGERS = [

@@ -22,7 +22,7 @@ _ESCAPES = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|\x1b[PX^_][^\x1b\n]*\x1b\\\\"
     "|\x1b[ -/]+[0-~]|\x1b(?:[78=>]|[cDEHMNOZ](?![a-z]))|\x9b[0-9;]*[ABCDHJKm]|\x1b"
 )
-_OVERSTRUCK = re.compile("_\x08(.)|(.)\x08(?=\\2)")  # underlined and bold, as manual pages are printed
+_OVERSTRUCK = re.compile("_\x08(?=.)|(.)\x08(?=\\1)")  # underlined and bold, as manual pages are printed
 _NEW_LINES = re.compile("\r\n?")
 _NEXT_LINE = re.compile("\x85")
 _WINDOWS = re.compile("[\x80\x82-\x84\x86-\x8c\x8e\x91-\x9c\x9e\x9f]")
@@ -54,7 +54,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, tuple[str, str]], ...] = (
     (_ESCAPES, "", ESCAPE),
     (_NEXT_LINE, "\n", LINE_END),
     (re.compile("[\x0b\x0c]"), "\n", PAGE),
-    (_OVERSTRUCK, r"\1", CONTROL),
+    (_OVERSTRUCK, "", CONTROL),
     (re.compile("[\x01-\x08\x0e-\x1f\x7f-\x9f]"), "", CONTROL),
     (re.compile("\ufeff"), "", ORDER_MARK),
 )

@@ -11,7 +11,7 @@ from typing import Any
 from core.references.notices import Notices
 
 MAX_LINE_CHARACTERS = 200_000
-MAX_SEARCHED = 2_000_000  # characters that are read in vain for the ends of rows: what is broken shall not cost minutes
+MAX_SEARCHED = 1_000_000  # characters that are read in vain for the ends of rows: what is broken shall not cost minutes
 MAX_HEADING = 3  # lines above the first row
 WRAPPERS = "data|rows|examples|samples|records|items|entries|dataset|train|training_data|training_examples"
 TOO_LONG = "line_too_long"
@@ -19,8 +19,12 @@ TOO_LONG = "line_too_long"
 _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
 _BLANK = re.compile(r"[\s\ufeff]*+")
 _COMMENT = re.compile(r"(?:#|//|```)[^\n]*")
+_COMMENTS = re.compile(r"(?:(?:#|//|```)[^\n]*+\s*+)++")
+_COMMAS = re.compile(r"[,\s]*+")
+_REST = re.compile(r"[ \t,]*+\n?")
 _WRAPPED = re.compile(rf'\{{\s*"({WRAPPERS})"\s*:\s*\[')
-_ARRAY = re.compile(r'\[\s*(?:\[\s*)?[{"\]]')
+_ARRAY = re.compile(r'\[\s*+(?:\[\s*+)?[{"]')
+_EMPTY_ARRAY = re.compile(r"\[\s*+\]")
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 
 
@@ -42,7 +46,7 @@ class Row:
 def looks_like_json(text: str) -> bool:
     """Tell whether a text is JSON: by how it begins, or by rows under at most three lines of heading or comments."""
     begin = _BLANK.match(text).end()  # type: ignore[union-attr]
-    if text.startswith("{", begin) or _ARRAY.match(text, begin):
+    if text.startswith("{", begin) or _ARRAY.match(text, begin) or _EMPTY_ARRAY.match(text, begin):
         return True
     first = _some_lines(text, begin, 60)
     if text.startswith('"', begin):
@@ -81,28 +85,23 @@ class _Reader:
         self._text, self._notices = text, notices
         self._at, self._line, self._counted = 0, 1, 0
         self._array: str | None = None  # what closes the array that is read
-        self._last_was_row = False
+        self._last_was_row, self._first = False, True
         self._searched = 0
         self._noticed: set[str] = set()
-        self._passed: dict[str, tuple[int, int]] = {}  # what -> how many lines, and the first
+        self._next_line = 0  # where the line ends that was asked for last
 
     def rows(self) -> Iterator[Row]:
-        yield from self._rows()
-        for what, (count, first) in self._passed.items():
-            self._notices.add("lines_passed_over", f"line {first}", f"{count:,} line{'s' * (count > 1)} {what}")
-
-    def _rows(self) -> Iterator[Row]:
         self._skip_heading()
         while self._skip_blank():
             sign = self._text[self._at]
             if sign == "," and self._last_was_row:
-                self._at += 1
+                self._at = _COMMAS.match(self._text, self._at).end()  # type: ignore[union-attr]
                 if self._array is None:
                     self._notice("rows with commas behind them")
             elif self._array is not None and sign == "]":
                 yield from self._end_array()
-            elif self._array is None and (found := _COMMENT.match(self._text, self._at)):
-                self._pass_over("of comments" if sign in "#/" else "with the fences of Markdown")
+            elif self._array is None and (found := _COMMENTS.match(self._text, self._at)):
+                self._pass_over("comments" if sign in "#/" else "fences of Markdown")
                 self._at = found.end()
             elif self._array is None and self._begins_array():
                 continue
@@ -129,20 +128,24 @@ class _Reader:
                 or not looks_like_json(self._text[self._at :])
             ):
                 return
-            self._pass_over("of heading")
+            self._pass_over("a heading")
             self._at = self._line_end()
 
     def _line_end(self) -> int:
-        end = self._text.find("\n", self._at)
-        return end if end >= 0 else len(self._text)
+        if self._next_line < self._at or self._next_line == 0:
+            end = self._text.find("\n", self._at)
+            self._next_line = end if end >= 0 else len(self._text)
+        return self._next_line
 
     def _begins_array(self) -> bool:
         """Step into an array of rows, or an object that wraps one; an array of messages is a row of its own."""
-        if self._text[self._at] == "{" and not self._last_was_row and (found := _WRAPPED.match(self._text, self._at)):
+        first, self._first = self._first, False
+        if first and (found := _WRAPPED.match(self._text, self._at)):
             self._notice(f"a JSON array under the key {found[1]}")
             self._array, self._at = "}", found.end()
             return True
-        if self._text[self._at] != "[" or self._bare_messages():
+        pattern = _EMPTY_ARRAY if first and _EMPTY_ARRAY.match(self._text, self._at) else _ARRAY
+        if not pattern.match(self._text, self._at) or self._bare_messages():
             return False
         self._notice("a JSON array")
         self._array, self._at = "", self._at + 1
@@ -196,7 +199,7 @@ class _Reader:
         if self._array is None:
             if end > line_end:
                 self._notice("rows that go on over several lines")
-            elif self._text[end:line_end].strip(" \t,"):
+            elif (rest := _REST.match(self._text, end).end()) <= line_end and rest < len(self._text):  # type: ignore[union-attr]
                 self._notice("several rows in a line")
         return Row(number, value, raw=raw)
 
@@ -222,8 +225,9 @@ class _Reader:
             self._notices.add("read_as", f"line {self._number()}", layout)
 
     def _pass_over(self, what: str) -> None:
-        count, first = self._passed.get(what, (0, self._number()))
-        self._passed[what] = count + 1, first
+        if what not in self._noticed:
+            self._noticed.add(what)
+            self._notices.add("lines_passed_over", f"line {self._number()}", what)
 
 
 def _parsed(text: str) -> Any:

@@ -78,6 +78,9 @@ ADVICE = {
     "mapping": "it looks like an export of ChatGPT; write each chat as messages",
     "input_ids": "texts are learned here, not tokens; write the text",
 }
+# even where it is empty, as the row is not one of texts at all
+CAPTIONS = ("file_name", "filename", "image_path", "image_file")
+NO_CAPTIONS = "it is the caption of an image; send it in a zip with the images"
 NO_TOOLS = "it has tools or tool calls, which are not learned here; leave them out, or the whole line"
 NO_PAIRS = "it is a preference pair (dpo), which is not learned here; make the preferred answer the last message"
 NO_PICTURES = "it holds an image, a sound or a file; chats are learned as text only"
@@ -96,6 +99,8 @@ def check_rest(row: Mapping[str, Any], used: Collection[str], where: str, remark
     for key in row:
         if key in used or key in LEARNED or key in NOT_LEARNED or key == "weight":
             continue
+        if key in CAPTIONS:
+            raise ValueError(NO_CAPTIONS)
         empty = row[key] in ("", [], {}) or (key in SETTINGS and row[key] in (False, 0))
         if plain(key) in HARMLESS or empty or (key == "split" and row[key] in ("train", "training")):
             remarks.ignored.add(shown(key)[:MAX_SHOWN] or "(no name)")
