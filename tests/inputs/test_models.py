@@ -95,7 +95,7 @@ WEIGHTS: list[tuple[str, str, bytes]] = [
 
 
 ADAPTERS = [
-    Case("C87", "a pickle", upload(pickle.dumps({"a": 1}), "adapter.pkl"), 415, "unsupported_media"),
+    Case("C87", "a pickle", upload(pickle.dumps({"a": 1}), "adapter.pkl"), 400, "unsupported_media"),
     *(
         Case("C87", f"weights of torch as {kind}", upload(torch_zip(), f"adapter{kind}"), 400, "not_an_image")
         for kind in (".pt", ".bin", ".ckpt")
@@ -105,7 +105,7 @@ ADAPTERS = [
             number,
             what,
             upload(content, "lora.safetensors"),
-            415,
+            400,
             "unsupported_media",
             why="weights are never taken, whatever they hold",
         )
