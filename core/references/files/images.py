@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from PIL import ExifTags, Image, ImageChops, ImageOps, ImageStat
 
 from core.errors import InvalidInput, TooLarge
-from core.references.files import colours, formats
+from core.references.files import formats
+from core.references.files.colours.conversion import to_srgb
 from core.references.items import ImageItem
 from core.references.notices import Notice, Notices
 from core.settings import Settings
@@ -158,7 +159,7 @@ def _decoded(opened: Image.Image, content: bytes, name: str, limits: Settings) -
     if _turn_upright(opened):
         changes.add("turned_upright", name)
     width, height = given if opened.size == lying else given[::-1]
-    converted = colours.to_srgb(opened, content)
+    converted = to_srgb(opened, content)
     if converted.source:
         changes.add("converted_to_srgb", name, f"from {converted.source}")
     if converted.trouble:

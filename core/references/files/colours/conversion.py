@@ -1,4 +1,4 @@
-"""Convert a picture's colours to sRGB from the space that its profile, its chunks or its camera say they are in.
+"""Convert a picture's colours to sRGB from the space that it says they are in.
 
 What learns from pictures, and whoever looks at what comes of it, takes every number for sRGB.
 """
@@ -7,36 +7,19 @@ from __future__ import annotations
 
 import io
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PIL import ExifTags, Image, ImageChops, ImageCms, PngImagePlugin
+from PIL import Image, ImageChops, ImageCms
 
-from core.references.files import colour_spaces
-from core.references.files.colour_spaces import ADOBE, BT709, BT2020, P3, Primaries
+from core.references.files.colours.declared import UnusableError, declared
 
-MAX_PROFILE_BYTES = 4_000_000  # those of presses have up to 3 MB
 MAX_NAME_CHARACTERS = 40
 SAME_LEVELS = 2  # of 256: a space that differs less from sRGB is sRGB, written down with other roundings
 EXACT_PIXELS = 1_000_000  # a table is followed exactly in so many; in more (0.3 s each million) by a grid of it
 GRID = 33  # points a side of that grid: at most a few levels off, in dark inks
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC  # with black point compensation, as editors of photos do by default
 CLASSES = frozenset({"mntr", "scnr", "prtr", "spac"})  # of profiles; others describe no picture
-SRGB_EXPONENT = 2.2  # that gAMA says of sRGB
-EXPONENTS = (0.95, 10.0)
-GAMMA_TOLERANCE = 0.05  # libpng's
-UNCALIBRATED, ADOBE_MARK = 0xFFFF, 2  # EXIF's ColorSpace; 1 is sRGB
-ADOBE_INTEROP = "R03"  # of DCF: what cameras write when they are set to Adobe RGB
-# what cICP's numbers mean (ITU-T H.273), as far as they mean a picture for screens of today
-PRIMARIES = {1: BT709, 9: BT2020, 12: P3}
-CURVES = {
-    **dict.fromkeys((1, 6, 13, 14, 15), colour_spaces.srgb_curve()),
-    4: colour_spaces.power(2.2),
-    5: colour_spaces.power(2.8),
-    8: colour_spaces.power(1.0),
-}
-PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # bounds profiles too
 
 
 @dataclass(frozen=True)
@@ -48,28 +31,18 @@ class Converted:
     trouble: str = ""  # why it was left as it is though its colours may be meant otherwise
 
 
-class _UnusableError(Exception):
-    """The picture says something of its colours that can't be followed; the message says what."""
-
-
-@dataclass(frozen=True)
-class _Space:
-    profile: bytes
-    name: str = ""  # empty: the profile has its own
-
-
 def to_srgb(image: Image.Image, content: bytes) -> Converted:
     """Convert a loaded picture, in place where its kind of pixels allows; `content` is the file it was read from."""
     plain = _plain(image)
     try:
-        space = _declared(image, content)
+        space = declared(image, content)
         if space is None and plain.mode == "CMYK":
-            raise _UnusableError("it is in CMYK without a colour profile")
+            raise UnusableError("it is in CMYK without a colour profile")
         if space is None:
             return Converted(_levels(plain))
         colours = _of_kind(plain, _kind(space.profile))
         transform = _transform(space.profile, colours.mode, colours.width * colours.height <= EXACT_PIXELS)
-    except _UnusableError as error:
+    except UnusableError as error:
         return Converted(_levels(plain), trouble=str(error))
     if transform is None:
         return Converted(_levels(plain))
@@ -103,82 +76,11 @@ def _levels(image: Image.Image) -> Image.Image:
     return image.point(lambda value: value / 256).convert("L") if image.mode == "I;16" else image
 
 
-def _declared(image: Image.Image, content: bytes) -> _Space | None:
-    """Return the space that the file says its colours are in, the strongest of its words; None for sRGB."""
-    if image.format == "PNG" and (code := _chunk(content, b"cICP")) is not None:
-        return _coded(code)
-    if "icc_profile" in image.info:
-        profile = image.info["icc_profile"]
-        if not profile or len(profile) > MAX_PROFILE_BYTES:
-            raise _UnusableError("its colour profile is damaged" if not profile else "its colour profile is too large")
-        return _Space(profile)
-    if image.format == "PNG":
-        return None if "srgb" in image.info else _measured(image)
-    return _Space(colour_spaces.profile(ADOBE, colour_spaces.power(563 / 256)), "Adobe RGB") if _adobe(image) else None
-
-
-def _chunk(png: bytes, wanted: bytes) -> bytes | None:
-    """Return a chunk that stands before the pixels."""
-    at = 8
-    while at + 8 <= len(png):
-        size, kind = struct.unpack_from(">I4s", png, at)
-        if kind == b"IDAT":
-            return None
-        if kind == wanted:
-            return png[at + 8 : at + 8 + size]
-        at += 12 + size
-    return None
-
-
-def _coded(code: bytes) -> _Space | None:
-    """Return the space of a cICP chunk: primaries, curve, matrix, range (PNG, third edition)."""
-    primaries, curve = (PRIMARIES.get(code[0]), CURVES.get(code[1])) if len(code) == 4 else (None, None)
-    if primaries is None or curve is None or code[2:] != b"\0\1":
-        raise _UnusableError("its cICP chunk names colours that are not for such pictures, HDR perhaps")
-    name = {9: "BT.2020", 12: "Display P3"}.get(code[0], "BT.709")
-    return _Space(colour_spaces.profile(primaries, curve), name)
-
-
-def _measured(image: Image.Image) -> _Space | None:
-    """Return the space that gAMA and cHRM give in numbers."""
-    gamma, points = image.info.get("gamma"), image.info.get("chromaticity")
-    exponent = 1 / gamma if gamma else SRGB_EXPONENT  # 0 means nothing
-    if not EXPONENTS[0] <= exponent <= EXPONENTS[1]:
-        raise _UnusableError(f"its gAMA chunk says {gamma:g}, which no picture has")
-    usual = abs(exponent / SRGB_EXPONENT - 1) < GAMMA_TOLERANCE
-    if usual and points is None:
-        return None
-    curve = colour_spaces.srgb_curve() if usual else colour_spaces.power(exponent)
-    name = "its own primaries" if usual else f"gamma {exponent:.3g}"
-    if image.mode in {"1", "L", "I;16"}:
-        return _Space(colour_spaces.grey_profile(curve), name)
-    try:
-        primaries = BT709 if points is None else _primaries(points)
-        return _Space(colour_spaces.profile(primaries, curve), name)
-    except ValueError:
-        raise _UnusableError("its cHRM chunk names primaries that are none") from None
-
-
-def _primaries(points: tuple[float, ...]) -> Primaries:
-    white, red, green, blue = zip(points[::2], points[1::2], strict=True)
-    return Primaries(red, green, blue, white)
-
-
-def _adobe(image: Image.Image) -> bool:
-    """Tell whether a camera marked its photo as Adobe RGB, which many do without a profile."""
-    with suppress(Exception):  # a broken EXIF block says nothing about the colours
-        exif = image.getexif()
-        mark = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace, UNCALIBRATED)
-        interop = str(exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex, ""))
-        return mark == ADOBE_MARK or (mark == UNCALIBRATED and interop.startswith(ADOBE_INTEROP))
-    return False
-
-
 def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
     try:
         return ImageCms.ImageCmsProfile(io.BytesIO(profile))
     except Exception as error:  # LittleCMS and Pillow raise what they meet
-        raise _UnusableError("its colour profile is damaged") from error
+        raise UnusableError("its colour profile is damaged") from error
 
 
 def _kind(profile: bytes) -> str:
@@ -186,7 +88,7 @@ def _kind(profile: bytes) -> str:
     opened = _opened(profile).profile
     kind = opened.xcolor_space.strip()
     if opened.device_class not in CLASSES or kind not in {"RGB", "GRAY", "CMYK"}:
-        raise _UnusableError("its colour profile is not one of pictures")
+        raise UnusableError("its colour profile is not one of pictures")
     return kind
 
 
@@ -207,7 +109,7 @@ def _of_kind(image: Image.Image, kind: str) -> Image.Image:
         return image
     if kind == "GRAY" and image.mode in {"RGB", "RGBA"} and _is_grey(image):
         return image.getchannel("R")
-    raise _UnusableError(f"its colour profile is for {kind} pixels, and its own are {image.mode}")
+    raise UnusableError(f"its colour profile is for {kind} pixels, and its own are {image.mode}")
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -228,7 +130,7 @@ def _transform(profile: bytes, mode: str, exact: bool) -> ImageCms.ImageCmsTrans
         transform = ImageCms.buildTransform(opened, srgb, mode, target, INTENT, flags)
         return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
     except Exception as error:  # as in `_opened`; a table that wants too much memory is one of them
-        raise _UnusableError("its colour profile is damaged") from error
+        raise UnusableError("its colour profile is damaged") from error
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
