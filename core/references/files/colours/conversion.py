@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image, ImageChops, ImageCms
 
-from core.references.files.colours.declared import UnusableError, declared
+from core.references.files.colours.declared import DAMAGED, UnusableError, declared
 
 MAX_NAME_CHARACTERS = 40
 SAME_LEVELS = 2  # of 256: a space that differs less from sRGB is sRGB, written down with other roundings
@@ -31,6 +32,14 @@ class Converted:
     trouble: str = ""  # why it was left as it is though its colours may be meant otherwise
 
 
+@dataclass(frozen=True)
+class _Profile:
+    opened: ImageCms.ImageCmsProfile
+    kind: str  # of the pixels it is for
+    name: str
+    by_matrix: bool  # and not by tables
+
+
 def to_srgb(image: Image.Image, content: bytes) -> Converted:
     """Convert a loaded picture, in place where its kind of pixels allows; `content` is the file it was read from."""
     plain = _plain(image)
@@ -40,13 +49,14 @@ def to_srgb(image: Image.Image, content: bytes) -> Converted:
             raise UnusableError("it is in CMYK without a colour profile")
         if space is None:
             return Converted(_levels(plain))
-        colours = _of_kind(plain, _kind(space.profile))
+        colours = _of_kind(plain, _read(space.profile).kind)
         transform = _transform(space.profile, colours.mode, colours.width * colours.height <= EXACT_PIXELS)
     except UnusableError as error:
         return Converted(_levels(plain), trouble=str(error))
     if transform is None:
         return Converted(_levels(plain))
-    return Converted(_applied(transform, colours, plain), source=space.name or _name(space.profile))
+    name = space.name or _read(space.profile).name or "a profile without a name"
+    return Converted(_applied(transform, colours, plain), source=name)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -76,27 +86,26 @@ def _levels(image: Image.Image) -> Image.Image:
     return image.point(lambda value: value / 256).convert("L") if image.mode == "I;16" else image
 
 
-def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
+@lru_cache(maxsize=8)  # photos of one camera carry one profile
+def _read(profile: bytes) -> _Profile:
+    """Parse an ICC profile, which anybody may have written."""
     try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        facts = opened.profile
+        kind, of_pictures = facts.xcolor_space.strip(), facts.device_class in CLASSES
+        name = " ".join("".join(sign if sign.isprintable() else " " for sign in _description(opened)).split())
+        read = _Profile(opened, kind, name[:MAX_NAME_CHARACTERS].strip(), facts.is_matrix_shaper)
     except Exception as error:  # LittleCMS and Pillow raise what they meet
-        raise UnusableError("its colour profile is damaged") from error
-
-
-def _kind(profile: bytes) -> str:
-    """Return the kind of pixels that a profile is for."""
-    opened = _opened(profile).profile
-    kind = opened.xcolor_space.strip()
-    if opened.device_class not in CLASSES or kind not in {"RGB", "GRAY", "CMYK"}:
+        raise UnusableError(DAMAGED) from error
+    if not of_pictures or kind not in {"RGB", "GRAY", "CMYK"}:
         raise UnusableError("its colour profile is not one of pictures")
-    return kind
+    return read
 
 
-def _name(profile: bytes) -> str:
-    """Return what a profile calls itself, which anybody may have written."""
-    said = _opened(profile).profile.profile_description or ""
-    name = " ".join("".join(sign if sign.isprintable() else " " for sign in said).split())
-    return name[:MAX_NAME_CHARACTERS].strip() or "a profile without a name"
+def _description(opened: ImageCms.ImageCmsProfile) -> str:
+    with suppress(UnicodeError):
+        return opened.profile.profile_description or ""
+    return ""
 
 
 def _of_kind(image: Image.Image, kind: str) -> Image.Image:
@@ -120,17 +129,17 @@ def _is_grey(image: Image.Image) -> bool:
 @lru_cache(maxsize=8)  # photos of one camera carry one profile
 def _transform(profile: bytes, mode: str, exact: bool) -> ImageCms.ImageCmsTransform | None:
     """Return what turns such pixels into sRGB; None where they are in it already."""
-    opened = _opened(profile)
+    read = _read(profile)
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    if not opened.profile.is_matrix_shaper:
+    if not read.by_matrix:
         flags |= ImageCms.Flags.NOOPTIMIZE if exact else ImageCms.Flags.GRIDPOINTS(GRID)
     target = "RGBA" if mode == "RGBA" else "RGB"
     try:
         srgb = ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(opened, srgb, mode, target, INTENT, flags)
+        transform = ImageCms.buildTransform(read.opened, srgb, mode, target, INTENT, flags)
         return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
-    except Exception as error:  # as in `_opened`; a table that wants too much memory is one of them
-        raise UnusableError("its colour profile is damaged") from error
+    except Exception as error:  # as in `_read`; a table that wants too much memory is one of them
+        raise UnusableError(DAMAGED) from error
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

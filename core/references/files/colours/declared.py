@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from core.references.files.colours import spaces
 from core.references.files.colours.spaces import ADOBE, BT709, BT2020, P3, Primaries
 
+DAMAGED = "its colour profile is damaged"
 MAX_PROFILE_BYTES = 4_000_000  # those of presses have up to 3 MB
 SRGB_EXPONENT = 2.2  # that gAMA says of sRGB
 EXPONENTS = (0.95, 10.0)
@@ -47,7 +48,7 @@ def declared(image: Image.Image, content: bytes) -> Space | None:
     if "icc_profile" in image.info:
         profile = image.info["icc_profile"]
         if not profile or len(profile) > MAX_PROFILE_BYTES:
-            raise UnusableError("its colour profile is damaged" if not profile else "its colour profile is too large")
+            raise UnusableError("its colour profile is too large" if profile else DAMAGED)
         return Space(profile)
     if image.format == "PNG":
         return None if "srgb" in image.info else _measured(image)
