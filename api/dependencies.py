@@ -29,11 +29,13 @@ from core.estimates.estimator import device_class
 from core.parameters.presets import LivePresets, Presets
 from core.parameters.request import JobRequest
 from core.parameters.service_defaults import ServiceDefaults
+from core.runtime.complaints import Written
 from core.settings import Settings
 from core.storage.interface import Storage
 from core.uploads.reader import Reader
 
 M = TypeVar("M", bound=BaseModel)
+OTHER_KEY_HEADERS = ("api-key", "x-api-key")  # in which clients of Azure and of others send keys
 READ_ONLY_POSTS = frozenset({"/v1/fine_tuning/jobs/estimate"})  # they change nothing: the scope read is enough
 
 
@@ -129,7 +131,7 @@ class Caller:
 async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> Caller:
     """Return who presents the key; raises Unauthenticated, Forbidden without the scope, RateLimited."""
     if bearer is None:
-        raise Unauthenticated("Send your API key as `Authorization: Bearer alb_...`.", code="missing_api_key")
+        raise Unauthenticated(_where_keys_go(request), code="missing_api_key")
     # a thread only where the database must be asked: waking one costs as much as many an answer
     access = services.key_cache.find(bearer.credentials)
     if access is None:
@@ -145,6 +147,17 @@ async def caller(request: Request, services: ServicesDep, bearer: BearerDep) -> 
     request.state.access = access
     address = audit.network(request.client.host if request.client else None)
     return Caller(access.account, access.key, address, request.scope.get("request_id"))
+
+
+def _where_keys_go(request: Request) -> str:
+    """Say how a key is sent, and what became of one that came in another way."""
+    advice = "Send your API key as `Authorization: Bearer alb_...`"
+    other = next((name for name in OTHER_KEY_HEADERS if name in request.headers), None)
+    if "authorization" in request.headers:
+        return f"{advice}: the header Authorization was sent, without the word Bearer and a key behind it."
+    if other is not None:
+        return f"{advice}: the header {other} is not read. Clients of OpenAI do so, those of Azure do not."
+    return f"{advice}."
 
 
 def _authenticate(services: Services, presented: str) -> api_keys.Access:
@@ -193,8 +206,8 @@ def checked(model: type[M], value: object) -> M:
 
 
 AfterDep = Annotated[
-    str | None,
-    Query(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="the last id of the page before"),
+    Annotated[str, Written(r"^[\x21-\x7e]+$", "an id, which is ASCII without spaces")] | None,
+    Query(min_length=1, max_length=200, description="the last id of the page before"),
 ]
 OrderDep = Annotated[Literal["asc", "desc"], Query(description="by time of creation")]
 IdempotencyKeyHeader = Annotated[

@@ -14,6 +14,10 @@ from core.findings import jobs, profiles
 from core.parameters.contradictions import check
 from core.parameters.request import JobRequest
 
+FINE_TUNED = (
+    "Names that begin with ft: are of fine-tuned models; training starts from a backbone, never from one of them."
+)
+
 
 def find_file(session: Session, account: str, file_id: str, *, lock: bool = False) -> File:
     """Return the account's file, or raise NotFound."""
@@ -54,7 +58,8 @@ def find_backbone(services: Services, name: str) -> BackboneRecord:
         return services.registry.get(name)
     except NotFound as error:
         # the body names it, so it is the body that is wrong, not the address
-        raise InvalidInput(error.message, code=error.code, param="model") from None
+        message = f"{FINE_TUNED} {error.message}" if name.startswith("ft:") else error.message
+        raise InvalidInput(message, code=error.code, param="model") from None
 
 
 def check_files(
@@ -65,7 +70,8 @@ def check_files(
     bat = body.bat_or_defaults()
     training = [body.training_file, *bat.training_files]
     if len(set(training)) != len(training):
-        raise InvalidInput("The same file is named twice.", code="repeated_file", param="bat.training_files")
+        message = "training_file and bat.training_files name the same file twice; name each once."
+        raise InvalidInput(message, code="repeated_file", param="bat.training_files")
     files = []
     for file_id in training:
         param = "training_file" if file_id == body.training_file else "bat.training_files"
@@ -91,7 +97,8 @@ def _check_file(session: Session, account: str, file_id: str, param: str, backbo
     statement = statement.with_for_update(read=True) if lock else statement
     file = session.scalar(statement) if plausible(file_id) else None
     if file is None or (file.expires_at is not None and file.expires_at <= now(session)):
-        raise InvalidInput("There is no such file; upload it first.", code="file_not_found", param=param)
+        message = f"{param} names no file of this account; upload the file first."
+        raise InvalidInput(message, code="file_not_found", param=param)
     if file.status != "processed" or not file.items:
         raise InvalidInput("The file holds no references that can be used.", code="invalid_training_file", param=param)
     if file.kind != backbone.kind:

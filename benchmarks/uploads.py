@@ -45,7 +45,7 @@ def pictures(path: Path) -> None:
             archive.writestr(f"{number}.png", _png(64 + number, 2_000_000))
 
 
-KINDS: dict[str, tuple[Callable[[Path], None], int]] = {"text": (text, 413), "pictures": (pictures, 200)}
+KINDS: dict[str, tuple[Callable[[Path], None], int]] = {"text": (text, 400), "pictures": (pictures, 200)}
 
 
 def _png(side: int, padding: int) -> bytes:

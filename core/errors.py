@@ -2,8 +2,10 @@
 
 AlbatrossError
  +- InvalidInput            the caller can mend it
- |   +- TooLarge            too many bytes, pixels or items
- |   +- UnsupportedMedia    a kind of content that is not taken
+ |   +- TooLarge            a file was read that has too many bytes, pixels or items
+ |   +- UnsupportedMedia    a file was read that is of no kind that is taken
+ |   +- BodyTooLarge        a request was cut off: its body is larger than any that is read
+ |   +- UnsupportedBody     a request was not read at all: its headers say that the body is of another form
  +- Unauthenticated         no key, or not a valid one
  +- Forbidden               a valid key that may not do this
  +- NotFound                unknown, or another account's
@@ -34,11 +36,19 @@ class InvalidInput(AlbatrossError):
 
 
 class TooLarge(InvalidInput):
-    """More bytes, pixels or items than a limit allows."""
+    """A file was read, and has more bytes, pixels or items than a limit allows."""
 
 
 class UnsupportedMedia(InvalidInput):
-    """A kind of content that is not taken at all."""
+    """A file was read, and is of a kind that is not taken at all."""
+
+
+class BodyTooLarge(InvalidInput):
+    """The body of a request is larger than any that is read."""
+
+
+class UnsupportedBody(InvalidInput):
+    """The body of a request is not read: it is compressed, or neither JSON nor a form."""
 
 
 class Unauthenticated(AlbatrossError):

@@ -142,9 +142,14 @@ class Settings(BaseSettings):
 
     max_file_bytes: PositiveInt = Field(default=500_000_000, description="largest upload")
     max_image_bytes: PositiveInt = Field(default=15_000_000, description="largest single image")
-    max_image_pixels: PositiveInt = Field(default=40_000_000, description="most pixels of an image")
+    max_image_pixels: PositiveInt = Field(
+        default=40_000_000,
+        description="most pixels of an image; JPEG is decoded smaller where it has more, up to 200 million",
+    )
     min_image_side: PositiveInt = Field(default=16, description="smallest side of an image in pixels")
-    max_image_side: PositiveInt = Field(default=8192, description="largest side of an image in pixels")
+    max_image_side: PositiveInt = Field(
+        default=8192, description="largest side of an image in pixels; what is longer is scaled down"
+    )
     max_images: PositiveInt = Field(default=100, description="most images of a job")
     max_items: PositiveInt = Field(default=10_000, description="most texts of a job")
     max_text_bytes: PositiveInt = Field(default=20_000_000, description="largest text upload")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NoReturn
@@ -11,7 +12,8 @@ from typing import NoReturn
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.errors import BodyTooLarge, InvalidInput, UnsupportedBody
+from core.runtime.complaints import shown_key
 from core.settings import Settings
 from core.text_safety import UNCLEAN
 
@@ -20,6 +22,7 @@ MAX_DEPTH = 32
 MAX_DIGITS = 40
 DRAIN_BYTES = 32_000_000
 DRAIN_SECONDS = 5.0
+UNTAKEN = "control characters, lone surrogates or text direction overrides"
 TOO_LATE = "The rest of the request did not arrive in time."
 
 
@@ -35,7 +38,7 @@ class Body:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the pieces; 413 beyond the limit, 415 for a compressed body, 408 when nothing comes any more."""
         if self.request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
+            raise UnsupportedBody("Send the body without Content-Encoding.", code="unsupported_encoding")
         if self._declared() > self.limit:
             raise self._too_large()
         while not self.complete:
@@ -75,21 +78,19 @@ class Body:
         declared = self.request.headers.get("content-length", "")
         return int(declared[:18]) if declared.isdecimal() else 0
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(self.too_large, code="too_large")
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(self.too_large, code="too_large")
 
 
 async def read_json(request: Request, settings: Settings) -> object:
-    """Return the JSON value of the body, or raise InvalidInput, TooLarge or UnsupportedMedia."""
+    """Return the JSON value of the body, or raise InvalidInput, BodyTooLarge or UnsupportedBody."""
     body = Body(request, settings, MAX_JSON_BYTES, f"A JSON body is limited to {MAX_JSON_BYTES:,} bytes.")
     try:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
-            raise UnsupportedMedia(
-                "Send JSON with the header Content-Type: application/json.", code="unsupported_media"
-            )
+            raise UnsupportedBody("Send JSON with the header Content-Type: application/json.", code="unsupported_media")
         return parse_json(b"".join([chunk async for chunk in body.chunks()]))
-    except (TooLarge, UnsupportedMedia):
+    except (BodyTooLarge, UnsupportedBody):
         await body.drain()
         raise
 
@@ -141,18 +142,23 @@ def _bounded_integer(digits: str) -> int:
 
 def _object_with_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     unique = dict(pairs)
-    return unique if len(unique) == len(pairs) else _refuse("an object in it has the same key twice")
+    if len(unique) == len(pairs):
+        return unique
+    twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+    return _refuse(f"an object in it has the same key twice: {shown_key(twice)}")
 
 
 def _check_depth_and_texts(value: object) -> None:
-    pending: list[tuple[object, int]] = [(value, 1)]
+    pending: list[tuple[object, tuple[str, ...]]] = [(value, ())]
     while pending:
-        item, depth = pending.pop()
-        if depth > MAX_DEPTH:
+        item, path = pending.pop()
+        if len(path) >= MAX_DEPTH:
             _refuse(f"it is nested deeper than {MAX_DEPTH} levels")
         if isinstance(item, str) and not clean_text(item):
-            _refuse("a text in it holds control characters, lone surrogates or text direction overrides")
+            _refuse(f"{'.'.join(map(shown_key, path)) or 'it'} holds {UNTAKEN}")
         if isinstance(item, dict):
-            pending.extend((part, depth + 1) for pair in item.items() for part in pair)
+            if not all(map(clean_text, item)):
+                _refuse(f"a key in {'.'.join(map(shown_key, path)) or 'it'} holds {UNTAKEN}")
+            pending.extend((part, (*path, key)) for key, part in item.items())
         elif isinstance(item, list):
-            pending.extend((part, depth + 1) for part in item)
+            pending.extend((part, (*path, str(place))) for place, part in enumerate(item))

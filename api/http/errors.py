@@ -4,12 +4,14 @@ import errno
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import get_args
+from typing import cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -20,6 +22,7 @@ from starlette.types import Scope
 
 from core.errors import (
     AlbatrossError,
+    BodyTooLarge,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -27,20 +30,22 @@ from core.errors import (
     QuotaExceeded,
     RateLimited,
     RetryLater,
-    TooLarge,
     TransientFailure,
     Unauthenticated,
     Unavailable,
-    UnsupportedMedia,
+    UnsupportedBody,
 )
+from core.parameters.known_names import meant
+from core.runtime.complaints import Complaint, complaints
 
 log = logging.getLogger("albatross.api")
 CREATE_JOB_PATH = "/v1/fine_tuning/jobs"
 
-# The first class that fits decides, so subclasses stand before their parents.
+# The first class that fits decides, so subclasses stand before their parents. What was read and can't be used is 400,
+# whatever is wrong with it: scripts look for openai.BadRequestError there.
 STATUS: Mapping[type[AlbatrossError], int] = {
-    TooLarge: 413,
-    UnsupportedMedia: 415,
+    BodyTooLarge: 413,
+    UnsupportedBody: 415,
     InvalidInput: 400,
     Unauthenticated: 401,
     Forbidden: 403,
@@ -57,7 +62,11 @@ DISK_FULL_RETRY_SECONDS = 60.0
 MAX_PROBLEMS = 5  # named in one message
 DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # addresses of OpenAI's API that are not served here, or not there
+AZURE_PATH = re.compile(r"(/v1)?/openai(/|$)")
+LEGACY_JOBS_PATH = re.compile(r"(/v1)?/(fine-tunes|fine_tunes|fine-tuning)(/|$)")
+DOUBLED_VERSION = re.compile(r"/v1/+v1(/|$)")
 PATH_WITHOUT_VERSION = re.compile(r"/(files|fine_tuning|models)(/|$)")
+JOBS_PATH_CUT_SHORT = re.compile(r"/v1/fine_tuning/?")
 INFERENCE_PATH = re.compile(r"/v1/(chat/|completions|responses|embeddings|images|audio|assistants|threads|batches)")
 UPLOAD_IN_PARTS_PATH = re.compile(r"/v1/uploads(/|$)")
 
@@ -84,51 +93,16 @@ def envelope(
 
 def invalid(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
     """Turn pydantic's complaints into one InvalidInput that names the fields and never repeats their values."""
-    problems: dict[str, list[str]] = {}
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        messages = problems.setdefault(_field_path(problem["loc"], model), [])
-        message = _sentence(problem["type"], problem["msg"])
-        if message not in messages:
-            messages.append(message)
-    return _invalid_input(problems)
+    return _invalid_input(complaints(error.errors(include_url=False), model, partial(meant, model)))
 
 
-def _field_path(location: Sequence[int | str], model: type[BaseModel] | None) -> str:
-    """Return the dotted name of a field, without pydantic's names for the branches of a union."""
-    path: list[str] = []
-    for part in location:
-        if isinstance(part, int):
-            path.append(str(part))
-        elif model and part in model.model_fields:
-            path.append(part)
-            model = _nested(model.model_fields[part].annotation)
-        elif model and re.fullmatch(r"[\w.-]{1,64}", part, re.ASCII):
-            path.append(part)  # a field that we do not know, or the key of a mapping
-            model = None
-    return ".".join(path)
-
-
-def _nested(annotation: object) -> type[BaseModel] | None:
-    candidates = (annotation, *get_args(annotation))
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-
-
-def _sentence(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "this parameter is not known"
-    if kind == "missing":
-        return "this parameter is required"
-    message = message.removeprefix("Value error, ").removesuffix(".")
-    return message[:1].lower() + message[1:] if message.startswith("Input ") else message
-
-
-def _invalid_input(problems: Mapping[str, list[str]]) -> InvalidInput:
-    shown = list(problems.items())[:MAX_PROBLEMS]
-    text = "; ".join(
-        f"{path}: {', or '.join(messages)}" if path else ", or ".join(messages) for path, messages in shown
-    )
-    more = f" (and {len(problems) - len(shown)} more)" if len(problems) > len(shown) else ""
-    return InvalidInput(f"{text}{more}.", code="invalid_parameter", param=shown[0][0] or None)
+def _invalid_input(found: Sequence[Complaint]) -> InvalidInput:
+    shown = found[:MAX_PROBLEMS]
+    text = "; ".join(f"{one.path}: {one.sentence}" if one.path else f"the body {one.sentence}" for one in shown)
+    more = f" (and {len(found) - len(shown)} more)" if len(found) > len(shown) else ""
+    message = f"{text}{more}."
+    message = message[:1].upper() + message[1:] if not shown[0].path else message
+    return InvalidInput(message, code="invalid_parameter", param=shown[0].param or None)
 
 
 def _answer_error(request: Request, error: AlbatrossError) -> Response:
@@ -150,11 +124,8 @@ def _answer_error(request: Request, error: AlbatrossError) -> Response:
 
 
 def _answer_invalid_query(request: Request, error: RequestValidationError) -> Response:
-    problems: dict[str, list[str]] = {}
-    for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"][1:2])
-        problems.setdefault(path, []).append(_sentence(problem["type"], problem["msg"]))
-    return _answer_error(request, _invalid_input(problems))
+    found = [{**problem, "loc": problem["loc"][1:2]} for problem in error.errors()]  # the first says query or header
+    return _answer_error(request, _invalid_input(complaints(cast(list[ErrorDetails], found))))
 
 
 def _answer_http_error(request: Request, error: HTTPException) -> Response:
@@ -207,8 +178,22 @@ def unexpected(scope: Scope, error: Exception) -> Response:
 
 def advice_on_path(path: str) -> str:
     """Say what to do about an address that is not there."""
+    if AZURE_PATH.match(path):
+        return (
+            "This is an address of Azure OpenAI. Files are at /v1/files here and jobs at /v1/fine_tuning/jobs: use the "
+            "client OpenAI instead of AzureOpenAI, with a base_url that ends in /v1."
+        )
+    if LEGACY_JOBS_PATH.match(path):
+        return (
+            f"Jobs are at {CREATE_JOB_PATH}, as in today's API of OpenAI; there n_epochs and the like stand in "
+            "hyperparameters."
+        )
+    if DOUBLED_VERSION.match(path):
+        return "This address holds /v1 twice: the client's base_url ends in one /v1, and paths begin behind it."
     if PATH_WITHOUT_VERSION.match(path):
         return "Addresses begin with /v1: end the client's base_url in /v1."
+    if JOBS_PATH_CUT_SHORT.fullmatch(path):
+        return f"Jobs are at {CREATE_JOB_PATH}."
     if INFERENCE_PATH.match(path):
         return (
             "This service trains adapters and does not run them: fetch the adapter from "
@@ -216,4 +201,6 @@ def advice_on_path(path: str) -> str:
         )
     if UPLOAD_IN_PARTS_PATH.match(path):
         return "Uploads in parts are not taken: send the whole file to POST /v1/files."
+    if path.startswith("/v1/") and path.endswith("/"):
+        return "There is nothing at this address; addresses end without a slash. See /docs for what there is."
     return "There is nothing at this address; see /docs for what there is."

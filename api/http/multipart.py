@@ -1,10 +1,12 @@
 """Receive one multipart upload: the file goes to disk as it comes, the few form fields stay in memory."""
 
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -16,7 +18,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from api.http.bodies import Body
-from core.errors import AlbatrossError, InvalidInput, TooLarge, UnsupportedMedia
+from core.errors import AlbatrossError, BodyTooLarge, InvalidInput, UnsupportedBody
 from core.settings import Settings
 from core.text_safety import visible_name
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]", "bat[strict]")
+SHOWN_NAME = re.compile(r"[\w\[\]]{1,29}", re.ASCII)  # of a field that is not known: others are not repeated
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1_000
 OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself
@@ -91,7 +94,7 @@ def _too_large(limit: int) -> str:
 def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
-        raise UnsupportedMedia("Send the file as multipart/form-data in a field named file.", code="unsupported_media")
+        raise UnsupportedBody("Send the file as multipart/form-data in a field named file.", code="unsupported_media")
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
         raise _broken("its boundary is missing or too long")
@@ -183,21 +186,32 @@ class _Form:
 
     def _start_content(self) -> None:
         if self._name != "file" and self._name not in FIELDS:
-            raise InvalidInput(f"A form field is not known; send file, {', '.join(FIELDS)}.", code="unknown_parameter")
+            raise self._unknown_field()
         if self._name in self.fields:
-            raise InvalidInput("A form field was sent twice.", code="repeated_parameter", param=self._name)
+            message = f"The form field {self._name} was sent twice."
+            raise InvalidInput(message, code="repeated_parameter", param=self._name)
 
     def _content(self, data: bytes, start: int, end: int) -> None:
         if self._name == "file":
             self._received += end - start
             if self._received > self.limit:
-                raise TooLarge(_too_large(self.limit), code="too_large", param="file")
+                raise BodyTooLarge(_too_large(self.limit), code="too_large", param="file")
             self.pending.append(data[start:end])
             self.pending_bytes += end - start
         else:
             self._value += data[start:end]
             if len(self._value) > MAX_FIELD_BYTES:
-                raise InvalidInput("A form field is too long.", code="invalid_form", param=self._name)
+                message = f"The form field {self._name} has more than {MAX_FIELD_BYTES:,} bytes."
+                raise InvalidInput(message, code="invalid_form", param=self._name)
+
+    def _unknown_field(self) -> InvalidInput:
+        """Name the field, where it is fit to be shown."""
+        known = ("file", *FIELDS)
+        name = self._name if SHOWN_NAME.fullmatch(self._name) else None
+        close = get_close_matches(self._name, known, 1) if name else []
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        what = f"The form field {name} is not known{hint}" if name else "A form field is not known"
+        return InvalidInput(f"{what}; send {', '.join(known)}.", code="unknown_parameter", param=name)
 
     def _end_part(self) -> None:
         if self._name != "file":

@@ -151,13 +151,16 @@ def _places(services: Services, path: Path, file: File, asked: Sequence[CaptionC
     for number, change in enumerate(asked):
         place = _place(change, index, named, file.items, f"items.{number}")
         if place is None:
-            raise InvalidInput("There is no such item in this file.", code="item_not_found", param=f"items.{number}")
+            message = f"items.{number} names no image of this file."
+            raise InvalidInput(message, code="item_not_found", param=f"items.{number}")
         if place in places:
-            raise InvalidInput("An item is named twice.", code="repeated_item", param=f"items.{number}")
+            message = f"items.{number} names an image that an earlier entry of items names too."
+            raise InvalidInput(message, code="repeated_item", param=f"items.{number}")
         try:
             places[place] = caption(change.caption or "", f"items.{number}", services.settings)
         except UncleanText as error:
-            raise InvalidInput(f"A caption is not clean text: {error}.", code="encoding", param="items") from None
+            message = f"The caption of items.{number} is not clean text: {error}."
+            raise InvalidInput(message, code="encoding", param="items") from None
     return places
 
 

@@ -124,7 +124,9 @@ def _position(session: Session, account: str, file_id: str) -> tuple[float, str]
 def _check_form(fields: dict[str, str]) -> int | None:
     if fields.get("purpose") != PURPOSE:
         raise InvalidInput(
-            f"Send purpose={PURPOSE}; no other purpose is served.", code="invalid_purpose", param="purpose"
+            f"Send the form field purpose with the value {PURPOSE}, the only one that is served.",
+            code="invalid_purpose",
+            param="purpose",
         )
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:

@@ -1,16 +1,19 @@
 """The items of an upload, and new captions for them, as they go over the wire."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from core.parameters.request import Request
+from core.runtime.complaints import Written
 
 Caption = Annotated[str, Field(max_length=20_000)]
 
 
 class CaptionChange(Request):
     """Another caption for one item, named by its id or its file name; null or "" takes the caption away."""
+
+    telling_nulls: ClassVar[frozenset[str]] = frozenset({"caption"})
 
     id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     filename: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -19,7 +22,7 @@ class CaptionChange(Request):
     @model_validator(mode="after")
     def _one_name(self) -> "CaptionChange":
         if (self.id is None) == (self.filename is None):
-            raise ValueError("name the item by id or by filename")
+            raise ValueError("name the image by id or by filename")
         return self
 
 
@@ -27,7 +30,7 @@ class CaptionsRequest(Request):
     """The body of POST /v1/files/{file_id}/items."""
 
     items: Annotated[list[CaptionChange], Field(min_length=1, max_length=1000)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+    sha256: Annotated[str, Written(r"^[0-9a-f]{64}$", "64 of 0-9 a-f")] | None = Field(
         None, description="of the file as you know it: where it has changed since, the call is refused"
     )
 

@@ -6,12 +6,18 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from core import text_safety
 from core.parameters.request import Request
+from core.runtime.complaints import Written
 from core.webhooks.destinations import MAX_URL
 
 # written out, because a strict model takes no text for an enum; a test compares them with it
 EventName = Literal["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
 EventNames = Annotated[list[EventName], Field(min_length=1, max_length=10)]
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S"), AfterValidator(text_safety.clean)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=100),
+    Written(r"^[\s\S]*\S[\s\S]*$", "more than spaces"),
+    AfterValidator(text_safety.clean),
+]
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
 
 

@@ -89,9 +89,10 @@ def _across_files(data: Data) -> Iterator[Finding]:
     """Say where two files of one job hold the same; within a file its own findings say so."""
     before: list[PictureProfile] = []
     for profile in data.training:
-        pairs = [pair for picture in profile.pictures if (pair := (picture, _like(picture, before)))[1]]
+        copied, others = _split(profile.pictures, before)
+        yield from _copied(copied)
+        pairs = [(picture, other) for picture in others if (other := _like(picture, before))]
         for picture, other in pairs[:MAX_ITEMS_NAMED]:
-            assert other is not None
             yield Finding(
                 "near_duplicate",
                 f"{picture.name} and {other.name}, of another file, are nearly the same picture.",
@@ -99,7 +100,34 @@ def _across_files(data: Data) -> Iterator[Finding]:
                 picture.name,
                 other.name,
             )
-        before += profile.pictures
+        before += others
+
+
+Pairs = list[tuple[PictureProfile, PictureProfile]]
+
+
+def _split(pictures: Sequence[PictureProfile], before: Sequence[PictureProfile]) -> tuple[Pairs, list[PictureProfile]]:
+    """Return those that other files hold too, each with its copy, and the others."""
+    known = {picture.digest: picture for picture in before}
+    copied = [(picture, known[picture.digest]) for picture in pictures if picture.digest in known]
+    return copied, [picture for picture in pictures if picture.digest not in known]
+
+
+def _copied(pairs: Pairs) -> Iterator[Finding]:
+    if not pairs:
+        return
+    named = ", ".join(f"{picture.name} (as {other.name})" for picture, other in pairs[:MAX_ITEMS_NAMED])
+    more = f" and {len(pairs) - MAX_ITEMS_NAMED} more" if len(pairs) > MAX_ITEMS_NAMED else ""
+    joined = sum(bool(picture.words and other.words and picture.words != other.words) for picture, other in pairs)
+    lines = f"; of {joined} of them the captions differ, and each is kept as a line" if joined else ""
+    are = "picture is" if len(pairs) == 1 else "pictures are"
+    yield Finding(
+        "duplicate_item",
+        f"{len(pairs)} {are} in another file of this job too, and count once: {named}{more}{lines}.",
+        "Nothing needs to be done; a caption that only one of the copies has is kept.",
+        pairs[0][0].name,
+        pairs[0][1].name,
+    )
 
 
 def _leaked_pictures(training: Sequence[PictureProfile], validation: Sequence[PictureProfile]) -> Iterator[Finding]:

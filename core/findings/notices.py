@@ -10,14 +10,16 @@ from core.findings.naming import Group, counted, named
 from core.references.notices import Notice
 
 MAX_LEFT_OUT = 50  # images that it names with what is wrong with each
+Sentences = Mapping[str, Callable[[Group], Finding]]
 
 
-def of_notices(notices: Iterable[Notice]) -> list[Finding]:
+def of_notices(notices: Iterable[Notice], sentences: Sentences | None = None) -> list[Finding]:
     """Return one finding for every code, in the order in which they were first met."""
     groups: dict[str, list[Notice]] = {}
     for notice in notices:
         groups.setdefault(notice.code, []).append(notice)
-    return [SENTENCES[code](group) for code, group in groups.items()]
+    said = SENTENCES if sentences is None else sentences
+    return [said[code](group) for code, group in groups.items()]
 
 
 def _captions_without_image(group: Group) -> Finding:
@@ -151,7 +153,7 @@ def _links(group: Group) -> Finding:
     )
 
 
-SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
+SENTENCES: Sentences = {
     "caption_without_image": _captions_without_image,
     "passed_over": _passed_over,
     "image_left_out": _images_left_out,

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.findings.fingerprints import TextPrint
+from core.findings.fingerprints import PRINT_BYTES, TextPrint
 from core.references import phrases
 from core.references.items import ImageItem, TextItem
 
-VERSION = 2  # of what is kept: prints of another making can't be compared with these
+VERSION = 3  # of what is kept: prints of another making can't be compared with these
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class PictureProfile:
     width: int
     height: int
     print: bytes | None
+    digest: str  # of its pixels: equal ones are copies
     words: tuple[int, ...]
 
 
@@ -43,7 +44,7 @@ def of(
     """Describe references that were just read, as JSON; the prints of images and of texts stand in their order."""
     pictures = [item for item in items if isinstance(item, ImageItem)]
     images = [
-        [item.name, item.width, item.height, _text(print), checksums(item.caption or "")]
+        [item.name, item.width, item.height, _text(print), item.sha256, checksums(item.caption or "")]
         for item, print in zip(pictures, prints, strict=True)
     ]
     texts = [[print.exact, print.near] for print in text_prints]
@@ -52,7 +53,7 @@ def of(
 
 def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
     """Return the JSON of a profile with other captions, one for each image."""
-    images = [[*row[:4], checksums(words or "")] for row, words in zip(content["images"], captions, strict=True)]
+    images = [[*row[:5], checksums(words or "")] for row, words in zip(content["images"], captions, strict=True)]
     return {**content, "images": images}
 
 
@@ -62,8 +63,8 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
         return None
     try:
         pictures = [
-            PictureProfile(name, width, height, _bytes(print), tuple(words))
-            for name, width, height, print, words in content["images"]
+            PictureProfile(name, width, height, _bytes(print), str(digest), tuple(words))
+            for name, width, height, print, digest, words in content["images"]
         ]
         return Profile(tuple(pictures), tuple(TextPrint(exact, near) for exact, near in content["texts"]))
     except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
@@ -80,4 +81,7 @@ def _text(print: bytes | None) -> str | None:
 
 
 def _bytes(print: str | None) -> bytes | None:
-    return None if print is None else base64.b64decode(print)
+    decoded = None if print is None else base64.b64decode(print)
+    if decoded is not None and len(decoded) != PRINT_BYTES:
+        raise ValueError("no print of a picture")
+    return decoded

@@ -33,7 +33,7 @@ class Seen:
     height: int
     caption: str | None
     print: bytes | None  # None: it is one flat colour
-    turned: bool = False
+    empty: bool = False  # it is flat because nothing in it can be seen, which was said already
 
 
 def of_images(items: Sequence[Seen]) -> list[Finding]:
@@ -109,15 +109,7 @@ def _of_image(item: Seen) -> Iterator[Finding]:
             "Cut out the square that matters yourself.",
             item.name,
         )
-    if item.turned:
-        yield Finding(
-            "turned_upright",
-            f"{item.name} was turned as its camera's orientation mark says.",
-            "Nothing needs to be done, unless it now lies on its side: then save it upright and send it again.",
-            item.name,
-            severity="info",
-        )
-    if item.print is None:
+    if item.print is None and not item.empty:
         yield Finding(
             "single_colour",
             f"{item.name} is one flat colour; it teaches nothing.",

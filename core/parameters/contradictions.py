@@ -36,17 +36,21 @@ def check(
         known = ", ".join(["auto", NONE, *BUILT_IN_TAGGERS, *taggers])
         raise InvalidInput(f"There is no such tagger; choose {known}.", code="tagger_not_found", param="bat.caption")
     if kind == "texts" and request.caption not in {"auto", NONE}:
-        raise _contradiction("bat.caption", "texts have no captions; leave it out")
+        raise _contradiction("bat.caption", "texts have no captions; leave bat.caption out")
     if kind == "texts" and request.resolution != "auto":
-        raise _contradiction("bat.resolution", "texts have no resolution; leave it out")
+        raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
     if kind == "texts" and request.dropout_caption != "auto":
-        raise _contradiction("bat.dropout_caption", "texts have no captions; leave it out")
+        raise _contradiction("bat.dropout_caption", "texts have no captions; leave bat.dropout_caption out")
     if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
-        raise _contradiction("bat.pool", f"there is no such candidate pool for {backbone.id}; leave it out or say auto")
+        raise _contradiction(
+            "bat.pool", f"the backbone {backbone.id} has no such candidate pool; leave bat.pool out or say auto"
+        )
     if request.augment is True and backbone.pool is None:
         raise _contradiction("bat.augment", f"{backbone.id} has no candidate pool; build one or set augment to false")
     if request.augment is False and (request.gamma not in ("auto", 0) or request.selected_count != "auto"):
-        raise _contradiction("bat.augment", "gamma and selected_count need augment; leave them out or turn it on")
+        raise _contradiction(
+            "bat.augment", "gamma and selected_count need augment; leave the two out or turn augment on"
+        )
 
 
 def _check_preset(request: BatRequest, kind: Kind, presets: Presets) -> None:

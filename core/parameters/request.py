@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from core import text_safety
 from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
+from core.runtime.complaints import Written
 
 Auto = Literal["auto"]
 ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", "cosine", "random"]
@@ -17,24 +28,67 @@ StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
 Clean = Annotated[str, AfterValidator(text_safety.clean)]
 Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
 Trigger = Annotated[
-    Clean, Field(min_length=1, max_length=40, pattern=r"^\S.*\S$|^\S$"), AfterValidator(lambda word: _visible(word))
+    Clean,
+    Field(min_length=1, max_length=40),
+    Written(r"^\S.*\S$|^\S$", "one line that neither begins nor ends with a space"),
+    AfterValidator(lambda word: _visible(word)),
 ]
-PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Captioner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+PresetName = Annotated[
+    str, Written(r"^[a-z][a-z0-9-]{0,39}$", "the name of a preset: 1 to 40 of a-z 0-9 -, a letter first")
+]
+Captioner = Annotated[
+    str,
+    Written(r"^[a-z0-9][a-z0-9._-]{0,63}$", "the id of a tagger: 1 to 64 of a-z 0-9 . _ -, a letter or digit first"),
+]
 MAX_RUN_STEPS = 20_000
 Share = Annotated[float, Field(ge=0, le=MAX_SHARE)]
 
 
 def _visible(word: str) -> str:
     if not any(character.isprintable() and not character.isspace() for character in word):
-        raise ValueError("it holds nothing that can be seen")
+        raise ValueError("must hold something that can be seen")
     return word
 
 
+def without_nulls(value: object) -> object:
+    """Take null for what is left out."""
+    return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
 class Request(BaseModel):
-    """Anything that a stranger sends: unknown keys, NaN, true for 1 and "7" for 7 are errors."""
+    """Anything that a stranger sends: unknown keys, NaN, true for 1 and "7" for 7 are errors; null is left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    telling_nulls: ClassVar[frozenset[str]] = frozenset()  # fields for which null says something
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_nulls_left_out(cls, value: object) -> object:
+        """A key that is not known is refused, whatever it holds."""
+        if not isinstance(value, dict):
+            return value
+        optional = cls.model_fields.keys() - cls.telling_nulls
+        return {name: one for name, one in value.items() if one is not None or name not in optional}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say in the schema that null may stand for what can be left out."""
+        described = handler(schema)
+        shape = handler.resolve_ref_schema(described)
+        for name, part in shape.get("properties", {}).items():
+            if name not in shape.get("required", ()):
+                shape["properties"][name] = _nullable(part)
+        return described
+
+
+def _nullable(part: JsonSchemaValue) -> JsonSchemaValue:
+    choices = part.get("anyOf")
+    if choices is None:
+        kept = {name: value for name, value in part.items() if name in ("title", "description", "default")}
+        choices = [{name: value for name, value in part.items() if name not in kept}]
+        part = kept
+    null = {"type": "null"}
+    return {**part, "anyOf": choices if null in choices else [*choices, null]}
 
 
 class Hyperparameters(Request):
@@ -96,6 +150,7 @@ class BatRequest(Request):
 
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 Suffix = Annotated[str, Field(pattern=SUFFIX)]
 NoIntegrations = Annotated[list[Any], Field(max_length=0)]
@@ -124,7 +179,7 @@ class JobRequest(Request):
     validation_file: Identifier | None = None
     suffix: Annotated[Suffix | None, BeforeValidator(plain_suffix)] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    metadata: Annotated[Metadata | None, BeforeValidator(without_nulls)] = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
     integrations: Annotated[NoIntegrations | None, BeforeValidator(no_integrations)] = None

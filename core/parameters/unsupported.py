@@ -28,5 +28,7 @@ def no_integrations(value: object) -> object:
 def plain_suffix(value: object) -> object:
     """Refuse what cannot stand in a model's name."""
     if isinstance(value, str) and re.fullmatch(SUFFIX[1:-1], value) is None:
-        raise ValueError("1 to 64 of A-Z a-z 0-9 . _ - are taken, with a letter or digit first; change or leave it out")
+        raise ValueError(
+            "must be 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first: change the suffix or leave it out"
+        )
     return value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.errors import InvalidInput
 from core.references import chats
+from core.references.notices import Notice, Notices
 
 Kind = Literal["images", "texts"]
 
@@ -23,7 +24,7 @@ class ImageItem:
     width: int
     height: int
     sha256: str
-    turned: bool = False  # as its EXIF orientation said
+    changes: tuple[Notice, ...] = ()  # what was done to its pixels; not kept with it
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,41 @@ def merge(parts: Sequence[References]) -> References:
     return References(kinds.pop(), tuple(without_copies([item for part in parts for item in part.items])))
 
 
-def without_copies(items: Sequence[ImageItem | TextItem]) -> list[ImageItem | TextItem]:
-    """Return each item once: a second copy would stand in two folds and fool the held-out loss."""
-    return list(
-        {(item.sha256 if isinstance(item, ImageItem) else item.structure()): item for item in reversed(items)}.values()
-    )[::-1]
+def without_copies(
+    items: Sequence[ImageItem | TextItem], notices: Notices | None = None, longest: int | None = None
+) -> list[ImageItem | TextItem]:
+    """Return each item once: a second copy would stand in two folds and fool the held-out loss.
+
+    Notices say which pictures were left out; captions that are joined have at most `longest` characters.
+    """
+    told = Notices() if notices is None else notices
+    pictures = _pictures_once([item for item in items if isinstance(item, ImageItem)], told, longest)
+    return [*pictures, *_texts_once([item for item in items if isinstance(item, TextItem)])]
+
+
+def _pictures_once(items: Sequence[ImageItem], notices: Notices, longest: int | None) -> list[ImageItem]:
+    """Keep the first of equal pictures, with what the captions of all say."""
+    kept: dict[str, ImageItem] = {}
+    for item in items:
+        first = kept.setdefault(item.sha256, item)
+        if first is not item:
+            notices.add("picture_copy", item.name, f"as {first.name}")
+            kept[item.sha256] = replace(first, caption=_joined(first, item, notices, longest))
+    return list(kept.values())
+
+
+def _joined(first: ImageItem, copy: ImageItem, notices: Notices, longest: int | None) -> str | None:
+    """Return the captions of two copies as lines of one, each line once."""
+    known = first.caption.split("\n") if first.caption else []
+    more = [line for line in copy.caption.split("\n") if line not in known] if copy.caption else []
+    joined = "\n".join([*known, *more])
+    if longest is not None and len(joined) > longest:
+        notices.add("caption_left_out", copy.name, f"a copy of {first.name}")
+        return first.caption
+    if known and more:
+        notices.add("captions_joined", first.name, f"with that of {copy.name}")
+    return joined or None
+
+
+def _texts_once(items: Sequence[TextItem]) -> list[TextItem]:
+    return list({item.structure(): item for item in reversed(items)}.values())[::-1]

@@ -16,8 +16,9 @@ from core.errors import AlbatrossError
 from core.text_safety import shown
 
 if TYPE_CHECKING:  # loaded by commands, not by their help
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
+    from core.runtime.complaints import Suggest
     from core.settings import Settings
 
 INTERRUPTED = 130
@@ -112,23 +113,27 @@ def amount(number: float | None) -> float | None:
     return number
 
 
-def problems(error: ValidationError) -> str:
-    """Name every field that can't be used and what it takes, never what it holds: that may be a password."""
-    told: dict[str, list[str]] = {}
-    for found in error.errors(include_url=False, include_input=False):
-        field = str(found["loc"][0]) if found["loc"] else ""  # what follows are pydantic's names for what it tried
-        if error.title == "Settings":
-            field = f"ALBATROSS_{field.upper()}" if field else "settings"
-        told.setdefault(field, []).append(_what_it_takes(found["type"], found["msg"]))
-    return "; ".join(
-        f"{field}: {', or '.join(words)}" if field else ", or ".join(words) for field, words in told.items()
-    )
+def problems(error: ValidationError, model: type[BaseModel] | None = None, suggest: Suggest | None = None) -> str:
+    """Name every field that can't be used and what it takes, never what it holds: that may be a password.
+
+    Without the `model` that was checked against only the first name of a field's path is told. `suggest` says what a
+    name that is not known may mean.
+    """
+    from core.runtime.complaints import complaints
+
+    found = error.errors(include_url=False)
+    if model is None:
+        for one in found:
+            one["loc"] = one["loc"][:1]  # what follows are pydantic's names for what it tried
+    told = complaints(found, model, suggest)
+    return "; ".join(f"{_name(one.path, error.title)}{one.sentence}" for one in told)
 
 
-def _what_it_takes(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "this name is not known"
-    return message.removeprefix("Value error, ")
+def _name(field: str, title: str) -> str:
+    """Return how a field begins its sentence."""
+    if title == "Settings":
+        field = f"ALBATROSS_{field.upper()}" if field else "settings"
+    return f"{field}: " if field else ""
 
 
 def read_settings(**options: object) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,23 +15,28 @@ from core.findings import fingerprints, uploads
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
 from core.findings.notices import of_notices
+from core.findings.pictures import SENTENCES
 from core.findings.uploads import Seen
 from core.references.files.parsing import parse
 from core.references.items import ImageItem, References, TextItem, without_copies
+from core.references.notices import Notice, Notices
 from core.settings import Settings
 
-PRINT_SIDE = 16
+GREY_SIDE, COLOUR_SIDE = 16, 8
 LEVELS_A_DEVIATION = 40  # a picture's own contrast becomes this many levels of 256
 MIN_DEVIATION = 8.0  # below it a picture is nearly flat, and contrast would be made of noise
 
 
 def fingerprint(image: Image.Image) -> bytes:
-    """Return 256 grey levels of a picture, with brightness and contrast taken out: see core.findings.fingerprints."""
-    small = image.convert("L").resize((PRINT_SIDE, PRINT_SIDE), Image.Resampling.BOX)
+    """Return what a picture is compared by: see core.findings.fingerprints."""
+    small = image.convert("L").resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BOX)
     statistics = ImageStat.Stat(small)
     scale = LEVELS_A_DEVIATION / max(statistics.stddev[0], MIN_DEVIATION)
     mean = statistics.mean[0]
-    return bytes(min(255, max(0, round(128 + scale * (level - mean)))) for level in small.tobytes())
+    greys = bytes(min(255, max(0, round(128 + scale * (level - mean)))) for level in small.tobytes())
+    cells = image.convert("RGB").resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX).convert("YCbCr")
+    _, blue, red = cells.split()
+    return greys + blue.tobytes() + red.tobytes() + bytes([round(mean)])
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,13 @@ def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -
         why = found[0].message if found else "no image and no text."
         name = text_safety.display_name(filename)
         raise InvalidInput(f"{name} holds no references: {why}", code="no_items", param="file")
-    items = without_copies(parsed.items)
-    if copies := len(parsed.items) - len(items):
-        found.append(uploads.copies_left_out(copies))
+    copies = Notices()
+    items = without_copies(parsed.items, copies, limits.max_caption_characters)
     pictures = [item for item in items if isinstance(item, ImageItem)]
     said = [item for item in items if isinstance(item, TextItem)]
+    found += of_notices([*_changes(parsed.items), *copies], SENTENCES)
+    if parsed.kind == "texts" and len(items) < len(parsed.items):
+        found.append(uploads.copies_left_out(len(parsed.items) - len(items)))
     prints, text_prints = tuple(map(_print, pictures)), tuple(map(fingerprints.text_print, said))
     found += uploads.of_images([_seen(item, print) for item, print in zip(pictures, prints, strict=True)])
     found += uploads.of_texts(said, text_prints)
@@ -62,7 +70,12 @@ def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -
 
 
 def _seen(item: ImageItem, print: bytes | None) -> Seen:
-    return Seen(item.name, item.width, item.height, item.caption, print, item.turned)
+    empty = any(change.code == "nothing_visible" for change in item.changes)
+    return Seen(item.name, item.width, item.height, item.caption, print, empty)
+
+
+def _changes(items: Sequence[ImageItem | TextItem]) -> list[Notice]:
+    return [change for item in items if isinstance(item, ImageItem) for change in item.changes]
 
 
 def _print(item: ImageItem) -> bytes | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import openai
 import pytest
 
 from core.settings import Settings
-from tests.api.server import chats, refused, serving
+from tests.api.server import Service, chats, refused, serving
 
 JOBS = "/v1/fine_tuning/jobs"
 WANDB = [{"type": "wandb", "wandb": {"project": "support"}}]
@@ -42,10 +43,32 @@ def test_a_suffix_that_can_not_stand_in_a_name_is_refused(create) -> None:
         ("/files", "base_url in /v1"),
         ("/fine_tuning/jobs", "base_url in /v1"),
         ("/v1/fine_tuning/alpha/graders/run", "see /docs"),
+        ("/v1/fine-tunes", "Jobs are at /v1/fine_tuning/jobs"),
+        ("/v1/fine-tunes/ft-abc/events", "n_epochs and the like stand in hyperparameters"),
+        ("/fine-tunes", "Jobs are at /v1/fine_tuning/jobs"),
+        ("/v1/fine-tuning/jobs", "Jobs are at /v1/fine_tuning/jobs"),
+        ("/v1/fine_tuning", "Jobs are at /v1/fine_tuning/jobs"),
+        ("/openai/files?api-version=2024-10-21", "an address of Azure OpenAI"),
+        ("/openai/fine_tuning/jobs?api-version=2024-10-21", "jobs at /v1/fine_tuning/jobs"),
+        ("/openai/deployments/gpt-4o-mini/chat/completions", "OpenAI instead of AzureOpenAI"),
+        ("/openai/v1/files", "a base_url that ends in /v1"),
+        ("/v1/openai/files", "an address of Azure OpenAI"),
+        ("/v1/v1/files", "holds /v1 twice"),
+        ("/v1/files/", "addresses end without a slash"),
     ],
 )
 def test_an_address_that_is_not_there_says_where_to_go(http: httpx.Client, path: str, words: str) -> None:
     assert words in refused(http.post(path, json={}), 404)["message"]
+
+
+def test_azure_s_client_is_told_which_one_to_take(service: Service, client: openai.OpenAI) -> None:
+    azure = openai.AzureOpenAI(
+        azure_endpoint=service.address, api_key=service.key(), api_version="2024-10-21", max_retries=0
+    )
+    for call in (azure.files.list, azure.fine_tuning.jobs.list):
+        with pytest.raises(openai.NotFoundError, match="use the client OpenAI instead of AzureOpenAI"):
+            call()
+    assert client.files.list() is not None
 
 
 def test_jobs_without_metadata_are_found(http: httpx.Client, create) -> None:

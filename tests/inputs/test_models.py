@@ -8,8 +8,10 @@ import pickle
 import struct
 import zipfile
 
+import pytest
+
 from tests.api.server import png
-from tests.inputs.catalogue import Case, Scene, job, post_job, table, upload
+from tests.inputs.catalogue import FILES, Case, Scene, job, post_job, table, upload
 from tests.inputs.files import zipped
 
 MODELS = [
@@ -38,26 +40,22 @@ BACKBONES = [
     unknown("revision"),
     unknown("base_model"),
     unknown("bat", '{"trust_remote_code": true}'),
-    Case(
-        "C86",
-        "code beside the images",
-        upload(zipped({"a.png": png(), "pipeline.py": b"import os"})),
-        400,
-        "not_an_image",
-    ),
-    Case(
-        "C86",
-        "a model's index beside the images",
-        upload(zipped({"a.png": png(), "model_index.json": b"{}"})),
-        400,
-        "not_an_image",
-    ),
 ]
+BESIDE = {"pipeline.py": b"import os", "model_index.json": b"{}", "unet/config.json": b"{}", "x.pt": b"\x80\4"}
 
 
 @table(BACKBONES)
 def test_backbones_that_are_not_offered(scene: Scene, case: Case) -> None:
     case.check(scene)
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_c86_code_and_models_beside_images_are_passed_over_and_nothing_of_them_is_kept(scene: Scene, name: str) -> None:
+    answer = Case("C86", name, upload(zipped({"a.png": png(), name: BESIDE[name]})), 200).check(scene)
+    assert name in json.dumps(answer.json()["bat"]["findings"])
+    kept = scene.send("GET", f"{FILES}/{answer.json()['id']}/content")
+    with zipfile.ZipFile(io.BytesIO(kept.body)) as archive:
+        assert archive.namelist() == ["001-a.png"]
 
 
 def safetensors(header: object, tensors: bytes = b"", length: int | None = None) -> bytes:
@@ -95,9 +93,9 @@ WEIGHTS: list[tuple[str, str, bytes]] = [
 
 
 ADAPTERS = [
-    Case("C87", "a pickle", upload(pickle.dumps({"a": 1}), "adapter.pkl"), 415, "unsupported_media"),
+    Case("C87", "a pickle", upload(pickle.dumps({"a": 1}), "adapter.pkl"), 400, "unsupported_media"),
     *(
-        Case("C87", f"weights of torch as {kind}", upload(torch_zip(), f"adapter{kind}"), 400, "not_an_image")
+        Case("C87", f"weights of torch as {kind}", upload(torch_zip(), f"adapter{kind}"), 400, "unsupported_media")
         for kind in (".pt", ".bin", ".ckpt")
     ),
     *(
@@ -105,7 +103,7 @@ ADAPTERS = [
             number,
             what,
             upload(content, "lora.safetensors"),
-            415,
+            400,
             "unsupported_media",
             why="weights are never taken, whatever they hold",
         )

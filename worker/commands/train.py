@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
+from core.parameters.known_names import meant
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
@@ -54,7 +56,7 @@ def bat_settings(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"it is not JSON ({error})") from None
     except ValidationError as error:
-        raise typer.BadParameter(problems(error)) from None
+        raise typer.BadParameter(problems(error, BatRequest, partial(meant, BatRequest))) from None
     return dict(given)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from core.method.albat import train_adapter
 from core.method.backbones.lora import Adapter
+from core.method.training.final_run import Outcome
 from core.method.training.loop import Step
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
@@ -55,8 +56,16 @@ def train(context: Context) -> Generator[Line, None, None]:
         context.keep(snapshots, folder)
         write_rows(folder / "curve.json", keeper.beside["rows"])
         write_json(folder / "outcome.json", asdict(outcome))
-    words = f"Training ended at step {outcome.last_step} of {budget}; its rule proposes step {outcome.published_step}."
-    yield Message("train", words)
+    asked = p.sample_prompts or (p.kind == "texts" and context.folder.validation.is_dir())
+    yield Message("train", ended(outcome, budget, sampled=bool(asked)))
+
+
+def ended(outcome: Outcome, budget: int, *, sampled: bool) -> str:
+    """Say where training ended and which step the rule names; `sampled` says whether kept steps are to be sampled."""
+    words = f"Training ended at step {outcome.last_step} of {budget}; its stopping rule names step"
+    changeable = sampled and outcome.rule == "auto"
+    later = ", and the samples of the kept steps may choose another" if changeable else ""
+    return f"{words} {outcome.published_step}{later}."
 
 
 def curve_row(step: Step) -> Json:

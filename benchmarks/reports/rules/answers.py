@@ -10,7 +10,7 @@ from statistics import mean
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
 from benchmarks.reports.rules.pictures import ROUNDED, step_of
-from benchmarks.reports.rules.stopping import NAMED, named
+from benchmarks.reports.rules.stopping import CHOSEN, chosen
 
 VOICE = "have the voice of the references"
 WHAT = "(?P<what>have the voice of the references|have the shape of the references)"
@@ -75,12 +75,9 @@ def there(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from near(told.get("best") or told["fitting"], best, "the most at any kept step")
 
 
-@claim(
-    NAMED
-    + rf"there #fitting of #all answers to {ASKED} {WHAT}; at step #other, which the stopping rules name, #fewer\."
-)
+@claim(CHOSEN + rf"there #fitting of #all answers to {ASKED} {WHAT}; at step #other, #fewer\.")
 def more_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from named(records, told, sentence)
+    yield from chosen(records, told, sentence)
     yield from asked(records, told)
     yield from meant(records, told)
     role = role_of(told)
@@ -92,11 +89,11 @@ def more_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[s
 
 
 @claim(
-    NAMED
+    CHOSEN
     + r"the first kept step whose answers have at least #share% as much of the references' voice as those of any\."
 )
 def levelled(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from named(records, told, sentence)
+    yield from chosen(records, told, sentence)
     voice, step = voices(records), int(told["step"])
     enough = float(told["share"]) / 100 * max(voice.values())
     yield from holds(voice[step] >= enough - ROUNDED, f"it has {voice[step]}")
@@ -106,7 +103,7 @@ def levelled(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 @claim(
     r"On average all of them have #much of that voice \(1: as much as the references' own answers\), at best #best"
-    r"(?:; at step #other, which the stopping rules name, #fewer)?\."
+    r"(?:; at step #other, #fewer)?\."
 )
 def much(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     voice, step = voices(records), step_of(sentence)

@@ -112,7 +112,8 @@ def trying(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 @claim(
     r"Training the adapter (?:with #share% backbone data|on the references alone), for at most #budget steps\.",
-    r"Training ended at step #last of #budget; its rule proposes step #step\.",
+    r"Training ended at step #last of #budget; its stopping rule names step #step(?P<later>, and the samples of the "
+    r"kept steps may choose another)?\.",
     where="messages.train",
 )
 def training(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -120,6 +121,8 @@ def training(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     if told.get("last"):
         yield from near(told["last"], records.last, "the last step")
         yield from near(told["step"], records.outcome["published_step"], "the step of its rule")
+        may = records.outcome["rule"] == "auto" and any(row["role"] == "subject" for row in records.samples or [])
+        yield from holds(bool(told["later"]) == may, f"the rule is {records.outcome['rule']}")
     else:
         yield from near(told["share"] or "0", 100 * records.gamma, "the share")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
-from benchmarks.reports.rules.stopping import NAMED, named
+from benchmarks.reports.rules.stopping import CHOSEN, chosen
 
 SHOWN = r"\(feature similarity #here, at best #best\)\. "
 SCALE = r"0 is before training and 1 the references; it does not say what a person recognises\."
@@ -29,12 +29,12 @@ def eligible(records: Records) -> dict[int, Json]:
 
 
 @claim(
-    NAMED
+    CHOSEN
     + r"the first kept step(?P<among> of those that keep their contents)? whose pictures go at least #share% as far "
     r"towards the references as those of any " + SHOWN + SCALE
 )
 def furthest(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from named(records, told, sentence)
+    yield from chosen(records, told, sentence)
     rows = eligible(records) if _is_style(records) else pictures(records)
     yield from holds(bool(told["among"]) == (len(rows) < len(pictures(records))), "contents are lost elsewhere, or not")
     best, step = max(row["similarity"] for row in rows.values()), int(told["step"])
@@ -74,20 +74,20 @@ def moved(records: Records, told: str | None, step: int) -> Iterator[str]:
 
 
 @claim(
-    NAMED
+    CHOSEN
     + r"the last kept step before unrelated prompts go "
     + FAR
     + r"They (?:have moved #moved of that way|have not "
     r"moved that way) there and have moved #then of that way at step #next; the subject's pictures are at #here, at "
     r"best #best\. " + SCALE,
-    NAMED
+    CHOSEN
     + r"the first kept step; there already unrelated prompts go "
     + FAR
     + r"They have moved #moved of that way; the "
     r"subject's pictures are at #here, at best #best\. " + SCALE,
 )
 def swallowing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from named(records, told, sentence)
+    yield from chosen(records, told, sentence)
     rows, step = pictures(records), int(told["step"])
     best = max(row["similarity"] for row in rows.values())
     yield from near(told["here"], rows[step]["similarity"], "the similarity")
@@ -135,7 +135,7 @@ def hardly(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from near(told["best"], best, "the best similarity")
     yield from holds(best < 0.1 + ROUNDED, "they come nearer")
     yield from holds(
-        not records.report["stop_reason"].startswith(f"Published step {records.published}: the first kept"),
+        re.match(r"Published step [^:]+: the (first|last) kept", records.report["stop_reason"]) is None,
         "they had a say",
     )
 

@@ -9,6 +9,7 @@ from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
 
 NAMED = r"(?P<verb>Published|Proposed) step #step: "
+CHOSEN = r"(?P<verb>Published|Proposed) step #step(?:, not step #ruled, which the stopping rules name)?: "  # by samples
 LAST = r"(?P<verb>Published|Proposed) the last step, #step: "
 SURROGATES = "budget; held-out references had not clearly got worse by then, so a longer run may be better\\."
 FARED = "(?P<fared>best|least bad, though worse than before training)"
@@ -25,6 +26,14 @@ def named(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     elif sentence.where != "messages" and _rules_named(records):
         yield from holds(step == records.published, f"step {records.published} is published, not {step}")
     yield from holds(step in records.kept(), f"step {step} was not kept")
+
+
+def chosen(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    """Check the same of a step that samples choose, and that the rules' own is told where it is another."""
+    yield from named(records, told, sentence)
+    ruled = records.outcome["published_step"]
+    yield from holds(int(told["ruled"] or told["step"]) == ruled, f"the rules name step {ruled}")
+    yield from holds(told["ruled"] != told["step"], "the rules name the same step")
 
 
 def _rules_named(records: Records) -> bool:

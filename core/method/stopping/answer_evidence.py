@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from core.method.stopping.rule import chosen_by_samples
+
 CLEARLY_MORE = 2  # answers
 MIN_HEARD = 4  # new answers, with fewer of which a voice moves no step
 VOICE_LEVELLED = 0.9  # share of the most of the voice at any kept step from which on it counts as there; by eye
@@ -69,8 +71,8 @@ def choose(
     )
     return AnswerEvidence(
         chosen.step,
-        f"Published step {chosen.step}: there {chosen.fitting} of {chosen.asked} answers to {questions} {what}; at "
-        f"step {named}, which the stopping rules name, {here.fitting}.",
+        f"{chosen_by_samples(chosen.step, named)}there {chosen.fitting} of {chosen.asked} answers to {questions} "
+        f"{what}; at step {named}, {here.fitting}.",
     )
 
 
@@ -79,10 +81,10 @@ def _voiced(trained: Sequence[Answered], here: Answered, reason: str, what: str)
     levelled = next(one for one in trained if one.mean_voice >= VOICE_LEVELLED * most)
     chosen, beside = here, ""
     if _clearly_more(levelled, here):
-        chosen, beside = levelled, f"; at step {here.step}, which the stopping rules name, {here.mean_voice:.2f}"
+        chosen, beside = levelled, f"; at step {here.step}, {here.mean_voice:.2f}"
         reason = (
-            f"Published step {chosen.step}: the first kept step whose answers have at least {VOICE_LEVELLED:.0%} as "
-            "much of the references' voice as those of any."
+            f"{chosen_by_samples(chosen.step, here.step)}the first kept step whose answers have at least "
+            f"{VOICE_LEVELLED:.0%} as much of the references' voice as those of any."
         )
     much = (
         f"On average all of them have {chosen.mean_voice:.2f} of that voice (1: as much as the references' own "

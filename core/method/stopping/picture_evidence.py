@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from core.method.backbones.backbone import Backbone
 from core.method.backbones.lora import Adapter
+from core.method.stopping.rule import chosen_by_samples
 from core.parameters.schedule import PICTURES, UNRELATED_PICTURES
 
 # Shares of the best similarity from which on what was learned counts as there; by eye, on runs of the emoji backbone.
@@ -95,10 +96,11 @@ def judge_pictures(
         yield measure.pictures(step, measure.draw(snapshots[step].to(backbone.device)))
 
 
-def choose(judged: Sequence[Pictures], *, style: bool = False, beside: bool = True) -> PictureEvidence:
+def choose(judged: Sequence[Pictures], named: int, *, style: bool = False, beside: bool = True) -> PictureEvidence:
     """Name the step whose pictures show what was learned, of those after step 0.
 
-    `beside` says whether unrelated prompts were drawn too, which shall not show it.
+    `named` is the step of the stopping rules, which is told where it is another. `beside` says whether unrelated
+    prompts were drawn too, which shall not show it.
     """
     judged = [one for one in judged if one.step > 0]
     best = max((one.similarity for one in judged), default=0.0)
@@ -110,9 +112,8 @@ def choose(judged: Sequence[Pictures], *, style: bool = False, beside: bool = Tr
             "run may have been too short, or this backbone may be unable to draw what the references show.",
         )
     found = _style(judged, beside=beside) if style else _subject(judged, best, beside=beside)
-    if best < FAR_WAY:
-        return PictureEvidence(found.published_step, f"{found.reason} {FAR}")
-    return found
+    begin = "" if found.published_step is None else chosen_by_samples(found.published_step, named)
+    return PictureEvidence(found.published_step, f"{begin}{found.reason}{f' {FAR}' if best < FAR_WAY else ''}")
 
 
 def _subject(judged: Sequence[Pictures], best: float, *, beside: bool) -> PictureEvidence:
@@ -131,8 +132,7 @@ def _subject(judged: Sequence[Pictures], best: float, *, beside: bool) -> Pictur
         told = f"They {_moved(chosen)}"
     return PictureEvidence(
         chosen.step,
-        f"Published step {chosen.step}: {when}. {told}; the subject's pictures are at {chosen.similarity:.2f}, at best "
-        f"{best:.2f}. {SCALE}",
+        f"{when}. {told}; the subject's pictures are at {chosen.similarity:.2f}, at best {best:.2f}. {SCALE}",
     )
 
 
@@ -164,8 +164,8 @@ def _style(judged: Sequence[Pictures], *, beside: bool) -> PictureEvidence:
 
 def _furthest(one: Pictures, best: float, share: float, among: str = "") -> str:
     return (
-        f"Published step {one.step}: the first kept step{among} whose pictures go at least {share:.0%} as far towards "
-        f"the references as those of any (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
+        f"the first kept step{among} whose pictures go at least {share:.0%} as far towards the references as those of "
+        f"any (feature similarity {one.similarity:.2f}, at best {best:.2f}). {SCALE}"
     )
 
 

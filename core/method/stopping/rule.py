@@ -26,6 +26,12 @@ def as_proposal(reason: str) -> str:
     return reason.replace("Published ", "Proposed ")
 
 
+def chosen_by_samples(step: int, named: int) -> str:
+    """Begin the reason of a step that samples choose, beside the one that the stopping rules have named."""
+    other = f", not step {named}, which the stopping rules name" if named != step else ""
+    return f"Published step {step}{other}: "
+
+
 class StopRule(Protocol):
     """Watch evaluations, say when to stop, and name the step to publish."""
 

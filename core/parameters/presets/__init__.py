@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from core.backbones.families import Kind, Number
 from core.errors import InvalidInput
+from core.runtime.complaints import complaints
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -195,16 +196,12 @@ def _read(path: Path, source: str) -> Preset:
     except OSError as error:
         raise _refused(path, f"it can't be read ({error.strerror})") from None
     except ValidationError as error:
-        raise _refused(path, "; ".join(_problem(found["loc"], found["msg"]) for found in error.errors())) from None
+        found = complaints(error.errors(include_url=False), Preset)
+        told = (f"{one.path}: {one.sentence}" if one.path else one.sentence for one in found)
+        raise _refused(path, "; ".join(told)) from None
     if preset.name != path.stem:
         raise _refused(path, f"it is named {preset.name}; name the file {preset.name}.toml")
     return preset
-
-
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    place = ".".join(str(part) for part in location)
-    words = message.removeprefix("Value error, ")
-    return f"{place}: {words}" if place else words
 
 
 def _refused(path: Path, what: str) -> InvalidInput:

@@ -11,6 +11,7 @@ from core.references.faults import Faults
 from core.references.files import caption_tables, litter, names
 from core.references.files.names import Index
 from core.references.notices import Notices
+from core.references.rows import hygiene
 from core.settings import Settings
 
 ENDINGS = frozenset({".txt", ".caption", ".captions", ".cap", ".tags", ".prompt"})  # of a file beside an image
@@ -36,7 +37,9 @@ class Captions:
     def read(self, path: str, content: bytes) -> None:
         """Take the captions of a file beside an image or of a table."""
         with self._faults.kept():
-            text = _decoded(content, names.label(path))
+            text, encoding = _decoded(content, names.label(path))
+            if encoding is not None:
+                self._notices.add("read_as", names.label(path), f"captions in {encoding}")
             if names.parts(path)[2] in caption_tables.ENDINGS and not self._read_object(path, text):
                 self._read_table(path, text)
             elif names.parts(path)[2] in ENDINGS:
@@ -45,7 +48,8 @@ class Captions:
     def _read_beside(self, path: str, text: str) -> None:
         images = self._beside(path)
         if images:
-            self._add(images, caption(text, names.label(path), self._limits), names.label(path))
+            label = names.label(path)
+            self._add(images, caption(self._cleaned(text, label), label, self._limits), label)
         elif litter.is_note(path):
             self._notices.add("passed_over", names.label(path))
         elif text.strip():
@@ -62,7 +66,7 @@ class Captions:
             return True
         words, others = found
         self._pass_over_columns(label, others)
-        self._add(images, caption(words, label, self._limits), label)
+        self._add(images, caption(self._cleaned(words, label), label, self._limits), label)
         return True
 
     def _read_table(self, path: str, text: str) -> None:
@@ -79,12 +83,22 @@ class Captions:
         self._pass_over_columns(label, list(table.passed_over))
         for row in table.rows:
             with self._faults.kept():
-                words = caption(row.words, row.place, self._limits)
+                words = caption(self._cleaned(row.words, row.place), row.place, self._limits)
                 images = self._one(self._images.find(row.file, names.parts(path)[0]))
                 if images:
                     self._add(images, words, row.place)
                 elif words:
                     self._notices.add("caption_without_image", names.label(row.file))
+
+    def _cleaned(self, text: str, place: str) -> str:
+        """Return a caption without what is no text; raise InvalidInput where it can't be stored."""
+        try:
+            plain, counts = hygiene.cleaned(text)
+        except hygiene.UncleanText as error:
+            raise InvalidInput(f"{place} is not clean text: {error}.", code="encoding", param="file") from error
+        for what, count in counts.items():
+            self._notices.add("cleaned", place, f"{count:,} {what[count > 1]}")
+        return plain
 
     def _pass_over_columns(self, label: str, columns: Sequence[str]) -> None:
         if columns:
@@ -116,7 +130,7 @@ def is_words(path: str) -> bool:
 def stored(content: bytes, name: str, limits: Settings) -> str:
     """Return a caption that was read, and is kept in a file of its own, again."""
     label = names.label(name)
-    return caption(_decoded(content, label), label, limits)
+    return caption(_decoded(content, label)[0], label, limits)
 
 
 def caption(text: str, place: str, limits: Settings) -> str:
@@ -131,10 +145,10 @@ def caption(text: str, place: str, limits: Settings) -> str:
     return text
 
 
-def _decoded(content: bytes, name: str) -> str:
+def _decoded(content: bytes, name: str) -> tuple[str, str | None]:
     if len(content) > MAX_BYTES:
         raise TooLarge(f"{name} has more than {MAX_BYTES:,} bytes.", code="text_too_large", param="file")
     try:
-        return text_safety.decode(content)
-    except text_safety.UncleanText as error:
+        return hygiene.decoded(content)
+    except hygiene.UncleanText as error:
         raise InvalidInput(f"{name} is not clean text: {error}.", code="encoding", param="file") from error

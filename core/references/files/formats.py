@@ -55,7 +55,8 @@ def _weights(name: str) -> Format:
 
 
 SOUND = "sounds are not learned here; leave it out"
-_HEIF = _picture("a HEIC picture (as phones save it)")
+MOST_COMPATIBLE = "an iPhone takes JPEG by itself: Settings > Camera > Formats > Most Compatible"
+_HEIF = Format("a HEIC picture (as phones save it)", f"{AS_PICTURE} ({MOST_COMPATIBLE})", "image")
 _AVIF = _picture("an AVIF picture")
 _PICKLE = Format("a pickle of Python, which can run code and is never opened", AS_ROWS, "table")
 

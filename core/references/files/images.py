@@ -6,20 +6,30 @@ import hashlib
 import io
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageOps, ImageStat
 
 from core.errors import InvalidInput, TooLarge
 from core.references.files import formats
+from core.references.files.colours.conversion import to_srgb
 from core.references.items import ImageItem
+from core.references.notices import Notice, Notices
 from core.settings import Settings
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or holds a document
+# A JPEG is decoded at a half, a fourth or an eighth of its size; no other format can be
+REDUCTIONS = (1, 2, 4, 8)
+MAX_PHOTO_PIXELS = 200_000_000  # of a JPEG: what phones take
+PILLOWS_PIXELS = Image.MAX_IMAGE_PIXELS or 0
+Image.MAX_IMAGE_PIXELS = MAX_PHOTO_PIXELS
 # Pillow only warns of a decompression bomb; an error for the whole process, because threads share warning filters.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 PNG_EFFORT = 3  # of 9: half the time of the usual 6 for a tenth more bytes
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+WHITE, GREY = (255, 255, 255), (128, 128, 128)
+FAINT = 232  # of 255: where no channel is darker, a pixel can hardly be told from white
+VANISHING = 0.9  # a picture of which so much is faint would vanish on white (our own rule)
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Picture:
     png: bytes
     width: int
     height: int
-    turned: bool = False  # as its EXIF orientation said
+    changes: tuple[Notice, ...] = ()  # what its owner may not expect: turned, converted, put on a ground, scaled
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -38,7 +48,10 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def decode(content: bytes, name: str, limits: Settings) -> Picture:
-    """Return the image upright, in RGB, free of EXIF, GPS, comments and tails; raise InvalidInput naming the file."""
+    """Return the image upright, in sRGB, free of EXIF, GPS, comments and tails; raise InvalidInput naming the file.
+
+    What is see-through lies on white, or on grey where it would vanish; what is too long is scaled down.
+    """
     if not content:
         raise _refused(name, "is empty", "empty")
     if len(content) > limits.max_image_bytes:
@@ -54,8 +67,7 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
             _check_header(opened, name, limits)
             if opened.format == "PNG":
                 _check_sums(content)
-            opened.load()
-            return _plain(opened)
+            return _decoded(opened, content, name, limits)
     except (InvalidInput, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -67,7 +79,8 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
 def item(picture: Picture, name: str, caption: str | None) -> ImageItem:
     """Return a picture with its name and caption as something to learn from."""
     digest = hashlib.sha256(picture.png).hexdigest()
-    return ImageItem(name, caption or None, picture.png, picture.width, picture.height, digest, picture.turned)
+    changes = tuple(replace(change, place=name) for change in picture.changes)
+    return ImageItem(name, caption or None, picture.png, picture.width, picture.height, digest, changes)
 
 
 def too_much(limits: Settings) -> TooLarge:
@@ -87,6 +100,8 @@ def decode_packed(png: bytes, name: str) -> Image.Image:
     """Return a picture that was packed as PNG, in RGB; raise InvalidInput naming it where it is none after all."""
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            if image.width * image.height > PILLOWS_PIXELS:
+                raise ValueError("more pixels than a picture that was packed")
             return image.convert("RGB")
     except MemoryError:
         raise
@@ -99,14 +114,33 @@ def _check_header(image: Image.Image, name: str, limits: Settings) -> None:
     # A phone's JPEG may carry a second picture for depth or preview (MPO); the first is the photo.
     if image.format in {"PNG", "WEBP"} and getattr(image, "n_frames", 1) > 1:
         raise _refused(name, "is animated; send single pictures", "animated")
-    if width * height > limits.max_image_pixels:
+    if _reduction(image, limits) is None:
         raise _too_many_pixels(name, limits)
-    if min(width, height) < limits.min_image_side or max(width, height) > limits.max_image_side:
+    if min(_bounded(width, height, limits)) < limits.min_image_side:
         raise _refused(
             name,
-            f"is {width} x {height}; sides of {limits.min_image_side} to {limits.max_image_side} pixels are taken",
+            f"is {width} x {height}; sides of {limits.min_image_side} to {limits.max_image_side} pixels are taken, and "
+            "larger pictures where they can be scaled down to that",
             "image_side",
         )
+
+
+def _reduction(image: Image.Image, limits: Settings) -> int | None:
+    """Return by what a picture must be divided while it is decoded; None where nothing helps."""
+    width, height = image.size
+    scalable = image.format not in {"PNG", "WEBP"} and width * height <= MAX_PHOTO_PIXELS
+    for reduction in REDUCTIONS if scalable else (1,):
+        if -(-width // reduction) * -(-height // reduction) <= limits.max_image_pixels:
+            return reduction
+    return None
+
+
+def _bounded(width: int, height: int, limits: Settings) -> tuple[int, int]:
+    """Return the size in which the longer side is within its limit."""
+    longer = max(width, height)
+    if longer <= limits.max_image_side:
+        return width, height
+    return width * limits.max_image_side // longer, height * limits.max_image_side // longer
 
 
 def _check_sums(content: bytes) -> None:
@@ -115,23 +149,70 @@ def _check_sums(content: bytes) -> None:
         image.verify()
 
 
-def _plain(image: Image.Image) -> Picture:
-    """Turn the image in place: each copy of 40 megapixels takes 160 MB."""
+def _decoded(opened: Image.Image, content: bytes, name: str, limits: Settings) -> Picture:
+    """Decode, and change in place as far as that goes: each copy of 40 megapixels takes 160 MB."""
+    given = opened.size
+    if (reduction := _reduction(opened, limits) or 1) > 1:
+        opened.draft(None, (given[0] // reduction, given[1] // reduction))
+    opened.load()
+    changes, lying = Notices(), opened.size
+    if _turn_upright(opened):
+        changes.add("turned_upright", name)
+    width, height = given if opened.size == lying else given[::-1]
+    converted = to_srgb(opened, content)
+    if converted.source:
+        changes.add("converted_to_srgb", name, f"from {converted.source}")
+    if converted.trouble:
+        changes.add("colours_uncertain", name, converted.trouble)
+    image = _on_ground(converted.image, name, changes)
+    if image.size != (bounded := _bounded(*image.size, limits)):
+        image = image.resize(bounded, Image.Resampling.LANCZOS)
+    if image.size != (width, height):
+        changes.add("scaled_down", name, f"{width} x {height} to {image.width} x {image.height}")
+    return Picture(_png(image), *image.size, tuple(changes))
+
+
+def _turn_upright(image: Image.Image) -> bool:
+    """Turn a picture in place, and tell whether its EXIF orientation said so."""
     turned = False
     with suppress(Exception):  # a broken EXIF block says nothing about the pixels
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        over = image if image.mode == "RGBA" else image.convert("RGBA")
-        image = Image.new("RGB", over.size, "white")
-        image.paste(over, mask=over)
-    plain = image if image.mode == "RGB" else image.convert("RGB")
-    plain.info = {}  # all that PNG's writer would write beside the pixels
+    return turned
+
+
+def _on_ground(image: Image.Image, name: str, changes: Notices) -> Image.Image:
+    """Return RGB: what is see-through lies on white, or on grey where it would vanish."""
+    if image.mode != "RGBA":
+        return image if image.mode == "RGB" else image.convert("RGB")
+    alpha = image.getchannel("A")
+    span = alpha.getextrema()
+    if span == (255, 255):
+        return image.convert("RGB")
+    ground, called = (GREY, "grey") if _vanishes(image, alpha) else (WHITE, "white")
+    flat = Image.new("RGB", image.size, ground)
+    flat.paste(image, mask=alpha)
+    if span == (0, 0):
+        changes.add("nothing_visible", name)
+    else:
+        changes.add("see_through", name, called)
+    return flat
+
+
+def _vanishes(image: Image.Image, alpha: Image.Image) -> bool:
+    """Tell whether nearly all that can be seen, weighted by how much it covers, is as good as white."""
+    darkest = ImageChops.darker(image.getchannel("R"), image.getchannel("G"))
+    darkest = ImageChops.darker(darkest, image.getchannel("B"))
+    faint = darkest.point(lambda level: 255 if level >= FAINT else 0)
+    covered = ImageStat.Stat(alpha).mean[0]
+    return covered > 0 and ImageStat.Stat(ImageChops.multiply(alpha, faint)).mean[0] >= VANISHING * covered
+
+
+def _png(image: Image.Image) -> bytes:
+    image.info = {}  # all that PNG's writer would write beside the pixels
     buffer = io.BytesIO()
-    plain.save(buffer, "PNG", compress_level=PNG_EFFORT)
-    return Picture(buffer.getvalue(), *plain.size, turned)
+    image.save(buffer, "PNG", compress_level=PNG_EFFORT)
+    return buffer.getvalue()
 
 
 def _refused(name: str, what: str, code: str) -> InvalidInput:

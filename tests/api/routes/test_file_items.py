@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,6 +221,31 @@ def test_long_names_that_differ_at_their_end_are_told_apart(http: httpx.Client) 
     kept = items(http, file)["data"][3]["filename"]
     assert caption(http, file, {"filename": kept, "caption": "the last"}).status_code == 200
     assert captions(http, file)[3] == "the last"
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("café.png", 0),
+        (unicodedata.normalize("NFD", "café.png"), 0),
+        ("CAFÉ.JPG", 0),
+        ("café", 0),
+        ("a/1.png", 1),
+        ("A\\1.jpeg", 1),
+        ("./b/1.png", 2),
+        ("/home/me/set/b/1.png", 2),
+    ],
+)
+def test_an_image_is_found_by_any_name_that_means_it(http: httpx.Client, name: str, place: int) -> None:
+    file = upload(http, named(unicodedata.normalize("NFD", "café.png"), "a/1.png", "b/1.png"))["id"]
+    assert caption(http, file, {"filename": name, "caption": "this one"}).status_code == 200
+    assert captions(http, file) == ["this one" if at == place else None for at in range(3)]
+    assert [item["filename"] for item in items(http, file)["data"]] == ["café.png", "a/1.png", "b/1.png"]
+
+
+def test_a_name_that_two_folders_hold_is_ambiguous_without_its_folder(http: httpx.Client) -> None:
+    file = upload(http, named("a/1.png", "b/1.png"))["id"]
+    refused(caption(http, file, {"filename": "1.png", "caption": "x"}), 400, "ambiguous_filename")
 
 
 def test_a_name_that_several_images_have_once_it_is_shortened_is_refused(http: httpx.Client) -> None:

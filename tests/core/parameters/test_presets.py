@@ -128,7 +128,7 @@ def test_an_operators_preset_changes_values_and_is_named_by_jobs(tmp_path: Path)
         ("values.rank", "values.colour", "values.colour is not known"),
         ('kind = "images"', 'kind = "films"', "kind"),
         ("version = 3", "version = 0", "version"),
-        ("version = 3", "", "version: Field required"),
+        ("version = 3", "", "version: this parameter is required"),
         ('name = "logo"', 'name = "mark"', "name the file mark.toml"),
         ('learns = "its', 'learns = "its\n', "it is not TOML"),
         ("learns", "teaches", "teaches"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from core.parameters.request import BatRequest, Hyperparameters, JobRequest, stored_request
 
@@ -53,3 +54,48 @@ def test_the_hyperparameters_of_the_method_win_where_it_has_any(content: dict[st
     body = JobRequest.model_validate({"model": "m", "training_file": "f"} | content)
     assert body.chosen().n_epochs == epochs
     assert stored_request(body.model_dump(mode="json", exclude_unset=True)).chosen() == body.chosen()
+
+
+def dumped(**content: object) -> dict[str, object]:
+    body = JobRequest.model_validate({"model": "m", "training_file": "f"} | content)
+    return body.model_dump(mode="json", exclude_unset=True)
+
+
+OPTIONAL = sorted(JobRequest.model_fields.keys() - {"model", "training_file"})
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_null_is_what_is_left_out(name: str) -> None:
+    assert dumped(**{name: None}) == dumped()
+
+
+@pytest.mark.parametrize("name", sorted(BatRequest.model_fields))
+def test_null_is_what_is_left_out_of_bat(name: str) -> None:
+    assert dumped(bat={name: None}) == dumped(bat={})
+
+
+@pytest.mark.parametrize("name", sorted(Hyperparameters.model_fields))
+def test_null_is_what_is_left_out_of_hyperparameters_in_both_places(name: str) -> None:
+    assert dumped(hyperparameters={name: None}) == dumped(hyperparameters={})
+    assert dumped(**supervised(**{name: None})) == dumped(**supervised())
+    assert JobRequest.model_validate(
+        {"model": "m", "training_file": "f", "hyperparameters": {"n_epochs": 3}} | supervised(**{name: None})
+    ).chosen() == Hyperparameters(n_epochs=3)
+
+
+def test_null_in_metadata_is_what_is_left_out() -> None:
+    assert dumped(metadata={"a": None, "b": "c"}) == dumped(metadata={"b": "c"})
+
+
+@pytest.mark.parametrize("content", [{"model": None}, {"bat": {"trust": None}}, {"bat": {"sample_prompts": [None]}}])
+def test_null_stands_neither_for_what_must_be_there_nor_for_a_key_that_is_not_known(content: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        dumped(**content)
+
+
+def test_the_schema_says_of_everything_that_can_be_left_out_that_it_may_be_null() -> None:
+    schema = JobRequest.model_json_schema()
+    for shape in (schema, *schema["$defs"].values()):
+        for name, part in shape["properties"].items():
+            may_be_null = {"type": "null"} in part.get("anyOf", [])
+            assert may_be_null == (name not in shape.get("required", [])), name

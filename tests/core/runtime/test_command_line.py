@@ -68,7 +68,7 @@ def test_values_that_cannot_be_used_are_named_and_not_shown(
     monkeypatch.setenv("ALBATROSS_PORT", "canary")
     assert line.run("settings", []) == 2
     told = capsys.readouterr().err
-    assert told.startswith("albatross: ALBATROSS_PORT: Input should be a valid integer")
+    assert told.startswith("albatross: ALBATROSS_PORT: must be a whole number")
     assert "canary" not in told
 
 

@@ -60,9 +60,9 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     ("bat", "told"),
     [
         ("{", "it is not JSON"),
-        ("7", "Input should be a valid dictionary"),
-        ('{"max_steps": "many"}', "max_steps: Input should be 'auto', or Input should be a valid integer"),
-        ('{"max_stepz": 7}', "max_stepz: this name is not known"),
+        ("7", "must be a JSON object"),
+        ('{"max_steps": "many"}', 'max_steps: must be "auto" or a whole number'),
+        ('{"max_stepz": 7}', "max_stepz: this parameter is not known (did you mean max_steps?)"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(bat: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,8 @@ def draw(
     for pictures in judging:
         drawn.append(pictures)
         yield pace.at(len(drawn))
-    evidence = choose(drawn, style=style, beside=not p.style_always and bool(p.unrelated_prompts))
+    beside = not p.style_always and bool(p.unrelated_prompts)
+    evidence = choose(drawn, outcome.published_step, style=style, beside=beside)
     gallery = Gallery(outcome.favouring(evidence.published_step, evidence.reason, "pictures"))
     for pictures in drawn:
         gallery.rows += rows(pictures.step, marks(gallery.outcome, pictures.step), _shown(pictures), folder)

@@ -2,9 +2,14 @@
 
 import pytest
 
-from core.method.stopping.picture_evidence import Pictures, choose
+from core.method.stopping import picture_evidence
+from core.method.stopping.picture_evidence import PictureEvidence, Pictures
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
+
+
+def choose(judged: list[Pictures], named: int = 1, **how: bool) -> PictureEvidence:
+    return picture_evidence.choose(judged, named, **how)
 
 
 def judged(*rows: tuple[int, float, float]) -> list[Pictures]:
@@ -23,6 +28,17 @@ def test_the_first_step_near_the_nearest_is_published_and_not_called_the_nearest
     assert "go at least 95% as far towards the references as those of any" in evidence.reason
     assert "feature similarity 0.88, at best 0.90" in evidence.reason
     assert "does not say what a person recognises" in evidence.reason
+
+
+@pytest.mark.parametrize("style", [False, True])
+def test_a_step_that_the_rules_do_not_name_is_told_beside_theirs_in_one_sentence(style: bool) -> None:
+    rows = judged((10, 0.5, 0.0), (20, 0.9, 0.0))
+    begin = "Published step 20, not step 10, which the stopping rules name: the first kept step whose pictures go"
+    assert choose(rows, 10, style=style).reason.startswith(begin)
+    assert choose(rows, 20, style=style).reason.startswith("Published step 20: the first kept step whose pictures go")
+    swallowed = choose(judged((10, 0.5, 0.0), (20, 0.7, 0.0), (30, 1.0, 0.5)), 30)
+    assert swallowed.reason.startswith("Published step 20, not step 30, which the stopping rules name: the last kept")
+    assert "stopping rules" not in choose(judged((10, 0.0, 0.0)), 20).reason
 
 
 def test_swallowing_that_begins_earlier_takes_precedence() -> None:

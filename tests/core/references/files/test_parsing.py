@@ -111,7 +111,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a page inside an archive": (archive({"a.png": b"<html>"}), "not_an_image"),
     "empty captions alone": (archive({"a.txt": b" "}), "no_items"),
     "a caption in Latin-1": (archive({"a.png": picture(), "a.txt": "Käse".encode("latin-1")}), "encoding"),
-    "a caption in UTF-16": (archive({"a.png": picture(), "a.txt": "cat".encode("utf-16")}), "encoding"),
+    "a caption in UTF-16 without its mark": (
+        archive({"a.png": picture(), "a.txt": "a cat".encode("utf-16-le")}),
+        "encoding",
+    ),
     "a long caption": (archive({"a.png": picture(), "a.txt": b"a " * 2000}), "caption_too_long"),
     "a cut archive": (archive({"a.png": picture()})[:-30], "unsupported_media"),
     "text in UTF-16 without its mark": ("hello there".encode("utf-16-le"), "encoding"),
