@@ -77,7 +77,7 @@ def _keys_ignored(group: Group) -> Finding:
 def _masks_honoured(group: Group) -> Finding:
     return Finding(
         "masks_honoured",
-        f"Marks of other trainers were read as the weight of a message, 1 (learned) or 0 (not): {firsts(group)}.",
+        f"Marks of other trainers were read as weights, 1 (learned) or 0 (not learned): {firsts(group)}.",
         "Nothing needs to be done.",
         severity="info",
     )

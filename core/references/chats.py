@@ -28,13 +28,13 @@ PARTS: Mapping[str, str] = {
 Message = Mapping[str, Any]
 
 
-def messages_of(value: object, remarks: Remarks, *, learned_from: int = 0) -> tuple[Message, ...]:
+def messages_of(value: Sequence[object], remarks: Remarks, *, learned_from: int = 0) -> tuple[Message, ...]:
     """Return the messages of a line; raise ValueError that says what to do where they can't be learned.
 
     Answers before the place `learned_from` are read and not learned.
     """
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
-        raise ValueError(f"messages is a list of 1 to {MAX_MESSAGES}")
+    if not 1 <= len(value) <= MAX_MESSAGES:
+        raise ValueError(f"it has {len(value)} messages; 1 to {MAX_MESSAGES} are taken")
     read = [_message(message, number, remarks) for number, message in enumerate(value, 1)]
     masked = [unlearned(message) if place < learned_from else message for place, message in enumerate(read)]
     messages = tuple(message for message in masked if message["content"])

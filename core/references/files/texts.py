@@ -24,6 +24,7 @@ MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as m
 LEFT_OUT = ("held_out", "cut", "filtered", "refusal", "empty", "not_learned")
 # the end of a line that it has marked: one that is too long to be read at all is still known to be left out
 _MARKED = re.compile(rf'"left_out": "({"|".join(LEFT_OUT)})"(?:, "why": "[^"\n]{{0,400}}")?\}}\}}\s*$')
+JSON_ENDINGS = (".jsonl", ".json", ".ndjson")
 # a page's end parts paragraphs where it follows a line's
 _GAP = re.compile(r"[\n\x0c\x85]\s*[\n\x0c\x85]")
 
@@ -47,10 +48,12 @@ def read(content: bytes, name: str, limits: Settings) -> Lines:
         reader.notes.notices.add("read_as", name, f"text in {encoding}")
     if json_rows.looks_like_json(text):
         return reader.of_rows(json_rows.rows(text, reader.notes.notices))
-    structure.check(text, name)
+    structure.check(text, name)  # raises where it is no text
     if (table := tables.of(text, name)) is not None:
         reader.notes.notices.add("read_as", f"line {table.head_line}", table.what)
         return reader.of_rows(table.rows())
+    if name.lower().endswith(JSON_ENDINGS):  # then it is broken, and not prose
+        return reader.of_rows(json_rows.rows(text, reader.notes.notices))
     if (looks_like := structure.guess(text)) is not None:
         reader.notes.notices.add("looks_like", name, looks_like)
     return reader.of_paragraphs(text)

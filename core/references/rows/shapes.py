@@ -13,8 +13,8 @@ from core.text_safety import shown
 
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
 # keys of other trainers for the two halves of a pair, and for a chat
-QUESTIONS = ("prompt", "question", "instruction", "input", "query", "user", "input_text", "human")
-ANSWERS = ("completion", "response", "answer", "output", "assistant", "output_text", "reply", "target")
+QUESTIONS = ("prompt", "question", "instruction", "input", "query", "user", "input_text", "human", "problem")
+ANSWERS = ("completion", "response", "answer", "output", "assistant", "output_text", "reply", "target", "solution")
 CHATS = ("messages", "conversations", "conversation", "contents", "dialog", "dialogue", "chat")
 SYSTEMS = ("system", "system_prompt", "systemInstruction", "system_instruction")
 RECORDED = "recorded"
@@ -63,8 +63,10 @@ def _chat(row: dict[str, Any], found: list[str], remarks: Remarks) -> TextItem:
     if key != "messages":
         remarks.read_as = "Gemini (contents and parts)" if key == "contents" else f"chats under the key {key}"
     keys.check_rest(row, {key, *SYSTEMS}, "it", remarks)
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        raise ValueError("messages is a string with a list in it; write the list itself")
     if not isinstance(given, list):
-        raise ValueError(f"messages is a list of 1 to {chats.MAX_MESSAGES}")
+        raise ValueError(f"messages is not a list of 1 to {chats.MAX_MESSAGES} messages")
     return TextItem(messages=chats.messages_of([*_system(row, given), *given], remarks))
 
 
@@ -136,6 +138,8 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
         return ValueError(f"it holds tokens; {keys.ADVICE['input_ids']}")
     if not row:
         return NoShape("it is empty")
+    if set(row) <= {"role", "content", "from", "value", "weight", "name"}:
+        return NoShape("it is a single message; write all messages of a chat in one row")
     names = ", ".join(f'"{shown(key)[: keys.MAX_SHOWN]}"' for key in list(row)[:5])
     more = f" and {len(row) - 5} more" if len(row) > 5 else ""
     half = next((key for key in (*QUESTIONS, *ANSWERS) if key in row), None)

@@ -155,6 +155,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an export of ChatGPT": ({"mapping": {"a": {}}, "title": "b"}, "export of ChatGPT"),
     "a batch": ({"custom_id": "1", "body": {"messages": [USER]}}, "a request of a batch"),
     "a caption": ({"file_name": "a.png", "text": "a cat"}, "the caption of an image"),
+    "too many messages": ({"messages": [USER, SAID] * 51}, "it has 102 messages; 1 to 100 are taken"),
+    "no message": ({"messages": []}, "it has 0 messages"),
+    "messages in a string": ({"messages": '[{"role": "user"}]'}, "a string with a list in it"),
+    "one message": ({"role": "user", "content": "a"}, "it is a single message"),
     "history": ({"instruction": "a", "output": "b", "history": [["c", "d"]]}, '"history".* earlier questions'),
 }
 
@@ -167,7 +171,8 @@ def test_a_row_is_refused_with_what_to_do(what: str) -> None:
 
 
 def test_a_system_message_that_says_nothing_is_passed_over() -> None:
-    for content in ("", " \n", None, [], "\ufeff"):
+    nothing: list[object] = ["", " \n", None, [], "\ufeff"]
+    for content in nothing:
         remarks = Remarks()
         assert shaped({"messages": [BRIEF | {"content": content}, USER, SAID]}, remarks) == CHAT
         assert remarks.empty_systems == 1
