@@ -63,6 +63,11 @@ def _caption(number: int) -> str:
     return f"{COLOURS[number % len(COLOURS)]} cat {PLACES[number % len(PLACES)]}"
 
 
+def _lines(number: int) -> str:
+    """Return a caption of two lines for two of three pictures; the others have one."""
+    return _caption(number) + (f"\na small {_caption(number + 1)}" if number % 3 else "")
+
+
 def _images(path: Path, items: list[tuple[bytes, str]]) -> Path:
     with zipfile.ZipFile(path.with_suffix(".zip"), "w") as archive:
         for number, (png, caption) in enumerate(items):
@@ -97,6 +102,7 @@ def _unlike(path: Path, numbers: range) -> Path:
 
 MATERIAL: Mapping[str, Callable[[Path, range], Path]] = {
     "captioned": lambda path, numbers: _images(path, [(picture(n), _caption(n)) for n in numbers]),
+    "lines": lambda path, numbers: _images(path, [(picture(n), _lines(n)) for n in numbers]),
     "bare": lambda path, numbers: _images(path, [(picture(n), "") for n in numbers]),
     "half": lambda path, numbers: _images(path, [(picture(n), _caption(n) * (n % 2)) for n in numbers]),
     "unlike": _unlike,

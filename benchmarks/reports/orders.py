@@ -32,6 +32,7 @@ TINY = (
     Order("subject-by-matched-loss", "tiny-images", "captioned", 12, FAST | {"stop": "matched_loss"}, 7),
     Order("subject-never-early", "tiny-images", "captioned", 4, {"stop": "max_steps", "past_best": False}, 8),
     Order("subject-two-steps", "tiny-images", "captioned", 4, {"max_steps": 2}, 9),
+    Order("subject-several-lines", "tiny-images", "lines", 6, {"dropout_caption": 0.2}, 41),
     Order("subject-uncaptioned", "tiny-images", "bare", 2, {}, 10),
     Order("subject-trigger-in-front", "tiny-images", "marked", 4, {"trigger": "sks"}, 11, 2),
     Order("subject-twins", "tiny-images", "twins", 8, {"folds": 4}, 12),

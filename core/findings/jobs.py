@@ -12,6 +12,7 @@ from core.findings.fingerprints import TextPrint
 from core.findings.profiles import PictureProfile, Profile
 from core.parameters.request import BatRequest
 from core.references import phrases
+from core.references.captions import PLACEHOLDER
 
 MAX_ITEMS_NAMED = 3
 LOW_TRIGGER_SHARE = 0.5  # share of captions that hold the word
@@ -39,6 +40,7 @@ def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Findin
     """Return what the owner of a new job should know; nothing of it stops the job."""
     found = list(_small(data.pictures, backbone, request))
     found += _trigger(data.pictures, backbone, request)
+    found += _placeholders(data.pictures, backbone, request)
     found += _across_files(data)
     if data.validation is not None:
         found += _leaked_pictures(data.pictures, data.validation.pictures)
@@ -73,7 +75,7 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
         return
     wanted = profiles.checksums(word)
     captioned = [picture for picture in pictures if picture.words]
-    without = [picture for picture in captioned if wanted and not phrases.holds(picture.words, wanted)]
+    without = [picture for picture in captioned if wanted and not _holds(picture, wanted)]
     if captioned and len(without) > LOW_TRIGGER_SHARE * len(captioned):
         count = "None" if len(without) == len(captioned) else f"Only {len(captioned) - len(without)}"
         yield Finding(
@@ -82,6 +84,33 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
             "the end of the others.",
             "Write it at the end of the captions that it belongs to, or check its spelling.",
             without[0].name,
+        )
+
+
+def _holds(picture: PictureProfile, wanted: Sequence[int]) -> bool:
+    """Tell whether a caption will hold the trigger without its being put at the end."""
+    return profiles.PLACED in picture.words or phrases.holds(picture.words, wanted)
+
+
+def _placeholders(
+    pictures: Sequence[PictureProfile], backbone: BackboneRecord, request: BatRequest
+) -> Iterator[Finding]:
+    """Say that placeholders of the trigger word are taken out, where the job has no word to put there."""
+    always = request.style_always is True
+    if backbone.kind == "texts" or request.trigger or (backbone.trigger_hint and not always):
+        return
+    held = [picture.name for picture in pictures if profiles.PLACED in picture.words]
+    asked = sum(PLACEHOLDER.search(prompt) is not None for prompt in request.sample_prompts)
+    told = [f"{len(held)} caption{'s' if len(held) > 1 else ''}, {held[0]} first"] if held else []
+    told += [f"{asked} of bat.sample_prompts"] if asked else []
+    if told:
+        yield Finding(
+            "trigger_placeholder",
+            f"This job has no trigger word, so the placeholders for it are taken out of {' and '.join(told)}.",
+            "Leave out bat.style_always and name the word in bat.trigger."
+            if always
+            else "Name the word in bat.trigger.",
+            held[0] if held else None,
         )
 
 

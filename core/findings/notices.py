@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from core.findings import text_notices
 from core.findings.finding import Finding
 from core.findings.naming import Group, counted, named
+from core.references.kohya import kohya_folder
 from core.references.notices import Notice
 
 MAX_LEFT_OUT = 50  # images that it names with what is wrong with each
@@ -153,6 +154,22 @@ def _links(group: Group) -> Finding:
     )
 
 
+def _kohya_folders(group: Group) -> Finding:
+    """Offer what a folder of kohya's says; it is not taken without a word of the owner, for any name may look so."""
+    found = kohya_folder(f"{group[0].place}/")
+    word, _, kind = found[1].partition(" ") if found else ("", "", "")
+    one = len(group) == 1
+    whose = f"The folder {named(group)} is" if one else f"The folders {named(group)} are"
+    also = f", and if {kind!r} is its class, name that in the captions" if kind else ""
+    return Finding(
+        "kohya_folder",
+        f"{whose} named as kohya's scripts read it. Repeats are not used, every image counts alike, and "
+        f"{'the name is' if one else 'names are'} not put into captions.",
+        f"If {word!r} is the trigger word, set bat.trigger to it{also}; else nothing needs to be done.",
+        severity="info",
+    )
+
+
 SENTENCES: Sentences = {
     "caption_without_image": _captions_without_image,
     "passed_over": _passed_over,
@@ -167,5 +184,6 @@ SENTENCES: Sentences = {
     "caption_not_found": _captions_not_found,
     "text_of_set": _texts_of_set,
     "link_left_out": _links,
+    "kohya_folder": _kohya_folders,
     **text_notices.SENTENCES,
 }

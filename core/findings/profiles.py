@@ -1,6 +1,7 @@
 """What is kept of an upload beside its bytes, so that a job can be judged without decoding: sizes, prints and hashes.
 
-Words of captions are kept as checksums, which is enough to look for a trigger word; no text is kept.
+Words of captions are kept as checksums, which is enough to look for a trigger word; no text is kept. A placeholder for
+the trigger word is kept as the number -1, which no checksum is.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 from core.findings.fingerprints import PRINT_BYTES, TextPrint
 from core.references import phrases
+from core.references.captions import PLACEHOLDER
 from core.references.items import ImageItem, TextItem
 
+PLACED = -1  # stands for a placeholder
 VERSION = 3  # of what is kept: prints of another making can't be compared with these
 
 
 @dataclass(frozen=True)
 class PictureProfile:
-    """An image of an upload; `words` are checksums of its caption's words in their order."""
+    """An image of an upload; `words` are checksums of its caption's words in their order, `PLACED` among them."""
 
     name: str
     width: int
@@ -44,7 +47,7 @@ def of(
     """Describe references that were just read, as JSON; the prints of images and of texts stand in their order."""
     pictures = [item for item in items if isinstance(item, ImageItem)]
     images = [
-        [item.name, item.width, item.height, _text(print), item.sha256, checksums(item.caption or "")]
+        [item.name, item.width, item.height, _text(print), item.sha256, caption_checksums(item.caption or "")]
         for item, print in zip(pictures, prints, strict=True)
     ]
     texts = [[print.exact, print.near] for print in text_prints]
@@ -53,7 +56,9 @@ def of(
 
 def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
     """Return the JSON of a profile with other captions, one for each image."""
-    images = [[*row[:5], checksums(words or "")] for row, words in zip(content["images"], captions, strict=True)]
+    images = [
+        [*row[:5], caption_checksums(words or "")] for row, words in zip(content["images"], captions, strict=True)
+    ]
     return {**content, "images": images}
 
 
@@ -74,6 +79,12 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
 def checksums(text: str) -> list[int]:
     """Return a checksum of each word."""
     return [zlib.crc32(word.encode()) for word in phrases.words(text)]
+
+
+def caption_checksums(caption: str) -> list[int]:
+    """Return a checksum of each word of a caption, and `PLACED` for each placeholder of the trigger."""
+    first, *others = (checksums(part) for part in PLACEHOLDER.split(caption))
+    return [*first, *(word for part in others for word in (PLACED, *part))]
 
 
 def _text(print: bytes | None) -> str | None:

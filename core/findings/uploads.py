@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from core.findings import captions as special_captions
 from core.findings import fingerprints, languages
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
@@ -20,7 +21,7 @@ MIN_SIDE = 64
 MAX_TEXT_CHARACTERS = 8_000
 MAX_FINDINGS_OF_A_CODE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
-CAPTION_CODES = frozenset({"empty_caption", "same_captions", "mixed_languages", "caption_without_image"})
+CAPTION_CODES = special_captions.CODES | {"empty_caption", "same_captions", "mixed_languages", "caption_without_image"}
 MIN_OTHER_LANGUAGES, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 
 
@@ -67,6 +68,7 @@ def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
                 "subject.",
             )
         )
+    found += special_captions.special([(name, caption) for name, caption in captions if caption])
     return found + list(_mixed(written, "captions"))
 
 

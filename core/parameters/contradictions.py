@@ -37,6 +37,8 @@ def check(
         raise InvalidInput(f"There is no such tagger; choose {known}.", code="tagger_not_found", param="bat.caption")
     if kind == "texts" and request.caption not in {"auto", NONE}:
         raise _contradiction("bat.caption", "texts have no captions; leave bat.caption out")
+    if kind == "texts" and request.caption_lines != "auto":
+        raise _contradiction("bat.caption_lines", "texts have no captions; leave bat.caption_lines out")
     if kind == "texts" and request.resolution != "auto":
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
     if kind == "texts" and request.dropout_caption != "auto":

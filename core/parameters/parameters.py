@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from core.backbones.families import DeviceClass, Kind
 from core.backbones.taggers import NONE
 from core.parameters.request import Auto, ScoreName, StopName
+from core.references.captions import CaptionLines
 
 
 class Parameters(BaseModel):
@@ -30,6 +31,7 @@ class Parameters(BaseModel):
     add_trigger: bool = True  # to captions that do not hold it
     style_always: bool = False  # whether the style is to come without being asked for; then there is no trigger
     caption: str = NONE  # the tagger that captions images without a caption
+    caption_lines: CaptionLines = "draw"  # what becomes of a caption of several lines: core.references.captions.taken
     augment: bool
     gamma: float | Literal["natural", "auto"]
     gamma_start: float | None = None  # where an automatic gamma begins; None: schedule.usual_share

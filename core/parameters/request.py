@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 from core import text_safety
 from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
+from core.references.captions import CaptionLines
 from core.runtime.complaints import Written
 
 Auto = Literal["auto"]
@@ -114,6 +115,9 @@ class BatRequest(Request):
     )
     caption: Captioner = Field(
         "auto", description="what captions images that have no caption: a tagger's id, colours, none, or auto"
+    )
+    caption_lines: Auto | CaptionLines = Field(
+        "auto", description="of a caption of several lines: draw one each time, join all to one, or the first only"
     )
     augment: Auto | bool = Field("auto", description="train on selected backbone data beside the references")
     gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that is backbone data")

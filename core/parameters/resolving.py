@@ -17,6 +17,7 @@ from core.parameters.presets import RANGES, Preset, Presets, built_in
 from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, StopName
 from core.parameters.sample_prompts import Captions, Chosen
 from core.parameters.summary import ReferenceSummary
+from core.references.captions import filled, taken
 
 
 def resolve(
@@ -116,6 +117,7 @@ class _Settling:
 
     def settle_words(self) -> None:
         """Settle what captions say and leave out, and what the adapter is asked for while it is judged."""
+        self.settle("caption_lines", "draw", self.summary.lines_told)
         self.settle("style_always", False, self._why_asked())
         always = bool(self.values["style_always"])
         self.values |= {"trigger": self.request.trigger, "add_trigger": self.preset.add_trigger and not always}
@@ -140,25 +142,33 @@ class _Settling:
 
     def _settle_prompts(self) -> None:
         sampled, unrelated = self._text_prompts() if self.summary.kind == "texts" else self._image_prompts()
-        self.values["sample_prompts"] = tuple(self.request.sample_prompts) or sampled.prompts
+        self.values["sample_prompts"] = self._asked() or sampled.prompts
         if not self.request.sample_prompts:
             self.reasons["sample_prompts"] = sampled.why
         self.values["unrelated_prompts"], self.reasons["unrelated_prompts"] = unrelated
 
+    def _asked(self) -> tuple[str, ...]:
+        """Return the prompts of the request, with the trigger where they hold a placeholder for it."""
+        if self.summary.kind == "texts":
+            return tuple(self.request.sample_prompts)
+        return tuple(filled(words, self.values["trigger"]) for words in self.request.sample_prompts)
+
     def _text_prompts(self) -> tuple[Chosen, Chosen]:
         asked = self.summary.prompts
         sampled = sample_prompts.questions(asked)
-        chosen = self.request.sample_prompts or sampled.prompts
+        chosen = self._asked() or sampled.prompts
         return sampled, sample_prompts.beside_questions(self.backbone, asked, chosen)
 
     def _image_prompts(self) -> tuple[Chosen, Chosen]:
         values = self.values
-        captions = Captions(self.summary.prompts, self.backbone, values["trigger"], values["add_trigger"])
+        how, trigger = values["caption_lines"], values["trigger"]
+        written = ["\n".join(taken(words, how, trigger)) for words in self.summary.prompts]
+        captions = Captions(written, self.backbone, trigger, values["add_trigger"])
         if self.preset.is_style:
             always = values["style_always"]
             return sample_prompts.style(captions), sample_prompts.beside_style(captions, always)
         sampled = sample_prompts.subject(captions)
-        chosen = self.request.sample_prompts or sampled.prompts
+        chosen = self._asked() or sampled.prompts
         return sampled, sample_prompts.beside_subject(captions, chosen)
 
     def _why_preset(self) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from core.backbones.record import OTHERS, SETTINGS, UNRELATED, BackboneRecord
 from core.references import phrases
-from core.references.captions import caption_of, without_end
+from core.references.captions import caption_of, filled, first_line, without_end
 from core.references.content import FUNCTION_WORDS, content, resembles, same_content
 
 CLASS_SHARE = 0.8  # of the captions that hold the words which name what they show
@@ -53,7 +53,7 @@ class Chosen(NamedTuple):
 class Captions:
     """The captions of a job's images: as their owner wrote them, with what is added before they are trained on."""
 
-    written: Sequence[str]  # "" where there is none
+    written: Sequence[str]  # "" where there is none; of several lines one is drawn each time
     backbone: BackboneRecord
     trigger: str | None
     add_trigger: bool
@@ -61,14 +61,20 @@ class Captions:
     @property
     def marked(self) -> bool:
         """Whether prompts are to hold the trigger: where captions do, or nothing else names what they show."""
-        own = any(phrases.names(words, self.trigger) for words in self.written) if self.trigger else False
+        word = self.trigger
+        own = any(phrases.names(filled(words, word), word) for words in self.written) if word else False
         return self.add_trigger or own or not any(words.strip() for words in self.written)
 
     @cached_property
     def told(self) -> list[str]:
-        """The captions of the images that have one, as they are trained on."""
-        prefix = self.backbone.caption_prefix
-        return [caption_of(words, prefix, self.trigger, self.add_trigger) for words in self.written if words.strip()]
+        """The captions of the images that have one, as they are trained on; of several lines the first."""
+        prefix, first = self.backbone.caption_prefix, [first_line(words) for words in self.written if words.strip()]
+        return [caption_of(words, prefix, self.trigger, self.add_trigger) for words in first]
+
+    @property
+    def several(self) -> bool:
+        """Whether some caption has several lines."""
+        return any("\n" in words for words in self.written)
 
     def asked(self, words: str) -> str:
         """Return words as a prompt."""
@@ -76,12 +82,13 @@ class Captions:
 
     def content(self, caption: str) -> frozenset[str]:
         """Return what a caption is about; the backbone's prefix and the trigger are in every one."""
-        return content(caption, phrases.words(f"{self.backbone.caption_prefix} {self.trigger or ''}"))
+        besides = phrases.words(f"{self.backbone.caption_prefix} {self.trigger or ''}")
+        return content(filled(caption, self.trigger), besides)
 
     @cached_property
     def contents(self) -> list[frozenset[str]]:
-        """What each caption is about."""
-        return [self.content(caption) for caption in self.written]
+        """What each line of each caption is about."""
+        return [self.content(line) for caption in self.written for line in caption.split("\n")]
 
     @cached_property
     def shared(self) -> tuple[list[str], int]:
@@ -109,7 +116,8 @@ def subject(captions: Captions) -> Chosen:
     known = captions.backbone.settings or SETTINGS[captions.backbone.family]
     fresh = [each for each in known if not any(captions.content(each) <= other for other in captions.contents)]
     asked = ["", *fresh[:NEW_SETTINGS]]
-    why = f"{held} of {len(told)} captions hold the words {words!r}, which are sampled"
+    where = " in their first line" if captions.several else ""
+    why = f"{held} of {len(told)} captions hold the words {words!r}{where}, which are sampled"
     why += " with the trigger" if captions.trigger and captions.marked else ""
     why += ": alone, and in settings that no known caption names." if fresh else "."
     return Chosen(tuple(captions.asked(f"{words} {setting}".strip()) for setting in asked), why)
@@ -122,10 +130,17 @@ def _nothing_shared(captions: Captions, told: Sequence[str]) -> Chosen:
     if not told:
         why = f"No caption is known, {ALONE}." if alone else "No caption is known and there is no trigger."
         return Chosen(prompts, why)
-    what = "Only one caption is known" if len(told) == 1 else "Captions share no words that name something"
-    if alone:
-        return Chosen(prompts, f"{what}, {ALONE}, and the first caption." if len(prompts) > 1 else f"{what}, {ALONE}.")
-    return Chosen(prompts, f"{what}, and there is no trigger: the first of them are sampled.")
+    whose = "First lines of captions" if captions.several else "Captions"
+    what = "Only one caption is known" if len(told) == 1 else f"{whose} share no words that name something"
+    if not alone:
+        return Chosen(prompts, f"{what}, and there is no trigger: {_the_first(captions)} are sampled.")
+    too = ", and the first line of the first caption" if captions.several else ", and the first caption"
+    return Chosen(prompts, f"{what}, {ALONE}{too if len(prompts) > 1 else ''}.")
+
+
+def _the_first(captions: Captions) -> str:
+    """Say what is sampled where nothing new can be."""
+    return "the first lines of the first of them" if captions.several else "the first of them"
 
 
 def shared_words(captions: Sequence[str]) -> tuple[list[str], int]:
@@ -159,7 +174,7 @@ def style(captions: Captions) -> Chosen:
     """Return contents that no caption names, each with the trigger where the job has one."""
     contents = _contents(captions)
     if not contents:
-        why = "Known captions name every content that could be asked for, so the first of them are sampled."
+        why = f"Known captions name every content that could be asked for, so {_the_first(captions)} are sampled."
         return Chosen(tuple(captions.told[:COUNT]), why)
     how = "each with the trigger" if captions.trigger and captions.marked else "without a trigger"
     return Chosen(tuple(map(captions.asked, contents)), f"{_new_contents(captions)}, {how}.")

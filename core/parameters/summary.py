@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.backbones.families import Kind
 from core.references import answer_format
+from core.references.captions import MOST_LINES
 from core.references.items import ImageItem, References, TextItem
 
 
@@ -22,6 +23,24 @@ class ReferenceSummary(BaseModel):
     prompts: tuple[str, ...] = ()
     uncaptioned: int = 0  # images without a caption
     shape: str | None = None  # the sentence of core.references.answer_format, where answers have one
+
+    @property
+    def lines_told(self) -> str:
+        """What becomes of captions of several lines where one is drawn; an estimate may not know all captions."""
+        if self.kind == "texts":
+            return "Texts have no captions."
+        counts = [len(words.splitlines()) for words in self.prompts]
+        if len(counts) < self.count:
+            return "Where a caption has several lines, one of them is drawn each time that its image is trained on."
+        lists, several = sum(count > MOST_LINES for count in counts), sum(count > 1 for count in counts)
+        told = []
+        if several > lists:
+            told = [
+                f"{several - lists} of {self.count} captions have several lines, and one of them is drawn each time."
+            ]
+        if lists:
+            told.append(f"{lists} of {self.count} captions have more than {MOST_LINES} lines, which are joined to one.")
+        return " ".join(told) or "No caption has several lines."
 
 
 def summarise(read: References) -> ReferenceSummary:

@@ -90,9 +90,9 @@ def check_trigger(context: Context, given: References) -> Generator[Line, None, 
 
 
 def _with_and_without(context: Context, given: References) -> list[tuple[str, str]]:
-    """Return captions without their trigger and as they are; those that say nothing else are left out."""
+    """Return captions (of several lines the first) without their trigger and as they are, where they say more."""
     word, prefix = context.p.trigger or "", context.record.caption_prefix
-    held = dict.fromkeys(item.caption or "" for item in given.items if isinstance(item, ImageItem))
+    held = dict.fromkeys(wording.first_line(item.caption or "") for item in given.items if isinstance(item, ImageItem))
     pairs = [(wording.without(caption, word), caption) for caption in held] if word else []
     told = [pair for pair in pairs if pair[0] not in ("", prefix.strip()) and pair[0] != pair[1].strip(wording.ENDS)]
     return told[:CAPTIONS_MEASURED]

@@ -78,7 +78,8 @@ def items(given: References) -> Sequence[dict[str, Any]]:
 
 def _item(item: Any) -> dict[str, Any]:
     if isinstance(item, ImageItem):
-        return {"image": picture_of(item), "caption": item.caption or ""}
+        first, *others = (item.caption or "").split("\n")
+        return {"image": picture_of(item), "caption": first} | ({"others": others} if others else {})
     fields = ("messages", "prompt", "completion", "text")
     return {name: getattr(item, name) for name in fields if getattr(item, name) is not None}
 

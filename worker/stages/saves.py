@@ -18,8 +18,8 @@ from worker.protocol import Json
 
 VALUES, TENSORS, KEPT = "state.json", "tensors.safetensors", "kept"
 # what may differ between two attempts that can take over from each other
-# (the last three never do, but states from before they were known don't hold them)
-CHANGEABLE = ("accumulation", "reasons", "style_always", "past_best", "preset_basis")
+# (the last four never do, but states from before they were known don't hold them)
+CHANGEABLE = ("accumulation", "reasons", "style_always", "past_best", "preset_basis", "caption_lines")
 
 
 class StageKeeper:

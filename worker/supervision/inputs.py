@@ -67,7 +67,9 @@ def resolve_parameters(job: Job, record: BackboneRecord, given: References, sett
 
 def caption_references(given: References, record: BackboneRecord, parameters: Parameters) -> References:
     """Return the references with the captions that they are trained on."""
-    return captioned(given, record, parameters.trigger, add_trigger=parameters.add_trigger)
+    return captioned(
+        given, record, parameters.trigger, add_trigger=parameters.add_trigger, lines=parameters.caption_lines
+    )
 
 
 def specification(record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None) -> Json:

@@ -18,13 +18,26 @@ FUNCTION_WORDS = frozenset(re.findall(r"\w+", _FUNCTION_WORDS))
 
 
 def own_words(records: Records) -> list[str]:
-    """Return what the captions say beside prefix and trigger."""
-    words = []
-    for item in records.items:
-        rest = item.get("caption") or ""
-        rest = rest.removeprefix(records.backbone["caption_prefix"])
-        words.append(rest.replace(records.p["trigger"] or "\0", "").strip(" ,.;"))
-    return words
+    """Return what the captions say beside prefix and trigger, of several lines the first."""
+    return [lines[0] for lines in own_lines(records)]
+
+
+def own_lines(records: Records) -> list[list[str]]:
+    """Return what each line of each caption says beside prefix and trigger."""
+    prefix, trigger = records.backbone["caption_prefix"], records.p["trigger"] or "\0"
+    captions = [(item.get("caption") or "").split("\n") for item in records.items]
+    return [[line.removeprefix(prefix).replace(trigger, "").strip(" ,.;") for line in lines] for lines in captions]
+
+
+def every_line(records: Records) -> list[str]:
+    """Return the lines of all captions that say something."""
+    return [line for lines in own_lines(records) for line in lines if line]
+
+
+def in_lines(records: Records, told: bool) -> Iterator[str]:
+    """Check that first lines are spoken of where some caption has several."""
+    several = any(len(lines) > 1 for lines in own_lines(records))
+    yield from holds(told == several, f"some caption has several lines: {several}")
 
 
 def about(text: str, records: Records) -> set[str]:
@@ -50,14 +63,15 @@ def resembling(records: Records, text: str, others: list[str]) -> list[str]:
 
 
 @claim(
-    r"#held of #all captions hold the words '(?P<words>[^']+)', which are sampled(?P<with> with the trigger)?"
-    r"(?P<alone>: alone, and in settings that no known caption names)?\.",
+    r"#held of #all captions hold the words '(?P<words>[^']+)'(?P<first> in their first line)?, which are "
+    r"sampled(?P<with> with the trigger)?(?P<alone>: alone, and in settings that no known caption names)?\.",
     where="parameters.sample_prompts",
 )
 def shared_words(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     prefix, wanted = records.backbone["caption_prefix"], told["words"].lower().split()
     written = zip(records.items, own_words(records), strict=True)
-    captions = [item["caption"].removeprefix(prefix) for item, words in written if words]
+    captions = [item["caption"].split("\n")[0].removeprefix(prefix) for item, words in written if words]
+    yield from in_lines(records, bool(told["first"]))
     found = sum(_in_order(wanted, re.findall(r"\w+", caption.lower())) for caption in captions)
     yield from near(told["held"], found, "the number of captions with these words")
     yield from near(told["all"], len(captions), "the number of captions")
@@ -73,7 +87,7 @@ def shared_words(records: Records, told: Told, sentence: Sentence) -> Iterator[s
 
 
 def _named(records: Records, setting: set[str]) -> bool:
-    return any(setting <= about(caption, records) for caption in own_words(records))
+    return any(setting <= about(line, records) for line in every_line(records))
 
 
 def _in_order(wanted: list[str], words: list[str]) -> bool:
@@ -83,15 +97,17 @@ def _in_order(wanted: list[str], words: list[str]) -> bool:
 
 @claim(
     r"No caption is known(?:, so the trigger alone is sampled| and there is no trigger)\.",
-    r"(?:Only one caption is known|Captions share no words that name something), (?:so the trigger "
-    r"alone is sampled(?:, "
-    r"and the first caption)?|and there is no trigger: the first of them are sampled)\.",
+    r"(?:Only one caption is known|(?:Captions|First lines of captions) share no words that name something), (?:so the "
+    r"trigger alone is sampled(?:, and the (?:first line of the )?first caption)?|and there is no trigger: the (?:"
+    r"first lines of the )?first of them are sampled)\.",
     where="parameters.sample_prompts",
 )
 def nothing_shared(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     prompts, trigger = records.p["sample_prompts"], records.p["trigger"]
     captions = [words for words in own_words(records) if words]
     yield from holds(bool(captions) != sentence.text.startswith("No caption"), f"there are {len(captions)} captions")
+    if "first" in sentence.text:
+        yield from in_lines(records, "irst line" in sentence.text)
     yield from holds(len(captions) == 1 or "Only one" not in sentence.text, f"there are {len(captions)} captions")
     yield from holds(bool(trigger) != ("no trigger" in sentence.text), f"the trigger is {trigger}")
     if "trigger alone" in sentence.text:
@@ -110,9 +126,10 @@ def nothing_shared(records: Records, told: Told, sentence: Sentence) -> Iterator
 )
 def new_contents(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     prompts, captions = records.p[parameter(sentence)], [words for words in own_words(records) if words]
+    lines = every_line(records)
     yield from holds(bool(captions) == told["known"].startswith("They"), f"there are {len(captions)} captions")
     shared = set.intersection(*(about(caption, records) for caption in captions)) if len(captions) > 1 else set()
-    told_of = [about(caption, records) - shared for caption in captions]
+    told_of = [about(line, records) - shared for line in lines]
     named = [prompt for prompt in prompts if any(alike(about(prompt, records), each) for each in told_of)]
     yield from holds(not named, f"a caption names {named[:1]}")
     trigger = records.p["trigger"]
@@ -182,7 +199,7 @@ def _unlike(records: Records, prompts: list[str]) -> Iterator[str]:
         asked = [question for item in records.items if (question := question_of(item))]
         found = [(prompt, other) for prompt in prompts for other in resembling(records, prompt, asked + sampled)]
     else:
-        others = [words for words in own_words(records) if words] + sampled
+        others = every_line(records) + sampled
         found = [
             (prompt, other)
             for prompt in prompts
@@ -211,3 +228,15 @@ def uncaptioned(records: Records, told: Told, sentence: Sentence) -> Iterator[st
     yield from holds(
         bool(records.p["trigger"]) == told["so"].startswith("only"), f"the trigger is {records.p['trigger']}"
     )
+
+
+@claim(
+    r"No caption has several lines\.",
+    r"#several of #all captions have several lines, and one of them is drawn each time\.",
+    where="parameters.caption_lines",
+)
+def several_lines(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    several = sum(len(lines) > 1 for lines in own_lines(records))
+    yield from near(told.get("several") or "0", several, "the number of captions with several lines")
+    yield from near(told.get("all") or str(len(records.items)), len(records.items), "the number of images")
+    yield from holds(records.p["caption_lines"] == "draw", f"caption_lines is {records.p['caption_lines']}")

@@ -13,11 +13,13 @@ from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
-# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width).
+# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width), of a caption's first line. Where some caption
+# has several lines: lines (n,), how many, and others (n, most - 1, tokens, width), those after the first.
 # texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
 IGNORED = -100  # the label of a token that is not learned
-# images: {"image": PIL.Image, "caption": str}; texts: {"messages"} or {"prompt", "completion"} or {"text"}
+# images: {"image": PIL.Image, "caption": str} and, where the caption has more lines, {"others": [str, ...]};
+# texts: {"messages"} or {"prompt", "completion"} or {"text"}
 Item = Mapping[str, Any]
 
 
@@ -103,9 +105,27 @@ def join_draws(draws: Sequence[Draw]) -> Draw:
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """Return the examples of all batches as one; texts are padded to the longest."""
-    width = {name: max(batch[name].shape[1] for batch in batches) for name in batches[0] if batches[0][name].dim() == 2}
+    """Return the examples of all batches as one; texts are padded to the longest, captions to the most lines."""
+    if any("others" in batch for batch in batches):
+        batches = [_with_lines(batch) for batch in batches]
+    padded = [name for name, tensor in batches[0].items() if tensor.dim() == 2 or name == "others"]
+    width = {name: max(batch[name].shape[1] for batch in batches) for name in padded}
     return {name: torch.cat([_padded(name, batch[name], width.get(name)) for batch in batches]) for name in batches[0]}
+
+
+def first_lines(batch: Batch) -> Batch:
+    """Return the batch under the first line of every caption: what is measured is measured under the same words."""
+    return {name: tensor for name, tensor in batch.items() if name not in ("lines", "others")}
+
+
+def _with_lines(batch: Batch) -> Batch:
+    if "others" in batch:
+        return batch
+    text = batch["text"]
+    return batch | {
+        "lines": torch.ones(len(text), dtype=torch.long),
+        "others": text.new_zeros(len(text), 0, *text.shape[1:]),
+    }
 
 
 def count(batch: Batch) -> int:
@@ -123,4 +143,4 @@ def _padded(name: str, tensor: Tensor, width: int | None) -> Tensor:
     if width is None or tensor.shape[1] == width:
         return tensor
     fill = IGNORED if name == "labels" else 0
-    return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=fill)
+    return torch.nn.functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, width - tensor.shape[1]), value=fill)

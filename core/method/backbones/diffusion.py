@@ -82,13 +82,17 @@ class DiffusionBackbone:
 
     @torch.no_grad()
     def encode(self, items: Sequence[Item]) -> Batch:
-        """Return scaled latents `mean`, `std` (n, c, h, w) and embeddings `text` (n, tokens, width), on the CPU."""
+        """Return scaled latents `mean`, `std` (n, c, h, w) and embeddings `text` (n, tokens, width), on the CPU.
+
+        Where some caption has several lines, `lines` (n,) and `others` (n, most - 1, tokens, width) hold the rest.
+        """
         parts: list[Batch] = []
         for start in range(0, len(items), ENCODED_AT_ONCE):
             chunk = items[start : start + ENCODED_AT_ONCE]
             with self.profiler.timed("encode", len(chunk)):
                 parts.append(self._encoded(chunk))
-        return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in ("mean", "std", "text")}
+        batch = {name: torch.cat([part[name].float().cpu() for part in parts]) for name in ("mean", "std", "text")}
+        return batch | self._other_lines([list(item.get("others") or ()) for item in items], batch["text"])
 
     @property
     def most_tokens(self) -> int:
@@ -96,8 +100,9 @@ class DiffusionBackbone:
         return int(self.pipeline.tokenizer.model_max_length)
 
     def tokens(self, item: Item) -> int:
-        """Count the tokens of an item's caption before it is cut."""
-        return len(self.pipeline.tokenizer(str(item.get("caption") or "")).input_ids)
+        """Count the tokens of an item's caption before it is cut; of several lines, those of the longest."""
+        lines = [str(item.get("caption") or ""), *(item.get("others") or ())]
+        return max(len(self.pipeline.tokenizer(line).input_ids) for line in lines)
 
     def _encoded(self, chunk: Sequence[Item]) -> Batch:
         pixels = torch.stack([self._pixels(item["image"]) for item in chunk]).to(self.device, self.vae.dtype)
@@ -105,6 +110,19 @@ class DiffusionBackbone:
         factor = self.vae.config.scaling_factor
         text = self.embed([str(item.get("caption") or "") for item in chunk])
         return {"mean": latent.mean * factor, "std": latent.std * factor, "text": text}
+
+    def _other_lines(self, others: Sequence[Sequence[str]], text: Tensor) -> Batch:
+        """Return the embeddings of the lines after the first of every caption; nothing where no caption has any."""
+        most = max(map(len, others), default=0)
+        if not most:
+            return {}
+        held = text.new_zeros(len(others), most, *text.shape[1:])
+        places = [(item, line) for item, lines in enumerate(others) for line in range(len(lines))]
+        for start in range(0, len(places), ENCODED_AT_ONCE):
+            some = places[start : start + ENCODED_AT_ONCE]
+            embedded = self.embed([others[item][line] for item, line in some]).float().cpu()
+            held[[item for item, _ in some], [line for _, line in some]] = embedded
+        return {"lines": torch.tensor([1 + len(lines) for lines in others]), "others": held}
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:

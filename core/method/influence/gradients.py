@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, units
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
 from core.method.backbones.lora import Adapter
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
@@ -73,7 +73,9 @@ def per_sample_gradients(
 
     The mean over `draws` (n, D), or with `per_draw` every draw as a row of its own (n K, D), example-major: the
     curvature wants the latter, because the mean over draws has already lost the spread that is the curvature.
+    Of a caption with several lines the first is taken.
     """
+    batch = first_lines(batch)
     size = max(1, min(GRADIENTS_AT_ONCE, GRADIENT_FLOATS // flat(adapter).shape[1]))
     rows = []
     for index in chunks(count(batch), size):

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, join, join_draws, take
+from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, join, join_draws, take
 from core.method.training.resuming import State
 
 
@@ -64,8 +64,8 @@ class MixedBatches:
         slots = batch_slots(self._gamma, self._size, self._noise) if self._mixed else 0
         own = [next(self._own) for _ in range(self._size - slots)]
         index = torch.tensor(own + [next(self._replayed) for _ in range(slots)])
-        batch = self._captions.thin(take(self._everything, index), self._noise)
-        return batch, self._backbone.random_draw(self._size, self._noise)
+        batch = drawn_lines(take(self._everything, index), self._noise)
+        return self._captions.thin(batch, self._noise), self._backbone.random_draw(self._size, self._noise)
 
     def state(self) -> State:
         """Return all three sources of chance as they stand."""
@@ -100,6 +100,20 @@ class SideBySide:
         """Go to where other streams over the same data stood."""
         for run, stream in enumerate(self._streams):
             stream.restore(state.part(str(run)))
+
+
+def drawn_lines(batch: Batch, generator: torch.Generator) -> Batch:
+    """Return the batch with one line of each caption, drawn anew for every example; each line is as likely.
+
+    As trainers that know such captions do (sd-scripts with enable_wildcard). Where no caption of a job has several
+    lines nothing is drawn, so that its chance is what it would be without this.
+    """
+    if "others" not in batch:
+        return batch
+    lines = batch["lines"]
+    line = (torch.rand(len(lines), generator=generator) * lines).long().minimum(lines - 1)
+    other = batch["others"][torch.arange(len(lines)), (line - 1).clamp_min(0)]
+    return first_lines(batch) | {"text": torch.where((line > 0)[:, None, None], other, batch["text"])}
 
 
 class Captions:

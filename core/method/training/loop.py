@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from core.errors import JobFailure
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take, tile, tile_draw, units
+from core.method.backbones.backbone import (
+    Backbone,
+    Batch,
+    Draw,
+    count,
+    first_lines,
+    part_of,
+    take,
+    tile,
+    tile_draw,
+    units,
+)
 from core.method.backbones.lora import Adapter
 from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
@@ -144,7 +155,11 @@ def _clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-    """Return the loss of every example under every run, (R, n) on the CPU, averaged over the draws."""
+    """Return the loss of every example under every run, (R, n) on the CPU, averaged over the draws.
+
+    Of a caption with several lines the first is taken, always: a line drawn anew would be noise in every curve.
+    """
+    batch = first_lines(batch)
     runs = adapter.runs if adapter else 1
     size = max(1, EVALUATED_AT_ONCE // runs)
     parts = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from core.errors import InvalidInput, TooLarge
+from core.references import kohya
 from core.references.faults import Faults
 from core.references.files import caption_files, caption_tables, formats, images, litter, names, texts
 from core.references.files.caption_files import Captions
@@ -53,6 +54,8 @@ class Bundle:
     def _images(self, uses: dict[Member, Use], pictured: Sequence[Member]) -> list[ImageItem]:
         wanted = self._wanted(pictured)
         pictures = self._pictures(wanted, uses)
+        for notice in kohya.notices_of(pictures):
+            self.notices.add(notice.code, notice.place, notice.detail)
         captions = Captions([member.path for member in pictured], self.limits, self.faults, self.notices)
         for member, use in uses.items():
             if use == "words":

@@ -134,8 +134,9 @@ def stored(content: bytes, name: str, limits: Settings) -> str:
 
 
 def caption(text: str, place: str, limits: Settings) -> str:
-    """Return a caption as one clean line; raise InvalidInput that names the place where it is too long."""
-    text = text_safety.clean(" ".join(text.split()))
+    """Return the clean lines of a caption; raise InvalidInput that names the place where it is too long as a whole."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    text = text_safety.clean("\n".join(line for line in lines if line))
     if len(text) > limits.max_caption_characters:
         raise InvalidInput(
             f"A caption in {place} has {len(text)} characters; {limits.max_caption_characters} are taken.",

@@ -110,7 +110,7 @@ def test_captions_are_written_and_the_file_says_so(service: Service, http: httpx
     after = caption(
         http, before["id"], {"id": "item-2", "caption": "  a red\ncat "}, {"filename": "cat-3.jpg", "caption": "Käse"}
     ).json()
-    assert captions(http, before["id"]) == [None, "a red cat", None, "Käse"]
+    assert captions(http, before["id"]) == [None, "a red\ncat", None, "Käse"]
     assert (after["id"], after["created_at"]) == (before["id"], before["created_at"])
     assert after["bytes"] > before["bytes"]
     assert after["bat"]["sha256"] != before["bat"]["sha256"]
@@ -120,7 +120,7 @@ def test_captions_are_written_and_the_file_says_so(service: Service, http: httpx
     content = http.get(f"/v1/files/{before['id']}/content").content
     assert len(content) == after["bytes"]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.read("002-cat-1.txt") == b"a red cat"
+        assert archive.read("002-cat-1.txt") == b"a red\ncat"
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 4
     assert len(stored(service, before["id"])) == 1  # the old version is gone
     rest = [{"id": f"item-{number}", "caption": f"cat {number}"} for number in (1, 3)]
@@ -129,6 +129,24 @@ def test_captions_are_written_and_the_file_says_so(service: Service, http: httpx
     assert captions(http, before["id"]) == ["cat 1", None, "cat 3", "Käse"]
     actions = [row.action for row in rows(service, Audit) if row.target == before["id"]]
     assert sorted(actions) == ["file.caption"] * 3 + ["file.create"]
+
+
+def test_what_captions_hold_is_told_until_they_no_longer_do(http: httpx.Client) -> None:
+    file = upload(http, pictures())["id"]
+    changes = {1: "a cat\r\n a kitten ", 2: "a drawing of [trigger]", 3: "a {red|blue} cat"}
+    given = [{"id": f"item-{number}", "caption": words} for number, words in changes.items()]
+    special = {"several_lines", "trigger_placeholder", "caption_choices"}
+    told = caption(http, file, *given).json()["bat"]["findings"]
+    assert {row["code"]: row["item"] for row in told if row["code"] in special} == {
+        "several_lines": "0.png",
+        "trigger_placeholder": "1.png",
+        "caption_choices": "2.png",
+    }
+    shown = items(http, file)["data"]
+    assert shown[0]["caption"] == "a cat\na kitten"
+    assert special & {row["code"] for row in shown[0]["findings"]} == {"several_lines"}
+    plain = [{"id": f"item-{number}", "caption": f"cat {number}"} for number in changes]
+    assert not special & {row["code"] for row in caption(http, file, *plain).json()["bat"]["findings"]}
 
 
 def test_a_job_keeps_what_it_was_created_with(service: Service, http: httpx.Client) -> None:

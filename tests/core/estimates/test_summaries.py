@@ -47,7 +47,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> LocalStorage:
 
 def kept(store: LocalStorage, content: bytes, items: int) -> File:
     stored = store.put("accounts/a/files/f", content)
-    pictures = [["cat.png", 32, 32, None, [1] if words else []] for words in CAPTIONS]
+    pictures = [["cat.png", 32, 32, None, "digest", [1] if words else []] for words in CAPTIONS]
     profile = {"version": VERSION, "images": pictures, "texts": []}
     return File(id="f", storage_key=stored.key, bytes=stored.bytes, items=items, profile=profile)
 

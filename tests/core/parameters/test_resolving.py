@@ -174,10 +174,53 @@ def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
         (EMOJI, CATS.model_copy(update={"count": 1}), {}),
         (TEXT, CHATS, {"resolution": 512}),
         (TEXT, CHATS, {"style_always": True}),
+        (TEXT, CHATS, {"caption_lines": "draw"}),
         (EMOJI.model_copy(update={"pool": None}), CATS, {"augment": True}),
     ):
         with pytest.raises(InvalidInput):
             settled(bat, backbone=backbone, summary=summary)
+
+
+LISTED = "\n".join(f"tag {number}" for number in range(20))
+
+
+@pytest.mark.parametrize(
+    ("captions", "count", "why"),
+    [
+        (("a cat", "", "a dog"), 3, "No caption has several lines."),
+        (("a cat\ncat", "a dog"), 2, "1 of 2 captions have several lines, and one of them is drawn each time."),
+        ((LISTED, "a dog"), 2, "1 of 2 captions have more than 16 lines, which are joined to one."),
+        (
+            (LISTED, "a cat\ncat", "a dog\ndog"),
+            3,
+            "2 of 3 captions have several lines, and one of them is drawn each time. 1 of 3 captions have more than 16 "
+            "lines, which are joined to one.",
+        ),
+        (
+            ("a cat\ncat",),
+            2,  # as in an estimate, where a file is too long to be read
+            "Where a caption has several lines, one of them is drawn each time that its image is trained on.",
+        ),
+    ],
+)
+def test_what_becomes_of_several_lines_is_said_as_far_as_captions_are_known(captions, count, why) -> None:
+    summary = ReferenceSummary(kind="images", count=count, prompts=captions)
+    found = settled(summary=summary)
+    assert (found.caption_lines, found.reasons["caption_lines"]) == ("draw", why)
+    for asked in ("draw", "join", "first"):
+        chosen = settled({"caption_lines": asked}, summary=summary)
+        assert chosen.caption_lines == asked
+        assert "caption_lines" not in chosen.reasons
+    assert settled(backbone=TEXT, summary=CHATS).reasons["caption_lines"] == "Texts have no captions."
+
+
+def test_a_placeholder_in_prompts_becomes_the_trigger_or_goes() -> None:
+    asked = {"sample_prompts": ["a [trigger] boat", "a hut"]}
+    assert settled({**asked, "trigger": "zwx"}).sample_prompts == ("a zwx boat", "a hut")
+    assert settled(asked).sample_prompts == ("a sks boat", "a hut")
+    wordless = EMOJI.model_copy(update={"trigger_hint": None})
+    assert settled(asked, backbone=wordless).sample_prompts == ("a boat", "a hut")
+    assert settled(asked, backbone=TEXT, summary=CHATS).sample_prompts == ("a [trigger] boat", "a hut")
 
 
 WRONG_NUMBERS = (

@@ -64,6 +64,49 @@ def test_where_captions_share_nothing_that_is_said() -> None:
     assert none.reasons["sample_prompts"] == "No caption is known, so the trigger alone is sampled."
 
 
+LINED = ("ghost smiling\nfunny sheet", "ghost crying\na boat\na mask", "ghost", "ghost and bear\na hut")
+
+
+def test_of_captions_of_several_lines_the_first_are_asked_for_and_no_line_names_what_is_new() -> None:
+    found = asked((*LINED[:2], "ghost\na ghost with sunglasses", LINED[3]))
+    assert found.sample_prompts == ("emoji of ghost, sks", "emoji of ghost with party hat, sks")
+    assert found.reasons["sample_prompts"].startswith(
+        "4 of 4 captions hold the words 'ghost' in their first line, which"
+    )
+    apart = asked(("ghost\ncat", "boat\ncat", "hut\ncat"))
+    assert apart.sample_prompts == ("emoji of sks", "emoji of ghost, sks")
+    assert apart.reasons["sample_prompts"] == (
+        "First lines of captions share no words that name something, so the trigger alone is sampled, and the first "
+        "line of the first caption."
+    )
+    wordless = BACKBONE.model_copy(update={"trigger_hint": None})
+    summary = CATS.model_copy(update={"prompts": ("ghost\ncat", "boat\ncat"), "count": 2})
+    assert (
+        settled(backbone=wordless, summary=summary)
+        .reasons["sample_prompts"]
+        .endswith("there is no trigger: the first lines of the first of them are sampled.")
+    )
+
+
+def test_lines_that_are_joined_or_left_out_are_asked_for_as_they_are_trained_on() -> None:
+    joined = asked(("ghost\ncat", "boat\ncat", "hut\ncat"), caption_lines="join")
+    assert joined.sample_prompts[0] == "emoji of cat, sks"
+    assert joined.reasons["sample_prompts"].startswith("3 of 3 captions hold the words 'cat', which")
+    first = asked((*LINED[:2], "ghost\na ghost with sunglasses", LINED[3]), caption_lines="first")
+    assert "emoji of ghost with sunglasses, sks" in first.sample_prompts
+    assert "first line" not in first.reasons["sample_prompts"]
+
+
+def test_placeholders_count_as_the_trigger_and_name_nothing() -> None:
+    held, written = (tuple(f"a {word} {what}" for what in ("smiling", "crying")) for word in ("[trigger]", "sks"))
+    assert asked(held).sample_prompts == asked(written).sample_prompts
+    style = asked(tuple(f"{what} in [name] style" for what in ("boat", "hut")), preset="style", trigger="zwx")
+    assert all(prompt.endswith(", zwx") for prompt in style.sample_prompts)
+    wordless = BACKBONE.model_copy(update={"trigger_hint": None})
+    summary = CATS.model_copy(update={"prompts": ("[trigger] ghost", "[trigger]"), "count": 2})
+    assert settled(backbone=wordless, summary=summary).sample_prompts == ("emoji of ghost",)
+
+
 def test_without_a_trigger_none_is_spoken_of() -> None:
     backbone = BACKBONE.model_copy(update={"trigger_hint": None})
     for captions, prompts, why in (

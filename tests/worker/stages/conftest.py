@@ -61,16 +61,22 @@ def finished_image_job(
 
 
 @pytest.fixture
+def make_lined_job(tiny_diffusion_folder: Path, tmp_path: Path) -> MakeJob:
+    """Jobs whose captions have one, two, three and four lines."""
+    return image_jobs(tiny_diffusion_folder, tmp_path, lambda n: "\n".join(f"cat {n} {line}" for line in range(n + 1)))
+
+
+@pytest.fixture
 def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:
     return text_jobs(tiny_language_folder, tmp_path)
 
 
-def image_jobs(backbone: Path, place: Path) -> MakeJob:
+def image_jobs(backbone: Path, place: Path, caption: Callable[[int], str] = "cat {}".format) -> MakeJob:
     packed = place / "cat.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         for number in range(4):
             archive.writestr(f"{number}.png", picture(number))
-            archive.writestr(f"{number}.txt", f"cat {number}")
+            archive.writestr(f"{number}.txt", caption(number))
     return maker(image_record(backbone, place), packed, place)
 
 
@@ -137,7 +143,9 @@ def maker(record: BackboneRecord, packed: Path, place: Path) -> MakeJob:
 
     def make(name: str = "job", **bat: object) -> JobFolder:
         request = BatRequest.model_validate(QUICK | bat)
-        given = captions.captioned(read(packed, packed.name, settings), record, request.trigger or record.trigger_hint)
+        how: captions.CaptionLines = "draw" if request.caption_lines == "auto" else request.caption_lines
+        own = read(packed, packed.name, settings)
+        given = captions.captioned(own, record, request.trigger or record.trigger_hint, lines=how)
         parameters = resolve(
             request, None, backbone=record, summary=summary.summarise(given), device_class="cpu", seed=3
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from core.backbones.record import read_record
 from core.backbones.registry import BUILT_IN
@@ -18,7 +20,7 @@ from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
 from core.references.items import ImageItem, References
-from core.references.packing import write_folder
+from core.references.packing import read_folder, write_folder
 from core.settings import Settings
 from core.uploads.reading import read
 from tests.core.findings.test_uploads import zipped
@@ -65,6 +67,32 @@ def told(lines: list[Line], key: str) -> list[Message]:
 def words(folder: JobFolder) -> dict[str, str]:
     rows = json.loads((folder.stage("prepare") / "references.json").read_text())
     return {row["name"]: row["words"] for row in rows}
+
+
+def lined(folder: JobFolder, captions: list[str | None]) -> list[Line]:
+    """Write other captions into a job's folder, as they are trained on, and prepare it."""
+    read = read_folder(folder.references)
+    items = (replace(item, caption=words) for item, words in zip(read.items, captions, strict=True))
+    write_folder(References("images", tuple(items)), folder.references)
+    return list(prepare(Context(folder)))
+
+
+def test_every_line_is_encoded_and_files_of_before_hold_none(prepared: Prepared) -> None:
+    folder, _ = prepared()
+    file = folder.stage("prepare") / "references.safetensors"
+    assert set(load_file(file)) == {"mean", "std", "text"}  # as before there were lines
+    lined(folder, ["a cat, sks\na red cat, sks\ncat, sks", "a sks dog", "bird, sks\na bird, sks"])
+    batch = load_file(file)
+    assert batch["lines"].tolist() == [3, 1, 2]
+    assert batch["others"].shape[:2] == (3, 2)
+    assert words(folder)["2.png"] == "bird, sks\na bird, sks"
+
+
+def test_a_line_that_is_too_long_is_told_and_one_that_only_all_lines_make_is_not(prepared: Prepared) -> None:
+    folder, _ = prepared()
+    long, short = "a cat that has more letters than are taken", "a small cat"
+    assert told(lined(folder, [f"{short}\n{long}", short, short]), "finding")
+    assert not told(lined(folder, ["\n".join([short] * 4), short, short]), "finding")
 
 
 def test_images_without_a_caption_get_one_and_their_owner_is_told(prepared: Prepared) -> None:

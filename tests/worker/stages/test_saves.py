@@ -85,6 +85,25 @@ def test_a_job_that_is_stopped_after_every_few_lines_gives_the_same_files(
 
 
 @pytest.mark.slow
+def test_a_job_that_draws_lines_of_captions_gives_the_same_files_after_stops(make_lined_job: MakeJob) -> None:
+    whole, parts, first = (
+        make_lined_job("whole"),
+        make_lined_job("parts"),
+        make_lined_job("first", caption_lines="first"),
+    )
+    list(run(whole))
+    while not parts.done("export"):
+        work = run(parts)
+        rows = (line for line in work if isinstance(line, Metrics))
+        for _ in zip(rows, range(3), strict=False):
+            pass
+        work.close()
+    same(whole, parts)
+    list(run(first))
+    assert results(whole) != results(first)  # lines were drawn
+
+
+@pytest.mark.slow
 def test_a_job_that_is_killed_at_random_steps_gives_the_same_files(make_text_job: MakeJob) -> None:
     whole, killed = make_text_job("whole"), make_text_job("killed")
     spec = killed.spec()

@@ -11,9 +11,9 @@ from core.references.captions import caption_of, captioned, without, without_end
 from core.references.items import ImageItem, References, TextItem
 from core.settings import Settings
 from core.storage.interface import Storage
-from tests.core.parameters.test_resolving import TEXT
+from tests.core.parameters.test_resolving import EMOJI, TEXT, settled
 from worker.device import device
-from worker.supervision.inputs import fetch_references, resolve_parameters
+from worker.supervision.inputs import caption_references, fetch_references, resolve_parameters
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,14 @@ def test_images_get_the_trigger_they_are_captioned_with_and_none_where_there_is_
     assert [item.caption for item in captioned(given, record, "zwx").items] == ["zwx", "a dog, zwx"]
     assert [item.caption for item in captioned(given, record, "zwx", add_trigger=False).items] == ["zwx", "a dog"]
     assert [item.caption for item in captioned(given, record, None).items] == ["", "a dog"]
+
+
+def test_captions_are_taken_as_the_job_says(tmp_path: Path) -> None:
+    given = References("images", tuple(ImageItem(f"{n}.png", "a cat\ncat", b"", 8, 8, f"{n}") for n in range(2)))
+    wanted = {"draw": "a cat, zwx\ncat, zwx", "join": "a cat cat, zwx", "first": "a cat, zwx"}
+    for how, caption in wanted.items():
+        parameters = settled({"caption_lines": how, "trigger": "zwx"}, summary=summarise(given))
+        assert {item.caption for item in caption_references(given, EMOJI, parameters).items} == {caption}
 
 
 def test_prompts_are_what_the_texts_answer_to() -> None:

@@ -7,6 +7,8 @@ from diffusers import DDPMScheduler
 from PIL import Image
 
 from core.method.backbones.diffusion import DRAWN_AT_ONCE, SEEN_AT_ONCE, DiffusionBackbone
+from core.method.influence.gradients import per_sample_gradients
+from core.method.training.loop import evaluate
 
 ITEMS = [
     {"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"},
@@ -19,6 +21,35 @@ def test_items_become_latents_and_text_embeddings(tiny_diffusion: DiffusionBackb
     assert batch["mean"].shape == batch["std"].shape == (2, 4, 8, 8)
     assert batch["text"].shape == (2, 24, 32)
     assert torch.equal(batch["text"][1], tiny_diffusion.embed([""])[0])
+
+
+def test_further_lines_of_a_caption_are_embedded_once_each_beside_the_first(tiny_diffusion: DiffusionBackbone) -> None:
+    lines = [["a ball", "a disc", "round and grey"], ["red"], ["a", "b"]]
+    items = [ITEMS[0] | {"caption": first, "others": others} for first, *others in lines]
+    batch = tiny_diffusion.encode(items)
+    plain = tiny_diffusion.encode([{"image": item["image"], "caption": item["caption"]} for item in items])
+    assert set(plain) == {"mean", "std", "text"}
+    assert all(torch.equal(batch[name], plain[name]) for name in plain)
+    assert batch["lines"].tolist() == [3, 1, 2]
+    assert batch["others"].shape == (3, 2, 24, 32)
+    for item, (_, *others) in enumerate(lines):
+        for place, line in enumerate(others):
+            assert torch.allclose(batch["others"][item, place], tiny_diffusion.embed([line])[0], atol=1e-5)
+
+
+def test_the_longest_line_of_a_caption_counts(tiny_diffusion: DiffusionBackbone) -> None:
+    alone = tiny_diffusion.tokens({"caption": "round and grey"})
+    assert tiny_diffusion.tokens({"caption": "a", "others": ["round and grey", "b"]}) == alone
+
+
+def test_losses_and_gradients_are_those_of_first_lines(tiny_diffusion: DiffusionBackbone) -> None:
+    batch = tiny_diffusion.encode([item | {"others": ["something else"]} for item in ITEMS])
+    plain, draws = tiny_diffusion.encode(ITEMS), tiny_diffusion.fixed_draws(2, 2, seed=0)
+    adapter = tiny_diffusion.lora.new(2, 2.0, runs=2, seed=1)
+    assert torch.equal(evaluate(tiny_diffusion, adapter, batch, draws), evaluate(tiny_diffusion, adapter, plain, draws))
+    one = tiny_diffusion.lora.new(2, 2.0, seed=1)
+    rows = [per_sample_gradients(tiny_diffusion, one, each, draws).rows for each in (batch, plain)]
+    assert torch.equal(*rows)
 
 
 def test_fixed_draws_are_the_same_always_and_cover_all_timesteps(tiny_diffusion: DiffusionBackbone) -> None:

@@ -236,3 +236,13 @@ def test_a_budget_that_ended_is_not_called_what_held_out_references_speak_for(wa
     run(rule, two_stage)
     assert rule.published_step == 63
     assert f"It came before step {min(wanted, 300)}, {said}" in rule.reason
+
+
+def test_a_level_that_is_met_where_the_budget_ends_is_what_held_out_references_speak_for() -> None:
+    met, short = (MatchedLoss(evidence(400, level), 100) for level in (0.5, 0.4))
+    for step, loss in ((0, 1.0), (100, 0.5)):
+        for rule in (met, short):
+            rule.update(Evaluation(step, None, loss))
+    assert met.published_step == short.published_step == 100
+    assert met.spoken_for == "which held-out references speak for"
+    assert "short of the step" in short.spoken_for

@@ -5,7 +5,8 @@ from itertools import islice
 import pytest
 import torch
 
-from core.method.training.batches import Captions, MixedBatches, Shuffled, SideBySide
+from core.method.backbones.backbone import first_lines, join
+from core.method.training.batches import Captions, MixedBatches, Shuffled, SideBySide, drawn_lines
 
 NONE = Captions(0.0, None)
 
@@ -83,3 +84,82 @@ def test_captions_are_left_out_as_often_as_asked() -> None:
     assert left_out.float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert torch.equal(thinned["text"][~left_out], batch["text"][~left_out])
     assert batch["text"].min() == 1
+
+
+def lined(counts: list[int], most: int) -> dict[str, torch.Tensor]:
+    """Return latents with so many lines each; line k of example i is embedded as the number 10 i + k."""
+    numbers = 10.0 * torch.arange(len(counts))[:, None] + torch.arange(most)
+    lines = torch.tensor(counts)
+    numbers = torch.where(torch.arange(most) < lines[:, None], numbers, torch.nan)  # what must never be drawn
+    embedded = numbers[:, :, None, None].expand(-1, -1, 24, 32).clone()
+    mean = numbers[:, :1, None, None].expand(-1, 4, 8, 8).clone()
+    return {
+        "mean": mean,
+        "std": torch.zeros_like(mean),
+        "text": embedded[:, 0],
+        "lines": lines,
+        "others": embedded[:, 1:],
+    }
+
+
+def said(batches, steps: int) -> list[float]:
+    """Return the number of the line that every sample of the next steps was shown under."""
+    return [number for batch, _ in islice(batches, steps) for number in batch["text"][:, 0, 0].tolist()]
+
+
+def test_each_line_of_a_caption_comes_as_often_and_none_of_another(tiny_diffusion) -> None:
+    counts, size, steps = [1, 2, 4], 3, 2000
+    drawn = said(MixedBatches(tiny_diffusion, lined(counts, 4), None, 0.0, size, NONE, seed=1), steps)
+    for example, lines in enumerate(counts):
+        for line in range(lines):
+            assert drawn.count(10 * example + line) / steps == pytest.approx(1 / lines, abs=0.04)
+    assert set(drawn) == {0, 10, 11, 20, 21, 22, 23}
+
+
+def test_a_line_is_drawn_for_each_picture_by_itself(tiny_diffusion) -> None:
+    batches = MixedBatches(tiny_diffusion, lined([4, 4], 4), None, 0.0, 2, NONE, seed=1)
+    pairs = {tuple(sorted(batch["text"][:, 0, 0].tolist())) for batch, _ in islice(batches, 400)}
+    assert len(pairs) == 16
+
+
+def test_captions_of_one_line_leave_chance_as_it_is() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before, batch = generator.get_state(), lined([1, 1], 2)
+    assert drawn_lines(first_lines(batch), generator).keys() == {"mean", "std", "text"}
+    assert torch.equal(generator.get_state(), before)
+    assert drawn_lines(batch, generator).keys() == {"mean", "std", "text"}
+    assert not torch.equal(generator.get_state(), before)
+
+
+def test_a_stream_that_goes_on_draws_the_lines_that_it_would_have_drawn(tiny_diffusion) -> None:
+    def stream() -> MixedBatches:
+        captions = Captions(0.2, torch.full((1, 24, 32), -1.0))
+        replayed = first_lines(lined([1] * 5, 1))
+        return MixedBatches(tiny_diffusion, lined([3, 2, 4, 1], 4), replayed, 0.3, 4, captions, seed=2)
+
+    whole, first, second = stream(), stream(), stream()
+    wanted = said(whole, 30)
+    begun = said(first, 11)
+    second.restore(first.state())
+    assert begun + said(second, 19) == wanted
+    assert -1.0 in wanted
+
+
+def test_replay_keeps_its_one_caption_and_runs_that_replay_other_data_draw_the_same_lines(tiny_diffusion) -> None:
+    def stream(count: int) -> MixedBatches:
+        replayed = {name: tensor + 100 for name, tensor in first_lines(lined([1] * count, 1)).items()}
+        return MixedBatches(tiny_diffusion, lined([3, 2], 3), replayed, 0.5, 4, NONE, seed=4)
+
+    one, two = said(stream(5), 40), said(stream(9), 40)
+    own = [number for number in one if number < 100]
+    assert own == [number for number in two if number < 100]
+    assert set(own) == {0, 1, 2, 10, 11}
+    assert {number for number in one if number >= 100} == {100, 110, 120, 130, 140}
+
+
+def test_what_is_joined_is_padded_to_the_most_lines() -> None:
+    joined = join([lined([2, 1], 2), first_lines(lined([1], 1)), lined([4], 4)])
+    assert joined["lines"].tolist() == [2, 1, 1, 4]
+    assert joined["others"].shape == (4, 3, 24, 32)
+    assert joined["others"][3, :, 0, 0].tolist() == [1, 2, 3]
+    assert joined["others"][2].abs().max() == 0

@@ -210,7 +210,7 @@ def test_captions_stand_beside_their_images(read: Read) -> None:
         "two.jpg": picture("JPEG", size=(90, 60)),
     }
     found = read(archive(files))
-    assert [item.caption for item in found.items if isinstance(item, ImageItem)] == ["a red cat", None]
+    assert [item.caption for item in found.items if isinstance(item, ImageItem)] == ["a red\ncat", None]
     assert "empty_caption" in {finding.code for finding in found.findings}
 
 
