@@ -120,7 +120,10 @@ def test_c79_what_a_terminal_would_obey_is_taken_out_and_never_said_again(
     assert UNCLEAN.search(answer.body.decode() + stored.decode()) is None
 
 
-@pytest.mark.parametrize("caption", [b"cat \x1b[2J", "cat \u202e".encode(), "\ufeffcat\x07\r\n".encode("utf-16-le")])
+@pytest.mark.parametrize(
+    "caption",
+    [b"cat \x1b[2J", "cat \u202e".encode(), "\ufeffcat\x07\r\n".encode("utf-16-le"), "\u202bcat\u202c\x85".encode()],
+)
 def test_c79_captions_are_cleaned_too(scene: Scene, caption: bytes) -> None:
     answer = Case("C79", "a caption that clears the screen", upload(captioned(caption)), 200).check(scene)
     assert "cleaned_text" in {finding["code"] for finding in answer.json()["bat"]["findings"]}

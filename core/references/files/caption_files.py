@@ -93,7 +93,8 @@ class Captions:
     def _cleaned(self, text: str, place: str) -> str:
         """Return a caption without what is no text; raise InvalidInput where it can't be stored."""
         try:
-            plain, counts = hygiene.cleaned(text)
+            # a caption is a list of words to most backbones; it is shown in more places than a text
+            plain, counts = hygiene.cleaned(text, directions=False)
         except hygiene.UncleanText as error:
             raise InvalidInput(f"{place} is not clean text: {error}.", code="encoding", param="file") from error
         for what, count in counts.items():
@@ -130,7 +131,10 @@ def is_words(path: str) -> bool:
 def stored(content: bytes, name: str, limits: Settings) -> str:
     """Return a caption that was read, and is kept in a file of its own, again."""
     label = names.label(name)
-    return caption(_decoded(content, label)[0], label, limits)
+    try:
+        return caption(_decoded(content, label)[0], label, limits)
+    except text_safety.UncleanText as error:
+        raise InvalidInput(f"{label} is not clean text: {error}.", code="encoding", param="file") from error
 
 
 def caption(text: str, place: str, limits: Settings) -> str:

@@ -43,10 +43,7 @@ ESCAPE = ("escape sequence of a terminal", "escape sequences of a terminal")
 WINDOWS = ("sign of Windows-1252 that was read as Latin-1", "signs of Windows-1252 that were read as Latin-1")
 CONTROL = ("control character", "control characters")
 ORDER_MARK = ("byte order mark", "byte order marks")
-DIRECTION = (
-    "mark of direction in a line without right-to-left letters, or that is not closed",
-    "marks of direction in lines without right-to-left letters, or that are not closed",
-)
+DIRECTION = ("mark of direction", "marks of direction")
 Cleaned = Counter[tuple[str, str]]
 # in this order: a sequence is gone before its control characters are
 _RULES: tuple[tuple[re.Pattern[str], str, tuple[str, str]], ...] = (
@@ -60,16 +57,17 @@ _RULES: tuple[tuple[re.Pattern[str], str, tuple[str, str]], ...] = (
 )
 
 
-def cleaned(text: str) -> tuple[str, Cleaned]:
+def cleaned(text: str, *, directions: bool = True) -> tuple[str, Cleaned]:
     """Return `text` in NFC without what is no text, and how many of what were cleaned. To clean twice changes nothing.
 
+    Marks of direction are kept where a right-to-left line needs them, and nowhere where `directions` is false.
     Raises UncleanText at a null, a lone surrogate, or too many combining marks; its message names line and column.
     """
     if (found := UNSTORABLE.search(text)) is not None:
         raise unstorable(text, found.start())
     counts: Cleaned = Counter()
     if _SUSPECT.search(text) is not None:
-        text = _without_suspects(text, counts)
+        text = _without_suspects(text, counts, directions)
     return text_safety.normal(text), counts
 
 
@@ -81,7 +79,7 @@ def unstorable(text: str, at: int) -> UncleanText:
     return UncleanText(f"the {name} U+{ord(text[at]):04X} in line {line}, column {column}; remove it")
 
 
-def _without_suspects(text: str, counts: Cleaned) -> str:
+def _without_suspects(text: str, counts: Cleaned, directions: bool) -> str:
     for pattern, by, what in _RULES:
         if pattern is _NEXT_LINE and _WINDOWS.search(text) is not None:
             # U+0085 ends a line, unless its neighbours tell that it was the ellipsis of Windows-1252
@@ -90,12 +88,12 @@ def _without_suspects(text: str, counts: Cleaned) -> str:
         text, count = pattern.subn(by, text)
         if count:
             counts[what] += count
-    return _directed(text, counts) if _DIRECTIONS.search(text) is not None else text
+    return _directed(text, counts, directions) if _DIRECTIONS.search(text) is not None else text
 
 
-def _directed(text: str, counts: Cleaned) -> str:
+def _directed(text: str, counts: Cleaned, kept_at_all: bool) -> str:
     """Keep the marks of lines that are written from right to left, at least in part, and close what they open."""
-    if _RIGHT_TO_LEFT.search(text) is None:
+    if not kept_at_all or _RIGHT_TO_LEFT.search(text) is None:
         lines = [_DIRECTIONS.sub("", text)]
     elif text.count("\n") > MAX_LINES_JUDGED:
         lines = [_judged(text)]

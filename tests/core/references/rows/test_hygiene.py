@@ -69,6 +69,10 @@ def test_what_can_not_be_stored_is_named_by_line_and_column(text: str, words: st
         cleaned(text)
 
 
+def test_captions_keep_no_marks_of_direction() -> None:
+    assert cleaned("\u202bשלג\u202c", directions=False)[0] == "שלג"
+
+
 @given(st.text(st.sampled_from(DIRT), max_size=60))
 def test_to_clean_twice_changes_nothing(text: str) -> None:
     once, _ = cleaned(text)
