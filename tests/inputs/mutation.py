@@ -29,6 +29,13 @@ SAMPLES: dict[str, bytes] = {
     "zip that is packed": zipped({"a.png": png(), "a.txt": b"a cat " * 99}, zipfile.ZIP_DEFLATED),
     "chats": chats(4),
     "pairs": b'{"prompt": "Where?", "completion": "West."}\n{"text": "e\\u0301"}\n',
+    "an array": b'[{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},\n'
+    b' {"text": "c"}]',
+    "masks": b'# mine\n{"id": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, '
+    b'{"role": "assistant", "content": "b", "train": false}, {"role": "user", "content": "c"}, '
+    b'{"role": "assistant", "content": "d\\r\\n\\u001b[0m"}]}\n{"text": "e", "weight": 0}\n',
+    "table": 'prompt,completion\n"Where, ""there""?",West.\n"Käse\n\u202bא\u202c?",No.\n'.encode(),
+    "wide text": "One.\n\nTwo \u202b\u05d0\u202c\x85".encode("utf-16"),
     "request": b'{"model": "tiny-images", "training_file": "file-x", "seed": 7, "bat": {"gamma": 0.5, "rank": null}}',
     "text": "Arr, westwards.\n\nThe sea is käse.\r\n\r\n\ufeffEnd.\n".encode(),
 }
@@ -53,6 +60,19 @@ NASTY = [
     b"\\u0000",
     "\u0301\u0316".encode() * 40,
     "\u202e".encode(),
+    "\u202b\u05d0\u202c".encode(),
+    b"\x1b[31m",
+    b"\x1b]",
+    b"\x08",
+    "\x91\x85".encode(),
+    b"\xff\xfe",
+    b"# ",
+    b",",
+    b";",
+    b"\t",
+    b"<",
+    b"---\n",
+    b'"weight": 0, ',
     b"PK\x01\x02",
     b"PK\x05\x06",
     b"PK\x06\x06",

@@ -48,6 +48,10 @@ def test_a_file_of_noise_is_taken_or_refused(read_file: Reader, content: bytes) 
     read_file(content)
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
 messages = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", [], {}, 7, None]), "content": st.text()}
 )
@@ -56,6 +60,7 @@ rows = st.one_of(
     st.fixed_dictionaries({"prompt": st.text(), "completion": st.text() | st.none()}),
     st.fixed_dictionaries({"messages": st.lists(messages, max_size=4)}),
     st.dictionaries(st.sampled_from(["text", "prompt", "messages", "weight"]), st.none() | st.integers() | st.text()),
+    st.dictionaries(st.sampled_from(["instruction", "input", "output", "system", "train", "id"]), st.text() | anything),
 )
 
 
@@ -67,15 +72,14 @@ def test_rows_are_taken_or_refused(read_file: Reader, lines: list[object], ascii
 
 
 @fast
-@given(text=st.text(st.sampled_from(" \n\t\r\ufeff\u2028\u0301\u0316\u0f73ab\x85\0{[<"), max_size=400))
+@given(
+    text=st.text(
+        st.sampled_from(' \n\t\r\ufeff\u2028\u0301\u0316\u0f73ab\x85\0{[<\x0c\x1b[m\x08_\u202e\u202c\u05d0,|-:"'),
+        max_size=400,
+    )
+)
 def test_plain_text_is_taken_or_refused(read_file: Reader, text: str) -> None:
     read_file(text.encode())
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
 
 
 @fast
