@@ -34,6 +34,7 @@ _RIGHT_TO_LEFT = re.compile(
 )
 _OPENING = {**dict.fromkeys("\u202a\u202b\u202d\u202e", "\u202c"), **dict.fromkeys("\u2066\u2067\u2068", "\u2069")}
 
+MOSTLY = 0.7  # of the upper bytes of a western text, whose dashes and quotes have others
 MAX_LINES_JUDGED = 100  # one by one, of a text with marks of direction; a longer text is judged as a whole
 
 # what is cleaned, as a finding calls one and several of them
@@ -195,10 +196,11 @@ def _utf8(content: bytes) -> str:
 
 
 def _wide(head: bytes) -> str | None:
-    """Name UTF-16 or UTF-32 by its nulls: every second byte of western text, or three of four."""
-    if head.count(b"\0") < len(head) // 3 or not any(head):
-        return None
-    if not any(head[2::4]) and (not any(head[1::4]) or not any(head[::4])) and len(head) >= 8:
-        return "UTF-32"
-    wide = not any(head[1::2]) or not any(head[::2])
-    return "UTF-16" if wide and len(head) >= 2 else None
+    """Name UTF-16 or UTF-32 by its nulls: mostly every second byte of western text, or three of four, and no others."""
+    for width, name in ((4, "UTF-32"), (2, "UTF-16")):
+        lanes = [head[at::width] for at in range(width)]
+        for low in (0, width - 1) if len(head) >= 2 * width else ():
+            others = [lane for lane in lanes if lane is not lanes[low]]
+            if 0 not in lanes[low] and all(lane.count(0) >= MOSTLY * len(lane) for lane in others):
+                return name
+    return None

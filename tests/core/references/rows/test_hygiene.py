@@ -99,6 +99,7 @@ def test_a_byte_order_mark_says_how_a_file_is_written(codec: str) -> None:
     ("content", "words"),
     [
         ("Where is the inn?".encode("utf-16-le"), "looks like UTF-16 without"),
+        ("It\u2019s the \u201cinn\u201d, yes".encode("utf-16-be"), "looks like UTF-16 without"),
         ("Where is the inn?".encode("utf-32-be"), "looks like UTF-32 without"),
         (b"\xff\xfe\0", "begins as UTF-16 and is not at byte 2"),
         ("a\nKäse".encode("cp1252"), "not UTF-8 at byte 3, in line 2; save it as UTF-8"),
