@@ -71,7 +71,7 @@ def goes_on(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    r"All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
+    r"All references teach nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
     r"trained on them alone, and its step is a guess\. Send references that differ\.",
     where="messages.surrogate",
 )
