@@ -199,9 +199,9 @@ def _head(said: str, spans: Sequence[Span], count: int) -> str:
 
 
 def _ends(said: str, spans: Sequence[Span], count: int) -> str:
-    """Return so many tokens of a text: its head and its tail, or of very few only the tail."""
+    """Return so many tokens of a text: its head and its tail."""
     if count >= len(spans):
         return said
-    head = count // 2 if count >= LEAST_ASKED // 2 else 0
+    head = count // 2
     tail = said[spans[head - count][0] :]
     return said[: spans[head - 1][1]].rstrip() + LEFT_OUT + tail.lstrip() if head else tail

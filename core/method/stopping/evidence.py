@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -29,7 +30,7 @@ CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to
 SOON = 3  # steps within which a best step is too early to be told precisely
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
 SAME_TEXT = 0.8  # share of the trigrams of learned tokens in common
-TELLING_TOKENS = 32  # learned tokens, with fewer of which two texts may say the same and be no copies; our choice
+TELLING_TOKENS = 32  # learned tokens, with fewer of which answers to two questions are no copies; our choice
 
 
 def folds(count: int, parts: int, seed: int, groups: Sequence[int] | None = None) -> list[list[int]]:
@@ -72,23 +73,27 @@ def _alike_latents(latents: Tensor) -> list[tuple[int, int]]:
 def _alike_tokens(batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
     """Return the pairs of texts of which nearly the same is learned; what is only read before it makes none.
 
-    A system prompt that all texts share says nothing about them. But a short answer, as "yes" or the name of a class, is
-    right for many questions, which are no copies of each other: of such texts all that is read must be the same too.
+    A system prompt that all texts share says nothing about them. Where more than that differs, which is the question,
+    two answers are copies only if they say enough, for "yes" or the name of a class is right for many questions; and
+    if they also share what most answers have not in common, for the keys of a JSON object are in all of them.
     """
     texts = [_Text.of(*row) for row in zip(*(batch[name].tolist() for name in _NAMES), strict=True)]
+    counted = Counter(gram for text in texts for gram in text.trigrams) if len(texts) >= MIN_REFERENCES else {}
+    usual = frozenset(gram for gram, count in counted.items() if 2 * count > len(texts))
     pairs = ((i, j) for i in range(len(texts)) for j in range(i + 1, len(texts)))
-    return [(i, j) for i, j in pairs if texts[i].like(texts[j])]
+    return [(i, j) for i, j in pairs if texts[i].like(texts[j], usual)]
 
 
 _NAMES = ("input_ids", "labels", "attention_mask")
+Trigrams = frozenset[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class _Text:
-    """What two texts are compared by: how many tokens are learned, their trigrams, and the tokens that are only read."""
+    """What two texts are compared by: the number of learned tokens, their trigrams, and the tokens only read."""
 
     length: int
-    trigrams: frozenset[tuple[int, ...]]
+    trigrams: Trigrams
     read: tuple[int, ...]
 
     @classmethod
@@ -98,10 +103,15 @@ class _Text:
         grams = frozenset(tuple(tokens[at : at + 3]) for at in range(max(1, len(tokens) - 2)))
         return cls(len(tokens), grams, tuple(read))
 
-    def like(self, other: _Text) -> bool:
-        if min(self.length, other.length) < TELLING_TOKENS and self.read != other.read:
+    def like(self, other: _Text, usual: Trigrams) -> bool:
+        if not _share(self.trigrams, other.trigrams):
             return False
-        return len(self.trigrams & other.trigrams) >= SAME_TEXT * len(self.trigrams | other.trigrams)
+        telling = min(self.length, other.length) >= TELLING_TOKENS
+        return self.read == other.read or (telling and _share(self.trigrams - usual, other.trigrams - usual))
+
+
+def _share(first: Trigrams, second: Trigrams) -> bool:
+    return len(first & second) >= SAME_TEXT * len(first | second)
 
 
 @dataclass(frozen=True)

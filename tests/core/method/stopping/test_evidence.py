@@ -94,6 +94,18 @@ def test_a_short_answer_to_many_questions_makes_them_no_copies() -> None:
     assert near_duplicate_references(rows((prompt, yes), (prompt, no), (prompt, yes))) == [0, 1, 0]
 
 
+def test_answers_that_have_only_their_shape_in_common_are_no_copies() -> None:
+    shape = draw(60, 0)
+    shaped = [[*shape[:30], *draw(3, seed), *shape[30:]] for seed in range(1, 9)]
+    answers = [*shaped, shaped[0], [*shaped[1][:50], 7, *shaped[1][51:]]]
+    groups = near_duplicate_references(rows(*((draw(9, 50 + n), answer) for n, answer in enumerate(answers))))
+    assert groups[:8] == list(range(8))
+    assert groups[8] == 0
+    same = draw(9, 50)
+    assert set(near_duplicate_references(rows(*((same, answer) for answer in shaped)))) == {0}
+    assert set(near_duplicate_references(rows(*((draw(9, 50 + n), shape) for n in range(8))))) == {0}
+
+
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2])), min_size=2, max_size=6))
 @settings(deadline=None)
 def test_texts_are_grouped_as_by_looking_at_every_pair(kinds: list[tuple[int, int]]) -> None:
