@@ -13,7 +13,7 @@ MAX_NAMED = 5  # texts in one sentence
 LOST: Mapping[str, str] = {
     "later turns": "what follows the last answer to learn in",
     "older turns": "older messages of",
-    "system prompt": "the system prompt from its end on of",
+    "system prompt": "the system prompt, from its end on, of",
     "question": "the middle of the question of",
     "frame": "words of the chat template of",
     "answer": "the end of the last answer of",
