@@ -50,7 +50,8 @@ def check(
     places = backbone.context_tokens
     if places is not None and request.max_tokens != "auto" and request.max_tokens > places:
         raise _contradiction(
-            "bat.max_tokens", f"the backbone {backbone.id} has places for {places:,} tokens; let bat.max_tokens be no more"
+            "bat.max_tokens",
+            f"the backbone {backbone.id} has places for {places:,} tokens; let bat.max_tokens be no more",
         )
     if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
         raise _contradiction(
