@@ -20,6 +20,7 @@ from core.method.backbones.rendering import ANSWERING, Rendered, Rendering
 Lost = Literal["later turns", "older turns", "system prompt", "question", "answer", "text", "frame"]
 Span = tuple[int, int]  # where a token stands in its text
 
+VERSION = 2  # of what is cut: encodings that are kept belong to one
 LEFT_OUT = " ... "  # stands for the middle of a question that is left out
 LEAST_ASKED = 8  # tokens of a question that no answer pushes out: with fewer of them nothing is asked
 # Where an answer is cut anyway, the words of its question have one place in so many, and itself no fewer: a few more
