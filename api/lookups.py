@@ -87,7 +87,7 @@ def check_files(
         validation = profiles.parse(file.profile)
     check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
     known = (profiles.parse(file.profile) for file in files)
-    return training, jobs.Data(tuple(profile for profile in known if profile), validation)
+    return training, jobs.Data(tuple(profile for profile in known if profile), validation, count)
 
 
 def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool) -> File:

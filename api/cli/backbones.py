@@ -40,6 +40,9 @@ def add_backbone(
     resolution: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")
     ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="tokens of a text that a job takes unless it asks for other")
+    ] = None,
     target: Annotated[list[str] | None, typer.Option(metavar="NAME", help="a module to adapt; may be repeated")] = None,
     hub_name: Annotated[
         str | None, typer.Option(metavar="ORG/NAME", help="the name that others know it by; adapters carry it")
@@ -59,6 +62,7 @@ def add_backbone(
         resolution=resolution,
         target_modules=tuple(target) if target else None,
         hub_name=hub_name,
+        defaults=None if max_tokens is None else {"max_tokens": max_tokens},
     )
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
 

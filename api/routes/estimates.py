@@ -22,10 +22,10 @@ def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep
     """
     record = find_backbone(services, body.model)
     with services.reading.begin() as session:
-        training, _ = check_files(session, services, account, body, record, lock=False)
+        training, data = check_files(session, services, account, body, record, lock=False)
         device = usual_device(present(session, services.settings))
         defaults = services.job_defaults(device)
         estimator = Estimator.of(session, record, device)
-        found = estimate(session, services.storage, estimator, defaults, body, training)
+        found = estimate(session, services.storage, estimator, defaults, body, training, data.sizes)
         queued = QueuedJobs(session, services.registry, defaults, device)
         return estimate_object(found, waiting(session, services.settings, queued.seconds))

@@ -34,6 +34,8 @@ from core.backbones.record import BackboneRecord
 from core.database.tables import Account, Job
 from core.erasure import request as erasing
 from core.errors import InvalidInput
+from core.estimates.estimator import long_texts
+from core.estimates.queue_wait import present, usual_device
 from core.findings import jobs
 from core.jobs import control, creation, events
 from core.jobs.idempotency import RepeatedCall
@@ -181,6 +183,8 @@ def _create(
         queue=services.settings.queue,
     )
     creation.create(session, job, services.settings, account=account)
-    for finding in jobs.of(data, backbone, body.bat_or_defaults()):
+    bat, device = body.bat_or_defaults(), usual_device(present(session, services.settings))
+    long = long_texts(session, backbone, bat, data.sizes, device)
+    for finding in [*jobs.of(data, backbone, bat), *([long] if long is not None else [])]:
         events.tell(session, job, finding, actor="api")
     return job

@@ -17,6 +17,8 @@ def estimate_object(found: Estimate, queue: Waiting) -> EstimateObject:
     """Show an estimate, and how long the job would wait."""
     forecast, parameters, model = found.forecast, found.parameters, found.estimator.model
     notes = [EARLY, ROUGH] if parameters.stop != "max_steps" else [ROUGH]
+    if found.long is not None:
+        notes.insert(0, f"{found.long.message} {found.long.fix}")
     return EstimateObject(
         model=found.estimator.record.id,
         seconds=_spread(forecast.seconds),

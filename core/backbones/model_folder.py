@@ -54,10 +54,14 @@ PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but th
 
 @dataclass(frozen=True)
 class Inspected:
-    """The files of a folder that may be loaded, sorted, and the side in pixels a diffusion model was made for."""
+    """The files of a folder that may be loaded, sorted, and what its model was made for.
+
+    That is the side of its pictures in pixels for a diffusion model, the most tokens of a text for a language model.
+    """
 
     files: tuple[str, ...]
     resolution: int | None
+    context_tokens: int | None = None
 
 
 def inspect_folder(folder: Path, family: Family) -> Inspected:
@@ -65,8 +69,7 @@ def inspect_folder(folder: Path, family: Family) -> Inspected:
     files = _safe_files(folder)
     if family == "diffusion":
         return Inspected(files, _check_diffusion(folder))
-    _check_language(folder)
-    return Inspected(files, None)
+    return Inspected(files, None, _check_language(folder))
 
 
 def inspect_tagger(folder: Path) -> tuple[str, ...]:
@@ -174,7 +177,8 @@ def _check_diffusion(folder: Path) -> int:
     return int(side * PIXELS_PER_LATENT ** (len(stages) - 1))
 
 
-def _check_language(folder: Path) -> None:
+def _check_language(folder: Path) -> int | None:
+    """Check a transformers folder; return how many tokens the model has places for, None where it does not say."""
     config = _config(folder, "config.json")
     named = config.get("architectures")
     if not isinstance(named, list) or not named or named[0] not in LANGUAGE_CLASSES:
@@ -184,6 +188,8 @@ def _check_language(folder: Path) -> None:
     if not (folder / "tokenizer.json").is_file():
         raise _refused("tokenizer.json is missing; save the tokenizer in the fast format")
     _check_weights(folder, "model")
+    places = config.get("max_position_embeddings")
+    return places if type(places) is int and places > 0 else None
 
 
 def _check_weights(folder: Path, stem: str) -> None:

@@ -20,6 +20,7 @@ from core.errors import InvalidInput
 
 RECORD_FILE = "albatross.json"  # what a built-in backbone's folder says about itself
 VALID_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no colon: model names are made of parts between colons
+MIN_TOKENS, MAX_TOKENS = 32, 131_072  # of a text, that a job may be told to take
 TARGET_MODULES: Mapping[Family, tuple[str, ...]] = {
     "diffusion": ("to_q", "to_k", "to_v", "to_out.0"),
     "language": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -63,6 +64,7 @@ class BackboneRecord(BaseModel):
     resolution: int | None = None
     caption_prefix: str = ""
     hub_name: str | None = None
+    context_tokens: int | None = None  # the most tokens of a text that it has places for, where that is known
 
     @property
     def public_name(self) -> str:
@@ -98,6 +100,7 @@ def describe(
         check_hub_name(hub_name)
     folder = folder.resolve()
     inspected = inspect_folder(folder, family)
+    _check_max_tokens((defaults or {}).get("max_tokens"), family, inspected.context_tokens)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
@@ -117,7 +120,23 @@ def describe(
         hub_name=hub_name,
         unrelated_prompts=UNRELATED[family] if unrelated_prompts is None else unrelated_prompts,
         resolution=resolution or inspected.resolution,
+        context_tokens=inspected.context_tokens,
     )
+
+
+def _check_max_tokens(asked: int | float | None, family: Family, places: int | None) -> None:
+    """Raise InvalidInput where texts can't be so long."""
+    if asked is None:
+        return
+    why = None
+    if family != "language":
+        why = "A diffusion model reads captions as far as its text encoder does; leave --max-tokens out."
+    elif places is not None and asked > places:
+        why = f"config.json says that the model has places for {places:,} tokens; --max-tokens is at most that."
+    elif not MIN_TOKENS <= asked <= MAX_TOKENS:
+        why = f"--max-tokens is {MIN_TOKENS} to {MAX_TOKENS:,}."
+    if why is not None:
+        raise InvalidInput(why, code="invalid_max_tokens", param="max_tokens")
 
 
 def write_record(record: BackboneRecord) -> None:

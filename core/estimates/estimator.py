@@ -16,13 +16,15 @@ from core.estimates import measurements
 from core.estimates.forecast import Forecast, Model, model
 from core.estimates.measurements import Measured
 from core.estimates.summaries import files_of, summarise
-from core.estimates.text_size import TextSize
 from core.estimates.workload import DataSize, JobSize, thinned
+from core.findings.finding import Finding
+from core.findings.lengths import TextSize, TokenGuess, probably_too_long
 from core.parameters.parameters import Parameters
 from core.parameters.request import BatRequest, JobRequest
 from core.parameters.resolving import resolve
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
+from core.parameters.token_limits import TokenLimit
 from core.storage.interface import Storage
 
 TYPICAL_REFERENCES = 8
@@ -48,13 +50,17 @@ class Estimator:
         """Tell whether anything was measured at all."""
         return bool(self.model.jobs or self.model.calibrations)
 
+    @property
+    def guess(self) -> TokenGuess:
+        """How many tokens the backbone makes of texts, as those that were measured tell."""
+        return token_guess(self._rows)
+
     def data(self, references: int, texts: Sequence[TextSize] = (), validation: int = 0) -> DataSize:
         """Return how much there is to learn from; `texts` are those of the references, where they are known."""
         known = next((row.data for row in self._rows), DataSize(0))
         candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
-        ratio = measurements.tokens_per_character(self._rows) or TOKENS_PER_CHARACTER
-        framed = measurements.chat_tokens(self._rows)
-        lengths = thinned([ratio * text.characters + framed * text.exchanges for text in texts])
+        guess = self.guess
+        lengths = thinned([guess.tokens(text) for text in texts])
         return DataSize(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
 
 
@@ -65,6 +71,7 @@ class Estimate:
     estimator: Estimator
     parameters: Parameters
     forecast: Forecast
+    long: Finding | None = None  # of texts that are probably too long
 
 
 def estimate(
@@ -74,8 +81,12 @@ def estimate(
     defaults: ServiceDefaults,
     request: JobRequest,
     training: Sequence[str],
+    sizes: Sequence[TextSize] = (),
 ) -> Estimate:
-    """Foretell the job that a request asks for, from its files, which have been checked; raises as `summarise`."""
+    """Foretell the job that a request asks for, from its files, which have been checked; raises as `summarise`.
+
+    `sizes` are those of all its texts, where they are known.
+    """
     record = estimator.record
     references = summarise(files_of(session, training), storage, record.kind)
     parameters = defaults.resolve(
@@ -87,7 +98,25 @@ def estimate(
     )
     heldout = files_of(session, [request.validation_file] if request.validation_file else [])
     data = estimator.data(references.count, references.texts, sum(file.items for file in heldout))
-    return Estimate(estimator, parameters, estimator.model.forecast(JobSize.of(parameters), data))
+    limit = TokenLimit.of(request.bat_or_defaults(), record, parameters.device_class)
+    long = probably_too_long(sizes, estimator.guess, limit)
+    return Estimate(estimator, parameters, estimator.model.forecast(JobSize.of(parameters), data), long)
+
+
+def long_texts(
+    session: Session, record: BackboneRecord, request: BatRequest, sizes: Sequence[TextSize], device: str | None
+) -> Finding | None:
+    """Say which of a new job's texts are probably too long, as its estimate does."""
+    if not sizes:
+        return None
+    guess = token_guess(measurements.recent(session, record.id, record.revision, device))
+    return probably_too_long(sizes, guess, TokenLimit.of(request, record, device_class(device)))
+
+
+def token_guess(rows: Sequence[Measured]) -> TokenGuess:
+    """Return how many tokens a backbone makes of texts, as those that were measured tell."""
+    ratio = measurements.tokens_per_character(rows) or TOKENS_PER_CHARACTER
+    return TokenGuess(ratio, measurements.chat_tokens(rows))
 
 
 def device_class(device: str | None) -> DeviceClass:

@@ -161,10 +161,14 @@ def class_of(device: str) -> str:
 
 
 def tokens_per_character(rows: Sequence[Measured]) -> float | None:
-    """Return how many tokens the backbone makes of a character, None where no text was measured."""
+    """Return how many tokens the backbone makes of a character, None where no text was measured.
+
+    Of texts that were cut those count which they had before.
+    """
     told = [row for row in rows if row.characters and "references_tokens" in row.facts]
     framed = chat_tokens(rows)
-    found = [(row.facts["references_tokens"] - framed * row.exchanges) / row.characters for row in told]
+    whole = [row.facts.get("references_whole", row.facts["references_tokens"]) for row in told]
+    found = [(tokens - framed * row.exchanges) / row.characters for tokens, row in zip(whole, told, strict=True)]
     return max(0.0, median(found)) or None if found else None
 
 

@@ -9,6 +9,7 @@ from core.backbones.record import BackboneRecord
 from core.findings import fingerprints, profiles
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
+from core.findings.lengths import TextSize
 from core.findings.profiles import PictureProfile, Profile
 from core.parameters.request import BatRequest
 from core.references import phrases
@@ -24,6 +25,7 @@ class Data:
 
     training: tuple[Profile, ...]
     validation: Profile | None = None
+    count: int | None = None  # of the references, also those of files without a profile; None: each has one
 
     @property
     def pictures(self) -> list[PictureProfile]:
@@ -34,6 +36,12 @@ class Data:
     def texts(self) -> list[TextPrint]:
         """The texts of all training files."""
         return [text for profile in self.training for text in profile.texts]
+
+    @property
+    def sizes(self) -> list[TextSize]:
+        """How long the texts of all training files are; empty where that is not known of each of them."""
+        sizes = [size for profile in self.training for size in profile.sizes]
+        return sizes if len(sizes) == (len(self.texts) if self.count is None else self.count) else []
 
 
 def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Finding]:

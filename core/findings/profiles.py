@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from core.findings.fingerprints import PRINT_BYTES, TextPrint
+from core.findings.lengths import TextSize
 from core.references import phrases
 from core.references.captions import PLACEHOLDER
 from core.references.items import ImageItem, TextItem
@@ -39,6 +40,7 @@ class Profile:
 
     pictures: tuple[PictureProfile, ...] = ()
     texts: tuple[TextPrint, ...] = ()
+    sizes: tuple[TextSize, ...] = ()  # of the texts; of uploads from before they were kept there are none
 
 
 def of(
@@ -51,7 +53,8 @@ def of(
         for item, print in zip(pictures, prints, strict=True)
     ]
     texts = [[print.exact, print.near] for print in text_prints]
-    return {"version": VERSION, "images": images, "texts": texts}
+    sizes = [astuple(TextSize.of(item)) for item in items if isinstance(item, TextItem)]
+    return {"version": VERSION, "images": images, "texts": texts, "sizes": sizes}
 
 
 def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
@@ -71,7 +74,9 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
             PictureProfile(name, width, height, _bytes(print), str(digest), tuple(words))
             for name, width, height, print, digest, words in content["images"]
         ]
-        return Profile(tuple(pictures), tuple(TextPrint(exact, near) for exact, near in content["texts"]))
+        texts = tuple(TextPrint(exact, near) for exact, near in content["texts"])
+        sizes = tuple(TextSize(int(length), int(exchanges)) for length, exchanges in content.get("sizes", ()))
+        return Profile(tuple(pictures), texts, sizes)
     except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
         return None
 

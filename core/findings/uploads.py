@@ -139,8 +139,9 @@ def _long(said: Sequence[str]) -> Iterator[Finding]:
         if len(text) > MAX_TEXT_CHARACTERS:
             yield Finding(
                 "too_long",
-                f"Text {number} has {len(text):,} characters and may be cut.",
-                "Split it into several texts, each whole in itself.",
+                f"Text {number} has {len(text):,} characters: that may be more tokens than a job takes of one text. "
+                "The estimate of a job says how many it takes.",
+                "Where those are too few, set bat.max_tokens, or split the text into several, each whole in itself.",
                 f"text {number}",
             )
 

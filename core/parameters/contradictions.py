@@ -43,6 +43,16 @@ def check(
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
     if kind == "texts" and request.dropout_caption != "auto":
         raise _contradiction("bat.dropout_caption", "texts have no captions; leave bat.dropout_caption out")
+    if kind == "images" and request.max_tokens != "auto":
+        raise _contradiction(
+            "bat.max_tokens", "captions are read as far as the backbone's text encoder goes; leave bat.max_tokens out"
+        )
+    places = backbone.context_tokens
+    if places is not None and request.max_tokens != "auto" and request.max_tokens > places:
+        raise _contradiction(
+            "bat.max_tokens",
+            f"the backbone {backbone.id} has places for {places:,} tokens; let bat.max_tokens be no more",
+        )
     if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
         raise _contradiction(
             "bat.pool", f"the backbone {backbone.id} has no such candidate pool; leave bat.pool out or say auto"

@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from core import text_safety
+from core.backbones.record import MAX_TOKENS, MIN_TOKENS
 from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 from core.references.captions import CaptionLines
@@ -143,6 +144,9 @@ class BatRequest(Request):
         description="train on past the best step: pictures and voices are chosen there; samples show what too late is",
     )
     resolution: Auto | Annotated[int, Field(ge=16, le=2048, multiple_of=8)] = Field("auto", description="pixels a side")
+    max_tokens: Auto | Annotated[int, Field(ge=MIN_TOKENS, le=MAX_TOKENS)] = Field(
+        "auto", description="tokens of one text that are taken; of a longer one the middle or older turns are left out"
+    )
     sample_prompts: Annotated[list[Prompt], Field(max_length=8)] = Field(
         default_factory=list, description="prompts to sample at the kept checkpoints"
     )

@@ -112,8 +112,11 @@ class _Settling:
                 "resolution", size, why if self.backbone.resolution else f"{self.usual('resolution')}, in pixels."
             )
         else:
-            self.values["max_tokens"] = int(table["max_tokens"])
-            self.reasons["max_tokens"] = f"{self.usual('max_tokens')}; what is longer is cut there."
+            places, usual = self.backbone.context_tokens, int(table["max_tokens"])
+            why = f"{self.usual('max_tokens')}; of what is longer a part is left out."
+            if places is not None and places < usual:
+                usual, why = places, f"{self.backbone.id} has places for {places} tokens and no more."
+            self.settle("max_tokens", usual, why)
 
     def settle_words(self) -> None:
         """Settle what captions say and leave out, and what the adapter is asked for while it is judged."""

@@ -13,6 +13,7 @@ from benchmarks.reports.checking import Verdict, check
 from benchmarks.reports.material import furnish
 from benchmarks.reports.orders import ORDERS, QUICK, USUAL
 from benchmarks.reports.running import run
+from core.findings.cut_texts import CutText, findings
 from core.settings import Settings
 
 
@@ -58,6 +59,29 @@ def test_a_sentence_that_no_rule_knows_is_an_error(told: Path) -> None:
     (found,) = check(told).faults
     assert found.sentence.where == "stop_reason"
     assert found.what == "no rule knows: It is the best adapter there could be."
+
+
+CUT = CutText(1, 190, 55, {"question", "older turns"}), CutText(3, 61, 60, {"answer"}, (40, 41))
+
+
+@pytest.mark.parametrize("cut", [CUT, CUT[:1], CUT[1:]], ids=["two", "a question", "an answer"])
+def test_what_is_told_of_long_texts_is_held_against_itself(told: Path, cut: tuple[CutText, ...]) -> None:
+    rows = json.loads((told / "messages.json").read_text())
+    found = list(findings(cut, 10, 60, 128))
+    more = [{"stage": "prepare", "text": one.message, "level": "warn", "data": {"finding": vars(one)}} for one in found]
+    (told / "messages.json").write_text(json.dumps([*more, *rows]))
+    assert faults(check(told)) == []
+    for right, false in {
+        " of 10 texts": " of 11 texts",
+        "the 60": "the 61",
+        "(61)": "(60)",
+        "(40 of": "(41 of",
+    }.items():
+        wrong = [row | {"text": row["text"].replace(right, false)} for row in more]
+        (told / "messages.json").write_text(json.dumps([*wrong, *rows]))
+        assert bool(faults(check(told))) == (wrong != more), right
+    (told / "messages.json").write_text(json.dumps([*more[:1], *rows]))
+    assert bool(faults(check(told))) == (len(more) == 2)
 
 
 def test_a_step_that_is_not_published_is_not_said_to_be(told: Path) -> None:

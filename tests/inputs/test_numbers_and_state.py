@@ -35,6 +35,7 @@ NUMBERS: dict[str, list[object]] = {
     "learning_rate": [0, -1, 10, 1e-300],
     "batch_size": [0, 10**6],
     "resolution": [513, 0, 16_384, -8],
+    "max_tokens": [0, 31, 10**6, 64.5, "96"],
     "gamma": [-0.1, 1, 1e308],
     "selected_count": [0, 10**6],
     "folds": [1, 10**6],
@@ -46,6 +47,7 @@ NUMBERS: dict[str, list[object]] = {
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "a preset for texts": {"preset": "tone"},
     "no augmentation and a share of it": {"augment": False, "gamma": 0.5},
+    "tokens of images": {"max_tokens": 64},
     "a pool of another backbone": {"pool": "tiny-texts"},
 }
 VALUES = [

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.backbones.record import BackboneRecord
+from core.method.backbones import cutting
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.diffusion import DiffusionBackbone
 from core.method.backbones.language import LanguageBackbone
@@ -78,6 +79,8 @@ class Context:
         assert self.pool is not None
         items = self.pool.candidates if split == "candidate" else self.pool.probe
         detail = f"{self.p.resolution} {self.p.max_tokens}"
+        if self.record.kind == "texts":
+            detail += f" cut {cutting.VERSION}"
         file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
         return pools.encode(self.backbone, items, file)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
+from core.backbones.record import MAX_TOKENS
+from core.findings import cut_texts
+from core.findings.cut_texts import CutText
 from core.findings.finding import Finding
+from core.method.backbones.cutting import Cut
 from core.method.backbones.language import LanguageBackbone
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
@@ -49,20 +53,38 @@ def prepare(context: Context) -> Generator[Line, None, None]:
 
 def too_long(context: Context, given: References) -> Generator[Line, None, None]:
     """Say which captions or texts have more tokens than the backbone takes; counted by its own tokenizer."""
-    counts = [context.backbone.tokens(item) for item in items(given)]
-    most = context.backbone.most_tokens
+    if isinstance(context.backbone, LanguageBackbone):
+        found = list(_long_texts(context, context.backbone, given))
+    else:
+        found = list(_long_captions(context, given))
+    for finding in found:
+        yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
+
+
+def _long_texts(context: Context, backbone: LanguageBackbone, given: References) -> Iterator[Finding]:
+    cuts = [backbone.cut(item) for item in items(given)]
+    context.profiler.facts["references_whole"] = sum(cut.whole for cut in cuts)
+    texts = [_cut_text(number, cut) for number, cut in enumerate(cuts, 1) if cut.lost]
+    return cut_texts.findings(texts, len(cuts), backbone.most_tokens, min(MAX_TOKENS, backbone.places))
+
+
+def _cut_text(number: int, cut: Cut) -> CutText:
+    learned = len(cut.kept) - cut.kept.asked
+    return CutText(number, cut.whole, len(cut.kept), cut.lost, (learned, learned + cut.unlearned))
+
+
+def _long_captions(context: Context, given: References) -> Iterator[Finding]:
+    counts, most = [context.backbone.tokens(item) for item in items(given)], context.backbone.most_tokens
     over = [(name, count) for (name, _), count in zip(described(given), counts, strict=True) if count > most]
-    if not over:
-        return
-    what, name = ("captions", over[0][0]) if given.kind == "images" else ("texts", over[0][0])
-    finding = Finding(
-        "too_long",
-        f"{len(over)} of {len(counts)} {what} have more than the {most} tokens that this job takes of one, "
-        f"{name} ({over[0][1]}) first; the rest of them is cut off.",
-        "Shorten the captions." if given.kind == "images" else "Split them into several texts, each whole in itself.",
-        name,
-    )
-    yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
+    if over:
+        name, count = over[0]
+        yield Finding(
+            "too_long",
+            f"{len(over)} of {len(counts)} captions have more than the {most} tokens that this job takes of one, "
+            f"{name} ({count}) first; the rest of them is cut off.",
+            "Shorten the captions.",
+            name,
+        )
 
 
 def _encode(context: Context, given: References, file: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven, read_stack, write_stack
 
 ALL_REFERENCES_ALIKE = (
-    "All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
+    "All references teach nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
     "trained on them alone, and its step is a guess. Send references that differ."
 )
 NOT_TURNED = (

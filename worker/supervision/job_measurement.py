@@ -8,8 +8,8 @@ import time
 from core.estimates.estimator import Estimator
 from core.estimates.forecast import Forecast
 from core.estimates.measurements import Measured, Source
-from core.estimates.text_size import TextSize
 from core.estimates.workload import JobSize
+from core.findings.lengths import TextSize
 from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
 from worker.job_folder import JobFolder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from benchmarks.reports.records import Records
@@ -17,8 +18,52 @@ def preparing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
 
 
 @claim(
-    r"#over of #all (?:captions|texts) have more than the #most tokens that this job takes of one, (?P<first>.+?) "
-    r"\(#tokens\) first; the rest of them is cut off\.",
+    r"(?P<over>[\d,]+) of (?P<all>[\d,]+) texts ha(?:s|ve) more than the (?P<most>[\d,]+) tokens that this job takes "
+    r"of one: (?P<named>text .+?)\. Text (?P<worst>\d+) loses (?:the most, )?(?P<fewer>[\d,]+) tokens?"
+    r"(?:, all of them together (?P<sum>[\d,]+))?\. Left out: (?P<lost>.+?)\.",
+    where="messages.prepare",
+)
+def cut_texts(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    over, count, most, worst, fewer = (_number(told[name]) for name in ("over", "all", "most", "worst", "fewer"))
+    yield from holds(count == len(records.items), f"there are {len(records.items)} references")
+    yield from holds(0 < over <= count and worst <= count, "that can't be")
+    yield from holds(most <= records.p["max_tokens"], f"the limit is {records.p['max_tokens']}")
+    named = [_number(tokens) for tokens in re.findall(r"text \d+ \(([\d,]+)\)", told["named"])]
+    yield from holds(bool(named) and min(named) > most, "one of them is not too long")
+    yield from holds(bool(told["sum"]) == (over > 1), "the sum is of several")
+    if told["sum"]:
+        yield from holds(fewer + over - 1 <= _number(told["sum"]) <= over * fewer, "the sum does not fit")
+    yield from holds(
+        ("the end of the last answer" in told["lost"]) == _told_of_answers(records), "answers are told or not"
+    )
+
+
+@claim(
+    r"(?P<over>[\d,]+) answers? do(?:es)? not fit into the (?P<most>[\d,]+) tokens that this job takes of one text, "
+    r"beside what is asked: only the beginning is learned, without an end, of (?P<named>text .+?)\.",
+    where="messages.prepare",
+)
+def cut_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(0 < _number(told["over"]) <= len(records.items), "that can't be")
+    parts = re.findall(r"text \d+ \(([\d,]+) of ([\d,]+) tokens\)", told["named"])
+    yield from holds(bool(parts), "none is named")
+    for learned, whole in parts:
+        yield from holds(0 < _number(learned) < _number(whole), "that is not a part")
+        yield from holds(_number(learned) < _number(told["most"]), "more than the limit is learned")
+
+
+def _number(told: str) -> int:
+    return int(told.replace(",", ""))
+
+
+def _told_of_answers(records: Records) -> bool:
+    found = [(row["data"] or {}).get("finding") or {} for row in records.messages]
+    return any(finding.get("code") == "answer_too_long" for finding in found)
+
+
+@claim(
+    r"#over of #all captions have more than the #most tokens that this job takes of one, (?P<first>.+?) \(#tokens\) "
+    r"first; the rest of them is cut off\.",
     where="messages.prepare",
 )
 def too_long(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -71,8 +116,8 @@ def goes_on(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    r"All references are nearly the same, so none can be held out and nothing is known of unseen data: the adapter is "
-    r"trained on them alone, and its step is a guess\. Send references that differ\.",
+    r"All references teach nearly the same, so none can be held out and nothing is known of unseen data: the adapter "
+    r"is trained on them alone, and its step is a guess\. Send references that differ\.",
     where="messages.surrogate",
 )
 def all_alike(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:

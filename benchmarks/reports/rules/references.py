@@ -62,7 +62,7 @@ def does_not_belong(records: Records, told: Told, sentence: Sentence) -> Iterato
     yield from holds(helped == ("seems not to belong" in sentence.text), f"the usual share is {median(learnt):.4f}")
 
 
-@claim(rf"{NAME} is nearly the same as (?P<others>.+); one of them is enough\.", where="references")
+@claim(rf"{NAME} teaches nearly the same as (?P<others>.+); one of them is enough\.", where="references")
 def twin(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     row = row_of(records, told["name"])
     others = [row_of(records, name) for name in told["others"].split(" and ")]

@@ -94,7 +94,7 @@ def bounded(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 @claim(USUAL + r"; training may stop earlier\.$", where="parameters.max_steps")
 @claim(USUAL + r"; never more than max_steps\.$", where="parameters.surrogate_steps")
-@claim(USUAL + r"; what is longer is cut there\.$", where="parameters.max_tokens")
+@claim(USUAL + r"; of what is longer a part is left out\.$", where="parameters.max_tokens")
 @claim(USUAL + r"; more draws of noise make a loss more exact and slower\.$", where="parameters.draws_")
 @claim(USUAL + r", in steps, until the window sets another\.$", where="parameters.interval")
 @claim(USUAL + r", in pixels\.$", where="parameters.resolution")
@@ -104,6 +104,13 @@ def limit(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     value = expected(told, name)
     value = min(value, records.p["max_steps"]) if name == "surrogate_steps" else value
     yield from holds(value == records.p[name], f"the value is {records.p[name]}")
+
+
+@claim(r"(?P<id>\S+) has places for #places tokens and no more\.", where="parameters.max_tokens")
+def places(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    yield from near(told["places"], records.backbone["context_tokens"], "what it has places for")
+    yield from near(told["places"], records.p["max_tokens"], "the limit")
 
 
 @claim(r"There are only #count references, so no more than #count2 folds\.", where="parameters.folds")

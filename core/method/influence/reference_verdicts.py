@@ -37,7 +37,7 @@ class OwnReference:
         name = names[self.index]
         if self.verdict == "duplicate":
             others = " and ".join(names[i] for i in self.twins)
-            return f"{name} is nearly the same as {others}; one of them is enough."
+            return f"{name} teaches nearly the same as {others}; one of them is enough."
         if self.learnt is None:
             return f"{name} was never held out, so nothing is known of it."
         if self.verdict == "hurts":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.method.backbones.backbone import IGNORED
 from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 
 Confidence = Literal["high", "medium", "low"]
@@ -27,7 +29,8 @@ LOW_GAIN = 0.02  # relative improvement below which it is low
 CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
 SOON = 3  # steps within which a best step is too early to be told precisely
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
-SAME_TEXT = 0.8  # share of token trigrams in common
+SAME_TEXT = 0.8  # share of the trigrams of learned tokens in common
+TELLING_TOKENS = 32  # learned tokens, with fewer of which answers to two questions are no copies; our choice
 
 
 def folds(count: int, parts: int, seed: int, groups: Sequence[int] | None = None) -> list[list[int]]:
@@ -47,8 +50,9 @@ def folds(count: int, parts: int, seed: int, groups: Sequence[int] | None = None
 def near_duplicate_references(batch: Mapping[str, Tensor]) -> list[int]:
     """Return a group number per reference; near-duplicates share one (single linkage).
 
-    Pictures are compared by the relative distance of their latents, texts by the trigrams of tokens that they share;
-    every pair is looked at, so this is for references, not for pools (see `near_duplicates_by_cosine`).
+    Pictures are compared by the relative distance of their latents, texts by the trigrams of learned tokens that they
+    share (see `_alike_tokens`); every pair is looked at, so this is for references, not for pools (see
+    `near_duplicates_by_cosine`).
     """
     count = len(next(iter(batch.values())))
     groups = list(range(count))
@@ -67,12 +71,47 @@ def _alike_latents(latents: Tensor) -> list[tuple[int, int]]:
 
 
 def _alike_tokens(batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-    texts = []
-    for ids, mask in zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist(), strict=True):
-        tokens = [token for token, kept in zip(ids, mask, strict=True) if kept]
-        texts.append({tuple(tokens[at : at + 3]) for at in range(max(1, len(tokens) - 2))})
+    """Return the pairs of texts of which nearly the same is learned; what is only read before it makes none.
+
+    A system prompt that all texts share says nothing about them. Where more than that differs, which is the question,
+    two answers are copies only if they say enough, for "yes" or the name of a class is right for many questions; and
+    if they also share what most answers have not in common, for the keys of a JSON object are in all of them.
+    """
+    texts = [_Text.of(*row) for row in zip(*(batch[name].tolist() for name in _NAMES), strict=True)]
+    counted = Counter(gram for text in texts for gram in text.trigrams) if len(texts) >= MIN_REFERENCES else {}
+    usual = frozenset(gram for gram, count in counted.items() if 2 * count > len(texts))
     pairs = ((i, j) for i in range(len(texts)) for j in range(i + 1, len(texts)))
-    return [(i, j) for i, j in pairs if len(texts[i] & texts[j]) >= SAME_TEXT * len(texts[i] | texts[j])]
+    return [(i, j) for i, j in pairs if texts[i].like(texts[j], usual)]
+
+
+_NAMES = ("input_ids", "labels", "attention_mask")
+Trigrams = frozenset[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """What two texts are compared by: the number of learned tokens, their trigrams, and the tokens only read."""
+
+    length: int
+    trigrams: Trigrams
+    read: tuple[int, ...]
+
+    @classmethod
+    def of(cls, ids: Sequence[int], labels: Sequence[int], mask: Sequence[int]) -> _Text:
+        tokens = [token for token, label, kept in zip(ids, labels, mask, strict=True) if kept and label != IGNORED]
+        read = [token for token, label, kept in zip(ids, labels, mask, strict=True) if kept and label == IGNORED]
+        grams = frozenset(tuple(tokens[at : at + 3]) for at in range(max(1, len(tokens) - 2)))
+        return cls(len(tokens), grams, tuple(read))
+
+    def like(self, other: _Text, usual: Trigrams) -> bool:
+        if not _share(self.trigrams, other.trigrams):
+            return False
+        telling = min(self.length, other.length) >= TELLING_TOKENS
+        return self.read == other.read or (telling and _share(self.trigrams - usual, other.trigrams - usual))
+
+
+def _share(first: Trigrams, second: Trigrams) -> bool:
+    return len(first & second) >= SAME_TEXT * len(first | second)
 
 
 @dataclass(frozen=True)

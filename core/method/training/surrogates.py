@@ -49,10 +49,11 @@ def train_folds(
     """Train a surrogate without each of the folds `held`, in one stack, until held-out loss has clearly turned up.
 
     `selected` fills a share gamma of every batch. Losses in a Step are one for each surrogate; on the evaluation grid
-    it also holds T and H averaged over them. With a `keeper` that has found a state, it goes on from there.
+    it also holds T and H averaged over them. With a `keeper` that has found a state, it goes on from there,
+    if that held out the same references.
     """
     folds, found = FoldTraining(backbone, references, held, p, selected, gamma), keeper.found()
-    if found is not None:
+    if found is not None and folds.continues(found):
         folds.restore(found)
     yield from saved(folds.steps(), keeper, folds.state)
     return folds.result()
@@ -132,9 +133,24 @@ class FoldTraining:
 
     def state(self) -> State:
         """Return the training, the curves, and the copies."""
-        curves = State({"steps": self.curves.steps, "seen": self.curves.seen, "held_out": self.curves.held_out})
+        curves = State(
+            {
+                "folds": self.curves.folds,
+                "steps": self.curves.steps,
+                "seen": self.curves.seen,
+                "held_out": self.curves.held_out,
+            }
+        )
         copies = State(kept={str(step): copy.tensors() for step, copy in self.copies.items()})
         return State.of({"training": self._training.state(), "curves": curves, "copies": copies})
+
+    def continues(self, state: State) -> bool:
+        """Tell whether a state is that of a training of the same folds.
+
+        A version with other rules for near-duplicates may have held out other texts, also one that did not say which.
+        """
+        folds = state.part("curves").values.get("folds")
+        return "mean" in self._references if folds is None else tuple(map(tuple, folds)) == self.curves.folds
 
     def restore(self, state: State) -> None:
         """Go to where another training of the same folds stood."""

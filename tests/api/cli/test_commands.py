@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -124,6 +125,17 @@ def test_a_folder_with_code_in_it_is_not_added(tmp_path: Path) -> None:
     failed = run(*add, "--data", str(tmp_path))
     assert failed.returncode == 2
     assert failed.stderr.startswith("albatross: ")
+
+
+def test_how_many_tokens_of_a_text_jobs_take_is_registered(
+    tiny_language_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ("backbones", "add", "mine", str(tiny_language_folder), "--family", "language", "--licence", "CC0")
+    data = ("--data", str(tmp_path))
+    assert cli.main([*add, "--max-tokens", "129", *data]) == 2
+    assert "places for 128 tokens; --max-tokens is at most that" in capsys.readouterr().err
+    assert cli.main([*add, "--max-tokens", "64", *data]) == 0
+    assert json.loads((tmp_path / "backbones.json").read_text())["backbones"]["mine"]["defaults"] == {"max_tokens": 64}
 
 
 def test_the_name_that_others_know_a_backbone_by_is_registered_and_listed(

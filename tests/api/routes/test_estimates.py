@@ -106,6 +106,31 @@ def test_texts_are_told_by_their_length(service: Service, http: httpx.Client, cl
     assert seconds[1] > 2 * seconds[0]
 
 
+def test_texts_that_are_probably_too_long_are_told_with_the_limit_and_by_how_much(
+    service: Service, http: httpx.Client, client: Any, text_file: str
+) -> None:
+    rows = [{"prompt": f"say {n}", "completion": "arr " * (5 if n else 250) + str(n)} for n in range(6)]
+    content = "\n".join(map(json.dumps, rows)).encode()
+    long = client.files.create(file=("t.jsonl", content, "application/jsonl"), purpose="fine-tune").id
+    told = (
+        "Of 6 texts, about 1 is longer than the 128 tokens that are usual on a CPU, guessed from its characters: text 1"
+    )
+    body = {"model": "tiny-texts", "training_file": long}
+    (note,) = [note for note in ask(http, **body)["notes"] if "tokens" in note]
+    assert note.startswith(f"{told} by about 124. Of a chat older turns")
+    assert note.endswith("or split what is too long into several texts, each whole in itself.")
+    job = http.post(JOBS, json=body).json()
+    (finding,) = [finding for finding in job["bat"]["findings"] if finding["code"] == "too_long"]
+    assert note == f"{finding['message']} {finding['fix']}"
+    assert "Set bat.max_tokens to about 256" in finding["fix"]
+    for enough in ({**body, "bat": {"max_tokens": 256}}, {**body, "training_file": text_file}):
+        found = ask(http, **enough)
+        assert not any("tokens" in note for note in found["notes"])
+        assert found["resolved"]["max_tokens"] in (128, 256)
+        job = http.post(JOBS, json=enough).json()
+        assert not [finding for finding in job["bat"]["findings"] if finding["code"] == "too_long"]
+
+
 def test_every_refusal_is_that_of_a_create_call(http: httpx.Client, image_file: str, text_file: str) -> None:
     right = {"model": "tiny-images", "training_file": image_file}
     wrong: list[dict[str, object]] = [

@@ -68,6 +68,24 @@ def test_a_language_folder_is_described_by_its_own_files(language: Path, setting
     assert {"model.safetensors", "tokenizer.json", "config.json"} <= set(record.sha256)
 
 
+def test_how_many_tokens_a_text_may_have_is_registered_within_what_the_model_says(
+    language: Path, diffusion: Path, settings: Settings
+) -> None:
+    registry = Registry.load(settings)
+    added = registry.add("tiny", language, "language", licence="CC0", defaults={"max_tokens": 128})
+    assert (added.context_tokens, added.defaults) == (128, {"max_tokens": 128})
+    for tokens in (31, 129):
+        with pytest.raises(InvalidInput) as refused:
+            registry.add("more", language, "language", licence="CC0", defaults={"max_tokens": tokens})
+        assert (refused.value.code, refused.value.param) == ("invalid_max_tokens", "max_tokens")
+    with pytest.raises(InvalidInput, match="leave --max-tokens out"):
+        registry.add("images", diffusion, "diffusion", licence="CC0", defaults={"max_tokens": 64})
+    change(language / "config.json", max_position_embeddings=None)
+    unknown = registry.add("unknown", language, "language", licence="CC0", defaults={"max_tokens": 4096})
+    assert (unknown.context_tokens, unknown.defaults) == (None, {"max_tokens": 4096})
+    assert Registry.load(settings).get("unknown") == unknown
+
+
 def test_an_added_backbone_is_there_for_the_next_process(language: Path, settings: Settings) -> None:
     added = Registry.load(settings).add("tiny", language, "language", licence="CC0", defaults={"rank": 2})
     again = Registry.load(settings)

@@ -72,6 +72,9 @@ def test_a_tokens_length_in_characters_is_the_median_of_what_was_measured() -> N
         rows.append(replace(ROW, work=work, characters=1000))
     assert measurements.tokens_per_character(rows) == pytest.approx(0.3)
     assert measurements.tokens_per_character([ROW]) is None
+    whole = {**rows[1].work["prepare"], "facts": {"references_tokens": 300, "references_whole": 700}}  # most was cut
+    cut = replace(rows[1], work={**rows[1].work, "prepare": whole})
+    assert measurements.tokens_per_character([cut]) == pytest.approx(0.7)
 
 
 def test_a_row_of_another_version_is_passed_over(database: Sessions) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.backbones.record import BackboneRecord
+from core.backbones.record import MAX_TOKENS, BackboneRecord
 from core.errors import InvalidInput
 from core.parameters.defaults import STARTING_POINTS
 from core.parameters.parameters import Parameters
@@ -14,6 +14,7 @@ from core.parameters.presets import Change, built_in
 from core.parameters.request import BatRequest, Hyperparameters
 from core.parameters.resolving import resolve
 from core.parameters.summary import ReferenceSummary
+from core.parameters.token_limits import TokenLimit
 
 EMOJI = BackboneRecord(
     id="emoji-ldm",
@@ -49,7 +50,7 @@ def settled(bat=None, hyperparameters=None, backbone=EMOJI, summary=CATS, device
 def test_every_auto_becomes_a_number_with_a_sentence(backbone, summary, device) -> None:
     parameters = settled(backbone=backbone, summary=summary, device=device)
     autos = {name for name, field in BatRequest.model_fields.items() if field.default == "auto"}
-    autos -= {"resolution"} if parameters.kind == "texts" else set()
+    autos -= {"resolution"} if parameters.kind == "texts" else {"max_tokens"}
     assert autos <= set(parameters.reasons)
     left = {name for name, value in parameters.model_dump().items() if value == "auto"}
     assert left == {"gamma", "window", "stop"}  # measured by the run itself; and a rule that is called auto
@@ -167,6 +168,34 @@ def test_a_request_that_contradicts_itself_is_refused(bat, param) -> None:
     assert (refused.value.code, refused.value.param) == ("contradiction", param)
 
 
+def test_how_many_tokens_a_text_may_have_is_asked_registered_or_usual() -> None:
+    registered = TEXT.model_copy(update={"defaults": {"max_tokens": 96}})
+    short = TEXT.model_copy(update={"context_tokens": 64})
+    for backbone, bat, device, tokens, reason, whence in (
+        (TEXT, {}, "cpu", 128, "128 is our usual value for texts on a CPU; of", "that are usual on a CPU"),
+        (TEXT, {}, "cuda", 1024, "1024 is our usual value for texts on a GPU; of", "that are usual on a GPU"),
+        (
+            registered,
+            {},
+            "cuda",
+            96,
+            "96 is registered for tiny; of what is longer a part",
+            "that are registered for tiny",
+        ),
+        (short, {}, "cpu", 64, "tiny has places for 64 tokens and no more.", "that tiny has places for"),
+        (registered, {"max_tokens": 300}, "cpu", 300, None, "that bat.max_tokens asks for"),
+        (short, {"max_tokens": 40}, "cpu", 40, None, "that bat.max_tokens asks for"),
+    ):
+        parameters = settled(bat, backbone=backbone, summary=CHATS, device=device)
+        assert parameters.max_tokens == tokens
+        assert (parameters.reasons.get("max_tokens") or "").startswith(reason or "")
+        assert ("max_tokens" in parameters.reasons) == (reason is not None)
+        limit = TokenLimit.of(BatRequest.model_validate(bat), backbone, device)
+        assert (limit.tokens, limit.whence) == (tokens, whence)
+        assert limit.most == (backbone.context_tokens or MAX_TOKENS)
+    assert settled().max_tokens is None
+
+
 def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
     for backbone, summary, bat in (
         (TEXT, CATS, {}),
@@ -175,6 +204,8 @@ def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
         (TEXT, CHATS, {"resolution": 512}),
         (TEXT, CHATS, {"style_always": True}),
         (TEXT, CHATS, {"caption_lines": "draw"}),
+        (EMOJI, CATS, {"max_tokens": 128}),
+        (TEXT.model_copy(update={"context_tokens": 64}), CHATS, {"max_tokens": 65}),
         (EMOJI.model_copy(update={"pool": None}), CATS, {"augment": True}),
     ):
         with pytest.raises(InvalidInput):
@@ -229,6 +260,7 @@ WRONG_NUMBERS = (
     + [{"learning_rate": value} for value in (0, -1, 10, True, "1e-4")]
     + [{"batch_size": value} for value in (0, 10**6)]
     + [{"resolution": value} for value in (513, 0, 16384)]
+    + [{"max_tokens": value} for value in (31, 131_073, True, "128", 64.5)]
     + [{"gamma": value} for value in (-0.1, 1, True, "half")]
     + [
         {"folds": 1},

@@ -129,7 +129,7 @@ def test_references_that_are_all_the_same_still_give_an_adapter_and_a_warning(ma
     for file in files:
         file.write_bytes(picture(3))
     lines = list(run(folder))
-    assert "All references are nearly the same" in messages(lines, "surrogate")
+    assert "All references teach nearly the same" in messages(lines, "surrogate")
     assert "Training a surrogate on all references: none can be held out." in messages(lines, "surrogate")
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert outcome["gamma"] == 0.0

@@ -31,7 +31,7 @@ OWN = "the references' own questions"
 SHAPED, VOICED = "have the shape of the references", "have the voice of the references"
 
 Answer = tuple[str, str, str]  # role, question, answer
-Question = Mapping[str, Any]  # an item without its answer, as LanguageBackbone.answer takes it
+Question = Mapping[str, Any]  # an item as LanguageBackbone.answer takes it
 
 
 @dataclass(frozen=True)
@@ -230,10 +230,11 @@ def _questions(item: TextItem) -> list[str]:
 
 
 def asked_of(item: TextItem) -> Question:
-    """Return an item up to the last answer that is learned."""
+    """Return an item up to the last answer that is learned, and that answer: so it is asked as it was learned."""
     if item.messages is not None:
-        return {"messages": list(item.messages[: last_answer(item)])}
-    return {"prompt": item.prompt}
+        last = last_answer(item)
+        return {"messages": list(item.messages[:last]), "completion": item.messages[last]["content"]}
+    return {"prompt": item.prompt, "completion": item.completion}
 
 
 def shared_system(items: Sequence[TextItem]) -> str | None:

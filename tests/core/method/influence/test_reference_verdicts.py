@@ -21,7 +21,7 @@ def test_the_odd_one_out_is_named_and_twins_name_each_other() -> None:
     judged = judge_references([0, 0, 1, 2], curves([-0.3, -0.3, -0.2, 0.1]))
     assert [one.verdict for one in judged] == ["helps", "duplicate", "helps", "hurts"]
     assert "take 30% of its loss away" in judged[0].sentence(NAMES)
-    assert judged[1].sentence(NAMES) == "cat copy.png is nearly the same as cat.png; one of them is enough."
+    assert judged[1].sentence(NAMES) == "cat copy.png teaches nearly the same as cat.png; one of them is enough."
     assert "house.png seems not to belong: what the others teach makes it 10% worse" in judged[3].sentence(NAMES)
 
 

@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.method.backbones.backbone import IGNORED
 from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
 from core.parameters.schedule import evaluation_grid
 
@@ -47,10 +48,72 @@ def test_a_slightly_changed_image_is_a_near_duplicate() -> None:
     assert near_duplicate_references({"mean": images}) == [0, 1, 2, 1]
 
 
+def rows(*texts: tuple[list[int], list[int]]) -> dict[str, torch.Tensor]:
+    """Encode texts, each as tokens that are read and tokens that are learned."""
+    width = max(len(read) + len(learned) for read, learned in texts)
+    padded = [(read, learned, width - len(read) - len(learned)) for read, learned in texts]
+    return {
+        "input_ids": torch.tensor([read + learned + [0] * more for read, learned, more in padded]),
+        "labels": torch.tensor([[IGNORED] * len(read) + learned + [IGNORED] * more for read, learned, more in padded]),
+        "attention_mask": torch.tensor([[1] * (width - more) + [0] * more for *_, more in padded]),
+    }
+
+
+def draw(count: int, seed: int) -> list[int]:
+    return torch.randint(1, 1000, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
 def test_a_copied_text_is_a_near_duplicate_whatever_its_padding() -> None:
-    ids = torch.tensor([[1, 2, 3, 4, 5, 0], [9, 8, 7, 6, 5, 4], [1, 2, 3, 4, 5, 7]])
-    mask = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]])
-    assert near_duplicate_references({"input_ids": ids, "attention_mask": mask}) == [0, 1, 0]
+    batch = rows(([], [1, 2, 3, 4, 5]), ([], [9, 8, 7, 6, 5, 4]), ([], [1, 2, 3, 4, 5]))
+    batch["input_ids"][2, 5] = 7
+    assert near_duplicate_references(batch) == [0, 1, 0]
+
+
+def test_a_long_prompt_that_all_texts_share_makes_none_of_them_a_copy() -> None:
+    prompt = draw(400, 0)
+    batch = rows(*((prompt, draw(40, seed)) for seed in range(1, 9)))
+    groups = near_duplicate_references(batch)
+    assert groups == list(range(8))
+    assert list(map(len, folds(8, 4, 0, groups))) == [2, 2, 2, 2]
+
+
+def test_texts_of_which_the_same_is_learned_are_copies_whatever_is_read_before() -> None:
+    answer = draw(40, 0)
+    nearly = [*answer[:20], 7, *answer[21:]]
+    assert near_duplicate_references(rows((draw(90, 1), answer), (draw(9, 2), nearly), (draw(90, 1), draw(40, 3)))) == [
+        0,
+        0,
+        2,
+    ]
+
+
+def test_a_short_answer_to_many_questions_makes_them_no_copies() -> None:
+    prompt, yes, no = draw(50, 0), [3, 4], [5, 4]
+    batch = rows(*(([*prompt, *draw(9, seed)], yes if seed % 2 else no) for seed in range(1, 9)))
+    assert near_duplicate_references(batch) == list(range(8))
+    assert near_duplicate_references(rows((prompt, yes), (prompt, no), (prompt, yes))) == [0, 1, 0]
+
+
+def test_answers_that_have_only_their_shape_in_common_are_no_copies() -> None:
+    shape = draw(60, 0)
+    shaped = [[*shape[:30], *draw(3, seed), *shape[30:]] for seed in range(1, 9)]
+    answers = [*shaped, shaped[0], [*shaped[1][:50], 7, *shaped[1][51:]]]
+    groups = near_duplicate_references(rows(*((draw(9, 50 + n), answer) for n, answer in enumerate(answers))))
+    assert groups[:8] == list(range(8))
+    assert groups[8] == 0
+    same = draw(9, 50)
+    assert set(near_duplicate_references(rows(*((same, answer) for answer in shaped)))) == {0}
+    assert set(near_duplicate_references(rows(*((draw(9, 50 + n), shape) for n in range(8))))) == {0}
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2])), min_size=2, max_size=6))
+@settings(deadline=None)
+def test_texts_are_grouped_as_by_looking_at_every_pair(kinds: list[tuple[int, int]]) -> None:
+    questions, answers = [draw(20, 1), draw(20, 2), draw(300, 3)], [draw(40, 4), draw(40, 5), draw(5, 6)]
+    groups = near_duplicate_references(rows(*((questions[q], answers[a]) for q, a in kinds)))
+    for i, (q, a) in enumerate(kinds):
+        for j, (other, same) in enumerate(kinds):
+            assert (groups[i] == groups[j]) == (a == same and (a != 2 or q == other))
 
 
 def curves(count: int, best: float, rise: float = 0.01, noise: float = 0.0, until: int = 200) -> SurrogateCurves:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from core.method.backbones.backbone import take
 from core.method.training.batches import Captions, MixedBatches
 from core.method.training.loop import Training
+from core.method.training.resuming import State
 from core.method.training.surrogates import WEAK_STEPS, train_folds
 from tests.core.method.test_albat import TONES, drain, parameters
 
@@ -61,3 +64,37 @@ def test_surrogates_that_got_no_better_in_their_budget_end_with_it(tiny_language
     steps, surrogate = drain(train_folds(tiny_language, tiny_language.encode(TONES), HELD, p))
     assert not surrogate.curves.falling
     assert steps[-1].step == 12
+
+
+class Given:
+    """Keeps the newest state, and gives the one to go on from."""
+
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state
+
+    def found(self) -> State | None:
+        return self.state
+
+    def offer(self, state: Callable[[], State]) -> None:
+        self.state = state()
+
+    leave = offer
+
+
+def test_an_interrupted_training_goes_on_only_where_the_same_references_are_held_out(tiny_language) -> None:
+    references, p = tiny_language.encode(TONES), parameters("texts", surrogate_steps=6)
+
+    def begins(held: list[list[int]], change: Callable[[State], object] = lambda state: None) -> int:
+        keeper = Given()
+        steps = train_folds(tiny_language, references, HELD, p, keeper=keeper)
+        for _ in range(4):
+            next(steps)
+        steps.close()
+        assert keeper.state is not None
+        state = keeper.state
+        change(state)
+        return next(train_folds(tiny_language, references, held, p, keeper=Given(state))).step
+
+    assert begins(HELD) == 4
+    assert begins([[]]) == begins([[0], [1, 3], [2, 4]]) == 0
+    assert begins(HELD, lambda state: state.values["curves"].pop("folds")) == 0

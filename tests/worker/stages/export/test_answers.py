@@ -59,16 +59,16 @@ def test_surrogates_are_asked_as_few_questions_of_many_references_as_of_some() -
     many = [TextItem(prompt=f"{number}?", completion="So.") for number in range(1_000)]
     asked = unseen(many, [range(500), range(500, 1_000)])
     assert [len(questions) for questions in asked] == [LISTENED // 2, LISTENED // 2]
-    assert asked[1][0] == {"prompt": "500?"}
+    assert asked[1][0] == {"prompt": "500?", "completion": "So."}
     assert unseen([*many[:2], TextItem(text="A plain text.")], [[0], [1, 2]]) == [
-        [{"prompt": "0?"}],
-        [{"prompt": "1?"}],
+        [{"prompt": "0?", "completion": "So."}],
+        [{"prompt": "1?", "completion": "So."}],
     ]
 
 
 def test_a_question_is_put_as_the_references_put_theirs() -> None:
     chats = [TextItem(messages=(SYSTEM, ASK, SAY)), TextItem(messages=(SYSTEM, ASK, SAY, ASK, SAY))]
-    assert asked_of(chats[1]) == {"messages": [SYSTEM, ASK, SAY, ASK]}
+    assert asked_of(chats[1]) == {"messages": [SYSTEM, ASK, SAY, ASK], "completion": SAY["content"]}
     assert question_of(chats[0]) == "Why?"
     assert with_system("Where?", shared_system(chats))["messages"][0] == SYSTEM
     mixed = [*chats, TextItem(messages=(ASK, SAY))]
@@ -78,8 +78,8 @@ def test_a_question_is_put_as_the_references_put_theirs() -> None:
     assert question_of(TextItem(text="A plain text.")) is None
     unlearned = TextItem(messages=(SYSTEM, ASK, SAY, {"role": "user", "content": "And?"}, {**SAY, "weight": 0}))
     assert question_of(unlearned) == "Why?"
-    assert asked_of(unlearned) == {"messages": [SYSTEM, ASK]}
-    assert asked_of(TextItem(prompt="Why?", completion="So.")) == {"prompt": "Why?"}
+    assert asked_of(unlearned) == {"messages": [SYSTEM, ASK], "completion": SAY["content"]}
+    assert asked_of(TextItem(prompt="Why?", completion="So.")) == {"prompt": "Why?", "completion": "So."}
 
 
 def test_a_circling_answer_counts_where_it_shows_that_an_unrelated_question_is_touched() -> None:
