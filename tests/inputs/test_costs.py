@@ -102,6 +102,11 @@ WORST: dict[str, Callable[[], bytes]] = {
     "C82 a table of a million rows": lambda: b"prompt,completion\n" + rows(b"a,b\n"),
     "C82 a table of one cell": lambda: b'prompt,completion\n"' + rows(b"a,b\n"),
     "C82 a table of many columns": lambda: b"prompt,completion" + rows(b",a"),
+    "C82 rows that are left out": lambda: rows(b'{"text": "a", "weight": 0}\n'),
+    "C82 keys that are empty": lambda: b"\n".join(
+        b"{" + b"".join(b'"%d": "", ' % (15_000 * row + n) for n in range(12_000)) + b'"text": "%d"}' % row
+        for row in range(110)
+    ),
     "C82 lines with one key": lambda: rows(b'{"messages": [{"role": "user", "content": "a", "weight": 7}]}\n'),
     "C82 a table of short rows": lambda: zipped({"metadata.jsonl": rows(b"{}\n", 1_900_000)}),
     "C83 names of marks": lambda: zipped({"a" + MARKS.decode() * 15_000 + str(n): b"" for n in range(16)}),

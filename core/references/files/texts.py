@@ -20,6 +20,7 @@ from core.settings import Settings
 
 __all__ = ["LEFT_OUT", "MAX_LINE_CHARACTERS", "RECORDED", "Lines", "left_out", "read", "read_jsonl", "shaped"]
 MAX_TEXT_CHARACTERS = 90_000  # written as a line of JSON it may take twice as many, and is to be read again
+LOOKED_AT = 5  # times as many rows as may be taken, where most are left out
 # why `albatross record` may mark an answer, in `left_out` of its recording, as not to be trained on
 LEFT_OUT = ("held_out", "cut", "filtered", "refusal", "empty", "not_learned")
 # the end of a line that it has marked: one that is too long to be read at all is still known to be left out
@@ -111,9 +112,11 @@ class _Reader:
     def of_rows(self, rows: Iterator[Row]) -> Lines:
         """Read rows; raises InvalidInput that names every line which can't be used."""
         line = in_line = 0
-        for row in rows:
+        for number, row in enumerate(rows):
             if self._taken + len(self._faults) >= self._limits.max_items:
-                raise self._too_many("lines")
+                raise self._too_many(self._limits.max_items, "lines")
+            if number == LOOKED_AT * self._limits.max_items:
+                raise self._too_many(number, "lines, those that are left out too")
             line, in_line = row.line, in_line + 1 if row.line == line else 1
             place = f"line {line}" if in_line == 1 else f"line {line}, row {in_line}"
             try:
@@ -130,7 +133,7 @@ class _Reader:
         """Read plain text, a text for every paragraph; blank lines stand between them."""
         for number, (line, part) in enumerate(_paragraphs(text), 1):
             if number > self._limits.max_items:
-                raise self._too_many("paragraphs")
+                raise self._too_many(self._limits.max_items, "paragraphs")
             place = f"paragraph {number}"
             with self._faults.kept():
                 self._check_length(part, place)
@@ -183,8 +186,8 @@ class _Reader:
         if marked := _MARKED.search(row.raw):
             self.notes.notices.add("answers_left_out", place, marked[1])
             return
-        message = f"{place.capitalize()} of {self._name} has more than {MAX_LINE_CHARACTERS:,} characters."
-        raise TooLarge(message, code="line_too_long", param="file")
+        what = f"{place.capitalize()} of {self._name} has more than {MAX_LINE_CHARACTERS:,} characters"
+        raise TooLarge(f"{what}; split it into several.", code="line_too_long", param="file")
 
     def _unusable(self, row: Row, place: str, error: ValueError) -> InvalidInput:
         self._shapes = self._shapes or isinstance(error, NoShape)
@@ -211,8 +214,8 @@ class _Reader:
             what = f"{place.capitalize()} of {self._name} holds more than {MAX_TEXT_CHARACTERS:,} characters"
             raise TooLarge(f"{what}; split it into several.", code="text_too_long", param="file")
 
-    def _too_many(self, what: str) -> TooLarge:
-        message = f"{self._name} has more than {self._limits.max_items:,} {what}."
+    def _too_many(self, most: int, what: str) -> TooLarge:
+        message = f"{self._name} has more than {most:,} {what}."
         return TooLarge(message, code="too_many_items", param="file")
 
     def _done(self) -> Lines:

@@ -19,8 +19,8 @@ _SUSPECT = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 # The sequences of ECMA-48: to move and colour (CSI), titles and links (OSC), device strings, sets of characters.
 # A letter behind a lone escape belongs to a word where small letters follow.
 _ESCAPES = re.compile(
-    "\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|\x1b[PX^_][^\x1b\n]*\x1b\\\\"
-    "|\x1b[ -/]+[0-~]|\x1b(?:[78=>]|[cDEHMNOZ](?![a-z]))|\x9b[0-9;]*[ABCDHJKm]|\x1b"
+    "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[PX^_][^\x1b\n]*\x1b\\\\"
+    "|[ -/]+[0-~]|[78=>]|[cDEHMNOZ](?![a-z])|)|\x9b[0-9;]*[ABCDHJKm]"
 )
 _OVERSTRUCK = re.compile("_\x08(?=.)|(.)\x08(?=\\1)")  # underlined and bold, as manual pages are printed
 _NEW_LINES = re.compile("\r\n?")

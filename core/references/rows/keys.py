@@ -81,6 +81,9 @@ ADVICE = {
 # even where it is empty, as the row is not one of texts at all
 CAPTIONS = ("file_name", "filename", "image_path", "image_file")
 NO_CAPTIONS = "it is the caption of an image; send it in a zip with the images"
+HARMLESS_VALUES = frozenset({("split", "train"), ("split", "training"), ("type", "message")})
+NAMED = KNOWN | set(SETTINGS) | REASONING | TOOLS | PICTURES | PAIRS | set(ADVICE) | {"type"}  # in a finding
+EMPTY = "others that are empty"
 NO_TOOLS = "it has tools or tool calls, which are not learned here; leave them out, or the whole line"
 NO_PAIRS = "it is a preference pair (dpo), which is not learned here; make the preferred answer the last message"
 NO_PICTURES = "it holds an image, a sound or a file; chats are learned as text only"
@@ -102,10 +105,10 @@ def check_rest(row: Mapping[str, Any], used: Collection[str], where: str, remark
         if key in CAPTIONS:
             raise ValueError(NO_CAPTIONS)
         empty = row[key] in ("", [], {}) or (key in SETTINGS and row[key] in (False, 0))
-        if plain(key) in HARMLESS or empty or (key == "split" and row[key] in ("train", "training")):
-            remarks.ignored.add(shown(key)[:MAX_SHOWN] or "(no name)")
-            continue
-        raise ValueError(_refusal(key, where))
+        harmless = plain(key) in HARMLESS or (isinstance(row[key], str) and (key, row[key]) in HARMLESS_VALUES)
+        if not harmless and not empty:
+            raise ValueError(_refusal(key, where))
+        remarks.ignored.add(plain(key) if plain(key) in NAMED else EMPTY)
 
 
 def plain(key: str) -> str:

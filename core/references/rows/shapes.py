@@ -128,8 +128,8 @@ def _pair_of_chats(asked: object, answered: object, remarks: Remarks) -> TextIte
 def _no_shape(row: Mapping[str, Any]) -> ValueError:
     if isinstance(row.get("body"), dict) and "custom_id" in row:
         return ValueError("it is a request of a batch; take the messages out of its body, with the answer as the last")
-    if "custom_id" in row and "response" in row:
-        return ValueError("it is an answer of a batch; write the question and the answer as messages")
+    if ("custom_id" in row and "response" in row) or "choices" in row:
+        return ValueError("it is the answer of an endpoint; write the question and the answer as messages")
     if "mapping" in row:
         return ValueError(f"it looks like an export of ChatGPT; {keys.ADVICE['mapping'].split('; ')[1]}")
     if "cells" in row and "nbformat" in row:

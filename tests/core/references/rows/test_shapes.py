@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a role of its own": ({"messages": [USER | {"role": "root"}, SAID]}, "message 1 has another role"),
     "an export of ChatGPT": ({"mapping": {"a": {}}, "title": "b"}, "export of ChatGPT"),
     "a batch": ({"custom_id": "1", "body": {"messages": [USER]}}, "a request of a batch"),
+    "an answer": ({"id": "1", "choices": [{"message": SAID}]}, "the answer of an endpoint"),
     "a caption": ({"file_name": "a.png", "text": "a cat"}, "the caption of an image"),
     "too many messages": ({"messages": [USER, SAID] * 51}, "it has 102 messages; 1 to 100 are taken"),
     "no message": ({"messages": []}, "it has 0 messages"),
@@ -232,6 +233,13 @@ def test_any_key_at_any_depth_is_used_known_or_refused(
     told = bool(remarks.ignored or remarks.masked or remarks.empty_systems)
     of_the_row = key == "weight" and (weighed is not None or value in (0, 1))
     assert told or of_the_row or item != shaped(given) or (key == "recorded" and not path)
+
+
+def test_what_is_empty_says_nothing() -> None:
+    remarks = Remarks()
+    row = {"messages": [USER | {"mood": ""}, SAID | {"tool_calls": [], "type": "message"}], "history": [], "mood": {}}
+    assert shaped(row, remarks) == CHAT
+    assert remarks.ignored == {"tool_calls", "history", "type", "others that are empty"}
 
 
 def test_a_finding_can_name_every_key_that_is_known() -> None:
