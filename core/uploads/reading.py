@@ -53,7 +53,7 @@ def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -
     parsed = parse(path, filename, limits, strict=strict)
     found = of_notices(parsed.notices)
     if not parsed.items:
-        why = found[0].message if found else "no image and no text."
+        why = next((finding.message for finding in found if finding.code != "read_as"), "no image and no text.")
         name = text_safety.display_name(filename)
         raise InvalidInput(f"{name} holds no references: {why}", code="no_items", param="file")
     copies = Notices()

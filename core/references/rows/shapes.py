@@ -138,6 +138,10 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
         return ValueError(f"it holds tokens; {keys.ADVICE['input_ids']}")
     if not row:
         return NoShape("it is empty")
+    if wrapped := next((key for key in row if isinstance(row[key], list) and any(map(_is_object, row[key]))), None):
+        return NoShape(
+            f'it seems to hold rows under "{shown(wrapped)[: keys.MAX_SHOWN]}"; keep the array of rows alone'
+        )
     if set(row) <= {"role", "content", "from", "value", "weight", "name"}:
         return NoShape("it is a single message; write all messages of a chat in one row")
     names = ", ".join(f'"{shown(key)[: keys.MAX_SHOWN]}"' for key in list(row)[:5])
@@ -145,3 +149,7 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
     half = next((key for key in (*QUESTIONS, *ANSWERS) if key in row), None)
     missing = f"; beside {half} the {'answer' if half in QUESTIONS else 'question'} is missing" if half else ""
     return NoShape(f"its keys are none of the three shapes: {names}{more}{missing}")
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)

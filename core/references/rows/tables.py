@@ -15,6 +15,7 @@ from core.text_safety import shown
 
 DELIMITERS = ",;\t|"
 ENDINGS = (".csv", ".tsv", ".tab")
+COLUMNS = ("text", *shapes.QUESTIONS, *shapes.ANSWERS, *shapes.CHATS, *map(str.lower, shapes.SYSTEMS))
 EXPECTED = "name its columns prompt and completion, or name one of them text, or write its rows as JSONL"
 HEAD = 20_000  # characters that are looked at
 MAX_TITLE = 60
@@ -82,21 +83,35 @@ def of(text: str, name: str) -> Table | None:
     for delimiter in delimiters:
         titles = _titles(head, delimiter)
         if _known(titles, named):
+            _check(titles, name)
             return Table(text[begin:], delimiter, titles, text.count("\n", 0, begin) + 1)
     if named or _looks_like(head):
         delimiter = max(DELIMITERS, key=head.partition("\n")[0].count)
-        raise _other_columns(name, _titles(head, delimiter))
+        raise _other_columns(name, _cells(head, delimiter))
     return None
 
 
-def _titles(head: str, delimiter: str) -> tuple[str, ...]:
+def _cells(head: str, delimiter: str) -> list[str]:
     csv.field_size_limit(MAX_LINE_CHARACTERS)
     try:
-        cells = next(csv.reader(_lines(head), delimiter=delimiter))
+        return next(csv.reader(_lines(head), delimiter=delimiter))
     except (csv.Error, StopIteration):
-        return ()
+        return []
+
+
+def _titles(head: str, delimiter: str) -> tuple[str, ...]:
+    cells = _cells(head, delimiter)
     names = tuple(keys.plain(cell.strip("\ufeff")) or NO_TITLE for cell in cells)
     return names if all(len(cell) <= MAX_TITLE and "\n" not in cell for cell in cells) else ()
+
+
+def _check(titles: Sequence[str], name: str) -> None:
+    """Refuse a column that no row can have, once and not for each row."""
+    for title in titles:
+        if title not in COLUMNS and title not in keys.NAMED:
+            advice = "leave it out, or rename it if it holds what shall be learned"
+            message = f'{name} has the column "{shown(title)[: keys.MAX_SHOWN]}", which is not known here; {advice}.'
+            raise InvalidInput(message, code="unknown_columns", param="file")
 
 
 def _known(titles: Sequence[str], named: bool) -> bool:
@@ -119,7 +134,7 @@ def _looks_like(head: str) -> bool:
 
 
 def _other_columns(name: str, titles: Sequence[str]) -> InvalidInput:
-    told = ", ".join(f'"{shown(title)[:25]}"' for title in titles[:6]) if titles else ""
+    told = ", ".join(f'"{shown(title)[: keys.MAX_SHOWN]}"' for title in titles[:6]) if titles else ""
     has = f"its first line names {told}" if told else "its first line names no columns"
     return InvalidInput(
         f"{name} looks like a table (CSV), and {has}; {EXPECTED}.", code="unknown_columns", param="file"

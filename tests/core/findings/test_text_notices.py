@@ -137,6 +137,11 @@ def test_a_file_whose_rows_are_all_left_out_says_why(told: Told) -> None:
         told(lines({"text": "a", "weight": 0}))
 
 
+def test_an_array_of_nothing_holds_no_references(told: Told) -> None:
+    with pytest.raises(InvalidInput, match="holds no references: no image and no text"):
+        told("[]")
+
+
 def test_a_broken_file_of_json_is_no_prose(told: Told) -> None:
     with pytest.raises(InvalidInput, match="There are 2 faults"):
         told("messages: a\nmessages: b\n", "rows.jsonl")

@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an export of ChatGPT": ({"mapping": {"a": {}}, "title": "b"}, "export of ChatGPT"),
     "a batch": ({"custom_id": "1", "body": {"messages": [USER]}}, "a request of a batch"),
     "an answer": ({"id": "1", "choices": [{"message": SAID}]}, "the answer of an endpoint"),
+    "rows in a row": ({"version": 1, "data": [{"text": "a"}]}, 'seems to hold rows under "data"'),
     "a caption": ({"file_name": "a.png", "text": "a cat"}, "the caption of an image"),
     "too many messages": ({"messages": [USER, SAID] * 51}, "it has 102 messages; 1 to 100 are taken"),
     "no message": ({"messages": []}, "it has 0 messages"),

@@ -57,7 +57,7 @@ def test_columns_mean_what_keys_mean(text: str, items: list[TextItem]) -> None:
         ("prompt,completion\na,b\nc,\n", "Line 3 of a.csv can't be used: completion is empty"),
         ("prompt,completion\na,b\n,d\n", "Line 3 of a.csv can't be used: "),
         ('prompt,completion\na,"b" c\n', "Line 2 of a.csv .* not a row of a table"),
-        ("prompt,completion,mood\na,b,c\n", 'Line 2 of a.csv .* the key "mood"'),
+        ("prompt,completion,mood\na,b,c\nd,e,f\n", '^a.csv has the column "mood", which is not known here'),
         ("prompt,completion,weight\na,b,half\n", "weight other than 0"),
         ("messages\n[oops\n", "the cell of a chat is not JSON"),
     ],
