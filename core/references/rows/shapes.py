@@ -62,12 +62,20 @@ def _chat(row: dict[str, Any], found: list[str], remarks: Remarks) -> TextItem:
     given = chats.joined(row[key]) if key == "contents" else row[key]
     if key != "messages":
         remarks.read_as = "Gemini (contents and parts)" if key == "contents" else f"chats under the key {key}"
-    keys.check_rest(row, {key, *SYSTEMS}, "it", remarks)
+    again = {"prompt"} if _says_again(row.get("prompt"), given) else set[str]()
+    remarks.ignored |= again
+    keys.check_rest(row, {key, *SYSTEMS, *again}, "it", remarks)
     if isinstance(given, str) and given.lstrip().startswith("["):
         raise ValueError("messages is a string with a list in it; write the list itself")
     if not isinstance(given, list):
         raise ValueError(f"messages is not a list of 1 to {chats.MAX_MESSAGES} messages")
     return TextItem(messages=chats.messages_of([*_system(row, given), *given], remarks))
+
+
+def _says_again(prompt: object, chat: object) -> bool:
+    """Tell whether a prompt beside a chat is a message of it, as in UltraChat and No Robots."""
+    messages = [message for message in chat if isinstance(message, dict)] if isinstance(chat, list) else []
+    return isinstance(prompt, str) and prompt in [message.get("content") for message in messages[:2]]
 
 
 def _system(row: Mapping[str, Any], given: object) -> list[dict[str, Any]]:

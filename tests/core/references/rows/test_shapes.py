@@ -71,6 +71,7 @@ READ: dict[str, tuple[dict[str, Any], TextItem, str | None]] = {
         TextItem(messages=(USER, SAID | {"weight": 0}, USER, SAID)),
         "pairs of lists of messages, as TRL writes them",
     ),
+    "a prompt that is said again": ({"prompt": "Rain?", "prompt_id": "1", "messages": [USER, SAID]}, CHAT, None),
     "nulls": (
         {"messages": [USER | {"name": None}, SAID | {"refusal": None, "tool_calls": None}], "tools": None},
         CHAT,
@@ -134,6 +135,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two answers": ({"prompt": "a", "completion": "b", "response": "c"}, "two answers, completion and response"),
     "two questions": ({"prompt": "a", "question": "b", "answer": "c"}, "two questions, prompt and question"),
     "two chats": ({"messages": [USER, SAID], "conversations": [ASKED, ANSWERED]}, "two chats"),
+    "a prompt beside a chat": ({"messages": [USER, SAID], "prompt": "Sun?"}, 'the key "prompt"'),
     "two systems": ({"messages": [BRIEF, USER, SAID], "system": "No."}, "two system messages"),
     "a pair and a text": ({"prompt": "a", "completion": "b", "text": "c"}, "text beside them"),
     "no question": ({"prompt": "", "completion": "b"}, 'prompt is empty; for a text without a question write {"text"'),
