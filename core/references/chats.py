@@ -80,7 +80,9 @@ def _message(message: object, number: int, remarks: Remarks) -> Message:
         _check_refusal(message, content, where)
     keys.check_rest(message, {"role", "from", content} if "role" not in message else {"role", content}, where, remarks)
     learns = keys.is_learned(message, where, remarks)
-    if learns and role != "assistant":
+    if learns and role != "assistant" and message.get("weight") == 1:
+        remarks.ignored.add("weight 1 of what the assistant does not say")  # as some write it at every message
+    elif learns and role != "assistant":
         raise ValueError(f"{where} is marked as learned; only what the assistant says is, so leave its mark out")
     said = _said(message.get(content), f"the {content} of {where}", remarks)
     if role == "system" and (said is None or (isinstance(said, str) and not remarks.clean(said).strip())):

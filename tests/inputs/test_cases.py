@@ -395,6 +395,7 @@ KEPT = {
     "t04h_batch_request.jsonl": "invalid_line",
     "t05c_empty_assistant.jsonl": "invalid_line",
     "t05d_null_content.jsonl": "invalid_line",
+    "s07c_srt.srt": "texts 2",  # without its numbers and times now
     "t06d_model_dump.jsonl": "texts 6",
     "t07_weight0.jsonl": "texts 6",
     "t07e_weight_half.jsonl": "invalid_line",
@@ -421,7 +422,6 @@ KEPT = {
 BETTER = {
     "a09b_utf16.zip": ("encoding", "images 6"),
     "s07b.rtf": ("invalid_line", "unsupported_media"),
-    "s07c_srt.srt": ("texts 2", "unsupported_media"),
     "s09_bare_lists.jsonl": ("invalid_line", "texts 6"),
     "s09b_input_output.jsonl": ("invalid_line", "texts 6"),
     "s09c_question_answer.jsonl": ("invalid_line", "texts 6"),

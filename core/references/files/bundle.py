@@ -19,7 +19,7 @@ from core.references.notices import Notices
 from core.settings import Settings
 
 Use = Literal["image", "words", "unread", "passed_over"]
-TEXT_ENDINGS = frozenset({".txt", ".md", ".markdown", ".jsonl", ".ndjson", ".json", ".csv", ".tsv"})
+TEXT_ENDINGS = frozenset({".txt", ".md", ".markdown", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".srt", ".vtt"})
 
 
 @dataclass

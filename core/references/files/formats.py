@@ -146,11 +146,9 @@ WORDS = frozenset(
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body|meta|script|div|p|table|ul|article)\b[^<]*>", re.IGNORECASE)
 _XML = re.compile(r"<(?:\?xml\b|!doctype\b|!--|rss\b|feed\b|tei\b|urlset\b|\w+\s[^<>]{0,300}\bxmlns\b)", re.IGNORECASE)
 _SVG = re.compile(r"<svg\b", re.IGNORECASE)
-_SUBTITLES = re.compile(r"(?:\d{1,6}\s*\n)?\s*(?:\d{1,2}:)?\d\d:\d\d[,.]\d{3} --> ")
 HTML = Format("a web page (HTML)", AS_TEXT, "markup")
 SVG = Format("an SVG drawing", AS_PICTURE, "drawing")
 XML = Format("XML", "save its texts as JSONL or as a .txt in UTF-8", "markup")
-SUBTITLES = Format("subtitles with times", "save the spoken words alone, as a .txt in UTF-8", "markup")
 
 
 def of(head: bytes) -> Format | None:
@@ -187,8 +185,6 @@ def _is_text(head: bytes) -> bool:
 def of_text(head: str) -> Format | None:
     """Name markup by its first characters; None for a text, also for one that begins with "<", as <|im_start|> does."""
     begin = head.lstrip("\ufeff \t\r\n")
-    if begin.startswith("WEBVTT") or _SUBTITLES.match(begin):
-        return SUBTITLES
     if not begin.startswith("<"):
         return None
     if _SVG.match(begin) or (_XML.match(begin) and _SVG.search(begin)):

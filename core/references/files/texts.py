@@ -11,7 +11,7 @@ from core.errors import InvalidInput, TooLarge
 from core.references.faults import Faults
 from core.references.items import TextItem
 from core.references.notices import Notice
-from core.references.rows import hygiene, json_rows, keys, structure, tables
+from core.references.rows import hygiene, json_rows, keys, structure, subtitles, tables
 from core.references.rows.json_rows import MAX_LINE_CHARACTERS, Row
 from core.references.rows.notes import RowNotes
 from core.references.rows.remarks import Remarks
@@ -49,6 +49,9 @@ def read(content: bytes, name: str, limits: Settings) -> Lines:
         reader.notes.notices.add("read_as", name, f"text in {encoding}")
     if json_rows.looks_like_json(text):
         return reader.of_rows(json_rows.rows(text, reader.notes.notices))
+    if (said := subtitles.spoken(text)) is not None:
+        reader.notes.notices.add("read_as", name, "subtitles, of which what is said is learned, a text for each")
+        return reader.of_paragraphs(said)
     structure.check(text, name)  # raises where it is no text
     if (table := tables.of(text, name)) is not None:
         reader.notes.notices.add("read_as", f"line {table.head_line}", table.what)

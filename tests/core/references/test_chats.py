@@ -10,10 +10,11 @@ import pytest
 
 from core.errors import InvalidInput
 from core.references import items
-from core.references.chats import learned
+from core.references.chats import learned, messages_of
 from core.references.files import texts
 from core.references.items import References
 from core.references.packing import pack, read_packed
+from core.references.rows.remarks import Remarks
 from core.settings import Settings
 
 ASK, ANSWER = {"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}
@@ -75,3 +76,15 @@ def test_a_line_is_refused_with_what_to_do(what: str) -> None:
     with pytest.raises(InvalidInput, match=words) as refusal:
         read({"messages": [ASK, ANSWER]}, line)
     assert refusal.value.message.startswith("Line 2 of chats.jsonl can't be used: ")
+
+
+def test_the_weight_1_of_a_question_is_passed_over_with_a_word_and_another_mark_of_it_is_refused() -> None:
+    question, answer = {"role": "user", "content": "a", "weight": 1}, {"role": "assistant", "content": "b", "weight": 1}
+    remarks = Remarks()
+    assert messages_of([question, answer], remarks) == (
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    )
+    assert any("weight" in key for key in remarks.ignored)
+    with pytest.raises(ValueError, match=r"message 1 \(user\) is marked as learned"):
+        messages_of([{"role": "user", "content": "a", "train": True}, answer], Remarks())

@@ -17,8 +17,6 @@ SURE = {
     "a drawing": ('<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG"),
     "XML": ('<?xml version="1.0"?>\n<rows><row>a</row></rows>', "XML"),
     "XML without its mark": ("<rows><row><q>a</q><a>b</a></row><row>c</row></rows>\n", "XML"),
-    "subtitles": ("1\n00:00:01,000 --> 00:00:02,000\nAhoy\n", "subtitles"),
-    "subtitles of the web": ("WEBVTT\n\n00:01.000 --> 00:02.000\nAhoy\n", "subtitles"),
     "a table of Markdown": ("| prompt | completion |\n|---|---|\n| a | b |\n", "a table of Markdown"),
     "rich text": ("{\\rtf1\\ansi Ahoy}", "RTF"),
 }
