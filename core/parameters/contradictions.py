@@ -32,27 +32,42 @@ def check(
     if count < MIN_REFERENCES:
         raise _contradiction("training_file", f"{count} reference is too few to hold one out; send {MIN_REFERENCES}")
     _check_preset(request, kind, presets or built_in())
+    _check_captions(request, kind, taggers)
+    _check_size(request, kind, backbone)
+    _check_pool(request, backbone)
+
+
+def _check_captions(request: BatRequest, kind: Kind, taggers: Collection[str]) -> None:
     if request.caption not in {"auto", NONE, *BUILT_IN_TAGGERS, *taggers}:
         known = ", ".join(["auto", NONE, *BUILT_IN_TAGGERS, *taggers])
         raise InvalidInput(f"There is no such tagger; choose {known}.", code="tagger_not_found", param="bat.caption")
-    if kind == "texts" and request.caption not in {"auto", NONE}:
-        raise _contradiction("bat.caption", "texts have no captions; leave bat.caption out")
-    if kind == "texts" and request.caption_lines != "auto":
-        raise _contradiction("bat.caption_lines", "texts have no captions; leave bat.caption_lines out")
+    asked = {
+        "caption": request.caption not in {"auto", NONE},
+        "caption_lines": request.caption_lines != "auto",
+        "dropout_caption": request.dropout_caption != "auto",
+    }
+    for name, given in asked.items():
+        if kind == "texts" and given:
+            raise _contradiction(f"bat.{name}", f"texts have no captions; leave bat.{name} out")
+
+
+def _check_size(request: BatRequest, kind: Kind, backbone: BackboneRecord) -> None:
     if kind == "texts" and request.resolution != "auto":
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
-    if kind == "texts" and request.dropout_caption != "auto":
-        raise _contradiction("bat.dropout_caption", "texts have no captions; leave bat.dropout_caption out")
-    if kind == "images" and request.max_tokens != "auto":
+    if request.max_tokens == "auto":
+        return
+    if kind == "images":
         raise _contradiction(
             "bat.max_tokens", "captions are read as far as the backbone's text encoder goes; leave bat.max_tokens out"
         )
-    places = backbone.context_tokens
-    if places is not None and request.max_tokens != "auto" and request.max_tokens > places:
+    if (places := backbone.context_tokens) is not None and request.max_tokens > places:
         raise _contradiction(
             "bat.max_tokens",
             f"the backbone {backbone.id} has places for {places:,} tokens; let bat.max_tokens be no more",
         )
+
+
+def _check_pool(request: BatRequest, backbone: BackboneRecord) -> None:
     if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
         raise _contradiction(
             "bat.pool", f"the backbone {backbone.id} has no such candidate pool; leave bat.pool out or say auto"
