@@ -100,7 +100,6 @@ def describe(
         check_hub_name(hub_name)
     folder = folder.resolve()
     inspected = inspect_folder(folder, family)
-    _check_max_tokens((defaults or {}).get("max_tokens"), family, inspected.context_tokens)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
@@ -124,12 +123,10 @@ def describe(
     )
 
 
-def _check_max_tokens(asked: int | float | None, family: Family, places: int | None) -> None:
-    """Raise InvalidInput where texts can't be so long."""
-    if asked is None:
-        return
-    why = None
-    if family != "language":
+def check_max_tokens(asked: int | float, record: BackboneRecord) -> None:
+    """Raise InvalidInput where this backbone can't read texts of so many tokens."""
+    places, why = record.context_tokens, None
+    if record.family != "language":
         why = "A diffusion model reads captions as far as its text encoder does; leave --max-tokens out."
     elif places is not None and asked > places:
         why = f"config.json says that the model has places for {places:,} tokens; --max-tokens is at most that."

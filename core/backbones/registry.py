@@ -10,7 +10,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.backbones.families import Family
-from core.backbones.record import RECORD_FILE, BackboneRecord, describe, difference, file_version, plain, read_record
+from core.backbones.record import (
+    RECORD_FILE,
+    BackboneRecord,
+    check_max_tokens,
+    describe,
+    difference,
+    file_version,
+    plain,
+    read_record,
+)
 from core.disk import ROOT, write_json
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
@@ -95,6 +104,8 @@ class Registry:
             defaults=defaults,
             hub_name=hub_name,
         )
+        if "max_tokens" in record.defaults:
+            check_max_tokens(record.defaults["max_tokens"], record)
         self._write(record)
         return record
 
