@@ -45,6 +45,7 @@ def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:
     return run
 
 
+@pytest.mark.slow
 def test_every_value_is_a_job_and_the_picture_shows_them_all(ablate: Ablate, tmp_path: Path) -> None:
     done = ablate("gamma", "[0, 0.5]")
     rows = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]

@@ -111,6 +111,7 @@ def messages(lines: list[Line], stage: str) -> str:
     return " ".join(line.text for line in lines if isinstance(line, Message) and line.stage == stage)
 
 
+@pytest.mark.slow
 def test_a_pool_too_small_to_score_is_left_alone_and_the_job_says_so(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     index = Path(folder.spec()["backbone"]["pool"]) / "index.jsonl"
@@ -122,6 +123,7 @@ def test_a_pool_too_small_to_score_is_left_alone_and_the_job_says_so(make_image_
     assert "references alone" in outcome["selection_reason"]
 
 
+@pytest.mark.slow
 def test_references_that_are_all_the_same_still_give_an_adapter_and_a_warning(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     files = list(folder.references.glob("**/*.png"))
@@ -178,12 +180,14 @@ def test_a_job_that_was_scored_together_with_its_error_law_shows_that_one(make_i
     assert read(folder, "export/card.json")["diagnostics"]["error_law"] == {"ratio": 0.5}
 
 
+@pytest.mark.slow
 def test_without_backbone_data_there_is_no_error_law(make_image_job: MakeJob) -> None:
     folder = make_image_job(augment=False, selected_count="auto")
     list(run(folder))
     assert read(folder, "export/card.json")["diagnostics"]["error_law"] is None
 
 
+@pytest.mark.slow
 def test_a_draw_that_was_asked_for_is_not_called_scoring(make_image_job: MakeJob) -> None:
     folder = make_image_job(score="random", sample_ratio="auto")
     told = messages(list(run(folder)), "score")
@@ -193,6 +197,7 @@ def test_a_draw_that_was_asked_for_is_not_called_scoring(make_image_job: MakeJob
     assert "scores" not in read(folder, "export/report.json")["reasons"]
 
 
+@pytest.mark.slow
 def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> None:
     folder = make_image_job(gamma=0.4)
     list(run(folder))
