@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,17 +337,21 @@ TEXTS = [
 @pytest.mark.parametrize("line", [*IMAGES, *TEXTS], ids=lambda line: line.file)
 def test_a_file_becomes_what_its_line_says(line: Line, tmp_path: Path) -> None:
     print(line)
-    told, codes = "", set[str]()
     if line.items:
-        found = read(CASES / line.file, tmp_path)
-        assert len(found.items) == line.items, f"{line}: {len(found.items)} items"
-        assert line.check is None or line.check(found), line
-        told = "\n".join(f"{each.message} {each.fix}" for each in found.findings)
-        codes = {each.code for each in found.findings}
-    else:
-        with pytest.raises(InvalidInput) as refused:
-            read(CASES / line.file, tmp_path)
-        told = refused.value.message
+        check(line, read(CASES / line.file, tmp_path))
+        return
+    with pytest.raises(InvalidInput) as refused:
+        read(CASES / line.file, tmp_path)
+    for pattern in line.says:
+        assert re.search(pattern, refused.value.message), f"{line}: {refused.value.message}"
+
+
+def check(line: Line, found: JudgedReferences) -> None:
+    """Check that what was read is what the line says."""
+    told = "\n".join(f"{each.message} {each.fix}" for each in found.findings)
+    codes = {each.code for each in found.findings}
+    assert len(found.items) == line.items, f"{line}: {len(found.items)} items"
+    assert line.check is None or line.check(found), line
     assert set(line.finds) <= codes, f"{line}: {codes}"
     assert not set(line.silent) & codes, f"{line}: {codes}"
     for pattern in line.says:
@@ -357,6 +362,25 @@ def test_every_case_has_its_line() -> None:
     assert {path.name for path in CASES.iterdir() if path.is_file()} - {"folders.tar"} == {
         line.file for line in [*IMAGES, *TEXTS]
     }
+
+
+# folders for `albatross train --references`: as the zip of each
+FOLDERS = [
+    Line("mixed", "subfolders are read: 6 as in the same zip", 6, check=captioned),
+    Line("nested", "a folder in a folder is read", 6, check=captioned),
+    Line("kohya", "kohya's tree is read, and its name offered as the trigger", 6, ("kohya_folder",), check=captioned),
+    Line("capt", ".caption is read", 6, check=captioned),
+    Line("old", "files of 1970 are read (cvat #1565)", 6, check=captioned),
+    Line("hid", "a link to nothing is named", 6, ("not_read",), (r"link\.png",), check=captioned),
+    Line("jsonl", "JSONL in a folder is read", 8, ("texts_of_set",)),
+]
+
+
+@pytest.mark.parametrize("line", FOLDERS, ids=lambda line: line.file)
+def test_a_folder_becomes_what_its_line_says(line: Line, tmp_path: Path) -> None:
+    with tarfile.open(CASES / "folders.tar") as archive:
+        archive.extractall(tmp_path, filter="fully_trusted")  # one holds a link to nowhere, on purpose
+    check(line, read(tmp_path / line.file, tmp_path))
 
 
 # inputs that behaved well before, and still do: so many items of a kind, or the code of their refusal
