@@ -15,6 +15,7 @@ MAX_SEARCHED = 1_000_000  # characters that are read in vain for the ends of row
 MAX_HEADING = 3  # lines above the first row
 WRAPPERS = "data|rows|examples|samples|records|items|entries|dataset|train|training_data|training_examples"
 TOO_LONG = "line_too_long"
+TORN = "a string in it goes on in the next line; write line ends in strings as \\n"
 
 _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
 _BLANK = re.compile(r"[\s\ufeff]*+")
@@ -23,6 +24,8 @@ _COMMENTS = re.compile(r"(?:(?:#|//|```)[^\n]*+\s*+)++")
 _COMMAS = re.compile(r"[,\s]*+")
 _REST = re.compile(r"[ \t,]*+\n?")
 _WRAPPED = re.compile(rf'\{{\s*"({WRAPPERS})"\s*:\s*\[')
+# a text may begin with a brace too: {{of a wiki}}, {% of a template %}, { x | x > 0 }
+_OBJECT = re.compile(r"""\{(?:\s*+(?:["'}/]|[\w$]+\s*:|\Z))""")
 _ARRAY = re.compile(r'\[\s*+(?:\[\s*+)?[{"]')
 _EMPTY_ARRAY = re.compile(r"\[\s*+\]")
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
@@ -46,7 +49,7 @@ class Row:
 def looks_like_json(text: str) -> bool:
     """Tell whether a text is JSON: by how it begins, or by rows under at most three lines of heading or comments."""
     begin = _BLANK.match(text).end()  # type: ignore[union-attr]
-    if text.startswith("{", begin) or _ARRAY.match(text, begin) or _EMPTY_ARRAY.match(text, begin):
+    if _OBJECT.match(text, begin) or _ARRAY.match(text, begin) or _EMPTY_ARRAY.match(text, begin):
         return True
     first = _some_lines(text, begin, 60)
     if text.startswith('"', begin):
@@ -193,8 +196,11 @@ class _Reader:
         try:
             value = _parsed(raw)
         except (ValueError, RecursionError) as error:
-            self._at = end if self._array is not None else line_end
-            return Row(number, fault=_fault(error, raw), raw=raw)
+            torn = end > line_end and _is_torn(raw)
+            again = not torn and self._array is None  # what follows in these lines is looked at once more
+            self._at = line_end if again else end
+            self._searched += again * (end - start)
+            return Row(number, fault=TORN if torn else _fault(error, raw), raw=raw)
         self._at = end
         if self._array is None:
             if end > line_end:
@@ -239,6 +245,14 @@ def _parsed(text: str) -> Any:
     return value
 
 
+def _is_torn(raw: str) -> bool:
+    """Tell whether a row is JSON but for line ends inside its strings."""
+    try:
+        return isinstance(json.loads(raw, strict=False), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
 class Quoted(dict[str, Any]):
     """A row that was written as a string with JSON in it."""
 
@@ -247,10 +261,10 @@ def _fault(error: Exception, raw: str) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, json.JSONDecodeError):
-        if re.match(r"\{\s*'", raw):
+        if re.match(r"\[?\s*\{\s*'", raw):
             return "it is written as Python writes it, with single quotes; write it with json.dumps"
         place = f"at column {error.colno}" if error.lineno == 1 else f"in its line {error.lineno}, column {error.colno}"
-        return f"it is not JSON ({error.msg.lower()} {place})"
+        return f"it is not JSON ({error.msg.lower().removesuffix(' at')} {place})"
     return str(error)
 
 

@@ -5,12 +5,13 @@ Every key is used, known as harmless, or refused by its name: one that is passed
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from core.references.rows.remarks import Remarks
 from core.text_safety import shown
 
+MAX_REFUSED = 8  # keys that one sentence names
 MAX_SHOWN = 25  # characters of a key that a sentence repeats
 
 # where a row or message comes from, what it is about, and how long it is: nothing of it is learned
@@ -25,7 +26,8 @@ metadata meta extra_info info tag tags keyword keywords category categories topi
 task_type task_name task_id domain field subject title language lang locale difficulty level
 comment comments note notes description score scores rating quality toxicity redacted openai_moderation detoxify
 num_turns turn turns num_tokens token_count tokens n_tokens length len char_count word_count usage
-name user user_id username finish_reason parallel_tool_calls annotations cache_control status
+name user user_id username finish_reason parallel_tool_calls annotations cache_control status schemaversion
+temperature top_p top_k max_tokens max_completion_tokens frequency_penalty presence_penalty seed logprobs stream
 """
 HARMLESS = frozenset(_HARMLESS.split())
 # true or 1: the message is learned; false or 0: it is read and not learned. Each is a habit of some trainer:
@@ -33,6 +35,7 @@ HARMLESS = frozenset(_HARMLESS.split())
 LEARNED = ("train", "training", "trainable", "train_on", "is_trainable", "loss", "loss_mask", "compute_loss", "learn")
 NOT_LEARNED = ("masked", "ignore_loss")  # the other way round
 KNOWN = HARMLESS | {"weight", "split", *LEARNED, *NOT_LEARNED}  # beside what is learned
+_LEAVE_OUT = 'for what is not to be learned leave the row out, or give the message "weight": 0'
 # false or nothing is what is done here; true is not
 SETTINGS = {
     "train_on_inputs": "the questions are never learned here; leave it out",
@@ -42,10 +45,12 @@ SETTINGS = {
     "prefix": "an answer that goes on from a begin is not known here; leave it out",
     "prefill": "an answer that goes on from a begin is not known here; leave it out",
     "partial": "an answer that goes on from a begin is not known here; leave it out",
-    "ignore": 'for what is not to be learned leave the row out, or give the message "weight": 0',
-    "skip": 'for what is not to be learned leave the row out, or give the message "weight": 0',
-    "exclude": 'for what is not to be learned leave the row out, or give the message "weight": 0',
-    "mask": 'write "weight": 0 for a message that is not learned, 1 for one that is',
+    **dict.fromkeys(("ignore", "ignored", "skip", "exclude", "deleted", "discarded", "flagged"), _LEAVE_OUT),
+}
+# a value that says that this is not to be learned, of a key that is harmless otherwise
+UNWANTED: Mapping[str, frozenset[object]] = {
+    "status": frozenset({"rejected", "discarded", "deleted", "failed", "incomplete", "in_progress", "cancelled"}),
+    "finish_reason": frozenset({"length", "content_filter"}),
 }
 _REASONING = """
 reasoning reasoning_content reasoning_text reasoning_details reasoning_trace thinking thinking_content
@@ -63,7 +68,15 @@ _PAIRS = "chosen rejected preferred_output non_preferred_output rejected_respons
 PAIRS = frozenset(_PAIRS.split())
 _SPANS = 'masks of parts of a text are not known here; give whole messages "weight": 0, or leave it out'
 _WEIGHTS = 'only "weight": 0 (not learned) and 1 (learned) are known here; leave it out'
+_NOT_LABELS = "write what shall be learned of them as an answer, or leave them out"
+UNKNOWN = "leave it out, or rename it if it holds what shall be learned"
+UNKNOWN_KEYS = "leave them out, or rename what holds what shall be learned"
 _NOT_HERE = "it is not learned here; leave it out, or write it into what the model shall answer"
+# beside a chat
+_BESIDE = """
+completion response answer output ground_truth ideal expected_output correct_answer reference_answer
+"""
+ANSWERS_BESIDE = frozenset(_BESIDE.split())
 # what to do about keys that mean something
 ADVICE = {
     **dict.fromkeys(("train_detail", "training_detail", "spans", "loss_masks", "token_mask", "labels_mask"), _SPANS),
@@ -71,6 +84,9 @@ ADVICE = {
         ("weights", "sample_weight", "loss_weight", "importance", "token_weights", "turn_weights"), _WEIGHTS
     ),
     **dict.fromkeys(("label", "labels", "reward", "rewards", "rank", "class", "kto_tag"), _NOT_HERE),
+    # some write 1 for what is learned, and others for what is not
+    "mask": 'write "weight": 0 for a message that is not learned, 1 for one that is',
+    **dict.fromkeys(ANSWERS_BESIDE, "of a chat the last message is the answer; make it that, or leave it out"),
     "refusal": "it is a refusal, not an answer; leave the row out, or make it the content",
     "split": "rows that are not for training go into a file of their own, the validation_file",
     "history": "write the earlier questions and answers as messages",
@@ -95,20 +111,32 @@ def given(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_rest(row: Mapping[str, Any], used: Collection[str], where: str, remarks: Remarks) -> None:
-    """Note the keys that are known as harmless; raise ValueError that names the first other one, and what to do.
+    """Note the keys that are known as harmless; raise ValueError that names all other ones, and what to do.
 
     `where` says whose keys they are: "it" or "message 3 (assistant)".
     """
+    refused = []
     for key in row:
         if key in used or key in LEARNED or key in NOT_LEARNED or key == "weight":
             continue
         if key in CAPTIONS:
             raise ValueError(NO_CAPTIONS)
-        empty = row[key] in ("", [], {}) or (key in SETTINGS and row[key] in (False, 0))
-        harmless = plain(key) in HARMLESS or (isinstance(row[key], str) and (key, row[key]) in HARMLESS_VALUES)
-        if not harmless and not empty:
-            raise ValueError(_refusal(key, where))
-        remarks.ignored.add(plain(key) if plain(key) in NAMED else EMPTY)
+        if _is_harmless(key, row[key], where):
+            remarks.ignored.add(plain(key) if plain(key) in NAMED else EMPTY)
+        else:
+            refused.append(key)
+    if refused:
+        raise ValueError(_refusals(refused, row, where))
+
+
+def _is_harmless(key: str, value: object, where: str) -> bool:
+    if value in ("", [], {}) or (key in SETTINGS and value in (False, 0)):
+        return True
+    if not isinstance(value, list | dict) and value in UNWANTED.get(key, ()):
+        return False
+    if key == "annotations":  # of a message they are links of a search; of a row what somebody has labelled
+        return where != "it"
+    return plain(key) in HARMLESS or (isinstance(value, str) and (key, value) in HARMLESS_VALUES)
 
 
 def plain(key: str) -> str:
@@ -116,18 +144,44 @@ def plain(key: str) -> str:
     return key.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _refusal(key: str, where: str) -> str:
-    if key in TOOLS:
-        return NO_TOOLS
-    if key in PAIRS:
-        return NO_PAIRS
-    if key in PICTURES:
-        return NO_PICTURES
+def _refusals(refused: Sequence[str], row: Mapping[str, Any], where: str) -> str:
+    """Say of all keys what to do; those that nobody knows in one sentence."""
+    unknown = [key for key in refused if _meaning(key, row[key], where) is None]
+    if len(unknown) < 2:
+        return "; ".join(dict.fromkeys(_refusal(key, row[key], where) for key in refused[:MAX_REFUSED]))
+    names = ", ".join(f'"{shown(key)[:MAX_SHOWN]}"' for key in unknown[:MAX_REFUSED])
+    more = f" and {len(unknown) - MAX_REFUSED} more" if len(unknown) > MAX_REFUSED else ""
+    told = [f"{where} has the keys {names}{more}, which are not known here; {UNKNOWN_KEYS}"]
+    told += [_refusal(key, row[key], where) for key in refused[:MAX_REFUSED] if key not in unknown]
+    return "; ".join(dict.fromkeys(told))
+
+
+def _refusal(key: str, value: object, where: str) -> str:
+    return _meaning(
+        key, value, where
+    ) or f'{where} has the key "{shown(key)[:MAX_SHOWN]}", which is not known here; ' + (
+        f"{UNKNOWN}; {_LEAVE_OUT}" if isinstance(value, bool) else UNKNOWN
+    )
+
+
+def _meaning(key: str, value: object, where: str) -> str | None:
+    """Say what a key that is refused means, and what to do; None where it is not known."""
+    for some, sentence in ((TOOLS, NO_TOOLS), (PAIRS, NO_PAIRS), (PICTURES, NO_PICTURES)):
+        if key in some:
+            return sentence
     if key in REASONING:
         todo = "write it into the answer, as the model shall write it, or leave it out"
         return f'the "{key}" of {where} would not be learned; {todo}'
-    advice = ADVICE.get(key) or SETTINGS.get(key) or "leave it out, or rename it if it holds what shall be learned"
-    return f'{where} has the key "{shown(key)[:MAX_SHOWN]}", which is not known here; {advice}'
+    if key in UNWANTED and plain(key) in HARMLESS:
+        says = "says that it was rejected, deleted or cut short"
+        return f'the "{key}" of {where} {says}; {_LEAVE_OUT}, or leave this key out'
+    if key == "annotations":
+        return f'the "annotations" of {where} would not be learned; {_NOT_LABELS}'
+    mask = plain(key)
+    if key != mask and (mask == "weight" or mask in LEARNED or mask in NOT_LEARNED):
+        return f'{where} has the key "{shown(key)[:MAX_SHOWN]}", which is not known here; write it as "{mask}"'
+    advice = ADVICE.get(key) or SETTINGS.get(key)
+    return f'{where} has the key "{key}", which is not known here; {advice}' if advice else None
 
 
 def is_learned(row: Mapping[str, Any], where: str, remarks: Remarks) -> bool | None:
@@ -154,6 +208,8 @@ def is_learned(row: Mapping[str, Any], where: str, remarks: Remarks) -> bool | N
 
 
 def _no_mask(key: str, value: object, where: str) -> str:
+    if isinstance(value, str) and value.lower() in ("true", "false", "0", "1") and key != "weight":
+        return f'"{key}" of {where} is a string; write true or false, without quotes'
     if key == "weight":
         return f"{where} has a weight other than 0 (it is not learned) and 1 (it is); write one of these two numbers"
     return f'"{key}" of {where} is neither true nor false; {_SPANS}'

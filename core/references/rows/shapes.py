@@ -13,11 +13,26 @@ from core.text_safety import shown
 
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
 # keys of other trainers for the two halves of a pair, and for a chat
-QUESTIONS = ("prompt", "question", "instruction", "input", "query", "user", "input_text", "human", "problem")
+QUESTIONS = (
+    "prompt",
+    "question",
+    "instruction",
+    "input",
+    "query",
+    "user",
+    "input_text",
+    "text_input",
+    "human",
+    "problem",
+)
 ANSWERS = ("completion", "response", "answer", "output", "assistant", "output_text", "reply", "target", "solution")
 CHATS = ("messages", "conversations", "conversation", "contents", "dialog", "dialogue", "chat")
 SYSTEMS = ("system", "system_prompt", "systemInstruction", "system_instruction")
 RECORDED = "recorded"
+BY_COLUMNS = (
+    "it holds a table column by column, not a row; write it row by row, as pandas does with "
+    'to_json(orient="records", lines=True)'
+)
 ALPACA_INPUTS = ("input", "context")
 
 
@@ -102,6 +117,7 @@ def _pair(row: dict[str, Any], asked: list[str], answered: list[str], remarks: R
         raise ValueError(f"it has {questions[0]} and {answered[0]}, and text beside them; keep one of the two shapes")
     question, answer = questions[0], answered[0]
     keys.check_rest(row, {question, answer, *beside, *SYSTEMS}, "it", remarks)
+    _check_no_columns(row[question], row[answer])
     if isinstance(row[question], list) or isinstance(row[answer], list):
         return _pair_of_chats(row[question], row[answer], remarks)
     if (question, answer) != ("prompt", "completion"):
@@ -125,12 +141,26 @@ def _as_pair(row: Mapping[str, Any], question: str, answer: str, beside: list[st
     return TextItem(messages=chats.messages_of(said, remarks))
 
 
+def _check_no_columns(asked: object, answered: object) -> None:
+    """Refuse a whole table in one row: each column under its name, as {"0": ...} or as a list."""
+    columns = [list(value.values()) if isinstance(value, dict) else value for value in (asked, answered)]
+    if all(isinstance(column, list) and column and isinstance(column[0], str) for column in columns):
+        raise ValueError(BY_COLUMNS)
+
+
 def _pair_of_chats(asked: object, answered: object, remarks: Remarks) -> TextItem:
-    """Return a pair of lists of messages, as TRL writes it: what the question holds is read and not learned."""
-    if not isinstance(asked, list) or not isinstance(answered, list):
-        raise ValueError("of its question and its answer one is a list of messages and the other is not")
+    """Return a pair of lists of messages, as TRL writes it: what the question holds is read and not learned.
+
+    Where one half is a string, it is one message.
+    """
+    first = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    last = [{"role": "assistant", "content": answered}] if isinstance(answered, str) else answered
+    if not isinstance(first, list) or not isinstance(last, list):
+        raise ValueError("its question or its answer is neither a string nor a list of messages")
+    if not all(isinstance(message, dict) for message in (*first, *last)):
+        raise ValueError("its question or its answer is a list of texts; write each pair as a row of its own")
     remarks.read_as = "pairs of lists of messages, as TRL writes them"
-    return TextItem(messages=chats.messages_of([*asked, *answered], remarks, learned_from=len(asked)))
+    return TextItem(messages=chats.messages_of([*first, *last], remarks, learned_from=len(first)))
 
 
 def _no_shape(row: Mapping[str, Any]) -> ValueError:
@@ -146,6 +176,10 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
         return ValueError(f"it holds tokens; {keys.ADVICE['input_ids']}")
     if not row:
         return NoShape("it is empty")
+    if isinstance(row.get("columns"), list) and isinstance(row.get("data"), list):
+        return NoShape(BY_COLUMNS)
+    if all(isinstance(value, dict) for value in row.values()):
+        return NoShape("it seems to hold rows under numbers or names; write each as a line of its own")
     if wrapped := next((key for key in row if isinstance(row[key], list) and any(map(_is_object, row[key]))), None):
         return NoShape(
             f'it seems to hold rows under "{shown(wrapped)[: keys.MAX_SHOWN]}"; keep the array of rows alone'

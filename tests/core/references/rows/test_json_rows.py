@@ -81,7 +81,7 @@ def test_a_list_of_messages_is_a_row_and_no_array_of_rows() -> None:
         ('{"text": ' + "[" * 100_000, "nested too deeply|not JSON"),
         ('[{"text": "a"}', "array .* is not closed"),
         ('{"data": [{"text": "a"}], "next": 1}', "beside its array"),
-        ('{\n"text": "one\ntwo"}', "not JSON"),
+        ('{\n"text": "one\ntwo"}', "goes on in the next line"),
     ],
 )
 def test_what_is_no_json_is_named_by_its_line(text: str, words: str) -> None:
