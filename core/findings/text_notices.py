@@ -57,10 +57,13 @@ def _lines_passed_over(group: Group) -> Finding:
 
 
 def _looks_like(group: Group) -> Finding:
+    more = len(group) - 1
+    subject = f"{group[0].place} and {more:,} more look" if more else f"{group[0].place} looks"
+    learned = "are learned as plain text, as they stand" if more else "is learned as plain text, as it stands"
     return Finding(
         "looks_like",
-        f"{group[0].place} looks like {group[0].detail}, and is learned as plain text, as it stands.",
-        "Nothing needs to be done, if its marks shall be learned too; else write it as JSONL: one chat, pair or text a "
+        f"{subject} like {group[0].detail}, and {learned}.",
+        "Nothing needs to be done, if the marks shall be learned too; else write it as JSONL: one chat, pair or text a "
         "line.",
     )
 

@@ -31,6 +31,12 @@ OTHER_NAMES: Mapping[str, str] = {
     "network_dim": "rank",
     "lora_alpha": "alpha",
     "network_alpha": "alpha",
+    "max_seq_length": "max_tokens",
+    "max_seq_len": "max_tokens",
+    "max_length": "max_tokens",
+    "sequence_len": "max_tokens",
+    "cutoff_len": "max_tokens",
+    "model_max_length": "max_tokens",
     "trigger_word": "trigger",
     "instance_prompt": "trigger",
     "caption_dropout_rate": "dropout_caption",
@@ -47,12 +53,17 @@ OTHER_NAMES: Mapping[str, str] = {
     "user_provided_suffix": "suffix",
 }
 
+# look like one of ours and mean something else: Azure's tier of the service
+NO_NAMES = frozenset({"trainingType", "training_type"})
+
 
 def meant(model: type[BaseModel], path: Sequence[str]) -> str | None:
     """Return the path of what is probably meant by the last key of `path`, which `model` does not know; else None."""
     *above, key = path
     prefix = tuple(part for part in above if not part.isdigit())  # places in lists have no names of their own
     places = _places(model)
+    if key in NO_NAMES:
+        return None
     wanted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
     names = {place[-1] for place in places}
     beside = {place[-1] for place in places if place[:-1] == prefix}

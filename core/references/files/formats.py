@@ -60,6 +60,8 @@ _HEIF = Format("a HEIC picture (as phones save it)", f"{AS_PICTURE} ({MOST_COMPA
 _AVIF = _picture("an AVIF picture")
 _PICKLE = Format("a pickle of Python, which can run code and is never opened", AS_ROWS, "table")
 
+RTF = _document("RTF, as word processors save it")
+
 # first bytes -> what has them; the first match counts
 SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"GIF87a", _picture("a GIF")),
@@ -84,7 +86,7 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"%PDF", _document("a PDF")),
     (b"%!PS", Format("a PostScript drawing", AS_PICTURE, "drawing")),
     (b"\xc5\xd0\xd3\xc6", Format("a PostScript drawing", AS_PICTURE, "drawing")),
-    (b"{\\rtf", _document("RTF, as word processors save it")),
+    (b"{\\rtf", RTF),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _document("an old Office document (.doc, .xls, .ppt)")),
     (b"\x1f\x8b", _archive("a gzip archive")),
     (b"BZh", _archive("a bzip2 archive")),
@@ -148,6 +150,11 @@ _XML = re.compile(r"<(?:\?xml\b|!doctype\b|!--|rss\b|feed\b|tei\b|urlset\b|\w+\s
 _SVG = re.compile(r"<svg\b", re.IGNORECASE)
 HTML = Format("a web page (HTML)", AS_TEXT, "markup")
 SVG = Format("an SVG drawing", AS_PICTURE, "drawing")
+POINTER = Format(
+    "a pointer of Git LFS, which stands for a file and is not it",
+    "fetch the file with git lfs pull, or download it from its page",
+    "markup",
+)
 XML = Format("XML", "save its texts as JSONL or as a .txt in UTF-8", "markup")
 
 
@@ -185,6 +192,10 @@ def _is_text(head: bytes) -> bool:
 def of_text(head: str) -> Format | None:
     """Name markup by its first characters; None for a text, also for one that begins with "<", as <|im_start|> does."""
     begin = head.lstrip("\ufeff \t\r\n")
+    if begin.startswith("{\\rtf"):
+        return RTF
+    if begin.startswith("version https://git-lfs.github.com/spec/"):
+        return POINTER
     if not begin.startswith("<"):
         return None
     if _SVG.match(begin) or (_XML.match(begin) and _SVG.search(begin)):

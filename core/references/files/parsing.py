@@ -47,6 +47,9 @@ def parse(path: Path, filename: str, limits: Settings, *, strict: bool = False) 
             if (document := formats.of_zip(member.path for member in archive.members)) is not None:
                 raise UnsupportedMedia(document.sentence(name), code="unsupported_media", param="file")
             return _read_set(Bundle(archive, limits, strict))
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        message = f"{name} is a zip archive that is damaged or cut short; make it anew, and send it again."
+        raise InvalidInput(message, code="corrupt_archive", param="file")
     if images.looks_like_image(head):
         content = _bounded(path, limits.max_image_bytes, name)
         return Parsed("images", [images.item(images.decode(content, name, limits), name, None)])
@@ -69,7 +72,7 @@ def _read_set(bundle: Bundle) -> Parsed:
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
     if (format := formats.of(head)) is not None:
         raise UnsupportedMedia(format.sentence(name), code="unsupported_media", param="file")
-    if b"\0" in head and not hygiene.is_text(head):
+    if b"\0" in head and not hygiene.is_text(head) and not hygiene.holds_nulls(head):
         raise UnsupportedMedia(
             f"{name} is none of: JPEG, PNG or WebP image, zip of images, JSONL, CSV, plain UTF-8 text.",
             code="unsupported_media",

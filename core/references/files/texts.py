@@ -168,6 +168,8 @@ class _Reader:
         except ValueError as error:
             raise self._unusable(row, place, error) from None
         self.notes.add(remarks, place)
+        if item.text is not None and structure.of_template(item.text):
+            self.notes.notices.add("looks_like", f"{place.capitalize()} of {self._name}", structure.TEMPLATE)
         return item
 
     def _object(self, row: Row, place: str) -> Mapping[str, Any]:

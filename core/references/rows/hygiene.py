@@ -20,7 +20,7 @@ _SUSPECT = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 # A letter behind a lone escape belongs to a word where small letters follow.
 _ESCAPES = re.compile(
     "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[PX^_][^\x1b\n]*\x1b\\\\"
-    "|[ -/]+[0-~]|[78=>]|[cDEHMNOZ](?![a-z])|)|\x9b[0-9;]*[ABCDHJKm]"
+    "|[!-/][ -/]*[0-~]| [FGLMN](?![a-z])|[78=>]|[cDEHMNOZ](?![a-z])|)|\x9b[0-9;]*[ABCDHJKm]"
 )
 _OVERSTRUCK = re.compile("_\x08(?=.)|(.)\x08(?=\\1)")  # underlined and bold, as manual pages are printed
 _NEW_LINES = re.compile("\r\n?")
@@ -35,6 +35,8 @@ _RIGHT_TO_LEFT = re.compile(
 _OPENING = {**dict.fromkeys("\u202a\u202b\u202d\u202e", "\u202c"), **dict.fromkeys("\u2066\u2067\u2068", "\u2069")}
 
 MOSTLY = 0.7  # of the upper bytes of a western text, whose dashes and quotes have others
+MAX_NULLS = 0.1  # of a text's bytes
+_BINARY = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 MAX_LINES_JUDGED = 100  # one by one, of a text with marks of direction; a longer text is judged as a whole
 
 # what is cleaned, as a finding calls one and several of them
@@ -170,6 +172,16 @@ def decoded(content: bytes) -> tuple[str, str | None]:
 def is_text(head: bytes) -> bool:
     """Tell whether first bytes with nulls in them are text all the same: UTF-16 or UTF-32, with its mark or without."""
     return any(head.startswith(mark) for mark, _, _ in ENCODINGS) or _wide(head[:1000]) is not None
+
+
+def holds_nulls(head: bytes) -> bool:
+    """Tell whether first bytes are UTF-8 but for some nulls: then these are named, and where the first stands."""
+    rest = head.replace(b"\0", b"")
+    try:
+        rest[:-3].decode()
+    except UnicodeDecodeError:
+        return False
+    return len(head) - len(rest) <= max(1, MAX_NULLS * len(head)) and _BINARY.search(rest) is None
 
 
 ENCODINGS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from core.errors import UnsupportedMedia
 from core.references.files import formats
@@ -12,6 +13,8 @@ AS_JSONL = "write its rows as JSONL"
 _ROW_KEYS = "messages|conversations|prompt|completion|text|role|from|instruction|question|answer|input|output"
 _YAML = re.compile(
     rf"%YAML\b|-\s+[\"']?(?:{_ROW_KEYS})[\"']?\s*:|(?:{_ROW_KEYS}|data|rows|examples|items)\s*:\s*\n\s*-\s"
+    rf"|[\w-]{{1,40}}:[ \t]*\n[ \t]*-[ \t]+[\"']?(?:{_ROW_KEYS})[\"']?\s*:|(?:{_ROW_KEYS}):[ \t]*[|>][+-]?[ \t]*\n"
+    rf"|-[ \t]+[\w-]{{1,40}}:[^\n]*\n(?:[ \t]+[\w-]{{1,40}}:[^\n]*\n){{0,5}}?[ \t]+(?:{_ROW_KEYS})[ \t]*:"
 )
 _FRONT = re.compile(r"---[ \t]*\n(?:[ \t]*- |[ \t]*[\w\"'-]+:(?:\s|$))")
 _FRONT_ENDS = re.compile(r"\n(?:---|\.\.\.)[ \t]*\n\s*\S")
@@ -24,18 +27,40 @@ _LOOKS = (
     (re.compile(r"\\documentclass\b|(?:%[^\n]*\n\s*)*\\(?:documentclass|begin\{|section\{)"), "LaTeX"),
     (_INI, "settings (INI or TOML)"),
     (re.compile(r"(?:--[^\n]*\n\s*|/\*[^/]*/\s*)*(?:CREATE TABLE|INSERT INTO|DROP TABLE)\b"), "a dump of a database"),
-    (re.compile(r"From \S+@\S+ |(?:Return-Path|Delivered-To|Received|Message-ID):\s"), "e-mails with their headers"),
+    (
+        re.compile(
+            r"From \S+@\S+ |(?:Return-Path|Delivered-To|Received|Message-ID):\s|(?:From|To|Subject): [^\n]*\n"
+            r"(?:From|To|Cc|Date|Subject): "
+        ),
+        "e-mails with their headers",
+    ),
     (re.compile(r"BEGIN:V(?:CARD|CALENDAR)\b"), "cards or a calendar"),
     (_MARKDOWN_TABLE, "a table of Markdown"),
 )
+TEMPLATE = "chats in the marks of a template"
 _TEMPLATES = re.compile(
-    r"<\|im_start\|>|\[/?INST\]|<\|(?:user|assistant|system|eot_id|start_header_id|end)\|>|<start_of_turn>"
-    r"|^### (?:Instruction|Response|Human|Assistant|User):",
+    r"<\|(?:im_start|user|assistant|system|eot_id|start_header_id|end|begin_of_text|endoftext)\|>|\[/?INST\]|<<SYS>>"
+    r"|<\uff5c(?:User|Assistant)\uff5c>|<start_of_turn>|\bUSER: [^\n]*\bASSISTANT:"
+    r"|^### ?(?:Instruction|Response|Human|Assistant|User)\b",
     re.MULTILINE,
 )
-_ASKS = re.compile(r"^(?:User|Human|Q|Question|Prompt|Customer|Me)\s*:", re.MULTILINE | re.IGNORECASE)
-_ANSWERS = re.compile(r"^(?:Assistant|Bot|AI|A|Answer|Completion|Response|Agent|GPT)\s*:", re.MULTILINE | re.IGNORECASE)
-_STAMPED = re.compile(r"\[?(?:\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4})[T,]? ?\d{1,2}:\d\d")
+# before a speaker's name: marks of Markdown; behind it a colon, or the end of a heading
+_SPEAKER = r"^(?:[*_>]{{0,3}}[ \t]*(?:{0})(?: said)?[*_]{{0,2}}[ \t]*:|#{{1,6}}[ \t]+(?:{0})[ \t]*$)"
+_ASKS = re.compile(_SPEAKER.format("User|Human|Q|Question|Prompt|Customer|Me|You"), re.MULTILINE | re.IGNORECASE)
+_ANSWERS = re.compile(
+    _SPEAKER.format("Assistant|Bot|AI|A|Answer|Completion|Response|Agent|GPT|ChatGPT|Claude|Gemini"),
+    re.MULTILINE | re.IGNORECASE,
+)
+_STAMPED = re.compile(
+    r"[\u200e\u200f\u202a]*\[?(?:(?:\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4})[T,]?\s?\d{1,2}:\d\d"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\d{1,2}:\d\d(?::\d\d)?\]?\s+<[^\s<>]{1,40}>)|<[^\s<>/]{1,40}> \S"
+)
+_ROW_OF_JSON = re.compile(rf"(?:\S{{1,12}}[ \t]+)?\{{\s*\"(?:{_ROW_KEYS})\"\s*:")
+_FENCED = re.compile(
+    rf"^```(?:jsonl?|json5)?[ \t]*\n\s*[\[{{][\[{{\s]*\"(?:{_ROW_KEYS})\"\s*:", re.MULTILINE | re.IGNORECASE
+)
+MIN_LINES = 3  # that a log or a table has
+MIN_STAMPED = 0.25  # of the lines of a log: what is said may take several
 
 
 def check(text: str, name: str) -> None:
@@ -59,26 +84,48 @@ def guess(text: str) -> str | None:
     """Say what a text looks like that is learned as it stands, marks and all; None for prose."""
     head = text[:HEAD].lstrip("\ufeff \t\r\n")
     for pattern, name in _LOOKS:
-        if pattern.match(head) and (name != _LOOKS[0][1] or _FRONT.match(head)):
+        if pattern.match(head) and (name != _LOOKS[0][1] or (_FRONT.match(head) and _FRONT_ENDS.search(head))):
             return name
     if _TEMPLATES.search(head):
-        return "chats in the marks of a template"
+        return TEMPLATE
     if len(_ASKS.findall(head)) > 1 and len(_ANSWERS.findall(head)) > 1:
         return "chats with the speakers' names before what they say"
-    lines = [line for line in head.split("\n") if line.strip()][:40]
-    if len(lines) > 2 and sum(_STAMPED.match(line.strip()) is not None for line in lines) > len(lines) / 2:
+    lines = [line.strip() for line in head.split("\n") if line.strip()][:40]
+    if sum(_STAMPED.match(line) is not None for line in lines) >= max(MIN_LINES, MIN_STAMPED * len(lines)):
         return "a log, or an export of a messenger"
+    if _FENCED.search(head) or sum(_ROW_OF_JSON.match(line) is not None for line in lines) > 1:
+        return "rows of JSON between other lines"
+    if _is_table(lines):
+        return "a table (CSV)"
     if _ROOT.match(head) and head.count("</") > 2:
         return "XML"
-    return "YAML" if _many_keys(lines) else None
+    return "YAML, or lines with speakers' names" if _many_keys(lines) else None
+
+
+def of_template(text: str) -> bool:
+    """Tell whether a text holds the marks of a chat template."""
+    return _TEMPLATES.search(text[:HEAD]) is not None
+
+
+def _is_table(lines: Sequence[str]) -> bool:
+    """Tell whether all lines have as many cells; behind a comma of prose stands a space."""
+    cells = (re.compile(r",(?=\S)"), re.compile(r"\t"), re.compile(r";(?=\S)"))
+    counts = [{len(pattern.findall(line)) for line in lines} for pattern in cells]
+    return len(lines) >= MIN_LINES and any(len(count) == 1 and count != {0} for count in counts)
 
 
 def _is_yaml(head: str, ending: str) -> bool:
     if _YAML.match(head):
         return True
     if _FRONT.match(head):
-        return ending in ("yml", "yaml") or _FRONT_ENDS.search(head) is None
+        return ending in ("yml", "yaml") or (_FRONT_ENDS.search(head) is None and _all_keys(head))
     return ending in ("yml", "yaml") and _KEY_LINE.match(head) is not None
+
+
+def _all_keys(head: str) -> bool:
+    """Tell whether every line is one of YAML: a key, a point of a list, a comment, or part of the one above."""
+    lines = [line for line in head.split("\n")[1:40] if line.strip()]
+    return all(_KEY_LINE.match(line) or line[0] in " \t-#]}" for line in lines)
 
 
 def _is_xml(head: str, text: str) -> bool:

@@ -54,7 +54,7 @@ class Table:
                 return
             except csv.Error as error:
                 todo = "put quotes around texts, and double the quotes in them"
-                yield Row(line, fault=f"it is not a row of a table ({error}); {todo}")
+                yield Row(line, fault=f"it is not a row of a table ({_csv_fault(error)}); {todo}")
                 return
             if line == begin or not any(cell.strip() for cell in cells):
                 continue
@@ -69,7 +69,7 @@ class Table:
             # an empty cell is not given, but where a text should stand its fault is told
             return Row(line, {key: _value(key, cell) for key, cell in row.items() if cell or key in shapes.ANSWERS})
         except (ValueError, RecursionError) as error:
-            return Row(line, fault=f"the cell of a chat is not JSON ({type(error).__name__})")
+            return Row(line, fault=_no_chat(row, error))
 
 
 def of(text: str, name: str) -> Table | None:
@@ -147,6 +147,21 @@ def _value(key: str, cell: str) -> object:
     if key in shapes.CHATS and cell.lstrip().startswith("["):
         return json.loads(cell, strict=False)
     return cell
+
+
+def _csv_fault(error: csv.Error) -> str:
+    """Say what the reader of tables stumbled over; its own words repeat the delimiter, which may be a tab."""
+    if "expected after" in str(error):
+        return "text follows behind a quoted cell"
+    return "a quote is not closed" if "end of data" in str(error) or "limit" in str(error) else str(error)
+
+
+def _no_chat(row: dict[str, str], error: Exception) -> str:
+    cell = next((cell for key, cell in row.items() if key in shapes.CHATS), "")
+    if re.match(r"\[\s*\{\s*'", cell):
+        return "its chat is written as Python writes it, with single quotes; write the rows as JSONL, with json.dumps"
+    why = error.msg.lower().removesuffix(" at") if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    return f"its chat is not JSON ({why}); write the rows as JSONL"
 
 
 def _lines(text: str) -> Iterator[str]:

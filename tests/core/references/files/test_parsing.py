@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "encoding",
     ),
     "a long caption": (archive({"a.png": picture(), "a.txt": b"a " * 2000}), "caption_too_long"),
-    "a cut archive": (archive({"a.png": picture()})[:-30], "unsupported_media"),
+    "a cut archive": (archive({"a.png": picture()})[:-30], "corrupt_archive"),
     "text in UTF-16 without its mark": ("hello there".encode("utf-16-le"), "encoding"),
     "text with a null character": (b"a" * 5_000 + b"\0", "encoding"),
     "blank lines": (b"\n\n  \n", "no_items"),

@@ -49,6 +49,7 @@ def test_what_is_surely_an_accident_is_cleaned(text: str, plain: str, what: tupl
         "\U0001f469\u200d\U0001f467",
         "soft\xadly\u200b",
         "tab\tand\nline",
+        "שָׁלוֹם",
     ],
 )
 def test_what_means_something_is_kept(text: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.references.notices import Notices
+from core.references.rows import json_rows
 from core.references.rows.json_rows import column_of_unstorable, looks_like_json, rows
 
 ROWS = [{"text": "a, {b}"}, {"text": '[c]\n"d"'}, {"prompt": "e", "completion": "f"}]
@@ -93,10 +94,32 @@ def test_what_is_no_json_is_named_by_its_line(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[Music] la la", "Once {there} was", '"Ahoy," he said.\n{}', "a\n\n{b}", "#1 in\n{x}"]
+    "text",
+    [
+        "[Music] la la",
+        "Once {there} was",
+        '"Ahoy," he said.\n{}',
+        "a\n\n{b}",
+        "#1 in\n{x}",
+        "{{Infobox\n| a = b\n}}",
+        "{% if a %}b{% endif %}",
+        "{ x | x > 0 }",
+        "{\n So it\n}",
+    ],
 )
 def test_prose_is_no_json(text: str) -> None:
     assert not looks_like_json(text)
+
+
+def test_a_row_that_is_torn_by_line_ends_is_one_fault() -> None:
+    found = list(rows('{"text": "a\n\nb"}\n{"text": "c"}\n', Notices()))
+    assert [(row.line, row.fault is None) for row in found] == [(1, False), (4, True)]
+
+
+def test_what_is_nested_in_vain_is_not_searched_again_for_each_line() -> None:
+    reader = json_rows._Reader('{"a":\n' * 9_999 + "!" + "}" * 9_999, Notices())
+    assert sum(1 for row in reader.rows() if row.fault) == 10_000
+    assert reader._searched <= json_rows.MAX_SEARCHED + json_rows.MAX_LINE_CHARACTERS
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ READ: dict[str, tuple[dict[str, Any], TextItem, str | None]] = {
         "pairs of lists of messages, as TRL writes them",
     ),
     "a prompt that is said again": ({"prompt": "Rain?", "prompt_id": "1", "messages": [USER, SAID]}, CHAT, None),
+    "a list of messages and a string": (
+        {"input": [BRIEF, USER], "output": "No."},
+        BRIEFED,
+        "pairs of lists of messages, as TRL writes them",
+    ),
     "nulls": (
         {"messages": [USER | {"name": None}, SAID | {"refusal": None, "tool_calls": None}], "tools": None},
         CHAT,
@@ -131,6 +136,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a begin": (chat(prefix=True), 'the key "prefix"'),
     "a preference": ({"messages": [USER, SAID], "chosen": "a", "rejected": "b"}, "preference pair"),
     "a label": ({"text": "a", "label": 1}, 'the key "label".* not learned here'),
+    "what somebody has labelled": ({"text": "a", "annotations": [{"result": []}]}, '"annotations" of it would not be'),
+    "a mask that others read the other way round": (chat(mask=0), 'the key "mask".* write "weight": 0'),
+    "a mask in capitals": (chat(Train=False), '"Train", which is not known here; write it as "train"'),
+    "a mask in quotes": (chat(train="false"), '"train" of message 2 .* write true or false, without quotes'),
+    "what was rejected": (chat(status="rejected"), '"status" of message 2 .* rejected, deleted or cut short'),
+    "what was cut": ({"prompt": "a", "completion": "b", "finish_reason": "length"}, '"finish_reason" of it says'),
+    "what is deleted": (chat(deleted=True), 'the key "deleted".* leave the row out'),
+    "a switch that nobody knows": (
+        chat(keep=False),
+        '"keep", which is not known here.* or give the message "weight": 0',
+    ),
+    "several keys": (
+        chat(foo=1, bar=2, tools=[1], tool_calls=[1], cot="a"),
+        'keys "foo", "bar", which are not known here; leave them out.* tools or tool calls.* "cot" of message 2',
+    ),
+    "an answer beside a chat": ({"messages": [USER], "ground_truth": "No."}, "the last message is the answer"),
+    "a table by columns": ({"prompt": {"0": "a"}, "completion": {"0": "b"}}, "column by column"),
+    "lists of columns": ({"prompt": ["a", "b"], "completion": ["c", "d"]}, "column by column"),
+    "a table with its columns apart": ({"columns": ["prompt"], "data": [["a"]]}, "column by column"),
+    "rows under numbers": ({"0": {"text": "a"}, "1": {"text": "b"}}, "rows under numbers or names"),
+    "several answers": ({"prompt": "a", "completion": ["b", "c"]}, "a list of texts; write each pair"),
     "rows for tests": ({"text": "a", "split": "test"}, "a file of their own, the validation_file"),
     "two answers": ({"prompt": "a", "completion": "b", "response": "c"}, "two answers, completion and response"),
     "two questions": ({"prompt": "a", "question": "b", "answer": "c"}, "two questions, prompt and question"),
@@ -246,7 +272,7 @@ def test_what_is_empty_says_nothing() -> None:
 
 
 def test_a_finding_can_name_every_key_that_is_known() -> None:
-    for key in keys.HARMLESS:
+    for key in keys.HARMLESS - {"annotations"}:
         remarks = Remarks()
         shaped({"text": "a", key: "b"}, remarks)
         assert remarks.ignored == {key}

@@ -59,7 +59,9 @@ def test_columns_mean_what_keys_mean(text: str, items: list[TextItem]) -> None:
         ('prompt,completion\na,"b" c\n', "Line 2 of a.csv .* not a row of a table"),
         ("prompt,completion,mood\na,b,c\nd,e,f\n", '^a.csv has the column "mood", which is not known here'),
         ("prompt,completion,weight\na,b,half\n", "weight other than 0"),
-        ("messages\n[oops\n", "the cell of a chat is not JSON"),
+        ("messages\n[oops\n", "its chat is not JSON .*; write the rows as JSONL"),
+        ("messages\n\"[{'role': 'user'}]\"\n", "with single quotes; write the rows as JSONL"),
+        ('prompt\tcompletion\n"a\tb\n', "a quote is not closed"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(text: str, words: str) -> None:
