@@ -8,6 +8,7 @@ from typing import Any
 from core.references import chats
 from core.references.items import TextItem
 from core.references.rows import keys
+from core.references.rows.json_rows import WRAPPERS
 from core.references.rows.remarks import Remarks
 from core.text_safety import shown
 
@@ -25,7 +26,18 @@ QUESTIONS = (
     "human",
     "problem",
 )
-ANSWERS = ("completion", "response", "answer", "output", "assistant", "output_text", "reply", "target", "solution")
+ANSWERS = (
+    "completion",
+    "response",
+    "answer",
+    "output",
+    "assistant",
+    "output_text",
+    "reply",
+    "target",
+    "solution",
+    "ideal",
+)
 CHATS = ("messages", "conversations", "conversation", "contents", "dialog", "dialogue", "chat")
 SYSTEMS = ("system", "system_prompt", "systemInstruction", "system_instruction")
 RECORDED = "recorded"
@@ -33,7 +45,15 @@ BY_COLUMNS = (
     "it holds a table column by column, not a row; write it row by row, as pandas does with "
     'to_json(orient="records", lines=True)'
 )
+MESSENGERS = ("author", "sender", "sender_name", "from_id", "timestamp_ms")  # keys of a message: Discord, Telegram, ...
 ALPACA_INPUTS = ("input", "context")
+
+
+EXPORTS = {
+    "mapping": "an export of ChatGPT",
+    "chat_messages": "an export of Claude",
+    "segments": "what axolotl calls segments, whose labels say what is learned (here weights of messages do)",
+}
 
 
 class NoShape(ValueError):
@@ -77,6 +97,7 @@ def _chat(row: dict[str, Any], found: list[str], remarks: Remarks) -> TextItem:
     given = chats.joined(row[key]) if key == "contents" else row[key]
     if key != "messages":
         remarks.read_as = "Gemini (contents and parts)" if key == "contents" else f"chats under the key {key}"
+    _check_no_messenger(given)
     again = {"prompt"} if _says_again(row.get("prompt"), given) else set[str]()
     remarks.ignored |= again
     keys.check_rest(row, {key, *SYSTEMS, *again}, "it", remarks)
@@ -85,6 +106,16 @@ def _chat(row: dict[str, Any], found: list[str], remarks: Remarks) -> TextItem:
     if not isinstance(given, list):
         raise ValueError(f"messages is not a list of 1 to {chats.MAX_MESSAGES} messages")
     return TextItem(messages=chats.messages_of([*_system(row, given), *given], remarks))
+
+
+def _check_no_messenger(chat: object) -> None:
+    """Refuse what people have said to each other, where nothing tells whose words shall be learned."""
+    first = chat[0] if isinstance(chat, list) and chat and isinstance(chat[0], dict) else {}
+    if "role" not in first and any(key in first for key in MESSENGERS):
+        raise ValueError(
+            "it looks like an export of a messenger; write each chat as messages, whose words shall be learned as "
+            "those of the assistant"
+        )
 
 
 def _says_again(prompt: object, chat: object) -> bool:
@@ -168,8 +199,13 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
         return ValueError("it is a request of a batch; take the messages out of its body, with the answer as the last")
     if ("custom_id" in row and "response" in row) or "choices" in row:
         return ValueError("it is the answer of an endpoint; write the question and the answer as messages")
-    if "mapping" in row:
-        return ValueError(f"it looks like an export of ChatGPT; {keys.ADVICE['mapping'].split('; ')[1]}")
+    for key, what in EXPORTS.items():
+        if key in row:
+            return ValueError(f"it looks like {what}; write each chat as messages")
+    if "annotations" in row and "data" in row:
+        return ValueError(
+            "it looks like an export of Label Studio; write its texts with what was written to them as rows"
+        )
     if "cells" in row and "nbformat" in row:
         return ValueError("it looks like a notebook of Jupyter; write what shall be learned as texts")
     if "input_ids" in row:
@@ -179,8 +215,8 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
     if isinstance(row.get("columns"), list) and isinstance(row.get("data"), list):
         return NoShape(BY_COLUMNS)
     if all(isinstance(value, dict) for value in row.values()):
-        return NoShape("it seems to hold rows under numbers or names; write each as a line of its own")
-    if wrapped := next((key for key in row if isinstance(row[key], list) and any(map(_is_object, row[key]))), None):
+        return NoShape("it seems to hold rows under numbers or names; write each of them as a line of its own")
+    if wrapped := next((key for key in row if key in WRAPPERS.split("|") and isinstance(row[key], list)), None):
         return NoShape(
             f'it seems to hold rows under "{shown(wrapped)[: keys.MAX_SHOWN]}"; keep the array of rows alone'
         )
@@ -191,7 +227,3 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
     half = next((key for key in (*QUESTIONS, *ANSWERS) if key in row), None)
     missing = f"; beside {half} the {'answer' if half in QUESTIONS else 'question'} is missing" if half else ""
     return NoShape(f"its keys are none of the three shapes: {names}{more}{missing}")
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
