@@ -81,10 +81,15 @@ def _set_aside(group: Group) -> Finding:
         advice.append("Send what is for validation as a file of its own, and name it as validation_file.")
     return Finding(
         "set_aside",
-        f"{counted(group, 'file lies', 'files lie')} beside what is to be learned and was left out: {named(group)}.",
+        f"{counted(group, 'file that lies', 'files that lie')} beside what is to be learned {_was(group)} left out: "
+        f"{named(group)}.",
         " ".join(advice),
         group[0].place,
     )
+
+
+def _was(group: Group) -> str:
+    return "was" if len(group) == 1 else "were"
 
 
 def _several_captions(group: Group) -> Finding:
@@ -148,7 +153,8 @@ def _texts_of_set(group: Group) -> Finding:
 def _links(group: Group) -> Finding:
     return Finding(
         "not_read",
-        f"{counted(group, 'file', 'files')} of the folder could not be read and was left out: {named(group)}.",
+        f"{counted(group, 'file', 'files')} of the folder could not be read and {_was(group)} left out: "
+        f"{named(group)}.",
         "Mend or remove what is named.",
         group[0].place,
     )

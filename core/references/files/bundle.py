@@ -140,7 +140,7 @@ class Bundle:
         found: list[TextItem] = []
         for member in self.source.members:
             label = names.label(member.path)
-            if names.parts(member.path)[2] not in TEXT_ENDINGS or litter.is_note(member.path):
+            if names.parts(member.path)[2] not in TEXT_ENDINGS or litter.is_about_texts(member.path):
                 self._pass_over(member)
             elif member.path in apart:
                 self.notices.add("set_aside", label, apart[member.path])
@@ -160,7 +160,8 @@ class Bundle:
             return []
         read = texts.read(content, label, self.limits)
         for notice in read.notices:
-            self.notices.add(notice.code, f"{notice.place} of {label}" if notice.place else label, notice.detail)
+            place = notice.place or label
+            self.notices.add(notice.code, place if place.endswith(label) else f"{place} of {label}", notice.detail)
         self.notices.add("text_of_set", label)
         return read.items
 

@@ -39,6 +39,11 @@ NOTES = re.compile(
     r"(readme|licen[cs]es?|copying|copyright|notice|changelog|authors|contributors|credits|attribution|citation"
     r"|requirements|todo|disclaimer|install)([-_.][a-z0-9-]{1,12})?"
 )
+# of Hugging Face's data sets, trainers and adapters, of LLaMA-Factory and of JavaScript
+SETTINGS = re.compile(
+    r"(dataset_infos?|dataset_dict|state|config|package(-lock)?|tokenizer(_config)?|special_tokens_map|vocab"
+    r"|(generation|adapter|preprocessor)_config|trainer_state|(all|train|eval)_results)\.json"
+)
 EDITORS = re.compile(r"(~\$.*|.*~|#.*#)")
 
 
@@ -53,6 +58,11 @@ def is_litter(path: str) -> bool:
 def is_note(path: str) -> bool:
     """Tell whether a file is a note to people, such as a licence: litter unless an image has its name."""
     return NOTES.fullmatch(names.parts(path)[1].lower()) is not None
+
+
+def is_about_texts(path: str) -> bool:
+    """Tell whether a file beside texts is none of them: a note to people, or a program's settings."""
+    return is_note(path) or SETTINGS.fullmatch(path.lower().split("/")[-1]) is not None
 
 
 def is_program(path: str) -> bool:

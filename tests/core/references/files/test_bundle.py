@@ -211,6 +211,20 @@ def test_a_set_without_images_is_read_as_texts(read_zip: ReadZip) -> None:
     assert "README.md" in finding(found, "passed_over").message
 
 
+def test_what_programs_write_beside_texts_is_passed_over(read_zip: ReadZip) -> None:
+    beside = dict.fromkeys(("a/state.json", "config.json", "dataset_infos.json"), b"{}")
+    found = read_zip({"train.jsonl": LINE.format("tea").encode(), **beside})
+    assert len(found.items) == 1
+    assert finding(found, "passed_over").message.endswith(": a/state.json, config.json, dataset_infos.json.")
+
+
+def test_a_finding_about_a_text_of_a_set_names_its_file_once(read_zip: ReadZip) -> None:
+    found = read_zip({"a.jsonl": b'{"text": "[INST] a [/INST] b"}', "b.txt": b"[INST] c [/INST] d"})
+    assert finding(found, "looks_like").message.startswith("Line 1 of a.jsonl and 1 more look like chats in the marks")
+    found = read_zip({"a.txt": b"[INST] c [/INST] d"})
+    assert finding(found, "looks_like").message.startswith("a.txt looks like chats in the marks")
+
+
 def test_texts_for_validation_are_not_trained_on(read_zip: ReadZip) -> None:
     found = read_zip({"train.jsonl": LINE.format("tea").encode(), "valid.jsonl": LINE.format("rum").encode()})
     assert len(found.items) == 1
