@@ -133,6 +133,7 @@ def _part(part: object, what: str, remarks: Remarks) -> str:
     if kind not in TEXT_PARTS:
         raise ValueError(_other_part(kind, what))
     keys.check_rest(part, {"type", "text"}, f"a part of {what}", remarks)
+    keys.check_part(part, f"a part of {what}", remarks)
     if not isinstance(part.get("text"), str):
         raise ValueError(f"the text of a part of {what} is missing or not a string")
     return str(part["text"])

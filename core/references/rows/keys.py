@@ -89,6 +89,8 @@ ADVICE = {
     **dict.fromkeys(ANSWERS_BESIDE, "of a chat the last message is the answer; make it that, or leave it out"),
     "refusal": "it is a refusal, not an answer; leave the row out, or make it the content",
     "split": "rows that are not for training go into a file of their own, the validation_file",
+    **dict.fromkeys(("context", "documents", "passage", "inputs"), "put it into the question, as it shall be asked"),
+    "text": 'what a message says is its "content", and a row is a chat or a text, not both',
     "history": "write the earlier questions and answers as messages",
     "system": "write it as the first of the messages, with the role system",
     "mapping": "it looks like an export of ChatGPT; write each chat as messages",
@@ -205,6 +207,12 @@ def is_learned(row: Mapping[str, Any], where: str, remarks: Remarks) -> bool | N
             f'"{first}" of {where} says that it is learned and "{second}" that it is not; keep one of them'
         )
     return next(iter(said.values()), None)
+
+
+def check_part(part: Mapping[str, Any], where: str, remarks: Remarks) -> None:
+    """Raise ValueError where a part of a message is marked as not learned: a message is learned whole or not."""
+    if is_learned(part, where, remarks) is False:
+        raise ValueError(f"{where} is marked as not learned; {_SPANS}")
 
 
 def _no_mask(key: str, value: object, where: str) -> str:

@@ -66,7 +66,7 @@ def shaped(row: Mapping[str, Any], remarks: Remarks | None = None) -> TextItem:
     `remarks` is told what was passed over, cleaned, and understood of another trainer's shape.
     """
     remarks = Remarks() if remarks is None else remarks
-    row = keys.given(row)
+    row = _plainly_named(keys.given(row), remarks)
     row.pop(RECORDED, None)
     chat = [key for key in CHATS if isinstance(row.get(key), list)]
     if "messages" in row and "messages" not in chat:
@@ -83,6 +83,16 @@ def shaped(row: Mapping[str, Any], remarks: Remarks | None = None) -> TextItem:
     if "text" in row:
         return _text(row, remarks)
     raise _no_shape(row)
+
+
+def _plainly_named(row: dict[str, Any], remarks: Remarks) -> dict[str, Any]:
+    """Return a row with "Prompt " called prompt, where nothing else is."""
+    known = {*QUESTIONS, *ANSWERS, *CHATS, *SYSTEMS, *ALPACA_INPUTS, "text"}
+    other = {key: keys.plain(key) for key in row if key not in known and keys.plain(key) in known}
+    if not other or len({*other.values()} - row.keys()) < len(other):
+        return row
+    remarks.read_as = f"keys in other letters, such as {keys.plain(next(iter(other)))}"
+    return {other.get(key, key): value for key, value in row.items()}
 
 
 def _text(row: Mapping[str, Any], remarks: Remarks) -> TextItem:

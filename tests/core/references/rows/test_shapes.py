@@ -77,6 +77,8 @@ READ: dict[str, tuple[dict[str, Any], TextItem, str | None]] = {
         BRIEFED,
         "pairs of lists of messages, as TRL writes them",
     ),
+    "capitals": ({"Prompt": "Rain?", "completion ": "No."}, PAIR, "keys in other letters, such as prompt"),
+    "a part that is learned": ({"messages": [USER, SAID | {"content": [{"text": "No.", "weight": 1}]}]}, CHAT, None),
     "nulls": (
         {"messages": [USER | {"name": None}, SAID | {"refusal": None, "tool_calls": None}], "tools": None},
         CHAT,
@@ -161,6 +163,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "segments": ({"segments": [{"label": True, "text": "a"}]}, "what axolotl calls segments"),
     "Label Studio": ({"id": 1, "data": {"text": "a"}, "annotations": [{}]}, "export of Label Studio"),
     "a messenger": ({"guild": {}, "messages": [{"author": {"name": "Ann"}, "content": "a"}]}, "export of a messenger"),
+    "a part that is not learned": (
+        chat(content=[{"type": "text", "text": "No.", "weight": 0}, {"type": "text", "text": "So"}]),
+        r"a part of the content of message 2 \(assistant\) is marked as not learned; masks of parts",
+    ),
+    "a part with the mask of another trainer": (
+        chat(content=[{"text": "No.", "train": False}]),
+        "marked as not learned",
+    ),
+    "a key in two letters": ({"Prompt": "a", "prompt": "b", "completion": "c"}, '"Prompt", which is not known'),
     "several answers": ({"prompt": "a", "completion": ["b", "c"]}, "a list of texts; write each pair"),
     "rows for tests": ({"text": "a", "split": "test"}, "a file of their own, the validation_file"),
     "two answers": ({"prompt": "a", "completion": "b", "response": "c"}, "two answers, completion and response"),
