@@ -12,8 +12,10 @@ HEAD = 20_000  # characters that are looked at
 AS_JSONL = "write its rows as JSONL"
 _ROW_KEYS = "messages|conversations|prompt|completion|text|role|from|instruction|question|answer|input|output"
 _YAML = re.compile(
-    rf"%YAML\b|-\s+[\"']?(?:{_ROW_KEYS})[\"']?\s*:|(?:{_ROW_KEYS}|data|rows|examples|items)\s*:\s*\n\s*-\s"
-    rf"|[\w-]{{1,40}}:[ \t]*\n[ \t]*-[ \t]+[\"']?(?:{_ROW_KEYS})[\"']?\s*:|(?:{_ROW_KEYS}):[ \t]*[|>][+-]?[ \t]*\n"
+    rf"%YAML\b|-\s+[\"']?(?:{_ROW_KEYS})[\"']?\s*:"
+    rf"|(?:{_ROW_KEYS}|data|rows|examples|items)\s*:\s*\n\s*-\s+[\"']?[\w-]{{1,40}}[\"']?\s*:\s"
+    rf"|[\w-]{{1,40}}:[ \t]*\n[ \t]*-[ \t]+[\"']?(?:{_ROW_KEYS})[\"']?\s*:"
+    rf"|(?:{_ROW_KEYS}):[ \t]*[|>][+-]?[ \t]*\n[ \t]+\S"
     rf"|-[ \t]+[\w-]{{1,40}}:[^\n]*\n(?:[ \t]+[\w-]{{1,40}}:[^\n]*\n){{0,5}}?[ \t]+(?:{_ROW_KEYS})[ \t]*:"
 )
 _FRONT = re.compile(r"---[ \t]*\n(?:[ \t]*- |[ \t]*[\w\"'-]+:(?:\s|$))")
@@ -41,7 +43,7 @@ TEMPLATE = "chats in the marks of a template"
 _TEMPLATES = re.compile(
     r"<\|(?:im_start|user|assistant|system|eot_id|start_header_id|end|begin_of_text|endoftext)\|>|\[/?INST\]|<<SYS>>"
     r"|<\uff5c(?:User|Assistant)\uff5c>|<start_of_turn>|\bUSER: [^\n]*\bASSISTANT:"
-    r"|^### ?(?:Instruction|Response|Human|Assistant|User)\b",
+    r"|^### ?(?:Instruction|Response|Human|Assistant|User)[ \t]*(?::|$)",
     re.MULTILINE,
 )
 # before a speaker's name: marks of Markdown; behind it a colon, or the end of a heading
@@ -59,6 +61,8 @@ _ROW_OF_JSON = re.compile(rf"(?:\S{{1,12}}[ \t]+)?\{{\s*\"(?:{_ROW_KEYS})\"\s*:"
 _FENCED = re.compile(
     rf"^```(?:jsonl?|json5)?[ \t]*\n\s*[\[{{][\[{{\s]*\"(?:{_ROW_KEYS})\"\s*:", re.MULTILINE | re.IGNORECASE
 )
+# no space follows it, as in prose; no quote, as behind what somebody says; and it parts no thousands
+_CELL_END = re.compile(r"(?<!\d),(?=[^\s\"'\u201d\u2019])|(?<=\d),(?=[^\s\"'\u201d\u2019])(?!\d{3}\b)")
 MIN_LINES = 3  # that a log or a table has
 MIN_STAMPED = 0.25  # of the lines of a log: what is said may take several
 
@@ -108,8 +112,8 @@ def of_template(text: str) -> bool:
 
 
 def _is_table(lines: Sequence[str]) -> bool:
-    """Tell whether all lines have as many cells; behind a comma of prose stands a space."""
-    cells = (re.compile(r",(?=\S)"), re.compile(r"\t"), re.compile(r";(?=\S)"))
+    """Tell whether all lines have as many cells; see _CELL_END."""
+    cells = (_CELL_END, re.compile(r"\t"), re.compile(r";(?=\S)"))
     counts = [{len(pattern.findall(line)) for line in lines} for pattern in cells]
     return len(lines) >= MIN_LINES and any(len(count) == 1 and count != {0} for count in counts)
 

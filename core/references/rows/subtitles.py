@@ -8,6 +8,10 @@ from collections.abc import Iterator
 _TIME = r"(?:\d{1,3}:)?\d\d:\d\d[,.]\d{3}"
 _TIMES = re.compile(rf"[ \t]*{_TIME}[ \t]+-->[ \t]+{_TIME}[^\n]*")
 _BEGIN = re.compile(rf"WEBVTT\b|(?:\d{{1,6}}[ \t]*\n)?[ \t]*{_TIME} --> ")
+# italics and the like, a voice, a colour, a place on the screen
+_MARKS = re.compile(
+    r"</?(?:[bicuv]|font|lang|ruby|rt)(?:[. ][^<>\n]*)?>|<[\d:.]{5,15}>|\{\\[^{}\n]{1,40}\}", re.IGNORECASE
+)
 _BLOCK = re.compile(r"\n[ \t]*\n\s*")
 
 
@@ -16,7 +20,7 @@ def spoken(text: str) -> str | None:
     text = text.lstrip("\ufeff \t\n")
     if _BEGIN.match(text) is None:
         return None
-    return "\n\n".join(cue for block in _blocks(text) if (cue := _words(block)))
+    return "\n\n".join(cue for block in _blocks(text) if (cue := _words(block))) or None
 
 
 def _blocks(text: str) -> Iterator[str]:
@@ -31,4 +35,4 @@ def _words(block: str) -> str:
     """Return the lines of a block that stand behind its times; blocks without times are notes and styles."""
     lines = block.split("\n")
     times = next((place for place, line in enumerate(lines[:2]) if _TIMES.fullmatch(line)), None)
-    return "" if times is None else "\n".join(lines[times + 1 :]).strip()
+    return "" if times is None else _MARKS.sub("", "\n".join(lines[times + 1 :])).strip()

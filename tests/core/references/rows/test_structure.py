@@ -88,6 +88,15 @@ PROSE = [
     "ORCs live here. ID3 is a tag; PAR1 too.",
     "1. One\n2. Two\n3. Three",
     "---\n\nA line below a rule.",
+    '"Hi," he said.\n"No," she said.\n"Well," he said.\n',
+    "1,234\n5,678\n9,012\n",
+    "x = 1;\ny = 2;\nz = 3;\n",
+    "### User guide\n\nMix well.",
+    "### Response times\n\nMix well.",
+    "answer:\n- yes\n- no\n\nAnd so on.",
+    "role: |\n\npoem",
+    "WEBVTT is a format.\n\nSo it is.",
+    "{name}, welcome!",
 ]
 
 
