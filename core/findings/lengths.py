@@ -12,8 +12,8 @@ from core.references.items import TextItem
 
 ROUNDED_TO = 32  # tokens, up to which a number that is proposed is rounded
 CUT_ORDER = (
-    "Of a chat older turns are cut first, then the end of the system prompt, then the middle of the question; of a "
-    "plain text the end."
+    "Of a chat older turns are cut first, then the end of the system prompt, then the middle of the question, and the "
+    "end of an answer that does not fit even so; of a plain text the end."
 )
 
 

@@ -45,6 +45,7 @@ def test_several_long_texts_are_told_with_the_longest_and_their_sum() -> None:
     assert (
         "guessed from their characters: text 2 by about 1,914, all of them together by about 1,928." in finding.message
     )
+    assert "and the end of an answer that does not fit even so; of a plain text the end." in finding.message
 
 
 @pytest.mark.parametrize(
