@@ -205,21 +205,8 @@ def _pair_of_chats(asked: object, answered: object, remarks: Remarks) -> TextIte
 
 
 def _no_shape(row: Mapping[str, Any]) -> ValueError:
-    if isinstance(row.get("body"), dict) and "custom_id" in row:
-        return ValueError("it is a request of a batch; take the messages out of its body, with the answer as the last")
-    if ("custom_id" in row and "response" in row) or "choices" in row:
-        return ValueError("it is the answer of an endpoint; write the question and the answer as messages")
-    for key, what in EXPORTS.items():
-        if key in row:
-            return ValueError(f"it looks like {what}; write each chat as messages")
-    if "annotations" in row and "data" in row:
-        return ValueError(
-            "it looks like an export of Label Studio; write its texts with what was written to them as rows"
-        )
-    if "cells" in row and "nbformat" in row:
-        return ValueError("it looks like a notebook of Jupyter; write what shall be learned as texts")
-    if "input_ids" in row:
-        return ValueError(f"it holds tokens; {keys.ADVICE['input_ids']}")
+    if (export := _export(row)) is not None:
+        return ValueError(export)
     if not row:
         return NoShape("it is empty")
     if isinstance(row.get("columns"), list) and isinstance(row.get("data"), list):
@@ -227,9 +214,7 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
     if all(isinstance(value, dict) for value in row.values()):
         return NoShape("it seems to hold rows under numbers or names; write each of them as a line of its own")
     if wrapped := next((key for key in row if key in WRAPPERS.split("|") and isinstance(row[key], list)), None):
-        return NoShape(
-            f'it seems to hold rows under "{shown(wrapped)[: keys.MAX_SHOWN]}"; keep the array of rows alone'
-        )
+        return NoShape(f'it seems to hold rows under "{wrapped}"; keep the array of rows alone')
     if set(row) <= {"role", "content", "from", "value", "weight", "name"}:
         return NoShape("it is a single message; write all messages of a chat in one row")
     names = ", ".join(f'"{shown(key)[: keys.MAX_SHOWN]}"' for key in list(row)[:5])
@@ -237,3 +222,19 @@ def _no_shape(row: Mapping[str, Any]) -> ValueError:
     half = next((key for key in (*QUESTIONS, *ANSWERS) if key in row), None)
     missing = f"; beside {half} the {'answer' if half in QUESTIONS else 'question'} is missing" if half else ""
     return NoShape(f"its keys are none of the three shapes: {names}{more}{missing}")
+
+
+def _export(row: Mapping[str, Any]) -> str | None:
+    """Say what wrote a row, and what to do; None where its keys do not tell."""
+    if isinstance(row.get("body"), dict) and "custom_id" in row:
+        return "it is a request of a batch; take the messages out of its body, with the answer as the last"
+    if ("custom_id" in row and "response" in row) or "choices" in row:
+        return "it is the answer of an endpoint; write the question and the answer as messages"
+    for key, what in EXPORTS.items():
+        if key in row:
+            return f"it looks like {what}; write each chat as messages"
+    if "annotations" in row and "data" in row:
+        return "it looks like an export of Label Studio; write its texts with what was written to them as rows"
+    if "cells" in row and "nbformat" in row:
+        return "it looks like a notebook of Jupyter; write what shall be learned as texts"
+    return f"it holds tokens; {keys.ADVICE['input_ids']}" if "input_ids" in row else None
