@@ -36,6 +36,7 @@ def messages_of(value: Sequence[object], remarks: Remarks, *, learned_from: int 
     if not 1 <= len(value) <= MAX_MESSAGES:
         raise ValueError(f"it has {len(value)} messages; 1 to {MAX_MESSAGES} are taken")
     read = [_message(message, number, remarks) for number, message in enumerate(value, 1)]
+    _check_asked(value[:learned_from])
     masked = [unlearned(message) if place < learned_from else message for place, message in enumerate(read)]
     messages = tuple(message for message in masked if message["content"])
     if not messages or messages[-1]["role"] != "assistant":
@@ -43,6 +44,13 @@ def messages_of(value: Sequence[object], remarks: Remarks, *, learned_from: int 
     if not any(learned(message) for message in messages):
         raise ValueError("every message of the assistant has the weight 0, so that there is nothing to learn")
     return messages
+
+
+def _check_asked(asked: Sequence[object]) -> None:
+    """Refuse a message of a question that is marked as learned: what a question holds is read only."""
+    for number, message in enumerate(asked, 1):
+        if isinstance(message, dict) and keys.is_learned(message, f"message {number}", Remarks()):
+            raise ValueError(f"message {number} stands in the question and is marked as learned; write one chat")
 
 
 def learned(message: Message) -> bool:

@@ -123,6 +123,9 @@ def check_rest(row: Mapping[str, Any], used: Collection[str], where: str, remark
             continue
         if key in CAPTIONS:
             raise ValueError(NO_CAPTIONS)
+        if (mask := _mask_within(row[key])) is not None:
+            todo = "write it beside what it is about, or leave it out"
+            raise ValueError(f'"{shown(key)[:MAX_SHOWN]}" of {where} holds "{mask}", which is not read there; {todo}')
         if _is_harmless(key, row[key], where):
             remarks.ignored.add(plain(key) if plain(key) in NAMED else EMPTY)
         else:
@@ -139,6 +142,17 @@ def _is_harmless(key: str, value: object, where: str) -> bool:
     if key == "annotations":  # of a message they are links of a search; of a row what somebody has labelled
         return where != "it"
     return plain(key) in HARMLESS or (isinstance(value, str) and (key, value) in HARMLESS_VALUES)
+
+
+def _mask_within(value: object) -> str | None:
+    """Return the first key of an object that says what is not learned: it would be passed over with the object."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        name = plain(key)
+        marks = name in (*LEARNED, *NOT_LEARNED, "weight") and inner is not None and inner not in ("", [], {})
+        apart = name == "split" and isinstance(inner, str) and ("split", inner.lower()) not in HARMLESS_VALUES
+        if marks or apart:
+            return name
+    return None
 
 
 def plain(key: str) -> str:

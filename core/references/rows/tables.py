@@ -34,6 +34,12 @@ class Table:
     head_line: int
 
     @property
+    def _halves(self) -> tuple[str, ...]:
+        """The columns of answers, and that of questions where there is one: of several some may be empty."""
+        asked = [title for title in self.titles if title in shapes.QUESTIONS]
+        return (*shapes.ANSWERS, *(asked if len(asked) == 1 else ()))
+
+    @property
     def what(self) -> str:
         """Say how it is read."""
         known = [title for title in self.titles if title in (*shapes.QUESTIONS, *shapes.ANSWERS, *shapes.CHATS, "text")]
@@ -67,7 +73,7 @@ class Table:
         row = dict(zip(self.titles, cells, strict=False))
         try:
             # an empty cell is not given, but where a text should stand its fault is told
-            return Row(line, {key: _value(key, cell) for key, cell in row.items() if cell or key in shapes.ANSWERS})
+            return Row(line, {key: _value(key, cell) for key, cell in row.items() if cell or key in self._halves})
         except (ValueError, RecursionError) as error:
             return Row(line, fault=_no_chat(row, error))
 
