@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,25 +48,28 @@ class Table:
 
     rows: list[Row] = field(default_factory=list)
     passed_over: dict[str, None] = field(default_factory=dict)  # in their order
+    has_captions: bool = False  # whether any row has a column of captions
 
 
-def read(path: str, text: str) -> Table | None:
-    """Read a table by its ending; None where it names no images. Raises InvalidInput that names the line."""
+def read(path: str, text: str, is_image: Callable[[str], bool] = lambda name: False) -> Table | None:
+    """Read a table by its ending; None where it names no images. Raises InvalidInput that names the line.
+
+    A name without an ending is one where it `is_image` of the set.
+    """
     table, label = Table(), names.label(path)
-    named = 0
-    for place, row in _rows(path, text, label):
+    for place, row in _rows(path, text, label, is_image):
         file, words = _first(row, FILE_KEYS), _first(row, WORD_KEYS)
-        if file is None and words is None and not named:
+        if file is None and words is None and not table.rows:
             return None
-        named += 1
         table.rows.append(_row(place, row, file, words))
+        table.has_captions |= words is not None
         used = {file, words}
         table.passed_over |= dict.fromkeys(
             str(key)[:MAX_COLUMN_CHARACTERS]
             for key, value in row.items()
             if key not in used and value not in (None, "")
         )
-    return table if named else None
+    return table if table.rows else None
 
 
 def names_images(path: str, text: str) -> bool:
@@ -75,7 +78,7 @@ def names_images(path: str, text: str) -> bool:
         table = read(path, text)
     except InvalidInput:
         return False
-    return table is not None and names.parts(table.rows[0].file)[2] in IMAGE_ENDINGS
+    return table is not None and table.has_captions and names.parts(table.rows[0].file)[2] in IMAGE_ENDINGS
 
 
 def caption_of(text: str) -> tuple[str, list[str]] | None:
@@ -90,7 +93,7 @@ def caption_of(text: str) -> tuple[str, list[str]] | None:
 
 
 def _row(place: str, row: Mapping[str, Any], file: str | None, words: str | None) -> Row:
-    said = _words("" if row[words] is None else row[words]) if words is not None else None
+    said = _words(row[words]) if words is not None and row[words] is not None else ""
     if file is None or said is None or not isinstance(row[file], str):
         raise _bad(place)
     return Row(place, row[file], said)
@@ -112,12 +115,12 @@ def _words(value: object) -> str | None:
     return None
 
 
-def _rows(path: str, text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(path: str, text: str, label: str, is_image: Callable[[str], bool]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     ending = names.parts(path)[2]
     if ending in (".csv", ".tsv"):
         yield from _delimited(text, label, "\t" if ending == ".tsv" else None)
     elif ending == ".json":
-        yield from _whole(text, label)
+        yield from _whole(text, label, is_image)
     else:
         yield from _lines(text, label)
 
@@ -135,7 +138,7 @@ def _lines(text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield place, row
 
 
-def _whole(text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _whole(text: str, label: str, is_image: Callable[[str], bool]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the rows of a list of objects, or of a mapping from images to captions or objects with captions."""
     try:
         content = json.loads(text)
@@ -153,22 +156,38 @@ def _whole(text: str, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield f"entry {number} of {label}", row
     elif isinstance(content, dict):
         for name, said in content.items():
-            if isinstance(said, dict):
+            named = "." in name or is_image(name)
+            if isinstance(said, dict) and (named or _first(said, WORD_KEYS)):
                 yield f"{names.label(name)} in {label}", {"file_name": name, **said}
-            elif isinstance(said, str) and "." in name:
+            elif named and _words(said) is not None:
                 yield f"{names.label(name)} in {label}", {"file_name": name, "text": said}
 
 
 def _delimited(text: str, label: str, delimiter: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
     head = text.partition("\n")[0]
     delimiter = delimiter or max(",;\t|", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    titles = head.split(delimiter)
+    headless = names.parts(names.canonical(titles[0].strip(' "')))[2] in IMAGE_ENDINGS and len(titles) > 1
+    columns = ("file_name", "text") if headless else None
+    reader = csv.DictReader(io.StringIO(text, newline=""), columns, delimiter=delimiter)
     try:
         for row in reader:
-            yield f"line {reader.line_num} of {label}", {key or "": value for key, value in row.items()}
+            yield (place := f"line {reader.line_num} of {label}"), _with_rest(row, delimiter, place)
     except csv.Error as error:
         place = f"line {reader.line_num} of {label}"
         raise InvalidInput(f"Can't read {place}: {error}.", code="invalid_line", param="file") from error
+
+
+def _with_rest(row: dict[Any, Any], delimiter: str, place: str) -> dict[str, Any]:
+    """Put cells beyond the last column back into it where it is the caption: hand-written tags have no quotes."""
+    rest = row.pop(None, [])
+    if not any(cell.strip() for cell in rest):
+        return row
+    last = list(row)[-1]
+    if last != _first(row, WORD_KEYS):
+        message = f"{_begun(place)} has more cells than columns; put quotes around captions that hold the delimiter."
+        raise InvalidInput(message, code="invalid_line", param="file")
+    return row | {last: delimiter.join([row[last], *rest])}
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -185,5 +204,10 @@ def _others(row: Mapping[str, Any], used: set[str | None]) -> list[str]:
 
 
 def _bad(place: str) -> InvalidInput:
-    message = f"{place[0].upper()}{place[1:]} is not {SHAPE}, or the like, in clean text."
+    message = f"{_begun(place)} is not {SHAPE}, or the like, in clean text."
     return InvalidInput(message, code="invalid_line", param="file")
+
+
+def _begun(place: str) -> str:
+    """Return a place as a sentence begins with it: `entry 3` with a capital, and the name of a file as it is."""
+    return place[0].upper() + place[1:] if place.startswith(("line ", "entry ")) else place
