@@ -106,7 +106,8 @@ def _masks(group: Group) -> Finding:
 def _thumbnails(group: Group) -> Finding:
     return Finding(
         "thumbnails_left_out",
-        f"{counted(group, 'file is', 'files are')} small copies of other images and left out: {named(group)}.",
+        f"{counted(group, 'file is a small copy', 'files are small copies')} of other images and left out: "
+        f"{named(group)}.",
         "Nothing needs to be done, unless one is a picture of its own: then give it or its folder another name.",
         severity="info",
     )

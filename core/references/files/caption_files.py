@@ -16,6 +16,7 @@ from core.settings import Settings
 
 ENDINGS = frozenset({".txt", ".caption", ".captions", ".cap", ".tags", ".prompt", ".text"})  # of a file beside an image
 TABLES = re.compile(r"_?(metadata|meta_cap|meta_clean|captions?|prompts?|labels|annotations|dataset)")
+MAX_ROWS_LOOKED_AT = 100  # of a table without captions, to tell whether it is about the images
 MAX_BYTES = 2_000_000  # of one file with captions
 
 
@@ -24,6 +25,7 @@ class Captions:
 
     def __init__(self, images: Sequence[str], limits: Settings, faults: Faults, notices: Notices) -> None:
         self._images, self._limits, self._faults, self._notices = Index(images), limits, faults, notices
+        self._folders = {names.key(names.parts(path)[0]) for path in images}
         self._words: dict[str, list[str]] = {}
 
     def get(self, image: str) -> str | None:
@@ -78,13 +80,15 @@ class Captions:
                 raise
             table = None
         if table is None or not table.has_captions:
-            self._notices.add("table_not_read", label, _columns(table) if table else "")
+            named = table is not None and any(self._images.find(row.file) for row in table.rows[:MAX_ROWS_LOOKED_AT])
+            self._notices.add("table_not_read", label, _columns(table) if table and named else "")
             return
         self._pass_over_columns(label, list(table.passed_over))
+        folder = names.parts(path)[0]
         for row in table.rows:
             with self._faults.kept():
                 words = caption(self._cleaned(row.words, row.place), row.place, self._limits)
-                images = self._images.find(row.file, names.parts(path)[0])
+                images = self._near(self._images.find(row.file, folder), folder if "/" not in row.file else "")
                 if self._is_clear(images):
                     self._add(images, words, row.place)
                 elif words:
@@ -108,11 +112,17 @@ class Captions:
     def _beside(self, path: str) -> list[str]:
         folder, stem, ending = names.parts(path)
         if found := self._images.find(stem, folder, as_it_is=True):
-            return found
+            return self._near(found, folder)
         # Google Takeout's IMG_1.jpg.supplemental-metadata.json, cut anywhere where the name is long
         image, _, rest = stem.rpartition(".")
         takeout = ending == ".json" and rest and "supplemental-metadata".startswith(rest.lower())
-        return self._images.find(image, folder, as_it_is=True) if takeout else []
+        return self._near(self._images.find(image, folder, as_it_is=True), folder) if takeout else []
+
+    def _near(self, found: list[str], folder: str) -> list[str]:
+        """Return the images of a folder that holds any, where captions of others are stale; else all that were found."""
+        if not folder or names.key(folder) not in self._folders:
+            return found
+        return [path for path in found if names.key(names.parts(path)[0]) == names.key(folder)]
 
     @staticmethod
     def _is_clear(found: Sequence[str]) -> bool:

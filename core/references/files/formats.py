@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Class = Literal["image", "drawing", "media", "archive", "document", "table", "weights", "program", "markup"]
+Class = Literal["image", "drawing", "media", "archive", "document", "table", "weights", "program", "markup", "pointer"]
 HEAD_BYTES = 4096  # as many of a file's first bytes are looked at
 
 
@@ -84,6 +84,12 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"%PDF", _document("a PDF")),
     (b"%!PS", Format("a PostScript drawing", AS_PICTURE, "drawing")),
     (b"\xc5\xd0\xd3\xc6", Format("a PostScript drawing", AS_PICTURE, "drawing")),
+    (
+        b"version https://git-lfs.github.com/",
+        Format(
+            "a pointer of Git LFS in place of the file", "fetch the file with git lfs pull, and send that", "pointer"
+        ),
+    ),
     (b"{\\rtf", _document("RTF, as word processors save it")),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _document("an old Office document (.doc, .xls, .ppt)")),
     (b"\x1f\x8b", _archive("a gzip archive")),

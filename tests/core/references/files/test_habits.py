@@ -174,3 +174,28 @@ def test_a_folder_keeps_names_apart_that_differ_in_their_endings_only(read_zip: 
     assert list(captions(found)) == ["x/a.png", "y/a.jpg", "b.png"]
     found = read_zip({"x/a.png": drawn(1), "x/a.jpg": drawn(2, "JPEG")})
     assert list(captions(found)) == ["a.png", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("b/1.txt", b"a dog"), ("b/metadata.jsonl", b'{"file_name": "1.png", "text": "a dog"}')]
+)
+def test_a_caption_whose_image_is_gone_is_not_given_to_that_of_another_folder(
+    read_zip: ReadZip, name: str, content: bytes
+) -> None:
+    found = read_zip({"a/1.png": drawn(1), "b/2.png": drawn(2), name: content})
+    assert captions(found) == {"1.png": None, "2.png": None}
+    assert "caption_without_image" in codes(found)
+
+
+def test_a_table_beside_images_may_name_those_of_another_folder_by_their_path(read_zip: ReadZip) -> None:
+    table = b'{"file_name": "a/1.png", "text": "a dog"}'
+    found = read_zip({"a/1.png": drawn(1), "b/2.png": drawn(2), "b/metadata.jsonl": table})
+    assert captions(found) == {"1.png": "a dog", "2.png": None}
+
+
+def test_what_is_no_picture_at_all_is_named_with_what_to_do(read_zip: ReadZip) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"
+    found = read_zip(photos(3) | {"3.jpg": pointer, "4.png": b"<html><head></head></html>"})
+    told = finding(found, "image_left_out").message
+    assert "3.jpg looks like a pointer of Git LFS in place of the file; fetch the file with git lfs pull" in told
+    assert "4.png looks like a web page (HTML), which is no picture; send the picture itself" in told
