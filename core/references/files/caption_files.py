@@ -76,10 +76,12 @@ class Captions:
         try:
             table = caption_tables.read(path, text, lambda name: bool(self._images.find(name)))
         except InvalidInput:
-            if TABLES.fullmatch(names.parts(path)[1].lower()):
+            if self._is_table(path):
                 raise
             table = None
-        if table is None or not table.has_captions:
+        for fault in table.faults if table and self._is_table(path) else ():
+            self._faults.add(fault)
+        if table is None or not table.has_captions or (table.faults and not self._is_table(path)):
             named = table is not None and any(self._images.find(row.file) for row in table.rows[:MAX_ROWS_LOOKED_AT])
             self._notices.add("table_not_read", label, _columns(table) if table and named else "")
             return
@@ -94,13 +96,19 @@ class Captions:
                 elif words:
                     self._notices.add(_homeless(images), names.label(row.file), row.place if images else "")
 
+    @staticmethod
+    def _is_table(path: str) -> bool:
+        """Tell by its name whether a file is surely meant as a table of captions."""
+        return TABLES.fullmatch(names.parts(path)[1].lower()) is not None
+
     def _cleaned(self, text: str, place: str) -> str:
         """Return a caption without what is no text; raise InvalidInput where it can't be stored."""
         try:
             # a caption is a list of words to most backbones; it is shown in more places than a text
             plain, counts = hygiene.cleaned(text, directions=False)
         except hygiene.UncleanText as error:
-            raise InvalidInput(f"{place} is not clean text: {error}.", code="encoding", param="file") from error
+            message = f"{caption_tables.begun(place)} is not clean text: {error}."
+            raise InvalidInput(message, code="encoding", param="file") from error
         for what, count in counts.items():
             self._notices.add("cleaned", place, f"{count:,} {what[count > 1]}")
         return plain
@@ -119,7 +127,7 @@ class Captions:
         return self._near(self._images.find(image, folder, as_it_is=True), folder) if takeout else []
 
     def _near(self, found: list[str], folder: str) -> list[str]:
-        """Return the images of a folder that holds any, where captions of others are stale; else all that were found."""
+        """Return what was found of a folder with images, in which captions of others are stale; else all of it."""
         if not folder or names.key(folder) not in self._folders:
             return found
         return [path for path in found if names.key(names.parts(path)[0]) == names.key(folder)]

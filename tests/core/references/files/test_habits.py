@@ -199,3 +199,37 @@ def test_what_is_no_picture_at_all_is_named_with_what_to_do(read_zip: ReadZip) -
     told = finding(found, "image_left_out").message
     assert "3.jpg looks like a pointer of Git LFS in place of the file; fetch the file with git lfs pull" in told
     assert "4.png looks like a web page (HTML), which is no picture; send the picture itself" in told
+
+
+LAYOUTS = {
+    "metadata.jsonl": '[{"file_name": "a.png", "text": "a cat"},\n{"file_name": "b.png", "text": "a dog"}]',
+    "metadata.json": '{"file_name": "a.png", "text": "a cat"}\n{"file_name": "b.png", "text": "a dog"}\n',
+    "metadata.csv": "sep=;\nfile_name;text\na.png;a cat\nb.png;a dog\n",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_table_is_read_in_the_layout_that_it_has(read_zip: ReadZip, name: str) -> None:
+    found = read_zip({"a.png": drawn(1), "b.png": drawn(2), name: LAYOUTS[name].encode()})
+    assert captions(found) == {"a.png": "a cat", "b.png": "a dog"}
+
+
+def test_all_bad_lines_of_a_table_are_told_at_once(read_zip: ReadZip) -> None:
+    table = b'{"file_name": "a.png", "text": "a"}\nnot json\n[1]\n{"file_name": "a.png", "text": "\\u0000"}\n'
+    with pytest.raises(InvalidInput) as refused:
+        read_zip({"a.png": drawn(), "metadata.jsonl": table})
+    assert "There are 3 faults" in refused.value.message
+    assert "- Line 2 of metadata.jsonl is not" in refused.value.message
+    assert "- Line 4 of metadata.jsonl is not clean text" in refused.value.message
+
+
+def test_bad_lines_of_another_file_refuse_nothing(read_zip: ReadZip) -> None:
+    found = read_zip({"a.png": drawn(), "log.jsonl": b'{"file": "a.png", "text": "a"}\nnot json\n'})
+    assert "log.jsonl" in finding(found, "table_not_read").message
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + bytes(60), b"PK\x07\x08PK\x03\x04abc"])
+def test_a_zip_that_is_cut_short_is_said_to_be(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "set.zip").write_bytes(content)
+    with pytest.raises(InvalidInput, match="begins as a zip and is cut short"):
+        reading.read(tmp_path / "set.zip", "set.zip", Settings(data=tmp_path))
