@@ -67,13 +67,17 @@ def _check_marks(text: str) -> None:
 
 
 def display_name(name: str, longest: int = 100) -> str:
-    """Make a short label of a file name that someone else chose; never a path to open."""
+    """Make a short label of a file name that someone else chose; never a path to open.
+
+    Of a long one it keeps the begin and the end, in which names mostly differ.
+    """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     kept = "".join(character for character in last if _fault(character) is None and character not in LAYOUT).strip()
     if len(kept) > longest:
         stem, dot, suffix = kept.rpartition(".")
         tail = f".{suffix}" if dot and stem and len(suffix) <= 8 else ""
-        kept = kept[: longest - len(tail)] + tail
+        body, half = kept[: len(kept) - len(tail)], (longest - len(tail) - 1) // 2
+        kept = f"{body[: longest - len(tail) - 1 - half]}~{body[-half:]}{tail}"
     return kept if kept.strip(".") else "unnamed"
 
 

@@ -23,6 +23,11 @@ def counted(group: Group, one: str, many: str) -> str:
     return f"{len(group)} {one if len(group) == 1 else many}"
 
 
+def was_or_were(group: Group) -> str:
+    """Return the verb of a sentence about all of a group."""
+    return "was" if len(group) == 1 else "were"
+
+
 def firsts(group: Group) -> str:
     """List what was met, and where it was first."""
     told = "; ".join(f"{notice.detail} ({notice.place} first)" for notice in group[:MAX_KINDS])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from core.findings import text_notices
 from core.findings.finding import Finding
-from core.findings.naming import Group, counted, named
+from core.findings.naming import Group, counted, named, was_or_were
 from core.references.kohya import kohya_folder
 from core.references.notices import Notice
 
@@ -28,6 +28,45 @@ def _captions_without_image(group: Group) -> Finding:
         "caption_without_image",
         f"{counted(group, 'caption belongs', 'captions belong')} to no image of the upload: {named(group)}.",
         "Give caption and image the same name, or add the image.",
+        group[0].place,
+    )
+
+
+def _captions_unclear(group: Group) -> Finding:
+    return Finding(
+        "caption_unclear",
+        f"{counted(group, 'caption', 'captions')} may be of several images of the upload, and of none was it taken: "
+        f"{named(group)}.",
+        "Put the caption into the folder of its image, or name the image with its folder.",
+        group[0].place,
+    )
+
+
+def _captions_without_room(group: Group) -> Finding:
+    return Finding(
+        "caption_left_out",
+        f"{counted(group, 'caption', 'captions')} did not fit beside what else is said of the image: {named(group)}.",
+        "Shorten the captions, if all of them are to be learned.",
+        group[0].place,
+    )
+
+
+def _beside_images(group: Group) -> Finding:
+    return Finding(
+        "beside_image",
+        f"{counted(group, 'file has', 'files have')} the name of an image and an ending that is not read as a caption: "
+        f"{named(group)}.",
+        "If captions are in it, save them as .txt; else nothing needs to be done.",
+        group[0].place,
+    )
+
+
+def _archives_left_out(group: Group) -> Finding:
+    return Finding(
+        "archive_left_out",
+        f"{counted(group, 'file is an archive', 'files are archives')} within the set and {was_or_were(group)} left "
+        f"out: {named(group)}.",
+        "If what is in it shall be learned, unpack it into the set.",
         group[0].place,
     )
 
@@ -58,7 +97,8 @@ def _masks(group: Group) -> Finding:
         "masks_left_out",
         f"{counted(group, 'file is', 'files are')} about another image and left out: {named(group)}; the whole of each "
         "image is learned, what a mask covers too.",
-        "Cut out what shall not be learned, or paint over it.",
+        "Cut out what shall not be learned, or paint over it. If one is a picture of its own that shall be "
+        "learned, give it or its folder another name.",
         group[0].place,
     )
 
@@ -66,8 +106,9 @@ def _masks(group: Group) -> Finding:
 def _thumbnails(group: Group) -> Finding:
     return Finding(
         "thumbnails_left_out",
-        f"{counted(group, 'file is', 'files are')} small copies of other images and left out: {named(group)}.",
-        "Nothing needs to be done.",
+        f"{counted(group, 'file is a small copy', 'files are small copies')} of other images and left out: "
+        f"{named(group)}.",
+        "Nothing needs to be done, unless one is a picture of its own: then give it or its folder another name.",
         severity="info",
     )
 
@@ -79,17 +120,14 @@ def _set_aside(group: Group) -> Finding:
         advice.append("Pictures of the class are not needed: the backbone's own data does what they are for.")
     if validation:
         advice.append("Send what is for validation as a file of its own, and name it as validation_file.")
+    advice.append("If any of it shall be learned, give its folder or file another name.")
     return Finding(
         "set_aside",
-        f"{counted(group, 'file that lies', 'files that lie')} beside what is to be learned {_was(group)} left out: "
+        f"{counted(group, 'file lies', 'files lie')} beside what is to be learned and {was_or_were(group)} left out: "
         f"{named(group)}.",
         " ".join(advice),
         group[0].place,
     )
-
-
-def _was(group: Group) -> str:
-    return "was" if len(group) == 1 else "were"
 
 
 def _several_captions(group: Group) -> Finding:
@@ -127,7 +165,7 @@ def _tables_not_read(group: Group) -> Finding:
         f"{counted(group, 'table holds', 'tables hold')} no captions that can be read: {named(group)}.",
         'Nothing needs to be done, unless it does: then name the columns "file_name" and "text".',
         group[0].place,
-        severity="info",
+        severity="warn" if any(notice.detail for notice in group) else "info",
     )
 
 
@@ -153,7 +191,7 @@ def _texts_of_set(group: Group) -> Finding:
 def _links(group: Group) -> Finding:
     return Finding(
         "not_read",
-        f"{counted(group, 'file', 'files')} of the folder could not be read and {_was(group)} left out: "
+        f"{counted(group, 'file', 'files')} of the folder could not be read and {was_or_were(group)} left out: "
         f"{named(group)}.",
         "Mend or remove what is named.",
         group[0].place,
@@ -178,6 +216,10 @@ def _kohya_folders(group: Group) -> Finding:
 
 SENTENCES: Sentences = {
     "caption_without_image": _captions_without_image,
+    "caption_unclear": _captions_unclear,
+    "caption_no_room": _captions_without_room,
+    "beside_image": _beside_images,
+    "archive_left_out": _archives_left_out,
     "passed_over": _passed_over,
     "image_left_out": _images_left_out,
     "mask": _masks,

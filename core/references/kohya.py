@@ -28,4 +28,8 @@ def notices_of(paths: Iterable[str]) -> Iterator[Notice]:
         folder = text_safety.display_name(re.split(r"[/\\]", path)[-2])
         if folder not in told:
             told.add(folder)
-            yield Notice("kohya_folder", folder, f"{found[0]} repeats of {text_safety.display_name(found[1])!r}")
+            yield Notice(
+                "kohya_folder",
+                folder,
+                f"{found[0]} {'repeat' if found[0] == 1 else 'repeats'} of {text_safety.display_name(found[1])!r}",
+            )

@@ -20,6 +20,7 @@ from core.settings import Settings
 
 Use = Literal["image", "words", "unread", "passed_over"]
 TEXT_ENDINGS = frozenset({".txt", ".md", ".markdown", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".srt", ".vtt"})
+WRITTEN = frozenset({".md", ".markdown", ".rst", ".yaml", ".yml"})  # beside an image they may hold its caption
 
 
 @dataclass
@@ -46,6 +47,8 @@ class Bundle:
         """Say what a file is for, by its content; words have no mark of their own and are known by their ending."""
         if caption_files.is_words(member.path):
             return "words"
+        if litter.is_program(member.path):
+            return "passed_over"  # whatever its content: a backup or a thumbnail may be a picture
         head = self.source.head(member)
         if images.looks_like_image(head) or names.parts(member.path)[2] in IMAGE_ENDINGS:
             return "image"
@@ -61,7 +64,7 @@ class Bundle:
             if use == "words":
                 captions.read(member.path, self.source.read(member))
             elif use == "passed_over":
-                self._pass_over(member)
+                self._pass_over(member, captions.is_beside(member.path))
         self._say_same_names(list(pictures))
         shown = names.labels(list(pictures))
         return [images.item(picture, shown[path], captions.get(path)) for path, picture in pictures.items()]
@@ -72,7 +75,7 @@ class Bundle:
         apart = litter.not_for_training(paths, files=False)
         about = litter.about_others([path for path in paths if path not in apart])
         for path, purpose in apart.items():
-            self.notices.add("set_aside", names.label(path), purpose)
+            self.notices.add("mask" if purpose == litter.MASK else "set_aside", names.label(path), purpose)
         for path, what in about.items():
             self.notices.add("thumbnail" if what == "a thumbnail" else "mask", names.label(path), what)
         wanted = [member for member in pictured if member.path not in apart and member.path not in about]
@@ -108,8 +111,10 @@ class Bundle:
             kept_bytes += len(picture.png)
             if kept_bytes > self.limits.max_file_bytes:
                 raise images.too_much(self.limits)
+        readable = {names.key(names.without_ending(path)) for path in pictures}
+        missing = [path for path in bad if names.key(names.without_ending(path)) not in readable]  # no raw of a JPEG
         for path, why in bad.items():
-            if self.strict or len(bad) > len(pictures):
+            if self.strict or len(missing) > len(pictures):
                 self.faults.add(why)
             else:
                 self.notices.add("image_left_out", names.label(path), why.message.removesuffix("."))
@@ -121,8 +126,17 @@ class Bundle:
             raise images.unread(self.source.head(member), label)
         return images.decode(self.source.read(member), label, self.limits)
 
-    def _pass_over(self, member: Member) -> None:
-        what = formats.of(self.source.head(member))
+    def _pass_over(self, member: Member, is_beside: bool = False) -> None:
+        head = self.source.head(member)
+        what = formats.of(head)
+        written = names.parts(member.path)[2] in WRITTEN or not litter.is_program(member.path)
+        if is_beside and written and what is None and head.strip() and b"\0" not in head:
+            self.notices.add("beside_image", names.label(member.path))
+            return
+        packed = head.startswith(b"PK") or (what is not None and what.of_class == "archive")
+        if packed and not litter.is_program(member.path):  # in a folder: a zip that holds archives is refused
+            self.notices.add("archive_left_out", names.label(member.path))
+            return
         self.notices.add("passed_over", names.label(member.path), what.name if what else "")
 
     def _say_same_names(self, paths: Sequence[str]) -> None:

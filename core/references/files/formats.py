@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Class = Literal["image", "drawing", "media", "archive", "document", "table", "weights", "program", "markup"]
+Class = Literal["image", "drawing", "media", "archive", "document", "table", "weights", "program", "markup", "pointer"]
 HEAD_BYTES = 4096  # as many of a file's first bytes are looked at
 
 
@@ -153,7 +153,7 @@ SVG = Format("an SVG drawing", AS_PICTURE, "drawing")
 POINTER = Format(
     "a pointer of Git LFS, which stands for a file and is not it",
     "fetch the file with git lfs pull, or download it from its page",
-    "markup",
+    "pointer",
 )
 XML = Format("XML", "save its texts as JSONL or as a .txt in UTF-8", "markup")
 

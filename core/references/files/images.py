@@ -92,7 +92,11 @@ def too_much(limits: Settings) -> TooLarge:
 def unread(head: bytes, name: str) -> InvalidInput:
     """Say what a picture is that is none of the formats which are read, and how to save it."""
     found = formats.of(head)
-    message = found.sentence(name) if found else f"{name} is not a JPEG, PNG or WebP image; save it as PNG or JPEG."
+    message = f"{name} is not a JPEG, PNG or WebP image; save it as PNG or JPEG."
+    if found and found.of_class in ("image", "drawing", "pointer"):
+        message = found.sentence(name)
+    elif found:
+        message = f"{name} looks like {found.name}, which is no picture; send the picture itself as PNG or JPEG."
     return InvalidInput(message, code="not_an_image", param="file")
 
 

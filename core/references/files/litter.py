@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 
 from core.references.files import names
+from core.references.files.caption_tables import IMAGE_ENDINGS
+from core.references.kohya import kohya_folder
 
 # Folders in which nothing is anybody's data. Those that begin with a dot are all of this kind.
 FOLDERS = frozenset(
@@ -14,8 +16,15 @@ FOLDERS = frozenset(
         "__pycache__",
         "@eadir",  # Synology, with thumbnails in it
         "#recycle",
+        "@recycle",  # QNAP
+        "@recently-snapshot",
+        "@tmp",
         "#snapshot",
         "$recycle.bin",
+        "recycler",
+        "_vti_cnf",  # FrontPage
+        "network trash folder",
+        "temporary items",
         "system volume information",
         "lost+found",
         "node_modules",
@@ -72,8 +81,9 @@ def is_program(path: str) -> bool:
 
 # Pictures about other pictures, known by the picture that they belong to. A picture of a carnival mask has none.
 _ABOUT = {
-    "a mask": r"masks?|masklabel|alpha|matte|segmentation",
-    "a picture that steers": r"condlabel|conditioning|conditioning[-_ ]images?|control|controls|canny|depth|pose",
+    "a mask": r"masks?(?:[-_ ]?\d{1,3})?|masklabel|alpha|matte|trimap|segmentation",
+    "a picture that steers": r"condlabel|conditioning|conditioning[-_ ]images?|controls?|canny|depth(?:[-_ ]?map)?|pose"
+    r"|(?:open|dw)pose|line[-_ ]?art|scribbles?|soft[-_ ]?edges?|hed|mlsd|normal[-_ ]?map",
     "a thumbnail": r"thumbs?|thumbnails?|previews?",
 }
 _SUFFIX = {what: re.compile(rf"(.+)[-_. ]({words})", re.IGNORECASE) for what, words in _ABOUT.items()}
@@ -107,13 +117,21 @@ def _about_another(path: str, stems: dict[str, set[str]]) -> str | None:
 def _plain(what: str, stem: str) -> set[str]:
     """Return the names of pictures that this could be the mask or thumbnail of."""
     after, before = _SUFFIX[what].fullmatch(stem), _PREFIX[what].fullmatch(stem)
-    return {names.key(found) for found in (after and after[1], before and before[2]) if found}
+    plain = [found for found in (after and after[1], before and before[2]) if found]
+    whole = [names.without_ending(found) for found in plain if names.parts(found)[2] in IMAGE_ENDINGS]
+    return {names.key(found) for found in (*plain, *whole)}
 
 
-SPLITS = re.compile(r"(val|valid|validation|test|testing|eval|evaluation|dev|held[-_ ]?out)", re.IGNORECASE)
-TRAINING = re.compile(r"(train|training|trainset)", re.IGNORECASE)
-CLASSES = re.compile(r"(reg|regs|regular|regulari[sz]ation|class|class[-_ ]images|prior)", re.IGNORECASE)
-SUBJECTS = re.compile(r"(img|imgs|image|images|instance|instance[-_ ]images|train|training)", re.IGNORECASE)
+_OF_WHAT = r"[-_ ]?(?:images?|imgs?|pictures?|photos?|data|dataset|set)"
+_NUMBER = r"[-_ ]?\d{4}|-\d{5}-of-\d{5}"  # a year, or a part of a table
+SPLITS = re.compile(
+    rf"(val|valid|validation|test|testing|eval|evaluation|dev|held[-_ ]?out)({_OF_WHAT}|{_NUMBER})?", re.IGNORECASE
+)
+TRAINING = re.compile(rf"(train|training)({_OF_WHAT}|{_NUMBER})?", re.IGNORECASE)
+REGULARISATION = re.compile(rf"regulari[sz]ation({_OF_WHAT})?", re.IGNORECASE)
+CLASSES = re.compile(rf"(regs?|regular|regulari[sz]ation|class|prior)({_OF_WHAT})?", re.IGNORECASE)
+SUBJECTS = re.compile(rf"(images?|imgs?|instance|train|training)({_OF_WHAT})?", re.IGNORECASE)
+MASK = "a mask"  # what lies in a folder of masks beside one of images, whatever its name
 
 
 def not_for_training(paths: Iterable[str], *, files: bool) -> dict[str, str]:
@@ -130,15 +148,20 @@ def not_for_training(paths: Iterable[str], *, files: bool) -> dict[str, str]:
         path: purpose
         for path in paths
         for parent, name in _steps(path, files=files)
-        if (purpose := _purpose(name, siblings[parent] - {name}))
+        if (purpose := _purpose(name, siblings[parent], files=files))
     }
 
 
-def _purpose(name: str, beside: set[str]) -> str | None:
+def _purpose(name: str, beside: set[str], *, files: bool) -> str | None:
+    """Say by its name what a folder or file is for, if that is told by those which it lies beside."""
     if SPLITS.fullmatch(name) and any(TRAINING.fullmatch(other) for other in beside):
         return "validation"
-    if CLASSES.fullmatch(name) and any(SUBJECTS.fullmatch(other) for other in beside):
+    if REGULARISATION.fullmatch(name) and len(beside) > 1:
         return "regularisation"
+    if CLASSES.fullmatch(name) and any(SUBJECTS.fullmatch(other) or kohya_folder(f"{other}/") for other in beside):
+        return "regularisation"
+    if not files and _FOLDER[MASK].fullmatch(name) and any(SUBJECTS.fullmatch(other) for other in beside):
+        return MASK
     return None
 
 

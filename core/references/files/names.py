@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from core import text_safety
 
 MAX_LABEL_CHARACTERS = 100
+MAX_TAIL_FOLDERS = 20  # of a path that is found without its first folders: each tail of hundreds of folders takes room
 _SEPARATOR = re.compile(r"[/\\]")
 
 
@@ -60,12 +61,16 @@ def label(path: str) -> str:
 
 
 def labels(paths: Sequence[str]) -> dict[str, str]:
-    """Return a label for each path: the name of its file, with as many of its folders as keep equal names apart."""
+    """Return a label for each path: the name of its file, with as many of its folders as keep equal names apart.
+
+    An ending keeps nothing apart, for it is not kept.
+    """
     folders = dict.fromkeys(paths, 0)
     while True:
         shown = {path: "/".join(path.split("/")[-1 - folders[path] :]) for path in paths}
-        counts = Counter(map(key, shown.values()))
-        unclear = [path for path in paths if counts[key(shown[path])] > 1 and folders[path] < path.count("/")]
+        short = {path: key(without_ending(name)) for path, name in shown.items()}
+        meant = Counter(short[path] for path in {key(without_ending(path)): path for path in paths}.values())
+        unclear = [path for path in paths if meant[short[path]] > 1 and folders[path] < path.count("/")]
         if not unclear:
             return {path: label(name) for path, name in shown.items()}
         for path in unclear:
@@ -110,6 +115,6 @@ class Index:
 
 
 def _tails(path: str) -> list[str]:
-    """Return a path, and what is left of it without its first folder, its first two, ..."""
-    parts = path.split("/")
+    """Return a path, and what is left of it without its first folder, its first two, ...; of a deep one, its end."""
+    parts = path.split("/")[-1 - MAX_TAIL_FOLDERS :]
     return ["/".join(parts[at:]) for at in range(len(parts))]

@@ -70,6 +70,9 @@ def _read_set(bundle: Bundle) -> Parsed:
 
 
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
+    if head.startswith((b"PK\x03\x04", b"PK\x07\x08")):
+        message = f"{name} begins as a zip and is cut short, damaged or one of several parts; make it anew as one file."
+        raise UnsupportedMedia(message, code="unsupported_media", param="file")
     if (format := formats.of(head)) is not None:
         raise UnsupportedMedia(format.sentence(name), code="unsupported_media", param="file")
     if b"\0" in head and not hygiene.is_text(head) and not hygiene.holds_nulls(head):

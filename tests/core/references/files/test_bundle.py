@@ -97,7 +97,8 @@ def test_captions_may_lie_in_a_folder_of_their_own_where_it_is_clear_which_image
     assert captions(found) == {"1.png": "a cat"}
     found = read_zip({"a/1.png": drawn(1), "b/1.png": drawn(2), "captions/1.txt": b"a cat"})
     assert set(captions(found).values()) == {None}
-    assert "captions/1.txt" in finding(found, "caption_without_image").message
+    assert "captions/1.txt" in finding(found, "caption_unclear").message
+    assert "caption_without_image" not in {each.code for each in found.findings}
 
 
 def test_litter_is_not_counted_and_named_once(read_zip: ReadZip) -> None:

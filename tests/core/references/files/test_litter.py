@@ -50,6 +50,10 @@ def test_a_longer_name_is_no_note(path: str) -> None:
         (["1.png", "1_thumb.jpg"], {"1_thumb.jpg": "a thumbnail"}),
         (["1.png", "thumbs/1.jpg"], {"thumbs/1.jpg": "a thumbnail"}),
         (["1.png", "control/1.png"], {"control/1.png": "a picture that steers"}),
+        (["1.png", "1.png.mask.png"], {"1.png.mask.png": "a mask"}),
+        (["1.png", "1_mask_0.png"], {"1_mask_0.png": "a mask"}),
+        (["1.png", "1_openpose.png", "2.png"], {"1_openpose.png": "a picture that steers"}),
+        (["1.png", "1_lineart.png"], {"1_lineart.png": "a picture that steers"}),
         (["venetian_mask.png", "african_mask.png"], {}),
         (["mask/1.png", "mask/2.png"], {}),
         (["mask.png", "cat.png"], {}),
@@ -65,6 +69,16 @@ def test_a_mask_or_thumbnail_is_one_where_its_picture_is_there_too(paths: list[s
     [
         (["img/1_a/1.png", "reg/1_b/1.png"], {"reg/1_b/1.png": "regularisation"}),
         (["x/train/1.png", "x/test/1.png"], {"x/test/1.png": "validation"}),
+        (["train_images/1.png", "val_images/2.png"], {"val_images/2.png": "validation"}),
+        (["train2017/1.png", "val2017/2.png"], {"val2017/2.png": "validation"}),
+        (["10_sks cat/1.png", "reg/1_cat/2.png"], {"reg/1_cat/2.png": "regularisation"}),
+        (["img/1.png", "reg_images/2.png"], {"reg_images/2.png": "regularisation"}),
+        (["my cat/1.png", "Regularization Images/2.png"], {"Regularization Images/2.png": "regularisation"}),
+        (["instance_data/1.png", "class_data/2.png"], {"class_data/2.png": "regularisation"}),
+        (["images/img_1.png", "masks/7.png"], {"masks/7.png": "a mask"}),
+        (["costumes/1.png", "masks/7.png"], {}),
+        (["my cat/1.png", "reg/2.png"], {}),
+        (["images/1.png", "class 2023/2.png"], {}),
         (["train/1.png", "other/1.png"], {}),
         (["reg/1.png", "2.png"], {}),
         (["train.png", "test.png"], {}),
@@ -77,3 +91,5 @@ def test_what_lies_there_for_another_purpose_is_told_by_its_folder(paths: list[s
 def test_files_of_texts_are_told_by_their_own_names_too() -> None:
     paths = ["train.jsonl", "validation.jsonl", "story.txt"]
     assert litter.not_for_training(paths, files=True) == {"validation.jsonl": "validation"}
+    paths = ["data/train-00000-of-00001.jsonl", "data/test-00000-of-00001.jsonl"]
+    assert litter.not_for_training(paths, files=True) == {paths[1]: "validation"}
