@@ -214,7 +214,18 @@ def _kohya_folders(group: Group) -> Finding:
     )
 
 
+def _settings_of_pictures(group: Group) -> Finding:
+    return Finding(
+        "settings_passed_over",
+        f"{counted(group, 'caption holds', 'captions hold')} a negative prompt or settings of a program that draws, "
+        f"which are not learned: {named(group)}.",
+        "Nothing needs to be done.",
+        severity="info",
+    )
+
+
 SENTENCES: Sentences = {
+    "settings_of_pictures": _settings_of_pictures,
     "caption_without_image": _captions_without_image,
     "caption_unclear": _captions_unclear,
     "caption_no_room": _captions_without_room,

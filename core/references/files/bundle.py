@@ -92,7 +92,7 @@ class Bundle:
             if other is not member.path:
                 message = f"{names.label(other)} and {names.label(member.path)} have one name; give each its own."
                 if other == member.path:
-                    message = f"{names.label(other)} is there twice; make the archive anew with one of them."
+                    message = f"{names.label(other)} is there twice, as its letters may be written; keep one."
                 self.faults.add(InvalidInput(message, code="duplicate_name", param="file"))
 
     def _pictures(self, wanted: Sequence[Member], uses: dict[Member, Use]) -> dict[str, Picture]:

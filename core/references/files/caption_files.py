@@ -16,6 +16,8 @@ from core.settings import Settings
 
 ENDINGS = frozenset({".txt", ".caption", ".captions", ".cap", ".tags", ".prompt", ".text"})  # of a file beside an image
 TABLES = re.compile(r"_?(metadata|meta_cap|meta_clean|captions?|prompts?|labels|annotations|dataset)")
+# what programs that draw pictures write behind the prompt: what was not wanted, and settings
+_GENERATED = re.compile(r"^(?:Negative prompt: |Steps: \d+, )", re.MULTILINE)
 MAX_ROWS_LOOKED_AT = 100  # of a table without captions, to tell whether it is about the images
 MAX_BYTES = 2_000_000  # of one file with captions
 
@@ -51,6 +53,9 @@ class Captions:
         images = self._beside(path)
         if self._is_clear(images):
             label = names.label(path)
+            if drawn := _GENERATED.search(text):
+                text = text[: drawn.start()]
+                self._notices.add("settings_of_pictures", label)
             self._add(images, caption(self._cleaned(text, label), label, self._limits), label)
         elif litter.is_note(path):
             self._notices.add("passed_over", names.label(path))

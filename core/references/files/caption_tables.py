@@ -31,6 +31,7 @@ FILE_KEYS = (
 WORD_KEYS = ("text", "caption", "captions", "prompt", "description", "tags")
 INNER = ("images", "data", "items", "annotations", "captions")  # a key that holds the whole table
 SHAPE = '{"file_name": "...", "text": "..."}'
+NOTHING = ("nan", "NaN", "<NA>")  # as pandas writes a cell that is empty
 MAX_COLUMN_CHARACTERS = 40
 MAX_FAULTS = 1_000  # of rows of one table that are kept
 LINE = re.compile(r"\s*\{[^\n]*\}\s*\n")  # JSONL begins with it, whatever the ending of its file
@@ -190,7 +191,8 @@ def _delimited(text: str, label: str, delimiter: str | None) -> Rows:
     try:
         for row in reader:
             place = f"line {reader.line_num + bool(separator)} of {label}"
-            yield place, _with_rest(row, delimiter, place)
+            told = {key: None if cell in NOTHING else cell for key, cell in row.items()}
+            yield place, _with_rest(told, delimiter, place)
     except csv.Error as error:
         place = f"line {reader.line_num + bool(separator)} of {label}"
         raise InvalidInput(f"Can't read {place}: {error}.", code="invalid_line", param="file") from error
@@ -205,7 +207,7 @@ def _with_rest(row: dict[Any, Any], delimiter: str, place: str) -> dict[str, Any
     if last != _first(row, WORD_KEYS):
         message = f"{begun(place)} has more cells than columns; put quotes around captions that hold the delimiter."
         return InvalidInput(message, code="invalid_line", param="file")
-    return row | {last: delimiter.join([row[last], *rest])}
+    return row | {last: delimiter.join([row[last] or "", *rest])}
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

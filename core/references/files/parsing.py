@@ -47,8 +47,8 @@ def parse(path: Path, filename: str, limits: Settings, *, strict: bool = False) 
             if (document := formats.of_zip(member.path for member in archive.members)) is not None:
                 raise UnsupportedMedia(document.sentence(name), code="unsupported_media", param="file")
             return _read_set(Bundle(archive, limits, strict))
-    if head.startswith((b"PK\3\4", b"PK\5\6")):
-        message = f"{name} is a zip archive that is damaged or cut short; make it anew, and send it again."
+    if head.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")):  # the last is the first of several parts
+        message = f"{name} begins as a zip and is cut short, damaged or one of several parts; make it anew as one file."
         raise InvalidInput(message, code="corrupt_archive", param="file")
     if images.looks_like_image(head):
         content = _bounded(path, limits.max_image_bytes, name)
@@ -70,9 +70,6 @@ def _read_set(bundle: Bundle) -> Parsed:
 
 
 def _read_texts(path: Path, name: str, head: bytes, limits: Settings) -> Parsed:
-    if head.startswith((b"PK\x03\x04", b"PK\x07\x08")):
-        message = f"{name} begins as a zip and is cut short, damaged or one of several parts; make it anew as one file."
-        raise UnsupportedMedia(message, code="unsupported_media", param="file")
     if (format := formats.of(head)) is not None:
         raise UnsupportedMedia(format.sentence(name), code="unsupported_media", param="file")
     if b"\0" in head and not hygiene.is_text(head) and not hygiene.holds_nulls(head):

@@ -197,7 +197,10 @@ def test_what_is_no_picture_at_all_is_named_with_what_to_do(read_zip: ReadZip) -
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"
     found = read_zip(photos(3) | {"3.jpg": pointer, "4.png": b"<html><head></head></html>"})
     told = finding(found, "image_left_out").message
-    assert "3.jpg looks like a pointer of Git LFS in place of the file; fetch the file with git lfs pull" in told
+    assert (
+        "3.jpg looks like a pointer of Git LFS, which stands for a file and is not it; fetch the file with git lfs pull"
+        in told
+    )
     assert "4.png looks like a web page (HTML), which is no picture; send the picture itself" in told
 
 
@@ -233,3 +236,18 @@ def test_a_zip_that_is_cut_short_is_said_to_be(tmp_path: Path, content: bytes) -
     (tmp_path / "set.zip").write_bytes(content)
     with pytest.raises(InvalidInput, match="begins as a zip and is cut short"):
         reading.read(tmp_path / "set.zip", "set.zip", Settings(data=tmp_path))
+
+
+def test_what_a_program_that_draws_writes_behind_the_prompt_is_not_learned(read_zip: ReadZip) -> None:
+    written = b"a cat, masterpiece\nNegative prompt: ugly, blurry\nSteps: 20, Sampler: Euler a, Seed: 7\n"
+    found = read_zip({"a.png": drawn(1), "a.txt": written, "b.png": drawn(2), "b.txt": b"Steps: up to the door"})
+    assert captions(found) == {"a.png": "a cat, masterpiece", "b.png": "Steps: up to the door"}
+    assert "a.txt" in finding(found, "settings_passed_over").message
+
+
+def test_the_nan_of_a_table_is_no_caption(read_zip: ReadZip) -> None:
+    table = b"file_name,text\na.png,nan\nb.png,a cat\n"
+    assert captions(read_zip({"a.png": drawn(1), "b.png": drawn(2), "metadata.csv": table})) == {
+        "a.png": None,
+        "b.png": "a cat",
+    }
