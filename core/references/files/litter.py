@@ -86,6 +86,7 @@ _ABOUT = {
     r"|(?:open|dw)pose|line[-_ ]?art|scribbles?|soft[-_ ]?edges?|hed|mlsd|normal[-_ ]?map",
     "a thumbnail": r"thumbs?|thumbnails?|previews?",
 }
+DOUBTFUL = re.compile(r"alpha|pose|depth|controls?|previews?|matte|scribbles?|canny|hed", re.IGNORECASE)
 _SUFFIX = {what: re.compile(rf"(.+)[-_. ]({words})", re.IGNORECASE) for what, words in _ABOUT.items()}
 _PREFIX = {what: re.compile(rf"({words})[-_. ](.+)", re.IGNORECASE) for what, words in _ABOUT.items()}
 _FOLDER = {what: re.compile(words, re.IGNORECASE) for what, words in _ABOUT.items()}
@@ -99,7 +100,17 @@ def about_others(images: Iterable[str]) -> dict[str, str]:
         folder, stem, _ = names.parts(path)
         stems.setdefault(names.key(stem), set()).add(folder)
     found = {path: what for path in paths if (what := _about_another(path, stems))}
+    doubtful = [path for path in found if _is_doubtful(path)]
+    if 2 * len(doubtful) < len(paths) - len(found):  # a tool would have made one of every picture
+        found = {path: what for path, what in found.items() if path not in doubtful}
     return found if len(found) < len(paths) else {}
+
+
+def _is_doubtful(path: str) -> bool:
+    """Tell whether a picture is known by a word that a person may mean otherwise, as of Anna's pose."""
+    folder, stem, _ = names.parts(path)
+    words = re.split(r"[-_. ]", stem)
+    return any(DOUBTFUL.fullmatch(word) for word in (words[0], words[-1], *folder.split("/")))
 
 
 def _about_another(path: str, stems: dict[str, set[str]]) -> str | None:

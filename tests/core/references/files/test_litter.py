@@ -39,6 +39,9 @@ def test_a_longer_name_is_no_note(path: str) -> None:
     assert not litter.is_note(path)
 
 
+STEERS = "a picture that steers"
+
+
 @pytest.mark.parametrize(
     ("paths", "about"),
     [
@@ -58,6 +61,9 @@ def test_a_longer_name_is_no_note(path: str) -> None:
         (["mask/1.png", "mask/2.png"], {}),
         (["mask.png", "cat.png"], {}),
         (["a/1.png", "b/1_mask.png"], {}),
+        (["anna.png", "anna_pose.png", "ben.png", "cleo.png"], {}),
+        (["1.png", "1_pose.png", "2.png", "2_pose.png"], {"1_pose.png": STEERS, "2_pose.png": STEERS}),
+        (["wolf.png", "wolf alpha.png", "elk.png", "owl.png"], {}),
     ],
 )
 def test_a_mask_or_thumbnail_is_one_where_its_picture_is_there_too(paths: list[str], about: dict[str, str]) -> None:
