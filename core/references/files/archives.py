@@ -117,7 +117,7 @@ def _check_path(info: zipfile.ZipInfo, name: str) -> None:
     """Refuse what is no file within the archive, litter or not."""
     whole = info.orig_filename  # `filename` is cut at a null character
     # bsdtar, the `tar` of Windows and macOS, writes an entry ./ for the folder itself
-    unnamed = not names.canonical(name) and not info.is_dir()
+    unnamed = not names.canonical(name) and not name.endswith("/")
     if unnamed or max(len(whole), len(name)) > MAX_NAME_CHARACTERS:
         raise refused(name, "has no name, or a very long one", "bad_name")
     for form in (whole, name):

@@ -197,6 +197,7 @@ def test_a_decoder_that_hangs_is_killed(reading: Callable[..., Reader], tmp_path
     assert eventually(lambda: len(children(server())) == 1), "only the one that waits for the next upload"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_computes_for_too_long_is_killed(reading: Callable[..., Reader], tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="fewer pictures or texts at once") as caught:
         ask(reading(reader_cpu_seconds=1, max_file_bytes=10**9), tmp_path, long())

@@ -23,6 +23,7 @@ from worker.protocol import Progress
 from worker.supervision.job_measurement import JobMeasurement
 
 
+@pytest.mark.slow
 def test_a_calibration_run_makes_estimates_that_rest_on_it(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     done = run_module("worker.commands.calibrate", data, "--backbone", "tiny")

@@ -17,6 +17,7 @@ from worker.commands.trigger import best, prompts
 GOOD, FAIR, BAD = Change(0.01, 0.05), Change(0.1, 0.3), Change(0.9, 1.4)
 
 
+@pytest.mark.slow
 def test_words_are_measured_in_three_places_and_the_better_one_is_registered(
     tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:

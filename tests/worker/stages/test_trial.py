@@ -12,6 +12,7 @@ from worker.stages import run, trial
 from worker.stages.context import Context
 
 
+@pytest.mark.slow
 def test_what_harms_is_tried_once_more_with_half_and_then_left_out(
     make_image_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
