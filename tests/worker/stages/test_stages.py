@@ -206,7 +206,7 @@ def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", ["cs_fluctuation", pytest.param("max_steps", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stop", ["cs_fluctuation", "max_steps"])
 def test_only_the_default_rule_lets_the_pictures_choose(make_image_job: MakeJob, stop: str) -> None:
     folder = make_image_job(stop=stop, max_steps=4)
     list(run(folder))
