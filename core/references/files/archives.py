@@ -15,7 +15,8 @@ from pathlib import Path
 from core import text_safety
 from core.errors import InvalidInput, TooLarge
 from core.references.files import name_encodings, names, sources
-from core.references.files.sources import HEAD_BYTES, Member, refused
+from core.references.files.formats import HEAD_BYTES
+from core.references.files.sources import Member, refused
 
 MAX_DIRECTORY_BYTES = 1_000_000
 MAX_NAME_CHARACTERS = 1_000
@@ -99,18 +100,10 @@ def opened(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Archive
 def entries(path: Path, max_bytes: int, max_entry_bytes: int) -> Iterator[Entry]:
     """Yield the files of an archive of ours in their order; raises as `opened`, and where a name is there twice."""
     with opened(path, max_bytes, max_entry_bytes) as archive:
-        check_unique(archive.members)
+        for first, second in sources.twins(archive.members):
+            raise sources.one_name(first, second)
         for member in archive.members:
             yield Entry(member.path, archive.read(member))
-
-
-def check_unique(members: Sequence[Member]) -> None:
-    """Raise InvalidInput where two files have one name."""
-    seen: dict[str, str] = {}
-    for member in members:
-        other = seen.setdefault(names.key(member.path), member.path)
-        if other is not member.path:
-            raise refused(member.path, f"has the name of {names.label(other)}; give each its own", "duplicate_name")
 
 
 def _check_path(info: zipfile.ZipInfo, name: str) -> None:
@@ -121,9 +114,8 @@ def _check_path(info: zipfile.ZipInfo, name: str) -> None:
     if unnamed or max(len(whole), len(name)) > MAX_NAME_CHARACTERS:
         raise refused(name, "has no name, or a very long one", "bad_name")
     for form in (whole, name):
-        if form.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", form) or re.match("[A-Za-z]:", form):
-            raise refused(name, "has a path that leads out of the archive", "unsafe_path")
-        if "\0" in form:
+        leads_out = form.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", form)
+        if leads_out or "\0" in form or re.match("[A-Za-z]:", form):
             raise refused(name, "has a path that leads out of the archive", "unsafe_path")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise refused(name, "is a link or a device", "special_file")

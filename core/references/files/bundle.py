@@ -9,9 +9,9 @@ from typing import Literal
 from core.errors import InvalidInput, TooLarge
 from core.references import kohya
 from core.references.faults import Faults
-from core.references.files import caption_files, caption_tables, formats, images, litter, names, texts
+from core.references.files import caption_files, caption_tables, formats, images, litter, names, sources, texts
 from core.references.files.caption_files import Captions
-from core.references.files.caption_tables import IMAGE_ENDINGS
+from core.references.files.formats import IMAGE_ENDINGS
 from core.references.files.images import Picture
 from core.references.files.sources import Member, Source
 from core.references.items import ImageItem, Kind, TextItem
@@ -86,14 +86,8 @@ class Bundle:
         return wanted
 
     def _check_unique(self, members: Iterable[Member]) -> None:
-        seen: dict[str, str] = {}
-        for member in members:
-            other = seen.setdefault(names.key(member.path), member.path)
-            if other is not member.path:
-                message = f"{names.label(other)} and {names.label(member.path)} have one name; give each its own."
-                if other == member.path:
-                    message = f"{names.label(other)} is there twice, as its letters may be written; keep one."
-                self.faults.add(InvalidInput(message, code="duplicate_name", param="file"))
+        for first, second in sources.twins(members):
+            self.faults.add(sources.one_name(first, second))
 
     def _pictures(self, wanted: Sequence[Member], uses: dict[Member, Use]) -> dict[str, Picture]:
         """Decode what can be decoded; the rest is left out with a notice, or refused where it is most of the set."""

@@ -13,9 +13,11 @@ from typing import Any
 from core import text_safety
 from core.errors import InvalidInput
 from core.references.files import names
+from core.references.files.formats import IMAGE_ENDINGS
+from core.references.rows.json_rows import unique_keys
+from core.references.rows.tables import SEPARATOR
 
 ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv"})
-IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".apng"})
 FILE_KEYS = (
     "file_name",
     "filename",
@@ -35,7 +37,6 @@ NOTHING = ("nan", "NaN", "<NA>")  # as pandas writes a cell that is empty
 MAX_COLUMN_CHARACTERS = 40
 MAX_FAULTS = 1_000  # of rows of one table that are kept
 LINE = re.compile(r"\s*\{[^\n]*\}\s*\n")  # JSONL begins with it, whatever the ending of its file
-SEPARATOR = re.compile(r"sep=([,;\t|])[ \t]*\n", re.IGNORECASE)  # what Excel writes above the head
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def names_images(path: str, text: str) -> bool:
 def caption_of(text: str) -> tuple[str, list[str]] | None:
     """Return the caption in a JSON file beside an image, and the keys that are not read; None where it has none."""
     try:
-        row = json.loads(text, object_pairs_hook=_unique)
+        row = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError):
         return None
     if not isinstance(row, dict) or (key := _first(row, WORD_KEYS)) is None or (words := _words(row[key])) is None:
@@ -154,7 +155,7 @@ def _lines(text: str, label: str) -> Rows:
         if line.strip():
             place = f"line {number} of {label}"
             try:
-                row = json.loads(line, object_pairs_hook=_unique)
+                row = json.loads(line, object_pairs_hook=unique_keys)
             except (ValueError, RecursionError):
                 row = None
             yield place, row if isinstance(row, dict) else _bad(place)
@@ -208,13 +209,6 @@ def _with_rest(row: dict[Any, Any], delimiter: str, place: str) -> dict[str, Any
         message = f"{begun(place)} has more cells than columns; put quotes around captions that hold the delimiter."
         return InvalidInput(message, code="invalid_line", param="file")
     return row | {last: delimiter.join([row[last] or "", *rest])}
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise ValueError("a key is there twice")
-    return row
 
 
 def _others(row: Mapping[str, Any], used: set[str | None]) -> list[str]:

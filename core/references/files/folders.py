@@ -8,7 +8,8 @@ from pathlib import Path
 
 from core.errors import InvalidInput
 from core.references.files import names, sources
-from core.references.files.sources import HEAD_BYTES, Member
+from core.references.files.formats import HEAD_BYTES
+from core.references.files.sources import Member
 
 
 class Folder:

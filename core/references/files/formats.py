@@ -130,6 +130,7 @@ _PICTURES = """
 .arw .orf .rw2 .raf
 """
 PICTURE_ENDINGS = frozenset(_PICTURES.split())
+IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".apng"})  # of those that are read
 # a file in a zip -> what such a zip is
 ZIPS: tuple[tuple[str, Format], ...] = (
     ("xl/", _table("an Excel workbook")),

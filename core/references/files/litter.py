@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from core.references.files import names
-from core.references.files.caption_tables import IMAGE_ENDINGS
+from core.references.files.formats import IMAGE_ENDINGS
 from core.references.kohya import kohya_folder
 
 # Folders in which nothing is anybody's data. Those that begin with a dot are all of this kind.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,6 @@ from core.references.files import litter, names
 
 MAX_ENTRIES = 400  # of one ending: an image may have a caption, a mask and a thumbnail beside it
 MAX_LISTED = 8_000  # in all, litter included
-HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,23 @@ def sorted_out(paths: Iterable[tuple[str, int]]) -> tuple[list[Member], list[str
         if counts[ending] > MAX_ENTRIES:
             raise _too_many(MAX_ENTRIES, f"files ending in {names.label(ending)}" if ending else "files without ending")
     return members, passed
+
+
+def twins(members: Iterable[Member]) -> Iterator[tuple[Member, Member]]:
+    """Yield each file that has the name of an earlier one, behind that."""
+    seen: dict[str, Member] = {}
+    for member in members:
+        first = seen.setdefault(names.key(member.path), member)
+        if first is not member:
+            yield first, member
+
+
+def one_name(first: Member, second: Member) -> InvalidInput:
+    """Say that two files of a set have one name."""
+    labels = names.label(first.path), names.label(second.path)
+    same = f"{labels[0]} is there twice; keep one of them."
+    message = same if labels[0] == labels[1] else f"{labels[0]} and {labels[1]} have one name; give each its own."
+    return InvalidInput(message, code="duplicate_name", param="file")
 
 
 def _too_many(most: int, what: str) -> TooLarge:

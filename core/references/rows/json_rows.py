@@ -239,7 +239,7 @@ class _Reader:
 def _parsed(text: str) -> Any:
     # A tab or an escape as it is, in a string, is an accident whose meaning is plain; in a row of several lines a line
     # end in a string would rather be a quote that is missing.
-    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, strict="\n" in text)
+    value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refuse_constant, strict="\n" in text)
     if isinstance(value, str) and value.lstrip().startswith('{"'):
         return Quoted(_parsed(value))
     return value
@@ -268,7 +268,8 @@ def _fault(error: Exception, raw: str) -> str:
     return str(error)
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object of JSON; raise ValueError where a key is in it twice."""
     row = dict(pairs)
     if len(row) != len(pairs):
         raise ValueError("a key is there twice")

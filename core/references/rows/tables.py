@@ -20,7 +20,7 @@ EXPECTED = "name its columns prompt and completion, or name one of them text, or
 HEAD = 20_000  # characters that are looked at
 MAX_TITLE = 60
 NO_TITLE = "unnamed:_0"  # as pandas calls the column of its index when it reads it
-_SEPARATOR = re.compile(r"sep=([,;\t|])[ \t]*\n", re.IGNORECASE)  # what Excel writes above the head
+SEPARATOR = re.compile(r"sep=([,;\t|])[ \t]*\n", re.IGNORECASE)  # what Excel writes above the head
 _NUMBERS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "true": True, "false": False}
 
 
@@ -81,7 +81,7 @@ class Table:
 def of(text: str, name: str) -> Table | None:
     """Return the text as a table where it is one; raises InvalidInput where it is one of other columns."""
     begin = len(text) - len(text.lstrip())
-    if separator := _SEPARATOR.match(text, begin):
+    if separator := SEPARATOR.match(text, begin):
         begin = separator.end()
     head = text[begin : begin + HEAD]
     named = name.lower().endswith(ENDINGS)

@@ -40,6 +40,7 @@ def zipped(**entries: bytes) -> bytes:
     return buffer.getvalue()
 
 
+HEIC = b"\0\0\0\x18ftypheic" + bytes(60)
 BAD_FILES = {
     "empty": b"",
     "a cut picture": png()[:-40],
@@ -66,6 +67,20 @@ def test_a_file_that_cannot_be_used_is_refused(service: Service, http: httpx.Cli
     refused(answer, 400)
     assert len(http.get("/v1/files").json()["data"]) == before
     assert left_behind(service) == []
+
+
+def test_a_set_with_one_bad_image_is_taken_unless_its_owner_is_strict(
+    client: openai.OpenAI, http: httpx.Client
+) -> None:
+    photos = zipped(**{f"{number}.png": png(number) for number in range(4)}, **{"IMG_7.HEIC": HEIC})
+    file = client.files.create(file=("cats.zip", photos), purpose="fine-tune", extra_body={"bat": {"strict": False}})
+    assert file.model_extra["bat"]["items"] == 4
+    assert "IMG_7.HEIC" in str(file.model_extra["bat"]["findings"])
+    with pytest.raises(openai.BadRequestError, match=r"IMG_7\.HEIC looks like a HEIC picture"):
+        client.files.create(file=("cats.zip", photos), purpose="fine-tune", extra_body={"bat": {"strict": True}})
+    form = {"purpose": "fine-tune", "bat[strict]": "perhaps"}
+    answer = http.post("/v1/files", data=form, files={"file": ("cats.zip", photos)})
+    assert refused(answer, 400, "invalid_parameter")["param"] == "bat[strict]"
 
 
 def test_the_bad_line_of_a_jsonl_is_named(http: httpx.Client) -> None:
