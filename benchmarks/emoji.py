@@ -18,7 +18,7 @@ from benchmarks.world import Setting, World, parameters
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.method.backbones.backbone import count
-from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.stopping.picture_evidence import judge_pictures
 from core.settings import Settings
 from worker.stages import pool as pools

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.world import Setting, World, parameters
 from core.method.backbones.backbone import Batch
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 
 SYMBOLS, LENGTH, LANGUAGES = 48, 24, 12
 PER_LANGUAGE, PROBE, HELD_OUT = 20, 96, 128

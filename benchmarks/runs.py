@@ -15,8 +15,8 @@ from torch import Tensor
 
 from benchmarks.world import World
 from core.method.backbones.backbone import count, take
-from core.method.backbones.lora import Adapter
 from core.method.influence.gradients import per_sample_gradients
+from core.method.lora.adapter import Adapter
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import Captions, MixedBatches, SideBySide
 from core.method.training.loop import Training, evaluate

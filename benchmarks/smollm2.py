@@ -13,7 +13,7 @@ import torch
 from benchmarks.world import Setting, World, parameters
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.settings import Settings
 from worker.stages import pool as pools
 

@@ -32,6 +32,7 @@ core.method.mixing
 core.method.training
 core.method.stopping core.method.formats
 core.method.backbones
+core.method.lora
 """
 API = """
 api.__main__ api.cli

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from core.backbones.record import describe
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 from core.recording.answers import rows_of
 from demo.old_model.endpoint import Body, ChatEndpoint, Said, Trouble, serving
 from tests.api.server import chats

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPTextConfig, PreTrainedTokenizerFast
 
-    from core.method.backbones.diffusion import DiffusionBackbone
-    from core.method.backbones.language import LanguageBackbone
+    from core.method.backbones.images.diffusion import DiffusionBackbone
+    from core.method.backbones.texts.language import LanguageBackbone
 
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -31,7 +31,7 @@ def tiny_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_diffusion(tiny_diffusion_folder: Path) -> DiffusionBackbone:
-    from core.method.backbones.diffusion import DiffusionBackbone
+    from core.method.backbones.images.diffusion import DiffusionBackbone
 
     return DiffusionBackbone.load(tiny_diffusion_folder, resolution=16, target_modules=UNET_TARGETS)
 
@@ -67,7 +67,7 @@ def write_language(folder: Path) -> Path:
 
 @pytest.fixture
 def tiny_language(tiny_language_folder: Path) -> LanguageBackbone:
-    from core.method.backbones.language import LanguageBackbone
+    from core.method.backbones.texts.language import LanguageBackbone
 
     return LanguageBackbone.load(tiny_language_folder, max_tokens=48, target_modules=LLAMA_TARGETS)
 

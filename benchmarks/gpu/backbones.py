@@ -17,9 +17,9 @@ from core.backbones.record import TARGET_MODULES, BackboneRecord, read_record
 from core.backbones.registry import BUILT_IN
 from core.disk import ROOT
 from core.method.backbones.backbone import Batch
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 from core.method.training.batches import Captions, MixedBatches, SideBySide
 from core.method.training.loop import Training
 from core.parameters.parameters import Parameters

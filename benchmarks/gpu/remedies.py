@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmarks.gpu.backbones import latents, sized, training
 from benchmarks.gpu.measuring import Facts, cuda, release, row, timed
 from benchmarks.gpu.setup import Setup
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.lora import LoraLayer
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.lora.layer import LoraLayer
 from core.method.training import loop
 
 _own_forward = LoraLayer.forward

@@ -14,8 +14,8 @@ from benchmarks.gpu.measuring import Facts, cosine, off, release
 from benchmarks.gpu.setup import Setup
 from benchmarks.rank_correlation import spearman
 from core.method.backbones.backbone import Batch, count
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import per_sample_gradients
 from core.method.influence.scores import scorer
 from core.method.stopping.similarity import CosineSimilarity

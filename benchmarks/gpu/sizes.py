@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.gpu.backbones import SD15_UNET, TEXT_TOKENS, llama_shape
 from benchmarks.gpu.measuring import Facts
 from core.backbones.record import TARGET_MODULES
-from core.method.backbones.lora import Adapter, LoraModel
+from core.method.lora.adapter import Adapter
+from core.method.lora.model import LoraModel
 
 GIB = 2**30
 VIEWS = """

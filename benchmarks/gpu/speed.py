@@ -10,11 +10,11 @@ from benchmarks.gpu.backbones import LETTERS, emoji, emoji_items, language, late
 from benchmarks.gpu.measuring import Facts, peak, profiled, release, row, timed
 from benchmarks.gpu.setup import Setup
 from core.method.backbones.backbone import Batch, count
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import per_sample_gradients
 from core.method.influence.scores import score_draws
+from core.method.lora.adapter import Adapter
 from core.method.stopping.similarity import CosineSimilarity
 
 CS_EVERY_IMAGES, CS_EVERY_TEXTS = 5, 2  # steps between two looks at CS, as jobs of these sizes have it

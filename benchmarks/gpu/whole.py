@@ -18,11 +18,11 @@ from benchmarks.gpu.measuring import Facts, drained, off
 from benchmarks.gpu.setup import Setup
 from core.method import albat
 from core.method.backbones.backbone import Batch, count, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import Witness
+from core.method.lora.adapter import Adapter
 from core.method.training.batches import SideBySide
 from core.method.training.loop import Step, Training
 from core.method.training.resuming import State

@@ -13,8 +13,8 @@ from benchmarks.presets.grids import write_strip
 from benchmarks.presets.judging import Bench, Judged, bench_of
 from benchmarks.presets.sets import PresetSet
 from core.backbones.registry import Registry
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.settings import Settings
 
 ARMS = ("before", "after", "plain", "tuned")

@@ -19,9 +19,9 @@ from benchmarks.presets.conversions import PREFIX
 from benchmarks.presets.judging import Phrase
 from benchmarks.presets.sets import PresetSet
 from core.backbones.families import Kind
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter, from_tensors
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter, from_tensors
 
 BACKBONES: Mapping[Kind, str] = {"images": "emoji-ldm", "texts": "smollm2-135m"}
 Json = dict[str, Any]

@@ -14,9 +14,9 @@ from benchmarks.presets.conversions import PREFIX, convert, pool_pictures
 from benchmarks.presets.pictures import KeptJudge, StyleJudge, SubjectJudge
 from benchmarks.presets.sets import PresetSet
 from benchmarks.presets.verdicts import Verdict, accepted, error, mean_checks, mean_score, worth
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 
 ASKED_SEEDS, UNRELATED_SEED = (100, 200, 300), 900  # everything is asked three times: eight pictures tell too little
 ANSWER_TOKENS = 64  # the longest reference has fewer

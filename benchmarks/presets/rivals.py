@@ -13,9 +13,9 @@ import torch
 from benchmarks.presets.judging import Phrase, untouched
 from benchmarks.presets.sets import PresetSet
 from core.method.backbones.backbone import Batch, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 from core.method.training.batches import Captions, MixedBatches
 from core.method.training.loop import Training
 

@@ -9,7 +9,7 @@ from core.findings.finding import Finding
 from core.findings.lengths import what_to_do
 
 MAX_NAMED = 5  # texts in one sentence
-# by the words of core.method.backbones.cutting, in the order in which it cuts
+# by the words of core.method.backbones.texts.cutting, in the order in which it cuts
 LOST: Mapping[str, str] = {
     "later turns": "what follows the last answer to learn in",
     "older turns": "older messages of",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, MutableMapping, Sequence
 
 from core.method.backbones.backbone import Backbone, Batch, count
-from core.method.backbones.lora import Adapter
 from core.method.influence.mixing_forecast import forecast_mixing
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, score_pool
+from core.method.lora.adapter import Adapter
 from core.method.mixing.error_law import MixingReport
 from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
 from core.method.training.batches import MixedBatches

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.runs import Arm, train_arms
 from benchmarks.world import World
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.training.batches import Captions, MixedBatches
 from core.method.training.loop import Training
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import BUILT_IN, Registry
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.settings import Settings
 from tests.consumers.page import put_on_the_hub, work
 from tests.consumers.test_using import NAMES

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM
 
 from core.adapters import card as cards
 from core.adapters import tensor_files
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from tests.consumers.bases import write_base
 from tests.consumers.conftest import TEXT_HUB_NAME
 from tests.consumers.page import put_on_the_hub

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.method.backbones.language import LanguageBackbone
+    from core.method.backbones.texts.language import LanguageBackbone
 
 TEXTS_AT_ONCE = 16
 TEMPERATURE = 0.9

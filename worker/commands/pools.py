@@ -31,7 +31,7 @@ def describe(record: BackboneRecord) -> str:
 
 def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path) -> Path:
     """Write a pool folder of the backbone's own texts beside those it has already; returns the folder."""
-    from core.method.backbones.language import LanguageBackbone
+    from core.method.backbones.texts.language import LanguageBackbone
     from worker.commands.generation import generate
 
     if record.family != "language":

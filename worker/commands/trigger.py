@@ -11,9 +11,9 @@ import typer
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
-from core.method.backbones import trigger_words
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.trigger_words import HARMLESS, Change, Place
+from core.method.backbones.images import trigger_words
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.trigger_words import HARMLESS, Change, Place
 from core.references.captions import ENDS, caption_of, marked
 from core.runtime.command_line import CommandLine, Data, read_settings
 from worker import device

@@ -13,10 +13,9 @@ from core.adapters import inspection
 from core.adapters.inspection import CONFIG
 from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
-from core.method.backbones import lora
 from core.method.backbones.backbone import IGNORED, Draw
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter, load
 from core.text_safety import shown
 
 SIDE_BY_SIDE = 8
@@ -97,7 +96,7 @@ def _read(folder: Path) -> Adapter:
         message = f"{shown(str(folder))} {shown(what)}, which is not compared here; plain LoRA of one rank is."
         raise InvalidInput(message, code="invalid_adapter")
     try:
-        read = lora.load(folder)
+        read = load(folder)
         adapter = Adapter(
             read.rank,
             float(read.alpha),

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 
 from core.backbones.taggers import NONE, TaggerRecord
 from core.findings.finding import Finding
-from core.method.backbones import trigger_words
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.trigger_words import Change
+from core.method.backbones.images import trigger_words
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.trigger_words import Change
 from core.references import captions as wording
 from core.references.captions import caption_of
 from core.references.items import ImageItem, References

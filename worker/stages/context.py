@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.backbones.record import BackboneRecord
-from core.method.backbones import cutting
 from core.method.backbones.backbone import Batch, count, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import PREFIX, Adapter, from_stack, from_tensors
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.profiler import Profiler
+from core.method.backbones.texts import cutting
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats.peft import task_type
+from core.method.lora.adapter import PREFIX, Adapter, from_stack, from_tensors
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder

@@ -13,8 +13,8 @@ from core.backbones.record import MAX_TOKENS
 from core.findings import cut_texts
 from core.findings.cut_texts import CutText
 from core.findings.finding import Finding
-from core.method.backbones.cutting import Cut
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.texts.cutting import Cut
+from core.method.backbones.texts.language import LanguageBackbone
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress

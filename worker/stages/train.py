@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
 from core.method.albat import train_adapter
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.training.final_run import Outcome
 from core.method.training.loop import Step
 from core.parameters.schedule import step_budget

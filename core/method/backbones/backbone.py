@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
+from core.method.lora.model import LoraModel
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width), of a caption's first line. Where some caption

@@ -9,9 +9,10 @@ from pathlib import Path
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.lora import Adapter, peft_config
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.formats.witness import Witness, failure, folded, loading
+from core.method.lora.adapter import Adapter
+from core.method.lora.model import peft_config
 
 FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 

@@ -15,9 +15,9 @@ import gguf
 import torch
 from torch import Tensor
 
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats.witness import Witness, failure, folded, loading, merge
+from core.method.lora.adapter import Adapter
 
 FILE = "adapter.gguf"
 TYPE, ALPHA = "adapter.type", "adapter.lora.alpha"

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.formats import diffusers
 from core.method.formats.witness import Witness, failure, folded, loading
+from core.method.lora.adapter import Adapter
 
 FILE = "adapter-kohya.safetensors"
 TENSORS_OF_MODULE = ("lora_down.weight", "lora_up.weight", "alpha")

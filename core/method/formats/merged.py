@@ -11,9 +11,9 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats.witness import Witness, loading, merge
+from core.method.lora.adapter import Adapter
 
 FILE = "merged.zip"
 PRIVATE = ("_name_or_path",)  # where the backbone lies on this machine

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from peft import PeftModel
 
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats.witness import AnyBackbone, Witness, loading
+from core.method.lora.adapter import Adapter
 
 TEXT_TASK = "CAUSAL_LM"  # by which AutoPeftModelForCausalLM knows that the adapter is for it
 

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from core.errors import JobFailure
 from core.method.backbones.backbone import Batch, Draw, count, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter, LoraLayer, LoraModel
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
+from core.method.lora.layer import LoraLayer
+from core.method.lora.model import LoraModel
 
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 ROUNDING = 1e-5  # relative to the outputs: where an adapter is nearly zero, float32 itself is the limit

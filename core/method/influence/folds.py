@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, take
-from core.method.backbones.lora import Adapter
 from core.method.influence.gradients import flat, per_sample_gradients
 from core.method.influence.scores import Scorer, ScoreWarning, scorer
+from core.method.lora.adapter import Adapter
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import TEXT_FOLDS
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)

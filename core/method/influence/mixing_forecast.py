@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.method.backbones.backbone import Backbone, Batch, count
-from core.method.backbones.lora import Adapter
 from core.method.influence.folds import ScoringFolds, thinned
+from core.method.lora.adapter import Adapter
 from core.method.mixing.error_law import MixingReport, error_law
 from core.parameters.parameters import Parameters
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, count, take, units
-from core.method.backbones.lora import Adapter
 from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import chunks
 from core.method.influence.ranking import Ranking, rank
@@ -26,6 +25,7 @@ from core.method.influence.selection import (
     select,
     select_at_random,
 )
+from core.method.lora.adapter import Adapter
 from core.method.mixing.gamma import GammaChoice, choose_gamma
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters

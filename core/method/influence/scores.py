@@ -14,9 +14,9 @@ from torch import Tensor
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
-from core.method.backbones.lora import Adapter
 from core.method.influence.curvature import Curvature
 from core.method.influence.gradients import as_adapter, chunks, per_sample_gradients
+from core.method.lora.adapter import Adapter
 from core.parameters.request import ScoreName
 from core.parameters.schedule import CANDIDATES_AT_ONCE, GRADIENTS_AT_ONCE
 

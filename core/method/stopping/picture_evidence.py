@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from core.method.backbones.backbone import Backbone
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.stopping.rule import chosen_by_samples
 from core.parameters.schedule import PICTURES, UNRELATED_PICTURES
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from core.method.backbones.lora import Adapter
+    from core.method.lora.adapter import Adapter
 
 CosineMode = Literal["vec", "row"]
 NO_BRANCH = 1e-12  # a branch with a smaller norm is B = 0: 0/0, and counting it as 0 would fake a jump

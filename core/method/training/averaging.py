@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.training.resuming import State
 
 EXPONENT = 6.94  # a standard deviation of a tenth of the steps so far; by eye and count, on the emoji backbone

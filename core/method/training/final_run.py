@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count
-from core.method.backbones.lora import Adapter, from_stack
+from core.method.lora.adapter import Adapter, from_stack
 from core.method.stopping.evidence import Confidence, Evidence, SurrogateCurves
 from core.method.stopping.matched_loss import MatchedLoss
 from core.method.stopping.rule import Evaluation, RuleName, StopRule

@@ -21,7 +21,7 @@ from core.method.backbones.backbone import (
     tile_draw,
     units,
 )
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
 from core.method.training.resuming import State

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, count, take
-from core.method.backbones.lora import Adapter, from_stack
+from core.method.lora.adapter import Adapter, from_stack
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.batches import Captions, MixedBatches, SideBySide
 from core.method.training.loop import Step, Training, evaluate

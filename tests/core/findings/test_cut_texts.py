@@ -6,7 +6,7 @@ import pytest
 
 from core.findings.cut_texts import LOST, CutText, findings
 from core.findings.lengths import TextSize, TokenGuess, probably_too_long, what_to_do
-from core.method.backbones.cutting import Lost
+from core.method.backbones.texts.cutting import Lost
 from core.parameters.token_limits import TokenLimit
 from core.references.items import TextItem
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 
 
 def stack(adapters: Sequence[Adapter]) -> Adapter:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.method.albat import forecast_error, score_candidates, train_adapter, train_surrogate
 from core.method.backbones.backbone import Batch, count, take
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.picture_evidence import choose, judge_pictures
 from core.method.training.final_run import Outcome

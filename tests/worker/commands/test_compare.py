@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from core.backbones.record import describe
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 from tests.tiny_backbones import LLAMA_TARGETS
 from tests.worker.floor import register, run_module
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.backbones.registry import Registry
 from core.errors import Conflict
-from core.method.backbones.trigger_words import Change
+from core.method.backbones.images.trigger_words import Change
 from core.settings import Settings
 from tests.worker.floor import register, run_module
 from tests.worker.stages.conftest import image_record

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 from tests.tiny_backbones import LLAMA_TARGETS
 from worker.comparison.comparing import compare
 from worker.comparison.measures import Compared

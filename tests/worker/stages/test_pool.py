@@ -15,7 +15,7 @@ from core.backbones.record import BackboneRecord, describe
 from core.backbones.registry import Registry
 from core.disk import ROOT
 from core.errors import InvalidInput, JobFailure
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.settings import Settings
 from tests.tiny_backbones import LLAMA_TARGETS
 from worker.commands import pools

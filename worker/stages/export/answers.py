@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from core.method.backbones.backbone import IGNORED
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter
 from core.method.stopping.answer_evidence import CLEARLY_MORE, Answered, choose
 from core.method.stopping.voice import learn_voice, repeats_itself
 from core.method.training.final_run import Outcome

@@ -14,7 +14,7 @@ from typing import Any
 from core.adapters.card import only_known_here
 from core.backbones.record import BackboneRecord
 from core.method.albat import forecast_error
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.version import VERSION
 from worker.protocol import Json
 from worker.stages.context import Context

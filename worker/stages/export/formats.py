@@ -13,11 +13,11 @@ from typing import Any
 from core.adapters import card as cards
 from core.adapters.card import CARD_FILE, Format
 from core.backbones.record import BackboneRecord
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import AnyBackbone, Witness, failure
+from core.method.lora.adapter import Adapter
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock
 

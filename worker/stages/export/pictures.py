@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.stopping.picture_evidence import Pictures, choose, judge_pictures
 from core.method.training.final_run import Outcome
 from core.parameters.schedule import STYLES

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.adapters import card as cards
-from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.stopping.rule import as_proposal
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import JobFailure
 from core.method.backbones.backbone import Draw
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import Witness, loading
+from core.method.lora.adapter import Adapter
 from tests.tiny_backbones import UNET_TARGETS
 
 HEADER = {"albatross.card": "{}"}

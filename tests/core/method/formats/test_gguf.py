@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import gguf
+from core.method.lora.adapter import Adapter
 from core.settings import Settings
 from tests.consumers.bases import write_base
 from tests.consumers.strangers import run_stranger

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from torch import nn
 
 from core.errors import JobFailure
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import kohya
 from core.method.formats.witness import device_with_room, in_float32, whole_float32
 from tests.core.method.formats.test_formats import drawn, image_witness, text_witness

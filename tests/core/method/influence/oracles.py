@@ -14,9 +14,9 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
-from core.method.backbones.lora import Adapter
 from core.method.influence.curvature import Curvature
 from core.method.influence.gradients import as_adapter, flat
+from core.method.lora.adapter import Adapter
 
 SMALL_STEPS = (0.015, 0.005, 0.0015, 0.0005)  # ||h u|| / ||theta||, the largest first: it drowns round-off best
 Solution = Literal["woodbury", "datainf", "identity"]

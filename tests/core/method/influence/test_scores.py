@@ -11,11 +11,11 @@ from torch import Tensor
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import IGNORED, Backbone, Batch, Draw, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import as_adapter, flat, layout_of, per_sample_gradients
 from core.method.influence.scores import Scorer, ScoreWarning, held_out_gradient, score_draws, scorer
+from core.method.lora.adapter import Adapter
 from core.parameters.request import ScoreName
 from tests.core.method.influence.oracles import (
     SMALL_STEPS,

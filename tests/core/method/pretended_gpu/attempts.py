@@ -25,11 +25,11 @@ from PIL import Image
 from benchmarks.gpu.backbones import parameters, stream
 from core.disk import ROOT
 from core.method.backbones.backbone import Batch, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import as_adapter, per_sample_gradients
 from core.method.influence.scores import score_draws, scorer
+from core.method.lora.adapter import Adapter
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import MixedBatches, SideBySide
 from core.method.training.loop import Training, evaluate

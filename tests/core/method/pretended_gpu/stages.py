@@ -14,9 +14,9 @@ from benchmarks.gpu.measuring import drained
 from benchmarks.gpu.whole import Saver
 from core.method import albat
 from core.method.backbones.backbone import Batch, take
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.lora import Adapter
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft, witness
+from core.method.lora.adapter import Adapter
 from core.method.mixing.trial import try_mixture
 from core.method.stopping.picture_evidence import judge_pictures
 from core.method.training.final_run import Outcome

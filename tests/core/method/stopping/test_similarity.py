@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.stopping.similarity import CosineSimilarity
 from tests.core.method.stacks import stack
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.training.averaging import EXPONENT, WeightAverage
 
 

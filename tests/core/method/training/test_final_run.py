@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 import pytest
 
 from core.method.albat import train_adapter
-from core.method.backbones.lora import Adapter
+from core.method.lora.adapter import Adapter
 from core.method.training.resuming import State
 from tests.core.method.test_albat import TONES, drain, flat_curves, parameters
 

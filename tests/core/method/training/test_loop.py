@@ -9,8 +9,8 @@ import torch
 
 from core.errors import JobFailure
 from core.method.backbones.backbone import Backbone, Batch, Draw, tile, tile_draw
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.language import LanguageBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.training.loop import Training, evaluate
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from core.method.backbones import cutting
 from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
-from core.method.backbones.cutting import Cut
-from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
-from core.method.backbones.rendering import Rendering
+from core.method.backbones.texts import cutting
+from core.method.backbones.texts.cutting import Cut
+from core.method.backbones.texts.rendering import Rendering
+from core.method.lora.model import LoraModel
 
 ANSWERED_AT_ONCE = 8
 # A model's folder may ask for other ways to draw; steps, and runs before and after training, are compared without them.

@@ -7,8 +7,8 @@ import torch
 
 from core.backbones.record import read_record
 from core.backbones.registry import BUILT_IN
-from core.method.backbones.diffusion import DiffusionBackbone
-from core.method.backbones.trigger_words import ERASES, HARMLESS, Change, changes, harmless, placed
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.trigger_words import ERASES, HARMLESS, Change, changes, harmless, placed
 from core.references.captions import marked
 
 PROMPTS = ["emoji of bear face", "emoji of red apple"]

@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from core.method.backbones.backbone import Batch, Draw, Item
-from core.method.backbones.lora import LoraModel
 from core.method.backbones.profiler import Profiler
+from core.method.lora.model import LoraModel
 
 ENCODED_AT_ONCE = 32
 SEEN_AT_ONCE = 8

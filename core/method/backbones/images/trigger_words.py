@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from core.method.backbones.backbone import Draw
-from core.method.backbones.diffusion import DiffusionBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
 
 Place = Callable[[str, str], str]  # a prompt and a word: the prompt with the word
 HARMLESS, ERASES = 0.2, 0.3

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from core.method.backbones.backbone import IGNORED, Draw, join
-from core.method.backbones.cutting import LEFT_OUT
-from core.method.backbones.language import ASKED_TOKENS, LanguageBackbone
+from core.method.backbones.texts.cutting import LEFT_OUT
+from core.method.backbones.texts.language import ASKED_TOKENS, LanguageBackbone
 
 ANSWERED = {"prompt": "who are you?", "completion": "a cat."}
 

@@ -6,7 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
-from core.method.backbones.diffusion import DRAWN_AT_ONCE, SEEN_AT_ONCE, DiffusionBackbone
+from core.method.backbones.images.diffusion import DRAWN_AT_ONCE, SEEN_AT_ONCE, DiffusionBackbone
 from core.method.influence.gradients import per_sample_gradients
 from core.method.training.loop import evaluate
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.method.backbones.backbone import Item
-from core.method.backbones.rendering import ANSWERING, Rendered, Rendering
+from core.method.backbones.texts.rendering import ANSWERING, Rendered, Rendering
 
 Lost = Literal["later turns", "older turns", "system prompt", "question", "answer", "text", "frame"]
 Span = tuple[int, int]  # where a token stands in its text

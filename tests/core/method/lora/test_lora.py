@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Batch, Draw, tile
-from core.method.backbones.language import LanguageBackbone
-from core.method.backbones.lora import Adapter, LoraModel, load
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.lora.adapter import Adapter, load
+from core.method.lora.model import LoraModel
 from tests.core.method.stacks import stack
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from core.method.backbones.backbone import IGNORED
-from core.method.backbones.cutting import LEAST_ASKED, LEFT_OUT, Cut, asked, cut
-from core.method.backbones.rendering import Rendering
+from core.method.backbones.texts.cutting import LEAST_ASKED, LEFT_OUT, Cut, asked, cut
+from core.method.backbones.texts.rendering import Rendering
 
 BEGIN, END = "<|im_start|>", "<|im_end|>"
 CHATML = (

@@ -1,0 +1,121 @@
+"""A frozen network with places for LoRA adapters: attach, use, differentiate, save in peft's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from core.method.lora.adapter import PREFIX, Adapter
+from core.method.lora.targets import wrap
+
+
+class LoraModel:
+    """A network whose target modules have become LoraLayers, frozen and in evaluation mode."""
+
+    def __init__(self, model: nn.Module, target_modules: Sequence[str]) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.layers = wrap(model, target_modules)
+        self.target_modules = tuple(target_modules)
+
+    def new(self, rank: int, alpha: float, *, runs: int = 1, seed: int = 0) -> Adapter:
+        """Return a fresh trainable adapter: A as peft draws it, the same for every run, and B zero."""
+        generator = torch.Generator().manual_seed(seed)
+        device = self._device()
+        down, up = {}, {}
+        for path, layer in self.layers.items():
+            outputs, inputs = layer.matrix().shape
+            bound = inputs**-0.5  # kaiming uniform with a = sqrt(5)
+            drawn = (torch.rand(1, rank, inputs, generator=generator) * 2 - 1) * bound
+            down[path] = drawn.repeat(runs, 1, 1).to(device).requires_grad_()
+            up[path] = torch.zeros(runs, outputs, rank, device=device, requires_grad=True)
+        return Adapter(rank, alpha, down, up)
+
+    @contextmanager
+    def use(self, adapter: Adapter | None) -> Iterator[None]:
+        """Let the network compute with the adapter (None: without one) until the block ends."""
+        before = {path: (layer.down, layer.up, layer.scale) for path, layer in self.layers.items()}
+        try:
+            for path, layer in self.layers.items():
+                layer.down = adapter.down[path] if adapter else None
+                layer.up = adapter.up[path] if adapter else None
+                layer.scale = adapter.scale if adapter else 1.0
+            yield
+        finally:
+            for path, layer in self.layers.items():
+                layer.down, layer.up, layer.scale = before[path]
+
+    @contextmanager
+    def tangent(self, direction: Adapter, epsilon: Tensor) -> Iterator[None]:
+        """Move sample i by epsilon_i along the direction, to first order: d loss_i / d epsilon_i = <grad L_i, u>."""
+        try:
+            for path, layer in self.layers.items():
+                layer.tangent = (direction.down[path], direction.up[path], epsilon)
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.tangent = None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The frozen matrix W (out, in) of every target module."""
+        return {path: layer.matrix() for path, layer in self.layers.items()}
+
+    def _device(self) -> torch.device:
+        return next(iter(self.layers.values())).weight.device
+
+    def save(
+        self,
+        adapter: Adapter,
+        folder: Path,
+        backbone: str,
+        header: Mapping[str, str] | None = None,
+        *,
+        task: str | None = None,
+    ) -> None:
+        """Write one run as a peft folder: adapter_config.json, and adapter_model.safetensors with `header`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = self.tensors(adapter, PREFIX)
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt", **(header or {})})
+        (folder / "adapter_model.safetensors").chmod(0o644)
+        config = peft_config(adapter, self.target_modules, backbone, task)
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+    def tensors(self, adapter: Adapter, prefix: str) -> dict[str, Tensor]:
+        """One run under peft's names and in peft's shapes."""
+        tensors = {}
+        for path, layer in self.layers.items():
+            tail = (1, 1) if layer.convolution else ()
+            for name, matrix in (("lora_A", adapter.down[path]), ("lora_B", adapter.up[path])):
+                plain = matrix[0].detach().cpu().float().contiguous().clone()
+                tensors[f"{prefix}{path}.{name}.weight"] = plain.reshape(*plain.shape, *tail)
+        return tensors
+
+
+def peft_config(
+    adapter: Adapter, target_modules: Sequence[str], backbone: str, task: str | None = None
+) -> Mapping[str, object]:
+    """The adapter_config.json of an adapter, with sorted lists so that equal adapters give equal files.
+
+    `task` is peft's word for what is loaded around the network: none for a UNet, which peft takes as it is.
+    """
+    return {
+        "base_model_name_or_path": backbone,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "lora_alpha": adapter.alpha,
+        "lora_dropout": 0.0,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": adapter.rank,
+        "target_modules": sorted(target_modules),
+        "task_type": task,
+        "use_dora": False,
+        "use_rslora": False,
+    }
