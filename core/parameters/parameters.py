@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from core.backbones.families import DeviceClass, Kind
 from core.backbones.taggers import NONE
+from core.parameters.memory import GradientStore, Precision, usual_precision
 from core.parameters.request import Auto, ScoreName, StopName
 from core.references.captions import CaptionLines
 
@@ -58,10 +59,20 @@ class Parameters(BaseModel):
     dropout_caption: float
     draws_score: int
     draws_eval: int
+    precision: Precision  # of the frozen network; in jobs of older versions what their device had then
+    checkpointing: bool = False  # whether a backward pass computes its forward pass again
+    gradients: GradientStore = "whole"  # of the references, while scores are made
     merged: bool = False  # whether the whole network is published too
     calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
     accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
     reasons: dict[str, str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _precision_of_old(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "precision" not in values and "device_class" in values:
+            return values | {"precision": usual_precision(values["device_class"])}
+        return values
 
     @property
     def learns(self) -> str:

@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema
 
 from core import text_safety
 from core.backbones.record import MAX_TOKENS, MIN_TOKENS
+from core.parameters.memory import GradientStore, Precision
 from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 from core.references.captions import CaptionLines
@@ -153,6 +154,11 @@ class BatRequest(Request):
     dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
         "auto", description="share of captions left empty in training"
     )
+    precision: Auto | Precision = Field("auto", description="how the backbone's frozen weights are held in memory")
+    checkpointing: Auto | bool = Field(
+        "auto", description="compute a forward pass again in its backward pass: less memory, more time, same numbers"
+    )
+    gradients: Auto | GradientStore = Field("auto", description="how the references' gradients are kept for scores")
     merged: bool = Field(False, description="also publish the whole network with the adapter in its weights")
 
 

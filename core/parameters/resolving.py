@@ -9,7 +9,7 @@ from typing import Any
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import NONE
-from core.parameters import sample_prompts
+from core.parameters import memory, sample_prompts
 from core.parameters.contradictions import check
 from core.parameters.defaults import DEFAULT_PRESET, SHAPED_PRESET, STARTING_POINTS, STYLE_ALWAYS_DROPOUT
 from core.parameters.parameters import Parameters
@@ -43,6 +43,7 @@ def resolve(
     settling.settle_schedule()
     settling.settle_augmentation()
     settling.settle_stopping(stop_default)
+    settling.settle_memory()
     return Parameters(
         backbone=backbone.id,
         kind=summary.kind,
@@ -73,6 +74,7 @@ class _Settling:
         self.preset = presets[self._preset_name() if request.preset == "auto" else request.preset]
         self.usually = {"dropout_caption": 0.0, **STARTING_POINTS[backbone.family, device_class], **backbone.defaults}
         self.table = changed(self.usually, self.preset)
+        self.device_class = device_class
         self.device = "a GPU" if device_class == "cuda" else "a CPU"
         self.values: dict[str, Any] = {}  # checked by Parameters, which is made of them
         self.reasons: dict[str, str] = {}
@@ -280,6 +282,12 @@ class _Settling:
             "The surrogates' best step divided by 1.5 sets it, or a fifth of the budget where that is less.",
         )
         self.settle("stop", stop_default, "It is this service's stopping rule.")
+
+    def settle_memory(self) -> None:
+        """Settle how the frozen network and what is computed with it are held: core.parameters.memory."""
+        for name, choice in memory.resolved(self.backbone, self.device_class).items():
+            self.settle(name, choice.value, choice.why)
+        memory.check(self.values["precision"], self.device_class)
 
 
 def changed(table: Mapping[str, int | float], preset: Preset) -> dict[str, int | float]:
