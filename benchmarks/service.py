@@ -50,7 +50,7 @@ def api(settings: Settings) -> Iterator[Service]:
     migrate(settings.database)
     record = {
         "id": "tiny",
-        "family": "language",
+        "family": "llama",
         "path": str(settings.data),
         "revision": "1",
         "sha256": {},

@@ -98,7 +98,7 @@ def test_the_comparison_of_the_guide_writes_its_page(
     with zipfile.ZipFile(tmp_path / "adapter.zip", "w") as archive:
         for file in (tmp_path / "peft").iterdir():
             archive.write(file, file.name)
-    backbone = describe("tiny", tiny_language_folder, "language", licence="CC0", target_modules=LLAMA_TARGETS)
+    backbone = describe("tiny", tiny_language_folder, licence="CC0", target_modules=LLAMA_TARGETS)
     data = register(backbone, tmp_path / "data")
     variables = {"ALBATROSS_DATA": str(data), "BACKBONE": "tiny", **installed(tmp_path)}
     told = shell(blocks("sh")[1], tmp_path, variables)

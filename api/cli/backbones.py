@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from api.cli.worker_commands import replace_process
-from core.backbones.families import Family
 from core.runtime.command_line import CommandLine, Data, read_settings
 
 COMMANDS = CommandLine()
@@ -28,13 +27,10 @@ def list_backbones(data: Data = None) -> None:
         print(f"{backbone.id:24} {backbone.kind:7} {pool:24} {backbone.licence}{known}")
 
 
-@BACKBONES.explained(
-    "add", "albatross backbones add my-sd15 /models/sd15 --family diffusion --licence CreativeML-OpenRAIL-M"
-)
+@BACKBONES.explained("add", "albatross backbones add my-sd15 /models/sd15 --licence CreativeML-OpenRAIL-M")
 def add_backbone(
     id: Annotated[str, typer.Argument(metavar="ID", help="the name that jobs will use")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a diffusers or transformers folder")],
-    family: Annotated[Family, typer.Option(help="what kind of model it is")],
     licence: Annotated[str, typer.Option(metavar="NAME", help="of the weights; it is written on every adapter's card")],
     pool: Annotated[Path | None, typer.Option(metavar="DIR", help="folder of a candidate pool")] = None,
     resolution: Annotated[
@@ -56,7 +52,6 @@ def add_backbone(
     added = Registry.load(settings).add(
         id,
         folder,
-        family,
         licence=licence,
         pool=pool,
         resolution=resolution,

@@ -13,7 +13,8 @@ from torch import nn
 
 from benchmarks.gpu.measuring import cuda
 from benchmarks.gpu.setup import Setup
-from core.backbones.record import TARGET_MODULES, BackboneRecord, read_record
+from core.backbones.families import FAMILIES
+from core.backbones.record import BackboneRecord, read_record
 from core.backbones.registry import BUILT_IN
 from core.disk import ROOT
 from core.method.backbones.backbone import Batch
@@ -128,7 +129,7 @@ def language(
     backbone = LanguageBackbone.load(
         language_folder(folder, size),
         max_tokens=tokens,
-        target_modules=TARGET_MODULES["language"],
+        target_modules=FAMILIES["llama"].targets,
         device="cpu" if dtype else device,
     )
     if dtype is not None:
@@ -162,7 +163,7 @@ def sized(setup: Setup) -> DiffusionBackbone:
     unet, scheduler = sized_unet(setup)
     parts = {"unet": unet, "vae": nn.Identity(), "text_encoder": nn.Identity(), "scheduler": scheduler}
     pipeline: Any = types.SimpleNamespace(**parts, vae_scale_factor=8)
-    return DiffusionBackbone(pipeline, resolution=setup.size(512, 64), target_modules=TARGET_MODULES["diffusion"])
+    return DiffusionBackbone(pipeline, resolution=setup.size(512, 64), target_modules=FAMILIES["sd1"].targets)
 
 
 def latents(backbone: DiffusionBackbone, amount: int) -> Batch:
@@ -208,7 +209,7 @@ def parameters(kind: Kind, **changes: object) -> Parameters:
     """Return what "auto" comes to on a GPU for six references, with these values changed."""
     record = BackboneRecord(
         id="x",
-        family="diffusion" if kind == "images" else "language",
+        family="sd1" if kind == "images" else "llama",
         path=Path("/"),
         revision="1",
         sha256={},

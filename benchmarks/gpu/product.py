@@ -62,7 +62,6 @@ def start_jobs(setup: Setup) -> Facts:
     registry.add(
         "random-llama",
         language_folder(setup.folder, setup.size("135m", "toy")),
-        "language",
         licence="x",
         pool=texts / "pool.jsonl",
         defaults={"rank": 8, "max_tokens": 96, "sample_ratio": setup.size(1.0, 0.05)},

@@ -15,7 +15,7 @@ from benchmarks.gpu.backbones import TEXT_TOKENS, language_folder, own_dtype, si
 from benchmarks.gpu.measuring import Facts, cuda, profiled, release, row, timed, wait
 from benchmarks.gpu.setup import Setup
 from benchmarks.gpu.speed import texts
-from core.backbones.record import TARGET_MODULES
+from core.backbones.families import FAMILIES
 
 WARM_STEPS = 3
 
@@ -68,7 +68,7 @@ def _learned(unet: Any) -> list[nn.Parameter]:
     from peft import LoraConfig
 
     unet.requires_grad_(False)
-    targets = list(TARGET_MODULES["diffusion"])
+    targets = list(FAMILIES["sd1"].targets)
     unet.add_adapter(LoraConfig(r=16, lora_alpha=16, init_lora_weights="gaussian", target_modules=targets))
     learned = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     for parameter in learned:
@@ -107,7 +107,7 @@ def _peft_model(setup: Setup) -> Any:
 
     folder = language_folder(setup.folder, setup.size("135m", "toy"))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=own_dtype())
-    targets = list(TARGET_MODULES["language"])
+    targets = list(FAMILIES["llama"].targets)
     return get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=targets, task_type="CAUSAL_LM"))
 
 

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu.backbones import SD15_UNET, TEXT_TOKENS, llama_shape
 from benchmarks.gpu.measuring import Facts
-from core.backbones.record import TARGET_MODULES
+from core.backbones.families import FAMILIES
 from core.method.lora.adapter import Adapter
 from core.method.lora.model import LoraModel
 
@@ -118,7 +118,7 @@ def flash(
 
 def measured(model: nn.Module, family: str, runs: int, examples: int, score: bool, loss: Callable[[], Tensor]) -> Facts:
     """Say what a forward and a backward pass save and launch: of a step, or of scores (`score`)."""
-    lora = LoraModel(model, TARGET_MODULES["diffusion" if family == "images" else "language"])
+    lora = LoraModel(model, FAMILIES["sd1" if family == "images" else "llama"].targets)
     adapter, direction = _adapter(lora, runs, not score), _adapter(lora, 1, False)
     epsilon = torch.zeros(examples, device="meta", requires_grad=True)
     tangent = lora.tangent(direction, epsilon) if score else contextlib.nullcontext()

@@ -149,7 +149,6 @@ def _register(settings: Settings, folder: Path) -> None:
         registry.add(
             name,
             folder / "images",
-            "diffusion",
             licence="CC0",
             pool=pool,
             resolution=16,
@@ -161,7 +160,6 @@ def _register(settings: Settings, folder: Path) -> None:
         Registry.load(settings).add(
             name,
             folder / "texts",
-            "language",
             licence="CC0",
             pool=_text_pool(folder / f"{name}.jsonl", amount),
             defaults=usual | {"max_tokens": 60},

@@ -1,10 +1,185 @@
-"""What kinds of backbone there are: image or text, and on what device."""
+"""The families of backbones: what is read, adapted and exported of each, as a table, without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
-Family = Literal["diffusion", "language"]
 Kind = Literal["images", "texts"]
+Form = Literal["sd", "sdxl"]
+Objective = Literal["epsilon", "v_prediction"]
 DeviceClass = Literal["cpu", "cuda"]
 Number = int | float
+
+EVERY_SCHEDULER = frozenset(
+    {
+        "DDPMScheduler",
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "LMSDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "DPMSolverMultistepScheduler",
+        "UniPCMultistepScheduler",
+    }
+)
+SD_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "unet": frozenset({"UNet2DConditionModel"}),
+        "vae": frozenset({"AutoencoderKL"}),
+        "text_encoder": frozenset({"CLIPTextModel"}),
+        "tokenizer": frozenset({"CLIPTokenizer", "CLIPTokenizerFast"}),
+        "scheduler": EVERY_SCHEDULER,
+    }
+)
+SDXL_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {**SD_PARTS, "text_encoder_2": frozenset({"CLIPTextModelWithProjection"}), "tokenizer_2": SD_PARTS["tokenizer"]}
+)
+UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
+        "feature_extractor": frozenset({"CLIPImageProcessor", "CLIPFeatureExtractor"}),
+        "image_encoder": frozenset({"CLIPVisionModelWithProjection"}),
+    }
+)
+
+UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+GATED = ("gate_proj", "up_proj", "down_proj")
+DIFFUSION_EXPORTS = ("peft", "diffusers", "kohya")
+GGUF_EXPORTS = ("peft", "merged", "gguf")
+PLAIN_EXPORTS = ("peft", "merged")
+
+
+def tower(*modules: str) -> tuple[str, ...]:
+    """Return patterns of modules inside a language tower, whether its layers lie in a `model` of its own or not."""
+    return tuple(f"**.language_model.**.layers.*.{module}" for module in modules)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of pre-trained models.
+
+    `roots` are the pipeline classes of model_index.json, or the `architectures` of config.json; `towers` are those
+    roots of them that read pictures too, of which the language tower alone is adapted. A pattern of `targets` with a
+    `*` is a glob over a module's whole path (`*` one part, `**` any number), one without is a suffix of whole parts.
+    `side` is the usual side of a picture in pixels, of which each side is a multiple of `multiple`.
+    """
+
+    id: str
+    name: str
+    kind: Kind
+    roots: tuple[str, ...]
+    targets: tuple[str, ...]
+    exports: tuple[str, ...]
+    towers: tuple[str, ...] = ()
+    tower_targets: tuple[str, ...] = ()
+    parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    form: Form | None = None
+    side: int | None = None
+    multiple: int = 8
+    notes: tuple[str, ...] = ()
+
+    def targets_of(self, root: str) -> tuple[str, ...]:
+        """Return which modules of a model of this class are adapted, unless an operator names others."""
+        return self.tower_targets if root in self.towers else self.targets
+
+
+def _images(
+    id: str, name: str, root: str, form: Form, side: int, parts: Mapping[str, frozenset[str]] = SD_PARTS
+) -> Family:
+    return Family(id, name, "images", (root,), UNET_ATTENTION, DIFFUSION_EXPORTS, parts=parts, form=form, side=side)
+
+
+def _texts(
+    id: str,
+    name: str,
+    *roots: str,
+    attention: tuple[str, ...] = ATTENTION,
+    feed_forward: tuple[str, ...] = GATED,
+    exports: tuple[str, ...] = PLAIN_EXPORTS,
+    towers: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Family:
+    inside = (*(f"self_attn.{each}" for each in attention), *(f"mlp.{each}" for each in feed_forward))
+    targets = (*attention, *feed_forward)
+    return Family(
+        id,
+        name,
+        "texts",
+        (*roots, *towers),
+        targets,
+        exports,
+        towers=towers,
+        tower_targets=tower(*inside) if towers else (),
+        notes=notes,
+    )
+
+
+EXPERTS = "its experts are left as they are: they are no modules of their own, and attention alone is adapted"
+LINEAR_ATTENTION = ("linear_attn.in_proj_qkv", "linear_attn.in_proj_z", "linear_attn.out_proj")
+QWEN35 = (*(f"self_attn.{each}" for each in ATTENTION), *LINEAR_ATTENTION, *(f"mlp.{each}" for each in GATED))
+ROWS = (
+    _images("sd1", "Stable Diffusion 1.x", "StableDiffusionPipeline", "sd", 512),
+    _images("sd2", "Stable Diffusion 2.x", "StableDiffusionPipeline", "sd", 768),
+    _images("sdxl", "Stable Diffusion XL", "StableDiffusionXLPipeline", "sdxl", 1024, SDXL_PARTS),
+    _texts("llama", "Llama", "LlamaForCausalLM", exports=GGUF_EXPORTS),
+    _texts("qwen2", "Qwen 2 and 2.5", "Qwen2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("qwen3", "Qwen 3", "Qwen3ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("qwen3-moe", "Qwen 3 MoE", "Qwen3MoeForCausalLM", feed_forward=(), exports=GGUF_EXPORTS, notes=(EXPERTS,)),
+    Family(
+        "qwen3.5",
+        "Qwen 3.5",
+        "texts",
+        ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
+        QWEN35,
+        PLAIN_EXPORTS,
+        towers=("Qwen3_5ForConditionalGeneration",),
+        tower_targets=tower(*QWEN35),
+    ),
+    _texts("mistral", "Mistral", "MistralForCausalLM", exports=GGUF_EXPORTS),
+    _texts(
+        "mistral3",
+        "Mistral Small 3.1 and Ministral 3",
+        "Ministral3ForCausalLM",
+        towers=("Mistral3ForConditionalGeneration",),
+    ),
+    _texts("gemma2", "Gemma 2", "Gemma2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("gemma3", "Gemma 3", "Gemma3ForCausalLM", towers=("Gemma3ForConditionalGeneration",), exports=GGUF_EXPORTS),
+    _texts("gemma4", "Gemma 4", "Gemma4ForCausalLM", towers=("Gemma4ForConditionalGeneration",)),
+    _texts(
+        "phi3",
+        "Phi-3 and Phi-4",
+        "Phi3ForCausalLM",
+        attention=("qkv_proj", "o_proj"),
+        feed_forward=("gate_up_proj", "down_proj"),
+        exports=GGUF_EXPORTS,
+    ),
+    _texts("olmo2", "OLMo 2", "Olmo2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("olmo3", "OLMo 3", "Olmo3ForCausalLM"),
+    _texts("smollm3", "SmolLM3", "SmolLM3ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("granite", "Granite 3 and 4 (dense)", "GraniteForCausalLM"),
+    _texts("gpt-oss", "gpt-oss", "GptOssForCausalLM", feed_forward=(), notes=(EXPERTS,)),
+)
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.id: family for family in ROWS})
+OLD_IDS: Mapping[str, str] = MappingProxyType({"diffusion": "sd1", "language": "llama"})  # of records before the table
+
+
+def family(id: str) -> Family:
+    """Return the family of a record, which may be an old one; raises ValueError for what is none."""
+    found = FAMILIES.get(OLD_IDS.get(id, id))
+    if found is None:
+        raise ValueError(f"{id} is no family of backbones")
+    return found
+
+
+def text_family(root: str) -> Family | None:
+    """Return the family of texts that a class of config.json's `architectures` belongs to."""
+    return next((each for each in ROWS if each.kind == "texts" and root in each.roots), None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.backbones.families import Family
+from core.backbones.families import FAMILIES, ROWS, UNUSED_PARTS, Family, Objective, text_family
 from core.errors import InvalidInput
 from core.tensors.header import LENGTH_BYTES, header_length, parsed_header
 
@@ -20,36 +21,21 @@ MAX_JSON_BYTES = 64_000_000
 MAX_HEADER_BYTES = 16_000_000
 MAX_TENSORS = 50_000
 
-SCHEDULERS = frozenset(
-    {
-        "DDPMScheduler",
-        "DDIMScheduler",
-        "PNDMScheduler",
-        "LMSDiscreteScheduler",
-        "EulerDiscreteScheduler",
-        "EulerAncestralDiscreteScheduler",
-        "DPMSolverMultistepScheduler",
-        "UniPCMultistepScheduler",
-    }
-)
-REQUIRED_PARTS = {
-    "unet": frozenset({"UNet2DConditionModel"}),
-    "vae": frozenset({"AutoencoderKL"}),
-    "text_encoder": frozenset({"CLIPTextModel"}),
-    "tokenizer": frozenset({"CLIPTokenizer", "CLIPTokenizerFast"}),
-    "scheduler": SCHEDULERS,
-}
-UNUSED_PARTS = {
-    "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
-    "feature_extractor": frozenset({"CLIPImageProcessor", "CLIPFeatureExtractor"}),
-    "image_encoder": frozenset({"CLIPVisionModelWithProjection"}),
-}
-LANGUAGE_CLASSES = frozenset({"LlamaForCausalLM"})
 TAGGER_CLASSES = frozenset(
     {"BlipForConditionalGeneration", "Blip2ForConditionalGeneration", "GitForCausalLM", "VisionEncoderDecoderModel"}
 )
+WEIGHTS = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "text_encoder_2": "model",
+}
 BACKBONE, TAGGER = "backbone", "tagger"
 PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but the last
+
+
+OBJECTIVES: Mapping[object, Objective] = {"epsilon": "epsilon", "v_prediction": "v_prediction"}
+OPEN_CLIP_WIDTH = 1024  # of the text encoder of Stable Diffusion 2.x; 1.x has one of 768
 
 
 @dataclass(frozen=True)
@@ -59,17 +45,22 @@ class Inspected:
     That is the side of its pictures in pixels for a diffusion model, the most tokens of a text for a language model.
     """
 
+    family: Family
     files: tuple[str, ...]
-    resolution: int | None
+    target_modules: tuple[str, ...]
+    resolution: int | None = None
     context_tokens: int | None = None
+    objective: Objective | None = None
 
 
-def inspect_folder(folder: Path, family: Family) -> Inspected:
+def inspect_folder(folder: Path) -> Inspected:
     """Return what a folder holds; raise InvalidInput that names the file and the reason where it must not be loaded."""
     files = _safe_files(folder)
-    if family == "diffusion":
-        return Inspected(files, _check_diffusion(folder))
-    return Inspected(files, None, _check_language(folder))
+    if (folder / "model_index.json").is_file():
+        return _check_diffusion(folder, files)
+    if (folder / "config.json").is_file():
+        return _check_language(folder, files)
+    raise _refused("neither model_index.json (diffusers) nor config.json (transformers) is in it")
 
 
 def inspect_tagger(folder: Path) -> tuple[str, ...]:
@@ -153,23 +144,44 @@ def _check_config(folder: Path, name: str) -> None:
         raise _refused(f"{name} asks for code of its own (auto_map), which is never run; take a model without it")
 
 
-def _check_diffusion(folder: Path) -> int:
-    """Check the parts of a StableDiffusionPipeline folder; return the side in pixels."""
+def _check_diffusion(folder: Path, files: tuple[str, ...]) -> Inspected:
+    """Check the parts of a pipeline's folder."""
     index = _config(folder, "model_index.json")
-    if index.get("_class_name") != "StableDiffusionPipeline":
-        raise _refused(f"model_index.json names {index.get('_class_name')!r}; only StableDiffusionPipeline is taken")
+    family = _image_family(folder, index)
     for part, value in index.items():
         if isinstance(value, list) and value != [None, None]:
-            known = REQUIRED_PARTS.get(part) or UNUSED_PARTS.get(part, frozenset())
+            known = family.parts.get(part) or UNUSED_PARTS.get(part, frozenset())
             if len(value) != 2 or value[1] not in known:
                 raise _refused(f"model_index.json names {value!r} as its {part}; that is not taken")
-    for part, classes in REQUIRED_PARTS.items():
+    for part, classes in family.parts.items():
         if part not in index or not (folder / part).is_dir():
             raise _refused(f"the folder {part} is missing")
         if part in {"unet", "vae"} and _config(folder, f"{part}/config.json").get("_class_name") not in classes:
             raise _refused(f"{part}/config.json names another class than {', '.join(classes)}")
-    for weights in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
-        _check_weights(folder, weights)
+        if part in WEIGHTS:
+            _check_weights(folder, f"{part}/{WEIGHTS[part]}")
+    objective = OBJECTIVES.get(_config(folder, "scheduler/scheduler_config.json").get("prediction_type", "epsilon"))
+    if objective is None:
+        raise _refused(
+            "scheduler/scheduler_config.json names a prediction_type that is neither epsilon nor v_prediction"
+        )
+    return Inspected(family, files, family.targets, _side(folder), objective=objective)
+
+
+def _image_family(folder: Path, index: Mapping[str, object]) -> Family:
+    root = index.get("_class_name")
+    families = [each for each in ROWS if root in each.roots and each.kind == "images"]
+    if not families:
+        roots = dict.fromkeys(root for each in ROWS if each.kind == "images" for root in each.roots)
+        raise _refused(f"model_index.json names {root!r}; only {', '.join(roots)} is taken")
+    unet = _config(folder, "unet/config.json") if len(families) > 1 else {}
+    if unet.get("use_linear_projection") or unet.get("cross_attention_dim") == OPEN_CLIP_WIDTH:
+        return FAMILIES["sd2"]
+    return families[0]
+
+
+def _side(folder: Path) -> int:
+    """Return the side of a picture in pixels."""
     stages = _config(folder, "vae/config.json").get("block_out_channels")
     side = _config(folder, "unet/config.json").get("sample_size")
     if not isinstance(stages, list) or type(side) is not int:
@@ -177,18 +189,27 @@ def _check_diffusion(folder: Path) -> int:
     return int(side * PIXELS_PER_LATENT ** (len(stages) - 1))
 
 
-def _check_language(folder: Path) -> int | None:
-    """Check a transformers folder; return how many tokens the model has places for, None where it does not say."""
+def _check_language(folder: Path, files: tuple[str, ...]) -> Inspected:
+    """Check a transformers folder."""
     config = _config(folder, "config.json")
     named = config.get("architectures")
-    if not isinstance(named, list) or not named or named[0] not in LANGUAGE_CLASSES:
-        raise _refused(f"config.json names {named!r}; only {', '.join(sorted(LANGUAGE_CLASSES))} is taken")
+    root = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    family = text_family(root)
+    if family is None:
+        roots = sorted(root for each in ROWS if each.kind == "texts" for root in each.roots)
+        raise _refused(f"config.json names {named!r}; only {', '.join(roots)} is taken")
     if config.get("quantization_config"):
         raise _refused("config.json describes quantised weights; convert them to bfloat16 first")
     if not (folder / "tokenizer.json").is_file():
         raise _refused("tokenizer.json is missing; save the tokenizer in the fast format")
     _check_weights(folder, "model")
-    places = config.get("max_position_embeddings")
+    return Inspected(family, files, family.targets_of(root), context_tokens=_places(config))
+
+
+def _places(config: Mapping[str, object]) -> int | None:
+    """Return how many tokens the model has places for, None where it does not say."""
+    inner = config.get("text_config")
+    places = (inner if isinstance(inner, dict) else config).get("max_position_embeddings")
     return places if type(places) is int and places > 0 else None
 
 

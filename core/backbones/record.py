@@ -8,11 +8,10 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from core.backbones.families import Family
+from core.backbones.families import Kind, Objective, family
 from core.backbones.hub_name import check_hub_name
 from core.backbones.model_folder import inspect_folder
 from core.disk import ROOT, hash_file, hash_once, write_json
@@ -21,22 +20,18 @@ from core.errors import InvalidInput
 RECORD_FILE = "albatross.json"  # what a built-in backbone's folder says about itself
 VALID_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no colon: model names are made of parts between colons
 MIN_TOKENS, MAX_TOKENS = 32, 131_072  # of a text, that a job may be told to take
-TARGET_MODULES: Mapping[Family, tuple[str, ...]] = {
-    "diffusion": ("to_q", "to_k", "to_v", "to_out.0"),
-    "language": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
-UNRELATED: Mapping[Family, tuple[str, ...]] = {
-    "diffusion": ("a bowl of fruit on a table", "a city street at night"),
-    "language": ("What is the capital of France?", "Write one sentence about trees."),
+UNRELATED: Mapping[Kind, tuple[str, ...]] = {
+    "images": ("a bowl of fruit on a table", "a city street at night"),
+    "texts": ("What is the capital of France?", "Write one sentence about trees."),
 }
 # Where those are in a job's own data, these are asked instead; and a style is asked for contents of both lists.
-OTHERS: Mapping[Family, tuple[str, ...]] = {
-    "diffusion": ("a wooden chair", "a sailing boat on the sea", "a teapot", "a bird on a branch", "a lighthouse"),
-    "language": ("Which planets have rings?", "Write one sentence about a bridge.", "How many legs has a spider?"),
+OTHERS: Mapping[Kind, tuple[str, ...]] = {
+    "images": ("a wooden chair", "a sailing boat on the sea", "a teapot", "a bird on a branch", "a lighthouse"),
+    "texts": ("Which planets have rings?", "Write one sentence about a bridge.", "How many legs has a spider?"),
 }
-SETTINGS: Mapping[Family, tuple[str, ...]] = {
-    "diffusion": ("on a beach", "in the snow", "in a forest", "on a kitchen table"),
-    "language": (),
+SETTINGS: Mapping[Kind, tuple[str, ...]] = {
+    "images": ("on a beach", "in the snow", "in a forest", "on a kitchen table"),
+    "texts": (),
 }
 
 
@@ -45,12 +40,14 @@ class BackboneRecord(BaseModel):
 
     Of `unrelated_prompts` the first that a job does not train on are asked; `settings` are what a subject is put into,
     in words that this backbone knows: () means the usual ones. `hub_name` is ORG/NAME, the name that others know it by.
+    `parameters` and `adapted_modules` are counts; `variant` is in the names of its weights ("fp16"), where one is;
+    `notes` are sentences that were told when it was added.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    family: Family
+    family: str  # the id of a row of families.py
     path: Path
     revision: str
     sha256: dict[str, str]
@@ -65,6 +62,16 @@ class BackboneRecord(BaseModel):
     caption_prefix: str = ""
     hub_name: str | None = None
     context_tokens: int | None = None  # the most tokens of a text that it has places for, where that is known
+    objective: Objective | None = None  # of images: what the network predicts
+    parameters: int | None = None
+    adapted_modules: int | None = None
+    variant: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @field_validator("family")
+    @classmethod
+    def _known(cls, id: str) -> str:
+        return family(id).id
 
     @property
     def public_name(self) -> str:
@@ -72,15 +79,14 @@ class BackboneRecord(BaseModel):
         return self.hub_name or self.id
 
     @property
-    def kind(self) -> Literal["images", "texts"]:
+    def kind(self) -> Kind:
         """Say what this backbone is adapted with."""
-        return "images" if self.family == "diffusion" else "texts"
+        return family(self.family).kind
 
 
 def describe(
     id: str,
     folder: Path,
-    family: Family,
     *,
     licence: str,
     pool: Path | None = None,
@@ -93,40 +99,41 @@ def describe(
     caption_prefix: str = "",
     hub_name: str | None = None,
 ) -> BackboneRecord:
-    """Inspect a backbone's folder and return its record; `revision` defaults to a hash of all file hashes."""
+    """Inspect a folder, which says its family; `revision` defaults to a hash of all file hashes."""
     if not VALID_ID.fullmatch(id):
         raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
     if hub_name is not None:
         check_hub_name(hub_name)
     folder = folder.resolve()
-    inspected = inspect_folder(folder, family)
+    inspected = inspect_folder(folder)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
         raise InvalidInput(f"The pool {pool} has no index.jsonl.", code="pool_not_found", param="pool")
     return BackboneRecord(
         id=id,
-        family=family,
+        family=inspected.family.id,
         path=folder,
         revision=revision or digest[:16],
         sha256=hashes,
         licence=licence,
-        target_modules=target_modules or TARGET_MODULES[family],
+        target_modules=target_modules or inspected.target_modules,
         pool=pool.resolve() if pool else None,
         defaults=dict(defaults or {}),
         trigger_hint=trigger_hint,
         caption_prefix=caption_prefix,
         hub_name=hub_name,
-        unrelated_prompts=UNRELATED[family] if unrelated_prompts is None else unrelated_prompts,
+        unrelated_prompts=UNRELATED[inspected.family.kind] if unrelated_prompts is None else unrelated_prompts,
         resolution=resolution or inspected.resolution,
         context_tokens=inspected.context_tokens,
+        objective=inspected.objective,
     )
 
 
 def check_max_tokens(asked: int | float, record: BackboneRecord) -> None:
     """Raise InvalidInput where this backbone can't read texts of so many tokens."""
     places, why = record.context_tokens, None
-    if record.family != "language":
+    if record.kind != "texts":
         why = "A diffusion model reads captions as far as its text encoder does; leave --max-tokens out."
     elif places is not None and asked > places:
         why = f"config.json says that the model has places for {places:,} tokens; --max-tokens is at most that."

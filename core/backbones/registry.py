@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from core.backbones.families import Family
 from core.backbones.record import (
     RECORD_FILE,
     BackboneRecord,
@@ -79,7 +78,6 @@ class Registry:
         self,
         id: str,
         folder: Path,
-        family: Family,
         *,
         licence: str,
         pool: Path | None = None,
@@ -95,7 +93,6 @@ class Registry:
         record = describe(
             id,
             folder,
-            family,
             licence=licence,
             pool=pool,
             target_modules=target_modules,

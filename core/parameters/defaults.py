@@ -1,17 +1,17 @@
-"""What "auto" means: starting points for each family and device, as tables to read."""
+"""What "auto" means: starting points for each kind of backbone and device, as tables to read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.backbones.families import DeviceClass, Family, Kind, Number
+from core.backbones.families import DeviceClass, Kind, Number
 
 MIN_REFERENCES = 2  # one to learn from and one held out
 
-# Figures per family and device. `alpha` is alpha / rank; `batch_size` and `folds` are upper bounds, lowered to the
+# Figures per kind and device. `alpha` is alpha / rank; `batch_size` and `folds` are upper bounds, lowered to the
 # number of references; steps are optimizer steps. CPU figures keep a job within minutes on two cores.
-STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
-    ("diffusion", "cpu"): {
+STARTING_POINTS: Mapping[tuple[Kind, DeviceClass], Mapping[str, Number]] = {
+    ("images", "cpu"): {
         "rank": 8,
         "alpha": 1,
         "learning_rate": 1e-4,
@@ -27,7 +27,7 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
         "resolution": 512,
         "max_tokens": 0,
     },
-    ("diffusion", "cuda"): {
+    ("images", "cuda"): {
         "rank": 16,
         "alpha": 1,
         "learning_rate": 1e-4,
@@ -43,7 +43,7 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
         "resolution": 512,
         "max_tokens": 0,
     },
-    ("language", "cpu"): {
+    ("texts", "cpu"): {
         "rank": 16,
         "alpha": 2,
         "learning_rate": 2e-4,
@@ -59,7 +59,7 @@ STARTING_POINTS: Mapping[tuple[Family, DeviceClass], Mapping[str, Number]] = {
         "resolution": 0,
         "max_tokens": 128,
     },
-    ("language", "cuda"): {
+    ("texts", "cuda"): {
         "rank": 16,
         "alpha": 2,
         "learning_rate": 2e-4,

@@ -72,7 +72,7 @@ class _Settling:
     ) -> None:
         self.request, self.hyperparameters, self.backbone, self.summary = request, hyperparameters, backbone, summary
         self.preset = presets[self._preset_name() if request.preset == "auto" else request.preset]
-        self.usually = {"dropout_caption": 0.0, **STARTING_POINTS[backbone.family, device_class], **backbone.defaults}
+        self.usually = {"dropout_caption": 0.0, **STARTING_POINTS[backbone.kind, device_class], **backbone.defaults}
         self.table = changed(self.usually, self.preset)
         self.device_class = device_class
         self.device = "a GPU" if device_class == "cuda" else "a CPU"

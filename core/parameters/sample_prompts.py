@@ -113,7 +113,7 @@ def subject(captions: Captions) -> Chosen:
     if len(told) < 2 or not content(" ".join(shared)):
         return _nothing_shared(captions, told)
     words = " ".join(shared)
-    known = captions.backbone.settings or SETTINGS[captions.backbone.family]
+    known = captions.backbone.settings or SETTINGS[captions.backbone.kind]
     fresh = [each for each in known if not any(captions.content(each) <= other for other in captions.contents)]
     asked = ["", *fresh[:NEW_SETTINGS]]
     where = " in their first line" if captions.several else ""
@@ -262,4 +262,4 @@ def _replaced(backbone: BackboneRecord, related: Callable[[str], bool], known: i
 
 def _known(backbone: BackboneRecord) -> list[str]:
     """Return what may be asked for beside the references, the backbone's own words first."""
-    return list(dict.fromkeys([*backbone.unrelated_prompts, *UNRELATED[backbone.family], *OTHERS[backbone.family]]))
+    return list(dict.fromkeys([*backbone.unrelated_prompts, *UNRELATED[backbone.kind], *OTHERS[backbone.kind]]))

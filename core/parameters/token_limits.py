@@ -24,7 +24,7 @@ class TokenLimit:
         most = min(MAX_TOKENS, backbone.context_tokens or MAX_TOKENS)
         if request.max_tokens != "auto":
             return cls(request.max_tokens, "that bat.max_tokens asks for", most)
-        usual = int({**STARTING_POINTS[backbone.family, device_class], **backbone.defaults}["max_tokens"])
+        usual = int({**STARTING_POINTS[backbone.kind, device_class], **backbone.defaults}["max_tokens"])
         if backbone.context_tokens is not None and backbone.context_tokens < usual:
             return cls(backbone.context_tokens, f"that {backbone.id} has places for", most)
         if "max_tokens" in backbone.defaults:

@@ -91,7 +91,7 @@ def register(settings: Settings) -> None:
             "pool": str(settings.data),
             "resolution": 32,
         }
-        for name, family in (("tiny-images", "diffusion"), ("tiny-texts", "language"))
+        for name, family in (("tiny-images", "sd1"), ("tiny-texts", "llama"))
     }
     settings.registry_file.write_text(json.dumps({"version": 1, "backbones": records}))
 

@@ -97,7 +97,7 @@ class Floor:
         records = {
             name: {
                 "id": name,
-                "family": "diffusion",
+                "family": "sd1",
                 "path": str(self.settings.data),
                 "revision": "1",
                 "sha256": {},

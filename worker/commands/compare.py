@@ -116,7 +116,7 @@ def _tell(found: Comparison) -> None:
 def run(comparing: Comparing, settings: Settings) -> Comparison:
     """Read, ask and measure."""
     record = Registry.load(settings).get(comparing.backbone)
-    if record.family != "language":
+    if record.kind != "texts":
         raise InvalidInput(f"{record.id} draws pictures; answers are compared of text backbones.", code="other_family")
     read = read_questions(comparing.answers, comparing.trained, comparing.model, settings)
     questions = chosen(read.items, comparing.limit)

@@ -34,7 +34,7 @@ def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path
     from core.method.backbones.texts.language import LanguageBackbone
     from worker.commands.generation import generate
 
-    if record.family != "language":
+    if record.kind != "texts":
         raise InvalidInput("Only text backbones can write candidates.", code="wrong_family", param="id")
     backbone = LanguageBackbone.load(record.path, max_tokens=128, target_modules=record.target_modules)
     rows = []

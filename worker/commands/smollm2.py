@@ -44,9 +44,7 @@ def prepare(settings: Settings) -> Path:
     try:
         convert(source(), draft)
         write_record(
-            describe(
-                ID, draft, "language", licence="Apache-2.0", pool=POOL, defaults=DEFAULTS, unrelated_prompts=UNRELATED
-            )
+            describe(ID, draft, licence="Apache-2.0", pool=POOL, defaults=DEFAULTS, unrelated_prompts=UNRELATED)
         )
         draft.chmod(0o755)
         sync_tree(draft)

@@ -40,7 +40,7 @@ def command(
     settings = read_settings(data=data)
     registry = Registry.load(settings)
     record = registry.get(id)
-    if record.family != "diffusion":
+    if record.kind != "images":
         raise InvalidInput("Only image backbones have trigger words.", code="wrong_family", param="id")
     if write:
         registry.check_writable(record.id)

@@ -59,7 +59,7 @@ class Context:
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
         p, path, targets = self.p, self.record.path, self.record.target_modules
-        if self.record.family == "diffusion":
+        if self.record.kind == "images":
             assert p.resolution is not None
             return DiffusionBackbone.load(path, resolution=p.resolution, target_modules=targets, device=device)
         assert p.max_tokens is not None

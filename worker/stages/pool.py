@@ -71,7 +71,7 @@ def load(record: BackboneRecord) -> Pool | None:
             f"The candidate pool of {record.id} can't be read; the operator has to build it again.",
             code="backbone_unavailable",
         ) from error
-    pictures_wanted = record.family == "diffusion"
+    pictures_wanted = record.kind == "images"
     if any((candidate.png is not None) != pictures_wanted for part in parts.values() for candidate in part):
         raise JobFailure(
             f"{record.id} learns from {record.kind}, and its candidate pool holds something else; the operator has to "

@@ -121,7 +121,7 @@ def test_the_built_in_backbone_is_listed(tmp_path: Path) -> None:
 def test_a_folder_with_code_in_it_is_not_added(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/modeling.py").write_text("print('hello')")
-    add = ("backbones", "add", "mine", str(tmp_path / "model"), "--family", "diffusion", "--licence", "CC0")
+    add = ("backbones", "add", "mine", str(tmp_path / "model"), "--licence", "CC0")
     failed = run(*add, "--data", str(tmp_path))
     assert failed.returncode == 2
     assert failed.stderr.startswith("albatross: ")
@@ -130,7 +130,7 @@ def test_a_folder_with_code_in_it_is_not_added(tmp_path: Path) -> None:
 def test_how_many_tokens_of_a_text_jobs_take_is_registered(
     tiny_language_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add = ("backbones", "add", "mine", str(tiny_language_folder), "--family", "language", "--licence", "CC0")
+    add = ("backbones", "add", "mine", str(tiny_language_folder), "--licence", "CC0")
     data = ("--data", str(tmp_path))
     assert cli.main([*add, "--max-tokens", "129", *data]) == 2
     assert "places for 128 tokens; --max-tokens is at most that" in capsys.readouterr().err
@@ -141,7 +141,7 @@ def test_how_many_tokens_of_a_text_jobs_take_is_registered(
 def test_the_name_that_others_know_a_backbone_by_is_registered_and_listed(
     tiny_language_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add = ("backbones", "add", "mine", str(tiny_language_folder), "--family", "language", "--licence", "CC0")
+    add = ("backbones", "add", "mine", str(tiny_language_folder), "--licence", "CC0")
     data = ("--data", str(tmp_path))
     assert cli.main([*add, "--hub-name", "./mine", *data]) == 2
     assert capsys.readouterr().err.startswith("albatross: A hub name is ORG/NAME, like ")

@@ -51,7 +51,7 @@ def swap(path: Path) -> None:
 
 
 def test_a_diffusion_folder_is_described_by_its_own_files(diffusion: Path, settings: Settings) -> None:
-    record = Registry.load(settings).add("tiny-sd", diffusion, "diffusion", licence="CC0-1.0")
+    record = Registry.load(settings).add("tiny-sd", diffusion, licence="CC0-1.0")
     assert (record.kind, record.resolution, record.target_modules) == (
         "images",
         16,
@@ -63,7 +63,7 @@ def test_a_diffusion_folder_is_described_by_its_own_files(diffusion: Path, setti
 
 
 def test_a_language_folder_is_described_by_its_own_files(language: Path, settings: Settings) -> None:
-    record = Registry.load(settings).add("tiny-llama", language, "language", licence="Apache-2.0")
+    record = Registry.load(settings).add("tiny-llama", language, licence="Apache-2.0")
     assert (record.kind, record.resolution) == ("texts", None)
     assert {"model.safetensors", "tokenizer.json", "config.json"} <= set(record.sha256)
 
@@ -72,22 +72,22 @@ def test_how_many_tokens_a_text_may_have_is_registered_within_what_the_model_say
     language: Path, diffusion: Path, settings: Settings
 ) -> None:
     registry = Registry.load(settings)
-    added = registry.add("tiny", language, "language", licence="CC0", defaults={"max_tokens": 128})
+    added = registry.add("tiny", language, licence="CC0", defaults={"max_tokens": 128})
     assert (added.context_tokens, added.defaults) == (128, {"max_tokens": 128})
     for tokens in (31, 129):
         with pytest.raises(InvalidInput) as refused:
-            registry.add("more", language, "language", licence="CC0", defaults={"max_tokens": tokens})
+            registry.add("more", language, licence="CC0", defaults={"max_tokens": tokens})
         assert (refused.value.code, refused.value.param) == ("invalid_max_tokens", "max_tokens")
     with pytest.raises(InvalidInput, match="leave --max-tokens out"):
-        registry.add("images", diffusion, "diffusion", licence="CC0", defaults={"max_tokens": 64})
+        registry.add("images", diffusion, licence="CC0", defaults={"max_tokens": 64})
     change(language / "config.json", max_position_embeddings=None)
-    unknown = registry.add("unknown", language, "language", licence="CC0", defaults={"max_tokens": 4096})
+    unknown = registry.add("unknown", language, licence="CC0", defaults={"max_tokens": 4096})
     assert (unknown.context_tokens, unknown.defaults) == (None, {"max_tokens": 4096})
     assert Registry.load(settings).get("unknown") == unknown
 
 
 def test_an_added_backbone_is_there_for_the_next_process(language: Path, settings: Settings) -> None:
-    added = Registry.load(settings).add("tiny", language, "language", licence="CC0", defaults={"rank": 2})
+    added = Registry.load(settings).add("tiny", language, licence="CC0", defaults={"rank": 2})
     again = Registry.load(settings)
     assert again.get("tiny") == added
     assert "tiny" in [record.id for record in again]
@@ -96,15 +96,15 @@ def test_an_added_backbone_is_there_for_the_next_process(language: Path, setting
 def test_a_backbone_is_known_elsewhere_by_its_hub_name_or_else_only_by_its_id(
     language: Path, settings: Settings
 ) -> None:
-    Registry.load(settings).add("tiny", language, "language", licence="CC0")
+    Registry.load(settings).add("tiny", language, licence="CC0")
     assert Registry.load(settings).get("tiny").public_name == "tiny"
-    Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="my-org/Tiny_1.5B-it")
+    Registry.load(settings).add("tiny", language, licence="CC0", hub_name="my-org/Tiny_1.5B-it")
     assert Registry.load(settings).get("tiny").public_name == "my-org/Tiny_1.5B-it"
     assert Registry.load(settings).get("emoji-ldm").public_name == "emoji-ldm"
 
 
 def test_an_entry_that_an_older_version_wrote_has_no_hub_name(language: Path, settings: Settings) -> None:
-    Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="my-org/tiny")
+    Registry.load(settings).add("tiny", language, licence="CC0", hub_name="my-org/tiny")
     stored = json.loads(settings.registry_file.read_text())
     del stored["backbones"]["tiny"]["hub_name"]
     settings.registry_file.write_text(json.dumps(stored))
@@ -121,7 +121,7 @@ def test_an_entry_that_an_older_version_wrote_has_no_hub_name(language: Path, se
 )
 def test_what_is_no_hub_name_is_refused_in_a_sentence(name: str, language: Path, settings: Settings) -> None:
     with pytest.raises(InvalidInput, match="A hub name is ORG/NAME, like HuggingFaceTB") as refusal:
-        Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name=name)
+        Registry.load(settings).add("tiny", language, licence="CC0", hub_name=name)
     assert (refusal.value.code, refusal.value.param) == ("invalid_hub_name", "hub_name")
     assert not settings.registry_file.exists()
 
@@ -146,9 +146,9 @@ def test_a_path_on_this_machine_is_no_hub_name(
     (tmp_path / "models/sd15").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match=r"models/sd15 is a path on this machine, and means nothing elsewhere"):
-        Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="models/sd15")
+        Registry.load(settings).add("tiny", language, licence="CC0", hub_name="models/sd15")
     monkeypatch.chdir(tmp_path / "models")  # as the sentence says, where it is the hub's name too
-    Registry.load(settings).add("tiny", language, "language", licence="CC0", hub_name="models/sd15")
+    Registry.load(settings).add("tiny", language, licence="CC0", hub_name="models/sd15")
 
 
 def test_the_demo_backbone_is_what_its_record_says(settings: Settings) -> None:
@@ -170,16 +170,16 @@ def test_an_unknown_id_is_answered_with_the_known_ones(settings: Settings) -> No
 
 def test_a_built_in_id_or_a_strange_one_can_not_be_taken(language: Path, settings: Settings) -> None:
     with pytest.raises(Conflict):
-        Registry.load(settings).add("emoji-ldm", language, "language", licence="CC0")
+        Registry.load(settings).add("emoji-ldm", language, licence="CC0")
     for id in ("Tiny", "a:b", "a/b", "", "x" * 65):
         with pytest.raises(InvalidInput):
-            Registry.load(settings).add(id, language, "language", licence="CC0")
+            Registry.load(settings).add(id, language, licence="CC0")
     assert not settings.registry_file.exists()
 
 
 def test_a_file_that_changed_after_registering_is_noticed(language: Path, settings: Settings) -> None:
     registry = Registry.load(settings)
-    record = registry.add("tiny", language, "language", licence="CC0")
+    record = registry.add("tiny", language, licence="CC0")
     registry.verify(record)
     swap(language / "model.safetensors")
     with pytest.raises(JobFailure, match=r"model\.safetensors is not the file") as failure:
@@ -189,14 +189,14 @@ def test_a_file_that_changed_after_registering_is_noticed(language: Path, settin
 
 def test_a_file_that_is_gone_is_noticed(language: Path, settings: Settings) -> None:
     registry = Registry.load(settings)
-    record = registry.add("tiny", language, "language", licence="CC0")
+    record = registry.add("tiny", language, licence="CC0")
     (language / "tokenizer.json").unlink()
     with pytest.raises(JobFailure, match="can't be read"):
         registry.verify(record)
 
 
 def test_a_folder_that_describes_itself_may_be_moved(language: Path, tmp_path: Path) -> None:
-    write_record(describe("tiny", language, "language", licence="CC0"))
+    write_record(describe("tiny", language, licence="CC0"))
     moved = language.rename(tmp_path / "elsewhere")
     record = read_record(moved)
     assert record.path == moved
@@ -245,45 +245,53 @@ LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
 }
 
 
-def refused(settings: Settings, folder: Path, family: str, fault: tuple[Callable[[Path], object], str]) -> None:
+def refused(settings: Settings, folder: Path, fault: tuple[Callable[[Path], object], str]) -> None:
     edit, words = fault
     edit(folder)
     with pytest.raises(InvalidInput, match=words):
-        Registry.load(settings).add("x", folder, family, licence="CC0")
+        Registry.load(settings).add("x", folder, licence="CC0")
     assert not settings.registry_file.exists()
 
 
 @pytest.mark.parametrize("fault", DIFFUSION_FAULTS)
 def test_a_diffusion_folder_is_refused_for(diffusion: Path, settings: Settings, fault: str) -> None:
-    refused(settings, diffusion, "diffusion", DIFFUSION_FAULTS[fault])
+    refused(settings, diffusion, DIFFUSION_FAULTS[fault])
 
 
 @pytest.mark.parametrize("fault", LANGUAGE_FAULTS)
 def test_a_language_folder_is_refused_for(language: Path, settings: Settings, fault: str) -> None:
-    refused(settings, language, "language", LANGUAGE_FAULTS[fault])
+    refused(settings, language, LANGUAGE_FAULTS[fault])
 
 
 def test_weights_in_parts_need_all_of_their_parts(language: Path) -> None:
     (language / "model.safetensors").rename(language / "part-1.safetensors")
     index = language / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "part-1.safetensors"}}))
-    assert isinstance(describe("x", language, "language", licence="CC0"), BackboneRecord)
+    assert isinstance(describe("x", language, licence="CC0"), BackboneRecord)
     for part in ("part-2.safetensors", "../language/part-1.safetensors"):
         index.write_text(json.dumps({"weight_map": {"a": part}}))
         with pytest.raises(InvalidInput, match="missing"):
-            describe("x", language, "language", licence="CC0")
+            describe("x", language, licence="CC0")
 
 
-def test_a_folder_for_the_other_family_is_refused(diffusion: Path, language: Path) -> None:
-    with pytest.raises(InvalidInput):
-        describe("x", diffusion, "language", licence="CC0")
-    with pytest.raises(InvalidInput):
-        describe("x", language, "diffusion", licence="CC0")
+def test_a_folder_says_its_family_itself(diffusion: Path, language: Path) -> None:
+    read = [describe("x", folder, licence="CC0") for folder in (diffusion, language)]
+    assert [(record.family, record.kind) for record in read] == [("sd1", "images"), ("llama", "texts")]
+    assert read[0].objective == "epsilon"
+    assert read[1].objective is None
+
+
+def test_a_record_from_before_the_families_is_read_and_a_made_up_one_is_not(language: Path) -> None:
+    content = describe("x", language, licence="CC0").model_dump(mode="json")
+    for old, new in (("diffusion", "sd1"), ("language", "llama")):
+        assert BackboneRecord.model_validate(content | {"family": old}).family == new
+    with pytest.raises(ValueError, match="no family"):
+        BackboneRecord.model_validate(content | {"family": "made-up"})
 
 
 def test_a_pool_that_is_not_there_is_refused(language: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"index\.jsonl"):
-        describe("x", language, "language", licence="CC0", pool=tmp_path / "no-pool")
+        describe("x", language, licence="CC0", pool=tmp_path / "no-pool")
 
 
 def weights(header: object, data: bytes) -> bytes:

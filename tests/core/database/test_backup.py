@@ -57,7 +57,7 @@ def settings(tmp_path: Path) -> Settings:
     (made.data / "pools/mine-cache.safetensors").write_bytes(b"cache")
     record = {
         "id": "mine",
-        "family": "language",
+        "family": "llama",
         "path": "/models/mine",
         "revision": "1",
         "sha256": {},

@@ -18,7 +18,7 @@ from core.parameters.token_limits import TokenLimit
 
 EMOJI = BackboneRecord(
     id="emoji-ldm",
-    family="diffusion",
+    family="sd1",
     path=Path("weights"),
     revision="1",
     sha256={},
@@ -31,7 +31,7 @@ EMOJI = BackboneRecord(
     defaults={"rank": 8, "learning_rate": 1e-3, "batch_size": 6},
 )
 TEXT = EMOJI.model_copy(
-    update={"id": "tiny", "family": "language", "resolution": None, "trigger_hint": None, "defaults": {}}
+    update={"id": "tiny", "family": "llama", "resolution": None, "trigger_hint": None, "defaults": {}}
 )
 CATS = ReferenceSummary(
     kind="images", count=6, prompts=("emoji of sks cat face smiling", "emoji of sks cat face crying")
@@ -75,7 +75,7 @@ def test_the_three_openai_knobs_are_followed() -> None:
 
 def test_the_backbone_the_preset_and_the_device_each_have_a_say() -> None:
     assert settled().learning_rate == 1e-3
-    assert settled(device="cuda").surrogate_steps == STARTING_POINTS["diffusion", "cuda"]["surrogate_steps"]
+    assert settled(device="cuda").surrogate_steps == STARTING_POINTS["images", "cuda"]["surrogate_steps"]
     assert settled({"preset": "style"}).max_steps == 375
     assert "style" in settled({"preset": "style"}).reasons["max_steps"]
     assert settled(backbone=TEXT, summary=CHATS).alpha == 32

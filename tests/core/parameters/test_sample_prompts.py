@@ -181,12 +181,12 @@ def test_unrelated_prompts_that_captions_name_are_replaced_and_that_is_said() ->
     assert kept.reasons["unrelated_prompts"] == (
         "They are the backbone's own; no known caption or sample names the same."
     )
-    other = f"emoji of {UNRELATED['diffusion'][1]}"
+    other = f"emoji of {UNRELATED['images'][1]}"
     replaced = asked(("pizza", "a pizza slice, burnt", "a pizza with apples"))
     assert replaced.unrelated_prompts == (
         "emoji of red apple",
         "emoji of bear face",
-        f"emoji of {UNRELATED['diffusion'][0]}",
+        f"emoji of {UNRELATED['images'][0]}",
     )
     assert replaced.reasons["unrelated_prompts"] == (
         "Left out 1 of the backbone's 3, with 1 other instead: a caption or a sample names the same."
@@ -201,7 +201,7 @@ def test_unrelated_prompts_hold_nothing_of_the_subject() -> None:
 
 
 def test_where_nothing_else_is_left_unrelated_prompts_are_left_out() -> None:
-    everything = (*BACKBONE.unrelated_prompts, *UNRELATED["diffusion"], *OTHERS["diffusion"])
+    everything = (*BACKBONE.unrelated_prompts, *UNRELATED["images"], *OTHERS["images"])
     found = asked(tuple(words.removeprefix("emoji of ") for words in everything))
     assert found.unrelated_prompts == ()
     assert found.reasons["unrelated_prompts"] == "Left out 3 of the backbone's 3: a caption or a sample names the same."
@@ -225,7 +225,7 @@ def test_without_captions_nothing_is_said_of_what_they_name() -> None:
 
 def test_a_style_is_asked_for_contents_that_no_caption_names_with_its_trigger_and_without() -> None:
     found = asked(("pizza in ink", "a boat in ink", "a red apple in ink"), preset="style")
-    contents = ("bear face", *UNRELATED["diffusion"], OTHERS["diffusion"][0])
+    contents = ("bear face", *UNRELATED["images"], OTHERS["images"][0])
     assert found.sample_prompts == tuple(f"emoji of {words}, sks" for words in contents)
     assert found.unrelated_prompts == tuple(f"emoji of {words}" for words in contents)
     assert found.reasons["sample_prompts"] == "They are contents that no known caption names, each with the trigger."
@@ -269,7 +269,7 @@ def test_texts_are_asked_new_everyday_questions() -> None:
 def test_no_question_is_both_trained_on_or_sampled_and_unrelated() -> None:
     unrelated = ("What is the capital of France?", "How do plants stay alive?")
     found = answered("Name the capital of France.", unrelated=unrelated, sample_prompts=["Are plants alive?"])
-    assert found.unrelated_prompts == (UNRELATED["language"][1], OTHERS["language"][0])
+    assert found.unrelated_prompts == (UNRELATED["texts"][1], OTHERS["texts"][0])
     assert found.reasons["unrelated_prompts"] == (
         "Left out 2 of the backbone's 2, with 2 others instead: a reference or a sample asks alike."
     )

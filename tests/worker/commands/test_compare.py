@@ -20,7 +20,7 @@ EVIL = '<script>alert(1)</script> & "quotes"'
 
 @pytest.fixture
 def data(tiny_language_folder: Path, tmp_path: Path) -> Path:
-    record = describe("tiny", tiny_language_folder, "language", licence="CC0", target_modules=LLAMA_TARGETS)
+    record = describe("tiny", tiny_language_folder, licence="CC0", target_modules=LLAMA_TARGETS)
     return register(record, tmp_path / "data")
 
 

@@ -36,7 +36,7 @@ def adapter(tiny_language: LanguageBackbone, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def record(tiny_language_folder: Path) -> BackboneRecord:
-    return describe("tiny", tiny_language_folder, "language", licence="CC0", target_modules=LLAMA_TARGETS)
+    return describe("tiny", tiny_language_folder, licence="CC0", target_modules=LLAMA_TARGETS)
 
 
 @pytest.fixture

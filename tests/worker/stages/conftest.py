@@ -90,7 +90,6 @@ def text_jobs(backbone: Path, place: Path, *, hub_name: str | None = None) -> Ma
     record = describe(
         "tiny",
         backbone,
-        "language",
         licence="CC0",
         pool=pool,
         target_modules=LLAMA_TARGETS,
@@ -123,7 +122,6 @@ def image_record(backbone: Path, place: Path) -> BackboneRecord:
     return describe(
         "tiny",
         backbone,
-        "diffusion",
         licence="CC0",
         pool=pool,
         resolution=16,

@@ -40,7 +40,7 @@ def record(tiny_language_folder: Path, tmp_path: Path) -> BackboneRecord:
     pool = tmp_path / "pool"
     pool.mkdir()
     (pool / "index.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return describe("tiny", tiny_language_folder, "language", licence="CC0", pool=pool)
+    return describe("tiny", tiny_language_folder, licence="CC0", pool=pool)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def loaded(record: BackboneRecord) -> pools_pool.Pool:
 
 def test_a_pool_of_pictures_is_refused_for_a_backbone_of_texts_and_the_other_way(record: BackboneRecord) -> None:
     with pytest.raises(JobFailure, match="tiny learns from images, and its candidate pool holds something else"):
-        pools_pool.load(record.model_copy(update={"family": "diffusion"}))
+        pools_pool.load(record.model_copy(update={"family": "sd1"}))
 
 
 def test_the_probe_is_never_replayed(record: BackboneRecord) -> None:
@@ -127,7 +127,7 @@ def test_another_backbone_pool_split_or_length_is_another_file(record: BackboneR
 
 def test_only_text_backbones_write_candidates(record: BackboneRecord, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="text"):
-        pools.write_generated(record.model_copy(update={"family": "diffusion"}), 1, 7, tmp_path / "own")
+        pools.write_generated(record.model_copy(update={"family": "sd1"}), 1, 7, tmp_path / "own")
 
 
 @pytest.mark.parametrize(

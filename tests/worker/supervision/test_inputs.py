@@ -57,7 +57,7 @@ def test_only_a_trigger_that_ends_a_caption_is_taken_from_its_end(caption: str, 
 
 
 def test_images_get_the_trigger_they_are_captioned_with_and_none_where_there_is_none(tmp_path: Path) -> None:
-    record = TEXT.model_copy(update={"family": "diffusion", "trigger_hint": "sks"})
+    record = TEXT.model_copy(update={"family": "sd1", "trigger_hint": "sks"})
     given = References("images", (ImageItem("1.png", None, b"", 8, 8, ""), ImageItem("2.png", "a dog", b"", 8, 8, "")))
     assert [item.caption for item in captioned(given, record, "zwx").items] == ["zwx", "a dog, zwx"]
     assert [item.caption for item in captioned(given, record, "zwx", add_trigger=False).items] == ["zwx", "a dog"]

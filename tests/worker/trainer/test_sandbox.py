@@ -146,7 +146,7 @@ def test_a_registered_backbone_can_be_read_wherever_it_lies(chosen: Settings, tm
     (folder / "config.json").write_text("{}")
     record = {
         "id": "mine",
-        "family": "language",
+        "family": "llama",
         "path": str(folder),
         "revision": "1",
         "sha256": {},
