@@ -45,6 +45,12 @@ TOY_UNET: dict[str, Any] = {
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
     "attention_head_dim": 4,
 }
+TOY_VAE: dict[str, Any] = {  # eight pixels a latent, as Stable Diffusion's
+    "block_out_channels": (8,) * 4,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "norm_num_groups": 8,
+}
 SD15_UNET: dict[str, Any] = {
     "sample_size": 64,
     "cross_attention_dim": 768,
@@ -160,16 +166,20 @@ def sized_unet(setup: Setup) -> tuple[nn.Module, Any]:
 
 def sized(setup: Setup) -> DiffusionBackbone:
     """Return such a UNet as a backbone at 512 pixels a side (tiny: 64); it takes latents and encodes nothing."""
+    from diffusers import AutoencoderKL
+
     unet, scheduler = sized_unet(setup)
-    parts = {"unet": unet, "vae": nn.Identity(), "text_encoder": nn.Identity(), "scheduler": scheduler}
-    pipeline: Any = types.SimpleNamespace(**parts, vae_scale_factor=8)
-    return DiffusionBackbone(pipeline, resolution=setup.size(512, 64), target_modules=FAMILIES["sd1"].targets)
+    pipeline: Any = types.SimpleNamespace(unet=unet, vae=AutoencoderKL(**TOY_VAE), scheduler=scheduler)
+    conditioner: Any = types.SimpleNamespace(names=("text",))
+    return DiffusionBackbone(
+        pipeline, conditioner, resolution=setup.size(512, 64), target_modules=FAMILIES["sd1"].targets
+    )
 
 
 def latents(backbone: DiffusionBackbone, amount: int) -> Batch:
     """Return encoded pictures that are noise."""
     draw = torch.Generator().manual_seed(5)
-    side, width = backbone.resolution // 8, backbone.unet.config.cross_attention_dim
+    side, width = backbone.resolution // 8, backbone.network.config.cross_attention_dim
     return {
         "mean": torch.randn(amount, 4, side, side, generator=draw),
         "std": torch.full((amount, 4, side, side), 0.1),

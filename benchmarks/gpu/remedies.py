@@ -31,12 +31,12 @@ def remedies(setup: Setup) -> Facts:
             found[f"and fused AdamW {name}"] = _step(setup, backbone, size, runs, fused=True)
             with _replaced(LoraLayer, "forward", _forward_in_own_precision):
                 found[f"and the branch in bf16 {name}"] = _step(setup, backbone, size, runs, fused=True)
-                backbone.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                backbone.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 found[f"and channels last {name}"] = _step(setup, backbone, size, runs, fused=True)
         del backbone
     backbone = sized(setup)
-    backbone.unet.enable_gradient_checkpointing()
-    backbone.unet.train()
+    backbone.network.enable_gradient_checkpointing()
+    backbone.network.train()
     return found | {"as it is, with checkpointing b=4 runs=4": _step(setup, backbone, 4, 4)}
 
 

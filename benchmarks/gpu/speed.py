@@ -25,7 +25,7 @@ def steps_images(setup: Setup) -> Facts:
     release()
     backbone = sized(setup)
     batch = latents(backbone, 20)
-    found: Facts = {"weights": sum(p.numel() for p in backbone.unet.parameters())}
+    found: Facts = {"weights": sum(p.numel() for p in backbone.network.parameters())}
     for size, runs in ((1, 1), (4, 1), (1, 4), (4, 4)):
         release()
         steps, adapter = training(backbone, batch, size, runs=runs)

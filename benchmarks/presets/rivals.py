@@ -65,7 +65,7 @@ def train(
 ) -> Iterator[tuple[int, Adapter]]:
     """Yield the adapter in training at every step at which it is to be judged; `pool` is replayed where gamma is."""
     adapter = backbone.lora.new(rival.rank, rival.alpha * rival.rank, seed=seed)
-    empty = backbone.embed([""]) if isinstance(backbone, DiffusionBackbone) else None
+    nothing = backbone.nothing() if isinstance(backbone, DiffusionBackbone) else None
     replayed = _drawn(pool, seed) if pool is not None and rival.gamma else None
     batches = MixedBatches(
         backbone,
@@ -73,7 +73,7 @@ def train(
         replayed,
         rival.gamma,
         rival.batch_size,
-        Captions(NO_CAPTION, empty),
+        Captions(NO_CAPTION, nothing),
         seed,
     )
     training = Training(

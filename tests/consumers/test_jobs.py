@@ -41,12 +41,12 @@ def image_case(job: JobFolder, file: Path) -> None:
     case = {
         "noisy": torch.randn(3, 4, 8, 8, generator=generator),
         "timestep": torch.tensor([20, 400, 900]),
-        "text": backbone.embed(["sks cat", "a dog", ""]),
+        **backbone.conditions(["sks cat", "a dog", ""]),
     }
     adapters = {"wanted": context.checkpoint(manifest(job)["outcome"]["published_step"]), "bare": None}
     for name, adapter in adapters.items():
         with backbone.lora.use(adapter):
-            case[name] = backbone.unet(case["noisy"], case["timestep"], case["text"]).sample
+            case[name] = backbone.network(case["noisy"], case["timestep"], case["text"]).sample
     save_file(case, file)
 
 

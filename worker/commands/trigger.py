@@ -52,7 +52,8 @@ def command(
     )
     hint = [record.trigger_hint] if record.trigger_hint else []
     words = tuple(dict.fromkeys([*hint, *(word or trigger_words.CANDIDATES)]))
-    found = table(backbone, record, words)
+    with backbone.encoding():
+        found = table(backbone, record, words)
     print("\n".join(shown(found)))
     chosen, why = best({each: places["at the end"] for each, places in found.items()}, record.trigger_hint)
     print(why)

@@ -30,6 +30,7 @@ from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
+PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
@@ -54,8 +55,18 @@ class Context:
             _loaded.clear()  # two do not fit a GPU
             with self.profiler.timed("load", 1):
                 _loaded[key] = self._load(device)
-        _loaded[key].profiler = self.profiler
+        if _loaded[key].profiler is not self.profiler:
+            self._hand_over(_loaded[key])
         return _loaded[key]
+
+    def _hand_over(self, backbone: DiffusionBackbone | LanguageBackbone) -> None:
+        """Let a backbone that another job may have used before serve this one."""
+        backbone.profiler = self.profiler
+        if isinstance(backbone, DiffusionBackbone):
+            file = self.folder.stage("prepare") / PROMPTS_FILE
+            backbone.prompts.forget()
+            if file.is_file():
+                backbone.prompts.read(file)
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
         p, path, targets = self.p, self.record.path, self.record.target_modules

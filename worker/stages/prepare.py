@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from core.backbones.record import MAX_TOKENS
 from core.findings import cut_texts
 from core.findings.cut_texts import CutText
 from core.findings.finding import Finding
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.prompts import NOTHING
 from core.method.backbones.texts.cutting import Cut
 from core.method.backbones.texts.language import LanguageBackbone
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
-from worker.stages.context import Context
+from worker.stages.context import PROMPTS_FILE, Context
 from worker.stages.costs import note_examples
 from worker.stages.references import picture_of, read_references
 
@@ -34,8 +37,19 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     given = yield from captioning.add_captions(context, given)
-    yield from captioning.check_trigger(context, given)
-    yield from too_long(context, given)
+    with _encoders(context.backbone):
+        yield from captioning.check_trigger(context, given)
+        yield from too_long(context, given)
+        yield from _write(context, given)
+    yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
+
+
+def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContextManager[object]:
+    """Keep text encoders in memory for this stage alone: what later stages need of them is written down."""
+    return backbone.encoding() if isinstance(backbone, DiffusionBackbone) else nullcontext()
+
+
+def _write(context: Context, given: References) -> Generator[Line, None, None]:
     with context.folder.writing("prepare") as folder:
         _encode(context, given, folder / "references.safetensors", "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
@@ -48,7 +62,9 @@ def prepare(context: Context) -> Generator[Line, None, None]:
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
         if (probe := context.probe()) is not None:
             note_examples(context.profiler, "probe", probe)
-    yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
+        if isinstance(context.backbone, DiffusionBackbone):
+            context.backbone.prompts.hold([NOTHING, *context.p.sample_prompts, *context.p.unrelated_prompts])
+            context.backbone.prompts.write(folder / PROMPTS_FILE)
 
 
 def too_long(context: Context, given: References) -> Generator[Line, None, None]:

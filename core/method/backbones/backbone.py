@@ -13,10 +13,13 @@ from core.method.backbones.profiler import Profiler
 from core.method.lora.model import LoraModel
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
-# images: mean, std (n, c, h, w) scaled latents; text (n, tokens, width), of a caption's first line. Where some caption
-# has several lines: lines (n,), how many, and others (n, most - 1, tokens, width), those after the first.
+# images: mean, std (n, c, h, w) scaled latents; what the first line of a caption says, text (n, tokens, width) and for
+# some pooled (n, width); for some time_ids (n, 6), how the picture is framed. Where some caption has several lines:
+# lines (n,), and what those after the first say, (n, most - 1, ...), under the names that `others_of` gives.
 # texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
+CAPTION = ("text", "pooled")  # what a caption says
+OTHERS = "others"
 IGNORED = -100  # the label of a token that is not learned
 # images: {"image": PIL.Image, "caption": str} and, where the caption has more lines, {"others": [str, ...]};
 # texts: {"messages"} or {"prompt", "completion"} or {"text"}
@@ -106,26 +109,34 @@ def join_draws(draws: Sequence[Draw]) -> Draw:
 
 def join(batches: Sequence[Batch]) -> Batch:
     """Return the examples of all batches as one; texts are padded to the longest, captions to the most lines."""
-    if any("others" in batch for batch in batches):
+    if any(OTHERS in batch for batch in batches):
         batches = [_with_lines(batch) for batch in batches]
-    padded = [name for name, tensor in batches[0].items() if tensor.dim() == 2 or name == "others"]
+    padded = [name for name, tensor in batches[0].items() if tensor.dim() == 2 or name.startswith(OTHERS)]
     width = {name: max(batch[name].shape[1] for batch in batches) for name in padded}
     return {name: torch.cat([_padded(name, batch[name], width.get(name)) for batch in batches]) for name in batches[0]}
 
 
+def caption_of(batch: Batch) -> tuple[str, ...]:
+    """Return the names of a batch's tensors that are what a caption says."""
+    return tuple(name for name in CAPTION if name in batch)
+
+
+def others_of(name: str) -> str:
+    """Return the name under which the lines after the first have what the first has under `name`."""
+    return OTHERS if name == "text" else f"{OTHERS}_{name}"
+
+
 def first_lines(batch: Batch) -> Batch:
     """Return the batch under the first line of every caption: what is measured is measured under the same words."""
-    return {name: tensor for name, tensor in batch.items() if name not in ("lines", "others")}
+    return {name: tensor for name, tensor in batch.items() if name != "lines" and not name.startswith(OTHERS)}
 
 
 def _with_lines(batch: Batch) -> Batch:
-    if "others" in batch:
+    if OTHERS in batch:
         return batch
-    text = batch["text"]
-    return batch | {
-        "lines": torch.ones(len(text), dtype=torch.long),
-        "others": text.new_zeros(len(text), 0, *text.shape[1:]),
-    }
+    said = {name: batch[name] for name in caption_of(batch)}
+    none = {others_of(name): tensor.new_zeros(len(tensor), 0, *tensor.shape[1:]) for name, tensor in said.items()}
+    return batch | {"lines": torch.ones(count(batch), dtype=torch.long), **none}
 
 
 def count(batch: Batch) -> int:

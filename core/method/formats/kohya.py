@@ -96,9 +96,9 @@ def _metadata(backbone: DiffusionBackbone, plain: Adapter, name: str) -> dict[st
 
 def _base(backbone: DiffusionBackbone) -> dict[str, str]:
     """Say which Stable Diffusion it is for: A1111 shows a file only beside the one that it takes it to be for."""
-    width = backbone.unet.config.cross_attention_dim
+    width = backbone.network.config.cross_attention_dim
     if width not in (SD_1_WIDTH, SD_2_WIDTH):
         return {}
-    velocity = backbone.noising.config.prediction_type == "v_prediction"
+    velocity = backbone.objective.velocity
     version = ("sd_v2" if width == SD_2_WIDTH else "sd_v1") + ("_v" if velocity else "")
     return {"ss_base_model_version": version, "ss_v2": str(width == SD_2_WIDTH), "ss_v_parameterization": str(velocity)}

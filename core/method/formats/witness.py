@@ -57,7 +57,7 @@ class Witness:
 
     @property
     def _network(self) -> nn.Module:
-        return self.backbone.unet if isinstance(self.backbone, DiffusionBackbone) else self.backbone.model
+        return self.backbone.network if isinstance(self.backbone, DiffusionBackbone) else self.backbone.model
 
     def fresh(self) -> nn.Module:
         """A copy of the frozen network with plain layers in float32, as a stranger's process would load it."""
@@ -87,11 +87,8 @@ class Witness:
             ids, mask = batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device)
             with whole_float32():
                 return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
-        assert draw.timestep is not None
-        assert draw.noise is not None
-        noisy = backbone.noising.add_noise(batch["mean"], draw.noise, draw.timestep).to(self.device)
         with whole_float32():
-            return network(noisy, draw.timestep.to(self.device), batch["text"].to(self.device)).sample.float()
+            return backbone.prediction(network, batch, draw, self.device)
 
 
 @contextmanager

@@ -12,7 +12,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, join, join_draws, take
+from core.method.backbones.backbone import (
+    Backbone,
+    Batch,
+    Draw,
+    caption_of,
+    count,
+    first_lines,
+    join,
+    join_draws,
+    others_of,
+    take,
+)
 from core.method.training.resuming import State
 
 
@@ -108,28 +119,37 @@ def drawn_lines(batch: Batch, generator: torch.Generator) -> Batch:
     As trainers that know such captions do (sd-scripts with enable_wildcard). Where no caption of a job has several
     lines nothing is drawn, so that its chance is what it would be without this.
     """
-    if "others" not in batch:
+    if "lines" not in batch:
         return batch
     lines = batch["lines"]
     line = (torch.rand(len(lines), generator=generator) * lines).long().minimum(lines - 1)
-    other = batch["others"][torch.arange(len(lines)), (line - 1).clamp_min(0)]
-    return first_lines(batch) | {"text": torch.where((line > 0)[:, None, None], other, batch["text"])}
+    places = torch.arange(len(lines)), (line - 1).clamp_min(0)
+    others = {name: batch[others_of(name)][places] for name in caption_of(batch)}
+    return first_lines(batch) | _put(batch, others, line > 0)
 
 
 class Captions:
     """Leave out a share of captions, so that the adapter also learns what guidance steers away from."""
 
-    def __init__(self, share: float, empty: Tensor | None) -> None:
-        self.share = share if empty is not None else 0.0
-        self.empty = empty  # (1, tokens, width), the embedding of no caption; None for texts
+    def __init__(self, share: float, nothing: Batch | None) -> None:
+        self.share = share if nothing is not None else 0.0
+        self.nothing = nothing  # one row that says what no caption says; None for texts
 
     def thin(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Return the batch with each caption left out with probability `share`."""
         if not self.share:
             return batch
-        assert self.empty is not None
+        assert self.nothing is not None
         dropped = torch.rand(count(batch), generator=generator) < self.share
-        return batch | {"text": torch.where(dropped[:, None, None], self.empty.to(batch["text"]), batch["text"])}
+        return batch | _put(batch, self.nothing, dropped)
+
+
+def _put(batch: Batch, said: Batch, where: Tensor) -> Batch:
+    """Return what a batch's captions say with `said` in its place where `where` (n,) is true."""
+    return {
+        name: torch.where(where.view(-1, *(1,) * (batch[name].dim() - 1)), said[name].to(batch[name]), batch[name])
+        for name in caption_of(batch)
+    }
 
 
 class Shuffled:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import torch
-from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, count, take
 from core.method.lora.adapter import Adapter, from_stack
@@ -30,11 +29,11 @@ class Surrogate:
     curves: SurrogateCurves
 
 
-class EmbedsCaptions(Protocol):
+class KnowsNoCaption(Protocol):
     """What a backbone needs for captions to be left out."""
 
-    def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Return text embeddings (n, tokens, width)."""
+    def nothing(self) -> Batch:
+        """Return one row that says what no caption says, on the CPU."""
 
 
 def train_folds(
@@ -171,7 +170,7 @@ def captions(backbone: Backbone, p: Parameters) -> Captions:
     """Return how captions are left out: for images only, where the job asks for it."""
     if backbone.kind != "images" or not p.dropout_caption:
         return Captions(0.0, None)
-    return Captions(p.dropout_caption, cast(EmbedsCaptions, backbone).embed([""]).float().cpu())
+    return Captions(p.dropout_caption, cast(KnowsNoCaption, backbone).nothing())
 
 
 def _batches(

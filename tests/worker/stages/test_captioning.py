@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from core.backbones.record import read_record
 from core.backbones.registry import BUILT_IN
 from core.backbones.taggers import Taggers
-from core.method.backbones import trigger_words
+from core.method.backbones.images import trigger_words
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise

@@ -25,7 +25,7 @@ def flags() -> tuple[bool, bool]:
 
 def test_networks_are_compared_without_tf32_and_trainings_flags_come_back(tiny_diffusion: DiffusionBackbone) -> None:
     before, seen = flags(), []
-    tiny_diffusion.unet.register_forward_pre_hook(lambda *_: seen.append(flags()))
+    tiny_diffusion.network.register_forward_pre_hook(lambda *_: seen.append(flags()))
     image_witness(tiny_diffusion, drawn(tiny_diffusion))  # its copies keep the hook
     assert set(seen) == {(False, False)}
     assert flags() == before
@@ -75,8 +75,8 @@ def test_an_adapter_below_float32s_own_rounding_is_never_published(tiny_language
 def test_a_kohya_file_says_which_stable_diffusion_it_is_for(
     tiny_diffusion: DiffusionBackbone, tmp_path: Path, width: int, prediction: str, told: tuple[str, ...]
 ) -> None:
-    tiny_diffusion.unet.register_to_config(cross_attention_dim=width)
-    tiny_diffusion.noising.register_to_config(prediction_type=prediction)
+    tiny_diffusion.network.register_to_config(cross_attention_dim=width)
+    tiny_diffusion.objective.scheduler.register_to_config(prediction_type=prediction)
     kohya.write(tiny_diffusion, drawn(tiny_diffusion), tmp_path / kohya.FILE, "tiny", {})
     with safe_open(tmp_path / kohya.FILE, "pt") as opened:
         metadata = opened.metadata()

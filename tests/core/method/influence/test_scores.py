@@ -53,7 +53,7 @@ def texts(count: int, seed: int) -> Batch:
 def latents(backbone: DiffusionBackbone, count: int) -> Batch:
     generator = torch.Generator().manual_seed(1)
     shape = backbone.fixed_draws(1, count, 0)[0].noise.shape
-    width = backbone.unet.config.cross_attention_dim
+    width = backbone.network.config.cross_attention_dim
     text = torch.randn(count, 8, width, generator=generator)
     return {"mean": torch.randn(shape, generator=generator), "std": torch.zeros(shape), "text": text}
 

@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_batches(tiny_diffusion) -> None:
 
 def test_captions_are_left_out_as_often_as_asked() -> None:
     batch = {"mean": torch.zeros(2000, 1, 1, 1), "text": torch.ones(2000, 3, 2)}
-    thinned = Captions(0.1, torch.zeros(1, 3, 2)).thin(batch, torch.Generator().manual_seed(0))
+    thinned = Captions(0.1, {"text": torch.zeros(1, 3, 2)}).thin(batch, torch.Generator().manual_seed(0))
     left_out = (thinned["text"] == 0).flatten(1).all(1)
     assert left_out.float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert torch.equal(thinned["text"][~left_out], batch["text"][~left_out])
@@ -133,7 +133,7 @@ def test_captions_of_one_line_leave_chance_as_it_is() -> None:
 
 def test_a_stream_that_goes_on_draws_the_lines_that_it_would_have_drawn(tiny_diffusion) -> None:
     def stream() -> MixedBatches:
-        captions = Captions(0.2, torch.full((1, 24, 32), -1.0))
+        captions = Captions(0.2, {"text": torch.full((1, 24, 32), -1.0)})
         replayed = first_lines(lined([1] * 5, 1))
         return MixedBatches(tiny_diffusion, lined([3, 2, 4, 1], 4), replayed, 0.3, 4, captions, seed=2)
 

@@ -40,7 +40,7 @@ def test_stacked_runs_are_exactly_separate_runs(tiny_diffusion: DiffusionBackbon
         {
             "mean": torch.randn(2, 4, 8, 8, generator=generator),
             "std": torch.zeros(2, 4, 8, 8),
-            "text": tiny_diffusion.embed(words),
+            **tiny_diffusion.conditions(words),
         }
         for words in (["a cat", "a dog"], ["one", "two"], ["x", "y"])
     ]
@@ -58,7 +58,7 @@ def test_a_loss_that_is_not_a_number_ends_the_job_with_a_code(tiny_diffusion: Di
     broken = {
         "mean": torch.full((1, 4, 8, 8), torch.nan),
         "std": torch.zeros(1, 4, 8, 8),
-        "text": tiny_diffusion.embed(["a cat"]),
+        **tiny_diffusion.conditions(["a cat"]),
     }
     with pytest.raises(JobFailure) as failure:
         list(
@@ -87,7 +87,7 @@ def test_evaluation_is_the_same_for_the_same_noise_and_leaves_no_gradient(tiny_d
     batch = {
         "mean": torch.randn(3, 4, 8, 8),
         "std": torch.zeros(3, 4, 8, 8),
-        "text": tiny_diffusion.embed(["a", "b", "c"]),
+        **tiny_diffusion.conditions(["a", "b", "c"]),
     }
     adapter = tiny_diffusion.lora.new(2, 2.0, runs=2)
     draws = tiny_diffusion.fixed_draws(4, 3, seed=1)

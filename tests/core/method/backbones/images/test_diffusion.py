@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from diffusers import DDPMScheduler
 from PIL import Image
 
 from core.method.backbones.images.diffusion import DRAWN_AT_ONCE, SEEN_AT_ONCE, DiffusionBackbone
+from core.method.backbones.images.objective import Ddpm
 from core.method.influence.gradients import per_sample_gradients
 from core.method.training.loop import evaluate
 
+VELOCITY = {"prediction_type": "v_prediction"}
 ITEMS = [
     {"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"},
     {"image": Image.new("RGB", (40, 20), "red")},
@@ -20,7 +21,7 @@ def test_items_become_latents_and_text_embeddings(tiny_diffusion: DiffusionBackb
     batch = tiny_diffusion.encode(ITEMS)
     assert batch["mean"].shape == batch["std"].shape == (2, 4, 8, 8)
     assert batch["text"].shape == (2, 24, 32)
-    assert torch.equal(batch["text"][1], tiny_diffusion.embed([""])[0])
+    assert torch.equal(batch["text"][1], tiny_diffusion.conditions([""])["text"][0])
 
 
 def test_further_lines_of_a_caption_are_embedded_once_each_beside_the_first(tiny_diffusion: DiffusionBackbone) -> None:
@@ -34,7 +35,7 @@ def test_further_lines_of_a_caption_are_embedded_once_each_beside_the_first(tiny
     assert batch["others"].shape == (3, 2, 24, 32)
     for item, (_, *others) in enumerate(lines):
         for place, line in enumerate(others):
-            assert torch.allclose(batch["others"][item, place], tiny_diffusion.embed([line])[0], atol=1e-5)
+            assert torch.allclose(batch["others"][item, place], tiny_diffusion.conditions([line])["text"][0], atol=1e-5)
 
 
 def test_the_longest_line_of_a_caption_counts(tiny_diffusion: DiffusionBackbone) -> None:
@@ -67,8 +68,8 @@ def test_the_loss_is_the_error_of_the_predicted_noise(tiny_diffusion: DiffusionB
     batch, draw = tiny_diffusion.encode(ITEMS), tiny_diffusion.fixed_draws(1, 2, seed=0)[0]
     assert draw.noise is not None
     with torch.no_grad():
-        noisy = tiny_diffusion.noising.add_noise(batch["mean"], draw.noise, draw.timestep)
-        wanted = tiny_diffusion.unet(noisy, draw.timestep, batch["text"]).sample
+        noisy = tiny_diffusion.objective.noised(batch["mean"], draw.noise, draw.timestep)
+        wanted = tiny_diffusion.network(noisy, draw.timestep, batch["text"]).sample
         losses = tiny_diffusion.loss(batch, draw)
     assert torch.allclose(losses, (wanted - draw.noise).square().flatten(1).mean(1), atol=1e-6)
 
@@ -77,12 +78,12 @@ def test_a_velocity_model_is_asked_for_velocity(tiny_diffusion: DiffusionBackbon
     batch, draw = tiny_diffusion.encode(ITEMS), tiny_diffusion.fixed_draws(1, 2, seed=0)[0]
     with torch.no_grad():
         noise_loss = tiny_diffusion.loss(batch, draw)
-        tiny_diffusion.noising = DDPMScheduler.from_config(
-            tiny_diffusion.noising.config, prediction_type="v_prediction"
+        tiny_diffusion.objective = Ddpm(dict(tiny_diffusion.pipeline.scheduler.config) | VELOCITY)
+        noisy = tiny_diffusion.objective.noised(batch["mean"], draw.noise, draw.timestep)
+        target = tiny_diffusion.objective.target(batch["mean"], draw.noise, draw.timestep)
+        wanted = (
+            (tiny_diffusion.network(noisy, draw.timestep, batch["text"]).sample - target).square().flatten(1).mean(1)
         )
-        noisy = tiny_diffusion.noising.add_noise(batch["mean"], draw.noise, draw.timestep)
-        target = tiny_diffusion.noising.get_velocity(batch["mean"], draw.noise, draw.timestep)
-        wanted = (tiny_diffusion.unet(noisy, draw.timestep, batch["text"]).sample - target).square().flatten(1).mean(1)
         assert torch.allclose(tiny_diffusion.loss(batch, draw), wanted, atol=1e-6)
     assert not torch.allclose(noise_loss, wanted, atol=1e-3)
 
@@ -95,7 +96,7 @@ def test_the_same_seed_draws_the_same_pictures(tiny_diffusion: DiffusionBackbone
 
 def test_many_pictures_are_drawn_a_few_at_a_time_and_each_keeps_its_noise(tiny_diffusion: DiffusionBackbone) -> None:
     sizes: list[int] = []
-    handle = tiny_diffusion.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    handle = tiny_diffusion.network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     many = tiny_diffusion.sample(["a cat"] * (2 * DRAWN_AT_ONCE + 1), seed=3, steps=2)
     handle.remove()
     last = tiny_diffusion.sample(["a cat"], seed=3 + 2 * DRAWN_AT_ONCE, steps=2)

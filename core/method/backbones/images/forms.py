@@ -1,0 +1,130 @@
+"""The forms of folders that are read: which pipeline, which conditioner, and what of them is kept in float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from core.method.backbones.images.clip import Clip, ClipPair
+from core.method.backbones.images.conditioner import Conditioner
+from core.method.backbones.images.encoders import TextEncoders
+
+FormName = Literal["sd", "sdxl"]
+EncoderClasses = Mapping[str, type[CLIPTextModel] | type[CLIPTextModelWithProjection]]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A diffusers folder, read offline and from safetensors only.
+
+    `variant` is what stands before ".safetensors" in the names of weights, "fp16" say; parts without are read too.
+    """
+
+    path: Path
+    device: torch.device
+    variant: str | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights: bf16 on CUDA, float32 elsewhere."""
+        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+
+    def unet(self) -> UNet2DConditionModel:
+        """Read the network."""
+        return UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **self._options("unet"))
+
+    def vae(self, dtype: torch.dtype) -> AutoencoderKL:
+        """Read the VAE."""
+        return AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae"))
+
+    def tokenizer(self, part: str) -> CLIPTokenizer:
+        """Read a tokenizer."""
+        return CLIPTokenizer.from_pretrained(self.path, subfolder=part, local_files_only=True)
+
+    def encoders(self, classes: EncoderClasses) -> TextEncoders:
+        """Return text encoders that are read when they are needed."""
+
+        def load() -> tuple[nn.Module, ...]:
+            return tuple(
+                each.from_pretrained(self.path, dtype=self.dtype, **self._options(part)).to(self.device)
+                for part, each in classes.items()
+            )
+
+        return TextEncoders(load)
+
+    def scheduler(self) -> DPMSolverMultistepScheduler:
+        """Return the sampler with the folder's own noise; where that leaves no signal, it must begin there.
+
+        With the usual spacing of timesteps it would begin a little later, where the network expects some signal (Lin
+        et al. 2305.08891).
+        """
+        options = {"subfolder": "scheduler", "local_files_only": True}
+        scheduler = DPMSolverMultistepScheduler.from_pretrained(self.path, **options)
+        if scheduler.config.rescale_betas_zero_snr:
+            return DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
+        return scheduler
+
+    def index(self) -> Mapping[str, Any]:
+        """Read what the folder says about its pipeline; nothing where it says nothing."""
+        file = self.path / "model_index.json"
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def _options(self, part: str) -> dict[str, Any]:
+        has = self.variant is not None and any((self.path / part).glob(f"*.{self.variant}*.safetensors"))
+        variant = self.variant if has else None
+        return {"subfolder": part, "use_safetensors": True, "local_files_only": True, "variant": variant}
+
+
+def read(folder: Folder, form: FormName) -> tuple[DiffusionPipeline, Conditioner]:
+    """Read a pipeline without its text encoders, and the conditioner that reads those when it needs them."""
+    pipeline, conditioner = _sdxl(folder) if form == "sdxl" else _sd(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(folder.device), conditioner
+
+
+def _sd(folder: Folder) -> tuple[DiffusionPipeline, Conditioner]:
+    tokenizer = folder.tokenizer("tokenizer")
+    pipeline = StableDiffusionPipeline(
+        vae=folder.vae(folder.dtype),
+        text_encoder=None,
+        tokenizer=tokenizer,
+        unet=folder.unet(),
+        scheduler=folder.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return pipeline, Clip(tokenizer, folder.encoders({"text_encoder": CLIPTextModel}))
+
+
+def _sdxl(folder: Folder) -> tuple[DiffusionPipeline, Conditioner]:
+    tokenizers = folder.tokenizer("tokenizer"), folder.tokenizer("tokenizer_2")
+    zeros = bool(folder.index().get("force_zeros_for_empty_prompt", True))
+    pipeline = StableDiffusionXLPipeline(
+        vae=folder.vae(torch.float32),  # in halves it overflows, and in bf16 it is coarse
+        text_encoder=None,
+        text_encoder_2=None,
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        unet=folder.unet(),
+        scheduler=folder.scheduler(),
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
+    )
+    classes: EncoderClasses = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+    return pipeline, ClipPair(tokenizers, folder.encoders(classes), zeros=zeros)

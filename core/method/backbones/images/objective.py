@@ -1,0 +1,90 @@
+"""What a network of pictures learns to predict: how latents are noised, the target, and what a timestep counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from core.errors import JobFailure
+
+PREDICTIONS = ("epsilon", "v_prediction")
+
+
+class Objective(Protocol):
+    """A way of noising latents, and what is to be predicted of them; (N, c, h, w) and timesteps (N,)."""
+
+    def noised(self, latent: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Return the latents as they are at the timesteps."""
+
+    def target(self, latent: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Return what the network is to predict."""
+
+    def weight(self, timestep: Tensor) -> Tensor | None:
+        """Return what each sample's error counts, (N,); None where all count alike."""
+
+    def random(self, examples: int, generator: torch.Generator) -> Tensor:
+        """Return the timesteps of one training step, (examples,)."""
+
+    def at(self, share: float, examples: int) -> Tensor:
+        """Return the timestep below which this share, in [0, 1), of the training's timesteps lies, (examples,)."""
+
+
+class Ddpm:
+    """Denoising diffusion in discrete timesteps, with noise or velocity as the target: read from a scheduler's config.
+
+    With `min_snr` = gamma the error of a timestep of signal-to-noise ratio s counts min(s, gamma) / s, and for velocity
+    min(s, gamma) / (s + 1), so that nearly clean timesteps do not outweigh the rest (Hang et al. 2303.09556).
+    Raises JobFailure "backbone_unavailable" where something else is to be predicted.
+    """
+
+    def __init__(self, config: Mapping[str, Any], min_snr: float | None = None) -> None:
+        self.scheduler, self.min_snr = DDPMScheduler.from_config(config), min_snr
+        if self.prediction not in PREDICTIONS:
+            raise JobFailure(
+                f"This backbone predicts {self.prediction!r}; only epsilon and v_prediction are taken.",
+                code="backbone_unavailable",
+            )
+
+    @property
+    def prediction(self) -> str:
+        """What is predicted, in diffusers' words."""
+        return str(self.scheduler.config.prediction_type)
+
+    @property
+    def velocity(self) -> bool:
+        """Whether velocity is predicted, and not noise."""
+        return self.prediction == "v_prediction"
+
+    def noised(self, latent: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Return sqrt(a) latent + sqrt(1 - a) noise."""
+        return self.scheduler.add_noise(latent, noise, timestep)
+
+    def target(self, latent: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Return the noise, or the velocity sqrt(a) noise - sqrt(1 - a) latent."""
+        return self.scheduler.get_velocity(latent, noise, timestep) if self.velocity else noise
+
+    def weight(self, timestep: Tensor) -> Tensor | None:
+        """Return the min-SNR weight of each timestep; None without `min_snr`."""
+        if self.min_snr is None:
+            return None
+        kept = self.scheduler.alphas_cumprod.to(timestep.device)[timestep]
+        ratio = kept / (1 - kept)
+        if self.velocity:
+            return ratio.clamp_max(self.min_snr) / (ratio + 1)
+        return (self.min_snr / ratio).clamp_max(1.0)  # where there is no signal left it is 1, its limit
+
+    def random(self, examples: int, generator: torch.Generator) -> Tensor:
+        """Return timesteps drawn evenly."""
+        return torch.randint(0, self._timesteps, (examples,), generator=generator)
+
+    def at(self, share: float, examples: int) -> Tensor:
+        """Return the timestep at a share of them all."""
+        return torch.full((examples,), min(int(share * self._timesteps), self._timesteps - 1))
+
+    @property
+    def _timesteps(self) -> int:
+        return int(self.scheduler.config.num_train_timesteps)
