@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
@@ -14,6 +14,7 @@ from core.method.formats.witness import Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
 from core.method.lora.model import peft_config
 
+PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
 FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 
 
@@ -38,11 +39,14 @@ def load(witness: Witness, file: Path, form: str) -> UNet2DConditionModel:
     """Load a file in any format that diffusers reads into a fresh UNet, all of its modules or none."""
     fresh = witness.fresh()
     assert isinstance(fresh, UNet2DConditionModel)
+    assert isinstance(witness.backbone, DiffusionBackbone)
+    pipeline, own = PIPELINES[witness.backbone.form], {}
+    if pipeline is StableDiffusionXLPipeline:
+        own = {"unet_config": fresh.config}  # as its load_lora_weights does; without, names of kohya's are not read
     with loading(form, "diffusers"):
-        state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
-            file.parent, weight_name=file.name, use_safetensors=True, local_files_only=True, return_lora_metadata=True
-        )
-        StableDiffusionPipeline.load_lora_into_unet(state, network_alphas=alphas, unet=fresh, metadata=metadata)
+        options = {"use_safetensors": True, "local_files_only": True, "return_lora_metadata": True, **own}
+        state, alphas, metadata = pipeline.lora_state_dict(file.parent, weight_name=file.name, **options)
+        pipeline.load_lora_into_unet(state, network_alphas=alphas, unet=fresh, metadata=metadata)
     loaded = sum(1 for name, _ in fresh.named_modules() if name.endswith("lora_A"))
     if loaded != witness.modules:
         raise failure(form, f"only {loaded} of {witness.modules} modules were loaded")

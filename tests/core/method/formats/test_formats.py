@@ -19,6 +19,7 @@ from core.method.backbones.backbone import Draw
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
+from core.method.formats.kohya_names import KNOWN, name_of
 from core.method.formats.witness import Witness, loading
 from core.method.lora.adapter import Adapter
 from tests.tiny_backbones import UNET_TARGETS
@@ -98,15 +99,17 @@ def test_kohya_names_are_the_192_that_the_consumers_of_stable_diffusion_1_know()
         f"lora_unet_{block}_{part}"
         for block, part in product([*blocks, "mid_block_attentions_0"], [*inner, "proj_in", "proj_out"])
     }
-    assert {kohya.module_name(path) for path in paths} == known
+    assert {name_of(path, "sd", 2) for path in paths} == known
     assert len(known) == 192
-    assert all(kohya.MODULE.fullmatch(name) for name in known)
+    assert all(KNOWN["sd"].fullmatch(name) for name in known)
 
 
 def test_a_module_that_comfyui_does_not_know_is_left_out_with_a_reason(tiny_diffusion: DiffusionBackbone) -> None:
     assert kohya.refusal(tiny_diffusion) is None
     tiny_diffusion.lora.layers["class_embedding.linear_1"] = next(iter(tiny_diffusion.lora.layers.values()))
-    assert kohya.refusal(tiny_diffusion) == "ComfyUI has no name for the module class_embedding.linear_1."
+    assert kohya.refusal(tiny_diffusion) == (
+        "No name that ComfyUI, A1111 and diffusers all read is known here for the module class_embedding.linear_1."
+    )
 
 
 def test_an_architecture_that_was_never_tried_is_left_out_with_a_reason(tiny_language: LanguageBackbone) -> None:
