@@ -2,7 +2,7 @@
 
 The last answer that is learned and the question next to it stay whole as long as they can. First goes what is read
 only after that answer, then older turns, whole ones and the oldest first, then the end of the system prompt, then the
-middle of the question, whose head and tail say what is wanted. An answer that does not fit even so is learned from its
+middle of what tools gave and of the question, whose head and tail say what is wanted. An answer that does not fit even so is learned from its
 beginning, without an end, and some of its question stays before it. Messages are chosen and shortened and then rendered
 anew, so that the marks of the chat template stay whole; only the end of an answer is cut off as tokens.
 """
@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.method.backbones.backbone import Item
-from core.method.backbones.texts.rendering import ANSWERING, Rendered, Rendering
+from core.method.backbones.texts.rendering import Framing, Rendered, Rendering
+from core.method.backbones.texts.template import ANSWERING
+from core.method.backbones.texts.turns import Span, is_learned
 
 Lost = Literal["later turns", "older turns", "system prompt", "question", "answer", "text", "frame"]
-Span = tuple[int, int]  # where a token stands in its text
 
-VERSION = 2  # of what is cut: encodings that are kept belong to one
+VERSION = 3  # of what is cut: encodings that are kept belong to one
+TOOL = "tool"  # the role of what a tool gives
 LEFT_OUT = " ... "  # stands for the middle of a question that is left out
 LEAST_ASKED = 8  # tokens of a question that no answer pushes out: with fewer of them nothing is asked
 # Where an answer is cut anyway, the words of its question have one place in so many, and itself no fewer: a few more
@@ -46,7 +48,7 @@ class Cut:
 def cut(rendering: Rendering, item: Item, room: int) -> Cut:
     """Return an item as it is learned, in at most `room` tokens."""
     if item.get("text") is None:
-        return _Cutting(rendering, rendering.bare(item), room, answered=True).cut(rendering.messages(item))
+        return _Cutting(rendering, rendering.framing(item, answered=True), room).cut(rendering.messages(item))
     whole = rendering.text(str(item["text"]))
     over = max(0, len(whole) - room)
     return Cut(whole.first(room), len(whole), frozenset({"text"} if over else ()), over)
@@ -54,14 +56,15 @@ def cut(rendering: Rendering, item: Item, room: int) -> Cut:
 
 def asked(rendering: Rendering, item: Item, room: int) -> Cut:
     """Return an item without its answer, as it is asked, in at most `room` tokens."""
-    return _Cutting(rendering, rendering.bare(item), room, answered=False).cut(rendering.messages(item))
+    return _Cutting(rendering, rendering.framing(item, answered=False), room).cut(rendering.messages(item))
 
 
 class _Cutting:
     """Cuts one chat, step by step; a step changes nothing where all that is left fits."""
 
-    def __init__(self, rendering: Rendering, bare: bool, room: int, *, answered: bool) -> None:
-        self.rendering, self.bare, self.room, self.answered = rendering, bare, room, answered
+    def __init__(self, rendering: Rendering, framing: Framing, room: int) -> None:
+        self.rendering, self.framing, self.room = rendering, framing, room
+        self.answered = framing.answered
         self.lost: set[Lost] = set()
 
     def cut(self, messages: list[Item]) -> Cut:
@@ -77,7 +80,7 @@ class _Cutting:
 
     def up_to_the_answer(self, messages: list[Item]) -> list[Item]:
         """Leave out what follows the last answer that is learned, which nothing is learned from."""
-        learned = [place for place, message in enumerate(messages) if _is_learned(message)]
+        learned = [place for place, message in enumerate(messages) if is_learned(message)]
         if not self.answered or not learned or learned[-1] == len(messages) - 1:
             return messages
         self.lost.add("later turns")
@@ -101,22 +104,26 @@ class _Cutting:
             self.lost.add("system prompt")
             messages = self.shortened(messages, place, self.room - self.answer_of(messages), _head)
             if not messages[place]["content"]:  # some templates write a system prompt of their own where there is none
-                messages = min(messages, _without(messages, place), key=lambda some: len(self.tokens(some)))
+                messages = min(messages, _without(messages, place), key=lambda some: self.rendering.count(some, self.framing))
         return messages
 
     def with_less_of_the_question(self, messages: list[Item]) -> list[Item]:
         """Leave the head and the tail of the question; other messages of its turn go before."""
         head, end = _leading(messages), len(messages) - self.answered
-        question = max((at for at in range(head, end) if messages[at]["role"] != ANSWERING), default=None)
+        question = max((at for at in range(head, end) if messages[at]["role"] not in (ANSWERING, TOOL)), default=None)
         if question is None:
             return messages
-        beside = [at for at in range(head, end) if at != question]
+        beside = [at for at in range(head, end) if at != question and not _is_tied(messages[at])]
         while beside and not self.fits(messages):
             place = beside.pop(0)
             self.lost.add("older turns" if messages[place]["role"] == ANSWERING else "question")
             messages = _without(messages, place)
             question, beside = question - (place < question), [at - 1 for at in beside]
-        return messages if self.fits(messages) else self.with_its_middle_out(messages, question)
+        results = [at for at in range(head, len(messages)) if messages[at]["role"] == TOOL]
+        for place in [*results, question]:  # what a tool gave is often long, and is no question
+            if not self.fits(messages):
+                messages = self.with_its_middle_out(messages, place)
+        return messages
 
     def with_its_middle_out(self, messages: list[Item], question: int) -> list[Item]:
         frame = self.before(_saying(messages, question, ""))
@@ -154,13 +161,13 @@ class _Cutting:
         start = max(0, before - (self.room - kept))
         if start:  # the chat template's own words take the room
             self.lost.add("frame")
-        return Rendered(*(part[start : before + kept] for part in (found.ids, found.labels))), answer - kept
+        return found.part(start, before + kept), answer - kept
 
     def tokens(self, messages: Sequence[Item]) -> Rendered:
-        return self.rendering.tokens(messages, bare=self.bare, answered=self.answered)
+        return self.rendering.tokens(messages, self.framing)
 
     def fits(self, messages: Sequence[Item]) -> bool:
-        return len(self.tokens(messages)) <= self.room
+        return self.rendering.count(messages, self.framing) <= self.room
 
     def answer_of(self, messages: Sequence[Item]) -> int:
         """Count the tokens of the last answer, with its end; 0 where it is still to come."""
@@ -173,17 +180,18 @@ class _Cutting:
         return found.asked if self.answered else len(found)
 
 
-def _is_learned(message: Item) -> bool:
-    return message["role"] == ANSWERING and message.get("weight", 1) != 0
-
-
 def _leading(messages: Sequence[Item]) -> int:
     """Count the system prompts that a chat begins with."""
     return next((place for place, message in enumerate(messages) if message["role"] != "system"), len(messages))
 
 
 def _begins_a_turn(messages: Sequence[Item], place: int) -> bool:
-    return messages[place]["role"] != ANSWERING and messages[place - 1]["role"] == ANSWERING
+    return messages[place]["role"] not in (ANSWERING, TOOL) and messages[place - 1]["role"] in (ANSWERING, TOOL)
+
+
+def _is_tied(message: Item) -> bool:
+    """Tell whether a message calls a tool or holds its result: without one of them the other makes no sense."""
+    return message["role"] == TOOL or bool(message.get("tool_calls"))
 
 
 def _saying(messages: Sequence[Item], place: int, words: str) -> list[Item]:

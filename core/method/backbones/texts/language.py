@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from core.errors import JobFailure
 from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.cutting import Cut
-from core.method.backbones.texts.rendering import Rendering
+from core.method.backbones.texts.fitting import Change
+from core.method.backbones.texts.loading import on_device, read_model, stops_of, text_config
+from core.method.backbones.texts.rendering import Rendered, Rendering
+from core.method.backbones.texts.template import Refused
+from core.method.backbones.texts.turns import is_learned
 from core.method.lora.model import LoraModel
 
 ANSWERED_AT_ONCE = 8
@@ -21,6 +27,15 @@ ANSWERED_AT_ONCE = 8
 PLAIN = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "typical_p": 1.0, "min_p": 0.0}
 MOST_LIKELY_SHARE = 0.9  # of the probability, from which a token is drawn where answers are drawn (top-p)
 ASKED_TOKENS = 1024  # of a new question; a whole document in each would take minutes on a CPU, at every kept step
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a chat template takes one chat: what is changed so that it does, and what cannot be learned even so."""
+
+    changes: frozenset[Change] = frozenset()
+    left: int = 0  # answers that the template writes otherwise than they are given, of `answers`
+    answers: int = 0
 
 
 class LanguageBackbone:
@@ -38,7 +53,7 @@ class LanguageBackbone:
         profiler: Profiler | None = None,
     ) -> None:
         self.model, self.tokenizer, self.profiler = model, tokenizer, profiler or Profiler()
-        self.rendering = Rendering(tokenizer)
+        self.rendering = Rendering(tokenizer, stops_of(model))
         self.lora = LoraModel(model, target_modules)
         self.max_tokens = min(max_tokens, self.places)
 
@@ -55,18 +70,18 @@ class LanguageBackbone:
         """Load a transformers-format folder, offline, from safetensors only; bf16 on CUDA, float32 elsewhere."""
         dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
-        return cls(model.to(device), tokenizer, max_tokens=max_tokens, target_modules=target_modules, profiler=profiler)
+        model = on_device(read_model(folder, dtype), device)
+        return cls(model, tokenizer, max_tokens=max_tokens, target_modules=target_modules, profiler=profiler)
 
     @property
     def device(self) -> torch.device:
-        """Where the model lives."""
-        return self.model.device
+        """Where the model computes."""
+        return self.model.get_input_embeddings().weight.device
 
     @property
     def places(self) -> int:
         """How many tokens the model has places for."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
+        return int(getattr(text_config(self.model), "max_position_embeddings", None) or 1 << 20)
 
     @property
     def chat_tokens(self) -> int:
@@ -75,19 +90,39 @@ class LanguageBackbone:
         alone = len(self.rendering.ids(word))
         return max(0, self.tokens({"prompt": word, "completion": word}) - 2 * alone)
 
+    @property
+    def _padding(self) -> int:
+        """A token for places that are never looked at."""
+        known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, *self.rendering.stops, 0)
+        return next(token for token in known if token is not None)
+
     def encode(self, items: Sequence[Item]) -> Batch:
-        """Return input_ids, labels (-100 where not learned) and attention_mask (n, T), padded on the right."""
+        """Return input_ids, labels (-100 where not learned) and attention_mask (n, T), padded on the right.
+
+        Raises JobFailure that names the first text of which nothing can be learned, and says why.
+        """
         with self.profiler.timed("encode", len(items)):
-            rows = [self.cut(item).kept for item in items]
-        width = max(map(len, rows))
-        pad = (
-            self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id or 0
-        )
+            rows = [self._row(number, item) for number, item in enumerate(items, 1)]
+        width, pad = max(map(len, rows)), self._padding
         return {
             "input_ids": torch.tensor([row.ids + [pad] * (width - len(row)) for row in rows]),
             "labels": torch.tensor([row.labels + [IGNORED] * (width - len(row)) for row in rows]),
             "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
         }
+
+    def _row(self, number: int, item: Item) -> Rendered:
+        found = self._read(item)
+        if isinstance(found, str):
+            raise JobFailure(f"Text {number}: {found}", code="invalid_training_file", param="training_file")
+        return found
+
+    def _read(self, item: Item) -> Rendered | str:
+        """Return an item as it is learned, or in a sentence why nothing of it can be."""
+        try:
+            kept = self.cut(item).kept
+        except Refused as error:
+            return error.message
+        return NOTHING if all(label == IGNORED for label in kept.labels) else kept
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the mean cross-entropy over the learned tokens of every sample, (N,)."""
@@ -156,24 +191,37 @@ class LanguageBackbone:
             item = {name: value for name, value in item.items() if name != "completion"}
         return cutting.asked(self.rendering, item, min(max(ASKED_TOKENS, self.max_tokens), room)).kept.ids
 
-    @torch.no_grad()
     def _complete(self, asked: Sequence[list[int]], max_new_tokens: int, temperature: float = 0.0) -> list[str]:
-        end = self.tokenizer.eos_token_id or 0
-        width = max(map(len, asked))
-        ids = torch.tensor([[end] * (width - len(row)) + row for row in asked], device=self.device)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in asked], device=self.device)
-        drawing = {"do_sample": True, "temperature": temperature, "top_p": MOST_LIKELY_SHARE, "top_k": 0}
-        answers = self.model.generate(
+        answers = self.continued(asked, max_new_tokens=max_new_tokens, temperature=temperature)
+        said = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [str(text).strip() for text in said]
+
+    @torch.no_grad()
+    def continued(
+        self,
+        rows: Sequence[list[int]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        share: float = MOST_LIKELY_SHARE,
+    ) -> Tensor:
+        """Return the tokens that follow each row, up to one at which the model stops: the most likely, or drawn."""
+        pad, width = self._padding, max(map(len, rows))
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=self.device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self.device)
+        drawing = {"do_sample": True, "temperature": temperature, "top_p": share, "top_k": 0}
+        found = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
-            pad_token_id=end,
+            pad_token_id=pad,
+            eos_token_id=list(self.rendering.stops) or None,
             remove_invalid_values=True,  # a kept step that ran away is heard as noise, and ends no job
             **PLAIN,
             **(drawing if temperature > 0 else {"do_sample": False}),
         )
-        said = self.tokenizer.batch_decode(answers[:, width:], skip_special_tokens=True)
-        return [str(text).strip() for text in said]
+        assert isinstance(found, Tensor)
+        return found[:, width:]
 
     @property
     def most_tokens(self) -> int:
@@ -187,3 +235,25 @@ class LanguageBackbone:
     def tokens(self, item: Item) -> int:
         """Count the tokens of an item before it is cut."""
         return self.cut(item).whole
+
+    def refuses(self, item: Item) -> str | None:
+        """Say in a sentence why nothing can be learned of an item, by the words of the chat template; None: it can."""
+        found = self._read(item)
+        return found if isinstance(found, str) else None
+
+    def reading(self, item: Item) -> Reading:
+        """Return what the chat template makes of an item that it does not refuse."""
+        if item.get("text") is not None:
+            return Reading()
+        framing, messages = self.rendering.framing(item, answered=True), self.rendering.messages(item)
+        if framing.bare:
+            return Reading(answers=1)
+        changes = self.rendering.fit(messages, framing).changes
+        return Reading(changes, self.rendering.tokens(messages, framing).left, sum(map(is_learned, messages)))
+
+
+NOTHING = (
+    "The chat template of this backbone writes no answer of it as it is given, so that nothing can be learned. It may "
+    "leave out what stands between <think> and </think>, or change the words."
+)
+

@@ -15,7 +15,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from core.method.backbones.backbone import IGNORED
 from core.method.backbones.texts.cutting import LEAST_ASKED, LEFT_OUT, Cut, asked, cut
-from core.method.backbones.texts.rendering import Rendering
+from core.method.backbones.texts.rendering import Framing, Rendering
 
 BEGIN, END = "<|im_start|>", "<|im_end|>"
 CHATML = (
@@ -50,6 +50,7 @@ def rendering(template: str | None = CHATML) -> Rendering:
 
 
 READER = rendering()
+ASKING = Framing(answered=False)
 
 
 def chat(*said: str, system: str | None = None, unlearned: Sequence[int] = ()) -> Said:
@@ -225,7 +226,7 @@ def test_a_question_without_an_answer_ends_where_one_begins() -> None:
         found = asked(READER, item, room)
         assert text_of(found).endswith(f"Why? {END}\n{BEGIN}assistant\n")
         assert len(found.kept) <= room
-    assert asked(READER, item, 1000).kept.ids == READER.ids(READER.chat(item["messages"], answer=True))
+    assert asked(READER, item, 1000).kept.ids == READER.ids(READER.chat(item["messages"], ASKING))
 
 
 def test_a_room_that_the_templates_marks_fill_still_learns_something() -> None:

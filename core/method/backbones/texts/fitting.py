@@ -1,0 +1,155 @@
+"""A chat as a template takes it: some take no system prompt, and some only questions and answers in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from core.method.backbones.backbone import Item
+from core.method.backbones.texts.template import ANSWERING, ChatTemplate, Refused
+
+Change = Literal["system in the question", "system turned into a question", "joined turns", "call ids"]
+Messages = list[Item]
+Step = tuple[Change, Callable[[Messages], Messages]]
+CALL_ID = 9  # letters and digits: what Mistral's templates ask for
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Messages that a template takes, and what was changed so that it does."""
+
+    messages: Messages
+    changes: frozenset[Change] = frozenset()
+
+
+class Fitting:
+    """Finds the least change with which a template takes a chat, once for chats of the same roles."""
+
+    def __init__(self, template: ChatTemplate) -> None:
+        self.template = template
+        self._ways: dict[object, Sequence[Step]] = {}
+
+    def fit(self, messages: Sequence[Item], *, answer: bool, tools: Sequence[Item] = ()) -> Fitted:
+        """Return the chat as it is taken; raises Refused with the template's words where no change helps.
+
+        What a template leaves out without a word counts as refused, as long as there is a way to have it written.
+        """
+        given = list(messages)
+        if not self.template.there:
+            return Fitted(given)
+        order = (answer, bool(tools), *map(_kind, given))
+        if order not in self._ways:
+            self._ways[order] = self._found(given, answer, tools)
+        return _stepped(given, self._ways[order])
+
+    def _found(self, messages: Messages, answer: bool, tools: Sequence[Item]) -> Sequence[Step]:
+        refused, least = None, None
+        for way in WAYS:
+            try:
+                said = self.template.write(_stepped(messages, way).messages, answer=answer, tools=tools)
+            except Refused as error:
+                refused = refused or error
+                continue
+            if all(words in said for words in _asked(messages)):
+                return way
+            least = way if least is None else least
+        if least is None:
+            raise refused or Refused("it takes no such chat")
+        return least
+
+
+def _stepped(messages: Messages, way: Sequence[Step]) -> Fitted:
+    changes: set[Change] = set()
+    for change, step in way:
+        stepped = step(messages)
+        changes |= {change} if stepped != messages else set()
+        messages = stepped
+    return Fitted(messages, frozenset(changes))
+
+
+def _kind(message: Item) -> tuple[object, ...]:
+    return message["role"], bool(message.get("content")), bool(message.get("tool_calls")), message.get("weight", 1)
+
+
+def _asked(messages: Sequence[Item]) -> list[str]:
+    """Return what everybody but the assistant says."""
+    return [str(message["content"]).strip() for message in messages if message["role"] != ANSWERING]
+
+
+def _head(messages: Messages) -> int:
+    """Count the system prompts that a chat begins with."""
+    return next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+
+
+def _late_systems(messages: Messages) -> Messages:
+    """Let a user say what a system prompt after the beginning says."""
+    head = _head(messages)
+    return [*messages[:head], *(_as_user(message) for message in messages[head:])]
+
+
+def _first_systems(messages: Messages) -> Messages:
+    """Join the system prompts that a chat begins with."""
+    head = _head(messages)
+    return [*_joined(messages[:head]), *messages[head:]]
+
+
+def _system_in_question(messages: Messages) -> Messages:
+    """Put the system prompt in front of the first question, as Gemma's documentation says."""
+    if _head(messages) != 1:
+        return messages
+    first, *rest = messages
+    if not first["content"]:  # cut away: nothing stands in front of the question
+        return rest
+    if rest and rest[0]["role"] == "user":
+        return [{**rest[0], "content": f"{first['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
+    return [_as_user(first), *rest]
+
+
+def _as_user(message: Item) -> Item:
+    return {**message, "role": "user"} if message["role"] == "system" else message
+
+
+def _joined(messages: Messages) -> Messages:
+    """Join messages of the same role that follow each other; what is partly not learned is not learned."""
+    found: Messages = []
+    for role, some in groupby(messages, key=lambda message: message["role"]):
+        group = list(some)
+        if len(group) == 1 or role == "tool" or any("tool_calls" in message for message in group):
+            found += group
+            continue
+        whole = {**group[0], "content": "\n\n".join(str(one["content"]) for one in group if one["content"])}
+        found.append(whole | ({"weight": 0} if any(one.get("weight", 1) == 0 for one in group) else {}))
+    return found
+
+
+def _short_ids(messages: Messages) -> Messages:
+    """Number the calls of tools: some templates take ids of one length only."""
+    ids: dict[object, str] = {}
+
+    def short(long: object) -> str:
+        return ids.setdefault(long, f"{len(ids) + 1:0{CALL_ID}d}")
+
+    found: Messages = []
+    for message in messages:
+        calls = [{**call, "id": short(call.get("id"))} for call in message.get("tool_calls") or ()]
+        named = {"tool_call_id": short(message["tool_call_id"])} if "tool_call_id" in message else {}
+        found.append({**message, **named, **({"tool_calls": calls} if calls else {})})
+    return found
+
+
+JOINED: Step = ("joined turns", _joined)
+FIRST: Step = ("joined turns", _first_systems)
+LATE: Step = ("system turned into a question", _late_systems)
+IN_QUESTION: Step = ("system in the question", _system_in_question)
+IDS: Step = ("call ids", _short_ids)
+PLAIN: tuple[tuple[Step, ...], ...] = (
+    (),
+    (JOINED,),
+    (FIRST, LATE),
+    (FIRST, LATE, JOINED),
+    (FIRST, LATE, IN_QUESTION),
+    (FIRST, LATE, IN_QUESTION, JOINED),
+)
+WAYS = (*PLAIN, *((*way, IDS) for way in PLAIN))
