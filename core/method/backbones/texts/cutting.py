@@ -2,9 +2,10 @@
 
 The last answer that is learned and the question next to it stay whole as long as they can. First goes what is read
 only after that answer, then older turns, whole ones and the oldest first, then the end of the system prompt, then the
-middle of what tools gave and of the question, whose head and tail say what is wanted. An answer that does not fit even so is learned from its
-beginning, without an end, and some of its question stays before it. Messages are chosen and shortened and then rendered
-anew, so that the marks of the chat template stay whole; only the end of an answer is cut off as tokens.
+middle of what tools gave and of the question, whose head and tail say what is wanted. A call of a tool and its result
+are never parted. An answer that does not fit even so is learned from its beginning, without an end, and some of its
+question stays before it. Messages are chosen and shortened and then rendered anew, so that the marks of the chat
+template stay whole; only the end of an answer is cut off as tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.method.backbones.backbone import Item
+from core.method.backbones.texts.fitting import TOOL, is_tied
 from core.method.backbones.texts.rendering import Framing, Rendered, Rendering
 from core.method.backbones.texts.template import ANSWERING
 from core.method.backbones.texts.turns import Span, is_learned
@@ -22,7 +24,6 @@ from core.method.backbones.texts.turns import Span, is_learned
 Lost = Literal["later turns", "older turns", "system prompt", "question", "answer", "text", "frame"]
 
 VERSION = 3  # of what is cut: encodings that are kept belong to one
-TOOL = "tool"  # the role of what a tool gives
 LEFT_OUT = " ... "  # stands for the middle of a question that is left out
 LEAST_ASKED = 8  # tokens of a question that no answer pushes out: with fewer of them nothing is asked
 # Where an answer is cut anyway, the words of its question have one place in so many, and itself no fewer: a few more
@@ -104,7 +105,9 @@ class _Cutting:
             self.lost.add("system prompt")
             messages = self.shortened(messages, place, self.room - self.answer_of(messages), _head)
             if not messages[place]["content"]:  # some templates write a system prompt of their own where there is none
-                messages = min(messages, _without(messages, place), key=lambda some: self.rendering.count(some, self.framing))
+                messages = min(
+                    messages, _without(messages, place), key=lambda some: self.rendering.count(some, self.framing)
+                )
         return messages
 
     def with_less_of_the_question(self, messages: list[Item]) -> list[Item]:
@@ -113,7 +116,7 @@ class _Cutting:
         question = max((at for at in range(head, end) if messages[at]["role"] not in (ANSWERING, TOOL)), default=None)
         if question is None:
             return messages
-        beside = [at for at in range(head, end) if at != question and not _is_tied(messages[at])]
+        beside = [at for at in range(head, end) if at != question and not is_tied(messages[at])]
         while beside and not self.fits(messages):
             place = beside.pop(0)
             self.lost.add("older turns" if messages[place]["role"] == ANSWERING else "question")
@@ -187,11 +190,6 @@ def _leading(messages: Sequence[Item]) -> int:
 
 def _begins_a_turn(messages: Sequence[Item], place: int) -> bool:
     return messages[place]["role"] not in (ANSWERING, TOOL) and messages[place - 1]["role"] in (ANSWERING, TOOL)
-
-
-def _is_tied(message: Item) -> bool:
-    """Tell whether a message calls a tool or holds its result: without one of them the other makes no sense."""
-    return message["role"] == TOOL or bool(message.get("tool_calls"))
 
 
 def _saying(messages: Sequence[Item], place: int, words: str) -> list[Item]:

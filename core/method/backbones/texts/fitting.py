@@ -8,12 +8,17 @@ from itertools import groupby
 from typing import Literal
 
 from core.method.backbones.backbone import Item
-from core.method.backbones.texts.template import ANSWERING, ChatTemplate, Refused
+from core.method.backbones.texts.template import ANSWERING, WORD, ChatTemplate, Refused
 
 Change = Literal["system in the question", "system turned into a question", "joined turns", "call ids"]
 Messages = list[Item]
 Step = tuple[Change, Callable[[Messages], Messages]]
+TOOL = "tool"  # the role of what a tool gives
 CALL_ID = 9  # letters and digits: what Mistral's templates ask for
+WRITE = "Leave them out of these chats, or choose a backbone whose chat template takes them."
+NO_TEMPLATE = f"This backbone has no chat template, and nothing else has a place for tools and their calls. {WRITE}"
+NO_TOOLS = f"The chat template of this backbone has no place for tools. {WRITE}"
+NO_CALLS = f"The chat template of this backbone has no place for calls of tools and their results. {WRITE}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Fitting:
         What a template leaves out without a word counts as refused, as long as there is a way to have it written.
         """
         given = list(messages)
+        self._check_tools(given, tools)
         if not self.template.there:
             return Fitted(given)
         order = (answer, bool(tools), *map(_kind, given))
@@ -44,20 +50,43 @@ class Fitting:
             self._ways[order] = self._found(given, answer, tools)
         return _stepped(given, self._ways[order])
 
+    def _check_tools(self, messages: Messages, tools: Sequence[Item]) -> None:
+        """Refuse what would be written without the tools, or without their calls."""
+        if not self.template.there and (tools or any(map(is_tied, messages))):
+            raise Refused(NO_TEMPLATE)
+        if tools and not self.template.knows_tools:
+            raise Refused(NO_TOOLS)
+        if any(map(is_tied, messages)) and not self.template.knows_calls:
+            raise Refused(NO_CALLS)
+
     def _found(self, messages: Messages, answer: bool, tools: Sequence[Item]) -> Sequence[Step]:
         refused, least = None, None
         for way in WAYS:
             try:
-                said = self.template.write(_stepped(messages, way).messages, answer=answer, tools=tools)
+                self.template.write(_stepped(messages, way).messages, answer=answer, tools=tools)
             except Refused as error:
                 refused = refused or error
                 continue
-            if all(words in said for words in _asked(messages)):
+            if self._writes_all(messages, way, answer, tools):
                 return way
             least = way if least is None else least
         if least is None:
-            raise refused or Refused("it takes no such chat")
+            assert refused is not None
+            raise refused
         return least
+
+    def _writes_all(self, messages: Messages, way: Sequence[Step], answer: bool, tools: Sequence[Item]) -> bool:
+        """Tell whether the template writes what everybody but the assistant says."""
+        marked = [
+            {**message, "content": f"{WORD}{at}."} if message["role"] != ANSWERING and message["content"] else message
+            for at, message in enumerate(messages)
+        ]
+        try:
+            said = self.template.write(_stepped(marked, way).messages, answer=answer, tools=tools)
+        except Refused:
+            return False
+        words = [str(message["content"]) for message in marked if message["role"] != ANSWERING]
+        return all(word in said for word in words)
 
 
 def _stepped(messages: Messages, way: Sequence[Step]) -> Fitted:
@@ -69,13 +98,13 @@ def _stepped(messages: Messages, way: Sequence[Step]) -> Fitted:
     return Fitted(messages, frozenset(changes))
 
 
+def is_tied(message: Item) -> bool:
+    """Tell whether a message calls a tool or holds its result: without one of them the other makes no sense."""
+    return message["role"] == TOOL or bool(message.get("tool_calls"))
+
+
 def _kind(message: Item) -> tuple[object, ...]:
     return message["role"], bool(message.get("content")), bool(message.get("tool_calls")), message.get("weight", 1)
-
-
-def _asked(messages: Sequence[Item]) -> list[str]:
-    """Return what everybody but the assistant says."""
-    return [str(message["content"]).strip() for message in messages if message["role"] != ANSWERING]
 
 
 def _head(messages: Messages) -> int:
@@ -116,7 +145,7 @@ def _joined(messages: Messages) -> Messages:
     found: Messages = []
     for role, some in groupby(messages, key=lambda message: message["role"]):
         group = list(some)
-        if len(group) == 1 or role == "tool" or any("tool_calls" in message for message in group):
+        if len(group) == 1 or role == TOOL or any("tool_calls" in message for message in group):
             found += group
             continue
         whole = {**group[0], "content": "\n\n".join(str(one["content"]) for one in group if one["content"])}

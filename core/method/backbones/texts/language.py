@@ -256,4 +256,3 @@ NOTHING = (
     "The chat template of this backbone writes no answer of it as it is given, so that nothing can be learned. It may "
     "leave out what stands between <think> and </think>, or change the words."
 )
-

@@ -67,5 +67,5 @@ def stops_of(model: PreTrainedModel) -> frozenset[int]:
     found: set[int] = set()
     for told in (model.generation_config, model.config, text_config(model)):
         ends = getattr(told, "eos_token_id", None)
-        found |= set(ends) if isinstance(ends, list | tuple) else {ends} - {None}
+        found.update(ends if isinstance(ends, list | tuple) else [] if ends is None else [ends])
     return frozenset(found)

@@ -181,9 +181,7 @@ class Rendering:
     def chat(self, messages: Sequence[Item], framing: Framing = PLAIN) -> str:
         """Return messages as text; where they are not answered it ends where the next answer begins."""
         fitted = self.fit(messages, framing).messages
-        return self.template.write(
-            fitted, answer=not framing.answered, tools=framing.tools, thoughts=framing.thoughts
-        )
+        return self.template.write(fitted, answer=not framing.answered, tools=framing.tools, thoughts=framing.thoughts)
 
     def _begun(self, rendered: Rendered) -> Rendered:
         begin = self.begin

@@ -27,13 +27,14 @@ STUMBLES = (TemplateError, ArithmeticError, AttributeError, LookupError, Recursi
 class Refused(JobFailure):
     """A chat template does not take a chat, and says in its own words why."""
 
-    def __init__(self, why: str) -> None:
-        end = "" if why.endswith((".", "!", "?")) else "."
-        super().__init__(
-            f"The chat template of this backbone does not take it: {why}{end}",
-            code="invalid_training_file",
-            param="training_file",
-        )
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, code="invalid_training_file", param="training_file")
+
+    @classmethod
+    def by(cls, words: str) -> Refused:
+        """Say it in the template's own words."""
+        end = "" if words.endswith((".", "!", "?")) else "."
+        return cls(f"The chat template of this backbone does not take it: {words}{end}")
 
 
 class ChatTemplate:
@@ -70,7 +71,7 @@ class ChatTemplate:
                 )
             )
         except STUMBLES as error:
-            raise Refused(str(error).strip() or type(error).__name__) from error
+            raise Refused.by(str(error).strip() or type(error).__name__) from error
 
     def _dated(self, template: str) -> str:
         """Write the day into a template that asks for today's: the same chat reads the same on every day."""
@@ -141,11 +142,7 @@ TOOL: Item = {
         "parameters": {"type": "object", "properties": {"a": {"type": "string", "description": "a"}}},
     },
 }
-CALL: Item = {
-    "type": "function",
-    "id": "123456789",
-    "function": {"name": WORD, "arguments": {"a": f"{WORD}argument"}},
-}
+CALL: Item = {"type": "function", "id": "123456789", "function": {"name": WORD, "arguments": {"a": f"{WORD}argument"}}}
 
 
 def _user(words: str) -> Item:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from os.path import commonprefix
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.method.backbones.backbone import Item
-from core.method.backbones.texts.template import ANSWERING, ChatTemplate, Refused
+from core.method.backbones.texts.template import ANSWERING, WORD, ChatTemplate, Refused
 
 THOUGHT = re.compile(r"</?think>")
 EMPTY_THOUGHT = re.compile(r"\s*(?:<think>)?\s*</think>\s*")
@@ -48,11 +47,27 @@ class _Said:
     start: int
     end: int
     mark: int
-    blank: int = field(default=0)
+    blank: int
 
-    @property
-    def words(self) -> str:
-        return self.text[self.start : self.end]
+    def ends_in(self, whole: str, start: int) -> int | None:
+        """Return where the answer ends in a text in which it may begin at `start`; None where it is another one.
+
+        Its end is a part of it where the text has the same; blanks around it may be others.
+        """
+        words, mark = self.text[self.start : self.end].strip(), self.text[self.end : self.mark]
+        at = _past_blanks(whole, start)
+        if not whole.startswith(words, at):
+            return None
+        at += len(words)
+        end = _past_blanks(whole, at) if mark else at
+        if not whole.startswith(mark, end):
+            return at
+        blanks = self.text[self.mark : self.blank]
+        return next(
+            end + len(mark) + same
+            for same in range(len(blanks), -1, -1)
+            if whole.startswith(blanks[:same], end + len(mark))
+        )
 
 
 class Turns:
@@ -79,11 +94,8 @@ class Turns:
         if said is None:
             return None
         for opening in self._openings(chat, place, said):
-            if whole.startswith(opening + said.words):
-                end = len(opening) + len(said.words)
-                tail = commonprefix([whole[end:], said.text[said.end : said.blank]])
-                marked = len(tail) >= said.mark - said.end
-                return len(opening), end + (len(tail) if marked else 0)
+            if whole.startswith(opening) and (end := said.ends_in(whole, len(opening))) is not None:
+                return len(opening), end
         return None
 
     def _openings(self, chat: Chat, place: int, said: _Said) -> Iterator[str]:
@@ -102,7 +114,7 @@ class Turns:
         except Refused:  # as a beginning, not as a part of the whole
             return None
         said = pieces(message)
-        start = self._opened(chat, place, text, said)
+        start = self._opened(chat, place, text)
         if start is None or (at := _behind(text, start, said)) is None:
             return None
         empty = EMPTY_THOUGHT.match(text, start)
@@ -110,20 +122,23 @@ class Turns:
             start = empty.end()
         mark = self._mark.search(text, at) if self._mark is not None else None
         if mark is None:
-            return _Said(text, start, len(text), len(text), len(text))
+            end = len(text.rstrip())
+            return _Said(text, start, end, end, len(text))
         blank = len(text) - len(text[mark.end() :].lstrip())
         return _Said(text, start, mark.start(), mark.end(), blank)
 
-    def _opened(self, chat: Chat, place: int, text: str, said: Sequence[str]) -> int | None:
-        """Return where the words of an answer begin: after what the template opens an answer with."""
+    def _opened(self, chat: Chat, place: int, text: str) -> int | None:
+        """Return where the words of an answer begin: after what opens one, else where another's words would stand."""
         asked = self._asked(chat, place, chat.thoughts)
         if asked and text.startswith(asked):
             return len(asked)
-        same = len(commonprefix([asked, text]))
-        if not said:
-            return same
-        at = text.find(said[0], same)
-        return None if at < 0 else at
+        other = {"role": ANSWERING, "content": WORD}
+        try:
+            marked = self._write(replace(chat, messages=[*chat.messages[:place], other]), place + 1)
+        except Refused:
+            return None
+        before = marked.rpartition(WORD)[0]
+        return len(before) if before and text.startswith(before) else None
 
     def _asked(self, chat: Chat, place: int, thoughts: bool) -> str:
         """Return the chat in front of an answer, opened; "" where the template takes none."""
@@ -141,16 +156,8 @@ class Turns:
         """Refuse a rendering in which a call of a tool, its result, or the tools themselves are missing."""
         names = [call["function"]["name"] for message in chat.messages for call in message.get("tool_calls") or ()]
         results = [str(message["content"]).strip() for message in chat.messages if message["role"] == "tool"]
-        if chat.tools and not self.template.knows_tools:
-            raise Refused(NO_TOOLS)
-        if (names or results) and not self.template.knows_calls:
-            raise Refused(NO_CALLS)
         if any(part not in whole for part in (*names, *results)):
-            raise Refused("a call of a tool or its result is missing in what it writes")
-
-
-NO_TOOLS = "it has no place for tools"
-NO_CALLS = "it has no place for calls of tools and their results"
+            raise Refused.by("a call of a tool or its result is missing in what it writes")
 
 
 def is_learned(message: Item) -> bool:
@@ -173,8 +180,14 @@ def _content(message: Item) -> str:
     return str(message["content"]) if message.get("content") is not None else ""
 
 
+def _past_blanks(text: str, start: int) -> int:
+    while start < len(text) and text[start].isspace():
+        start += 1
+    return start
+
+
 def _behind(text: str, start: int, said: Sequence[str]) -> int | None:
-    """Return where the last piece ends, when all of them follow each other from `start` on; None where one is missing."""
+    """Return where the last piece ends, where all follow each other from `start` on; None where one is missing."""
     at = start
     for piece in said:
         found = text.find(piece, at)
