@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core.errors import InvalidInput
+
 if TYPE_CHECKING:
     from core.method.backbones.texts.language import LanguageBackbone
 
 TEXTS_AT_ONCE = 16
 TEMPERATURE = 0.9
+SHARE, MOST = 0.95, 50  # of the probability, and of the tokens, from which one is drawn (top-p, top-k)
 NEW_TOKENS = 56
+FEWEST_WORDS = 12
+PATIENCE = 8  # rounds without one usable text, before a model is taken for one that ends no sentence
 OPENINGS = (
     "The",
     "In the",
@@ -46,29 +51,32 @@ OPENINGS = (
 
 
 def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str]:
-    """Yield texts that the backbone draws from short openings, each ended at its last full sentence."""
+    """Yield texts that the backbone draws from short openings, each ended at its last full sentence.
+
+    Raises InvalidInput where it goes on and on without one: such a model can't write candidates.
+    """
     import torch
 
     torch.manual_seed(seed)
-    tokenizer, model = backbone.tokenizer, backbone.model
-    made = 0
+    begin, made, in_vain = backbone.rendering.begin, 0, 0
     while made < amount:
         openings = [OPENINGS[(made + place) % len(OPENINGS)] for place in range(TEXTS_AT_ONCE)]
-        batch = tokenizer(openings, return_tensors="pt", padding=True, padding_side="left").to(backbone.device)
-        with torch.no_grad(), backbone.lora.use(None):
-            answers = model.generate(
-                **batch,
-                do_sample=True,
-                temperature=TEMPERATURE,
-                top_p=0.95,
-                max_new_tokens=NEW_TOKENS,
-                pad_token_id=tokenizer.eos_token_id,
+        rows = [begin + backbone.rendering.ids(opening) for opening in openings]
+        with backbone.lora.use(None):
+            drawn = backbone.continued(rows, max_new_tokens=NEW_TOKENS, temperature=TEMPERATURE, share=SHARE, most=MOST)
+        texts = [row + more for row, more in zip(rows, drawn.tolist(), strict=True)]
+        whole = [to_last_sentence(text) for text in backbone.tokenizer.batch_decode(texts, skip_special_tokens=True)]
+        usable = [text for text in whole if len(text.split()) >= FEWEST_WORDS][: amount - made]
+        in_vain = 0 if usable else in_vain + 1
+        if in_vain == PATIENCE:
+            raise InvalidInput(
+                f"{PATIENCE * TEXTS_AT_ONCE} texts in a row had no full sentence of {FEWEST_WORDS} words; {made} of "
+                f"{amount} were written before. This backbone can't write candidates: give it a pool of texts.",
+                code="no_sentences",
+                param="generate",
             )
-        for text in tokenizer.batch_decode(answers, skip_special_tokens=True):
-            whole = to_last_sentence(text)
-            if len(whole.split()) >= 12 and made < amount:
-                made += 1
-                yield whole
+        made += len(usable)
+        yield from usable
 
 
 def to_last_sentence(text: str) -> str:

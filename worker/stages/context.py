@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.language import LanguageBackbone
+from core.method.backbones.texts.template import DAY
 from core.method.formats.peft import task_type
 from core.method.lora.adapter import PREFIX, Adapter, from_stack, from_tensors
 from core.parameters.parameters import Parameters
@@ -67,6 +69,14 @@ class Context:
             backbone.prompts.forget()
             if file.is_file():
                 backbone.prompts.read(file)
+        else:
+            backbone.rendering.day = self.day
+
+    @property
+    def day(self) -> date:
+        """The day that a chat template is told of which writes today's date: the job's, whenever it goes on."""
+        told = self.spec.get("day")
+        return date.fromisoformat(told) if told else DAY
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
         p, path, targets = self.p, self.record.path, self.record.target_modules
@@ -92,6 +102,8 @@ class Context:
         detail = f"{self.p.resolution} {self.p.max_tokens}"
         if self.record.kind == "texts":
             detail += f" cut {cutting.VERSION}"
+            if isinstance(self.backbone, LanguageBackbone) and self.backbone.rendering.template.dated:
+                detail += f" {self.day}"
         file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
         return pools.encode(self.backbone, items, file)
 

@@ -11,9 +11,10 @@ from typing import Any
 from safetensors.torch import save_file
 
 from core.backbones.record import MAX_TOKENS
-from core.findings import cut_texts
+from core.findings import cut_texts, written_chats
 from core.findings.cut_texts import CutText
 from core.findings.finding import Finding
+from core.findings.written_chats import WrittenChat
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.prompts import NOTHING
 from core.method.backbones.texts.cutting import Cut
@@ -78,10 +79,17 @@ def too_long(context: Context, given: References) -> Generator[Line, None, None]
 
 
 def _long_texts(context: Context, backbone: LanguageBackbone, given: References) -> Iterator[Finding]:
-    cuts = [backbone.cut(item) for item in items(given)]
+    cuts = backbone.cuts(items(given))
     context.profiler.facts["references_whole"] = sum(cut.whole for cut in cuts)
     texts = [_cut_text(number, cut) for number, cut in enumerate(cuts, 1) if cut.lost]
-    return cut_texts.findings(texts, len(cuts), backbone.most_tokens, min(MAX_TOKENS, backbone.places))
+    yield from cut_texts.findings(texts, len(cuts), backbone.most_tokens, min(MAX_TOKENS, backbone.places))
+    yield from written_chats.findings([_written(cut, backbone) for cut in cuts])
+
+
+def _written(cut: Cut, backbone: LanguageBackbone) -> WrittenChat:
+    """Return what the chat template has made of a text; that it knows no system prompt is told before."""
+    known = {"system in the question"} if not backbone.rendering.template.keeps_system else set()
+    return WrittenChat(cut.kept.changes - known, cut.kept.left)
 
 
 def _cut_text(number: int, cut: Cut) -> CutText:

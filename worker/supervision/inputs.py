@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 from core.backbones.record import BackboneRecord
@@ -72,10 +73,16 @@ def caption_references(given: References, record: BackboneRecord, parameters: Pa
     )
 
 
-def specification(record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None) -> Json:
-    """Return what the stages need to know, as spec.json holds it; raises JobFailure where the tagger is unusable."""
+def specification(
+    record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None, day: date | None = None
+) -> Json:
+    """Return what the stages need to know, as spec.json holds it; raises JobFailure where the tagger is unusable.
+
+    `day` is the job's; it is what chat templates write that ask which day it is.
+    """
     tagger = Taggers.load(settings).verified(parameters.caption)
-    return {
+    told = {"day": day.isoformat()} if day else {}
+    return told | {
         "parameters": parameters.model_dump(mode="json"),
         "backbone": record.model_dump(mode="json"),
         "tagger": tagger.model_dump(mode="json") if tagger else None,

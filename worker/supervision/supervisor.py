@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -285,7 +286,8 @@ class Supervisor:
         parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, self.claim, content))
-        self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix))
+        day = datetime.fromtimestamp(self.job.created_at, UTC).date()
+        self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix, day))
         read = inputs.caption_references(given, record, parameters)
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,11 +14,9 @@ from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.cutting import Cut
-from core.method.backbones.texts.fitting import Change
 from core.method.backbones.texts.loading import on_device, read_model, stops_of, text_config
-from core.method.backbones.texts.rendering import Rendered, Rendering
+from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
-from core.method.backbones.texts.turns import is_learned
 from core.method.lora.model import LoraModel
 
 ANSWERED_AT_ONCE = 8
@@ -27,15 +24,6 @@ ANSWERED_AT_ONCE = 8
 PLAIN = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "typical_p": 1.0, "min_p": 0.0}
 MOST_LIKELY_SHARE = 0.9  # of the probability, from which a token is drawn where answers are drawn (top-p)
 ASKED_TOKENS = 1024  # of a new question; a whole document in each would take minutes on a CPU, at every kept step
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a chat template takes one chat: what is changed so that it does, and what cannot be learned even so."""
-
-    changes: frozenset[Change] = frozenset()
-    left: int = 0  # answers that the template writes otherwise than they are given, of `answers`
-    answers: int = 0
 
 
 class LanguageBackbone:
@@ -102,27 +90,13 @@ class LanguageBackbone:
         Raises JobFailure that names the first text of which nothing can be learned, and says why.
         """
         with self.profiler.timed("encode", len(items)):
-            rows = [self._row(number, item) for number, item in enumerate(items, 1)]
+            rows = [cut.kept for cut in self.cuts(items)]
         width, pad = max(map(len, rows)), self._padding
         return {
             "input_ids": torch.tensor([row.ids + [pad] * (width - len(row)) for row in rows]),
             "labels": torch.tensor([row.labels + [IGNORED] * (width - len(row)) for row in rows]),
             "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
         }
-
-    def _row(self, number: int, item: Item) -> Rendered:
-        found = self._read(item)
-        if isinstance(found, str):
-            raise JobFailure(f"Text {number}: {found}", code="invalid_training_file", param="training_file")
-        return found
-
-    def _read(self, item: Item) -> Rendered | str:
-        """Return an item as it is learned, or in a sentence why nothing of it can be."""
-        try:
-            kept = self.cut(item).kept
-        except Refused as error:
-            return error.message
-        return NOTHING if all(label == IGNORED for label in kept.labels) else kept
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the mean cross-entropy over the learned tokens of every sample, (N,)."""
@@ -204,12 +178,16 @@ class LanguageBackbone:
         max_new_tokens: int,
         temperature: float = 0.0,
         share: float = MOST_LIKELY_SHARE,
+        most: int = 0,
     ) -> Tensor:
-        """Return the tokens that follow each row, up to one at which the model stops: the most likely, or drawn."""
+        """Return the tokens that follow each row, up to one at which the model stops: the most likely, or drawn.
+
+        Drawn from the most likely tokens only, as many as have `share` of the probability, or at most `most` (0: any).
+        """
         pad, width = self._padding, max(map(len, rows))
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=self.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self.device)
-        drawing = {"do_sample": True, "temperature": temperature, "top_p": share, "top_k": 0}
+        drawing = {"do_sample": True, "temperature": temperature, "top_p": share, "top_k": most}
         found = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -229,8 +207,24 @@ class LanguageBackbone:
         return self.max_tokens
 
     def cut(self, item: Item) -> Cut:
-        """Return an item as it is learned, and what it loses where it is longer than that."""
-        return cutting.cut(self.rendering, item, self.max_tokens)
+        """Return an item as it is learned, and what it loses where it is longer than that.
+
+        Raises Refused, which says why in a sentence, where nothing of it can be learned.
+        """
+        found = cutting.cut(self.rendering, item, self.max_tokens)
+        if all(label == IGNORED for label in found.kept.labels):
+            raise Refused(NOTHING)
+        return found
+
+    def cuts(self, items: Sequence[Item]) -> list[Cut]:
+        """Return all items as they are learned; raises JobFailure that names the first of which nothing can be."""
+        found = []
+        for number, item in enumerate(items, 1):
+            try:
+                found.append(self.cut(item))
+            except Refused as error:
+                raise JobFailure(f"Text {number}: {error.message}", code=error.code, param=error.param) from error
+        return found
 
     def tokens(self, item: Item) -> int:
         """Count the tokens of an item before it is cut."""
@@ -238,18 +232,11 @@ class LanguageBackbone:
 
     def refuses(self, item: Item) -> str | None:
         """Say in a sentence why nothing can be learned of an item, by the words of the chat template; None: it can."""
-        found = self._read(item)
-        return found if isinstance(found, str) else None
-
-    def reading(self, item: Item) -> Reading:
-        """Return what the chat template makes of an item that it does not refuse."""
-        if item.get("text") is not None:
-            return Reading()
-        framing, messages = self.rendering.framing(item, answered=True), self.rendering.messages(item)
-        if framing.bare:
-            return Reading(answers=1)
-        changes = self.rendering.fit(messages, framing).changes
-        return Reading(changes, self.rendering.tokens(messages, framing).left, sum(map(is_learned, messages)))
+        try:
+            self.cut(item)
+        except Refused as error:
+            return error.message
+        return None
 
 
 NOTHING = (

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import IGNORED, Item
-from core.method.backbones.texts.fitting import Fitted, Fitting
+from core.method.backbones.texts.fitting import Change, Fitted, Fitting
 from core.method.backbones.texts.template import ANSWERING, DAY, ChatTemplate
 from core.method.backbones.texts.turns import Chat, Span, Turns, has_thoughts, is_learned
 
@@ -28,12 +28,14 @@ GAPS = "a  b\n\n c"  # shows whether a tokenizer says where blanks stand
 class Rendered:
     """Token ids, and the labels that say which of them are learned (IGNORED: read only).
 
-    `left` counts the answers that cannot be learned in this chat, because its template writes them otherwise there.
+    `left` counts the answers that cannot be learned in this chat, because its template writes them otherwise there, and
+    `changes` are what was changed so that the template takes it.
     """
 
     ids: list[int]
     labels: list[int]
     left: int = 0
+    changes: frozenset[Change] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -164,7 +166,7 @@ class Rendering:
         ids, spans = self._encoded(found.text)
         learned = _inside(found.text, spans, found.learned)
         labels = [token if inside else IGNORED for token, inside in zip(ids, learned, strict=True)]
-        rendered = Rendered(ids, labels, found.left)
+        rendered = Rendered(ids, labels, found.left, fitted.changes)
         return rendered if self.template.there else self._begun(rendered)
 
     def count(self, messages: Sequence[Item], framing: Framing = PLAIN) -> int:
