@@ -18,7 +18,7 @@ from core.estimates.measurements import Measured
 from core.estimates.summaries import files_of, summarise
 from core.estimates.workload import DataSize, JobSize, thinned
 from core.findings.finding import Finding
-from core.findings.lengths import TextSize, TokenGuess, probably_too_long
+from core.findings.texts.lengths import TextSize, TokenGuess, probably_too_long
 from core.parameters.parameters import Parameters
 from core.parameters.request import BatRequest, JobRequest
 from core.parameters.resolving import resolve

@@ -18,7 +18,7 @@ from core.backbones.families import Kind
 from core.database.tables import File
 from core.errors import NotFound
 from core.findings import profiles
-from core.findings.lengths import TextSize
+from core.findings.texts.lengths import TextSize
 from core.parameters.summary import ReferenceSummary
 from core.references import answer_format
 from core.references.items import TextItem

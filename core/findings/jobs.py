@@ -9,8 +9,8 @@ from core.backbones.record import BackboneRecord
 from core.findings import fingerprints, profiles
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
-from core.findings.lengths import TextSize
 from core.findings.profiles import PictureProfile, Profile
+from core.findings.texts.lengths import TextSize
 from core.parameters.request import BatRequest
 from core.references import phrases
 from core.references.captions import PLACEHOLDER

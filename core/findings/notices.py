@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from core.findings import text_notices
 from core.findings.finding import Finding
 from core.findings.naming import Group, counted, named, was_or_were
+from core.findings.texts import notices as text_notices
 from core.references.kohya import kohya_folder
 from core.references.notices import Notice
 

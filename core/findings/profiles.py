@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from core.findings.fingerprints import PRINT_BYTES, TextPrint
-from core.findings.lengths import TextSize
+from core.findings.texts.lengths import TextSize
 from core.references import phrases
 from core.references.captions import PLACEHOLDER
 from core.references.items import ImageItem, TextItem

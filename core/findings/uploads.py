@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core.findings import captions as special_captions
-from core.findings import fingerprints, languages
+from core.findings import fingerprints
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
+from core.findings.texts import languages
 from core.references.items import TextItem
 
 MIN_ITEMS = 4

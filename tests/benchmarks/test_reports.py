@@ -13,7 +13,7 @@ from benchmarks.reports.checking import Verdict, check
 from benchmarks.reports.material import furnish
 from benchmarks.reports.orders import ORDERS, QUICK, USUAL
 from benchmarks.reports.running import run
-from core.findings.cut_texts import CutText, findings
+from core.findings.texts.cut_texts import CutText, findings
 from core.settings import Settings
 
 

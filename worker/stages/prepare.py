@@ -11,10 +11,10 @@ from typing import Any
 from safetensors.torch import save_file
 
 from core.backbones.record import MAX_TOKENS
-from core.findings import cut_texts, written_chats
-from core.findings.cut_texts import CutText
 from core.findings.finding import Finding
-from core.findings.written_chats import WrittenChat
+from core.findings.texts import cut_texts, written_chats
+from core.findings.texts.cut_texts import CutText
+from core.findings.texts.written_chats import WrittenChat
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.prompts import NOTHING
 from core.method.backbones.texts.cutting import Cut

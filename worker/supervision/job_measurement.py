@@ -9,7 +9,7 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import Forecast
 from core.estimates.measurements import Measured, Source
 from core.estimates.workload import JobSize
-from core.findings.lengths import TextSize
+from core.findings.texts.lengths import TextSize
 from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
 from worker.job_folder import JobFolder

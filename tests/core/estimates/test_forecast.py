@@ -10,7 +10,7 @@ from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
 from core.estimates.workload import COPIES, MAX_SAMPLED_LENGTHS, DataSize, Steps, longest, thinned, workload
-from core.findings.lengths import TextSize
+from core.findings.texts.lengths import TextSize
 from core.parameters.schedule import STAGES
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
 from tests.core.parameters.test_resolving import TEXT

@@ -16,8 +16,8 @@ from core.disk import ROOT
 from core.findings import fingerprints, profiles, uploads
 from core.findings.finding import Finding, from_wire
 from core.findings.jobs import Data, of
-from core.findings.lengths import TextSize
 from core.findings.profiles import Profile
+from core.findings.texts.lengths import TextSize
 from core.parameters.request import BatRequest
 from core.references.items import ImageItem, TextItem
 from core.settings import Settings

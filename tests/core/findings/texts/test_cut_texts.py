@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.findings.cut_texts import LOST, CutText, findings
-from core.findings.lengths import TextSize, TokenGuess, probably_too_long, what_to_do
+from core.findings.texts.cut_texts import LOST, CutText, findings
+from core.findings.texts.lengths import TextSize, TokenGuess, probably_too_long, what_to_do
 from core.method.backbones.texts.cutting import Lost
 from core.parameters.token_limits import TokenLimit
 from core.references.items import TextItem

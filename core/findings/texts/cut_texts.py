@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.findings.finding import Finding
-from core.findings.lengths import what_to_do
+from core.findings.texts.lengths import what_to_do
 
 MAX_NAMED = 5  # texts in one sentence
 # by the words of core.method.backbones.texts.cutting, in the order in which it cuts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.findings import fingerprints, languages, uploads
+from core.findings import fingerprints, uploads
+from core.findings.texts import languages
 from core.references.items import TextItem
 
 
