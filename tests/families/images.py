@@ -1,0 +1,94 @@
+"""Tiny folders of every image family: its true pipeline, parts and prediction, with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.tiny_backbones import random_diffusion, spelling_vocabulary, text_encoder_configuration
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+SIDE = 16  # pixels
+TIME_IDS = 6  # numbers of SDXL: the picture's size, where it was cut, the size that is drawn
+
+
+@dataclass(frozen=True)
+class ImageFamily:
+    """A family as diffusers has it: one text encoder or two, and what the network predicts."""
+
+    id: str  # in the table of families
+    prediction: str = "epsilon"
+    adapted: int = 24  # modules
+
+
+IMAGES: Mapping[str, ImageFamily] = {
+    "sd1": ImageFamily("sd1"),
+    "sd2": ImageFamily("sd2"),
+    "sd2-v": ImageFamily("sd2", prediction="v_prediction"),
+    "sdxl": ImageFamily("sdxl"),
+}
+
+
+def write_images(name: str, folder: Path) -> Path:
+    """Write a folder of the family with random weights."""
+    row = IMAGES[name]
+    pipeline: Any = random_sdxl() if row.id == "sdxl" else random_sd(row)
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def random_sd(row: ImageFamily) -> StableDiffusionPipeline:
+    """Stable Diffusion 1.x or 2.x: the second has linear projections, and its own number of heads a block."""
+    from diffusers import DDPMScheduler, UNet2DConditionModel
+
+    pipeline = random_diffusion()
+    if row.id == "sd2":
+        import torch
+
+        torch.manual_seed(1)
+        pipeline.unet = UNet2DConditionModel(
+            **own(pipeline.unet) | {"use_linear_projection": True, "attention_head_dim": [4, 8]}
+        )
+    pipeline.scheduler = DDPMScheduler.from_config(pipeline.scheduler.config, prediction_type=row.prediction)
+    return pipeline
+
+
+def random_sdxl() -> StableDiffusionXLPipeline:
+    """SDXL: two text encoders side by side, pooled words and the picture's sizes beside the time."""
+    import torch
+    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+    base = random_diffusion()
+    vocabulary = spelling_vocabulary()
+    second = text_encoder_configuration(vocabulary)
+    second.hidden_size, second.intermediate_size, second.hidden_act = 64, 96, "gelu"
+    torch.manual_seed(2)
+    unet = own(base.unet) | {
+        "cross_attention_dim": base.text_encoder.config.hidden_size + second.hidden_size,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": TIME_IDS * 8 + second.projection_dim,
+        "transformer_layers_per_block": [1, 2],
+        "attention_head_dim": [4, 8],
+    }
+    return StableDiffusionXLPipeline(
+        vae=base.vae,
+        text_encoder=base.text_encoder,
+        text_encoder_2=CLIPTextModelWithProjection(second),
+        tokenizer=base.tokenizer,
+        tokenizer_2=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=24, pad_token="!"),
+        unet=UNet2DConditionModel(**unet),
+        scheduler=base.scheduler,
+        add_watermarker=False,
+    )
+
+
+def own(network: Any) -> dict[str, Any]:
+    """Return a network's configuration without diffusers' notes, and without the number of heads."""
+    return {key: value for key, value in network.config.items() if not key.startswith("_") and key != "attention_head_dim"}

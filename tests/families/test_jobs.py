@@ -1,0 +1,160 @@
+"""A whole job over HTTP on every family: added by the command line, killed on its way, exported, loaded, erased."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.cli.__main__ import main
+from core.accounts import api_keys
+from core.database.engine import connect, sessions
+from core.database.migrations import migrate
+from core.settings import Settings
+from tests.api.cli.test_backups import serving, upload
+from tests.api.cli.test_serve import descendants
+from tests.api.server import chats, pictures
+from tests.consumers.strangers import run_stranger
+from tests.families.conftest import NAMES, Folder
+from tests.families.images import IMAGES
+
+pytestmark = pytest.mark.slow
+QUICK = {
+    "max_steps": 8,
+    "surrogate_steps": 4,
+    "rank": 2,
+    "learning_rate": 1e-2,
+    "augment": False,
+    "folds": 2,
+    "window": 2,
+    "interval": 1,
+    "merged": True,
+}
+PATIENCE = 300  # seconds for one job, on a slow machine
+ENDED = {"succeeded", "failed", "cancelled"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that has ended, and the files of its adapter."""
+
+    job: dict[str, Any]
+    folder: Path
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return json.loads((self.folder / "card.json").read_text())
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service and what it takes to talk to it."""
+
+    http: httpx.Client
+    settings: Settings
+    folder: Path
+
+    def start(self, name: str) -> str:
+        file = ("cat.zip", pictures()) if name in IMAGES else ("pirate.jsonl", chats())
+        body = {"model": name, "training_file": upload(self.http, *file), "seed": 1, "bat": QUICK}
+        answer = self.http.post("/v1/fine_tuning/jobs", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    def look(self, job_id: str) -> dict[str, Any]:
+        return self.http.get(f"/v1/fine_tuning/jobs/{job_id}").json()
+
+    def end(self, job_id: str) -> Ended:
+        deadline = time.monotonic() + PATIENCE
+        while (job := self.look(job_id))["status"] not in ENDED:
+            assert time.monotonic() < deadline, job
+            time.sleep(0.1)
+        assert job["status"] == "succeeded", job["error"]
+        folder = self.folder / job_id
+        folder.mkdir()
+        for file in job["result_files"]:
+            name = self.http.get(f"/v1/files/{file}").json()["filename"]
+            (folder / name).write_bytes(self.http.get(f"/v1/files/{file}/content").content)
+        return Ended(job, folder)
+
+    def kill_trainer_in(self, job_id: str, stage: str) -> None:
+        """Kill -9 the process that trains, once the stage has done some steps."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(self.settings.data.glob(f"work/{job_id}-e1/saves/{stage}*")):
+            assert time.monotonic() < deadline, self.look(job_id)
+            time.sleep(0.01)
+        for pid in descendants(os.getpid()):
+            if b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, folder_of: Folder) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("families")
+    chosen = Settings(data=folder / "data", save_seconds=0, retry_seconds=0.1, min_image_side=8, active_job_limit=100)
+    migrate(chosen.database)
+    for name in NAMES:
+        main(["backbones", "add", name, str(folder_of(name)), "--licence", "CC0", "--data", str(chosen.data)])
+    engine = connect(chosen.database)
+    with sessions(engine).begin() as session:
+        key = api_keys.create(session, "alice")
+    with serving(chosen, folder / "serve.log", key) as http:
+        yield Service(http, chosen, folder)
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(service: Service) -> dict[str, Ended]:
+    """A job on every family."""
+    started = {name: service.start(name) for name in NAMES}
+    return {name: service.end(job_id) for name, job_id in started.items()}
+
+
+@pytest.fixture(scope="module")
+def read_elsewhere(undisturbed: dict[str, Ended], service: Service, folder_of: Folder) -> dict[str, dict[str, float]]:
+    """How far each file is from peft's reading, said by a process without our code."""
+    cases = [
+        {
+            "name": name,
+            "kind": "images" if name in IMAGES else "texts",
+            "backbone": str(folder_of(name)),
+            "export": str(ended.folder),
+        }
+        for name, ended in undisturbed.items()
+    ]
+    (service.folder / "cases.json").write_text(json.dumps(cases))
+    told = run_stranger("families.py", service.folder / "cases.json", cwd=service.folder)
+    return json.loads(told.splitlines()[-1])
+
+
+def test_every_file_is_read_alike_by_its_consumers(name: str, read_elsewhere: dict[str, dict[str, float]]) -> None:
+    errors = dict(read_elsewhere[name])
+    assert errors.pop("none") == pytest.approx(1)
+    assert errors.keys() == ({"diffusers", "kohya", "merged"} if name in IMAGES else {"transformers", "merged"})
+    assert max(errors.values()) <= 1e-3
+
+
+def test_a_job_whose_trainer_was_killed_ends_with_the_same_adapter(
+    name: str, service: Service, undisturbed: dict[str, Ended]
+) -> None:
+    job_id = service.start(name)
+    service.kill_trainer_in(job_id, "train")
+    killed = service.end(job_id)
+    assert killed.job["bat"]["attempts"] > 1
+    assert killed.card["adapter"]["sha256"] == undisturbed[name].card["adapter"]["sha256"]
+
+
+def test_an_erased_job_leaves_nothing_of_it(name: str, service: Service, undisturbed: dict[str, Ended]) -> None:
+    job = undisturbed[name].job
+    assert service.http.delete(f"/v1/fine_tuning/jobs/{job['id']}").status_code == 200
+    assert service.http.get(f"/v1/fine_tuning/jobs/{job['id']}").status_code == 404
+    left = [path for path in service.settings.data.rglob("*") if job["id"] in path.name]
+    assert left == []

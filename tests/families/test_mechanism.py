@@ -1,0 +1,104 @@
+"""What the method rests on, in every family: stacks, gradients of single samples, and tangents.
+
+Every difference is relative to what the adapter changes, so that nothing is right only because little happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from PIL import Image
+
+from core.backbones.record import BackboneRecord
+from core.method.backbones.backbone import Batch, Draw, part_of, take, tile, tile_draw
+from core.method.influence.gradients import flat, per_sample_gradients
+from core.method.lora.adapter import Adapter
+from tests.core.method.stacks import stack
+from tests.families.images import IMAGES, SIDE
+from tests.families.texts import TEXTS
+
+if TYPE_CHECKING:
+    from core.method.backbones.images.diffusion import DiffusionBackbone
+    from core.method.backbones.texts.language import LanguageBackbone
+
+    AnyBackbone = DiffusionBackbone | LanguageBackbone
+
+CLOSE = 1e-5  # of the effect, in float32
+EXAMPLES, RUNS = 3, 3
+CHATS = [("Ahoy?", "Arr!"), ("Who goes there?", "Nobody but the tide."), ("Well", "Aye, aye, Captain")]
+
+
+def drawn(backbone: AnyBackbone, seed: int) -> Adapter:
+    adapter = backbone.lora.new(2, 4.0, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for matrix in adapter.up.values():
+        matrix.data.copy_(torch.randn(matrix.shape, generator=generator) * 0.2)
+    return adapter
+
+
+@pytest.fixture(scope="module")
+def batch(backbone: AnyBackbone) -> Batch:
+    if backbone.kind == "texts":
+        return backbone.encode([{"prompt": asked, "completion": answer} for asked, answer in CHATS])
+    colours = [(200, 30, 40), (20, 160, 90), (250, 240, 80)]
+    pictures = [Image.new("RGB", (SIDE, SIDE), colour) for colour in colours]
+    return backbone.encode([{"image": image, "caption": f"thing {n}"} for n, image in enumerate(pictures)])
+
+
+@pytest.fixture(scope="module")
+def draw(backbone: AnyBackbone) -> Draw:
+    return backbone.random_draw(EXAMPLES, torch.Generator().manual_seed(3))
+
+
+def losses(backbone: AnyBackbone, adapter: Adapter | None, batch: Batch, draw: Draw) -> torch.Tensor:
+    with torch.no_grad(), backbone.lora.use(adapter):
+        return backbone.loss(batch, draw)
+
+
+def off(found: torch.Tensor, wanted: torch.Tensor, effect: torch.Tensor) -> float:
+    return float((found - wanted).norm() / effect.norm())
+
+
+def test_every_module_of_the_family_is_adapted_and_learns(
+    name: str, backbone: AnyBackbone, batch: Batch, draw: Draw
+) -> None:
+    rows = per_sample_gradients(backbone, drawn(backbone, 1), batch, [draw])
+    assert len(backbone.lora.layers) == {**IMAGES, **TEXTS}[name].adapted
+    still = [block.path for block in rows.layout if not rows.rows[:, block.span].any()]
+    assert still == []
+
+
+def test_the_record_counts_what_is_adapted(record: BackboneRecord, backbone: AnyBackbone) -> None:
+    assert record.adapted_modules == len(backbone.lora.layers)
+
+
+def test_runs_of_a_stack_equal_separate_runs(backbone: AnyBackbone, batch: Batch, draw: Draw) -> None:
+    runs = [drawn(backbone, seed) for seed in range(1, RUNS + 1)]
+    together = losses(backbone, stack(runs), tile(batch, RUNS), tile_draw(draw, RUNS)).reshape(RUNS, -1)
+    apart = torch.stack([losses(backbone, run, batch, draw) for run in runs])
+    assert off(together, apart, apart - losses(backbone, None, batch, draw)) < CLOSE
+
+
+def test_gradients_of_single_samples_equal_those_of_samples_alone(
+    backbone: AnyBackbone, batch: Batch, draw: Draw
+) -> None:
+    adapter = drawn(backbone, 1)
+    together = per_sample_gradients(backbone, adapter, batch, [draw]).rows
+    for sample in range(EXAMPLES):
+        index = torch.tensor([sample])
+        alone = per_sample_gradients(backbone, adapter, take(batch, index), [part_of(draw, index)]).rows[0]
+        assert off(together[sample], alone, alone) < CLOSE
+
+
+def test_a_tangent_is_the_product_of_each_gradient_and_the_direction(
+    backbone: AnyBackbone, batch: Batch, draw: Draw
+) -> None:
+    adapter, direction = drawn(backbone, 1), drawn(backbone, 2)
+    epsilon = torch.zeros(EXAMPLES, requires_grad=True)
+    with backbone.lora.use(adapter), backbone.lora.tangent(direction, epsilon):
+        (slopes,) = torch.autograd.grad(backbone.loss(batch, draw).sum(), epsilon)
+    rows, along = per_sample_gradients(backbone, adapter, batch, [draw]).rows, flat(direction)[0].detach()
+    products = rows @ along
+    assert off(slopes, products, rows.norm(dim=1) * along.norm()) < CLOSE
