@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.backbones.families import family
 from core.backbones.record import BackboneRecord, describe
-from tests.families.images import IMAGES, write_images
+from tests.families.images import IMAGES, SIDE, write_images
 from tests.families.texts import TEXTS, write_texts
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def record(name: str, folder_of: Folder) -> BackboneRecord:
 def backbone(record: BackboneRecord) -> DiffusionBackbone | LanguageBackbone:
     from core.method.backbones.images.diffusion import DiffusionBackbone
     from core.method.backbones.texts.language import LanguageBackbone
-    from worker.stages.loading import load_backbone
 
-    return load_backbone(record)
+    if record.kind == "texts":
+        return LanguageBackbone.load(record.path, max_tokens=128, target_modules=record.target_modules)
+    form = family(record.family).form
+    return DiffusionBackbone.load(record.path, form=form, resolution=SIDE, target_modules=record.target_modules)
