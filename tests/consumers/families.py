@@ -1,7 +1,7 @@
 """Load what jobs on many families published, with transformers, diffusers and peft alone. Run as a program.
 
-`python -I families.py CASES.json`, a list of {name, kind, backbone, export}, prints for each name how far every file is
-from peft's reading of the peft folder, relative to what the adapter changes; "none" is the backbone as it was.
+For each line of standard input, {"kind", "backbone", "export"}, `python -I families.py` prints a line: how far every
+file is from peft's reading of the peft folder, relative to what the adapter changes; "none" is the bare backbone.
 """
 
 import json
@@ -77,14 +77,14 @@ def images(backbone: str, export: Path) -> dict[str, torch.Tensor]:
     return {form: unet.eval()(**inputs).sample for form, unet in networks.items()}
 
 
-def errors(kind: str, backbone: str, export: Path) -> dict[str, float]:
-    found = (texts if kind == "texts" else images)(backbone, export)
+def errors(case: dict[str, str]) -> dict[str, float]:
+    found = (texts if case["kind"] == "texts" else images)(case["backbone"], Path(case["export"]))
     wanted = found.pop("peft")
     effect = (wanted - found["none"]).norm()
     return {form: float((answer - wanted).norm() / effect) for form, answer in found.items()}
 
 
-cases = json.loads(Path(sys.argv[1]).read_text())
-told = {case["name"]: errors(case["kind"], case["backbone"], Path(case["export"])) for case in cases}
-assert not any(name.partition(".")[0] in {"core", "worker", "api"} for name in sys.modules)
-print(json.dumps(told))
+for line in sys.stdin:
+    told = errors(json.loads(line))
+    assert not any(name.partition(".")[0] in {"core", "worker", "api"} for name in sys.modules)
+    print(json.dumps(told), flush=True)

@@ -91,4 +91,6 @@ def random_sdxl() -> StableDiffusionXLPipeline:
 
 def own(network: Any) -> dict[str, Any]:
     """Return a network's configuration without diffusers' notes, and without the number of heads."""
-    return {key: value for key, value in network.config.items() if not key.startswith("_") and key != "attention_head_dim"}
+    return {
+        key: value for key, value in network.config.items() if not key.startswith("_") and key != "attention_head_dim"
+    }

@@ -29,20 +29,33 @@ LLAMA_3 = (
     "{% if add_generation_prompt %}{{ '<|start|>assistant<|end|>\n\n' }}{% endif %}"
 )
 MISTRAL = (
-    "{{ '<bos>' }}{% for message in messages %}{% if message.role == 'user' %}{{ '[INST] ' + message.content + ' [/INST]' }}"
+    "{{ '<bos>' }}{% for message in messages %}"
+    "{% if message.role == 'user' %}{{ '[INST] ' + message.content + ' [/INST]' }}"
     "{% elif message.role == 'assistant' %}{{ ' ' + message.content + '</s>' }}"
     "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
 )
 GEMMA = (
     "{{ '<bos>' }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "{% for message in messages %}{{ '<start>' + ('model' if message.role == 'assistant' else message.role) + '\n' }}"
-    "{{ message.content | trim }}{{ '<end>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start>model\n' }}{% endif %}"
+    "{{ message.content | trim }}{{ '<end>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start>model\n' }}{% endif %}"
 )
 PHI_3 = (
     "{% for message in messages %}{{ '<|' + message.role + '|>\n' + message.content + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ '</s>' }}{% endif %}"
 )
-SPECIAL = ("<pad>", "</s>", "<bos>", "<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>", "<|eot|>", "<start>", "<end>")
+SPECIAL = (
+    "<pad>",
+    "</s>",
+    "<bos>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|start|>",
+    "<|end|>",
+    "<|eot|>",
+    "<start>",
+    "<end>",
+)
 
 
 @dataclass(frozen=True)
