@@ -22,14 +22,14 @@ class ImageFamily:
 
     id: str  # in the table of families
     prediction: str = "epsilon"
-    adapted: int = 24  # modules
+    adapted: int = 32  # modules
 
 
 IMAGES: Mapping[str, ImageFamily] = {
     "sd1": ImageFamily("sd1"),
     "sd2": ImageFamily("sd2"),
     "sd2-v": ImageFamily("sd2", prediction="v_prediction"),
-    "sdxl": ImageFamily("sdxl"),
+    "sdxl": ImageFamily("sdxl", adapted=40),
 }
 
 
