@@ -66,6 +66,7 @@ class Context:
         backbone.profiler = self.profiler
         if isinstance(backbone, DiffusionBackbone):
             file = self.folder.stage("prepare") / PROMPTS_FILE
+            backbone.objective.min_snr = self.p.min_snr
             backbone.prompts.forget()
             if file.is_file():
                 backbone.prompts.read(file)
