@@ -204,7 +204,7 @@ def test_all_timesteps_count_alike_unless_a_request_says_otherwise() -> None:
     assert "min_snr" not in asked.reasons
     assert texts.min_snr is None
     assert texts.reasons["min_snr"] == "Texts are learned without noise."
-    with pytest.raises(InvalidInput, match="leave bat.min_snr out"):
+    with pytest.raises(InvalidInput, match=r"leave bat\.min_snr out"):
         settled({"min_snr": 5}, backbone=TEXT, summary=CHATS)
     assert {settled({"preset": name}).min_snr for name in ("subject", "style", "face")} == {None}
 
