@@ -225,3 +225,16 @@ def test_weights_are_taken_by_their_variant_where_a_part_has_it(tmp_path: Path) 
     assert all(torch.equal(found.network.state_dict()[key], tensor) for key, tensor in whole.items())
     with pytest.raises(OSError, match="no file named"):
         load(folder, XL)
+
+
+def test_a_network_in_halves_draws_by_its_vae_in_float32(tmp_path: Path) -> None:
+    backbone = load(write_images(XL, tmp_path), XL)
+    exact = backbone.sample(["a cat"], seed=1, steps=2)[0]
+    backbone.network.to(torch.bfloat16)  # as on a GPU
+    batch = backbone.encode(ITEMS)
+    drawn = backbone.sample(["a cat"], seed=1, steps=2)[0]
+    assert (backbone.network.dtype, backbone.latents.vae.dtype) == (torch.bfloat16, torch.float32)
+    off = [abs(a - b) for a, b in zip(exact.tobytes(), drawn.tobytes(), strict=True)]
+    assert max(off) < 16
+    assert backbone.loss(batch, backbone.random_draw(3, torch.Generator().manual_seed(2))).dtype == torch.float32
+    assert backbone.features(PICTURES).isfinite().all()
