@@ -54,6 +54,8 @@ def _check_captions(request: BatRequest, kind: Kind, taggers: Collection[str]) -
 def _check_size(request: BatRequest, kind: Kind, backbone: BackboneRecord) -> None:
     if kind == "texts" and request.resolution != "auto":
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
+    if kind == "texts" and request.min_snr != "auto":
+        raise _contradiction("bat.min_snr", "texts are learned without noise; leave bat.min_snr out")
     if request.max_tokens == "auto":
         return
     if kind == "images":

@@ -40,6 +40,8 @@ OTHER_NAMES: Mapping[str, str] = {
     "trigger_word": "trigger",
     "instance_prompt": "trigger",
     "caption_dropout_rate": "dropout_caption",
+    "min_snr_gamma": "min_snr",
+    "snr_gamma": "min_snr",
     "prompts": "sample_prompts",
     "validation_prompt": "sample_prompts",
     "validation_prompts": "sample_prompts",

@@ -57,6 +57,7 @@ class Parameters(BaseModel):
     sample_prompts: tuple[str, ...]
     unrelated_prompts: tuple[str, ...]
     dropout_caption: float
+    min_snr: float | None = None  # gamma of min-SNR weighting; None: all timesteps count alike
     draws_score: int
     draws_eval: int
     precision: Precision  # of the frozen network; in jobs of older versions what their device had then

@@ -154,6 +154,9 @@ class BatRequest(Request):
     dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
         "auto", description="share of captions left empty in training"
     )
+    min_snr: Auto | Annotated[float, Field(ge=0.1, le=100)] = Field(
+        "auto", description="the gamma of min-SNR weighting, which lets nearly clean timesteps count less; auto: none"
+    )
     precision: Auto | Precision = Field("auto", description="how the backbone's frozen weights are held in memory")
     checkpointing: Auto | bool = Field(
         "auto", description="compute a forward pass again in its backward pass: less memory, more time, same numbers"

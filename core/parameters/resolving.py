@@ -40,6 +40,7 @@ def resolve(
     settling.settle_words()
     settling.settle_captions(taggers)
     settling.settle_adapter()
+    settling.settle_loss()
     settling.settle_schedule()
     settling.settle_augmentation()
     settling.settle_stopping(stop_default)
@@ -204,6 +205,12 @@ class _Settling:
             rate *= asked.learning_rate_multiplier
             why += f", and the request multiplies it by {asked.learning_rate_multiplier:g}"
         self.settle("learning_rate", rate, f"{why}.")
+
+    def settle_loss(self) -> None:
+        why = "Texts are learned without noise."
+        if self.summary.kind == "images":
+            why = "All timesteps count alike, unless a request asks for another weighting."
+        self.settle("min_snr", None, why)
 
     def settle_schedule(self) -> None:
         table, asked, count = self.table, self.hyperparameters, self.summary.count

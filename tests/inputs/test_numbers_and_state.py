@@ -43,6 +43,7 @@ NUMBERS: dict[str, list[object]] = {
     "interval": [0, 10**6],
     "sample_ratio": [0, 2],
     "dropout_caption": [-1, 1],
+    "min_snr": [0, -1, 1e6, "5"],
 }
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "a preset for texts": {"preset": "tone"},

@@ -52,7 +52,7 @@ class Context:
     def backbone(self) -> DiffusionBackbone | LanguageBackbone:
         """The backbone, loaded by the first job that needs it and kept for the next."""
         p, device = self.p, str(self.spec["device"])
-        key = f"{self.record.id} {self.record.revision} {device} {p.resolution} {p.max_tokens}"
+        key = f"{self.record.id} {self.record.revision} {self.record.path} {device} {p.resolution} {p.max_tokens}"
         if key not in _loaded:
             _loaded.clear()  # two do not fit a GPU
             with self.profiler.timed("load", 1):
@@ -66,6 +66,7 @@ class Context:
         backbone.profiler = self.profiler
         if isinstance(backbone, DiffusionBackbone):
             file = self.folder.stage("prepare") / PROMPTS_FILE
+            backbone.objective.min_snr = self.p.min_snr
             backbone.prompts.forget()
             if file.is_file():
                 backbone.prompts.read(file)

@@ -223,6 +223,17 @@ def none_left_out(records: Records, told: Told, sentence: Sentence) -> Iterator[
     yield from holds(records.p["dropout_caption"] == 0, f"{records.p['dropout_caption']} of them are")
 
 
+@claim(r"All timesteps count alike, unless a request asks for another weighting\.", where="parameters.min_snr")
+def all_alike(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(records.p["min_snr"] is None, f"min_snr is {records.p['min_snr']}")
+    yield from holds(records.p["kind"] == "images", "they are texts")
+
+
+@claim(r"Texts are learned without noise\.", where="parameters.min_snr")
+def without_noise(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(records.p["kind"] == "texts", "they are images")
+
+
 @claim(r"The preset (?P<name>[a-z0-9-]+) #version uses none: (?P<why>.+)\.$")
 def uses_none(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     preset = meant(records)

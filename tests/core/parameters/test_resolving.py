@@ -196,6 +196,24 @@ def test_how_many_tokens_a_text_may_have_is_asked_registered_or_usual() -> None:
     assert settled().max_tokens is None
 
 
+def test_all_timesteps_count_alike_unless_a_request_says_otherwise() -> None:
+    usual, asked, texts = settled(), settled({"min_snr": 5}), settled(backbone=TEXT, summary=CHATS)
+    assert usual.min_snr is None
+    assert usual.reasons["min_snr"] == "All timesteps count alike, unless a request asks for another weighting."
+    assert asked.min_snr == 5.0
+    assert "min_snr" not in asked.reasons
+    assert texts.min_snr is None
+    assert texts.reasons["min_snr"] == "Texts are learned without noise."
+    with pytest.raises(InvalidInput, match=r"leave bat\.min_snr out"):
+        settled({"min_snr": 5}, backbone=TEXT, summary=CHATS)
+    assert {settled({"preset": name}).min_snr for name in ("subject", "style", "face")} == {None}
+
+
+def test_a_job_from_before_there_was_min_snr_goes_on_without_it() -> None:
+    stored = settled().model_dump(exclude={"min_snr"})
+    assert Parameters.model_validate(stored).min_snr is None
+
+
 def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
     for backbone, summary, bat in (
         (TEXT, CATS, {}),
@@ -204,6 +222,7 @@ def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
         (TEXT, CHATS, {"resolution": 512}),
         (TEXT, CHATS, {"style_always": True}),
         (TEXT, CHATS, {"caption_lines": "draw"}),
+        (TEXT, CHATS, {"min_snr": 5.0}),
         (EMOJI, CATS, {"max_tokens": 128}),
         (TEXT.model_copy(update={"context_tokens": 64}), CHATS, {"max_tokens": 65}),
         (EMOJI.model_copy(update={"pool": None}), CATS, {"augment": True}),
@@ -269,6 +288,9 @@ WRONG_NUMBERS = (
         {"sample_ratio": 0},
         {"selected_count": 0},
         {"dropout_caption": 1},
+        {"min_snr": 0},
+        {"min_snr": True},
+        {"min_snr": 101},
         {"augment": 1},
         {"augment": "yes"},
     ]

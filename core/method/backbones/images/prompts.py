@@ -33,6 +33,11 @@ class Prompts:
             with self._conditioner.encoding():
                 self._held |= {prompt: self._encoded(prompt) for prompt in missing}
 
+    @property
+    def held(self) -> frozenset[str | None]:
+        """The prompts whose encodings are held."""
+        return frozenset(self._held)
+
     def of(self, prompts: Sequence[str | None]) -> Batch:
         """Return what prompts say, a row for each."""
         self.hold(prompts)

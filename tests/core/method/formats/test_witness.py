@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from core.errors import JobFailure
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.formats import kohya
 from core.method.formats.witness import device_with_room, in_float32, whole_float32
 from tests.core.method.formats.test_formats import drawn, image_witness, text_witness
 
@@ -62,23 +58,3 @@ def test_an_adapter_below_float32s_own_rounding_is_never_published(tiny_language
         matrix.data *= 1e-9
     with pytest.raises(JobFailure, match="changes nothing"):
         text_witness(tiny_language, adapter)
-
-
-@pytest.mark.parametrize(
-    ("width", "prediction", "told"),
-    [
-        (768, "epsilon", ("sd_v1", "False", "False")),
-        (1024, "epsilon", ("sd_v2", "True", "False")),
-        (1024, "v_prediction", ("sd_v2_v", "True", "True")),
-    ],
-)
-def test_a_kohya_file_says_which_stable_diffusion_it_is_for(
-    tiny_diffusion: DiffusionBackbone, tmp_path: Path, width: int, prediction: str, told: tuple[str, ...]
-) -> None:
-    tiny_diffusion.network.register_to_config(cross_attention_dim=width)
-    tiny_diffusion.objective.scheduler.register_to_config(prediction_type=prediction)
-    kohya.write(tiny_diffusion, drawn(tiny_diffusion), tmp_path / kohya.FILE, "tiny", {})
-    with safe_open(tmp_path / kohya.FILE, "pt") as opened:
-        metadata = opened.metadata()
-    names = ("ss_base_model_version", "ss_v2", "ss_v_parameterization")
-    assert tuple(metadata[name] for name in names) == told

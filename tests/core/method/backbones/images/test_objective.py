@@ -1,0 +1,84 @@
+"""What a network learns to predict, and what each timestep counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from PIL import Image
+
+from core.errors import JobFailure
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.forms import Folder
+from core.method.backbones.images.objective import Ddpm
+
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+STEPS = torch.tensor([0, 1, 50, 400, 700, 999])
+
+
+def objective(min_snr: float | None, **config: object) -> Ddpm:
+    return Ddpm(dict(DDPMScheduler(**BETAS, **config).config), min_snr)
+
+
+def ratio(timestep: int) -> float:
+    """Signal to noise as the paper has it, from betas of its own."""
+    betas = torch.linspace(BETAS["beta_start"] ** 0.5, BETAS["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2
+    kept = float((1 - betas)[: timestep + 1].prod())
+    return kept / (1 - kept)
+
+
+def test_min_snr_weights_are_those_of_the_paper() -> None:
+    noise, velocity = objective(5.0), objective(5.0, prediction_type="v_prediction")
+    ratios = [ratio(int(step)) for step in STEPS]
+    assert ratios[0] > 5 > ratios[-1]  # both sides of the bend are there
+    assert noise.weight(STEPS).tolist() == pytest.approx([min(each, 5) / each for each in ratios], rel=1e-3)
+    assert velocity.weight(STEPS).tolist() == pytest.approx([min(each, 5) / (each + 1) for each in ratios], rel=1e-3)
+
+
+def test_without_min_snr_all_timesteps_count_alike() -> None:
+    assert objective(None).weight(STEPS) is None
+
+
+def test_where_no_signal_is_left_weights_stay_numbers() -> None:
+    for prediction, wanted in (("epsilon", 1.0), ("v_prediction", 0.0)):
+        weights = objective(5.0, prediction_type=prediction, rescale_betas_zero_snr=True).weight(STEPS)
+        assert weights.isfinite().all()
+        assert weights[-1] == wanted
+
+
+def test_a_loss_is_weighted_sample_by_sample(tiny_diffusion: DiffusionBackbone) -> None:
+    batch = tiny_diffusion.encode([{"image": Image.radial_gradient("L").convert("RGB"), "caption": "a ball"}] * 3)
+    draw = tiny_diffusion.random_draw(3, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        plain = tiny_diffusion.loss(batch, draw)
+        tiny_diffusion.objective.min_snr = 1.0
+        weighted = tiny_diffusion.loss(batch, draw)
+    weight = tiny_diffusion.objective.weight(draw.timestep)
+    assert torch.equal(weighted, plain * weight)
+    assert len(set(weight.tolist())) > 1
+
+
+def test_a_network_that_predicts_something_else_is_refused() -> None:
+    with pytest.raises(JobFailure, match="predicts 'sample'; only epsilon and v_prediction are taken") as refused:
+        objective(None, prediction_type="sample")
+    assert refused.value.code == "backbone_unavailable"
+
+
+def test_sampling_begins_where_no_signal_is_left_if_the_training_had_such_a_place(tmp_path: Path) -> None:
+    zero = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    for config, spacing, first in (
+        (zero, "trailing", 999),
+        ({}, "linspace", 999),
+        ({"steps_offset": 1}, "linspace", 999),
+    ):
+        DDPMScheduler(**BETAS, **config, timestep_spacing="linspace").save_pretrained(tmp_path / "scheduler")
+        scheduler = Folder(tmp_path, torch.device("cpu")).scheduler()
+        scheduler.set_timesteps(20)
+        assert (scheduler.config.timestep_spacing, int(scheduler.timesteps[0])) == (spacing, first)
+        assert scheduler.config.prediction_type == config.get("prediction_type", "epsilon")
+    DDPMScheduler(**BETAS, **zero, timestep_spacing="leading").save_pretrained(tmp_path / "scheduler")
+    scheduler = Folder(tmp_path, torch.device("cpu")).scheduler()
+    scheduler.set_timesteps(20)
+    assert int(scheduler.timesteps[0]) == 999  # "leading", which its folder says, would begin at 950
