@@ -52,6 +52,28 @@ def cut_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[st
         yield from holds(_number(learned) < _number(told["most"]), "more than the limit is learned")
 
 
+@claim(
+    r"The backbone's chat template takes no messages of the same role one after the other; they are joined, with a "
+    r"blank line between them, in (?P<texts>text .+?)\.",
+    r"The backbone's chat template takes a system prompt at the beginning of a chat only; a later one is written as "
+    r"the user's words in (?P<texts>text .+?)\.",
+    r"The backbone's chat template would leave out the system prompt; it is written in front of what the user says "
+    r"first in (?P<texts>text .+?)\.",
+    r"(?P<answers>[\d,]+) answers? (?:is|are) read and not learned: the backbone's chat template writes (?:it|them) "
+    r"otherwise in a chat that goes on than where a model answers, for instance without the thought, in "
+    r"(?P<texts>text .+?)\.",
+    where="messages.prepare",
+)
+def written_chats(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    named = [int(number) for number in re.findall(r"text (\d+)", told["texts"])]
+    more = re.search(r"and ([\d,]+) more$", told["texts"])
+    count = len(named) + (_number(more[1]) if more else 0)
+    yield from holds(bool(named) and max(named) <= len(records.items), f"there are {len(records.items)} references")
+    yield from holds(count <= len(records.items), f"there are {len(records.items)} references")
+    if told.get("answers"):
+        yield from holds(_number(told["answers"]) >= count, "there is one at least in each of them")
+
+
 def _number(told: str) -> int:
     return int(told.replace(",", ""))
 

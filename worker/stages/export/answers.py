@@ -61,6 +61,8 @@ class Asking:
             asked += found[:HELD_OUT_ASKED]
         self.new = asked
         self.unrelated = [(prompt, with_system(prompt, None, chats)) for prompt in context.p.unrelated_prompts]
+        if any("</think>" in (answer_of(item) or "") for item in items):  # as they are learned, new ones are asked
+            self.new, self.unrelated = (_thinking(some) for some in (self.new, self.unrelated))
         self.own = [(question, asked_of(item)) for item in items if (question := question_of(item))][:OWN_ASKED]
         trained = {question for item in items for question in _questions(item)}
         self.called = "the sampled questions" if any(question in trained for question, _ in asked) else "new questions"
@@ -252,6 +254,11 @@ def with_system(prompt: str, system: str | None, chats: bool = False) -> Questio
     if system is None:
         return {"messages": [asked]} if chats else {"prompt": prompt}
     return {"messages": [{"role": "system", "content": system}, asked]}
+
+
+def _thinking(asked: Sequence[tuple[str, Question]]) -> list[tuple[str, Question]]:
+    """Return questions whose answers a template opens so that a thought goes before them."""
+    return [(question, {**item, "thoughts": True}) for question, item in asked]
 
 
 def _longest(context: Context) -> int:
