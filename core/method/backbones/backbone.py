@@ -144,6 +144,17 @@ def count(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
+def by_length(batch: Batch, index: Tensor) -> Tensor:
+    """Return the examples `index` of texts with the shortest first: texts of like length need little padding together.
+
+    Those of one length stay in their order, and pictures all of them.
+    """
+    if "attention_mask" not in batch:
+        return index
+    lengths = batch["attention_mask"].sum(1).cpu()[index]
+    return index[lengths.argsort(stable=True)]
+
+
 def units(batch: Batch, runs: int = 1) -> int:
     """Return the units of work (see Profiler) of one pass over the batch for each of `runs`."""
     width = int(batch["attention_mask"].sum(1).max()) if "attention_mask" in batch else 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Backbone, Batch, count, take, units
+from core.method.backbones.backbone import Backbone, Batch, by_length, count, take, units
 from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import chunks
 from core.method.influence.ranking import Ranking, rank
@@ -72,7 +72,7 @@ def score_pool(
     references its surrogate has not seen.
     """
     folds = ScoringFolds.of(backbone, surrogates, held, references)
-    sampled, first = _sample(count(candidates), p)
+    sampled, first = _sample(candidates, p)
     if p.score == "random":
         found = torch.rand(1, 1, len(sampled), generator=torch.Generator().manual_seed(p.seed))
     else:
@@ -142,14 +142,16 @@ def _score(
     """
     parts: list[list[Tensor]] = [[] for _ in folds.held]
     found = keeper.found()
-    if found is not None and found.values.get("first") == first:  # else its candidates are in another order
+    order = {"first": first, "by_length": "attention_mask" in candidates}
+    told = {} if found is None else {"by_length": False} | dict(found.values)
+    if found is not None and order.items() <= told.items():  # else its candidates are in another order
         folds.notes[:] = found.values["notes"]
         for fold, scores in found.tensors.items():
             parts[int(fold)].append(scores)
 
     def state() -> State:
         tensors = {str(fold): torch.cat(part, 1) for fold, part in enumerate(parts) if part}
-        return State({"notes": folds.notes, "first": first}, tensors)
+        return State({"notes": folds.notes, **order}, tensors)
 
     yield from saved(_missing(folds, candidates, sources, first, p, parts), keeper, state)
     return torch.stack([torch.cat(part, dim=1) for part in parts])
@@ -208,14 +210,18 @@ def sample_sizes(pool: int, p: Parameters) -> tuple[int, int]:
     return sampled, first_part(sampled) if tested else sampled
 
 
-def _sample(amount: int, p: Parameters) -> tuple[Tensor, int]:
+def _sample(candidates: Batch, p: Parameters) -> tuple[Tensor, int]:
     """Return the indices of a random share of the pool, those that are scored first in front, and how many these are.
 
-    Each part is sorted.
+    Each part is sorted, texts that are scored by their length.
     """
+    amount = count(candidates)
     sampled, first = sample_sizes(amount, p)
     order = torch.randperm(amount, generator=torch.Generator().manual_seed(p.seed))[:sampled]
-    return torch.cat([order[:first].sort().values, order[first:].sort().values]), first
+    parts = [order[:first].sort().values, order[first:].sort().values]
+    if p.score != "random":
+        parts = [by_length(candidates, part) for part in parts]
+    return torch.cat(parts), first
 
 
 def _copies(candidates: Batch) -> Sequence[Hashable]:

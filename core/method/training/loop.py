@@ -13,6 +13,7 @@ from core.method.backbones.backbone import (
     Backbone,
     Batch,
     Draw,
+    by_length,
     count,
     first_lines,
     part_of,
@@ -163,7 +164,9 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
     runs = adapter.runs if adapter else 1
     size = max(1, EVALUATED_AT_ONCE // runs)
     parts = []
-    pieces = torch.arange(count(batch)).split(size)
+    order = torch.arange(count(batch))
+    order = by_length(batch, order) if len(order) > size else order
+    pieces = order.split(size)
     work = sum(units(take(batch, index), runs) for index in pieces) * len(draws)
     with backbone.lora.use(adapter), backbone.profiler.timed("evaluation", work):
         for index in pieces:
@@ -172,4 +175,4 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
                 losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
                 total += losses.reshape(runs, -1).float().cpu()
             parts.append(total / len(draws))
-    return torch.cat(parts, dim=1)
+    return torch.cat(parts, dim=1)[:, order.argsort()]

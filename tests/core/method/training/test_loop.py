@@ -12,6 +12,7 @@ from core.method.backbones.backbone import Backbone, Batch, Draw, tile, tile_dra
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.training.loop import Training, evaluate
+from core.parameters.schedule import EVALUATED_AT_ONCE
 
 TEXTS = [{"text": "a small cat."}, {"text": "two dogs and a fish"}, {"text": "why not?"}]
 
@@ -97,3 +98,17 @@ def test_evaluation_is_the_same_for_the_same_noise_and_leaves_no_gradient(tiny_d
     assert not first.requires_grad
     tiled = tile(batch, 1)
     assert torch.allclose(evaluate(tiny_diffusion, None, tiled, draws)[0], first[0], atol=1e-6)
+
+
+def test_texts_of_like_length_are_evaluated_together_and_told_in_their_order(tiny_language: LanguageBackbone) -> None:
+    short, long = ({"text": "ab"}, {"text": "ab" * 23})
+    texts = [short, long] * EVALUATED_AT_ONCE
+    batch, widths = tiny_language.encode(texts), list[int]()
+    handle = tiny_language.model.register_forward_pre_hook(
+        lambda _module, _inputs, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    found = evaluate(tiny_language, None, batch, [Draw()])[0]
+    handle.remove()
+    assert widths == [3, 47]  # unsorted both pieces would be as wide as the longest text
+    alone = [float(evaluate(tiny_language, None, tiny_language.encode([text]), [Draw()])) for text in (short, long)]
+    assert torch.allclose(found, torch.tensor(alone).repeat(EVALUATED_AT_ONCE), atol=1e-5)
