@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from core.findings.written_chats import CHANGED, WrittenChat, findings
-
+from core.findings.texts.written_chats import CHANGED, WrittenChat, findings
 from core.method.backbones.texts.fitting import Change
 
 PLAIN = WrittenChat(frozenset())
