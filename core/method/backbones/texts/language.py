@@ -240,6 +240,6 @@ class LanguageBackbone:
 
 
 NOTHING = (
-    "The chat template of this backbone writes no answer of it as it is given, so that nothing can be learned. It may "
-    "leave out what stands between <think> and </think>, or change the words."
+    "Nothing of it can be learned: the chat template of this backbone writes none of its answers as they are given. It "
+    "may leave out what stands between <think> and </think>, or join an answer with one that is not learned."
 )

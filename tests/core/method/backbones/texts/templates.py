@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-Pieces = Literal["bytes", "sentencepiece"]
+Pieces = Literal["bytes", "sentencepiece", "legacy"]
 
 CHATML = (
     "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n"
@@ -92,6 +92,11 @@ MISTRAL = (  # nothing opens an answer; calls have ids of nine letters and digit
     "{{ m.content | trim }}</s>{% elif m.role == 'tool' %}[TOOL_RESULTS] {{ m.content }}[/TOOL_RESULTS]{% else %}"
     "{{ raise_exception('Only user and assistant roles are supported') }}{% endif %}{% endfor %}"
 )
+MISTRAL1 = (  # before there was a mark for anything but the ends
+    "<s>{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %}{{ m.content }}</s> {% endif %}{% endfor %}"
+)
 PHI3 = (  # another mark follows the end of the whole
     "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% else %}<|endoftext|>{% endif %}"
@@ -153,6 +158,7 @@ MODELS: Mapping[str, Model] = {
     "gemma2": Model(GEMMA2, "sentencepiece", "<eos>", "<end_of_turn>"),
     "gemma3": Model(GEMMA3, "sentencepiece", "<eos>", "<end_of_turn>"),
     "mistral": Model(MISTRAL, "sentencepiece", "</s>", "</s>"),
+    "mistral1": Model(MISTRAL1, "legacy", "</s>", "</s>"),
     "phi3": Model(PHI3, "sentencepiece", "<|endoftext|>", "<|end|>"),
     "olmo2": Model(OLMO2, "bytes", "<|endoftext|>", "<|endoftext|>"),
     "smollm3": Model(SMOLLM3, "bytes", "<|im_end|>", "<|im_end|>"),
@@ -180,8 +186,11 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Give a model's tokenizer with its template; it reads bytes in pairs, or pieces of words with their blanks."""
     model = MODELS[name]
     core = _bytes() if model.pieces == "bytes" else _pieces()
+    if model.pieces == "legacy":  # a blank goes before every part between marks
+        core.pre_tokenizer = None
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     core.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in MARKS])
-    begin = {"bos_token": "<bos>" if "gemma" in name else "<s>"} if model.pieces == "sentencepiece" else {}
+    begin = {"bos_token": "<bos>" if "gemma" in name else "<s>"} if model.pieces != "bytes" else {}
     if begin:
         token = begin["bos_token"]
         core.post_processor = processors.TemplateProcessing(

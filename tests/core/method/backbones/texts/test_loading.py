@@ -116,6 +116,15 @@ def test_the_first_text_that_a_template_does_not_take_is_named(gemma: Path) -> N
         backbone.encode([{"prompt": "Who?", "completion": "The cat."}, wrong])
 
 
+def test_a_text_of_which_nothing_can_be_learned_is_told_of(gemma: Path) -> None:
+    backbone = load(gemma, f"{LAYER}.q_proj")
+    question, answer = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "The cat."}
+    joined = {"messages": [question, {**answer, "weight": 0}, answer]}
+    assert str(backbone.refuses(joined)).startswith("Nothing of it can be learned: the chat template")
+    apart = {"messages": [question, {**answer, "weight": 0}, question, answer]}
+    assert backbone.refuses(apart) is None
+
+
 def test_a_plain_text_begins_with_the_models_token_of_a_beginning(gemma: Path) -> None:
     backbone = load(gemma, f"{LAYER}.q_proj")
     batch = backbone.encode([{"text": "the cat"}])
