@@ -13,6 +13,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
 from core.parameters.contradictions import check
 from core.parameters.request import JobRequest
+from core.references import templates
 
 FINE_TUNED = (
     "Names that begin with ft: are of fine-tuned models; training starts from a backbone, never from one of them."
@@ -86,8 +87,11 @@ def check_files(
         file = _check_file(session, account, body.validation_file, "validation_file", backbone, lock)
         validation = profiles.parse(file.profile)
     check(bat, backbone, backbone.kind, count, presets=services.presets, taggers=services.taggers.ids)
-    known = (profiles.parse(file.profile) for file in files)
-    return training, jobs.Data(tuple(profile for profile in known if profile), validation, count)
+    known = tuple(profile for file in files if (profile := profiles.parse(file.profile)))
+    templates.check(count, sum(profile.with_tools for profile in known), backbone)
+    if validation is not None:
+        templates.check(len(validation.texts), validation.with_tools, backbone, "validation_file")
+    return training, jobs.Data(known, validation, count)
 
 
 def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool) -> File:

@@ -53,7 +53,7 @@ def test_the_python_of_the_guide_works_from_top_to_bottom(plant: Plant, tmp_path
     lines = said([sys.executable, tmp_path / "guide.py"], {}).splitlines()
     assert lines[0].startswith("info The job succeeded")
     assert "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy,cosine_similarity" in lines
-    assert "Line 1 of tools.jsonl can't be used: it has tools or tool calls" in lines[-2]
+    assert "Line 1 of tools.jsonl can't be used: call 1 of message 2 (assistant) has no name of a function" in lines[-2]
     assert lines[-1] == "True"
     assert (tmp_path / "adapter.zip").read_text() == "adapter"
 

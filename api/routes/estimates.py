@@ -9,6 +9,7 @@ from api.schemas.estimates import EstimateObject
 from api.serializers.estimates import estimate_object
 from core.estimates.estimator import Estimator, estimate
 from core.estimates.queue_wait import QueuedJobs, present, usual_device, waiting
+from core.findings import jobs
 from core.parameters.request import JobRequest
 
 router = APIRouter(tags=["fine-tuning jobs"])
@@ -28,4 +29,5 @@ def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep
         estimator = Estimator.of(session, record, device)
         found = estimate(session, services.storage, estimator, defaults, body, training, data.sizes)
         queued = QueuedJobs(session, services.registry, defaults, device)
-        return estimate_object(found, waiting(session, services.settings, queued.seconds))
+        wait = waiting(session, services.settings, queued.seconds)
+        return estimate_object(found, wait, jobs.of_template(data, record))

@@ -1,9 +1,12 @@
 """What a job would take, as the wire shows it: the same answer before the job as its end will give, within a range."""
 
+from collections.abc import Iterable
+
 from api.schemas.estimates import Basis, Bytes, EstimateObject, Queue, Spread
 from core.estimates.estimator import Estimate
 from core.estimates.forecast import Range
 from core.estimates.queue_wait import Waiting
+from core.findings.finding import Finding
 
 MERGED = (
     "The merged network that was asked for is not counted: a file of about the backbone's size in float32 comes on top."
@@ -13,12 +16,12 @@ ROUGH = "Peak memory is rough: it follows what smaller and larger jobs took."
 EARLY = "Training may stop early, or try a second share of backbone data: hence the range of seconds."
 
 
-def estimate_object(found: Estimate, queue: Waiting) -> EstimateObject:
-    """Show an estimate, and how long the job would wait."""
+def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = ()) -> EstimateObject:
+    """Show an estimate, how long the job would wait, and what else is told of its texts."""
     forecast, parameters, model = found.forecast, found.parameters, found.estimator.model
     notes = [EARLY, ROUGH] if parameters.stop != "max_steps" else [ROUGH]
-    if found.long is not None:
-        notes.insert(0, f"{found.long.message} {found.long.fix}")
+    of_texts = [*([found.long] if found.long is not None else []), *told]
+    notes = [*(f"{finding.message} {finding.fix}" for finding in of_texts), *notes]
     return EstimateObject(
         model=found.estimator.record.id,
         seconds=_spread(forecast.seconds),

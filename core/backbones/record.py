@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from core.backbones import chat_template
+from core.backbones.chat_template import ChatFacts
 from core.backbones.families import Kind, Objective, family
 from core.backbones.hub_name import check_hub_name
 from core.backbones.model_folder import inspect_folder
@@ -67,6 +69,7 @@ class BackboneRecord(BaseModel):
     adapted_modules: int | None = None
     variant: str | None = None
     notes: tuple[str, ...] = ()
+    chat: ChatFacts | None = None  # of texts; None in records of before it was looked at
 
     @field_validator("family")
     @classmethod
@@ -127,6 +130,7 @@ def describe(
         resolution=resolution or inspected.resolution,
         context_tokens=inspected.context_tokens,
         objective=inspected.objective,
+        chat=chat_template.facts(folder) if inspected.family.kind == "texts" else None,
     )
 
 

@@ -115,7 +115,7 @@ def _captions(content: BinaryIO, items: int) -> list[str]:
 
 def _texts(content: BinaryIO, items: int) -> Summary:
     rows = [json.loads(line) for line, _ in zip(content, range(MAX_ROWS), strict=False) if line.strip()]
-    texts = [TextItem(row.get("messages"), row.get("prompt"), row.get("completion"), row.get("text")) for row in rows]
+    texts = [TextItem.of(row) for row in rows]
     asked = [next((each["content"] for each in text.messages or () if each["role"] == "user"), None) for text in texts]
     prompts = tuple(text.prompt or said for text, said in zip(texts, asked, strict=True) if text.prompt or said)
     sizes = tuple(map(TextSize.of, texts))

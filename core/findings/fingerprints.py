@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from core.references import phrases
+from core.references import chats, phrases
 from core.references.items import TextItem
 
 # A picture's print: 16 x 16 levels of grey with its brightness and contrast taken out, Cb and Cr of 8 x 8 cells, and
@@ -68,7 +68,7 @@ def text_print(item: TextItem) -> TextPrint:
     `near` leaves system messages out: all texts of a set may share a long one, and still differ. The same words are
     another text where other messages of them are learned.
     """
-    own = [message["content"] for message in item.messages or () if message["role"] != "system"]
+    own = [chats.said(message) for message in item.messages or () if message["role"] != "system"]
     said = phrases.words("\n".join(own) or item.words())
     masked = [place for place, message in enumerate(item.messages or ()) if message.get("weight") == 0]
     return TextPrint(text_exact(f"{item.words()}\n{masked}" if masked else item.words()), text_near(said))

@@ -12,7 +12,7 @@ from core.findings.fingerprints import TextPrint
 from core.findings.profiles import PictureProfile, Profile
 from core.findings.texts.lengths import TextSize
 from core.parameters.request import BatRequest
-from core.references import phrases
+from core.references import phrases, templates
 from core.references.captions import PLACEHOLDER
 
 MAX_ITEMS_NAMED = 3
@@ -49,6 +49,7 @@ def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Findin
     found = list(_small(data.pictures, backbone, request))
     found += _trigger(data.pictures, backbone, request)
     found += _placeholders(data.pictures, backbone, request)
+    found += of_template(data, backbone)
     found += _across_files(data)
     if data.validation is not None:
         found += _leaked_pictures(data.pictures, data.validation.pictures)
@@ -119,6 +120,39 @@ def _placeholders(
             if always
             else "Name the word in bat.trigger.",
             held[0] if held else None,
+        )
+
+
+def of_template(data: Data, backbone: BackboneRecord) -> Iterator[Finding]:
+    """Say what the backbone's chat template does not know, of what the texts hold; an estimate says so too."""
+    for what, known in (("texts", data.training), ("validation texts", (data.validation,))):
+        given = [profile for profile in known if profile is not None]
+        texts = sum(len(profile.texts) for profile in given)
+        system, tools = sum(profile.with_system for profile in given), sum(profile.with_tools for profile in given)
+        yield from unknown_to_template(backbone, texts, system, tools, what)
+
+
+def unknown_to_template(
+    backbone: BackboneRecord, texts: int, system: int, tools: int, what: str = "texts"
+) -> Iterator[Finding]:
+    """Say what becomes of system prompts and of tools, which so many texts have, where the template has no place."""
+    if backbone.chat is None:
+        return
+    if system and not backbone.chat.system:
+        yield Finding(
+            "system_unknown",
+            f"The chat template of {backbone.id} has no place for a system prompt, with which {system} of {texts} "
+            f"{what} {'begins' if system == 1 else 'begin'}; it is written in front of what the user says first.",
+            "Nothing needs to be done, but ask the adapter in the same way.",
+            severity="info",
+        )
+    if tools and not templates.knows_tools(backbone):
+        one = tools == 1
+        yield Finding(
+            "tools_unknown",
+            f"{tools} of {texts} {what} {'declares or calls' if one else 'declare or call'} tools, for which "
+            f"{backbone.id} has no place in a chat; {'it is' if one else 'they are'} left out.",
+            "Choose a backbone whose chat template knows tools, or write the calls as words.",
         )
 
 

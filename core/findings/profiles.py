@@ -14,7 +14,7 @@ from typing import Any
 
 from core.findings.fingerprints import PRINT_BYTES, TextPrint
 from core.findings.texts.lengths import TextSize
-from core.references import phrases
+from core.references import phrases, templates
 from core.references.captions import PLACEHOLDER
 from core.references.items import ImageItem, TextItem
 
@@ -41,6 +41,8 @@ class Profile:
     pictures: tuple[PictureProfile, ...] = ()
     texts: tuple[TextPrint, ...] = ()
     sizes: tuple[TextSize, ...] = ()  # of the texts; of uploads from before they were kept there are none
+    with_system: int = 0  # texts that begin with a system prompt; of uploads from before they were counted 0
+    with_tools: int = 0  # texts that declare tools or call them
 
 
 def of(
@@ -53,8 +55,13 @@ def of(
         for item, print in zip(pictures, prints, strict=True)
     ]
     texts = [[print.exact, print.near] for print in text_prints]
-    sizes = [astuple(TextSize.of(item)) for item in items if isinstance(item, TextItem)]
-    return {"version": VERSION, "images": images, "texts": texts, "sizes": sizes}
+    said = [item for item in items if isinstance(item, TextItem)]
+    sizes = [astuple(TextSize.of(item)) for item in said]
+    counts = {
+        "with_system": sum(map(templates.begins_with_system, said)),
+        "with_tools": sum(item.uses_tools for item in said),
+    }
+    return {"version": VERSION, "images": images, "texts": texts, "sizes": sizes, **counts}
 
 
 def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
@@ -76,7 +83,8 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
         ]
         texts = tuple(TextPrint(exact, near) for exact, near in content["texts"])
         sizes = tuple(TextSize(int(length), int(exchanges)) for length, exchanges in content.get("sizes", ()))
-        return Profile(tuple(pictures), texts, sizes)
+        system, tools = (min(len(texts), max(0, int(content.get(key, 0)))) for key in ("with_system", "with_tools"))
+        return Profile(tuple(pictures), texts, sizes, system, tools)
     except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
         return None
 

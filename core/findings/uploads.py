@@ -15,7 +15,9 @@ from core.findings import fingerprints
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
 from core.findings.texts import languages
+from core.references import chats
 from core.references.items import TextItem
+from core.references.tools import verbatim
 
 MIN_ITEMS = 4
 MIN_SIDE = 64
@@ -191,15 +193,16 @@ def _conflicts(items: Sequence[TextItem]) -> Iterator[Finding]:
 
 
 def _question(item: TextItem) -> str | None:
-    """Return all that an answer answers to: one question under two system prompts is two questions."""
+    """Return all that an answer answers to: one question under two system prompts, or with other tools, is two."""
     if item.messages is not None:
-        return "\n".join(f"{message['role']}: {message['content']}" for message in item.messages[:-1])
+        asked = [f"{message['role']}: {chats.said(message)}" for message in item.messages[:-1]]
+        return "\n".join([*asked, *map(verbatim.written, item.tools or ())])
     return item.prompt
 
 
 def _answer(item: TextItem) -> str:
     if item.messages is not None:
-        return item.messages[-1]["content"]
+        return chats.said(item.messages[-1])
     return item.completion or item.text or ""
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.references.chats import learned
+from core.references.chats import learned, said
 from core.references.items import TextItem
+from core.references.tools import calls
 
 MIN_SHARE_OF_ANSWERS = 0.8  # of the answers
 MIN_ANSWERS = 2
@@ -47,7 +48,8 @@ def read_shape(items: Sequence[TextItem]) -> Shape | None:
     enough = MIN_SHARE_OF_ANSWERS * len(answers)
     asked = [found[0] for item in items if (found := _ASKED.search(_system(item)))]
     return (
-        _json_shape(answers, enough)
+        _calling(items, len(answers), enough)
+        or _json_shape(answers, enough)
         or _labelled(answers, enough)
         or _listed(answers, enough)
         or (
@@ -56,6 +58,20 @@ def read_shape(items: Sequence[TextItem]) -> Shape | None:
             else None
         )
     )
+
+
+def _calling(items: Sequence[TextItem], answers: int, enough: float) -> Shape | None:
+    """Return the shape of answers that are calls of functions; a valid one calls any of them."""
+    last = [item.messages[last_answer(item)] for item in items if item.messages is not None]
+    called = [
+        {call["function"]["name"] for call in message["tool_calls"]} for message in last if "tool_calls" in message
+    ]
+    if not called or len(called) < enough:
+        return None
+    names = sorted(set().union(*called))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    sentence = f"{len(called)} of {answers} answers call functions: {', '.join(names[:NAMED])}{more}."
+    return Shape(sentence, lambda answer: calls.stands_in(answer, names))
 
 
 def _json_shape(answers: Sequence[str], enough: float) -> Shape | None:
@@ -115,8 +131,11 @@ def json_value(answer: str) -> dict[str, Any] | list[Any] | None:
 
 
 def answer_of(item: TextItem) -> str | None:
-    """Return what a text answers with, of several answers the last that is learned; None where it is a plain text."""
-    return item.messages[last_answer(item)]["content"] if item.messages is not None else item.completion
+    """Return what a text answers with, of several answers the last that is learned; None where it is a plain text.
+
+    Calls of functions are lines of JSON.
+    """
+    return said(item.messages[last_answer(item)]) if item.messages is not None else item.completion
 
 
 def last_answer(item: TextItem) -> int:

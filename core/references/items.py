@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.errors import InvalidInput
 from core.references import chats
 from core.references.notices import Notice, Notices
+from core.references.tools import verbatim
+from core.references.tools.calls import RESULT
+from core.references.tools.declarations import Tool
 
 Kind = Literal["images", "texts"]
 
@@ -29,17 +32,28 @@ class ImageItem:
 
 @dataclass(frozen=True)
 class TextItem:
-    """One reference text, in one of three shapes; the fields of the other two are None."""
+    """One reference text, in one of three shapes; the fields of the other two are None.
+
+    Beside messages there may be `tools`: the functions that they may call.
+    """
 
     messages: tuple[chats.Message, ...] | None = None
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
+    tools: tuple[Tool, ...] | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> TextItem:
+        """Return the item that `row` has written; nothing of it is looked at."""
+        messages, tools = (tuple(row[key]) if row.get(key) is not None else None for key in ("messages", "tools"))
+        return cls(messages, row.get("prompt"), row.get("completion"), row.get("text"), tools)
 
     def row(self) -> dict[str, Any]:
         """Return the shape as it stands in a JSONL line."""
         if self.messages is not None:
-            return {"messages": [dict(message) for message in self.messages]}
+            beside = {"tools": [dict(tool) for tool in self.tools]} if self.tools else {}
+            return {"messages": [dict(message) for message in self.messages], **beside}
         return {"text": self.text} if self.text is not None else {"prompt": self.prompt, "completion": self.completion}
 
     def structure(self) -> str:
@@ -47,9 +61,16 @@ class TextItem:
         return json.dumps(self.row(), sort_keys=True)
 
     def words(self) -> str:
-        """Return everything that is said, for counting."""
-        said = [message["content"] for message in self.messages or ()]
-        return "\n".join([*said, *(part for part in (self.prompt, self.completion, self.text) if part)])
+        """Return everything that is said, and the tools that are declared, for counting."""
+        said = [chats.said(message) for message in self.messages or ()]
+        said += [part for part in (self.prompt, self.completion, self.text) if part]
+        return "\n".join(said + [verbatim.written(tool) for tool in self.tools or ()])
+
+    @property
+    def uses_tools(self) -> bool:
+        """Whether only a chat template that knows tools can write it."""
+        of_tools = any(message["role"] == RESULT or "tool_calls" in message for message in self.messages or ())
+        return bool(self.tools) or of_tools
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,7 @@ def read_folder(folder: Path) -> References:
         if "file" in line:
             items.append(image_item(line["name"], line["caption"], (folder / line["file"]).read_bytes()))
         else:
-            messages = tuple(line["messages"]) if "messages" in line else None
-            items.append(TextItem(messages, line.get("prompt"), line.get("completion"), line.get("text")))
+            items.append(TextItem.of(line))
     return References("images" if isinstance(items[0], ImageItem) else "texts", tuple(items))
 
 

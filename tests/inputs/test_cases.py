@@ -426,7 +426,6 @@ KEPT = {
     "t07f_weight_str.jsonl": "invalid_line",
     "t07g_weight_false.jsonl": "texts 6",
     "t08c_think_tags.jsonl": "texts 6",
-    "t09_tools.jsonl": "invalid_line",
     "t09b_empty_tools.jsonl": "texts 6",
     "t09c_name.jsonl": "texts 6",
     "t09d_parts.jsonl": "texts 6",
@@ -463,6 +462,7 @@ BETTER = {
     "t04e_gemini.jsonl": ("invalid_line", "texts 6"),
     "t04f_prompt_response.jsonl": ("invalid_line", "texts 6"),
     "t04g_prompt_messages_trl.jsonl": ("invalid_line", "texts 6"),
+    "t09_tools.jsonl": ("invalid_line", "texts 7"),
 }
 
 

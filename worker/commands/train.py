@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,18 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
+from core.findings.finding import Finding
+from core.findings.jobs import unknown_to_template
 from core.parameters.known_names import meant
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
-from core.references import packing
+from core.references import packing, templates
+from core.references.items import References as Read
+from core.references.items import TextItem
 from core.runtime.command_line import CommandLine, Data, problems, read_settings
 from core.runtime.progress import ProgressLine, bar, duration
 from core.settings import Settings
@@ -98,9 +103,10 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
     record = Registry.load(settings).get(training.backbone)
     bat = BatRequest.model_validate(training.bat)
     _check_apart(training)
-    given = reading.read(training.references, training.references.name, settings)
-    for finding in given.findings:
+    read = reading.read(training.references, training.references.name, settings)
+    for finding in [*read.findings, *_of_template(read, record)]:
         print(f"note: {finding.message} {finding.fix}", file=sys.stderr)
+    given = templates.writable(read, record)
     defaults = ServiceDefaults.load(settings, device_class(settings))
     parameters = defaults.resolve(bat, None, backbone=record, summary=summarise(given), seed=training.seed)
     folder = JobFolder(training.out.absolute() / "work")
@@ -114,8 +120,15 @@ def prepare(training: Training, settings: Settings) -> JobFolder:
         if heldout.kind != given.kind:
             message = f"The references are {given.kind}, and the validation data is {heldout.kind}; send the same."
             raise InvalidInput(message, code="mixed_kinds", param="validation")
-        packing.write_folder(inputs.caption_references(heldout, record, parameters), folder.validation)
+        usable = templates.writable(heldout, record, "validation")
+        packing.write_folder(inputs.caption_references(usable, record, parameters), folder.validation)
     return folder
+
+
+def _of_template(read: Read, record: BackboneRecord) -> Iterator[Finding]:
+    texts = [item for item in read.items if isinstance(item, TextItem)]
+    system, tools = sum(map(templates.begins_with_system, texts)), sum(item.uses_tools for item in texts)
+    return unknown_to_template(record, len(texts), system, tools)
 
 
 def _check_apart(training: Training) -> None:

@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.text_safety import shown
 
 TRAINED_ITEMS = Path("work/references/items.jsonl")  # beside an adapter that `albatross train` made
+TOOLS = "questions with tools"  # why rows of them are passed over: answers are compared as words
 Chat = tuple[tuple[str, str], ...]  # role and content of each message
 
 
@@ -110,13 +111,18 @@ def _parts(row: dict[str, object]) -> tuple[Chat, str, str | None]:
     """Return question, answer and mark; no question where the row can't be compared."""
     try:
         mark = texts.left_out(row)
-        return ((), "", mark) if mark not in (None, HELD_OUT) else (*_asked(texts.shaped(row)), mark)
+        if mark not in (None, HELD_OUT):
+            return (), "", mark
+        item = texts.shaped(row)
+        return ((), "", TOOLS) if item.uses_tools else (*_asked(item), mark)
     except ValueError:
         return (), "", None
 
 
 def _asked(item: TextItem) -> tuple[Chat, str]:
-    """Return question and answer; of a plain text there is no question."""
+    """Return question and answer; of a plain text, and of a chat with tools, there is no question."""
+    if item.uses_tools:
+        return (), ""
     if item.messages is not None:
         told = tuple((message["role"], message["content"]) for message in item.messages)
         return told[:-1], told[-1][1]

@@ -126,7 +126,7 @@ def _item(item: Any) -> dict[str, Any]:
     if isinstance(item, ImageItem):
         first, *others = (item.caption or "").split("\n")
         return {"image": picture_of(item), "caption": first} | ({"others": others} if others else {})
-    fields = ("messages", "prompt", "completion", "text")
+    fields = ("messages", "prompt", "completion", "text", "tools")
     return {name: getattr(item, name) for name in fields if getattr(item, name) is not None}
 
 

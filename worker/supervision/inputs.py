@@ -16,7 +16,7 @@ from core.parameters.parameters import Parameters
 from core.parameters.request import stored_request
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import summarise
-from core.references import packing
+from core.references import packing, templates
 from core.references.captions import captioned
 from core.references.items import References, merge
 from core.settings import Settings
@@ -63,6 +63,14 @@ def resolve_parameters(job: Job, record: BackboneRecord, given: References, sett
         if error.code in OPERATOR_ERRORS:
             log.warning("%s", error.message)  # it names files of the operator's
             raise TransientFailure(UNMENDED, code="internal_error") from error
+        raise JobFailure(error.message, code="invalid_training_file", param=error.param) from error
+
+
+def writable(given: References, record: BackboneRecord, param: str = "training_file") -> References:
+    """Return the references that the backbone's chat template can write; raises JobFailure where most are others."""
+    try:
+        return templates.writable(given, record, param)
+    except InvalidInput as error:
         raise JobFailure(error.message, code="invalid_training_file", param=error.param) from error
 
 

@@ -282,7 +282,7 @@ class Supervisor:
 
     def _write_inputs(self, record: BackboneRecord) -> JobMeasurement:
         """Fill the job folder with the references and all that the stages need to know."""
-        given = self._references(self.job.training_files)
+        given = inputs.writable(self._references(self.job.training_files), record)
         parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, self.claim, content))
@@ -292,6 +292,7 @@ class Supervisor:
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
         if heldout is not None:
+            heldout = inputs.writable(heldout, record, "validation_file")
             write_folder(inputs.caption_references(heldout, record, parameters), self.folder.validation)
         return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
 

@@ -158,6 +158,26 @@ def json_shape(records: Records, told: Told, sentence: Sentence) -> Iterator[str
         yield from holds(sum(key in value for value in values) >= 0.8 * len(records.items), f"{key} is in few of them")
 
 
+@claim(r"#count of #all answers call functions: (?P<names>.+?)(?: and #more more)?\.")
+def calling_shape(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    called = _called(records)
+    known, names = set().union(*called), told["names"].split(", ")
+    yield from near(told["count"], len(called), "the number of answers that call")
+    yield from near(told["all"], len(records.items), "the number of answers")
+    yield from holds(set(names) <= known, f"the functions that are called are {known}")
+    yield from near(told["more"] or "0", len(known) - len(names), "the number of other functions")
+
+
+def _called(records: Records) -> list[set[str]]:
+    """Return the functions that each reference calls whose last learned answer is a call."""
+    found = []
+    for item in records.items:
+        learned = [each for each in item.get("messages", ()) if each["role"] == "assistant" and each.get("weight") != 0]
+        if learned and "tool_calls" in learned[-1]:
+            found.append({call["function"]["name"] for call in learned[-1]["tool_calls"]})
+    return found
+
+
 @claim(r"Most of #all answers have lines that begin with (?P<labels>[^.]+)\.")
 def labelled_shape(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from near(told["all"], len(records.items), "the number of answers")
@@ -223,6 +243,9 @@ def fitting(records: Records, step: int, role: str) -> int:
     if records.p["preset"] != "format":
         row = next(row for row in records.report["answers"] if row["step"] == step)
         return int(row[FITTING[role]])
+    if len(called := _called(records)) >= 0.8 * len(own):
+        names = "|".join(map(re.escape, set[str]().union(*called)))
+        return sum(re.search(rf"\b({names})\b.*[{{(<]", answer, re.DOTALL) is not None for answer in answers)
     if all(as_json(answer) is not None for answer in own):
         keys = set.intersection(*(set(as_json(answer) or {}) for answer in own))
         return sum((value := as_json(answer)) is not None and keys <= set(value) for answer in answers)

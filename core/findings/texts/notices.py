@@ -95,6 +95,15 @@ def _empty_system(group: Group) -> Finding:
     )
 
 
+def _calls_undeclared(group: Group) -> Finding:
+    return Finding(
+        "calls_undeclared",
+        f"Functions are called that no tools beside the messages declare: {firsts(group)}. They are learned as they "
+        "stand.",
+        'Where a question is asked with tools, declare the same ones: "tools" beside "messages".',
+    )
+
+
 def _rows_left_out(group: Group) -> Finding:
     return Finding(
         "rows_left_out",
@@ -116,6 +125,7 @@ def _text_copies(group: Group) -> Finding:
 
 SENTENCES: Mapping[str, Callable[[Group], Finding]] = {
     "answers_left_out": _answers_left_out,
+    "calls_undeclared": _calls_undeclared,
     "cleaned": _cleaned,
     "empty_system": _empty_system,
     "keys_ignored": _keys_ignored,

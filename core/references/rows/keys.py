@@ -27,6 +27,7 @@ task_type task_name task_id domain field subject title language lang locale diff
 comment comments note notes description score scores rating quality toxicity redacted openai_moderation detoxify
 num_turns turn turns num_tokens token_count tokens n_tokens length len char_count word_count usage
 name user user_id username finish_reason parallel_tool_calls annotations cache_control status schemaversion
+tool_choice tool_config toolconfig thoughtsignature thought_signature
 temperature top_p top_k max_tokens max_completion_tokens frequency_penalty presence_penalty seed logprobs stream
 """
 HARMLESS = frozenset(_HARMLESS.split())
@@ -58,8 +59,8 @@ thinking_blocks thought thoughts chain_of_thought cot rationale scratchpad analy
 """
 REASONING = frozenset(_REASONING.split())
 _TOOLS = """
-tools functions tool_calls function_call tool_call_id tool_choice tool_responses tool_call function_calls
-available_tools observation
+tools functions tool_calls function_call tool_call_id tool_responses tool_call function_calls available_tools
+observation
 """
 TOOLS = frozenset(_TOOLS.split())
 _PICTURES = "image images image_url video videos audio audios file files attachments"
@@ -102,7 +103,10 @@ NO_CAPTIONS = "it is the caption of an image; send it in a zip with the images"
 HARMLESS_VALUES = frozenset({("split", "train"), ("split", "training"), ("type", "message")})
 NAMED = KNOWN | set(SETTINGS) | REASONING | TOOLS | PICTURES | PAIRS | set(ADVICE) | {"type"}  # in a finding
 EMPTY = "others that are empty"
-NO_TOOLS = "it has tools or tool calls, which are not learned here; leave them out, or the whole line"
+_TOOLS_GO = (
+    'tools stand beside the messages, calls in the "tool_calls" of the assistant\'s, and results in messages of the '
+    "role tool"
+)
 NO_PAIRS = "it is a preference pair (dpo), which is not learned here; make the preferred answer the last message"
 NO_PICTURES = "it holds an image, a sound or a file; chats are learned as text only"
 
@@ -182,9 +186,10 @@ def _refusal(key: str, value: object, where: str) -> str:
 
 def _meaning(key: str, value: object, where: str) -> str | None:
     """Say what a key that is refused means, and what to do; None where it is not known."""
-    for some, sentence in ((TOOLS, NO_TOOLS), (PAIRS, NO_PAIRS), (PICTURES, NO_PICTURES)):
-        if key in some:
-            return sentence
+    if key in PAIRS or key in PICTURES:
+        return NO_PAIRS if key in PAIRS else NO_PICTURES
+    if key in TOOLS:
+        return f'the "{key}" of {where} is not read there; {_TOOLS_GO}'
     if key in REASONING:
         todo = "write it into the answer, as the model shall write it, or leave it out"
         return f'the "{key}" of {where} would not be learned; {todo}'

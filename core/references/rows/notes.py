@@ -27,6 +27,10 @@ class RowNotes:
             self._count("empty_system", "", place)
         if remarks.read_as:
             self.read_as(remarks.read_as, place)
+        for form in sorted(remarks.tools_read_as):
+            self.read_as(form, place)
+        if remarks.undeclared:
+            self._count("calls_undeclared", "", place)
         self.washing.note(remarks.cleaned, place)
 
     def read_as(self, what: str, place: str) -> None:

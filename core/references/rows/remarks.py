@@ -16,10 +16,13 @@ class Remarks:
     read_as: str | None = None  # another trainer's shape
     empty_systems: int = 0
     masked: set[str] = field(default_factory=set)  # keys of other trainers that say what is not learned
+    tools_read_as: set[str] = field(default_factory=set)  # other forms of tools and of their calls
+    undeclared: bool = False  # it calls functions and declares none
     cleaned: hygiene.Cleaned = field(default_factory=Counter)
 
     def clean(self, text: str) -> str:
         """Return a text cleaned; raises UncleanText where it can't be stored."""
         plain, counts = hygiene.cleaned(text)
-        self.cleaned.update(counts)
+        if counts:
+            self.cleaned.update(counts)
         return plain

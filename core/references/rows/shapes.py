@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.references import chats
@@ -10,6 +10,7 @@ from core.references.items import TextItem
 from core.references.rows import keys
 from core.references.rows.json_rows import WRAPPERS
 from core.references.rows.remarks import Remarks
+from core.references.tools import declarations
 from core.text_safety import shown
 
 SHAPES = 'Each line is {"messages": [...]}, {"prompt": "...", "completion": "..."} or {"text": "..."}.'
@@ -47,7 +48,7 @@ BY_COLUMNS = (
 )
 MESSENGERS = ("author", "sender", "sender_name", "from_id", "timestamp_ms")  # keys of a message: Discord, Telegram, ...
 ALPACA_INPUTS = ("input", "context")
-
+TOOLS_AS_TEXT = "<tools>"  # in a system message: so Hermes and Qwen list what may be called
 
 EXPORTS = {
     "mapping": "an export of ChatGPT",
@@ -110,12 +111,36 @@ def _chat(row: dict[str, Any], found: list[str], remarks: Remarks) -> TextItem:
     _check_no_messenger(given)
     again = {"prompt"} if _says_again(row.get("prompt"), given) else set[str]()
     remarks.ignored |= again
-    keys.check_rest(row, {key, *SYSTEMS, *again}, "it", remarks)
+    keys.check_rest(row, {key, *SYSTEMS, *again, *_of_tools(row, remarks)}, "it", remarks)
     if isinstance(given, str) and given.lstrip().startswith("["):
         raise ValueError("messages is a string with a list in it; write the list itself")
     if not isinstance(given, list):
         raise ValueError(f"messages is not a list of 1 to {chats.MAX_MESSAGES} messages")
-    return TextItem(messages=chats.messages_of([*_system(row, given), *given], remarks))
+    return _with_tools(row, [*_system(row, given), *given], remarks)
+
+
+def _of_tools(row: Mapping[str, Any], remarks: Remarks) -> set[str]:
+    """Return the keys of a row that are about tools; which function a model has to call is nothing that is learned."""
+    chosen = {"function_call"} if isinstance(row.get("function_call"), str | dict) else set[str]()
+    remarks.ignored |= chosen
+    return chosen | set(declarations.named(row))
+
+
+def _with_tools(
+    row: Mapping[str, Any], given: Sequence[object], remarks: Remarks, *, learned_from: int = 0
+) -> TextItem:
+    """Return messages with the tools that the row declares, unless their text lists them already."""
+    tools = declarations.declared(row, remarks)
+    messages = chats.messages_of(given, remarks, learned_from=learned_from, tools=tools)
+    if tools and _lists_tools(messages):
+        remarks.ignored |= set(declarations.named(row))
+        tools = ()
+    return TextItem(messages=messages, tools=tools or None)
+
+
+def _lists_tools(messages: Sequence[chats.Message]) -> bool:
+    system = any(message["role"] == "system" and TOOLS_AS_TEXT in message["content"] for message in messages)
+    return system and not any("tool_calls" in message for message in messages)
 
 
 def _check_no_messenger(chat: object) -> None:
@@ -157,10 +182,10 @@ def _pair(row: dict[str, Any], asked: list[str], answered: list[str], remarks: R
     if "text" in row:
         raise ValueError(f"it has {questions[0]} and {answered[0]}, and text beside them; keep one of the two shapes")
     question, answer = questions[0], answered[0]
-    keys.check_rest(row, {question, answer, *beside, *SYSTEMS}, "it", remarks)
+    keys.check_rest(row, {question, answer, *beside, *SYSTEMS, *_of_tools(row, remarks)}, "it", remarks)
     _check_no_columns(row[question], row[answer])
     if isinstance(row[question], list) or isinstance(row[answer], list):
-        return _pair_of_chats(row[question], row[answer], remarks)
+        return _pair_of_chats(row, row[question], row[answer], remarks)
     if (question, answer) != ("prompt", "completion"):
         more = [f"{key} (on a new line)" for key in beside if row[key] != ""]
         remarks.read_as = f"pairs of {' and '.join([question, *more])} and {answer}"
@@ -175,11 +200,12 @@ def _as_pair(row: Mapping[str, Any], question: str, answer: str, beside: list[st
     for key in beside:
         if row[key] != "":
             prompt = f"{prompt}\n{chats.string(row[key], key, remarks)}"
-    if not (system := _system(row, None)):
+    system, tools = _system(row, None), declarations.named(row)
+    if not system and not tools:
         return TextItem(prompt=prompt, completion=completion)
     said = [*system, {"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
-    remarks.read_as = remarks.read_as or "pairs with a system message beside them"
-    return TextItem(messages=chats.messages_of(said, remarks))
+    remarks.read_as = remarks.read_as or f"pairs with {'a system message' if system else 'tools'} beside them"
+    return _with_tools(row, said, remarks)
 
 
 def _check_no_columns(asked: object, answered: object) -> None:
@@ -189,7 +215,7 @@ def _check_no_columns(asked: object, answered: object) -> None:
         raise ValueError(BY_COLUMNS)
 
 
-def _pair_of_chats(asked: object, answered: object, remarks: Remarks) -> TextItem:
+def _pair_of_chats(row: Mapping[str, Any], asked: object, answered: object, remarks: Remarks) -> TextItem:
     """Return a pair of lists of messages, as TRL writes it: what the question holds is read and not learned.
 
     Where one half is a string, it is one message.
@@ -201,7 +227,7 @@ def _pair_of_chats(asked: object, answered: object, remarks: Remarks) -> TextIte
     if not all(isinstance(message, dict) for message in (*first, *last)):
         raise ValueError("its question or its answer is a list of texts; write each pair as a row of its own")
     remarks.read_as = "pairs of lists of messages, as TRL writes them"
-    return TextItem(messages=chats.messages_of([*first, *last], remarks, learned_from=len(first)))
+    return _with_tools(row, [*first, *last], remarks, learned_from=len(first))
 
 
 def _no_shape(row: Mapping[str, Any]) -> ValueError:

@@ -221,7 +221,7 @@ def test_where_nothing_can_be_trained_on_it_says_so_and_does_not_send_anybody_on
     done = run(old, prompts)
     assert "3 more are left out of training: 3 of a kind that is not learned here (see `why`)." in done.stdout
     assert "Next:" not in done.stdout
-    assert all("tools" in row["recorded"]["why"] for row in rows_of(prompts.parent / "answers.jsonl"))
+    assert all("tool 1 has no name" in row["recorded"]["why"] for row in rows_of(prompts.parent / "answers.jsonl"))
 
 
 def test_more_answers_than_an_upload_takes_are_told(old: ChatEndpoint, prompts: Path) -> None:

@@ -271,3 +271,57 @@ def test_measurements_are_kept_newest_first_and_not_for_ever(service: Service) -
         assert measurements.recent(session, "tiny-images", "2", "cpu: toy") == []
         assert measurements.recent(session, "tiny-images", "1", "cuda: H200") == []
         assert measurements.recent(session, "tiny-images", "1", None)
+
+
+@pytest.fixture
+def without_tools(service: Service) -> Iterator[str]:
+    """A backbone whose chat template knows neither tools nor a system prompt."""
+    file = service.settings.registry_file
+    before = json.loads(file.read_text())
+    facts = {"template": True, "system": False, "tools": False}
+    record = before["backbones"]["tiny-texts"] | {"id": "plain-texts", "chat": facts}
+    file.write_text(json.dumps(before | {"backbones": before["backbones"] | {"plain-texts": record}}))
+    yield "plain-texts"
+    file.write_text(json.dumps(before))
+
+
+def with_tools(http: httpx.Client, calling: int, others: int) -> str:
+    def row(number: int) -> dict[str, Any]:
+        brief, asked = {"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Rain in {number}?"}
+        call = {"function": {"name": "weather", "arguments": json.dumps({"place": number})}}
+        calls = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return {
+            "messages": [brief, asked, calls if number < calling else {"role": "assistant", "content": f"{number}"}]
+        }
+
+    content = "".join(json.dumps(row(number)) + "\n" for number in range(calling + others)).encode()
+    answer = http.post("/v1/files", files={"file": ("calls.jsonl", content)}, data={"purpose": "fine-tune"})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def test_what_a_chat_template_has_no_place_for_is_told_before_the_job_and_by_it(
+    http: httpx.Client, without_tools: str
+) -> None:
+    file = with_tools(http, 2, 4)
+    notes = ask(http, model=without_tools, training_file=file)["notes"]
+    assert any(note.startswith("The chat template of plain-texts has no place for a system prompt") for note in notes)
+    assert any(note.startswith("2 of 6 texts declare or call tools, for which plain-texts has no") for note in notes)
+    job = http.post(JOBS, json={"model": without_tools, "training_file": file})
+    assert {finding["code"] for finding in job.json()["bat"]["findings"]} >= {"system_unknown", "tools_unknown"}
+    known = ask(http, model="tiny-texts", training_file=file)["notes"]
+    assert not any("tools" in note or "system prompt" in note for note in known)
+
+
+def test_where_most_texts_need_tools_that_the_template_lacks_the_job_is_refused(
+    http: httpx.Client, without_tools: str
+) -> None:
+    file, plain = with_tools(http, 3, 2), with_tools(http, 0, 5)
+    for address in (ESTIMATE, JOBS):
+        answer = http.post(address, json={"model": without_tools, "training_file": file})
+        refused(answer, 400, "tools_unknown")
+        assert "3 of 5 texts declare or call tools" in answer.json()["error"]["message"]
+        body = {"model": without_tools, "training_file": plain, "validation_file": file}
+        answer = http.post(address, json=body)
+        refused(answer, 400, "tools_unknown")
+        assert answer.json()["error"]["param"] == "validation_file"

@@ -84,9 +84,14 @@ def test_a_line_keeps_question_answer_and_how_it_came_about(tmp_path: Path) -> N
         (answer("  "), "empty"),
         (
             answer(None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]),
+            None,
+        ),
+        (
+            answer(None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{"}}]),
             "not_learned",
         ),
-        (answer(asked=prompt(tools=[{"type": "function", "function": {"name": "f"}}])), "not_learned"),
+        (answer(asked=prompt(tools=[{"type": "function", "function": {"name": "f"}}])), None),
+        (answer(asked=prompt(tools=[{"type": "web_search"}])), "not_learned"),
         (answer("a NUL \0 in it"), "not_learned"),
         (answer("half a \ud800 letter"), "not_learned"),
         (answer("x" * 100_000), "not_learned"),

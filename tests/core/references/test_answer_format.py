@@ -67,3 +67,21 @@ def test_an_answer_that_is_not_learned_has_no_say_in_the_shape() -> None:
     assert found is not None
     assert found.sentence == "2 of 2 answers are JSON with a."
     assert read_shape([chat("Yes.", '{"a": 1}'), chat("No.", '{"a": 2}')]) is None
+
+
+def test_answers_that_call_functions_share_that() -> None:
+    def calling(*names: str) -> TextItem:
+        calls = [{"type": "function", "id": "1", "function": {"name": name, "arguments": {"a": 1}}} for name in names]
+        return TextItem(({"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": calls}))
+
+    found = read_shape([calling("weather"), calling("sun", "weather"), calling("weather")])
+    assert found is not None
+    assert found.sentence == "3 of 3 answers call functions: sun, weather."
+    assert found.fits is not None
+    assert found.fits('<tool_call>\n{"name": "sun", "arguments": {}}\n</tool_call>')
+    assert not found.fits('{"name": "moon", "arguments": {}}')
+    said = TextItem(({"role": "user", "content": "?"}, {"role": "assistant", "content": "The weather is dry."}))
+    assert read_shape([calling("weather"), said, said]) is None
+    many = read_shape([calling("a", "b", "c", "d", "e"), calling("a")])
+    assert many is not None
+    assert many.sentence == "2 of 2 answers call functions: a, b, c and 2 more."

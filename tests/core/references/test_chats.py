@@ -21,11 +21,9 @@ ASK, ANSWER = {"role": "user", "content": "Rain?"}, {"role": "assistant", "conte
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {}}]}
 PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "tools": ({"messages": [ASK, ANSWER], "tools": [{"type": "function"}]}, "tools or tool calls"),
-    "functions": ({"messages": [ASK, ANSWER], "functions": [{"name": "rain"}]}, "tools or tool calls"),
-    "a tool call": ({"messages": [ASK, CALL, ANSWER]}, "tools or tool calls"),
-    "a function call": ({"messages": [ASK, ANSWER | {"function_call": {"name": "rain"}}]}, "tools or tool calls"),
-    "a tool's answer": ({"messages": [ASK, {"role": "tool", "content": "dry"}, ANSWER]}, "tools or tool calls"),
+    "a tool without a name": ({"messages": [ASK, ANSWER], "tools": [{"type": "function"}]}, "tool 1 has no name of a"),
+    "a call without a name": ({"messages": [ASK, CALL]}, r"call 1 of message 2 \(assistant\) has no name"),
+    "a result of no call": ({"messages": [ASK, {"role": "tool", "content": "dry"}, ANSWER]}, "the result of no call"),
     "a picture": ({"messages": [PICTURE, ANSWER]}, "learned as text only"),
     "no parts": ({"messages": [ASK | {"content": []}, ANSWER]}, r"content of message 1 \(user\) is empty"),
     "a weight of a half": ({"messages": [ASK, ANSWER | {"weight": 0.5}]}, "weight other than 0"),

@@ -36,6 +36,15 @@ def test_the_marks_of_the_file_tell_what_was_trained_on(tmp_path: Path) -> None:
     assert found.known_from == "known from the marks of the file"
 
 
+def test_questions_with_tools_are_passed_over(tmp_path: Path) -> None:
+    row = json.loads(line("a", "1")) | {"tools": [{"type": "function", "function": {"name": "weather"}}]}
+    calls = json.loads(line("b", "2"))
+    calls["messages"][-1] |= {"content": None, "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
+    found = read(tmp_path, json.dumps(row), json.dumps(calls), line("c", "3"))
+    assert groups(found) == {"c": Group.UNKNOWN}
+    assert found.passed_over == {"questions with tools": 2}
+
+
 def test_several_answers_are_one_question(tmp_path: Path) -> None:
     (question,) = read(tmp_path, line("a", "1"), line("a", "2")).items
     assert question.answers == ["1", "2"]

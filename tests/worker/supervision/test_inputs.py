@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from core.backbones.chat_template import ChatFacts
 from core.database.tables import File, Job
-from core.errors import TransientFailure
+from core.errors import JobFailure, TransientFailure
 from core.parameters.summary import summarise
 from core.references.captions import caption_of, captioned, without, without_end
 from core.references.items import ImageItem, References, TextItem
@@ -13,7 +14,7 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from tests.core.parameters.test_resolving import EMOJI, TEXT, settled
 from worker.device import device
-from worker.supervision.inputs import caption_references, fetch_references, resolve_parameters
+from worker.supervision.inputs import caption_references, fetch_references, resolve_parameters, writable
 
 
 @pytest.mark.parametrize(
@@ -110,3 +111,13 @@ def test_bytes_that_the_store_has_changed_are_no_references(store: Storage, tmp_
     with pytest.raises(TransientFailure) as caught:
         fetch_references([file], store, settings, lambda: None)
     assert caught.value.code == "storage_unavailable"
+
+
+def test_texts_that_the_chat_template_cannot_write_are_left_out_or_end_the_job() -> None:
+    record = TEXT.model_copy(update={"chat": ChatFacts(template=True, system=True, tools=False)})
+    asked, said = {"role": "user", "content": "?"}, {"role": "assistant", "content": "No."}
+    plain, tools = TextItem((asked, said)), TextItem((asked, said), tools=({"type": "function"},))
+    assert writable(References("texts", (plain, tools)), record).items == (plain,)
+    with pytest.raises(JobFailure, match="1 of 1 texts declares or calls tools") as failure:
+        writable(References("texts", (tools,)), record)
+    assert failure.value.code == "invalid_training_file"

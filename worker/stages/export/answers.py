@@ -54,7 +54,10 @@ class Asking:
         self.backbone, self.temperature, self.seed = backbone, temperature, context.p.seed
         self.longest = _longest(context)
         system, chats = shared_system(items), all(item.messages is not None for item in items)
-        asked = [(prompt, with_system(prompt, system, chats)) for prompt in context.p.sample_prompts]
+        tools = shared_tools(items)
+        asked: list[tuple[str, Question]] = [
+            (prompt, with_system(prompt, system, chats) | tools) for prompt in context.p.sample_prompts
+        ]
         if context.folder.validation.is_dir():
             held_out = [item for item in read_references(context.folder.validation).items if isinstance(item, TextItem)]
             found = [(question, asked_of(item)) for item in held_out if (question := question_of(item))]
@@ -232,10 +235,16 @@ def _questions(item: TextItem) -> list[str]:
 
 
 def asked_of(item: TextItem) -> Question:
-    """Return an item up to the last answer that is learned, and that answer: so it is asked as it was learned."""
+    """Return an item up to the last answer that is learned, and that answer: so it is asked as it was learned.
+
+    An answer that calls functions is left away: only its words stand apart from the marks of a template.
+    """
     if item.messages is not None:
         last = last_answer(item)
-        return {"messages": list(item.messages[:last]), "completion": item.messages[last]["content"]}
+        asked: dict[str, Any] = {"messages": list(item.messages[:last])}
+        asked |= {"tools": list(item.tools)} if item.tools else {}
+        answer = item.messages[last]
+        return asked if "tool_calls" in answer else asked | {"completion": answer["content"]}
     return {"prompt": item.prompt, "completion": item.completion}
 
 
@@ -248,7 +257,13 @@ def shared_system(items: Sequence[TextItem]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def with_system(prompt: str, system: str | None, chats: bool = False) -> Question:
+def shared_tools(items: Sequence[TextItem]) -> dict[str, Any]:
+    """Return the tools that all references declare, as part of an item; nothing where some declare others."""
+    first = items[0].tools if items else None
+    return {"tools": list(first)} if first and all(item.tools == first for item in items) else {}
+
+
+def with_system(prompt: str, system: str | None, chats: bool = False) -> dict[str, Any]:
     """Return a question as the references ask theirs; without a template, chats are written otherwise than prompts."""
     asked = {"role": "user", "content": prompt}
     if system is None:

@@ -15,6 +15,7 @@ from worker.stages.export.answers import (
     asked_of,
     question_of,
     shared_system,
+    shared_tools,
     told_of,
     unseen,
     with_system,
@@ -80,6 +81,19 @@ def test_a_question_is_put_as_the_references_put_theirs() -> None:
     assert question_of(unlearned) == "Why?"
     assert asked_of(unlearned) == {"messages": [SYSTEM, ASK], "completion": SAY["content"]}
     assert asked_of(TextItem(prompt="Why?", completion="So.")) == {"prompt": "Why?", "completion": "So."}
+
+
+def test_a_question_that_is_answered_by_a_call_is_put_with_its_tools() -> None:
+    tools = ({"type": "function", "function": {"name": "weather"}},)
+    call = {"type": "function", "id": "1", "function": {"name": "weather", "arguments": {}}}
+    result = {"role": "tool", "tool_call_id": "1", "name": "weather", "content": "dry"}
+    calls = {"role": "assistant", "content": "", "tool_calls": [call]}
+    ending, going_on = TextItem((ASK, calls), tools=tools), TextItem((ASK, calls, result, SAY), tools=tools)
+    assert asked_of(ending) == {"messages": [ASK], "tools": list(tools)}
+    assert asked_of(going_on) == {"messages": [ASK, calls, result], "tools": list(tools), "completion": SAY["content"]}
+    assert question_of(going_on) == question_of(ending) == "Why?"
+    assert shared_tools([ending, going_on]) == {"tools": list(tools)}
+    assert shared_tools([ending, TextItem((ASK, SAY))]) == shared_tools([TextItem(text="a")]) == shared_tools([]) == {}
 
 
 def test_a_circling_answer_counts_where_it_shows_that_an_unrelated_question_is_touched() -> None:
