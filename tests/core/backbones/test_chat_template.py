@@ -76,3 +76,15 @@ def test_what_transformers_saves_is_read(tmp_path: Path) -> None:
         tokenizer.chat_template = template
         tokenizer.save_pretrained(tmp_path)
         assert facts(tmp_path) == ChatFacts(template=True, system=True, tools=tools)
+
+
+def test_what_is_told_before_a_job_is_what_the_job_finds(tmp_path: Path) -> None:
+    from core.method.backbones.texts.template import ChatTemplate
+    from tests.core.method.backbones.texts.templates import MODELS, tokenizer
+
+    for name in MODELS:
+        tokens = tokenizer(name)
+        tokens.save_pretrained(tmp_path / name)
+        found, template = facts(tmp_path / name), ChatTemplate(tokens)
+        tools = template.knows_tools and template.knows_calls
+        assert (name, found.system, found.tools) == (name, template.keeps_system, tools)
