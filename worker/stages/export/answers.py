@@ -63,7 +63,9 @@ class Asking:
             found = [(question, asked_of(item)) for item in held_out if (question := question_of(item))]
             asked += found[:HELD_OUT_ASKED]
         self.new = asked
-        self.unrelated = [(prompt, with_system(prompt, None, chats)) for prompt in context.p.unrelated_prompts]
+        self.unrelated: list[tuple[str, Question]] = [
+            (prompt, with_system(prompt, None, chats)) for prompt in context.p.unrelated_prompts
+        ]
         if any("</think>" in (answer_of(item) or "") for item in items):  # as they are learned, new ones are asked
             self.new, self.unrelated = (_thinking(some) for some in (self.new, self.unrelated))
         self.own = [(question, asked_of(item)) for item in items if (question := question_of(item))][:OWN_ASKED]
