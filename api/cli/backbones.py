@@ -1,5 +1,6 @@
 """`albatross backbones`: list, show, add and prepare backbones, and measure trigger words."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # loaded by commands, not by their help
 COMMANDS = CommandLine()
 BACKBONES = CommandLine("Show, add and prepare backbones, and measure what trigger words do to them.")
 COMMANDS.add_typer(BACKBONES, name="backbones")
+LINE, NAME = 110, 12
 Said = Literal["epsilon", "v"]
 SAID: "dict[Said, Objective]" = {"epsilon": "epsilon", "v": "v_prediction"}
 Prepared = Literal["smollm2-135m"]
@@ -119,7 +121,7 @@ def _show(record: "BackboneRecord") -> None:
     from core.backbones.facts import facts
 
     for name, words in facts(record):
-        print(f"  {name:12} {words}")
+        print(textwrap.fill(words, LINE, initial_indent=f"  {name:{NAME}}", subsequent_indent=" " * (NAME + 2)))
 
 
 @BACKBONES.explained("prepare", "albatross backbones prepare smollm2-135m")

@@ -95,7 +95,7 @@ def _described(
 
 
 def _convert(file: Path, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
-    checkpoint = recognise(file, brought.objective, usual_size=brought.config is None)
+    checkpoint = recognise(file, brought.objective, brought.config)
     with _draft(brought.id, settings) as draft, tempfile.TemporaryDirectory() as layout:
         if shutil.disk_usage(draft).free < file.stat().st_size * ROOM:
             raise InvalidInput(f"{settings.data} has no room for a folder as large as {file.name}.", code="disk_full")

@@ -56,7 +56,7 @@ def sentence(found: Inspected, text: Mapping[str, object]) -> str:
 
 def shown(size: int) -> str:
     """Write a size in GiB, or in MiB below a tenth of one."""
-    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.0f} MiB"
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{max(1, round(size / 2**20))} MiB"
 
 
 def _adapter(found: Inspected) -> int:
@@ -72,9 +72,9 @@ def _example(found: Inspected, text: Mapping[str, object], device_class: str) ->
         small, large, side, count = KEPT[row.id]
         share = (found.resolution or side) ** 2 / side**2 * found.parameters / count
         return int((small if device_class == "cuda" else large) * GIB * share)
-    hidden, inner, layers, words = (
-        _number(text, name) for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
-    )
+    hidden, layers, words = (_number(text, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    inner = _number(text, "moe_intermediate_size") or _number(text, "intermediate_size")
+    inner *= max(1, _number(text, "num_experts_per_tok"))
     return int(TOKENS * (layers * (8 * hidden + 3 * inner) * KEPT_TEXT[device_class] + LOGIT_BYTES * words))
 
 

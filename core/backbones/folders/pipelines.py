@@ -67,7 +67,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         tuple(sorted(set(files))),
         weights,
         _side(folder),
-        _objective(folder),
+        predicted(folder),
         variant,
         _notes(folder, everything, files, variant),
     )
@@ -121,7 +121,8 @@ def _tensors(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.endswith(".safetensors")]
 
 
-def _objective(folder: Path) -> Objective:
+def predicted(folder: Path) -> Objective:
+    """Return what a folder's scheduler says that its U-Net predicts; raise InvalidInput for what is not trained."""
     said = json_object(folder, "scheduler/scheduler_config.json").get("prediction_type", "epsilon")
     found = OBJECTIVES.get(said)
     if found is None:

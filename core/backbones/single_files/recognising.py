@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.backbones.families import Objective
 from core.backbones.folders.other_models import EDITED, NOT_YET, other_file
-from core.backbones.folders.pipelines import LATENT_CHANNELS, distilled
+from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, distilled, predicted
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import Weight, check_plain, described, read_header
 from core.errors import InvalidInput
@@ -63,11 +63,11 @@ class Checkpoint:
     notes: tuple[str, ...]
 
 
-def recognise(path: Path, objective: Objective | None = None, *, usual_size: bool = True) -> Checkpoint:
+def recognise(path: Path, objective: Objective | None = None, config: Path | None = None) -> Checkpoint:
     """Return what a file is; raise InvalidInput that says what else it is, or what it lacks.
 
-    `objective` is what it predicts, where an operator says so. Files of another than the usual size are refused unless
-    `usual_size` is waived, since their configuration can't be read from them.
+    `objective` is what it predicts, where an operator says so. A file of another than the usual size needs `config`,
+    the folder with the configuration of its parts, which can't be read from it.
     """
     if words := other_file(path):
         raise refused(words, this="file")
@@ -75,13 +75,14 @@ def recognise(path: Path, objective: Objective | None = None, *, usual_size: boo
     weights = described(header, path.name)
     facts = {key: value for key, value in header.facts.items() if isinstance(value, str)}
     family = _family(weights)
-    _check_whole(weights, family, usual_size)
+    _check_whole(weights, family, config is None)
+    configured = None if config is None else _configured(config, family)
     check_plain({name: each for name, each in weights.items() if name.startswith((UNET, VAE))}, "file")
-    predicted, why = _objective(weights, facts, family, objective)
-    side = V_SIDE if family == "sd2" and predicted == "v_prediction" else SIDES[family]
+    objective, why = _objective(weights, facts, family, objective, configured)
+    side = V_SIDE if family == "sd2" and objective == "v_prediction" else SIDES[family]
     return Checkpoint(
         family,
-        predicted,
+        objective,
         side,
         ZERO_SNR_KEY in weights,
         _dtype(weights),
@@ -142,7 +143,11 @@ def _check_whole(weights: Mapping[str, Weight], family: str, usual_size: bool) -
 
 
 def _objective(
-    weights: Mapping[str, Weight], facts: Mapping[str, str], family: str, asked: Objective | None
+    weights: Mapping[str, Weight],
+    facts: Mapping[str, str],
+    family: str,
+    asked: Objective | None,
+    configured: Objective | None,
 ) -> tuple[Objective, tuple[str, ...]]:
     """Return what the U-Net predicts, and the sentence that says so where the file does not."""
     read: Objective | None = None
@@ -157,8 +162,8 @@ def _objective(
                 f"The file says itself that it predicts {read}.", code="contradiction", param="objective"
             )
         return asked, ()
-    if read is not None:
-        return read, ()
+    if (known := read or configured) is not None:
+        return known, ()
     if family != "sd2":
         return "epsilon", (
             "The file does not say what it predicts: epsilon is assumed, as nearly all of its family do.",
@@ -167,6 +172,18 @@ def _objective(
         f"The file does not say what it predicts: v_prediction at {V_SIDE} px is assumed, as Stable Diffusion 2.0 and "
         "2.1 do; a child of their base models, made for 512 px, is added with --objective epsilon.",
     )
+
+
+def _configured(config: Path, family: str) -> Objective:
+    """Return what a folder of configuration says is predicted; raise InvalidInput where it is another family's."""
+    if not (config / "model_index.json").is_file():
+        words = f"--config {config} is no diffusers folder: it has no model_index.json."
+        raise InvalidInput(words, code="not_found", param="config")
+    found = check_pipeline(config)
+    if found.id != family:
+        words = f"--config is the configuration of {found.name}, and the file holds {NAMES[family]}."
+        raise InvalidInput(words, code="contradiction", param="config")
+    return predicted(config)
 
 
 def _dtype(weights: Mapping[str, Weight]) -> str:
