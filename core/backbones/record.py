@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from core.backbones.families import Kind, Objective, family
+from core.backbones.families import Form, Kind, Objective, family
 from core.backbones.folders.inspecting import inspect_folder
 from core.backbones.hub_name import check_hub_name
 from core.backbones.licences import read_licence
@@ -83,6 +83,13 @@ class BackboneRecord(BaseModel):
     def kind(self) -> Kind:
         """Say what this backbone is adapted with."""
         return family(self.family).kind
+
+    @property
+    def form(self) -> Form:
+        """Say how an image network is told its caption."""
+        form = family(self.family).form
+        assert form is not None
+        return form
 
 
 def describe(

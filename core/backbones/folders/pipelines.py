@@ -31,6 +31,7 @@ OBJECTIVES: Mapping[object, Objective] = {"epsilon": "epsilon", "v_prediction": 
 OPEN_CLIP_WIDTH = 1024  # of the text encoder of Stable Diffusion 2.x; 1.x has one of 768
 PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but the last
 LATENT_CHANNELS = 4
+HALF = "fp16"
 DISTILLED = re.compile(r"turbo|lightning|\blcm\b|[-_]lcm|hyper[-_]?sd|dmd2|distill|schnell", re.IGNORECASE)
 
 
@@ -53,7 +54,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
     family = check_pipeline(folder)
     variant = _variant(folder, family)
     files = ["model_index.json", *opened(folder, everything, family.parts)]
-    found = {part: weight_files(folder, STEMS[part], variant) for part in STEMS if part in family.parts}
+    found = {part: _weight_files(folder, STEMS[part], variant) for part in STEMS if part in family.parts}
     weight_indexes = {name for name in files if ".index." in name}
     files = [name for name in files if name not in weight_indexes]
     files += [name for names in found.values() for name in names]
@@ -110,11 +111,15 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
 
 
 def _variant(folder: Path, family: Family) -> str | None:
-    """Return "fp16" where the weights are there under that name alone."""
+    """Return "fp16" where a network's weights are there under that name alone; then the others' are taken too."""
     parts = [STEMS[part] for part in STEMS if part in family.parts]
-    if all(has_weights(folder, stem) for stem in parts):
-        return None
-    return "fp16" if all(has_weights(folder, stem, "fp16") for stem in parts) else None
+    missing = [stem for stem in parts if not has_weights(folder, stem)]
+    return HALF if missing and all(has_weights(folder, stem, HALF) for stem in missing) else None
+
+
+def _weight_files(folder: Path, stem: str, variant: str | None) -> list[str]:
+    """Return the files of one network as the loader picks them: the variant where it is there, else the plain ones."""
+    return weight_files(folder, stem, variant if variant and has_weights(folder, stem, variant) else None)
 
 
 def _tensors(names: Sequence[str]) -> list[str]:
