@@ -78,7 +78,7 @@ def add_backbone(
     revision: Annotated[
         str | None, typer.Option(metavar="COMMIT", help="which commit of the hub; unset: the newest of now")
     ] = None,
-    family: Annotated[str | None, typer.Option(hidden=True)] = None,
+    family: Annotated[str | None, typer.Option(hidden=True, help="is read from the files")] = None,
     data: Data = None,
 ) -> None:
     """Register a pre-trained model: what it is is read from its files (safetensors only), and every one is hashed."""
