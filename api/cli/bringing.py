@@ -26,6 +26,7 @@ from core.text_safety import shown
 
 READABLE_FOLDER = 0o755
 CONVERTER = "worker.commands.convert"
+SIDE_MULTIPLE = 8  # pixels that a latent stands for, at the usual sizes
 ROOM = 1.2  # of a file's size, that its folder may need
 
 
@@ -76,6 +77,9 @@ def _refuse(brought: Brought, **others: str) -> None:
 def _described(
     folder: Path, brought: Brought, *, licence: str | None = None, notes: tuple[str, ...] = ()
 ) -> BackboneRecord:
+    if brought.resolution is not None and brought.resolution % SIDE_MULTIPLE:
+        words = f"--resolution is a multiple of {SIDE_MULTIPLE}."
+        raise InvalidInput(words, code="invalid_resolution", param="resolution")
     record = describe(
         brought.id,
         folder,
@@ -96,6 +100,7 @@ def _described(
 
 def _convert(file: Path, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
     checkpoint = recognise(file, brought.objective, brought.config)
+    print(f"Converting {shown(file.name)}, {checkpoint.dtype}: a minute for each few GB.", flush=True)
     with _draft(brought.id, settings) as draft, tempfile.TemporaryDirectory() as layout:
         if shutil.disk_usage(draft).free < file.stat().st_size * ROOM:
             raise InvalidInput(f"{settings.data} has no room for a folder as large as {file.name}.", code="disk_full")

@@ -50,6 +50,7 @@ def test_adding_says_what_was_taken_and_show_says_it_again(tmp_path: Path, capsy
     [
         (["{texts}", "--family", "language"], "The family is read"),
         (["{texts}", "--resolution", "512"], "leave --resolution out"),
+        (["{texts}", "--resolution", "500"], "multiple of 8"),
         (["{texts}", "--objective", "v"], "--objective is a single file's"),
         (["{texts}", "--config", "{texts}"], "--config is a single file's"),
         (["{texts}", "--revision", "main"], "--revision is the hub's"),
