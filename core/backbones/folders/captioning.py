@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from core.backbones.folders.files import all_files, check_configs, json_object, opened, weight_files
+from core.backbones.folders.files import CODE, PICKLES, all_files, check_configs, json_object, opened, weight_files
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import check_safetensors
 
@@ -16,6 +17,12 @@ TAGGER_CLASSES = frozenset(
 def inspect_tagger(folder: Path) -> tuple[str, ...]:
     """Return the files that are loaded of a captioning model, sorted; raise InvalidInput for what must not be."""
     everything = all_files(folder)
+    for name in everything:
+        ending = os.path.splitext(name)[1].lower()
+        if ending in CODE:
+            raise refused(f"{name} is code; remove it: a tagger is weights and configuration only", "tagger")
+        if ending in PICKLES:
+            raise refused(f"{name} may run code when loaded; remove it and keep the .safetensors files", "tagger")
     named = json_object(folder, "config.json", "tagger").get("architectures")
     if not isinstance(named, list) or not named or named[0] not in TAGGER_CLASSES:
         words = f"config.json names {named!r}; only {', '.join(sorted(TAGGER_CLASSES))} is taken"
