@@ -1,16 +1,25 @@
-"""`albatross backbones`: list, add and prepare backbones, and measure trigger words."""
+"""`albatross backbones`: list, show, add and prepare backbones, and measure trigger words."""
 
+import textwrap
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from api.cli.worker_commands import replace_process
+from core.errors import InvalidInput
 from core.runtime.command_line import CommandLine, Data, read_settings
+
+if TYPE_CHECKING:  # loaded by commands, not by their help
+    from core.backbones.families import Objective
+    from core.backbones.record import BackboneRecord
 
 COMMANDS = CommandLine()
 BACKBONES = CommandLine("Show, add and prepare backbones, and measure what trigger words do to them.")
 COMMANDS.add_typer(BACKBONES, name="backbones")
+LINE, NAME = 110, 12
+Said = Literal["epsilon", "v"]
+SAID: "dict[Said, Objective]" = {"epsilon": "epsilon", "v": "v_prediction"}
 Prepared = Literal["smollm2-135m"]
 PREPARERS: dict[Prepared, str] = {"smollm2-135m": "worker.commands.smollm2"}
 
@@ -27,11 +36,24 @@ def list_backbones(data: Data = None) -> None:
         print(f"{backbone.id:24} {backbone.kind:7} {pool:24} {backbone.licence}{known}")
 
 
-@BACKBONES.explained("add", "albatross backbones add my-sd15 /models/sd15 --licence CreativeML-OpenRAIL-M")
+@BACKBONES.explained(
+    "add",
+    "albatross backbones add my-sd15 /models/sd15",
+    "albatross backbones add pony /models/ponyDiffusionV6XL.safetensors --licence other",
+    "albatross backbones add qwen Qwen/Qwen3-0.6B --revision c1899de289a04d12100db370d81485cdf75e47ca",
+)
 def add_backbone(
     id: Annotated[str, typer.Argument(metavar="ID", help="the name that jobs will use")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a diffusers or transformers folder")],
-    licence: Annotated[str, typer.Option(metavar="NAME", help="of the weights; it is written on every adapter's card")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="a diffusers or transformers folder, one .safetensors file, or ORG/NAME of the hub"
+        ),
+    ],
+    licence: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="of the weights, for every adapter's card; unset: what its files name"),
+    ] = None,
     pool: Annotated[Path | None, typer.Option(metavar="DIR", help="folder of a candidate pool")] = None,
     resolution: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")
@@ -39,27 +61,67 @@ def add_backbone(
     max_tokens: Annotated[
         int | None, typer.Option(metavar="N", help="tokens of a text that a job takes unless it asks for other")
     ] = None,
-    target: Annotated[list[str] | None, typer.Option(metavar="NAME", help="a module to adapt; may be repeated")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="modules to adapt: the end of a path, or a pattern; may be repeated"),
+    ] = None,
     hub_name: Annotated[
         str | None, typer.Option(metavar="ORG/NAME", help="the name that others know it by; adapters carry it")
     ] = None,
+    objective: Annotated[
+        Said | None, typer.Option(help="what a single file predicts, where it does not say so itself")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="diffusers' configuration of a single file that is not of the usual size"),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="COMMIT", help="which commit of the hub; unset: the newest of now")
+    ] = None,
+    family: Annotated[str | None, typer.Option(hidden=True, help="is read from the files")] = None,
     data: Data = None,
 ) -> None:
-    """Register a folder with a pre-trained model (safetensors only); every file is hashed."""
+    """Register a pre-trained model: what it is is read from its files (safetensors only), and every one is hashed."""
     settings = read_settings(data=data)
-    from core.backbones.registry import Registry
+    if family is not None:
+        raise InvalidInput(
+            "The family is read from the model's own files now; leave --family out.", code="unknown_option"
+        )
+    from api.cli.bringing import Brought, bring
 
-    added = Registry.load(settings).add(
+    brought = Brought(
         id,
-        folder,
         licence=licence,
         pool=pool,
         resolution=resolution,
-        target_modules=tuple(target) if target else None,
+        max_tokens=max_tokens,
+        targets=tuple(target) if target else None,
         hub_name=hub_name,
-        defaults=None if max_tokens is None else {"max_tokens": max_tokens},
+        objective=None if objective is None else SAID[objective],
+        config=config,
+        revision=revision,
     )
+    added = bring(path, brought, settings)
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
+    _show(added)
+
+
+@BACKBONES.explained("show", "albatross backbones show my-sd15")
+def show_backbone(
+    id: Annotated[str, typer.Argument(metavar="ID", help="one of `albatross backbones list`")], data: Data = None
+) -> None:
+    """Show what a backbone is: its family, what is adapted of it, and the memory that it needs."""
+    settings = read_settings(data=data)
+    from core.backbones.registry import Registry
+
+    _show(Registry.load(settings).get(id))
+
+
+def _show(record: "BackboneRecord") -> None:
+    from core.backbones.facts import facts
+
+    for name, words in facts(record):
+        print(textwrap.fill(words, LINE, initial_indent=f"  {name:{NAME}}", subsequent_indent=" " * (NAME + 2)))
 
 
 @BACKBONES.explained("prepare", "albatross backbones prepare smollm2-135m")

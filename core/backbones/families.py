@@ -67,10 +67,11 @@ def tower(*modules: str) -> tuple[str, ...]:
 class Family:
     """One family of pre-trained models.
 
-    `roots` are the pipeline classes of model_index.json, or the `architectures` of config.json; `towers` are those
-    roots of them that read pictures too, of which the language tower alone is adapted. A pattern of `targets` with a
-    `*` is a glob over a module's whole path (`*` one part, `**` any number), one without is a suffix of whole parts.
-    `side` is the usual side of a picture in pixels, of which each side is a multiple of `multiple`.
+    `roots` are the pipeline classes of model_index.json, or the `architectures` of config.json; `model_types` are what
+    config.json may call a model of texts; `towers` are those roots that read pictures too, of which the language part
+    alone is adapted. A pattern of `targets` with a `*` is a glob over a module's whole path (`*` one part, `**` any
+    number), one without is a suffix of whole parts. `form` is how the method tells an image network its caption, `side`
+    the usual side of a picture in pixels, of which each side is a multiple of `multiple`.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Family:
     roots: tuple[str, ...]
     targets: tuple[str, ...]
     exports: tuple[str, ...]
+    model_types: tuple[str, ...] = ()
     towers: tuple[str, ...] = ()
     tower_targets: tuple[str, ...] = ()
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -101,6 +103,7 @@ def _images(
 def _texts(
     id: str,
     name: str,
+    model_types: tuple[str, ...],
     *roots: str,
     attention: tuple[str, ...] = ATTENTION,
     feed_forward: tuple[str, ...] = GATED,
@@ -117,23 +120,32 @@ def _texts(
         (*roots, *towers),
         targets,
         exports,
+        model_types=model_types,
         towers=towers,
         tower_targets=tower(*inside) if towers else (),
         notes=notes,
     )
 
 
-EXPERTS = "its experts are left as they are: they are no modules of their own, and attention alone is adapted"
+EXPERTS = "Attention alone is adapted: its experts are no modules of their own, and stay as they are."
 LINEAR_ATTENTION = ("linear_attn.in_proj_qkv", "linear_attn.in_proj_z", "linear_attn.out_proj")
 QWEN35 = (*(f"self_attn.{each}" for each in ATTENTION), *LINEAR_ATTENTION, *(f"mlp.{each}" for each in GATED))
 ROWS = (
     _images("sd1", "Stable Diffusion 1.x", "StableDiffusionPipeline", "sd", 512),
     _images("sd2", "Stable Diffusion 2.x", "StableDiffusionPipeline", "sd", 768),
     _images("sdxl", "Stable Diffusion XL", "StableDiffusionXLPipeline", "sdxl", 1024, SDXL_PARTS),
-    _texts("llama", "Llama", "LlamaForCausalLM", exports=GGUF_EXPORTS),
-    _texts("qwen2", "Qwen 2 and 2.5", "Qwen2ForCausalLM", exports=GGUF_EXPORTS),
-    _texts("qwen3", "Qwen 3", "Qwen3ForCausalLM", exports=GGUF_EXPORTS),
-    _texts("qwen3-moe", "Qwen 3 MoE", "Qwen3MoeForCausalLM", feed_forward=(), exports=GGUF_EXPORTS, notes=(EXPERTS,)),
+    _texts("llama", "Llama", ("llama",), "LlamaForCausalLM", exports=GGUF_EXPORTS),
+    _texts("qwen2", "Qwen 2 and 2.5", ("qwen2",), "Qwen2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("qwen3", "Qwen 3", ("qwen3",), "Qwen3ForCausalLM", exports=GGUF_EXPORTS),
+    _texts(
+        "qwen3-moe",
+        "Qwen 3 MoE",
+        ("qwen3_moe",),
+        "Qwen3MoeForCausalLM",
+        feed_forward=(),
+        exports=GGUF_EXPORTS,
+        notes=(EXPERTS,),
+    ),
     Family(
         "qwen3.5",
         "Qwen 3.5",
@@ -141,32 +153,44 @@ ROWS = (
         ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
         QWEN35,
         PLAIN_EXPORTS,
+        model_types=("qwen3_5", "qwen3_5_text"),
         towers=("Qwen3_5ForConditionalGeneration",),
-        tower_targets=tower(*QWEN35),
+        tower_targets=tuple(f"**.layers.*.{each}" for each in QWEN35),  # of its tower no layer is called so
     ),
-    _texts("mistral", "Mistral", "MistralForCausalLM", exports=GGUF_EXPORTS),
+    _texts("mistral", "Mistral", ("mistral",), "MistralForCausalLM", exports=GGUF_EXPORTS),
     _texts(
         "mistral3",
         "Mistral Small 3.1 and Ministral 3",
+        ("mistral3", "ministral3"),
         "Ministral3ForCausalLM",
         towers=("Mistral3ForConditionalGeneration",),
     ),
-    _texts("gemma2", "Gemma 2", "Gemma2ForCausalLM", exports=GGUF_EXPORTS),
-    _texts("gemma3", "Gemma 3", "Gemma3ForCausalLM", towers=("Gemma3ForConditionalGeneration",), exports=GGUF_EXPORTS),
-    _texts("gemma4", "Gemma 4", "Gemma4ForCausalLM", towers=("Gemma4ForConditionalGeneration",)),
+    _texts("gemma2", "Gemma 2", ("gemma2",), "Gemma2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts(
+        "gemma3",
+        "Gemma 3",
+        ("gemma3", "gemma3_text"),
+        "Gemma3ForCausalLM",
+        towers=("Gemma3ForConditionalGeneration",),
+        exports=GGUF_EXPORTS,
+    ),
+    _texts(
+        "gemma4", "Gemma 4", ("gemma4", "gemma4_text"), "Gemma4ForCausalLM", towers=("Gemma4ForConditionalGeneration",)
+    ),
     _texts(
         "phi3",
         "Phi-3 and Phi-4",
+        ("phi3",),
         "Phi3ForCausalLM",
         attention=("qkv_proj", "o_proj"),
         feed_forward=("gate_up_proj", "down_proj"),
         exports=GGUF_EXPORTS,
     ),
-    _texts("olmo2", "OLMo 2", "Olmo2ForCausalLM", exports=GGUF_EXPORTS),
-    _texts("olmo3", "OLMo 3", "Olmo3ForCausalLM"),
-    _texts("smollm3", "SmolLM3", "SmolLM3ForCausalLM", exports=GGUF_EXPORTS),
-    _texts("granite", "Granite 3 and 4 (dense)", "GraniteForCausalLM"),
-    _texts("gpt-oss", "gpt-oss", "GptOssForCausalLM", feed_forward=(), notes=(EXPERTS,)),
+    _texts("olmo2", "OLMo 2", ("olmo2",), "Olmo2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("olmo3", "OLMo 3", ("olmo3",), "Olmo3ForCausalLM"),
+    _texts("smollm3", "SmolLM3", ("smollm3",), "SmolLM3ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("granite", "Granite 3", ("granite",), "GraniteForCausalLM"),
+    _texts("gpt-oss", "gpt-oss", ("gpt_oss",), "GptOssForCausalLM", feed_forward=(), notes=(EXPERTS,)),
 )
 FAMILIES: Mapping[str, Family] = MappingProxyType({family.id: family for family in ROWS})
 OLD_IDS: Mapping[str, str] = MappingProxyType({"diffusion": "sd1", "language": "llama"})  # of records before the table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.backbones import chat_template
 from core.backbones.chat_template import ChatFacts
-from core.backbones.families import Kind, Objective, family
+from core.backbones.families import Form, Kind, Objective, family
+from core.backbones.folders.inspecting import inspect_folder
 from core.backbones.hub_name import check_hub_name
-from core.backbones.model_folder import inspect_folder
+from core.backbones.licences import read_licence
 from core.disk import ROOT, hash_file, hash_once, write_json
 from core.errors import InvalidInput
 
@@ -86,12 +87,19 @@ class BackboneRecord(BaseModel):
         """Say what this backbone is adapted with."""
         return family(self.family).kind
 
+    @property
+    def form(self) -> Form:
+        """Say how an image network is told its caption."""
+        form = family(self.family).form
+        assert form is not None
+        return form
+
 
 def describe(
     id: str,
     folder: Path,
     *,
-    licence: str,
+    licence: str | None,
     pool: Path | None = None,
     target_modules: tuple[str, ...] | None = None,
     resolution: int | None = None,
@@ -101,14 +109,17 @@ def describe(
     unrelated_prompts: tuple[str, ...] | None = None,
     caption_prefix: str = "",
     hub_name: str | None = None,
+    notes: Sequence[str] = (),
 ) -> BackboneRecord:
-    """Inspect a folder, which says its family; `revision` defaults to a hash of all file hashes."""
-    if not VALID_ID.fullmatch(id):
-        raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
+    """Inspect a folder, which says its family; `revision` defaults to a hash of all file hashes.
+
+    Without a `licence` the folder's own files name it. `notes` are told beside those of the folder.
+    """
+    check_id(id)
     if hub_name is not None:
         check_hub_name(hub_name)
     folder = folder.resolve()
-    inspected = inspect_folder(folder)
+    inspected = inspect_folder(folder, target_modules)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
@@ -119,8 +130,8 @@ def describe(
         path=folder,
         revision=revision or digest[:16],
         sha256=hashes,
-        licence=licence,
-        target_modules=target_modules or inspected.target_modules,
+        licence=licence or known_licence(folder),
+        target_modules=target_modules or tuple(inspected.adapted),
         pool=pool.resolve() if pool else None,
         defaults=dict(defaults or {}),
         trigger_hint=trigger_hint,
@@ -131,7 +142,30 @@ def describe(
         context_tokens=inspected.context_tokens,
         objective=inspected.objective,
         chat=chat_template.facts(folder) if inspected.family.kind == "texts" else None,
+        parameters=inspected.parameters,
+        adapted_modules=inspected.adapted_modules,
+        variant=inspected.variant,
+        notes=(*notes, *inspected.notes),
     )
+
+
+def check_id(id: str) -> None:
+    """Raise InvalidInput for what can't name a backbone."""
+    if not VALID_ID.fullmatch(id):
+        raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
+
+
+def known_licence(folder: Path) -> str:
+    """Return the licence that a folder's own files name; raise InvalidInput where they name none."""
+    found = read_licence(folder)
+    if found is None:
+        raise InvalidInput(
+            "No README.md or LICENSE beside the weights names a licence that is known; say it with --licence NAME: "
+            "it is written on every adapter's card.",
+            code="licence_unknown",
+            param="licence",
+        )
+    return found
 
 
 def check_max_tokens(asked: int | float, record: BackboneRecord) -> None:

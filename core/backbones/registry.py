@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from core.backbones.record import (
     RECORD_FILE,
     BackboneRecord,
+    check_id,
     check_max_tokens,
     describe,
     difference,
@@ -79,7 +80,7 @@ class Registry:
         id: str,
         folder: Path,
         *,
-        licence: str,
+        licence: str | None,
         pool: Path | None = None,
         target_modules: tuple[str, ...] | None = None,
         resolution: int | None = None,
@@ -88,8 +89,7 @@ class Registry:
         hub_name: str | None = None,
     ) -> BackboneRecord:
         """Check a folder, hash its files and write its entry; raise InvalidInput for what must not be loaded."""
-        if id in BUILT_IN or id in PREPARED:
-            raise Conflict(f"{id} is built in; choose another id.", code="backbone_exists", param="id")
+        self.check_free(id)
         record = describe(
             id,
             folder,
@@ -101,10 +101,20 @@ class Registry:
             defaults=defaults,
             hub_name=hub_name,
         )
+        self.register(record)
+        return record
+
+    def check_free(self, id: str) -> None:
+        """Raise InvalidInput or Conflict where an operator's backbone can't have this id."""
+        check_id(id)
+        if id in BUILT_IN or id in PREPARED:
+            raise Conflict(f"{id} is built in; choose another id.", code="backbone_exists", param="id")
+
+    def register(self, record: BackboneRecord) -> None:
+        """Write the entry of a backbone that was described; raise InvalidInput where its defaults do not fit it."""
         if "max_tokens" in record.defaults:
             check_max_tokens(record.defaults["max_tokens"], record)
         self._write(record)
-        return record
 
     def check_writable(self, id: str) -> None:
         """Raise Conflict where the record is not the registry file's, but comes with this version."""

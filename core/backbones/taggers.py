@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.backbones.model_folder import inspect_tagger
+from core.backbones.folders.captioning import inspect_tagger
 from core.backbones.record import VALID_ID, difference
 from core.disk import hash_file, write_json
 from core.errors import Conflict, InvalidInput, JobFailure

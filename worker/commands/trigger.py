@@ -46,6 +46,8 @@ def command(
         registry.check_writable(record.id)
     backbone = DiffusionBackbone.load(
         record.path,
+        form=record.form,
+        variant=record.variant,
         resolution=record.resolution or 512,
         target_modules=record.target_modules,
         device=device.device(settings),

@@ -80,10 +80,18 @@ class Context:
         return date.fromisoformat(told) if told else DAY
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
-        p, path, targets = self.p, self.record.path, self.record.target_modules
-        if self.record.kind == "images":
+        p, record = self.p, self.record
+        path, targets = record.path, record.target_modules
+        if record.kind == "images":
             assert p.resolution is not None
-            return DiffusionBackbone.load(path, resolution=p.resolution, target_modules=targets, device=device)
+            return DiffusionBackbone.load(
+                path,
+                form=record.form,
+                resolution=p.resolution,
+                target_modules=targets,
+                device=device,
+                variant=record.variant,
+            )
         assert p.max_tokens is not None
         return LanguageBackbone.load(path, max_tokens=p.max_tokens, target_modules=targets, device=device)
 

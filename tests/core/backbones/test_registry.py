@@ -13,8 +13,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given, strategies
 
+from core.backbones.folders.weights import check_safetensors
 from core.backbones.hub_name import HUB_NAME
-from core.backbones.model_folder import check_safetensors
 from core.backbones.record import BackboneRecord, describe, read_record, write_record
 from core.backbones.registry import Registry
 from core.disk import hash_file
@@ -212,9 +212,10 @@ def test_a_registry_file_that_is_no_registry_is_named(settings: Settings) -> Non
 
 
 DIFFUSION_FAULTS: dict[str, tuple[Edit, str]] = {
-    "weights as a pickle": (lambda f: (f / "unet/diffusion_pytorch_model.bin").write_bytes(b"x"), "may run code"),
-    "a checkpoint beside it": (lambda f: (f / "model.ckpt").write_bytes(b"x"), "may run code"),
-    "code": (lambda f: (f / "pipeline.py").write_text("print(1)"), "is code"),
+    "weights as pickles alone": (
+        lambda f: (f / "unet/diffusion_pytorch_model.safetensors").rename(f / "unet/diffusion_pytorch_model.bin"),
+        "may run code",
+    ),
     "code that a part asks for": (lambda f: change(f / "unet/config.json", auto_map={"a": "b"}), "auto_map"),
     "another pipeline": (lambda f: change(f / "model_index.json", _class_name="FluxPipeline"), "FluxPipeline"),
     "another class of a part": (lambda f: change(f / "model_index.json", unet=["diffusers", "Evil"]), "Evil"),
@@ -226,8 +227,7 @@ DIFFUSION_FAULTS: dict[str, tuple[Edit, str]] = {
     "an index that is no JSON": (lambda f: (f / "model_index.json").write_text("{"), "not valid JSON"),
 }
 LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
-    "weights as a pickle": (lambda f: (f / "pytorch_model.bin").write_bytes(b"x"), "may run code"),
-    "code": (lambda f: (f / "modeling_x.py").write_text("print(1)"), "is code"),
+    "weights as pickles alone": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "may run code"),
     "code that it asks for": (lambda f: change(f / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
     "code for its tokenizer": (lambda f: change(f / "tokenizer_config.json", auto_map={"a": "b"}), "auto_map"),
     "another architecture": (lambda f: change(f / "config.json", architectures=["EvilForCausalLM"]), "Evil"),
@@ -267,11 +267,25 @@ def test_weights_in_parts_need_all_of_their_parts(language: Path) -> None:
     (language / "model.safetensors").rename(language / "part-1.safetensors")
     index = language / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "part-1.safetensors"}}))
-    assert isinstance(describe("x", language, licence="CC0"), BackboneRecord)
+    assert {"part-1.safetensors", index.name} <= set(describe("x", language, licence="CC0").sha256)
     for part in ("part-2.safetensors", "../language/part-1.safetensors"):
         index.write_text(json.dumps({"weight_map": {"a": part}}))
         with pytest.raises(InvalidInput, match="missing"):
             describe("x", language, licence="CC0")
+
+
+def test_pickles_and_code_beside_the_weights_are_passed_over_and_said(diffusion: Path, language: Path) -> None:
+    plain = {folder: describe("x", folder, licence="CC0").sha256 for folder in (diffusion, language)}
+    for name in ("unet/diffusion_pytorch_model.bin", "whole.ckpt", "pipeline.py", "whole.safetensors"):
+        (diffusion / name).write_bytes(b"x")
+    (language / "pytorch_model.bin").write_bytes(b"x")
+    found = {folder: describe("x", folder, licence="CC0") for folder in (diffusion, language)}
+    assert {folder: record.sha256 for folder, record in found.items()} == plain
+    assert (
+        "Passed over, and never loaded: pipeline.py, unet/diffusion_pytorch_model.bin, whole.ckpt and 1 more."
+        in found[diffusion].notes
+    )
+    assert "Passed over, and never loaded: pytorch_model.bin." in found[language].notes
 
 
 def test_a_folder_says_its_family_itself(diffusion: Path, language: Path) -> None:

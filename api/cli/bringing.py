@@ -1,0 +1,159 @@
+"""From what people have to a registered backbone: a folder, a checkpoint in one file, or a model of the hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.backbones.families import Objective
+from core.backbones.hub import fetch
+from core.backbones.hub_name import HUB_NAME
+from core.backbones.record import BackboneRecord, describe
+from core.backbones.registry import Registry
+from core.backbones.single_files.layouts import write_layout
+from core.backbones.single_files.recognising import recognise
+from core.disk import ROOT, hash_file, place, sync_tree
+from core.errors import InvalidInput
+from core.settings import Settings
+from core.text_safety import shown
+
+READABLE_FOLDER = 0o755
+CONVERTER = "worker.commands.convert"
+SIDE_MULTIPLE = 8  # pixels that a latent stands for, at the usual sizes
+ROOM = 1.2  # of a file's size, that its folder may need
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What an operator says of a backbone beside what its files say themselves."""
+
+    id: str
+    licence: str | None = None
+    pool: Path | None = None
+    resolution: int | None = None
+    max_tokens: int | None = None
+    targets: tuple[str, ...] | None = None
+    hub_name: str | None = None
+    objective: Objective | None = None
+    config: Path | None = None
+    revision: str | None = None
+
+
+def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:
+    """Register a backbone; nothing of it is left where it is refused. Raises InvalidInput or Conflict."""
+    registry = Registry.load(settings)
+    registry.check_free(brought.id)
+    path = Path(what)
+    if path.is_file():
+        _refuse(brought, revision="the hub's")
+        return _convert(path, brought, registry, settings)
+    if path.is_dir():
+        _refuse(brought, objective="a single file's", config="a single file's", revision="the hub's")
+        record = _described(path, brought)
+        registry.register(record)
+        return record
+    if not HUB_NAME.fullmatch(what):
+        raise InvalidInput(
+            f"There is no {shown(what)} here, and it is no ORG/NAME of the hub.", code="not_found", param="folder"
+        )
+    _refuse(brought, objective="a single file's", config="a single file's")
+    return _fetch(what, brought, registry, settings)
+
+
+def _refuse(brought: Brought, **others: str) -> None:
+    """Raise InvalidInput for an option that is for something else than what is brought."""
+    for option, whose in others.items():
+        if getattr(brought, option) is not None:
+            raise InvalidInput(f"--{option} is {whose}; leave it out.", code="contradiction", param=option)
+
+
+def _described(
+    folder: Path, brought: Brought, *, licence: str | None = None, notes: tuple[str, ...] = ()
+) -> BackboneRecord:
+    if brought.resolution is not None and brought.resolution % SIDE_MULTIPLE:
+        words = f"--resolution is a multiple of {SIDE_MULTIPLE}."
+        raise InvalidInput(words, code="invalid_resolution", param="resolution")
+    record = describe(
+        brought.id,
+        folder,
+        licence=brought.licence or licence,
+        pool=brought.pool,
+        target_modules=brought.targets,
+        resolution=brought.resolution,
+        defaults=None if brought.max_tokens is None else {"max_tokens": brought.max_tokens},
+        hub_name=brought.hub_name,
+        notes=notes,
+    )
+    if record.kind == "texts" and brought.resolution is not None:
+        raise InvalidInput(
+            "A model of texts has no pictures; leave --resolution out.", code="contradiction", param="resolution"
+        )
+    return record
+
+
+def _convert(file: Path, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
+    checkpoint = recognise(file, brought.objective, brought.config)
+    print(f"Converting {shown(file.name)}, {checkpoint.dtype}: a minute for each few GB.", flush=True)
+    with _draft(brought.id, settings) as draft, tempfile.TemporaryDirectory() as layout:
+        if shutil.disk_usage(draft).free < file.stat().st_size * ROOM:
+            raise InvalidInput(f"{settings.data} has no room for a folder as large as {file.name}.", code="disk_full")
+        write_layout(checkpoint, Path(layout), brought.config)
+        _run_converter(file, Path(layout), checkpoint.family, checkpoint.dtype, draft)
+        notes = (f"Converted from {shown(file.name)}, SHA-256 {hash_file(file)}.", *checkpoint.notes)
+        record = _described(draft, brought, licence=checkpoint.licence, notes=notes)
+        return _placed(record, draft, registry, settings)
+
+
+def _fetch(name: str, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
+    with _draft(brought.id, settings) as draft:
+        fetched = fetch(name, brought.revision, draft)
+        record = _described(draft, brought, notes=fetched.notes)
+        record = record.model_copy(update={"hub_name": brought.hub_name or name})
+        return _placed(record, draft, registry, settings)
+
+
+@contextmanager
+def _draft(id: str, settings: Settings) -> Iterator[Path]:
+    """Give an empty folder beside the prepared backbones; what is left of it is removed."""
+    place = settings.data / "backbones"
+    place.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=place, prefix=f".{id}-"))
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _placed(record: BackboneRecord, draft: Path, registry: Registry, settings: Settings) -> BackboneRecord:
+    """Move a described draft to its place and register it there; the same files may be there already."""
+    folder = (settings.data / "backbones" / f"{record.id}-{record.revision}").resolve()
+    draft.chmod(READABLE_FOLDER)
+    sync_tree(draft)
+    if not folder.exists():
+        place(draft, folder)
+    placed = record.model_copy(update={"path": folder})
+    registry.register(placed)
+    return placed
+
+
+def _run_converter(file: Path, layout: Path, family: str, dtype: str, target: Path) -> None:
+    """Convert in a process of its own, which loads torch; raise InvalidInput with what did not fit."""
+    command = [sys.executable, "-m", CONVERTER, *map(str, (file.resolve(), layout, family, dtype, target))]
+    environment = os.environ | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        why = shown(lines[-1][:300]) if lines else f"it ended with {done.returncode}"
+        raise InvalidInput(
+            f"This file can't become a backbone: its tensors do not fit the configuration of its parts: {why}. Where "
+            "it is of another size than usual, say with --config which diffusers folder has its configuration.",
+            code="invalid_backbone",
+            param="folder",
+        )

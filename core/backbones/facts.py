@@ -1,0 +1,45 @@
+"""What a person is told of a backbone: read again from its files' headers, in lines of a name and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.backbones.families import family
+from core.backbones.folders.files import json_object
+from core.backbones.folders.inspecting import Inspected, inspect_folder
+from core.backbones.folders.language import text_config
+from core.backbones.folders.weights import parameters
+from core.backbones.memory_needs import sentence
+from core.backbones.record import BackboneRecord
+
+
+def facts(record: BackboneRecord) -> Iterator[tuple[str, str]]:
+    """Yield the lines about a backbone; raises InvalidInput where its folder is no longer what was added."""
+    found = inspect_folder(record.path, record.target_modules)
+    row = family(record.family)
+    yield "family", f"{row.name} ({record.kind})"
+    if found.objective is not None:
+        yield "predicts", found.objective
+        yield "side", f"{record.resolution} px, and sides that are multiples of {row.multiple}"
+    if record.context_tokens is not None:
+        yield "places", f"{record.context_tokens:,} tokens"
+    yield "parameters", _sizes(found)
+    yield "adapted", _adapted(found)
+    text = {} if record.kind == "images" else text_config(json_object(record.path, "config.json"))
+    yield "memory", sentence(found, text)
+    yield "exports", ", ".join(row.exports)
+    yield "licence", record.licence
+    for note in record.notes:
+        yield "note", note
+
+
+def _sizes(found: Inspected) -> str:
+    sizes = {part: parameters(network) for part, network in found.networks.items()}
+    if len(sizes) == 1:
+        return f"{found.parameters:,}"
+    return ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+
+
+def _adapted(found: Inspected) -> str:
+    by_pattern = ", ".join(f"{pattern} {len(paths)}" for pattern, paths in found.adapted.items())
+    return f"{found.adapted_modules} modules: {by_pattern}"

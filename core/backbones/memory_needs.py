@@ -1,0 +1,83 @@
+"""How much memory a backbone needs, estimated from the sizes in its files: a floor to compare a device with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.backbones.families import family
+from core.backbones.folders.inspecting import Inspected
+from core.backbones.folders.weights import parameters
+from core.backbones.target_paths import module_path
+
+GIB = 2**30
+BYTES = {"cuda": 2, "cpu": 4}  # of a number: bfloat16 on a GPU, float32 on a CPU
+ADAPTED_BYTES = 16  # of an adapter's number: float32 itself, its gradient, and Adam's two moments
+RANK, TOKENS = 16, 1024
+# What a U-Net keeps of one picture for its backward pass, in GiB (bfloat16, float32), with its side in pixels and its
+# parameters: counted with saved_tensors_hooks at full size, without the attention maps that fused kernels never hold.
+KEPT = {
+    "sd1": (0.69, 1.21, 512, 859_520_964),
+    "sd2": (1.51, 2.63, 768, 865_910_724),
+    "sdxl": (5.43, 9.27, 1024, 2_567_463_684),
+}
+# And a decoder of one token, in bytes for each layer and each of 8 hidden + 3 feed-forward sizes; the same way, the
+# mean of Llama 3.1 8B, SmolLM2 135M, Qwen3 8B and Gemma 2 9B, which lie within a third of it; and of each logit.
+KEPT_TEXT = {"cuda": 2.7, "cpu": 4.6}
+LOGIT_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes on one kind of device: all weights, one run's adapter of rank 16, and what one example adds to a step."""
+
+    weights: int
+    adapter: int
+    example: int
+
+
+def needs(found: Inspected, text: Mapping[str, object], device_class: str) -> Needs:
+    """Estimate from parameters and sides; `text` is a language model's config.json, or what its text_config says."""
+    weights = sum(parameters(network) for network in found.networks.values()) * BYTES[device_class]
+    return Needs(weights, _adapter(found), _example(found, text, device_class))
+
+
+def sentence(found: Inspected, text: Mapping[str, object]) -> str:
+    """Say both devices' needs, and how they were come by."""
+    gpu, cpu = (needs(found, text, each) for each in ("cuda", "cpu"))
+    unit = f"picture of {found.resolution} px" if found.resolution else f"text of {TOKENS:,} tokens"
+    return (
+        f"{shown(gpu.weights)} of weights on a GPU (bfloat16), {shown(cpu.weights)} on a CPU (float32); "
+        f"{shown(gpu.adapter)} a run of rank {RANK}; and for each {unit} in a step about {shown(gpu.example)} on "
+        f"a GPU, {shown(cpu.example)} on a CPU, less where bat.checkpointing computes it twice. Estimated from the "
+        "sizes of its weights, not measured; libraries and the peaks of a backward pass come on top."
+    )
+
+
+def shown(size: int) -> str:
+    """Write a size in GiB, or in MiB below a tenth of one."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{max(1, round(size / 2**20))} MiB"
+
+
+def _adapter(found: Inspected) -> int:
+    network = next(iter(found.networks.values()))
+    sides = {module_path(name): weight for name, weight in network.items()}
+    paths = {path for meant in found.adapted.values() for path in meant}
+    return sum(RANK * sum(sides[path].shape[:2]) for path in paths) * ADAPTED_BYTES
+
+
+def _example(found: Inspected, text: Mapping[str, object], device_class: str) -> int:
+    row = family(found.family.id)
+    if row.kind == "images":
+        small, large, side, count = KEPT[row.id]
+        share = (found.resolution or side) ** 2 / side**2 * found.parameters / count
+        return int((small if device_class == "cuda" else large) * GIB * share)
+    hidden, layers, words = (_number(text, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    inner = _number(text, "moe_intermediate_size") or _number(text, "intermediate_size")
+    inner *= max(1, _number(text, "num_experts_per_tok"))
+    return int(TOKENS * (layers * (8 * hidden + 3 * inner) * KEPT_TEXT[device_class] + LOGIT_BYTES * words))
+
+
+def _number(text: Mapping[str, object], name: str) -> int:
+    value = text.get(name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,201 @@
+"""What a checkpoint in one file is, by the names and sides of its tensors, before anything loads it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.backbones.families import Objective
+from core.backbones.folders.other_models import EDITED, NOT_YET, other_file
+from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, distilled, predicted
+from core.backbones.folders.refusal import refused
+from core.backbones.folders.weights import Weight, check_plain, described, read_header
+from core.errors import InvalidInput
+
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+FIRST = f"{UNET}input_blocks.0.0.weight"
+ENCODERS = {
+    "sd1": ("cond_stage_model.transformer.text_model.",),
+    "sd2": ("cond_stage_model.model.",),
+    "sdxl": ("conditioner.embedders.0.transformer.text_model.", "conditioner.embedders.1.model."),
+}
+NAMES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "Stable Diffusion XL"}
+SIDES = {"sd1": 512, "sd2": 512, "sdxl": 1024}
+V_SIDE = 768  # of Stable Diffusion 2.x where it predicts v
+USUAL_WIDTH = 320  # channels of the first layer
+V_KEY, ZERO_SNR_KEY = "v_pred", "ztsnr"  # marks of trainers, each an empty tensor
+TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float32"}
+ADAPTER = re.compile(r"lora_(up|down|A|B|unet|te)|hada_w|lokr_|\.dora_scale|oft_blocks|(^|\.)alpha$")
+TEXTS = re.compile(r"(^|\.)layers\.\d+\.self_attn\.|^blk\.\d+\.")
+# What else is handed out as one file, by a part of its tensors' names.
+OTHERS = (
+    ("conditioner.embedders.0.model.", "it is the refiner of Stable Diffusion XL; take the base model"),
+    ("control_model.", "it is a ControlNet; take a model that draws from words"),
+    ("controlnet_cond_embedding.", "it is a ControlNet; take a model that draws from words"),
+    ("motion_modules.", "it makes videos; take a model that draws pictures"),
+    ("double_blocks.", f"it is a FLUX model: {NOT_YET}"),
+    ("joint_blocks.", f"it is a Stable Diffusion 3 model: {NOT_YET}"),
+    ("cap_embedder.", f"it is a Z-Image or Lumina model: {NOT_YET}"),
+    ("img_mlp.", f"it is a Qwen-Image model: {NOT_YET}"),
+    ("head.modulation", "it makes videos; take a model that draws pictures"),
+    ("emb_params", "it is an embedding (textual inversion), not a model"),
+    ("down_blocks.", "it is one part of a diffusers folder; give the folder with model_index.json"),
+)
+EDIT_CHANNELS = {5: "it is told depth", 7: "it sharpens pictures", 8: EDITED, 9: "it repaints a part of pictures"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A single file that can be converted: its family, what it predicts, its side in pixels, and what is to be said.
+
+    `zero_snr` says that it was trained with a last step of pure noise; `dtype` is how most of its numbers are held.
+    """
+
+    family: str
+    objective: Objective
+    side: int
+    zero_snr: bool
+    dtype: str
+    licence: str | None
+    notes: tuple[str, ...]
+
+
+def recognise(path: Path, objective: Objective | None = None, config: Path | None = None) -> Checkpoint:
+    """Return what a file is; raise InvalidInput that says what else it is, or what it lacks.
+
+    `objective` is what it predicts, where an operator says so. A file of another than the usual size needs `config`,
+    the folder with the configuration of its parts, which can't be read from it.
+    """
+    if words := other_file(path):
+        raise refused(words, this="file")
+    header = read_header(path)
+    weights = described(header, path.name)
+    facts = {key: value for key, value in header.facts.items() if isinstance(value, str)}
+    family = _family(weights)
+    _check_whole(weights, family, config is None)
+    configured = None if config is None else _configured(config, family)
+    check_plain({name: each for name, each in weights.items() if name.startswith((UNET, VAE))}, "file")
+    objective, why = _objective(weights, facts, family, objective, configured)
+    side = V_SIDE if family == "sd2" and objective == "v_prediction" else SIDES[family]
+    return Checkpoint(
+        family,
+        objective,
+        side,
+        ZERO_SNR_KEY in weights,
+        _dtype(weights),
+        facts.get("modelspec.license"),
+        (*why, *_notes(path, weights, facts)),
+    )
+
+
+def _family(weights: Mapping[str, Weight]) -> str:
+    if any(ADAPTER.search(name) for name in weights):
+        raise refused("it is an adapter (LoRA), not a model; give the model that it was trained on", this="file")
+    if not any(name.startswith(UNET) for name in weights):
+        raise refused(_other(weights), this="file")
+    others = [words for part, words in OTHERS[:-1] if any(part in name for name in weights)]
+    if others:
+        raise refused(others[0], this="file")
+    for family, encoders in ENCODERS.items():
+        if any(name.startswith(encoder) for encoder in encoders for name in weights):
+            return family
+    raise refused(
+        "it holds a U-Net without a text encoder (as files for ComfyUI's unet folder do); take the whole checkpoint",
+        this="file",
+    )
+
+
+def _other(weights: Mapping[str, Weight]) -> str:
+    found = [words for part, words in OTHERS if any(part in name for name in weights)]
+    if found:
+        return found[0]
+    if any(TEXTS.search(name) for name in weights):
+        return "it holds the weights of a text model alone; give its folder, with config.json and tokenizer.json"
+    if any(name.startswith(("encoder.", "decoder.", VAE)) for name in weights):
+        return "it is a VAE alone; take the whole checkpoint"
+    return "its tensors are of no model that is known here; only Stable Diffusion 1.x, 2.x and XL come as one file"
+
+
+def _check_whole(weights: Mapping[str, Weight], family: str, usual_size: bool) -> None:
+    first = weights.get(FIRST)
+    if first is None or len(first.shape) != 4:
+        raise refused(f"{FIRST} is missing or no convolution; fetch it again", this="file")
+    width, channels = first.shape[:2]
+    if channels != LATENT_CHANNELS:
+        why = EDIT_CHANNELS.get(channels, "it is no model that draws from words alone")
+        raise refused(f"its U-Net reads {channels} channels instead of {LATENT_CHANNELS}: {why}", this="file")
+    for encoder in ENCODERS[family]:
+        if not any(name.startswith(encoder) for name in weights):
+            raise refused(
+                f"one of its two text encoders is missing ({encoder}*); take the whole checkpoint", this="file"
+            )
+    if not any(name.startswith(f"{VAE}encoder.") for name in weights):
+        raise refused("it holds no VAE; take the checkpoint with its VAE", this="file")
+    if usual_size and width != USUAL_WIDTH:
+        raise refused(
+            f"its U-Net begins with {width} channels, where {NAMES[family]} has {USUAL_WIDTH}; say with --config which "
+            "diffusers folder has the configuration of its parts",
+            this="file",
+        )
+
+
+def _objective(
+    weights: Mapping[str, Weight],
+    facts: Mapping[str, str],
+    family: str,
+    asked: Objective | None,
+    configured: Objective | None,
+) -> tuple[Objective, tuple[str, ...]]:
+    """Return what the U-Net predicts, and the sentence that says so where the file does not."""
+    read: Objective | None = None
+    said = facts.get("modelspec.prediction_type", "")
+    if V_KEY in weights or said.startswith("v"):
+        read = "v_prediction"
+    elif said.startswith("eps"):
+        read = "epsilon"
+    if asked is not None:
+        if read not in {None, asked}:
+            raise InvalidInput(
+                f"The file says itself that it predicts {read}.", code="contradiction", param="objective"
+            )
+        return asked, ()
+    if (known := read or configured) is not None:
+        return known, ()
+    if family != "sd2":
+        return "epsilon", (
+            "The file does not say what it predicts: epsilon is assumed, as nearly all of its family do.",
+        )
+    return "v_prediction", (
+        f"The file does not say what it predicts: v_prediction at {V_SIDE} px is assumed, as Stable Diffusion 2.0 and "
+        "2.1 do; a child of their base models, made for 512 px, is added with --objective epsilon.",
+    )
+
+
+def _configured(config: Path, family: str) -> Objective:
+    """Return what a folder of configuration says is predicted; raise InvalidInput where it is another family's."""
+    if not (config / "model_index.json").is_file():
+        words = f"--config {config} is no diffusers folder: it has no model_index.json."
+        raise InvalidInput(words, code="not_found", param="config")
+    found = check_pipeline(config)
+    if found.id != family:
+        words = f"--config is the configuration of {found.name}, and the file holds {NAMES[family]}."
+        raise InvalidInput(words, code="contradiction", param="config")
+    return predicted(config)
+
+
+def _dtype(weights: Mapping[str, Weight]) -> str:
+    held: Counter[str] = Counter()
+    for name, weight in weights.items():
+        if name.startswith(UNET):
+            held[weight.type] += weight.size
+    return TYPES[held.most_common(1)[0][0]]
+
+
+def _notes(path: Path, weights: Mapping[str, Weight], facts: Mapping[str, str]) -> list[str]:
+    notes = distilled(f"{path.stem} {facts.get('modelspec.title', '')}", {})
+    if any(name.startswith("model_ema.") for name in weights):
+        notes.append("It holds averaged weights too (model_ema), which are left out.")
+    return notes

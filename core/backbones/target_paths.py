@@ -1,0 +1,66 @@
+"""Which modules a pattern means, by their paths alone: the rule of `core.method.lora.targets`, without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from core.backbones.folders.weights import Weight
+from core.errors import InvalidInput
+
+NO_LAYER = re.compile(r"\.experts\.|embed\w*\.weight$|shared\.weight$")
+OLD_TOWER = re.compile(r"^language_model\.model\.")  # as files name it; transformers' module is model.language_model
+
+
+def adapted(paths: Iterable[str], patterns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the paths that each pattern means; raise InvalidInput for a pattern that means none."""
+    everything = list(paths)
+    found = {pattern: [path for path in everything if means(pattern, path)] for pattern in patterns}
+    for pattern, meant in found.items():
+        if not meant:
+            raise InvalidInput(
+                f"No layer of the model that could be adapted is meant by the target {pattern}; a target is the end of "
+                "a layer's path, or with * a pattern of the whole (* one part, ** any number).",
+                code="unsupported_target_module",
+                param="target_modules",
+            )
+    return found
+
+
+def means(pattern: str, path: str) -> bool:
+    """Tell whether a pattern means a path: a glob over all of its parts where it has a *, else its last parts."""
+    parts, wanted = path.split("."), pattern.split(".")
+    if "*" not in pattern:
+        return parts[-len(wanted) :] == wanted
+    return _matches(wanted, parts)
+
+
+def module_paths(weights: Mapping[str, Weight]) -> list[str]:
+    """Return the paths of linear layers and plain convolutions of 1x1 by the names and sides of their weights.
+
+    Embeddings are none; nor are a mixture's experts, which transformers holds joined, as no modules of their own.
+    """
+    return [
+        module_path(name)
+        for name, weight in weights.items()
+        if name.endswith(".weight") and not NO_LAYER.search(name) and _linear(weight.shape)
+    ]
+
+
+def module_path(name: str) -> str:
+    """Return the path of the module whose weight a file calls so."""
+    return OLD_TOWER.sub("model.language_model.", name.removesuffix(".weight"))
+
+
+def _linear(shape: Sequence[int]) -> bool:
+    return len(shape) == 2 or (len(shape) == 4 and tuple(shape[2:]) == (1, 1))
+
+
+def _matches(wanted: Sequence[str], parts: Sequence[str]) -> bool:
+    if not wanted:
+        return not parts
+    if wanted[0] == "**":
+        return any(_matches(wanted[1:], parts[skipped:]) for skipped in range(len(parts) + 1))
+    if not parts:
+        return False
+    return wanted[0] in {"*", parts[0]} and _matches(wanted[1:], parts[1:])

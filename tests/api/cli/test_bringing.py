@@ -1,0 +1,305 @@
+"""`albatross backbones add` with what people have: folders, single files, and a hub that is played here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.cli import __main__ as cli
+from core.backbones.hub import selected
+from tests.api.cli.test_commands import run
+from tests.core.backbones.headers import checkpoint, decoder, write_texts, write_weights
+from tests.core.backbones.test_folders import PHI
+
+COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
+
+
+def entry(data: Path, id: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((data / "backbones.json").read_text())["backbones"][id]
+    return found
+
+
+def left(data: Path) -> list[str]:
+    """What lies in a data folder after a refusal."""
+    return sorted(path.name for path in data.rglob("*") if path.is_file())
+
+
+def test_adding_says_what_was_taken_and_show_says_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_texts(tmp_path / "qwen", "Qwen3ForCausalLM", "qwen3", max_position_embeddings=64)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    assert cli.main(["backbones", "add", "mine", str(folder), "--data", str(tmp_path / "data")]) == 0
+    added, _, told = capsys.readouterr().out.partition("\n")
+    assert added.startswith("Added mine: 4 files, revision ")
+    for words in ("Qwen 3 (texts)", "64 tokens", "14 modules: q_proj 2", "GiB|MiB", "apache-2.0", "pytorch_model.bin"):
+        assert any(word in told for word in words.split("|"))
+    assert cli.main(["backbones", "show", "mine", "--data", str(tmp_path / "data")]) == 0
+    assert capsys.readouterr().out == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{texts}", "--family", "language"], "The family is read"),
+        (["{texts}", "--resolution", "512"], "leave --resolution out"),
+        (["{texts}", "--resolution", "500"], "multiple of 8"),
+        (["{texts}", "--objective", "v"], "--objective is a single file's"),
+        (["{texts}", "--config", "{texts}"], "--config is a single file's"),
+        (["{texts}", "--revision", "main"], "--revision is the hub's"),
+        (["{texts}", "--target", "to_q"], "target to_q"),
+        (["{file}", "--revision", "main"], "--revision is the hub's"),
+        (["{file}"], "begins with 16 channels"),
+        (["{folder}/nowhere"], "There is no "),
+        (["emoji-ldm"], "There is no "),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    places = {
+        "texts": write_texts(tmp_path / "texts"),
+        "file": write_weights(tmp_path / "x.safetensors", checkpoint("sd1", width=16)),
+        "folder": tmp_path,
+    }
+    asked = [each.format(**places) for each in arguments]
+    data = tmp_path / "data"
+    assert cli.main(["backbones", "add", "mine", *asked, "--licence", "CC0", "--data", str(data)]) == 2
+    assert words in capsys.readouterr().err
+    assert left(data) == []
+
+
+def test_an_id_that_is_taken_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(tmp_path / "data")]
+    assert cli.main(["backbones", "add", "emoji-ldm", "/nowhere", *data]) == 2
+    assert "emoji-ldm is built in" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="session")
+def single_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny checkpoints in one file, each beside the folder that it was made from."""
+    from transformers import CLIPTextModel
+
+    from tests.core.backbones.checkpoints import write_checkpoint
+    from tests.tiny_backbones import random_diffusion
+
+    place = tmp_path_factory.mktemp("single-files")
+    for name in ("sd1", "sd2"):
+        pipeline = random_diffusion()
+        if name == "sd2":  # OpenCLIP's way to act, and projections without convolutions
+            configuration = pipeline.text_encoder.config
+            configuration.hidden_act = "gelu"
+            pipeline.text_encoder = CLIPTextModel(configuration)
+            told = {key: value for key, value in pipeline.unet.config.items() if not key.startswith("_")}
+            pipeline.unet = type(pipeline.unet)(**told | {"use_linear_projection": True})
+        pipeline.save_pretrained(place / name)
+        write_checkpoint(pipeline, place / f"{name}.safetensors")
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd1", "sd2"])
+def test_a_single_file_becomes_the_folder_that_it_was_made_from(
+    single_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    file, folder, data = single_files / f"{name}.safetensors", single_files / name, tmp_path / "data"
+    said = ("--config", str(folder), "--licence", "CC0", "--data", str(data))
+    assert cli.main(["backbones", "add", "mine", str(file), *said]) == 0
+    told = capsys.readouterr().out
+    record = entry(data, "mine")
+    assert (record["family"], record["objective"], record["resolution"]) == (name, "epsilon", 16)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in told
+    made = Path(record["path"])
+    assert made.name == f"mine-{record['revision']}"
+    assert [path.name for path in (data / "backbones").iterdir()] == [made.name]
+    for part in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
+        before, after = load_file(folder / f"{part}.safetensors"), load_file(made / f"{part}.safetensors")
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.slow
+def test_a_single_file_whose_tensors_do_not_fit_is_refused_and_leaves_nothing(
+    single_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, config = tmp_path / "data", Path(shutil.copytree(single_files / "sd1", tmp_path / "config"))
+    unet = json.loads((config / "unet/config.json").read_text())
+    (config / "unet/config.json").write_text(json.dumps(unet | {"cross_attention_dim": 64}))
+    file = single_files / "sd1.safetensors"
+    said = ("--config", str(config), "--licence", "CC0", "--data", str(data))
+    assert cli.main(["backbones", "add", "mine", str(file), *said]) == 2
+    assert "its tensors do not fit the configuration of its parts" in capsys.readouterr().err
+    assert left(data) == []
+
+
+class Hub(ThreadingHTTPServer):
+    """A hub of one model: the answers that its client asks for, from a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, list[str]()
+        super().__init__(("127.0.0.1", 0), Answers)
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/api/models/my-org/tiny"):
+            names = [each.relative_to(self.server.folder).as_posix() for each in self.server.folder.rglob("*")]
+            files = [name for name in names if (self.server.folder / name).is_file()]
+            known = {"id": "my-org/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in sorted(files)]}
+            if "/tree/" in path:
+                self._say([self._listed(name) for name in sorted(files)])
+            elif path.endswith(("/tiny", "/main", COMMIT)):
+                self._say(known)
+            else:
+                self._refuse("RevisionNotFound")
+        elif path.startswith(f"/my-org/tiny/resolve/{COMMIT}/"):
+            self._give(path.removeprefix(f"/my-org/tiny/resolve/{COMMIT}/"))
+        else:
+            self._refuse("RepoNotFound")
+
+    def _listed(self, name: str) -> dict[str, object]:
+        content = (self.server.folder / name).read_bytes()
+        return {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+
+    def _say(self, content: object) -> None:
+        self._answer(json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _give(self, name: str) -> None:
+        if self.command == "GET":
+            self.server.asked.append(name)
+        content = (self.server.folder / name).read_bytes()
+        self._answer(content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT})
+
+    def _answer(self, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def _refuse(self, why: str) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", why)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    folder = write_texts(tmp_path / "hub", "Phi3ForCausalLM", "phi3", auto_map={"AutoModelForCausalLM": "modeling.X"})
+    write_weights(folder / "model.safetensors", decoder(projections=PHI))
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    for stray in ("modeling.py", "pytorch_model.bin", "consolidated.safetensors"):
+        (folder / stray).write_bytes(b"x")
+    server = Hub(folder)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def add_from_hub(hub: Hub, tmp_path: Path) -> Callable[..., Any]:
+    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HOME": str(tmp_path / "home")}
+
+    def add(*arguments: str) -> Any:
+        return run("backbones", "add", "mine", *arguments, "--data", str(tmp_path / "data"), **environment)
+
+    return add
+
+
+@pytest.mark.slow
+def test_a_model_of_the_hub_is_fetched_at_a_commit_without_what_is_never_loaded(
+    hub: Hub, add_from_hub: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = add_from_hub("my-org/tiny")
+    assert done.returncode == 0, done.stderr
+    assert sorted(hub.asked) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    record = entry(tmp_path / "data", "mine")
+    assert (record["family"], record["licence"], record["hub_name"]) == ("phi3", "mit", "my-org/tiny")
+    assert f"at commit {COMMIT}" in record["notes"][0]
+    assert "auto_map" in record["notes"][1]
+    assert "auto_map" not in json.loads((Path(record["path"]) / "config.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["my-org/tiny", "--revision", "0" * 40], "not this revision"),
+        (["my-org/other"], "The hub has no model my-org/other"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_said(
+    add_from_hub: Callable[..., Any], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = add_from_hub(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert left(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+def test_a_class_that_is_not_taken_is_refused_before_its_weights_are_fetched(
+    hub: Hub, add_from_hub: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = json.loads((hub.folder / "config.json").read_text())
+    (hub.folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
+    done = add_from_hub("my-org/tiny")
+    assert done.returncode == 2
+    assert "BertForMaskedLM" in done.stderr
+    assert "model.safetensors" not in hub.asked
+    assert left(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+def test_without_network_the_hub_is_said_to_be_out_of_reach(tmp_path: Path) -> None:
+    done = run(
+        *("backbones", "add", "mine", "my-org/tiny", "--data", str(tmp_path / "data")),
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HOME=str(tmp_path),
+    )
+    assert done.returncode == 2
+    assert "my-org/tiny can't be fetched from the hub" in done.stderr
+    assert "give the folder here" in done.stderr
+
+
+def test_of_a_pipeline_on_the_hub_one_set_of_weights_is_chosen() -> None:
+    parts = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
+    plain = [f"{part}.safetensors" for part in parts]
+    half = [f"{part}.fp16.safetensors" for part in parts]
+    other = ["v1-5.safetensors", "unet/diffusion_pytorch_model.bin", "safety_checker/model.safetensors", "x.py"]
+    small = ["model_index.json", "unet/config.json", "tokenizer/merges.txt", "README.md"]
+    assert set(selected([*small, *plain, *half, *other])) == {*small, *plain}
+    assert set(selected([*small, *half, *other])) == {*small, *half}
