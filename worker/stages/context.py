@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.backbones.record import BackboneRecord
+from core.method.backbones import probing
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.profiler import Profiler
@@ -53,6 +54,7 @@ class Context:
         """The backbone, loaded by the first job that needs it and kept for the next."""
         p, device = self.p, str(self.spec["device"])
         key = f"{self.record.id} {self.record.revision} {self.record.path} {device} {p.resolution} {p.max_tokens}"
+        key += f" {p.precision} {p.checkpointing}"
         if key not in _loaded:
             _loaded.clear()  # two do not fit a GPU
             with self.profiler.timed("load", 1):
@@ -80,12 +82,14 @@ class Context:
         return date.fromisoformat(told) if told else DAY
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
-        p, path, targets = self.p, self.record.path, self.record.target_modules
+        p, path = self.p, self.record.path
+        options: Any = {"target_modules": self.record.target_modules, "device": device}
+        options |= {"precision": p.precision, "checkpointing": p.checkpointing}
         if self.record.kind == "images":
             assert p.resolution is not None
-            return DiffusionBackbone.load(path, resolution=p.resolution, target_modules=targets, device=device)
+            return DiffusionBackbone.load(path, resolution=p.resolution, **options)
         assert p.max_tokens is not None
-        return LanguageBackbone.load(path, max_tokens=p.max_tokens, target_modules=targets, device=device)
+        return LanguageBackbone.load(path, max_tokens=p.max_tokens, **options)
 
     def keeper(self, stage: str) -> StageKeeper:
         """What saves the stage on its way."""
