@@ -17,6 +17,7 @@ from core.findings.texts.cut_texts import CutText
 from core.findings.texts.written_chats import WrittenChat
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.prompts import NOTHING
+from core.method.backbones.probing import left_out_told
 from core.method.backbones.texts.cutting import Cut
 from core.method.backbones.texts.language import LanguageBackbone
 from core.references.items import ImageItem, References
@@ -42,6 +43,8 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         yield from captioning.check_trigger(context, given)
         yield from too_long(context, given)
         yield from _write(context, given)
+    if paths := context.backbone.lora.left_out:  # known once there are references to look with
+        yield Message("prepare", left_out_told(paths))
     yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
 
 

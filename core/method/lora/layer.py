@@ -77,7 +77,7 @@ class LoraLayer(nn.Module):
         if base.kernel_size == base.stride == (1, 1) and base.padding == (0, 0):
             return inputs.flatten(2).transpose(1, 2)
         assert not isinstance(base.padding, str)
-        patches = nn.functional.unfold(inputs, base.kernel_size, base.dilation, base.padding, base.stride)
+        patches = nn.functional.unfold(inputs, base.kernel_size, padding=base.padding, stride=base.stride)
         return patches.transpose(1, 2)
 
     def _check_samples(self, inputs: Tensor, runs: int) -> None:

@@ -67,8 +67,9 @@ def set_module(model: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def _takes(module: nn.Module) -> bool:
-    if isinstance(module, nn.Conv2d):
-        return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    if isinstance(module, nn.Conv2d):  # peft knows no dilation
+        plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+        return plain and not isinstance(module.padding, str)
     return isinstance(module, nn.Linear)
 
 
@@ -77,7 +78,7 @@ def _check(path: str, module: nn.Module, uses: Counter[int], model: nn.Module) -
         why = "shares its weights with another module, so that the adapter could not be merged into them"
         raise _refusal(f"The target module {path} {why}; leave it out.")
     if not _takes(module):
-        what = "only Linear and Conv2d in one group, padded with zeros, take an adapter"
+        what = "only Linear and Conv2d, without groups or dilation and padded with zeros, take an adapter"
         raise _refusal(f"The target module {path} is a {type(module).__name__}; {what}.")
     if path.split(".")[0] == LOST:
         why = "is not read from files in kohya's format, so that most programs would lose a part of the adapter"
