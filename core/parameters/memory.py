@@ -47,7 +47,7 @@ def _precision(device_class: DeviceClass) -> Choice:
 
 
 def _checkpointing(backbone: BackboneRecord) -> Choice:
-    count: int | None = getattr(backbone, "parameters", None)
+    count = backbone.parameters
     if count is None:
         return Choice(False, f"How many parameters {backbone.id} has is not recorded, so nothing is computed twice.")
     if count > RECOMPUTED_ABOVE:

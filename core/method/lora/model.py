@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from core.errors import InvalidInput
 from core.method.lora.adapter import PREFIX, Adapter
+from core.method.lora.layer import LoraLayer
 from core.method.lora.peft_names import peft_targets
 from core.method.lora.targets import set_module, wrap
 
@@ -100,9 +101,9 @@ class LoraModel:
         """Return the `target_modules` by which peft finds exactly the adapted modules."""
         return peft_targets(self.layers.keys(), self._paths, self.target_modules)
 
-    def weights(self) -> dict[str, Tensor]:
-        """The frozen matrix W (out, in) of every target module."""
-        return {path: layer.matrix() for path, layer in self.layers.items()}
+    def weights(self) -> Mapping[str, Tensor]:
+        """The frozen matrix W (out, in) of every target module, made when it is looked at."""
+        return Matrices(self.layers)
 
     def _device(self) -> torch.device:
         return next(iter(self.layers.values())).weight.device
@@ -136,6 +137,22 @@ class LoraModel:
                 plain = matrix[0].detach().cpu().float().contiguous().clone()
                 tensors[f"{prefix}{path}.{name}.weight"] = plain.reshape(len(plain), *shape)
         return tensors
+
+
+class Matrices(Mapping[str, Tensor]):
+    """The matrices of layers by path; quantised ones are never all whole at once."""
+
+    def __init__(self, layers: Mapping[str, LoraLayer]) -> None:
+        self._layers = layers
+
+    def __getitem__(self, path: str) -> Tensor:
+        return self._layers[path].matrix()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
 
 
 def peft_config(

@@ -16,6 +16,14 @@ LOST = "add_embedding"
 OF_EXPERTS = frozenset({"gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
 
 
+class NothingChosen(InvalidInput):
+    """A pattern chooses no module of a network; `pattern` is which."""
+
+    def __init__(self, message: str, pattern: str) -> None:
+        super().__init__(message, code="unsupported_target_module", param="target_modules")
+        self.pattern = pattern
+
+
 def matches(pattern: str, path: str) -> bool:
     """Tell whether a pattern chooses a path of dotted parts.
 
@@ -47,7 +55,8 @@ def wrap(model: nn.Module, target_modules: Sequence[str]) -> dict[str, LoraLayer
         if pattern.endswith("*"):
             found = [path for path in found if _takes(modules[path])]
         if not found:
-            raise _refusal(f"No module of the backbone is chosen by {pattern}{_why_none(model, pattern)}.")
+            why = _why_none(model, pattern)
+            raise NothingChosen(f"No module of the backbone is chosen by {pattern}{why}.", pattern)
         chosen.update(found)
     uses = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
     layers: dict[str, LoraLayer] = {}
