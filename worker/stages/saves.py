@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -18,11 +18,12 @@ from worker.job_folder import JobFolder, write_json
 from worker.protocol import Json
 
 VALUES, TENSORS, KEPT = "state.json", "tensors.safetensors", "kept"
-# what may differ between two attempts that can take over from each other
+# what may differ between two attempts that can take over from each other: it changes no number
 # (from style_always on they never do, but states from before they were known don't hold them)
-CHANGEABLE = ("accumulation", "checkpointing", "reasons", "style_always", "past_best", "preset_basis", "caption_lines")
-# parameters that states may not hold, with what such a state was made with
-LATER: Mapping[str, object] = {"gradients": "whole"}  # and the precision that is usual on the device
+CHANGEABLE = (
+    *("accumulation", "checkpointing", "gradients", "reasons"),
+    *("style_always", "past_best", "preset_basis", "caption_lines"),
+)
 
 
 class StageKeeper:
@@ -68,12 +69,9 @@ class StageKeeper:
 def fingerprint(folder: JobFolder) -> str:
     """Hash all of the job that a state depends on."""
     told = folder.spec()
-    before = {**LATER, "precision": usual_precision(told["parameters"]["device_class"])}
-    parameters = {
-        name: value
-        for name, value in told["parameters"].items()
-        if name not in CHANGEABLE and not (name in before and value == before[name])
-    }
+    parameters = {name: value for name, value in told["parameters"].items() if name not in CHANGEABLE}
+    if parameters.get("precision") == usual_precision(parameters["device_class"]):
+        del parameters["precision"]  # as states from before there was a choice, which don't hold it
     content = json.dumps([parameters, told["backbone"]["sha256"]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
