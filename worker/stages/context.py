@@ -18,6 +18,7 @@ from core.backbones.record import BackboneRecord
 from core.method.backbones import probing
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.precision import float_type
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.language import LanguageBackbone
@@ -33,6 +34,7 @@ from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
+REFERENCES = "references.safetensors"  # of the prepare stage
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -61,6 +63,8 @@ class Context:
                 _loaded[key] = self._load(device)
         if _loaded[key].profiler is not self.profiler:
             self._hand_over(_loaded[key])
+        if _loaded[key].lora.left_out is None and (self.folder.stage("prepare") / REFERENCES).is_file():
+            probing.leave_out_dead(_loaded[key], self.references())
         return _loaded[key]
 
     def _hand_over(self, backbone: DiffusionBackbone | LanguageBackbone) -> None:
@@ -109,12 +113,14 @@ class Context:
             detail += f" cut {cutting.VERSION}"
             if isinstance(self.backbone, LanguageBackbone) and self.backbone.rendering.template.dated:
                 detail += f" {self.day}"
+        elif float_type(self.p.precision, self.p.device_class) != float_type(None, self.p.device_class):
+            detail += f" {self.p.precision}"  # the encoders compute in it too
         file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
         return pools.encode(self.backbone, items, file)
 
     def references(self) -> Batch:
         """The encoded references."""
-        return load_file(self.folder.stage("prepare") / "references.safetensors")
+        return load_file(self.folder.stage("prepare") / REFERENCES)
 
     def probe(self) -> Batch | None:
         """The encoded backbone data that are never replayed, on which forgetting shows."""

@@ -24,7 +24,7 @@ from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
-from worker.stages.context import PROMPTS_FILE, Context
+from worker.stages.context import PROMPTS_FILE, REFERENCES, Context
 from worker.stages.costs import note_examples
 from worker.stages.references import picture_of, read_references
 
@@ -55,7 +55,7 @@ def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContext
 
 def _write(context: Context, given: References) -> Generator[Line, None, None]:
     with context.folder.writing("prepare") as folder:
-        _encode(context, given, folder / "references.safetensors", "references")
+        _encode(context, given, folder / REFERENCES, "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS_OF_PREPARING)
         if context.folder.validation.is_dir():

@@ -22,7 +22,8 @@ from core.method.lora.targets import set_module, wrap
 class LoraModel:
     """A network whose target modules have become LoraLayers, frozen and in evaluation mode.
 
-    `left_out` are the paths of target modules that nothing flows through, which have become plain again.
+    `left_out` are the paths of target modules that nothing flows through, which have become plain again; None as long
+    as nobody has looked.
     """
 
     def __init__(self, model: nn.Module, target_modules: Sequence[str]) -> None:
@@ -30,7 +31,7 @@ class LoraModel:
         self._paths = [path for path, _ in model.named_modules()]
         self.layers = wrap(model, target_modules)
         self.target_modules = tuple(target_modules)
-        self.left_out: tuple[str, ...] = ()
+        self.left_out: tuple[str, ...] | None = None
 
     def new(self, rank: int, alpha: float, *, runs: int = 1, seed: int = 0) -> Adapter:
         """Return a fresh trainable adapter: A as peft draws it, the same for every run, and B zero."""
@@ -94,7 +95,7 @@ class LoraModel:
             )
         for path in dead:
             set_module(self.model, path, self.layers.pop(path).base)
-        self.left_out += dead
+        self.left_out = (self.left_out or ()) + dead
         return dead
 
     def peft_targets(self) -> list[str] | str:

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
-def kept_bytes(forward: Callable[[], object]) -> int:
-    """Count the bytes of the tensors that a pass saves, each storage once and without parameters."""
+def kept_bytes(network: nn.Module, forward: Callable[[], object]) -> int:
+    """Count the bytes of the tensors that a pass saves, each storage once and without the network's own."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     seen: dict[int, int] = {}
     alive = []  # so that no storage is counted for one that came after it
 
     def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
-            storage = tensor.untyped_storage()
+        if (storage := tensor.untyped_storage()).data_ptr() not in own:
             seen[storage.data_ptr()] = storage.nbytes()
             alive.append(tensor)
         return tensor

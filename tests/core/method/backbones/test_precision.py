@@ -59,7 +59,7 @@ def test_gradients_of_passes_computed_twice_are_the_same_and_less_is_kept(
         for matrix in adapter.up.values():
             matrix.data.normal_(generator=torch.Generator().manual_seed(1))
         with lora.use(adapter, samples=2):
-            kept.append(kept_bytes(lambda lora=lora: call(lora.model)))
+            kept.append(kept_bytes(lora.model, lambda lora=lora: call(lora.model)))
             found.append(torch.autograd.grad(call(lora.model).square().sum(), adapter.parameters()))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
     assert kept[1] < 0.5 * kept[0]

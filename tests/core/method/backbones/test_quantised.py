@@ -87,7 +87,7 @@ def test_a_pass_keeps_no_matrix_and_the_network_holds_a_quarter_or_less(kind: Co
     assert all(type(layer) is QuantisedLinear for layer in network)
     small = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     assert small < (0.28 if kind == "int8" else 0.16) * held
-    assert kept_bytes(lambda: network(rows)) <= 4 * rows.nbytes
+    assert kept_bytes(network, lambda: network(rows)) <= 4 * rows.nbytes
 
 
 @pytest.mark.parametrize("kind", KINDS)

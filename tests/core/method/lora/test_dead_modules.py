@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
 from peft import PeftModel
+from PIL import Image
 from torch import nn
 
 from core.errors import InvalidInput
@@ -64,14 +65,17 @@ def test_a_network_through_which_nothing_flows_at_all_is_refused() -> None:
         lora.leave_out_dead(lambda: lora.model["used"](torch.ones(1, 2, requires_grad=True)).sum(), samples=1)
 
 
-def test_a_backbone_is_probed_without_a_trace_and_keeps_all_that_lives(
+def test_a_backbone_is_looked_at_without_a_trace_and_keeps_all_that_lives(
     tiny_language: LanguageBackbone, tiny_diffusion: DiffusionBackbone
 ) -> None:
-    for backbone in (tiny_language, tiny_diffusion):
+    texts = tiny_language.encode([{"text": "yes."}, {"text": "a few more words than that"}])
+    images = tiny_diffusion.encode([{"image": Image.new("RGB", (16, 16)), "caption": words} for words in ("a", "b c")])
+    for backbone, references in ((tiny_language, texts), (tiny_diffusion, images)):
         before = list(backbone.lora.layers)
         torch.manual_seed(3)
         state = torch.get_rng_state()
-        assert leave_out_dead(backbone) == ()
+        assert backbone.lora.left_out is None
+        assert leave_out_dead(backbone, references) == () == backbone.lora.left_out
         assert torch.equal(torch.get_rng_state(), state)
         assert list(backbone.lora.layers) == before
 
