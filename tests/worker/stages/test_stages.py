@@ -12,8 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from core.backbones.record import describe
 from core.parameters.schedule import STAGES
-from tests.worker.stages.conftest import CANDIDATES, MakeJob, picture
+from tests.core.method.lora import networks
+from tests.tiny_backbones import LETTERS, letter_tokenizer
+from tests.worker.stages.conftest import CANDIDATES, MakeJob, maker, picture
 from worker.job_folder import DONE, JobFolder, seal, write_json
 from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
@@ -257,11 +260,21 @@ def test_computing_passes_twice_changes_no_number(make_image_job: MakeJob, make_
 
 
 def test_target_modules_that_nothing_flows_through_are_left_out_and_told(
-    make_text_job: MakeJob, tiny_language_folder: Path
+    make_text_job: MakeJob, tmp_path: Path
 ) -> None:
-    folder = make_text_job()
-    assert not any("left out of the adapter" in line.text for line in prepared(folder))
-    assert Context(folder).backbone.lora.left_out == ()
+    whole = make_text_job()
+    assert not any("left out of the adapter" in line.text for line in prepared(whole))
+    assert Context(whole).backbone.lora.left_out == ()
+    seeing = tmp_path / "seeing"
+    networks.gemma3().save_pretrained(seeing)
+    letter_tokenizer(["<pad>", "</s>", *LETTERS, " ", "\n", "<unk>"]).save_pretrained(seeing)
+    record = describe("seeing", seeing, licence="CC0", target_modules=("v_proj", "o_proj"), defaults={"max_tokens": 40})
+    folder = maker(record, tmp_path / "pirate.jsonl", tmp_path)("seeing-job")
+    [told] = [line.text for line in prepared(folder) if "left out of the adapter" in line.text]
+    dead = "model.vision_tower.encoder.layers.0.self_attn.v_proj"
+    assert told == f"The target module {dead} is left out of the adapter: nothing that is learned flows through it."
+    lora = Context(folder).backbone.lora
+    assert (len(lora.layers), lora.left_out) == (4, (dead,))
 
 
 def prepared(folder: JobFolder) -> list[Message]:

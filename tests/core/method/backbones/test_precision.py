@@ -44,7 +44,7 @@ def test_a_backbone_is_loaded_in_the_floats_that_are_asked_for(
             tiny_diffusion_folder, resolution=16, target_modules=UNET_TARGETS, precision=precision
         )
         assert {weight.dtype for weight in texts.model.parameters()} == {wanted}
-        assert {weight.dtype for weight in images.unet.parameters()} == {wanted}
+        assert {weight.dtype for weight in images.network.parameters()} == {wanted}
         assert texts.lora.new(2, 2.0).parameters()[0].dtype == torch.float32
 
 
