@@ -171,9 +171,9 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
     with backbone.profiler.timed("evaluation", work):
         for index in pieces:
             total = torch.zeros(runs, len(index))
-            for draw in draws:
-                with backbone.lora.use(adapter, samples=runs * len(index)):
+            with backbone.lora.use(adapter, samples=runs * len(index)):
+                for draw in draws:
                     losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
-                total += losses.reshape(runs, -1).float().cpu()
+                    total += losses.reshape(runs, -1).float().cpu()
             parts.append(total / len(draws))
     return torch.cat(parts, dim=1)[:, order.argsort()]
