@@ -11,10 +11,9 @@ from typing import Literal, NamedTuple
 
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
-from core.errors import InvalidInput
 
 # How the frozen network is held. int8: every weight matrix in 8 bits with a scale for each output, computed in the
-# device's own float. nf4: in 4 bits by blocks of 64 (QLoRA, 2305.14314). The adapter is float32 in all of them.
+# device's usual float. nf4: in 4 bits by blocks of 64 (QLoRA, 2305.14314). The adapter is float32 in all of them.
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 # How scores hold the references' gradients: all at once, module group by module group, or as random sketches.
 GradientStore = Literal["whole", "groups", "sketch"]
@@ -42,23 +41,13 @@ def usual_precision(device_class: DeviceClass) -> Precision:
     return "bfloat16" if device_class == "cuda" else "float32"
 
 
-def check(precision: str, device_class: DeviceClass) -> None:
-    """Raise InvalidInput where a device can't compute with weights in this precision."""
-    if precision == "nf4" and device_class == "cpu":
-        raise InvalidInput(
-            "Weights in nf4 need a GPU, and this service computes on a CPU; leave bat.precision out or say int8.",
-            code="contradiction",
-            param="bat.precision",
-        )
-
-
 def _precision(device_class: DeviceClass) -> Choice:
     value = usual_precision(device_class)
     return Choice(value, f"{value} is our usual value on {'a GPU' if device_class == 'cuda' else 'a CPU'}.")
 
 
 def _checkpointing(backbone: BackboneRecord) -> Choice:
-    count: int | None = getattr(backbone, "parameters", None)
+    count = backbone.parameters
     if count is None:
         return Choice(False, f"How many parameters {backbone.id} has is not recorded, so nothing is computed twice.")
     if count > RECOMPUTED_ABOVE:

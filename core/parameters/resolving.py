@@ -294,7 +294,6 @@ class _Settling:
         """Settle how the frozen network and what is computed with it are held: core.parameters.memory."""
         for name, choice in memory.resolved(self.backbone, self.device_class).items():
             self.settle(name, choice.value, choice.why)
-        memory.check(self.values["precision"], self.device_class)
 
 
 def changed(table: Mapping[str, int | float], preset: Preset) -> dict[str, int | float]:

@@ -131,3 +131,26 @@ def test_the_kept_results_are_of_all_jobs_and_nothing_in_them_is_false() -> None
         "postcard",
         "motto",
     }
+
+
+def test_what_is_said_of_memory_is_held_against_the_settings(told: Path) -> None:
+    spec, card = (json.loads((told / name).read_text()) for name in ("work/spec.json", "card.json"))
+    messages = json.loads((told / "messages.json").read_text())
+    parameters, left_out = (
+        spec["parameters"],
+        "The target module a.b is left out of the adapter: nothing that is learned ",
+    )
+    messages.append({**messages[0], "stage": "prepare", "text": left_out + "flows through it."})
+    parameters |= {"precision": "int8", "checkpointing": True}
+    parameters["reasons"]["checkpointing"] = f"{spec['backbone']['id']} has 5 parameters, no more than 1,000,000,000."
+    for name, content in (("work/spec.json", spec), ("messages.json", messages)):
+        (told / name).write_text(json.dumps(content))
+    assert {fault.sentence.where for fault in check(told).faults} == {
+        *("parameters.precision", "parameters.checkpointing", "messages.prepare")
+    }
+    spec["backbone"]["parameters"] = 5
+    parameters |= {"precision": "float32", "checkpointing": False}
+    card["adapter"]["left_out"] = ["a.b"]
+    for name, content in (("work/spec.json", spec), ("card.json", card)):
+        (told / name).write_text(json.dumps(content))
+    assert faults(check(told)) == []

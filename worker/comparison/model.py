@@ -16,6 +16,7 @@ from core.errors import InvalidInput
 from core.method.backbones.backbone import IGNORED, Draw
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.lora.adapter import Adapter, load
+from core.method.lora.targets import NothingChosen
 from core.text_safety import shown
 
 SIDE_BY_SIDE = 8
@@ -49,9 +50,13 @@ class AdaptedModel:
 
     def __init__(self, record: BackboneRecord, folder: Path, device: str) -> None:
         adapter = _read(folder)
-        self._backbone = LanguageBackbone.load(
-            record.path, max_tokens=MAX_CONTEXT_TOKENS, target_modules=sorted(adapter.down), device=device
-        )
+        try:
+            self._backbone = LanguageBackbone.load(
+                record.path, max_tokens=MAX_CONTEXT_TOKENS, target_modules=sorted(adapter.down), device=device
+            )
+        except NothingChosen as error:
+            which = f"The adapter changes {shown(error.pattern)}, which the backbone {record.id} does not have"
+            raise InvalidInput(f"{which}; is --backbone right?", code="other_backbone") from None
         most = getattr(self._backbone.model.config, "max_position_embeddings", MAX_CONTEXT_TOKENS)
         self._backbone.max_tokens = min(MAX_CONTEXT_TOKENS, int(most))
         _check_fits(self._backbone, adapter, record.id)
@@ -112,13 +117,7 @@ def _read(folder: Path) -> Adapter:
 
 
 def _check_fits(backbone: LanguageBackbone, adapter: Adapter, id: str) -> None:
-    weights = backbone.lora.weights()
-    if missing := sorted(set(adapter.down) - set(weights)):
-        message = (
-            f"The adapter changes {shown(missing[0])}, which the backbone {id} does not have; is --backbone right?"
-        )
-        raise InvalidInput(message, code="other_backbone")
-    for path, weight in weights.items():
+    for path, weight in backbone.lora.weights().items():
         if (adapter.up[path].shape[1], adapter.down[path].shape[2]) != tuple(weight.shape):
             message = f"The adapter does not fit {path} of the backbone {id}; it was trained for another one."
             raise InvalidInput(message, code="other_backbone")

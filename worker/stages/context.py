@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.backbones.record import BackboneRecord
+from core.method.backbones import probing
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.precision import float_type
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.language import LanguageBackbone
@@ -32,6 +34,7 @@ from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
+REFERENCES = "references.safetensors"  # of the prepare stage
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -53,12 +56,15 @@ class Context:
         """The backbone, loaded by the first job that needs it and kept for the next."""
         p, device = self.p, str(self.spec["device"])
         key = f"{self.record.id} {self.record.revision} {self.record.path} {device} {p.resolution} {p.max_tokens}"
+        key += f" {p.precision} {p.checkpointing}"
         if key not in _loaded:
             _loaded.clear()  # two do not fit a GPU
             with self.profiler.timed("load", 1):
                 _loaded[key] = self._load(device)
         if _loaded[key].profiler is not self.profiler:
             self._hand_over(_loaded[key])
+        if _loaded[key].lora.left_out is None and (self.folder.stage("prepare") / REFERENCES).is_file():
+            probing.leave_out_dead(_loaded[key], self.references())
         return _loaded[key]
 
     def _hand_over(self, backbone: DiffusionBackbone | LanguageBackbone) -> None:
@@ -81,19 +87,14 @@ class Context:
 
     def _load(self, device: str) -> DiffusionBackbone | LanguageBackbone:
         p, record = self.p, self.record
-        path, targets = record.path, record.target_modules
+        options: Any = {"target_modules": record.target_modules, "device": device}
+        options |= {"precision": p.precision, "checkpointing": p.checkpointing}
         if record.kind == "images":
             assert p.resolution is not None
-            return DiffusionBackbone.load(
-                path,
-                form=record.form,
-                resolution=p.resolution,
-                target_modules=targets,
-                device=device,
-                variant=record.variant,
-            )
+            options |= {"form": record.form, "variant": record.variant}
+            return DiffusionBackbone.load(record.path, resolution=p.resolution, **options)
         assert p.max_tokens is not None
-        return LanguageBackbone.load(path, max_tokens=p.max_tokens, target_modules=targets, device=device)
+        return LanguageBackbone.load(record.path, max_tokens=p.max_tokens, **options)
 
     def keeper(self, stage: str) -> StageKeeper:
         """What saves the stage on its way."""
@@ -113,12 +114,14 @@ class Context:
             detail += f" cut {cutting.VERSION}"
             if isinstance(self.backbone, LanguageBackbone) and self.backbone.rendering.template.dated:
                 detail += f" {self.day}"
+        elif float_type(self.p.precision, self.p.device_class) != float_type(None, self.p.device_class):
+            detail += f" {self.p.precision}"  # the encoders compute in it too
         file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
         return pools.encode(self.backbone, items, file)
 
     def references(self) -> Batch:
         """The encoded references."""
-        return load_file(self.folder.stage("prepare") / "references.safetensors")
+        return load_file(self.folder.stage("prepare") / REFERENCES)
 
     def probe(self) -> Batch | None:
         """The encoded backbone data that are never replayed, on which forgetting shows."""

@@ -17,13 +17,14 @@ from core.findings.texts.cut_texts import CutText
 from core.findings.texts.written_chats import WrittenChat
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.prompts import NOTHING
+from core.method.backbones.probing import left_out_told
 from core.method.backbones.texts.cutting import Cut
 from core.method.backbones.texts.language import LanguageBackbone
 from core.references.items import ImageItem, References
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning
-from worker.stages.context import PROMPTS_FILE, Context
+from worker.stages.context import PROMPTS_FILE, REFERENCES, Context
 from worker.stages.costs import note_examples
 from worker.stages.references import picture_of, read_references
 
@@ -42,6 +43,8 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         yield from captioning.check_trigger(context, given)
         yield from too_long(context, given)
         yield from _write(context, given)
+    if paths := context.backbone.lora.left_out:  # known once there are references to look with
+        yield Message("prepare", left_out_told(paths))
     yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
 
 
@@ -52,7 +55,7 @@ def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContext
 
 def _write(context: Context, given: References) -> Generator[Line, None, None]:
     with context.folder.writing("prepare") as folder:
-        _encode(context, given, folder / "references.safetensors", "references")
+        _encode(context, given, folder / REFERENCES, "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS_OF_PREPARING)
         if context.folder.validation.is_dir():

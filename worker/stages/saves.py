@@ -13,13 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.method.training.resuming import State
+from core.parameters.memory import usual_precision
 from worker.job_folder import JobFolder, write_json
 from worker.protocol import Json
 
 VALUES, TENSORS, KEPT = "state.json", "tensors.safetensors", "kept"
-# what may differ between two attempts that can take over from each other
-# (the last four never do, but states from before they were known don't hold them)
-CHANGEABLE = ("accumulation", "reasons", "style_always", "past_best", "preset_basis", "caption_lines")
+# what may differ between two attempts that can take over from each other: it changes no number
+# (from style_always on they never do, but states from before they were known don't hold them)
+CHANGEABLE = (
+    *("accumulation", "checkpointing", "gradients", "reasons"),
+    *("style_always", "past_best", "preset_basis", "caption_lines"),
+)
 
 
 class StageKeeper:
@@ -66,6 +70,8 @@ def fingerprint(folder: JobFolder) -> str:
     """Hash all of the job that a state depends on."""
     told = folder.spec()
     parameters = {name: value for name, value in told["parameters"].items() if name not in CHANGEABLE}
+    if parameters.get("precision") == usual_precision(parameters["device_class"]):
+        del parameters["precision"]  # as states from before there was a choice, which don't hold it
     content = json.dumps([parameters, told["backbone"]["sha256"]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -23,6 +23,7 @@ class JobMeasurement:
 
     def __init__(self, device: str, parameters: Parameters, read: References, validation: int = 0) -> None:
         self.shape, self._device = JobSize.of(parameters), device
+        self._usual = {"precision", "checkpointing"} <= parameters.reasons.keys()
         self.texts = [TextSize.of(item) for item in read.items if isinstance(item, TextItem)]
         self._references, self._validation = len(read.items), validation
         self._work: dict[str, Json] = {}
@@ -50,10 +51,14 @@ class JobMeasurement:
             self._work[line.stage] = line.work
 
     def measured(self, source: Source, total: float, folder: JobFolder) -> Measured | None:
-        """Return what the job took, `total` seconds in all; None where stages of it were done elsewhere or before.
+        """Return what the job took, `total` seconds in all.
 
+        None where stages of it were done elsewhere or before, and where it asked for the precision of its backbone or
+        for passes that are computed twice: such a job says nothing of others.
         Raises ValueError where the trainer's word is not what it should be.
         """
+        if not self._usual:
+            return None
         found = Measured(
             source,
             self._device,

@@ -21,7 +21,7 @@ FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, header: Mapping[str, str]) -> None:
     """Write it under peft's own keys, since others lose modules silently; `name` is the backbone's."""
     plain = folded(adapter)
-    config = {f"unet.{key}": value for key, value in peft_config(plain, backbone.lora.target_modules, name).items()}
+    config = {f"unet.{key}": value for key, value in peft_config(plain, backbone.lora.peft_targets(), name).items()}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(config, sort_keys=True), **header}
     save_file(backbone.lora.tensors(plain, "unet."), file, metadata=metadata)
     file.chmod(0o644)

@@ -94,6 +94,6 @@ def chunks(examples: int, size: int) -> Sequence[Tensor]:
 def _gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
     """Return the gradients (n, D) of one draw: one backward through n copies, each of which sees one example."""
     copies = adapter.expand(count(batch))
-    with torch.enable_grad(), backbone.lora.use(copies):
+    with torch.enable_grad(), backbone.lora.use(copies, samples=count(batch)):
         grads = torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters())
     return torch.cat([g.flatten(1) for g in grads], dim=1)

@@ -5,22 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from core.errors import InvalidInput
+
 
 class LoraLayer(nn.Module):
-    """A frozen Linear or 1x1 Conv2d with a LoRA branch that is there only while an adapter is in use."""
+    """A frozen Linear or Conv2d with a LoRA branch that is there only while an adapter is in use.
 
-    def __init__(self, base: nn.Linear | nn.Conv2d) -> None:
+    Of a convolution A sees the patches under the kernel, in x k x k numbers each, and B makes the outputs of them, as
+    peft's convolutions do. `path` is where the module stands in its network, for errors.
+    """
+
+    def __init__(self, base: nn.Linear | nn.Conv2d, path: str = "") -> None:
         super().__init__()
-        self.base = base
+        self.base, self.path = base, path
         self.convolution = isinstance(base, nn.Conv2d)
         self.scale = 1.0
         self.down: Tensor | None = None
         self.up: Tensor | None = None
+        self.samples: int | None = None  # N, where it is known
         self.tangent: tuple[Tensor, Tensor, Tensor] | None = None  # U_down, U_up, epsilon (N,)
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight, which library code asks for its dtype."""
+        """The frozen weight, which library code asks for its dtype; of a quantised base it is made anew each time."""
         return self.base.weight
 
     @property
@@ -28,16 +35,29 @@ class LoraLayer(nn.Module):
         """The frozen bias."""
         return self.base.bias
 
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of what A sees at once: (in,), or (in, height, width) of a convolution's patch."""
+        if isinstance(self.base, nn.Conv2d):
+            return self.base.in_channels, *self.base.kernel_size
+        return (self.base.in_features,)
+
+    @property
+    def outputs(self) -> int:
+        """The width of what B makes."""
+        return self.base.out_channels if isinstance(self.base, nn.Conv2d) else self.base.out_features
+
     def matrix(self) -> Tensor:
-        """The frozen weight as a matrix W (out, in)."""
-        return self.base.weight.detach().flatten(1)
+        """The frozen weight as a matrix W (out, in), or (out, in k k); of a quantised base what it computes with."""
+        return self.weight.detach().flatten(1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """W x + s B A x, and with a tangent also epsilon_i s (U_B A x + B U_A x) for sample i."""
         outputs = self.base(inputs)
         if self.down is None or self.up is None:
             return outputs
-        rows = (inputs.flatten(2).transpose(1, 2) if self.convolution else inputs).to(self.down.dtype)
+        self._check_samples(inputs, len(self.down))
+        rows = self._patches(inputs).to(self.down.dtype)
         rows = rows.reshape(self.down.shape[0], -1, rows.shape[-1])
         inner = torch.bmm(rows, self.down.transpose(1, 2))
         branch = torch.bmm(inner, self.up.transpose(1, 2))
@@ -48,6 +68,28 @@ class LoraLayer(nn.Module):
             samples, channels, height, width = outputs.shape
             return outputs + branch.reshape(samples, height * width, channels).transpose(1, 2).reshape(outputs.shape)
         return outputs + branch.reshape(outputs.shape)
+
+    def _patches(self, inputs: Tensor) -> Tensor:
+        """Return what A sees: the inputs, or a convolution's patches (N, places, in k k)."""
+        base = self.base
+        if not isinstance(base, nn.Conv2d):
+            return inputs
+        if base.kernel_size == base.stride == (1, 1) and base.padding == (0, 0):
+            return inputs.flatten(2).transpose(1, 2)
+        assert not isinstance(base.padding, str)
+        patches = nn.functional.unfold(inputs, base.kernel_size, padding=base.padding, stride=base.stride)
+        return patches.transpose(1, 2)
+
+    def _check_samples(self, inputs: Tensor, runs: int) -> None:
+        """Raise InvalidInput where samples can't be told apart: joined rows of unequal length would be cut anywhere."""
+        wanted = len(self.tangent[2]) if self.tangent is not None else self.samples if runs > 1 else None
+        if wanted is not None and (inputs.dim() < 2 or inputs.shape[0] != wanted):
+            raise InvalidInput(
+                f"The module {self.path} sees {inputs.shape[0]} rows of {wanted} samples joined together, so stacked "
+                "adapters can't tell whose they are; leave it out of the backbone's target modules.",
+                code="unsupported_target_module",
+                param="target_modules",
+            )
 
     def _tangent_branch(self, rows: Tensor, inner: Tensor, tangent: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         assert self.up is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,17 +12,26 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from core.errors import InvalidInput
 from core.method.lora.adapter import PREFIX, Adapter
-from core.method.lora.targets import wrap
+from core.method.lora.layer import LoraLayer
+from core.method.lora.peft_names import peft_targets
+from core.method.lora.targets import set_module, wrap
 
 
 class LoraModel:
-    """A network whose target modules have become LoraLayers, frozen and in evaluation mode."""
+    """A network whose target modules have become LoraLayers, frozen and in evaluation mode.
+
+    `left_out` are the paths of target modules that nothing flows through, which have become plain again; None as long
+    as nobody has looked.
+    """
 
     def __init__(self, model: nn.Module, target_modules: Sequence[str]) -> None:
         self.model = model.requires_grad_(False).eval()
+        self._paths = [path for path, _ in model.named_modules()]
         self.layers = wrap(model, target_modules)
         self.target_modules = tuple(target_modules)
+        self.left_out: tuple[str, ...] | None = None
 
     def new(self, rank: int, alpha: float, *, runs: int = 1, seed: int = 0) -> Adapter:
         """Return a fresh trainable adapter: A as peft draws it, the same for every run, and B zero."""
@@ -29,7 +39,7 @@ class LoraModel:
         device = self._device()
         down, up = {}, {}
         for path, layer in self.layers.items():
-            outputs, inputs = layer.matrix().shape
+            outputs, inputs = layer.outputs, math.prod(layer.inputs)
             bound = inputs**-0.5  # kaiming uniform with a = sqrt(5)
             drawn = (torch.rand(1, rank, inputs, generator=generator) * 2 - 1) * bound
             down[path] = drawn.repeat(runs, 1, 1).to(device).requires_grad_()
@@ -37,18 +47,23 @@ class LoraModel:
         return Adapter(rank, alpha, down, up)
 
     @contextmanager
-    def use(self, adapter: Adapter | None) -> Iterator[None]:
-        """Let the network compute with the adapter (None: without one) until the block ends."""
-        before = {path: (layer.down, layer.up, layer.scale) for path, layer in self.layers.items()}
+    def use(self, adapter: Adapter | None, *, samples: int | None = None) -> Iterator[None]:
+        """Let the network compute with the adapter (None: without one) until the block ends.
+
+        A module that the adapter does not have stays plain. With `samples` = N every module of a stack refuses inputs
+        whose first side is another (InvalidInput): joined rows of unequal samples would be dealt to the wrong runs.
+        """
+        before = {path: (layer.down, layer.up, layer.scale, layer.samples) for path, layer in self.layers.items()}
+        down, up, scale = (adapter.down, adapter.up, adapter.scale) if adapter else ({}, {}, 1.0)
+        if unknown := sorted(down.keys() - self.layers.keys()):
+            raise KeyError(f"the network has no place for the adapter's {unknown[0]}")
         try:
             for path, layer in self.layers.items():
-                layer.down = adapter.down[path] if adapter else None
-                layer.up = adapter.up[path] if adapter else None
-                layer.scale = adapter.scale if adapter else 1.0
+                layer.down, layer.up, layer.scale, layer.samples = down.get(path), up.get(path), scale, samples
             yield
         finally:
             for path, layer in self.layers.items():
-                layer.down, layer.up, layer.scale = before[path]
+                layer.down, layer.up, layer.scale, layer.samples = before[path]
 
     @contextmanager
     def tangent(self, direction: Adapter, epsilon: Tensor) -> Iterator[None]:
@@ -61,9 +76,35 @@ class LoraModel:
             for layer in self.layers.values():
                 layer.tangent = None
 
-    def weights(self) -> dict[str, Tensor]:
-        """The frozen matrix W (out, in) of every target module."""
-        return {path: layer.matrix() for path, layer in self.layers.items()}
+    def leave_out_dead(self, loss: Callable[[], Tensor], samples: int) -> tuple[str, ...]:
+        """Make those target modules plain again through which no gradient of `loss` flows; returns their paths.
+
+        What an adapter changed there would change nothing, and asking for its gradient is an error. Whether anything
+        flows is read from the graph, not from numbers, so it is the same on every device and in every process. The
+        adapter is a stack of as many runs as the loss has `samples`, so `use` finds modules that join their rows.
+        """
+        adapter = self.new(1, 1.0, runs=samples)
+        with torch.enable_grad(), self.use(adapter, samples=samples):
+            found = torch.autograd.grad(loss(), list(adapter.up.values()), allow_unused=True)
+        dead = tuple(path for path, gradient in zip(adapter.up, found, strict=True) if gradient is None)
+        if len(dead) == len(self.layers):
+            raise InvalidInput(
+                "Nothing that is learned flows through any of the target modules.",
+                code="unsupported_target_module",
+                param="target_modules",
+            )
+        for path in dead:
+            set_module(self.model, path, self.layers.pop(path).base)
+        self.left_out = (self.left_out or ()) + dead
+        return dead
+
+    def peft_targets(self) -> list[str] | str:
+        """Return the `target_modules` by which peft finds exactly the adapted modules."""
+        return peft_targets(self.layers.keys(), self._paths, self.target_modules)
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The frozen matrix W (out, in) of every target module, made when it is looked at."""
+        return Matrices(self.layers)
 
     def _device(self) -> torch.device:
         return next(iter(self.layers.values())).weight.device
@@ -82,7 +123,7 @@ class LoraModel:
         tensors = self.tensors(adapter, PREFIX)
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt", **(header or {})})
         (folder / "adapter_model.safetensors").chmod(0o644)
-        config = peft_config(adapter, self.target_modules, backbone, task)
+        config = peft_config(adapter, self.peft_targets(), backbone, task)
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
     def tensors(self, adapter: Adapter, prefix: str) -> dict[str, Tensor]:
@@ -90,14 +131,33 @@ class LoraModel:
         tensors = {}
         for path, layer in self.layers.items():
             tail = (1, 1) if layer.convolution else ()
-            for name, matrix in (("lora_A", adapter.down[path]), ("lora_B", adapter.up[path])):
+            for name, matrix, shape in (
+                ("lora_A", adapter.down[path], layer.inputs),
+                ("lora_B", adapter.up[path], (adapter.rank, *tail)),
+            ):
                 plain = matrix[0].detach().cpu().float().contiguous().clone()
-                tensors[f"{prefix}{path}.{name}.weight"] = plain.reshape(*plain.shape, *tail)
+                tensors[f"{prefix}{path}.{name}.weight"] = plain.reshape(len(plain), *shape)
         return tensors
 
 
+class Matrices(Mapping[str, Tensor]):
+    """The matrices of layers by path; quantised ones are never all whole at once."""
+
+    def __init__(self, layers: Mapping[str, LoraLayer]) -> None:
+        self._layers = layers
+
+    def __getitem__(self, path: str) -> Tensor:
+        return self._layers[path].matrix()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
 def peft_config(
-    adapter: Adapter, target_modules: Sequence[str], backbone: str, task: str | None = None
+    adapter: Adapter, target_modules: Sequence[str] | str, backbone: str, task: str | None = None
 ) -> Mapping[str, object]:
     """The adapter_config.json of an adapter, with sorted lists so that equal adapters give equal files.
 
@@ -114,7 +174,7 @@ def peft_config(
         "modules_to_save": None,
         "peft_type": "LORA",
         "r": adapter.rank,
-        "target_modules": sorted(target_modules),
+        "target_modules": target_modules if isinstance(target_modules, str) else sorted(target_modules),
         "task_type": task,
         "use_dora": False,
         "use_rslora": False,

@@ -23,20 +23,23 @@ class CosineSimilarity:
 
     <BA, W> = <B, W A'> and ||BA||^2 = sum((B'B) * (A A')); the scale alpha/r cancels. `vec` is the paper's cosine of
     the whole matrices; `row` averages row cosines, as the authors' released language-model code does.
-    W is never stacked or copied, so a large backbone costs no extra memory; its norms are taken once.
+    W is never stacked or kept, so a large backbone costs no extra memory; its norms are taken once.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], mode: CosineMode = "vec") -> None:
         self.weights = weights
         self.row = mode == "row"
         dims = (1,) if self.row else (0, 1)
-        self.norms = {path: weight.double().square().sum(dims).sqrt() for path, weight in weights.items()}
+        self.norms: dict[str, Tensor] = {}
+        self.shapes: dict[str, torch.Size] = {}
+        for path, weight in weights.items():
+            self.norms[path], self.shapes[path] = weight.double().square().sum(dims).sqrt(), weight.shape
 
     def modules(self, adapter: Adapter) -> Tensor:
         """Return the cosine of every module, (R, modules) in float64, NaN where BA = 0."""
-        groups: dict[tuple[int, int], list[str]] = {}
+        groups: dict[torch.Size, list[str]] = {}
         for path in adapter.down:
-            groups.setdefault((self.weights[path].shape[0], self.weights[path].shape[1]), []).append(path)
+            groups.setdefault(self.shapes[path], []).append(path)
         with torch.no_grad():
             return torch.cat([self._group(adapter, paths) for paths in groups.values()]).T
 

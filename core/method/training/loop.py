@@ -133,7 +133,7 @@ class Training:
         total = torch.zeros(self._adapter.runs)
         for index in by_run.chunk(self._pieces, dim=1):
             part, noise = (batch, draw) if index.shape == by_run.shape else _cut(batch, draw, index.flatten())
-            with torch.enable_grad(), self._backbone.lora.use(self._adapter):
+            with torch.enable_grad(), self._backbone.lora.use(self._adapter, samples=count(part)):
                 losses = self._backbone.loss(part, noise).reshape(index.shape).mean(1)
                 (losses * (index.shape[1] / by_run.shape[1])).sum().backward()
             total += losses.detach().float().cpu() * (index.shape[1] / by_run.shape[1])
@@ -168,11 +168,12 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
     order = by_length(batch, order) if len(order) > size else order
     pieces = order.split(size)
     work = sum(units(take(batch, index), runs) for index in pieces) * len(draws)
-    with backbone.lora.use(adapter), backbone.profiler.timed("evaluation", work):
+    with backbone.profiler.timed("evaluation", work):
         for index in pieces:
             total = torch.zeros(runs, len(index))
-            for draw in draws:
-                losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
-                total += losses.reshape(runs, -1).float().cpu()
+            with backbone.lora.use(adapter, samples=runs * len(index)):
+                for draw in draws:
+                    losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
+                    total += losses.reshape(runs, -1).float().cpu()
             parts.append(total / len(draws))
     return torch.cat(parts, dim=1)[:, order.argsort()]

@@ -76,3 +76,19 @@ def test_a_job_that_went_on_elsewhere_is_not_measured(finished_image_job: tuple[
     for line in [line for line in lines if isinstance(line, StageDone)][2:]:
         gauge.note(line)
     assert gauge.measured("job", 60.0, folder) is None
+
+
+@pytest.mark.parametrize("asked", ["precision", "checkpointing"])
+def test_a_job_that_asks_for_other_memory_measures_nothing_for_others(
+    finished_image_job: tuple[JobFolder, list[Line]], asked: str
+) -> None:
+    folder, lines = finished_image_job
+    parameters = Parameters.model_validate(folder.spec()["parameters"])
+    reasons = {name: why for name, why in parameters.reasons.items() if name != asked}
+    gauge = JobMeasurement(
+        "cpu: here", parameters.model_copy(update={"reasons": reasons}), read_folder(folder.references)
+    )
+    for line in lines:
+        if isinstance(line, StageDone):
+            gauge.note(line)
+    assert gauge.measured("job", 60.0, folder) is None

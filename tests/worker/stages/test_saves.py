@@ -17,7 +17,7 @@ from tests.worker.stages.conftest import MakeJob
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Metrics, Progress, Saved
 from worker.stages import run
-from worker.stages.saves import StageKeeper
+from worker.stages.saves import StageKeeper, fingerprint
 
 # what may differ between two equal runs: times, and the order in a header or an archive
 UNSTEADY = {"card.json", "report.json", "manifest.json", "adapter-peft.zip", "done.json"}
@@ -169,6 +169,22 @@ def test_a_save_of_other_settings_is_not_gone_on_from(make_text_job: MakeJob) ->
     spec["parameters"]["learning_rate"] *= 2
     folder.write_spec(json.loads(json.dumps(spec)))
     assert StageKeeper(folder, "surrogate", 60).found() is None
+
+
+def test_a_save_of_before_there_were_settings_of_memory_is_gone_on_from(make_text_job: MakeJob) -> None:
+    folder = make_text_job()
+    whole = folder.spec()
+    saved = fingerprint(folder)
+    older = dict(whole["parameters"])
+    for name in ("precision", "checkpointing", "gradients"):
+        del older[name]
+    for changes, taken in [
+        (older, True),
+        (whole["parameters"] | {"checkpointing": True, "gradients": "groups"}, True),  # the same numbers
+        (whole["parameters"] | {"precision": "int8"}, False),
+    ]:
+        folder.write_spec(whole | {"parameters": changes})
+        assert (fingerprint(folder) == saved) is taken, changes
 
 
 def test_a_run_that_a_version_with_other_rules_left_begins_anew_and_its_curve_with_it(make_text_job: MakeJob) -> None:

@@ -9,12 +9,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from core.backbones.record import describe
 from core.parameters.schedule import STAGES
-from tests.worker.stages.conftest import CANDIDATES, MakeJob, picture
+from tests.core.method.lora import networks
+from tests.tiny_backbones import LETTERS, letter_tokenizer
+from tests.worker.stages.conftest import CANDIDATES, MakeJob, maker, picture
 from worker.job_folder import DONE, JobFolder, seal, write_json
 from worker.protocol import Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
+from worker.stages.context import Context
 
 Finished = tuple[JobFolder, list[Line]]
 
@@ -225,3 +231,59 @@ def test_a_text_job_answers_its_prompts_at_the_named_steps(make_text_job: MakeJo
     assert manifest["outcome"]["trained_tokens"] > 0
     with zipfile.ZipFile(folder.stage("export") / "adapter-peft.zip") as archive:
         assert set(archive.namelist()) == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "nf4"])
+def test_a_job_on_a_backbone_held_in_fewer_bits_gives_files_that_work(make_image_job: MakeJob, precision: str) -> None:
+    folder = make_image_job(precision=precision, checkpointing=True)
+    lines = list(run(folder))
+    assert done(lines) == list(STAGES)
+    assert {"peft", "diffusers", "kohya"} <= set(read(folder, "export/manifest.json")["outcome"]["formats"])
+    assert read(folder, "export/card.json")["parameters"]["precision"] == precision
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_computing_passes_twice_changes_no_number(make_image_job: MakeJob, make_text_job: MakeJob, kind: str) -> None:
+    make = make_image_job if kind == "images" else make_text_job
+    once, twice = make("once"), make("twice", checkpointing=True)
+    for folder in (once, twice):
+        for line in (work := run(folder)):
+            if isinstance(line, StageDone) and line.stage == "surrogate":
+                work.close()
+    files = sorted(once.stage("surrogate").rglob("*.safetensors"))
+    assert files
+    for file in files:
+        first, second = load_file(file), load_file(twice.path / file.relative_to(once.path))
+        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items()), file
+
+
+def test_target_modules_that_nothing_flows_through_are_left_out_and_told(
+    make_text_job: MakeJob, tmp_path: Path
+) -> None:
+    whole = make_text_job()
+    assert not any("left out of the adapter" in line.text for line in prepared(whole))
+    assert Context(whole).backbone.lora.left_out == ()
+    seeing = tmp_path / "seeing"
+    networks.gemma3().save_pretrained(seeing)
+    letter_tokenizer(["<pad>", "</s>", *LETTERS, " ", "\n", "<unk>"]).save_pretrained(seeing)
+    record = describe("seeing", seeing, licence="CC0", target_modules=("v_proj", "o_proj"), defaults={"max_tokens": 40})
+    folder = maker(record, tmp_path / "pirate.jsonl", tmp_path)("seeing-job")
+    [told] = [line.text for line in prepared(folder) if "left out of the adapter" in line.text]
+    dead = "model.vision_tower.encoder.layers.0.self_attn.v_proj"
+    assert told == f"The target module {dead} is left out of the adapter: nothing that is learned flows through it."
+    lora = Context(folder).backbone.lora
+    assert (len(lora.layers), lora.left_out) == (4, (dead,))
+
+
+def prepared(folder: JobFolder) -> list[Message]:
+    """The messages of the first stage."""
+    work = run(folder)
+    found = []
+    for line in work:
+        if isinstance(line, StageDone):
+            break
+        found += [line] if isinstance(line, Message) else []
+    work.close()
+    return found

@@ -60,6 +60,7 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
             "alpha": adapter.alpha,
             "modules": len(adapter.down),
             "target_modules": list(record.target_modules),
+            "left_out": list(context.backbone.lora.left_out or ()),
         },
         "outcome": {name: summary[name] for name in OUTCOME},
         "data": _data(context),

@@ -23,6 +23,7 @@ from core.method.backbones.images.objective import Ddpm
 from core.method.backbones.images.prompts import NOTHING, Prompts
 from core.method.backbones.profiler import Profiler
 from core.method.lora.model import LoraModel
+from core.parameters.memory import Precision
 
 ENCODED_AT_ONCE = 32
 SEEN_AT_ONCE = 8
@@ -64,12 +65,14 @@ class DiffusionBackbone:
         device: str = "cpu",
         profiler: Profiler | None = None,
         variant: str | None = None,
+        precision: Precision | None = None,
+        checkpointing: bool = False,
     ) -> DiffusionBackbone:
-        """Load a diffusers-format folder, offline, from safetensors only; bf16 weights on CUDA, float32 elsewhere.
+        """Load a diffusers-format folder, offline, from safetensors only; without `precision` as float_type says.
 
         Its text encoders are read when something is encoded. `variant` names the weights to take, "fp16" say.
         """
-        pipeline, conditioner = read(Folder(folder, torch.device(device), variant), form)
+        pipeline, conditioner = read(Folder(folder, torch.device(device), variant, precision, checkpointing), form)
         return cls(
             pipeline, conditioner, resolution=resolution, target_modules=target_modules, form=form, profiler=profiler
         )

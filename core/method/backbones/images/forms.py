@@ -23,6 +23,8 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from core.method.backbones.images.clip import Clip, ClipPair
 from core.method.backbones.images.conditioner import Conditioner
 from core.method.backbones.images.encoders import TextEncoders
+from core.method.backbones.precision import float_type, prepare_network
+from core.parameters.memory import Precision
 
 FormName = Literal["sd", "sdxl"]
 EncoderClasses = Mapping[str, type[CLIPTextModel] | type[CLIPTextModelWithProjection]]
@@ -38,15 +40,18 @@ class Folder:
     path: Path
     device: torch.device
     variant: str | None = None
+    precision: Precision | None = None
+    checkpointing: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights: bf16 on CUDA, float32 elsewhere."""
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        """Of the weights: as float_type says."""
+        return float_type(self.precision, self.device)
 
     def unet(self) -> UNet2DConditionModel:
         """Read the network."""
-        return UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **self._options("unet"))
+        unet = UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **self._options("unet"))
+        return prepare_network(unet, self.precision, checkpointing=self.checkpointing, device=self.device)
 
     def vae(self, dtype: torch.dtype) -> AutoencoderKL:
         """Read the VAE."""

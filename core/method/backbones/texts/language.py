@@ -11,13 +11,15 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import JobFailure
 from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
+from core.method.backbones.precision import float_type, prepare_network
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.cutting import Cut
-from core.method.backbones.texts.loading import on_device, read_model, stops_of, text_config
+from core.method.backbones.texts.loading import on_device, read_model, stops_of, text_config, without_other_parts
 from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
 from core.method.lora.model import LoraModel
+from core.parameters.memory import Precision
 
 ANSWERED_AT_ONCE = 8
 # A model's folder may ask for other ways to draw; steps, and runs before and after training, are compared without them.
@@ -54,11 +56,16 @@ class LanguageBackbone:
         target_modules: Sequence[str],
         device: str = "cpu",
         profiler: Profiler | None = None,
+        precision: Precision | None = None,
+        checkpointing: bool = False,
     ) -> LanguageBackbone:
-        """Load a transformers-format folder, offline, from safetensors only; bf16 on CUDA, float32 elsewhere."""
-        dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+        """Load a transformers-format folder, offline, from safetensors only; without `precision` as float_type says."""
+        dtype = float_type(precision, device)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = on_device(read_model(folder, dtype), device)
+        model = read_model(folder, dtype)
+        with without_other_parts(model):
+            prepare_network(model, precision, checkpointing=checkpointing, device=device)
+        model = on_device(model, device)
         return cls(model, tokenizer, max_tokens=max_tokens, target_modules=target_modules, profiler=profiler)
 
     @property

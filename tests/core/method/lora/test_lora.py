@@ -105,11 +105,57 @@ def test_a_clone_is_out_of_reach_of_further_training(tiny_language: LanguageBack
 
 
 def test_a_target_that_takes_no_adapter_is_refused_by_name() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 3, 3))
-    with pytest.raises(InvalidInput, match="Conv2d"):
+    network = nn.Sequential(nn.Conv1d(3, 3, 3))
+    with pytest.raises(InvalidInput, match="0 is a Conv1d"):
         LoraModel(network, ["0"])
 
 
 def test_a_target_that_matches_nothing_is_refused() -> None:
     with pytest.raises(InvalidInput, match="nowhere"):
         LoraModel(nn.Sequential(nn.Linear(2, 2)), ["nowhere"])
+
+
+def test_an_adapter_of_another_network_is_an_error_and_a_module_that_it_does_not_have_stays_plain() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    lora, inputs = LoraModel(network, ["0", "1"]), torch.randn(2, 4)
+    bare, whole = network(inputs), lora.new(2, 2.0)
+    for matrix in whole.up.values():
+        matrix.data.fill_(1.0)
+    part = Adapter(2, 2.0, {"1": whole.down["1"]}, {"1": whole.up["1"]})
+    with lora.use(part):
+        assert not torch.allclose(network(inputs), bare)
+        assert torch.equal(network[0](inputs), network[0].base(inputs))
+    with (
+        pytest.raises(KeyError, match="no place for the adapter's 2"),
+        lora.use(Adapter(2, 2.0, {"2": whole.down["1"]}, {"2": whole.up["1"]})),
+    ):
+        pass
+
+
+class Joins(nn.Module):
+    """Joins the rows of samples of unequal length before a Linear, as a caption's embedder may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedder, self.out = nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, texts: list[torch.Tensor]) -> torch.Tensor:
+        parts = self.embedder(torch.cat(texts)).split([len(text) for text in texts])
+        return self.out(torch.stack([part.mean(0) for part in parts]))
+
+
+def test_a_stack_refuses_a_module_that_joins_the_rows_of_its_samples() -> None:
+    lora, texts = LoraModel(Joins(), ["embedder", "out"]), [torch.randn(2, 4), torch.randn(6, 4)]
+    two = lora.new(2, 2.0, runs=2)
+    with lora.use(two):
+        lora.model(texts)  # silently wrong: the first run has two rows of the second sample
+    with pytest.raises(InvalidInput, match="embedder sees 8 rows of 2 samples"), lora.use(two, samples=2):
+        lora.model(texts)
+    with lora.use(lora.new(2, 2.0), samples=2):
+        lora.model(texts)  # one run has all rows, however they are joined
+    one, epsilon = lora.new(2, 2.0), torch.zeros(2, requires_grad=True)
+    with pytest.raises(InvalidInput, match="embedder sees"), lora.use(one), lora.tangent(one, epsilon):
+        lora.model(texts)
+    last = LoraModel(Joins(), ["out"])
+    with last.use(last.new(2, 2.0, runs=2), samples=2):
+        last.model(texts)
