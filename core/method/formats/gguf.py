@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.formats.witness import Witness, failure, folded, loading
+from core.method.formats.witness import Change, Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
 
 FILE = "adapter.gguf"
@@ -98,7 +98,7 @@ def verify(witness: Witness, file: Path) -> float:
     assert isinstance(backbone, LanguageBackbone)
     with loading("gguf", "gguf"):
         alpha, halves = _read(gguf.GGUFReader(file), backbone)
-    changes = ((path, _change(backbone, path, pair, alpha)) for path, pair in halves.items())
+    changes = (Change(path, _change(backbone, path, pair, alpha)) for path, pair in halves.items())
     return witness.compare_changes(changes, "gguf")
 
 

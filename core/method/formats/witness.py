@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from peft.tuners.lora import LoraLayer as PeftLayer
@@ -26,6 +27,15 @@ ROUNDED = 3.0  # times what a last digit changes, where floats have few: our cho
 EXAMPLES = 2
 COPY_ROOM = 1.5  # room that a network which was loaded to be checked needs, in its own size
 AnyBackbone = DiffusionBackbone | LanguageBackbone
+
+
+class Change(NamedTuple):
+    """What a file adds to the weight of one module (out, in): `scaling` B A, both `rounded` to a type of floats."""
+
+    path: str
+    matrix: Tensor
+    rounded: torch.dtype = torch.float32
+    scaling: float = 1.0
 
 
 class Witness:
@@ -85,16 +95,18 @@ class Witness:
         return max(error, outputs) if float_type(network) == torch.float32 else error
 
     @torch.no_grad()
-    def compare_changes(self, changes: Iterable[tuple[str, Tensor]], form: str) -> float:
-        """Hold each module's change (out, in), made one by one, against s B A; return the error relative to all of it.
+    def compare_changes(self, changes: Iterable[Change], form: str) -> float:
+        """Hold each module's change, made one by one, against s B A; return the error relative to all of it.
 
-        A change is overwritten. Raises JobFailure beyond 1e-3 of any module's change, and where modules are missing.
+        A change's matrix is overwritten. Raises JobFailure beyond 1e-3 of any module's change, and where modules are
+        missing.
         """
         seen, differing, whole = set[str](), 0.0, 0.0
-        for path, change in changes:
+        for change in changes:
+            path = change.path
             if path not in self.adapter.down:
                 raise failure(form, f"it changes {path}, which the adapter does not")
-            error, size = self._error(path, change)
+            error, size = self._error(change)
             if not error <= TOLERANCE * size:
                 raise failure(form, f"what it changes of {path} differs by {error / size if size else error:.1%}")
             seen, differing, whole = seen | {path}, differing + error**2, whole + size**2
@@ -102,14 +114,14 @@ class Witness:
             raise failure(form, f"only {len(seen)} of {len(self.adapter.down)} modules were loaded")
         return math.sqrt(differing / whole)
 
-    def _error(self, path: str, change: Tensor) -> tuple[float, float]:
+    def _error(self, change: Change) -> tuple[float, float]:
         """Return how far a change is from s B A, and how large that is; only the change itself is a whole matrix."""
-        down, up = (
-            half[path][0].detach().to(change.device, torch.float32) for half in (self.adapter.down, self.adapter.up)
-        )
+        folding = self.adapter.scale / change.scaling
+        halves = self.adapter.down[change.path][0], folding * self.adapter.up[change.path][0]
+        down, up = (half.detach().to(change.matrix.device, change.rounded).float() for half in halves)
         products = (up.double().T @ up.double()) * (down.double() @ down.double().T)
-        size = self.adapter.scale * math.sqrt(max(0.0, products.sum().item()))
-        error = change.float().flatten(1).addmm_(up, down, alpha=-self.adapter.scale).norm().item()
+        size = change.scaling * math.sqrt(max(0.0, products.sum().item()))
+        error = change.matrix.float().flatten(1).addmm_(up, down, alpha=-change.scaling).norm().item()
         return error, size
 
     def compare_outputs(self, network: nn.Module, form: str) -> float:
@@ -158,12 +170,18 @@ class Witness:
             return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
 
 
-def consumers_changes(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield what peft, and diffusers with it, adds to the weight of each module that it has put an adapter on."""
+def consumers_changes(network: nn.Module) -> Iterator[Change]:
+    """Yield what peft, and diffusers with it, adds to the weight of each module that it has put an adapter on.
+
+    diffusers rounds A and B to the network's type of floats; their product is made in float32 here.
+    """
     for path, layer in network.named_modules():
         if isinstance(layer, PeftLayer):
             [name] = layer.active_adapters
-            yield path.removeprefix(PREFIX), layer.get_delta_weight(name)
+            rounded = layer.lora_A[name].weight.dtype
+            for half in (layer.lora_A[name], layer.lora_B[name]):
+                half.float()
+            yield Change(path.removeprefix(PREFIX), layer.get_delta_weight(name), rounded, layer.scaling[name])
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -10,7 +10,6 @@ from typing import get_args
 import pytest
 import torch
 from torch import Tensor
-from torch.profiler import profile
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, take
 from core.method.influence.folds import MOST_GROUPS, ScoringFolds
@@ -19,6 +18,7 @@ from core.method.influence.scores import ScoreWarning, scorer
 from core.method.lora.adapter import Adapter
 from core.parameters.request import ScoreName
 from tests.core.method.influence.test_scores import SamplingBackbone, case, latents, relative, texts, used
+from tests.core.method.peak import peak_bytes
 from tests.core.method.test_albat import parameters
 
 HELD, TRAINED = [4, 5], [0, 1, 2, 3]
@@ -97,20 +97,6 @@ def test_modules_are_packed_in_their_order_and_none_is_lost(tiny_language: Backb
         sizes = [sum(b.span.stop - b.span.start for b in layout_of(adapter) if b.path in group) for group in groups]
         assert all(rows * size <= floats or len(group) == 1 for group, size in zip(groups, sizes, strict=True))
         assert (len(groups) == 1) == (rows * whole <= floats)
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that tensors held at once, by torch's own record of what it allocated."""
-    with profile(profile_memory=True) as record:
-        work()
-    assert record.profiler is not None
-    assert record.profiler.kineto_results is not None
-    held = most = 0
-    for event in record.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
 
 
 @pytest.mark.slow
