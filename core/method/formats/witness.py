@@ -139,6 +139,11 @@ class Witness:
             raise failure(form, f"its outputs differ by {error / self.effect:.1%} of the adapter's effect")
         return error / self.effect
 
+    def check_finite(self, network: nn.Module, form: str) -> None:
+        """Raise JobFailure where a network's outputs are not finite."""
+        if not self._outputs(network).isfinite().all():
+            raise failure(form, "its outputs are not finite")
+
     def _rounding(self, dtype: torch.dtype) -> float:
         """Return how far our outputs move where every module's last digit in `dtype` is another, by chance."""
         generator = torch.Generator(self.device).manual_seed(0)
