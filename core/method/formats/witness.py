@@ -146,13 +146,13 @@ class Witness:
 
     def _rounding(self, dtype: torch.dtype) -> float:
         """Return how far our outputs move where every module's last digit in `dtype` is another, by chance."""
-        generator = torch.Generator(self.device).manual_seed(0)
+        generator = torch.Generator().manual_seed(0)  # the same on every device
         scale = torch.finfo(dtype).eps
 
         def stir(_module: nn.Module, _inputs: object, output: object) -> object:
             if not isinstance(output, Tensor) or not output.is_floating_point():
                 return output
-            chance = torch.rand(output.shape, generator=generator, device=output.device)
+            chance = torch.rand(output.shape, generator=generator).to(output.device)
             return (output.float() * (1 + scale * (2 * chance - 1))).to(output.dtype)
 
         leaves = [module for module in self.network.modules() if not next(module.children(), None)]
