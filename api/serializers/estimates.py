@@ -8,9 +8,7 @@ from core.estimates.forecast import Range
 from core.estimates.queue_wait import Waiting
 from core.findings.finding import Finding
 
-MERGED = (
-    "The merged network that was asked for is not counted: a file of about the backbone's size in float32 comes on top."
-)
+MERGED = "The merged network that was asked for is not counted: a file as large as the backbone's weights comes on top."
 NO_WORKER = "No worker is there to take jobs; start one with `albatross worker` or `albatross serve`."
 ROUGH = "Peak memory is rough: it follows what smaller and larger jobs took."
 EARLY = "Training may stop early, or try a second share of backbone data: hence the range of seconds."

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
@@ -147,12 +147,19 @@ def _exported(backbone: AnyBackbone, published: Adapter, batch: Batch, folder: P
     for module, path, more in modules:
         write = partial(module.write, backbone, published, path, *more)
         errors[module.__name__.rpartition(".")[2]] = _written(write, partial(module.verify, witness, path))
-    (folder / "merged").mkdir()
+    source = _stored(witness, folder / "source")
     write, verify = (
-        partial(merged.write, witness, folder / "merged"),
-        partial(merged.verify, witness, folder / "merged"),
+        partial(merged.write, witness, source, folder / "merged"),
+        partial(merged.verify, witness, source, folder / "merged"),
     )
     return {"witness on": str(witness.device), "export errors": errors | {"merged": _written(write, verify)}}
+
+
+def _stored(witness: Witness, folder: Path) -> Path:
+    """Write a backbone's network as its files would hold it; return the backbone's folder."""
+    network = cast(Any, witness.fresh())
+    network.save_pretrained(merged.network_folder(witness, folder))
+    return folder
 
 
 def _written(write: Callable[[], object], verify: Callable[[], float]) -> float | str:

@@ -15,9 +15,15 @@ from core.backbones.record import BackboneRecord
 # How the frozen network is held. int8: every weight matrix in 8 bits with a scale for each output, computed in the
 # device's usual float. nf4: in 4 bits by blocks of 64 (QLoRA, 2305.14314). The adapter is float32 in all of them.
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
-# How scores hold the references' gradients: all at once, module group by module group, or as random sketches.
-GradientStore = Literal["whole", "groups", "sketch"]
+# How scores hold the references' gradients: of all modules at once, or of one group of modules after another, which
+# are computed anew for each. Both give the same numbers.
+GradientStore = Literal["whole", "groups"]
 RECOMPUTED_ABOVE = 10**9  # parameters; below it activations rarely are what fills a device (our choice)
+# the parameters of an adapter can be counted once its backbone is loaded, and not here
+GRADIENTS = (
+    "While scores are made, the gradients of a fold's references are held whole where they fit into 1 GiB, and else "
+    "for one group of modules after another; which of both is known once the backbone is loaded."
+)
 
 
 class Choice(NamedTuple):
@@ -32,7 +38,7 @@ def resolved(backbone: BackboneRecord, device_class: DeviceClass) -> Mapping[str
     return {
         "precision": _precision(device_class),
         "checkpointing": _checkpointing(backbone),
-        "gradients": Choice("whole", "The gradients of all references are kept at once while scores are made."),
+        "gradients": Choice("auto", GRADIENTS),
     }
 
 

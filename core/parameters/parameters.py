@@ -14,7 +14,7 @@ from core.references.captions import CaptionLines
 
 
 class Parameters(BaseModel):
-    """What every stage works with. `window` and `gamma` may still be "auto": the run itself measures them.
+    """What every stage works with. `window`, `gamma` and `gradients` may still be "auto": the run itself measures them.
 
     `alpha` is the LoRA alpha itself; steps are optimizer steps; `reasons` holds why of everything that was "auto".
     """
@@ -62,7 +62,7 @@ class Parameters(BaseModel):
     draws_eval: int
     precision: Precision  # of the frozen network; in jobs of older versions what their device had then
     checkpointing: bool = False  # whether a backward pass computes its forward pass again
-    gradients: GradientStore = "whole"  # of the references, while scores are made
+    gradients: Auto | GradientStore = "whole"  # of the references, while scores are made
     merged: bool = False  # whether the whole network is published too
     calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
     accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory

@@ -161,7 +161,9 @@ class BatRequest(Request):
     checkpointing: Auto | bool = Field(
         "auto", description="compute a forward pass again in its backward pass: less memory, more time, same numbers"
     )
-    gradients: Auto | GradientStore = Field("auto", description="how the references' gradients are kept for scores")
+    gradients: Auto | GradientStore = Field(
+        "auto", description="the references' gradients, held whole or by groups of modules"
+    )
     merged: bool = Field(False, description="also publish the whole network with the adapter in its weights")
 
 

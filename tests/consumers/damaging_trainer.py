@@ -21,7 +21,7 @@ def damaging(write: Callable[..., None], form: str) -> Callable[..., None]:
 
     def damaged(*given: object) -> None:
         write(*given)
-        [place] = [part for part in given if isinstance(part, Path)]
+        place = next(part for part in reversed(given) if isinstance(part, Path))  # where it is written to
         file = place / WEIGHTS[form] if place.is_dir() else place
         content = bytearray(file.read_bytes())
         content[-100:] = b"\x3f" * 100  # 0.747 in float32

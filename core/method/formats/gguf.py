@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.formats.witness import Witness, failure, folded, loading, merge
+from core.method.formats.witness import Change, Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
 
 FILE = "adapter.gguf"
@@ -90,17 +90,16 @@ def write(backbone: LanguageBackbone, adapter: Adapter, file: Path, name: str, f
 
 
 def verify(witness: Witness, file: Path) -> float:
-    """Read the file anew, merge what it says into a fresh network; returns the error relative to the adapter's effect.
+    """Read the file anew, and hold what it changes of each module against the adapter; returns the relative error.
 
-    Raises JobFailure "export_verification_failed" where llama.cpp would not take it, or outputs differ.
+    Raises JobFailure "export_verification_failed" where llama.cpp would not take it, or a change differs.
     """
     backbone = witness.backbone
     assert isinstance(backbone, LanguageBackbone)
     with loading("gguf", "gguf"):
         alpha, halves = _read(gguf.GGUFReader(file), backbone)
-    fresh = witness.fresh()
-    merge(fresh, ((path, _change(backbone, path, pair, alpha)) for path, pair in halves.items()))
-    return witness.compare(fresh, "gguf")
+    changes = (Change(path, _change(backbone, path, pair, alpha)) for path, pair in halves.items())
+    return witness.compare_changes(changes, "gguf")
 
 
 def interleaved(up: Tensor, heads: int) -> Tensor:

@@ -39,11 +39,24 @@ class Curvature:
 
     @classmethod
     def of(
-        cls, rows: Tensor, blocks: Sequence[slice] | None = None, damping: float = 0.1, *, pooled: bool = True
+        cls,
+        rows: Tensor,
+        blocks: Sequence[slice] | None = None,
+        damping: float = 0.1,
+        *,
+        pooled: bool = True,
+        mean_square: float | None = None,
     ) -> "Curvature":
-        """Factor the curvature of `rows` (N, D). Without `blocks` all parameters are one block."""
+        """Factor the curvature of `rows` (N, D). Without `blocks` all parameters are one block.
+
+        Where `rows` are a part of an adapter's gradients, `mean_square` is the mean squared entry over all of it: the
+        one number that the blocks share.
+        """
         blocks = tuple(blocks or (slice(0, rows.shape[1]),))
-        dampings = damping_of(rows, blocks, damping, pooled=pooled)
+        if pooled and mean_square is not None:
+            dampings: tuple[float, ...] = (damping * mean_square,) * len(blocks)
+        else:
+            dampings = damping_of(rows, blocks, damping, pooled=pooled)
         factors = tuple(_factor(rows[:, block], lam) for block, lam in zip(blocks, dampings, strict=True))
         return cls(rows, blocks, dampings, factors)
 

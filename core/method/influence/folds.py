@@ -14,13 +14,23 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, take
-from core.method.influence.gradients import flat, per_sample_gradients
+from core.method.influence.gradients import ROW_FLOATS, layout_of, module_groups, per_sample_gradients
+from core.method.influence.reference_rows import Modules
 from core.method.influence.scores import Scorer, ScoreWarning, scorer
 from core.method.lora.adapter import Adapter
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import TEXT_FOLDS
 
-REFERENCE_FLOATS = 2**28  # floats of reference gradients that one fold keeps at once (1 GiB)
+MOST_GROUPS = 16  # of modules: each is a pass over a fold's references (our choice)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which references speak for a fold, and the groups of modules that their gradients are computed in."""
+
+    held: list[int]
+    trained: list[int]
+    groups: list[Modules]  # empty: the gradients of all modules are held at once
 
 
 @dataclass
@@ -32,6 +42,7 @@ class ScoringFolds:
     adapters: list[Adapter]
     held: list[list[int]]  # reference indices that each surrogate has not seen
     notes: list[str] = field(default_factory=list)
+    room: int = ROW_FLOATS  # floats of gradients that are held at once
 
     @classmethod
     def of(
@@ -46,9 +57,14 @@ class ScoringFolds:
     def everything(self) -> list[int]:
         return list(range(count(self.references)))
 
-    def rows_allowed(self, draws: int = 1) -> int:
-        """Return how many examples' gradients fit in memory together."""
-        return max(4, REFERENCE_FLOATS // (flat(self.adapters[0]).shape[1] * draws))
+    def rows_allowed(self, draws: int = 1, groups: int = 1) -> int:
+        """Return how many examples' gradients fit in memory together, or by as many groups of modules."""
+        return max(4, groups * self.room // (self.parameters * draws))
+
+    @property
+    def parameters(self) -> int:
+        """D, the numbers in one gradient."""
+        return layout_of(self.adapters[0])[-1].span.stop
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -68,14 +84,44 @@ class ScoringFolds:
         share = max(1, len(draws) // len(self.held))
         return [draws[(fold + turn * len(self.held)) % len(draws)] for turn in range(share)]
 
-    def scorer(self, fold: int, p: Parameters) -> Scorer:
-        """Prepare one fold's scores from as many references as memory allows."""
+    def plan(self, fold: int, p: Parameters) -> Plan:
+        """Return how one fold's gradients fit into memory: whole, by groups of modules, or by fewer references.
+
+        Whole where the gradients of all of them fit, or where that was asked for; by groups else, up to `MOST_GROUPS`.
+        References that fit in neither way are left out, evenly; this is noted.
+        """
+        draws = len(self.noise(fold, 1, p))
         held = self.held[fold] or self.everything
         trained = [i for i in self.everything if i not in self.held[fold]]
-        allowed = self.rows_allowed(len(self.noise(fold, 1, p)))
-        held = thinned(held, max(1, allowed * len(held) // (len(held) + len(trained))))
+        allowed, wanted = self.rows_allowed(draws), len(held) + len(trained)
+        fits = wanted * draws * self.parameters <= self.room
+        whole = p.gradients == "whole" or (p.gradients == "auto" and fits)
+        if not whole:
+            allowed = self.rows_allowed(draws, MOST_GROUPS)
+        held = thinned(held, max(1, allowed * len(held) // wanted))
         trained = thinned(trained, max(1, allowed - len(held)))
-        used = sorted({*held, *trained})
+        groups = [] if whole else module_groups(self.adapters[fold], len(trained) * draws, self.room)
+        plan = Plan(held, trained, groups)
+        self._note(plan, draws)
+        return plan
+
+    def _note(self, plan: Plan, draws: int) -> None:
+        """Tell what does not fit, once for all folds: each has all references, held out or trained on."""
+        size = f"{count(self.references) * draws * self.parameters * 4 / 2**30:.1f} GiB"
+        told = f"The gradients of all references would take {size} for a fold, so "
+        if len({*plan.held, *plan.trained}) < count(self.references):
+            told += "scores go by a part of the references."
+        elif len(plan.groups) > 1:
+            told += "they were computed for one group of modules after another."
+        else:
+            return
+        if told not in self.notes:
+            self.notes.append(told)
+
+    def scorer(self, fold: int, p: Parameters) -> Scorer:
+        """Prepare one fold's scores as `plan` says."""
+        plan = self.plan(fold, p)
+        used = sorted({*plan.held, *plan.trained})
         place = {reference: at for at, reference in enumerate(used)}
         shown = take(self.references, torch.tensor(used))
         noise = self.noise(fold, len(used), p)
@@ -87,8 +133,9 @@ class ScoringFolds:
                 noise,
                 mode=p.score,
                 seed=p.seed,
-                held=[place[i] for i in held],
-                trained=[place[i] for i in trained],
+                held=[place[i] for i in plan.held],
+                trained=[place[i] for i in plan.trained],
+                groups=plan.groups,
             )
 
     def comparable(self, selected: Sequence[int]) -> bool:

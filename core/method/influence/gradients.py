@@ -3,7 +3,8 @@
 Shapes: n examples, K draws of noise, R stacked runs, D adapter parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from core.method.lora.adapter import Adapter
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)
+ROW_FLOATS = 2**28  # floats of gradients that are held at once (1 GiB)
 
 Matrix = Literal["down", "up"]
 MATRICES: tuple[Matrix, Matrix] = ("down", "up")  # the order of Adapter.parameters()
@@ -67,23 +69,77 @@ def as_adapter(vector: Tensor, like: Adapter) -> Adapter:
 
 
 def per_sample_gradients(
-    backbone: Backbone, adapter: Adapter, batch: Batch, draws: Sequence[Draw], *, per_draw: bool = False
+    backbone: Backbone,
+    adapter: Adapter,
+    batch: Batch,
+    draws: Sequence[Draw],
+    *,
+    per_draw: bool = False,
+    modules: Collection[str] | None = None,
 ) -> Gradients:
     """Return the gradient of every example's loss: each example gets its own stacked copy of the adapter (R=1).
 
     The mean over `draws` (n, D), or with `per_draw` every draw as a row of its own (n K, D), example-major: the
     curvature wants the latter, because the mean over draws has already lost the spread that is the curvature.
-    Of a caption with several lines the first is taken.
+    With `modules` only their matrices are differentiated, D is theirs alone, and only they are copied; the rest of the
+    adapter computes as always. Of a caption with several lines the first is taken.
     """
+    batch, part = first_lines(batch), restricted(adapter, modules)
+    layout = layout_of(part)
+    places = (count(batch), len(draws)) if per_draw else (count(batch),)
+    rows = flat(part).new_empty(*places, layout[-1].span.stop)
+    for index in chunks(count(batch), examples_at_once(part)):
+        with _timed(backbone, some := take(batch, index), draws):
+            each = (flattened(_gradients(backbone, adapter, part, some, part_of(draw, index))) for draw in draws)
+            if per_draw:
+                for number, found in enumerate(each):
+                    rows[index, number] = found
+            else:
+                rows[index] = _mean(each, len(draws) * len(index) * rows.shape[-1])
+    return Gradients(rows.flatten(0, -2), layout)
+
+
+def each_gradient(
+    backbone: Backbone, adapter: Adapter, batch: Batch, draws: Sequence[Draw]
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield a few examples' indices and their gradients of one draw, matrix by matrix (n, a, b), and keep nothing."""
     batch = first_lines(batch)
-    size = max(1, min(GRADIENTS_AT_ONCE, GRADIENT_FLOATS // flat(adapter).shape[1]))
-    rows = []
-    for index in chunks(count(batch), size):
-        part = take(batch, index)
-        with backbone.profiler.timed("gradient", units(part) * len(draws), len(draws)):
-            each = torch.stack([_gradient_rows(backbone, adapter, part, part_of(draw, index)) for draw in draws], 1)
-        rows.append(each.flatten(0, 1) if per_draw else each.mean(1))
-    return Gradients(torch.cat(rows), layout_of(adapter))
+    for index in chunks(count(batch), examples_at_once(adapter)):
+        with _timed(backbone, some := take(batch, index), draws):
+            for draw in draws:
+                yield index, _gradients(backbone, adapter, adapter, some, part_of(draw, index))
+
+
+def restricted(adapter: Adapter, modules: Collection[str] | None) -> Adapter:
+    """Return the adapter of some of its modules alone, in its own order; None stands for all of them."""
+    if modules is None:
+        return adapter
+    paths = [path for path in adapter.down if path in modules]
+    return replace(
+        adapter, down={path: adapter.down[path] for path in paths}, up={path: adapter.up[path] for path in paths}
+    )
+
+
+def module_groups(adapter: Adapter, rows: int, floats: int = ROW_FLOATS) -> list[tuple[str, ...]]:
+    """Pack the modules, in their order, into groups of which `rows` gradients are at most `floats` numbers each.
+
+    A module whose gradients are more than that alone is a group of its own.
+    """
+    groups: list[list[str]] = []
+    room = 0
+    for path in adapter.down:
+        size = rows * (adapter.down[path][0].numel() + adapter.up[path][0].numel())
+        if not groups or size > room:
+            groups.append([])
+            room = floats
+        groups[-1].append(path)
+        room -= size
+    return [tuple(group) for group in groups]
+
+
+def examples_at_once(adapter: Adapter) -> int:
+    """Return how many examples get a copy of the adapter, and a gradient, in one pass."""
+    return max(1, min(GRADIENTS_AT_ONCE, GRADIENT_FLOATS // layout_of(adapter)[-1].span.stop))
 
 
 def chunks(examples: int, size: int) -> Sequence[Tensor]:
@@ -91,9 +147,34 @@ def chunks(examples: int, size: int) -> Sequence[Tensor]:
     return torch.arange(examples).split(size)
 
 
-def _gradient_rows(backbone: Backbone, adapter: Adapter, batch: Batch, draw: Draw) -> Tensor:
-    """Return the gradients (n, D) of one draw: one backward through n copies, each of which sees one example."""
-    copies = adapter.expand(count(batch))
-    with torch.enable_grad(), backbone.lora.use(copies, samples=count(batch)):
-        grads = torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters())
-    return torch.cat([g.flatten(1) for g in grads], dim=1)
+def flattened(gradients: Sequence[Tensor]) -> Tensor:
+    """Return gradients matrix by matrix (n, a, b) as rows (n, D)."""
+    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
+
+
+def _mean(rows: Iterator[Tensor], floats: int) -> Tensor:
+    """Return the mean over draws; all at once where these are few `floats`, since that is more exact."""
+    if floats <= ROW_FLOATS:
+        return torch.stack(list(rows), 1).mean(1)
+    total = next(rows)
+    amount = 1
+    for amount, found in enumerate(rows, 2):  # noqa: B007
+        total += found
+    return total / amount
+
+
+def _timed(backbone: Backbone, batch: Batch, draws: Sequence[Draw]) -> AbstractContextManager[None]:
+    return backbone.profiler.timed("gradient", units(batch) * len(draws), len(draws))
+
+
+def _gradients(backbone: Backbone, adapter: Adapter, part: Adapter, batch: Batch, draw: Draw) -> list[Tensor]:
+    """Return the gradients of one draw by the matrices of `part`: one backward through n copies of these.
+
+    Each copy sees one example. What `part` leaves out of the adapter is shared by all of them.
+    """
+    copies = part.expand(count(batch))
+    shared = {name: matrix.detach() for name, matrix in adapter.down.items()}
+    moved = {name: matrix.detach() for name, matrix in adapter.up.items()}
+    mixed = replace(adapter, down=shared | copies.down, up=moved | copies.up)
+    with torch.enable_grad(), backbone.lora.use(mixed, samples=count(batch)):
+        return list(torch.autograd.grad(backbone.loss(batch, draw).sum(), copies.parameters()))

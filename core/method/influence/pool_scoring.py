@@ -29,7 +29,7 @@ from core.method.lora.adapter import Adapter
 from core.method.mixing.gamma import GammaChoice, choose_gamma
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
-from core.parameters.schedule import CANDIDATES_AT_ONCE, first_part
+from core.parameters.schedule import first_part
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _pieces(
     if known >= span.stop:
         return
     ready = folds.scorer(fold, p)  # made anew for the rest: kept, the curvatures of all folds would fill the memory
-    for piece in chunks(len(span), CANDIDATES_AT_ONCE):
+    for piece in chunks(len(span), ready.at_once):
         index = piece + span.start
         if index[0] < known:
             continue

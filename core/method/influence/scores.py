@@ -5,7 +5,7 @@ Positive = beneficial: adding the candidate lowers the loss of the references th
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
-from core.method.influence.curvature import Curvature
-from core.method.influence.gradients import as_adapter, chunks, per_sample_gradients
+from core.method.influence.gradients import ROW_FLOATS, as_adapter, chunks, layout_of, per_sample_gradients, restricted
+from core.method.influence.reference_rows import GroupedRows, Modules, Part, ReferenceRows, References, WholeRows
 from core.method.lora.adapter import Adapter
 from core.parameters.request import ScoreName
 from core.parameters.schedule import CANDIDATES_AT_ONCE, GRADIENTS_AT_ONCE
+
+REVISITED_FOR = 1024  # candidates scored in one call where each call computes the references' gradients again
 
 
 class ScoreWarning(UserWarning):
@@ -34,8 +36,8 @@ class DrawsTargets(Protocol):
         ...
 
 
-def held_out_gradient(rows: Tensor, held: Sequence[int], trained: Sequence[int]) -> Tensor:
-    """Return v (D,), the mean gradient of the references `held`; warn when the surrogate was trained on any of them.
+def check_held_out(held: Sequence[int], trained: Sequence[int]) -> None:
+    """Warn when the surrogate was trained on any of the references behind the target gradient.
 
     On its own training data the surrogate's gradient goes to zero and the scores to noise: with it, the Spearman
     correlation of scores with the true gain fell from .48 to .09. Raises ValueError when `held` is empty.
@@ -47,7 +49,6 @@ def held_out_gradient(rows: Tensor, held: Sequence[int], trained: Sequence[int])
         share = f"{len(seen)} of the {len(held)} references behind the target gradient"
         message = f"{share} were in the surrogate's training set, so the scores are mostly noise: hold some out."
         warnings.warn(message, ScoreWarning, stacklevel=2)
-    return rows[list(held)].mean(0)
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,14 @@ class Scorer:
     mode: ScoreName
     target: Tensor  # v (D,)
     direction: Tensor  # u (D,)
-    curvature: Curvature
+    rows: ReferenceRows | None  # those that the curvature is made of, in modes that need it for every candidate
     reference_loss: float
     seed: int
+
+    @property
+    def at_once(self) -> int:
+        """How many candidates to score in one call: rows that every call computes anew want many of them."""
+        return REVISITED_FOR if isinstance(self.rows, GroupedRows) else CANDIDATES_AT_ONCE
 
     def score(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
         """Return the score of every candidate for every draw (K, n)."""
@@ -70,18 +76,24 @@ class Scorer:
             return score_draws(self.backbone, self.adapter, direction, batch, draws)
         if self.mode == "random":
             return torch.rand(len(draws), count(batch), generator=torch.Generator().manual_seed(self.seed))
-        rules = {"cosine": self._cosine, "kolossov_bartlett": self._kolossov_bartlett, "fisher_full": self._fisher_full}
-        rule = rules[self.mode]
-        pieces = chunks(count(batch), GRADIENTS_AT_ONCE)
-        return torch.cat([rule(take(batch, i), [part_of(d, i) for d in draws]) for i in pieces], 1).float().cpu()
+        rule = {"cosine": self._cosine, "kolossov_bartlett": self._quadratic, "fisher_full": self._fisher_full}
+        return rule[self.mode](batch, draws).float().cpu()
 
     def _cosine(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
         """Return cos(g, v), as LESS does (2402.04333) with a plain gradient."""
-        return torch.cosine_similarity(self._rows(batch, draws), self.target, dim=-1)
+        return torch.cat([torch.cosine_similarity(rows, self.target, dim=-1) for rows in self._rows(batch, draws)], 1)
 
-    def _kolossov_bartlett(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
+    def _quadratic(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
         """Return + g'(G + lambda I)^-1 g: Bartlett's identity plugged in per sample, with Q = H."""
-        return self.curvature.quadratic(self._rows(batch, draws))
+        assert self.rows is not None
+        found: list[Tensor] = []
+
+        def add(part: Part) -> None:
+            pieces = self._rows(batch, draws, part.modules)
+            found.append(torch.cat([part.curvature.quadratic(rows) for rows in pieces], 1))
+
+        self.rows.visit(add)
+        return torch.stack(found).sum(0)
 
     def _fisher_full(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
         """Return Tr(H_c H^-1) - 1/2 g'H^-1 g: what the candidate can teach less half of its realised misfit.
@@ -91,20 +103,31 @@ class Scorer:
         stands for H_c; the sign then says whether the candidate's loss is below twice the references' (our
         reconstruction, both).
         """
-        misfit = self.curvature.quadratic(self._rows(batch, draws))
+        misfit = self._quadratic(batch, draws)
         if self.backbone.kind == "images":
-            return (self.reference_loss / _mean_loss(self.backbone, self.adapter, batch, draws) - 0.5) * misfit
-        return self.curvature.quadratic(self._rows(self._imagined(batch, draws[0]), draws)) - 0.5 * misfit
+            pieces = [(take(batch, i), [part_of(d, i) for d in draws]) for i in chunks(count(batch), GRADIENTS_AT_ONCE)]
+            losses = torch.cat([_mean_loss(self.backbone, self.adapter, *piece) for piece in pieces])
+            return (self.reference_loss / losses - 0.5) * misfit
+        return self._quadratic(self._imagined(batch, draws[0]), draws) - 0.5 * misfit
 
     def _imagined(self, batch: Batch, draw: Draw) -> Batch:
         assert isinstance(self.backbone, DrawsTargets)  # check_mode has seen to it
-        generator = torch.Generator(device=self.backbone.device).manual_seed(self.seed)
-        with torch.no_grad(), self.backbone.lora.use(self.adapter):
-            return self.backbone.with_model_targets(batch, draw, generator)
+        pieces: list[Batch] = []
+        for i in chunks(count(batch), GRADIENTS_AT_ONCE):
+            generator = torch.Generator(device=self.backbone.device).manual_seed(self.seed)
+            with torch.no_grad(), self.backbone.lora.use(self.adapter):
+                some = self.backbone.with_model_targets(take(batch, i), part_of(draw, i), generator)
+            pieces.append(some)
+        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
-    def _rows(self, batch: Batch, draws: Sequence[Draw]) -> Tensor:
-        rows = per_sample_gradients(self.backbone, self.adapter, batch, draws, per_draw=True).rows
-        return rows.unflatten(0, (count(batch), len(draws))).transpose(0, 1)  # (K, n, D)
+    def _rows(self, batch: Batch, draws: Sequence[Draw], modules: Modules | None = None) -> Iterator[Tensor]:
+        """Yield the gradients of a few candidates (K, n, D) at a time, by some modules alone where these are named."""
+        parameters = layout_of(restricted(self.adapter, modules))[-1].span.stop
+        some = max(1, min(GRADIENTS_AT_ONCE, ROW_FLOATS // (parameters * len(draws))))
+        for i in chunks(count(batch), some):
+            piece, noise = take(batch, i), [part_of(draw, i) for draw in draws]
+            found = per_sample_gradients(self.backbone, self.adapter, piece, noise, per_draw=True, modules=modules)
+            yield found.rows.unflatten(0, (len(i), len(draws))).transpose(0, 1)
 
 
 def scorer(
@@ -119,23 +142,39 @@ def scorer(
     damping: float = 0.1,
     pooled: bool = True,
     seed: int = 0,
+    groups: Sequence[Modules] = (),
 ) -> Scorer:
     """Prepare the scores of one fold: surrogate `adapter` (R=1), `held` and `trained` indices into `references`.
 
-    v is the mean gradient of the held-out references; G comes from the references trained on, every draw a row. Raises
-    InvalidInput where the backbone cannot give what the mode needs.
+    v is the mean gradient of the held-out references; G comes from the references trained on, every draw a row. With
+    `groups` of modules, only the gradients of one of them are held at a time. Raises InvalidInput where the backbone
+    cannot give what the mode needs.
     """
     check_mode(backbone, mode)
+    check_held_out(held, trained)
     adapter = adapter.to(backbone.device)
-    gradients = per_sample_gradients(backbone, adapter, references, draws, per_draw=True)
-    rows = gradients.rows.unflatten(0, (count(references), len(draws)))
-    v = held_out_gradient(rows.mean(1), held, trained)
-    curvature = Curvature.of(rows[list(trained)].flatten(0, 1), gradients.blocks, damping, pooled=pooled)
-    direction = curvature.solve(v) if mode == "influence" else curvature.datainf(v) if mode == "datainf" else v
+    shown = References(backbone, adapter, references, draws, held, trained, damping, pooled)
+    rows: ReferenceRows = GroupedRows(shown, groups) if groups else WholeRows(shown)
+    kept = rows if mode in ("kolossov_bartlett", "fisher_full") else None
     index = torch.tensor(list(held))
     unseen = [part_of(draw, index) for draw in draws]
+    direction = _direction(rows, mode)
     loss = _mean_loss(backbone, adapter, take(references, index), unseen).mean().item()
-    return Scorer(backbone, adapter, mode, v, direction, curvature, loss, seed)
+    return Scorer(backbone, adapter, mode, rows.target, direction, kept, loss, seed)
+
+
+def _direction(rows: ReferenceRows, mode: ScoreName) -> Tensor:
+    """Return u (D,), the target gradient seen through the curvature; in modes without one, the target itself."""
+    if mode not in ("influence", "datainf"):
+        return rows.target
+    u = torch.zeros_like(rows.target)
+
+    def solve(part: Part) -> None:
+        v = part.of(rows.target)
+        part.put(part.curvature.solve(v) if mode == "influence" else part.curvature.datainf(v), u)
+
+    rows.visit(solve)
+    return u
 
 
 def check_mode(backbone: Backbone, mode: ScoreName) -> None:

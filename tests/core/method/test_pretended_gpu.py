@@ -18,8 +18,7 @@ from core.disk import ROOT
 Results = dict[str, dict[str, Any]]
 # of the host for the device, at most; a step's own is one, for its losses and norms together
 MOST_WAITS = {"texts": {"step": 8, "score": 7, "cs": 1}, "images": {"step": 8, "score": 5, "cs": 1}}
-# texts say that the first is not for them; for the second, safetensors asks where a network's bytes lie on the device
-REFUSED = {"score by fisher_full", "export merged"}
+REFUSED = {"score by fisher_full"}  # texts say that it is not for them
 
 
 def tried(family: str, *more: str) -> Results:

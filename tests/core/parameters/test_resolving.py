@@ -53,7 +53,12 @@ def test_every_auto_becomes_a_number_with_a_sentence(backbone, summary, device) 
     autos -= {"resolution"} if parameters.kind == "texts" else {"max_tokens"}
     assert autos <= set(parameters.reasons)
     left = {name for name, value in parameters.model_dump().items() if value == "auto"}
-    assert left == {"gamma", "window", "stop"}  # measured by the run itself; and a rule that is called auto
+    assert left == {
+        "gamma",
+        "window",
+        "stop",
+        "gradients",
+    }  # measured by the run itself; and a rule that is called auto
     for name, reason in parameters.reasons.items():
         assert reason[-1] == ".", name
         assert len(reason) > 15, name

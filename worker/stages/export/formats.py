@@ -104,9 +104,9 @@ def _gguf(work: FormatInputs) -> float:
 
 def _merged(work: FormatInputs) -> float:
     with _packed(work.folder / merged.FILE) as folder:
-        merged.write(work.witness, folder)
+        merged.write(work.witness, work.record.path, folder)
         (folder / CARD_FILE).write_bytes(cards.content(work.card))
-        return merged.verify(work.witness, folder)
+        return merged.verify(work.witness, work.record.path, folder)
 
 
 def _none(_backbone: AnyBackbone) -> str | None:

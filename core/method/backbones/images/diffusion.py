@@ -170,11 +170,13 @@ class DiffusionBackbone:
         return self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device)).float()
 
     @torch.no_grad()
-    def prediction(self, network: nn.Module, batch: Batch, draw: Draw, device: torch.device) -> Tensor:
-        """Return what another network of the same make, in float32 on a device, predicts of a batch's mean latents."""
+    def prediction(
+        self, network: nn.Module, batch: Batch, draw: Draw, device: torch.device, dtype: torch.dtype
+    ) -> Tensor:
+        """Return what another network of the same make, in `dtype` on a device, predicts of a batch's mean latents."""
         assert draw.timestep is not None
         assert draw.noise is not None
-        noisy = self.objective.noised(batch["mean"], draw.noise, draw.timestep).to(device)
+        noisy = self.objective.noised(batch["mean"], draw.noise, draw.timestep).to(device, dtype)
         return self.call(network, noisy, draw.timestep.to(device), self._told(batch, device)).float()
 
     def _told(self, batch: Batch, device: torch.device) -> Batch:

@@ -54,32 +54,32 @@ def texts(tiny_language: LanguageBackbone) -> Witness:
     return text_witness(tiny_language, drawn(tiny_language))
 
 
-def test_every_image_format_gives_the_same_noise(images: Witness, tmp_path: Path) -> None:
+def test_every_image_format_gives_the_same_noise(images: Witness, tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     backbone, adapter = images.backbone, images.adapter
     assert isinstance(backbone, DiffusionBackbone)
     peft.write(backbone, adapter, tmp_path / "peft", "tiny", HEADER)
     diffusers.write(backbone, adapter, tmp_path / diffusers.FILE, "tiny", HEADER)
     kohya.write(backbone, adapter, tmp_path / kohya.FILE, "tiny", HEADER)
-    merged.write(images, tmp_path / "merged")
+    merged.write(images, tiny_diffusion_folder, tmp_path / "merged")
     assert peft.verify(images, tmp_path / "peft") < 1e-3
     assert diffusers.verify(images, tmp_path / diffusers.FILE) < 1e-3
     assert kohya.verify(images, tmp_path / kohya.FILE) < 1e-3
-    assert merged.verify(images, tmp_path / "merged") < 1e-3
+    assert merged.verify(images, tiny_diffusion_folder, tmp_path / "merged") < 1e-3
     for file in (tmp_path / "peft/adapter_model.safetensors", tmp_path / diffusers.FILE, tmp_path / kohya.FILE):
         with safe_open(file, "pt") as opened:
             assert opened.metadata()["albatross.card"] == "{}"
         assert file.stat().st_mode & 0o777 == 0o644
 
 
-def test_every_text_format_gives_the_same_logits(texts: Witness, tmp_path: Path) -> None:
+def test_every_text_format_gives_the_same_logits(texts: Witness, tiny_language_folder: Path, tmp_path: Path) -> None:
     backbone = texts.backbone
     assert isinstance(backbone, LanguageBackbone)
     peft.write(backbone, texts.adapter, tmp_path / "peft", "tiny", HEADER)
     gguf.write(backbone, texts.adapter, tmp_path / gguf.FILE, "tiny", HEADER)
-    merged.write(texts, tmp_path / "merged")
+    merged.write(texts, tiny_language_folder, tmp_path / "merged")
     assert peft.verify(texts, tmp_path / "peft") < 1e-3
     assert gguf.verify(texts, tmp_path / gguf.FILE) < 1e-3
-    assert merged.verify(texts, tmp_path / "merged") < 1e-3
+    assert merged.verify(texts, tiny_language_folder, tmp_path / "merged") < 1e-3
 
 
 def test_kohya_names_are_the_192_that_the_consumers_of_stable_diffusion_1_know() -> None:
@@ -213,13 +213,15 @@ def test_want_of_memory_is_not_the_files_fault(form: str) -> None:
         raise KeyError("lora_A")
 
 
-def test_merged_weights_that_lack_a_tensor_are_caught(images: Witness, tmp_path: Path) -> None:
-    merged.write(images, tmp_path)
+def test_merged_weights_that_lack_a_tensor_are_caught(
+    images: Witness, tiny_diffusion_folder: Path, tmp_path: Path
+) -> None:
+    merged.write(images, tiny_diffusion_folder, tmp_path)
     file = tmp_path / "diffusion_pytorch_model.safetensors"
     tensors = load_file(file)
     save_file({name: tensor * 1.001 for name, tensor in tensors.items()}, file, metadata={"format": "pt"})
     with pytest.raises(JobFailure, match="in merged format"):
-        merged.verify(images, tmp_path)
+        merged.verify(images, tiny_diffusion_folder, tmp_path)
 
 
 def test_an_adapter_that_does_nothing_is_never_published(tiny_diffusion: DiffusionBackbone) -> None:

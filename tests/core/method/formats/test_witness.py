@@ -1,4 +1,4 @@
-"""What files are compared by: in whole float32, where there is room, and never a network twice."""
+"""What files are compared by: module by module, and one pass through a network of which nothing is copied."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import nn
 from core.errors import JobFailure
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.formats.witness import device_with_room, in_float32, whole_float32
+from core.method.formats.witness import device_with_room, whole_float32
+from core.method.lora.layer import LoraLayer
 from tests.core.method.formats.test_formats import drawn, image_witness, text_witness
 
 GIB = 2**30
@@ -22,7 +23,7 @@ def flags() -> tuple[bool, bool]:
 def test_networks_are_compared_without_tf32_and_trainings_flags_come_back(tiny_diffusion: DiffusionBackbone) -> None:
     before, seen = flags(), []
     tiny_diffusion.network.register_forward_pre_hook(lambda *_: seen.append(flags()))
-    image_witness(tiny_diffusion, drawn(tiny_diffusion))  # its copies keep the hook
+    image_witness(tiny_diffusion, drawn(tiny_diffusion))
     assert set(seen) == {(False, False)}
     assert flags() == before
     with pytest.raises(ZeroDivisionError), whole_float32():
@@ -30,20 +31,19 @@ def test_networks_are_compared_without_tf32_and_trainings_flags_come_back(tiny_d
     assert flags() == before
 
 
-def test_a_copy_in_float32_keeps_what_is_tied_and_leaves_the_network_as_it_was() -> None:
-    network = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False), nn.BatchNorm1d(5)).bfloat16()
-    network[1].weight = network[0].weight
-    copied = in_float32(network, torch.device("cpu"))
-    assert {part.dtype for part in copied.parameters()} == {torch.float32}
-    assert copied[1].weight is copied[0].weight
-    assert copied[2].num_batches_tracked.dtype == torch.int64
-    assert network[0].weight.dtype == torch.bfloat16
-    copied[0].weight.data.zero_()
-    assert network[0].weight.abs().sum() > 0
+def test_a_fresh_network_has_modules_of_its_own_around_our_tensors(tiny_language: LanguageBackbone) -> None:
+    witness = text_witness(tiny_language, drawn(tiny_language))
+    fresh, ours = witness.fresh(), tiny_language.model
+    assert not any(isinstance(module, LoraLayer) for module in fresh.modules())
+    assert {id(part) for part in fresh.parameters()} == {id(part) for part in ours.parameters()}
+    assert {id(part) for part in fresh.buffers()} == {id(part) for part in ours.buffers()}
+    assert not {id(module) for module in fresh.modules()} & {id(module) for module in ours.modules()}
 
 
 @pytest.mark.parametrize(("free", "place"), [(40, "cuda"), (2, "cpu")])
-def test_a_copy_goes_to_the_cpu_where_a_gpu_has_no_room(free: int, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_loaded_goes_to_the_cpu_where_a_gpu_has_no_room(
+    free: int, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free * GIB, 80 * GIB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3 * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * GIB)

@@ -14,7 +14,7 @@ from core.method.backbones.backbone import IGNORED, Backbone, Batch, Draw, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import as_adapter, flat, layout_of, per_sample_gradients
-from core.method.influence.scores import Scorer, ScoreWarning, held_out_gradient, score_draws, scorer
+from core.method.influence.scores import Scorer, ScoreWarning, check_held_out, score_draws, scorer
 from core.method.lora.adapter import Adapter
 from core.parameters.request import ScoreName
 from tests.core.method.influence.oracles import (
@@ -148,18 +148,19 @@ def test_scores_stay_exact_where_central_differences_are_off(tiny_language: Lang
 
 
 def test_a_target_from_training_data_is_warned_about() -> None:
-    rows = torch.arange(12.0).view(4, 3)
     with pytest.warns(ScoreWarning, match="1 of the 2 references"):
-        held_out_gradient(rows, held=[0, 1], trained=[1, 2, 3])
+        check_held_out(held=[0, 1], trained=[1, 2, 3])
 
 
-def test_a_held_out_target_is_not_warned_about() -> None:
-    rows = torch.arange(12.0).view(4, 3)
+def test_a_held_out_target_is_not_warned_about(tiny_language: LanguageBackbone) -> None:
+    adapter, batch, draws = case(tiny_language, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert held_out_gradient(rows, held=[0, 1], trained=[2, 3]).tolist() == [1.5, 2.5, 3.5]
+        target = scorer(tiny_language, adapter, batch, draws, held=[0, 1], trained=[2, 3]).target
+    rows = per_sample_gradients(tiny_language, adapter, batch, draws).rows
+    assert torch.equal(target, rows[[0, 1]].mean(0))
     with pytest.raises(ValueError, match="held-out"):
-        held_out_gradient(rows, held=[], trained=[0])
+        check_held_out(held=[], trained=[0])
 
 
 def fold(backbone: Backbone, mode: ScoreName) -> Scorer:

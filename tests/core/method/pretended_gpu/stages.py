@@ -114,6 +114,6 @@ def formats(attempt: Attempts, backbone: Backbone, published: Adapter, reference
     for module, path, more in modules:
         write = partial(module.write, backbone, published, path, *more)
         attempt(f"export {module.__name__}", lambda: (write(), module.verify(made, path)))  # noqa: B023
-    (folder / "merged").mkdir()
-    attempt("export merged", lambda: (merged.write(made, folder / "merged"), merged.verify(made, folder / "merged")))
+    whole = folder / "merged"
+    attempt("export merged", lambda: (merged.write(made, folder, whole), merged.verify(made, folder, whole)))
     patch.undo()
