@@ -48,7 +48,7 @@ def modelfile(record: BackboneRecord) -> str:
     """Return the Modelfile beside the GGUF file: Ollama wants the same backbone in GGUF, which is not ours to ship."""
     told = [
         f"For Ollama: `ollama create NAME -f {MODELFILE}`, in a folder with {BASE} and {gguf.FILE}.",
-        f"{BASE} has to be {record.public_name} itself: llama.cpp's convert_hf_to_gguf.py makes it of its folder.",
+        f"{BASE} has to be {record.public_name} itself: llama.cpp's script convert_hf_to_gguf makes it of its folder.",
         *([] if record.hub_name else [only_known_here(record.id)]),
         "On any other model the adapter means nothing, if it loads at all.",
         "Ollama was not run on this file. From 0.34.1 on it is reported to refuse ADAPTER: then leave that line out",

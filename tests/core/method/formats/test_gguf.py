@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.method.formats import gguf, llama_cpp
 from core.method.lora.adapter import Adapter
 from core.settings import Settings
 from tests.consumers.bases import write_base
+from tests.consumers.page import PAGE
 from tests.consumers.strangers import run_stranger
 from tests.consumers.tiny_texts import FAMILIES, TOKENS, tiny
 from tests.tiny_backbones import LLAMA_TARGETS
@@ -112,6 +114,12 @@ def test_llama_cpp_gives_the_same_logits(family: str, tmp_path: Path) -> None:
 def test_every_family_of_the_table_was_tried() -> None:
     assert set(llama_cpp.ARCHITECTURES) == set(FAMILIES)
     assert {name for name, one in llama_cpp.ARCHITECTURES.items() if one.permuted} == set(IN_PAIRS)
+
+
+def test_the_page_names_the_families_of_the_table() -> None:
+    listed = PAGE.partition("in llama.cpp's own names and order of rows: ")[2].partition(". The adapter goes onto")[0]
+    named = re.findall(r"[a-z]+[0-9_a-z]*", listed.replace("(attention only)", "").replace(" and ", " "))
+    assert set(named) == {family.removesuffix("_text") for family in llama_cpp.ARCHITECTURES}
 
 
 @pytest.mark.parametrize(
