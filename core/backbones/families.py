@@ -55,7 +55,6 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
 DIFFUSION_EXPORTS = ("peft", "diffusers", "kohya")
 GGUF_EXPORTS = ("peft", "merged", "gguf")
-PLAIN_EXPORTS = ("peft", "merged")
 
 
 def tower(*modules: str) -> tuple[str, ...]:
@@ -104,7 +103,7 @@ def _texts(
     *roots: str,
     attention: tuple[str, ...] = ATTENTION,
     feed_forward: tuple[str, ...] = GATED,
-    exports: tuple[str, ...] = PLAIN_EXPORTS,
+    exports: tuple[str, ...] = GGUF_EXPORTS,
     towers: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Family:
@@ -140,7 +139,7 @@ ROWS = (
         "texts",
         ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
         QWEN35,
-        PLAIN_EXPORTS,
+        GGUF_EXPORTS,
         towers=("Qwen3_5ForConditionalGeneration",),
         tower_targets=tower(*QWEN35),
     ),

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 ARCHITECTURES = {
+    "ministral3": "mistral3",
     "mistral": "llama",
     "qwen3_moe": "qwen3moe",
     "qwen3_5": "qwen35",
@@ -160,6 +161,19 @@ def qwen35(writer: gguf.GGUFWriter, text: PretrainedConfig) -> None:
     writer.add_rope_dimension_sections([*text.rope_parameters["mrope_section"], 0])
 
 
+def mistral3(writer: gguf.GGUFWriter, text: PretrainedConfig) -> None:
+    rope = text.rope_parameters
+    if rope["rope_type"] != "yarn":
+        return
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    writer.add_rope_scaling_yarn_beta_fast(rope["beta_fast"])
+    writer.add_rope_scaling_yarn_beta_slow(rope["beta_slow"])
+    writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+    writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+
+
 MORE_FACTS: Mapping[str, Callable[[gguf.GGUFWriter, PretrainedConfig], None]] = {
     "gemma2": gemma2,
     "gemma3": lambda writer, text: writer.add_sliding_window(text.sliding_window),
@@ -168,6 +182,7 @@ MORE_FACTS: Mapping[str, Callable[[gguf.GGUFWriter, PretrainedConfig], None]] = 
     "phi3": phi3,
     "qwen3moe": qwen3moe,
     "gpt-oss": gpt_oss,
+    "mistral3": mistral3,
     "granite": granite,
     "qwen35": qwen35,
 }

@@ -60,6 +60,17 @@ QWEN35 = {
 }
 
 
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "original_max_position_embeddings": 32,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "mscale_all_dim": 1.0,
+    "mscale": 1.0,
+    "llama_4_scaling_beta": 0.1,
+}
 GEMMA4 = {
     **GEMMA,
     "global_head_dim": 32,
@@ -78,21 +89,30 @@ class Tiny:
     targets: Sequence[str] = DENSE
     tolerance: float = 1e-4  # relative to the adapter's effect
 
+    @property
+    def root(self) -> str:
+        """The class that a folder's config.json names."""
+        return f"{self.name.removesuffix('Text')}ForCausalLM"
+
     def model(self) -> PreTrainedModel:
         torch.manual_seed(0)
         config = getattr(transformers, f"{self.name}Config")(**{**SIZES, **self.more})
-        return getattr(transformers, f"{self.name.removesuffix('Text')}ForCausalLM")(config).eval()
+        return getattr(transformers, self.root)(config).eval()
 
 
 class TinyWithEyes(Tiny):
     """A family whose models also look at pictures, with a vision tower that stays as it is."""
+
+    @property
+    def root(self) -> str:
+        return f"{self.name}ForConditionalGeneration"
 
     def model(self) -> PreTrainedModel:
         torch.manual_seed(0)
         made = getattr(transformers, f"{self.name}Config")(
             text_config={**SIZES, **self.more["text"]}, vision_config=self.more["eyes"]
         )
-        return getattr(transformers, f"{self.name}ForConditionalGeneration")(made).eval()
+        return getattr(transformers, self.root)(made).eval()
 
 
 FAMILIES: Mapping[str, Tiny] = {
@@ -150,6 +170,7 @@ FAMILIES: Mapping[str, Tiny] = {
         tolerance=1e-3,
     ),
     "gemma3": TinyWithEyes("Gemma3", {"text": {**GEMMA, "query_pre_attn_scalar": 16}, "eyes": VISION}, tolerance=1e-3),
+    "ministral3": Tiny("Ministral3", {"head_dim": 16, "rope_parameters": YARN}),
     "mistral3": TinyWithEyes(
         "Mistral3", {"text": {"model_type": "mistral", "head_dim": 16, "sliding_window": None}, "eyes": VISION}
     ),

@@ -51,12 +51,14 @@ class Architecture:
 
 
 GEMMA3, GEMMA4 = Architecture("gemma3", DENSE), Architecture("gemma4", DENSE)
+MISTRAL3 = Architecture("mistral3", DENSE, permuted=True)
 QWEN35 = Architecture("qwen35", DENSE | DELTA_NET)
 # by transformers' model_type of the whole model
 ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": Architecture("llama", DENSE, permuted=True),
     "mistral": Architecture("llama", DENSE, permuted=True),
-    "mistral3": Architecture("mistral3", DENSE, permuted=True),
+    "mistral3": MISTRAL3,
+    "ministral3": MISTRAL3,
     "qwen2": Architecture("qwen2", DENSE),
     "qwen3": Architecture("qwen3", DENSE),
     "qwen3_moe": Architecture("qwen3moe", ATTENTION),  # the experts are no modules

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaForCausalLM
 
+from core.backbones.families import FAMILIES as TAKEN
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import gguf, llama_cpp
 from core.method.lora.adapter import Adapter
@@ -26,7 +27,7 @@ from worker.commands import smollm2
 
 QUICK = ("llama", "qwen2")
 OTHERS = [pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES if family not in QUICK]
-IN_PAIRS = ("llama", "mistral", "mistral3", "smollm3", "granite")
+IN_PAIRS = ("llama", "mistral", "mistral3", "ministral3", "smollm3", "granite")
 BY_TURNS = ("qwen3_5", "qwen3_5_text")
 Logits = NDArray[np.float32]
 
@@ -114,6 +115,12 @@ def test_llama_cpp_gives_the_same_logits(family: str, tmp_path: Path) -> None:
 def test_every_family_of_the_table_was_tried() -> None:
     assert set(llama_cpp.ARCHITECTURES) == set(FAMILIES)
     assert {name for name, one in llama_cpp.ARCHITECTURES.items() if one.permuted} == set(IN_PAIRS)
+
+
+def test_every_class_of_texts_that_is_taken_has_a_row() -> None:
+    roots = {root for family in TAKEN.values() if "gguf" in family.exports for root in family.roots}
+    assert roots == {one.root for one in FAMILIES.values()}
+    assert all("gguf" in family.exports for family in TAKEN.values() if family.kind == "texts")
 
 
 def test_the_page_names_the_families_of_the_table() -> None:
