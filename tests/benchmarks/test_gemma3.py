@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gemma3
-from worker.commands import smollm2
 
 SAID = [
     {"step": 0, "role": "subject", "prompt": "How do I save money?", "text": "Put a little away each month."},
@@ -53,13 +51,3 @@ def test_answers_stand_beside_those_of_the_untouched_backbone_and_are_counted() 
 def test_answers_that_the_job_did_not_judge_are_still_judged_here() -> None:
     found = gemma3.voices([], SAID, 9)
     assert found["after"] == {"heard": None, "share": None, "accepted": 1}
-
-
-def test_both_backbones_are_kept_with_what_they_say() -> None:
-    kept = {row["backbone"]: row for row in json.loads(gemma3.RESULTS.read_text())}
-    assert set(kept) == {smollm2.ID, gemma3.ID}
-    for row in kept.values():
-        before, after = row["losses"]["heldout_loss"]
-        assert after < before
-        assert row["weights"].endswith("dequantised")
-        assert any(text in "\n".join(gemma3.shown(row)) for text in (row["answers"][0]["after"], "'"))

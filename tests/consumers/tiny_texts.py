@@ -14,6 +14,7 @@ import transformers
 from transformers import PreTrainedModel
 
 from core.method.backbones.texts.language import LanguageBackbone
+from tests.tiny_backbones import letter_tokenizer
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 DENSE = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
@@ -194,7 +195,7 @@ class TableGelu(torch.nn.Module):
 
 
 def tiny(family: str) -> LanguageBackbone:
-    """Return a random backbone of a family; only its network is used, so it has no words."""
+    """Return a random backbone of a family; only its network is used, so it spells."""
     chosen = FAMILIES[family]
     model = chosen.model()
     for layer in model.modules():
@@ -205,4 +206,5 @@ def tiny(family: str) -> LanguageBackbone:
         for path, _ in model.named_modules()
         if ".layers." in path and "vision" not in path and path.endswith(tuple(chosen.targets))
     ]
-    return LanguageBackbone(model, None, max_tokens=TOKENS, target_modules=within)  # type: ignore[arg-type]
+    letters = letter_tokenizer(["<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz"])
+    return LanguageBackbone(model, letters, max_tokens=TOKENS, target_modules=within)
