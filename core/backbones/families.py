@@ -55,7 +55,6 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
 DIFFUSION_EXPORTS = ("peft", "diffusers", "kohya")
 GGUF_EXPORTS = ("peft", "merged", "gguf")
-PLAIN_EXPORTS = ("peft", "merged")
 
 
 def tower(*modules: str) -> tuple[str, ...]:
@@ -107,7 +106,7 @@ def _texts(
     *roots: str,
     attention: tuple[str, ...] = ATTENTION,
     feed_forward: tuple[str, ...] = GATED,
-    exports: tuple[str, ...] = PLAIN_EXPORTS,
+    exports: tuple[str, ...] = GGUF_EXPORTS,
     towers: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Family:
@@ -152,7 +151,7 @@ ROWS = (
         "texts",
         ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
         QWEN35,
-        PLAIN_EXPORTS,
+        GGUF_EXPORTS,
         model_types=("qwen3_5", "qwen3_5_text"),
         towers=("Qwen3_5ForConditionalGeneration",),
         tower_targets=tuple(f"**.layers.*.{each}" for each in QWEN35),  # of its tower no layer is called so

@@ -59,7 +59,8 @@ def test_a_text_job_without_a_place_in_llama_cpp_succeeds_with_the_other_formats
     lines = list(run(folder))
     manifest = json.loads((folder.stage("export") / "manifest.json").read_text())
     assert [row["format"] for row in manifest["results"] if row.get("format")] == ["peft", "card"]
-    assert "llama's weights" in manifest["outcome"]["formats_left_out"]["gguf"]
+    assert "an adapter for llama was not tried" in manifest["outcome"]["formats_left_out"]["gguf"]
     [told] = [line for line in lines if isinstance(line, Message) and "no gguf file" in line.text]
     assert (told.stage, told.level) == ("export", "warn")
     assert not (folder.stage("export") / "adapter.gguf").exists()
+    assert not (folder.stage("export") / "Modelfile").exists()

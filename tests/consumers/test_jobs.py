@@ -115,7 +115,9 @@ def test_results_come_in_the_order_that_they_are_offered_in(kind: str, request: 
     job = request.getfixturevalue(kind)
     forms = [row.get("format") for row in manifest(job)["results"]]
     own = ["diffusers", "kohya"] if kind == "image_job" else ["gguf"]
-    assert forms == [None, "peft", *own, "merged", "card", None, None]
+    papers = ["influence.json", "report.json", *(["Modelfile"] if kind == "text_job" else [])]
+    assert forms == [None, "peft", *own, "merged", "card", *[None] * len(papers)]
+    assert [row["file"] for row in manifest(job)["results"]][-len(papers) :] == papers
     assert manifest(job)["outcome"]["formats_left_out"] == {}
 
 

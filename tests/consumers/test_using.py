@@ -69,7 +69,7 @@ def test_every_command_of_the_page_is_run_or_named_as_not_run() -> None:
     assert {where for what, where, *_ in BLOCKS if what == "run"} == {"service", "images", "texts", "images texts"}
     left_out = {where for what, where, *_ in BLOCKS if what == "not run"}
     said = PAGE.partition("Not run by the tests:")[2]
-    assert left_out == {"ComfyUI", "A1111", "vLLM", "llama-cli"}
+    assert left_out == {"ComfyUI", "A1111", "vLLM", "llama-cli", "Ollama"}
     assert all(f"**{name}**" in said for name in left_out)
 
 

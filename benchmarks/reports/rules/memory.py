@@ -39,11 +39,6 @@ def not_counted(records: Records, told: Told, sentence: Sentence) -> Iterator[st
     yield from holds(not records.p["checkpointing"], "it is computed twice")
 
 
-@claim(r"The gradients of all references are kept at once while scores are made\.", where="parameters.gradients")
-def kept_whole(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from holds(records.p["gradients"] == "whole", f"it is {records.p['gradients']}")
-
-
 @claim(
     r"The target module (?P<first>\S+) is left out of the adapter: nothing that is learned flows through it\.",
     r"#count target modules \((?P<first>\S+), \.\.\.\) are left out of the adapter: nothing that is learned flows "

@@ -1,14 +1,8 @@
-"""The file for llama.cpp: an adapter in GGUF.
-
-llama.cpp rotates neighbouring pairs of a head's rows where transformers rotates halves, so the rows of B of queries and
-keys are put in its order for architecture llama.
-"""
+"""The file for llama.cpp: an adapter in GGUF, under its names and with rows and columns in its order."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -16,77 +10,62 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.texts.language import LanguageBackbone
+from core.method.formats import llama_cpp
+from core.method.formats.llama_cpp import ARCHITECTURES, tensor_name
 from core.method.formats.witness import Change, Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
 
 FILE = "adapter.gguf"
 TYPE, ALPHA = "adapter.type", "adapter.lora.alpha"
-TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.weight\.lora_([ab])")
-# what llama.cpp calls the modules of a layer; both architectures agree
-MODULES = {
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """An architecture of llama.cpp that has been tried: its number, and whether it permutes queries and keys."""
-
-    number: gguf.MODEL_ARCH
-    permuted: bool
-
-
-# by transformers' model_type; one that is not here needs a run of llama.cpp against transformers first
-ARCHITECTURES = {
-    "llama": Architecture(gguf.MODEL_ARCH.LLAMA, permuted=True),
-    "qwen2": Architecture(gguf.MODEL_ARCH.QWEN2, permuted=False),
-}
+HALVES = {".lora_a": "a", ".lora_b": "b"}
 
 
 def refusal(backbone: LanguageBackbone) -> str | None:
     """Say why there is no such file for a backbone; None where there is one."""
     family = backbone.model.config.model_type
-    if family not in ARCHITECTURES:
-        return f"The order of {family}'s weights in llama.cpp is not known here; known are {', '.join(ARCHITECTURES)}."
-    known = tuple(MODULES.values())
-    unknown = [path for path in backbone.lora.layers if not re.fullmatch(r"model\.layers\.\d+\.(.+)", path)]
-    unknown += [path for path in backbone.lora.layers if not path.endswith(known)]
-    return f"llama.cpp takes no adapter of the module {unknown[0]}." if unknown else None
+    architecture = ARCHITECTURES.get(family)
+    if architecture is None:
+        known = ", ".join(sorted(ARCHITECTURES))
+        return (
+            f"What llama.cpp makes of an adapter for {family} was not tried, so nothing is written; tried are {known}."
+        )
+    unknown = [path for path in backbone.lora.layers if tensor_name(architecture, path) is None]
+    return f"llama.cpp takes no adapter of the module {unknown[0]} of {family}." if unknown else None
 
 
 def write(backbone: LanguageBackbone, adapter: Adapter, file: Path, name: str, facts: Mapping[str, str]) -> None:
     """Write both halves of each module in float32, with alpha = r; `name` is the backbone's, `facts` more keys."""
-    architecture = ARCHITECTURES[backbone.model.config.model_type]
-    plain = folded(adapter)
-    writer = gguf.GGUFWriter(file, gguf.MODEL_ARCH_NAMES[architecture.number])
-    writer.add_type(gguf.GGUFType.ADAPTER)
-    writer.add_string(TYPE, "lora")
-    writer.add_float32(ALPHA, plain.alpha)
-    writer.add_name(f"LoRA for {name}")
-    writer.add_base_model_count(1)
-    writer.add_base_model_name(0, name)
-    for key, value in facts.items():
-        writer.add_string(key, value)
-    names = gguf.get_tensor_name_map(architecture.number, backbone.model.config.num_hidden_layers)
+    config = backbone.model.config
+    architecture, plain = ARCHITECTURES[config.model_type], folded(adapter)
+    writer = _begun(file, architecture.name, plain.alpha, name, facts)
     for path in plain.down:
-        module = names.get_name(path)
-        assert module is not None
-        down, up = plain.down[path][0].float().cpu(), plain.up[path][0].detach().float().cpu()
-        if architecture.permuted and (heads := _heads(backbone, path)):
-            up = interleaved(up, heads)
-        writer.add_tensor(f"{module}.weight.lora_a", down.detach().contiguous().numpy())
-        writer.add_tensor(f"{module}.weight.lora_b", up.contiguous().numpy())
+        down, up = plain.down[path][0].detach().float().cpu(), plain.up[path][0].detach().float().cpu()
+        if (order := llama_cpp.rows(architecture, config, path, len(up))) is not None:
+            up = up[order]
+        if (order := llama_cpp.columns(config, path, down.shape[1])) is not None:
+            down = down[:, order]
+        tensor = tensor_name(architecture, path)
+        writer.add_tensor(f"{tensor}.lora_a", down.contiguous().numpy())
+        writer.add_tensor(f"{tensor}.lora_b", up.contiguous().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     file.chmod(0o644)
+
+
+def _begun(file: Path, architecture: str, alpha: float, name: str, facts: Mapping[str, str]) -> gguf.GGUFWriter:
+    """Begin a file with what llama.cpp asks for before it looks at a tensor, and where the adapter comes from."""
+    writer = gguf.GGUFWriter(file, architecture)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(TYPE, "lora")
+    writer.add_float32(ALPHA, alpha)
+    writer.add_name(f"LoRA for {name}")
+    writer.add_base_model_count(1)
+    writer.add_base_model_name(0, name)
+    for key, value in facts.items():
+        writer.add_string(key, value)
+    return writer
 
 
 def verify(witness: Witness, file: Path) -> float:
@@ -102,22 +81,17 @@ def verify(witness: Witness, file: Path) -> float:
     return witness.compare_changes(changes, "gguf")
 
 
-def interleaved(up: Tensor, heads: int) -> Tensor:
-    """Put the rows of every head, (out, r), from halves into neighbouring pairs."""
-    rows, rank = up.shape
-    return up.reshape(heads, 2, rows // heads // 2, rank).swapaxes(1, 2).reshape(rows, rank)
-
-
 def _read(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> tuple[float, dict[str, dict[str, Tensor]]]:
     """Return alpha, and both halves of each module as llama.cpp would find them."""
     alpha = _head(reader, backbone)
+    architecture = ARCHITECTURES[backbone.model.config.model_type]
+    known = {tensor_name(architecture, path): path for path in backbone.lora.layers}
     halves: dict[str, dict[str, Tensor]] = {}
     for tensor in reader.tensors:
-        found = TENSOR.fullmatch(tensor.name)
-        if found is None or found[2] not in MODULES:
+        path, half = known.get(tensor.name[:-7]), HALVES.get(tensor.name[-7:])
+        if path is None or half is None:
             raise failure("gguf", f"llama.cpp knows no tensor {tensor.name}")
-        path = f"model.layers.{found[1]}.{MODULES[found[2]]}"
-        halves.setdefault(path, {})[found[3]] = torch.from_numpy(tensor.data.copy())
+        halves.setdefault(path, {})[half] = torch.from_numpy(tensor.data.copy())
     if halves.keys() != backbone.lora.layers.keys() or any(len(pair) != 2 for pair in halves.values()):
         raise failure("gguf", f"it holds {len(halves)} modules, and there are {len(backbone.lora.layers)}")
     return alpha, halves
@@ -125,9 +99,8 @@ def _read(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> tuple[float, d
 
 def _head(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> float:
     """Check what llama.cpp asks for before it looks at a tensor; returns alpha."""
-    number = ARCHITECTURES[backbone.model.config.model_type].number
-    wanted = {"general.type": "adapter", TYPE: "lora", "general.architecture": gguf.MODEL_ARCH_NAMES[number]}
-    for key, value in wanted.items():
+    name = ARCHITECTURES[backbone.model.config.model_type].name
+    for key, value in {"general.type": "adapter", TYPE: "lora", "general.architecture": name}.items():
         field = reader.get_field(key)
         if field is None or field.contents() != value:
             raise failure("gguf", f"{key} is not {value}")
@@ -139,16 +112,10 @@ def _head(reader: gguf.GGUFReader, backbone: LanguageBackbone) -> float:
 
 def _change(backbone: LanguageBackbone, path: str, pair: Mapping[str, Tensor], alpha: float) -> Tensor:
     """What llama.cpp adds to the weight of one module, in transformers' order."""
-    down, up = pair["a"], pair["b"]
-    rows, rank = up.shape
-    if ARCHITECTURES[backbone.model.config.model_type].permuted and (heads := _heads(backbone, path)):
-        up = up.reshape(heads, rows // heads // 2, 2, rank).swapaxes(1, 2).reshape(rows, rank)
-    return alpha / rank * (up @ down)
-
-
-def _heads(backbone: LanguageBackbone, path: str) -> int:
-    """How many heads a module makes the queries or the keys of; 0 for any other module."""
-    config = backbone.model.config
-    if path.endswith("q_proj"):
-        return int(config.num_attention_heads)
-    return int(config.num_key_value_heads) if path.endswith("k_proj") else 0
+    down, up, config = pair["a"], pair["b"], backbone.model.config
+    change = alpha / up.shape[1] * (up @ down)
+    if (order := llama_cpp.rows(ARCHITECTURES[config.model_type], config, path, len(up))) is not None:
+        change = change[order.argsort()]
+    if (order := llama_cpp.columns(config, path, down.shape[1])) is not None:
+        change = change[:, order.argsort()]
+    return change

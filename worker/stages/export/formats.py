@@ -20,6 +20,7 @@ from core.method.formats.witness import AnyBackbone, Witness, failure
 from core.method.lora.adapter import Adapter
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock
+from worker.stages.export.serving import README, readme
 
 PEFT_FILE = "adapter-peft.zip"
 
@@ -77,6 +78,8 @@ def wanted(context: Context) -> list[Format]:
 def _peft(work: FormatInputs) -> float:
     with _packed(work.folder / PEFT_FILE) as folder:
         peft.write(work.witness.backbone, work.witness.adapter, folder, work.record.public_name, work.header)
+        if work.record.kind == "texts":
+            (folder / README).write_text(readme(work.record, work.witness.adapter.rank))
         return peft.verify(work.witness, folder)
 
 

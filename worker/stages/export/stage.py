@@ -21,6 +21,7 @@ from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
 from worker.stages.export.samples import Gallery, marks
+from worker.stages.export.serving import MODELFILE, modelfile
 from worker.stages.trial import followed_curves
 
 TOLD_ROUNDING = 0.01  # of the adapter's effect: what half precision takes from merged weights is told from there on
@@ -58,6 +59,8 @@ def export(context: Context) -> Generator[Line, None, None]:
         made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
         summary |= {"formats": [row["format"] for row in made.results], "formats_left_out": made.left_out}
         _write_papers(context, provenance, summary, folder)
+        if "gguf" in summary["formats"]:
+            (folder / MODELFILE).write_text(modelfile(context.record))
         _write_manifest(context, outcome, made, summary, folder)
     yield pace.at(pace.total)
     yield Message("export", outcome.reason)
@@ -97,6 +100,8 @@ def _write_papers(context: Context, provenance: Json, summary: Json, folder: Pat
 
 def _write_manifest(context: Context, outcome: Outcome, made: Made, summary: Json, folder: Path) -> None:
     papers = [{"file": cards.CARD_FILE, "format": "card"}, {"file": "influence.json"}, {"file": "report.json"}]
+    if (folder / MODELFILE).is_file():
+        papers.append({"file": MODELFILE})
     manifest = {
         "results": [{"file": "metrics.csv"}, *made.results, *papers],
         "checkpoints": checkpoints(context, outcome),
