@@ -24,7 +24,14 @@ from tests.api.cli.test_serve import Tree, eventually
 
 pytestmark = pytest.mark.slow
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "api", "core", "worker", "demo", "migrations")
-DATA = ("core/parameters/presets", "migrations", "demo/emoji_ldm", "demo/texts", "demo/old_model")
+DATA = (
+    "core/backbones/single_files",
+    "core/parameters/presets",
+    "migrations",
+    "demo/emoji_ldm",
+    "demo/texts",
+    "demo/old_model",
+)
 QUICK = {"max_steps": 4, "surrogate_steps": 4, "folds": 2, "batch_size": 1, "rank": 2, "sample_ratio": 0.02}
 WHERE = "import api, core.disk, worker; print(api.__file__, worker.__file__, core.disk.__file__, core.disk.ROOT)"
 
