@@ -53,8 +53,8 @@ UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
-DIFFUSION_EXPORTS = ("peft", "diffusers", "kohya")
-GGUF_EXPORTS = ("peft", "merged", "gguf")
+IMAGE_EXPORTS = ("peft", "diffusers", "kohya", "merged")
+TEXT_EXPORTS = ("peft", "gguf", "merged")
 
 
 def tower(*modules: str) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Family:
 def _images(
     id: str, name: str, root: str, form: Form, side: int, parts: Mapping[str, frozenset[str]] = SD_PARTS
 ) -> Family:
-    return Family(id, name, "images", (root,), UNET_ATTENTION, DIFFUSION_EXPORTS, parts=parts, form=form, side=side)
+    return Family(id, name, "images", (root,), UNET_ATTENTION, IMAGE_EXPORTS, parts=parts, form=form, side=side)
 
 
 def _texts(
@@ -106,7 +106,6 @@ def _texts(
     *roots: str,
     attention: tuple[str, ...] = ATTENTION,
     feed_forward: tuple[str, ...] = GATED,
-    exports: tuple[str, ...] = GGUF_EXPORTS,
     towers: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Family:
@@ -118,7 +117,7 @@ def _texts(
         "texts",
         (*roots, *towers),
         targets,
-        exports,
+        TEXT_EXPORTS,
         model_types=model_types,
         towers=towers,
         tower_targets=tower(*inside) if towers else (),
@@ -133,30 +132,22 @@ ROWS = (
     _images("sd1", "Stable Diffusion 1.x", "StableDiffusionPipeline", "sd", 512),
     _images("sd2", "Stable Diffusion 2.x", "StableDiffusionPipeline", "sd", 768),
     _images("sdxl", "Stable Diffusion XL", "StableDiffusionXLPipeline", "sdxl", 1024, SDXL_PARTS),
-    _texts("llama", "Llama", ("llama",), "LlamaForCausalLM", exports=GGUF_EXPORTS),
-    _texts("qwen2", "Qwen 2 and 2.5", ("qwen2",), "Qwen2ForCausalLM", exports=GGUF_EXPORTS),
-    _texts("qwen3", "Qwen 3", ("qwen3",), "Qwen3ForCausalLM", exports=GGUF_EXPORTS),
-    _texts(
-        "qwen3-moe",
-        "Qwen 3 MoE",
-        ("qwen3_moe",),
-        "Qwen3MoeForCausalLM",
-        feed_forward=(),
-        exports=GGUF_EXPORTS,
-        notes=(EXPERTS,),
-    ),
+    _texts("llama", "Llama", ("llama",), "LlamaForCausalLM"),
+    _texts("qwen2", "Qwen 2 and 2.5", ("qwen2",), "Qwen2ForCausalLM"),
+    _texts("qwen3", "Qwen 3", ("qwen3",), "Qwen3ForCausalLM"),
+    _texts("qwen3-moe", "Qwen 3 MoE", ("qwen3_moe",), "Qwen3MoeForCausalLM", feed_forward=(), notes=(EXPERTS,)),
     Family(
         "qwen3.5",
         "Qwen 3.5",
         "texts",
         ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
         QWEN35,
-        GGUF_EXPORTS,
+        TEXT_EXPORTS,
         model_types=("qwen3_5", "qwen3_5_text"),
         towers=("Qwen3_5ForConditionalGeneration",),
         tower_targets=tuple(f"**.layers.*.{each}" for each in QWEN35),  # of its tower no layer is called so
     ),
-    _texts("mistral", "Mistral", ("mistral",), "MistralForCausalLM", exports=GGUF_EXPORTS),
+    _texts("mistral", "Mistral", ("mistral",), "MistralForCausalLM"),
     _texts(
         "mistral3",
         "Mistral Small 3.1 and Ministral 3",
@@ -164,14 +155,9 @@ ROWS = (
         "Ministral3ForCausalLM",
         towers=("Mistral3ForConditionalGeneration",),
     ),
-    _texts("gemma2", "Gemma 2", ("gemma2",), "Gemma2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("gemma2", "Gemma 2", ("gemma2",), "Gemma2ForCausalLM"),
     _texts(
-        "gemma3",
-        "Gemma 3",
-        ("gemma3", "gemma3_text"),
-        "Gemma3ForCausalLM",
-        towers=("Gemma3ForConditionalGeneration",),
-        exports=GGUF_EXPORTS,
+        "gemma3", "Gemma 3", ("gemma3", "gemma3_text"), "Gemma3ForCausalLM", towers=("Gemma3ForConditionalGeneration",)
     ),
     _texts(
         "gemma4", "Gemma 4", ("gemma4", "gemma4_text"), "Gemma4ForCausalLM", towers=("Gemma4ForConditionalGeneration",)
@@ -183,11 +169,10 @@ ROWS = (
         "Phi3ForCausalLM",
         attention=("qkv_proj", "o_proj"),
         feed_forward=("gate_up_proj", "down_proj"),
-        exports=GGUF_EXPORTS,
     ),
-    _texts("olmo2", "OLMo 2", ("olmo2",), "Olmo2ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("olmo2", "OLMo 2", ("olmo2",), "Olmo2ForCausalLM"),
     _texts("olmo3", "OLMo 3", ("olmo3",), "Olmo3ForCausalLM"),
-    _texts("smollm3", "SmolLM3", ("smollm3",), "SmolLM3ForCausalLM", exports=GGUF_EXPORTS),
+    _texts("smollm3", "SmolLM3", ("smollm3",), "SmolLM3ForCausalLM"),
     _texts("granite", "Granite 3", ("granite",), "GraniteForCausalLM"),
     _texts("gpt-oss", "gpt-oss", ("gpt_oss",), "GptOssForCausalLM", feed_forward=(), notes=(EXPERTS,)),
 )
