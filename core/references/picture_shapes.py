@@ -11,6 +11,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 Size = tuple[int, int]  # width and height, in pixels
 MOST_SHAPES = 3  # of one job
@@ -79,7 +80,9 @@ class _Cuts:
 
     def __init__(self, pictures: Sequence[Size], shapes: Sequence[Size]) -> None:
         self.shapes = shapes
-        counts = Counter((width // math.gcd(width, height), height // math.gcd(width, height)) for width, height in pictures)
+        counts = Counter(
+            (width // math.gcd(width, height), height // math.gcd(width, height)) for width, height in pictures
+        )
         self.counts = [count for _, count in sorted(counts.items())]
         self.kept = [[kept(picture, shape) for picture in sorted(counts)] for shape in shapes]
 

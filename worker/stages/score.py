@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from core.method.albat import score_candidates
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
 from core.method.influence.reference_verdicts import judge_references
-from core.method.stopping.evidence import near_duplicate_references
+from core.method.stopping.splitting import near_duplicate_references
 from core.parameters.schedule import MIN_CANDIDATES
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
