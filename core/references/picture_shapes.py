@@ -80,9 +80,7 @@ class _Cuts:
 
     def __init__(self, pictures: Sequence[Size], shapes: Sequence[Size]) -> None:
         self.shapes = shapes
-        counts = Counter(
-            (width // math.gcd(width, height), height // math.gcd(width, height)) for width, height in pictures
-        )
+        counts = Counter(Fraction(width, height).as_integer_ratio() for width, height in pictures)
         self.counts = [count for _, count in sorted(counts.items())]
         self.kept = [[kept(picture, shape) for picture in sorted(counts)] for shape in shapes]
 
