@@ -45,6 +45,9 @@ def caption(path: Path, packed: Path, changes: Mapping[int, str]) -> dict[str, A
             changed.writestr(name, archive.read(name))
             if captions[place]:
                 changed.writestr(_beside(name), captions[place])
+            for layer in (_beside(name, f".{layer}") for layer in packing.LAYERS):
+                if layer in archive.NameToInfo:
+                    changed.writestr(layer, archive.read(layer))
     shown = [(packing.shown_name(name), captions[place]) for place, name in enumerate(names)]
     return {
         "kind": "images",
@@ -72,8 +75,8 @@ def _pictures(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if name.endswith(".png")]
 
 
-def _beside(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(".txt"))
+def _beside(name: str, ending: str = ".txt") -> str:
+    return str(PurePosixPath(name).with_suffix(ending))
 
 
 def _caption(archive: zipfile.ZipFile, name: str) -> str:
