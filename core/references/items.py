@@ -15,6 +15,7 @@ from core.references.tools.calls import RESULT
 from core.references.tools.declarations import Tool
 
 Kind = Literal["images", "texts"]
+LAYERS = ("mask", "alpha")  # of an image, either of which may say what of it is learned
 
 
 @dataclass(frozen=True)

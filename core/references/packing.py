@@ -13,12 +13,11 @@ from pathlib import Path
 from core import text_safety
 from core.errors import InvalidInput, TooLarge
 from core.references.files import archives, caption_files, names, texts
-from core.references.items import ImageItem, References, TextItem
+from core.references.items import LAYERS, ImageItem, References, TextItem
 from core.settings import Settings
 
 NUMBERED = re.compile(r"(.*/|^)\d{3}-")  # what `pack` puts before a name
 PACKED = re.compile(r"([^/\\]+/)*[^/\\]+\.(png|txt|mask|alpha)")  # the names that it gives
-LAYERS = ("mask", "alpha")  # what an image may have beside it: greys in PNG, under endings that no picture has
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = struct.Struct(">8x4x4xII")  # signature, length and name of the first chunk; width and height
 
@@ -96,11 +95,13 @@ def image_item(name: str, caption: str | None, png: bytes, layers: Mapping[str, 
 
     `layers` are its mask and alpha, where it has them.
     """
-    for content in (png, *(layers or {}).values()):
+    layers = layers or {}
+    for content in (png, *layers.values()):
         if len(content) < PNG_HEADER.size or not content.startswith(PNG_SIGNATURE):
             raise InvalidInput(f"{name} is damaged or cut short.", code="corrupt", param="file")
     width, height = PNG_HEADER.unpack_from(png)
-    return ImageItem(name, caption or None, png, width, height, hashlib.sha256(png).hexdigest(), **(layers or {}))
+    digest = hashlib.sha256(png).hexdigest()
+    return ImageItem(name, caption or None, png, width, height, digest, layers.get("mask"), layers.get("alpha"))
 
 
 def _layers(item: ImageItem) -> dict[str, bytes]:

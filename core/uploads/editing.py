@@ -17,6 +17,7 @@ from core.findings import uploads
 from core.references import packing
 from core.references.files import texts
 from core.references.files.images import FORMATS
+from core.references.items import LAYERS
 from core.settings import Settings
 
 THUMBNAIL_SIDE = 96
@@ -45,7 +46,7 @@ def caption(path: Path, packed: Path, changes: Mapping[int, str]) -> dict[str, A
             changed.writestr(name, archive.read(name))
             if captions[place]:
                 changed.writestr(_beside(name), captions[place])
-            for layer in (_beside(name, f".{layer}") for layer in packing.LAYERS):
+            for layer in (_beside(name, f".{layer}") for layer in LAYERS):
                 if layer in archive.NameToInfo:
                     changed.writestr(layer, archive.read(layer))
     shown = [(packing.shown_name(name), captions[place]) for place, name in enumerate(names)]
