@@ -87,8 +87,8 @@ def _masks(pictures: Sequence[PictureProfile], request: BatRequest) -> Iterator[
         if masked := [picture.name for picture in pictures if "mask" in picture.layers]:
             yield Finding(
                 "masks_unused",
-                f"{len(masked)} of {len(pictures)} images have a mask, {masked[0]} first; this job does not ask for masks "
-                "and learns the whole of each image.",
+                f"{len(masked)} of {len(pictures)} images have a mask, {masked[0]} first; this job does not ask for "
+                "masks and learns the whole of each image.",
                 "Set bat.masks to true, where only what is white in them shall be learned.",
                 masked[0],
                 severity="info",
@@ -117,8 +117,8 @@ def check_masks(data: Data, request: BatRequest) -> None:
         more = f" and {len(blank) - MAX_ITEMS_NAMED} more" if len(blank) > MAX_ITEMS_NAMED else ""
         why = "is see-through all over" if layer == "alpha" else "has a mask that is black throughout"
         raise InvalidInput(
-            f"Nothing would be learned of {', '.join(blank[:MAX_ITEMS_NAMED])}{more}: such an image {why}. Leave it out, "
-            "or send it with another.",
+            f"Nothing would be learned of {', '.join(blank[:MAX_ITEMS_NAMED])}{more}: such an image {why}. Leave it "
+            "out, or send it with another.",
             code="empty_mask",
             param="bat.masks",
         )

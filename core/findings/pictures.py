@@ -24,8 +24,8 @@ def cut_off(pictures: Sequence[Sized], shapes: Sequence[Size]) -> Finding | None
     lose, their = ("loses", "its") if len(over) == 1 else ("lose", "their")
     return Finding(
         "cut_off",
-        f"Pictures are trained in {_named_shapes(shapes)}: {len(over)} of {len(pictures)} {lose} more than {MUCH:.0%} of "
-        f"{their} area, the most {worst}{more}.",
+        f"Pictures are trained in {_named_shapes(shapes)}: {len(over)} of {len(pictures)} {lose} more than {MUCH:.0%} "
+        f"of {their} area, the most {worst}{more}.",
         "Cut out what matters yourself, in about such a shape; else what is cut off is not learned.",
         pictures[over[0]][0],
     )
