@@ -46,6 +46,14 @@ def cut(batch: Batch) -> Batch:
     return rest | {name: batch[name][..., :height, :width] for name in PLACED if name in batch}
 
 
+def first_shape(batch: Batch) -> Batch:
+    """Return the examples that have the shape of the first one."""
+    if "size" not in batch:
+        return batch
+    alike = (batch["size"] == batch["size"][:1]).all(1)
+    return {name: tensor[alike] for name, tensor in batch.items()}
+
+
 def shape_of(sizes: Tensor) -> tuple[int, int]:
     """Return the rows and columns of latents that have one shape; raises ValueError where they have several."""
     if not bool((sizes == sizes[:1]).all()):
