@@ -30,12 +30,12 @@ from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Progress, Saved
 from worker.stages import pool as pools
-from worker.stages import shapes
 from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
 REFERENCES = "references.safetensors"  # of the prepare stage
+SHAPES_FILE = "shapes.json"  # of the prepare stage: width and height of each, the commonest first
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -132,7 +132,9 @@ class Context:
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """The shapes that pictures are trained in, the commonest first; before they are chosen the square."""
-        return shapes.read(self.folder, self.square)
+        file = self.folder.stage("prepare") / SHAPES_FILE  # not there in a job of an older version
+        rows = json.loads(file.read_text()) if file.is_file() else []
+        return tuple((int(width), int(height)) for width, height in rows) or (self.square,)
 
     def references(self) -> Batch:
         """The encoded references."""

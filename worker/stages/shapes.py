@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,14 +18,12 @@ from core.method.backbones.backbone import Batch, join, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.references.items import ImageItem, References
 from core.references.picture_shapes import Size, choose, nearest
-from worker.job_folder import JobFolder, write_rows
+from worker.job_folder import write_rows
 from worker.protocol import Line, Message
+from worker.stages.context import SHAPES_FILE, Context
 from worker.stages.references import greys_of
 
-if TYPE_CHECKING:
-    from worker.stages.context import Context
-
-SHAPES_FILE, REPLAY_FILE = "shapes.json", "replay.safetensors"  # of the stages prepare and score
+REPLAY_FILE = "replay.safetensors"  # of the score stage
 
 
 def chosen(context: Context, given: References) -> tuple[Size, ...]:
@@ -51,14 +48,6 @@ def told(given: References, shapes: Sequence[Size]) -> Iterator[Line]:
 def write(shapes: Sequence[Size], folder: Path) -> None:
     """Keep the shapes beside the encoded references."""
     write_rows(folder / SHAPES_FILE, [list(shape) for shape in shapes])
-
-
-def read(folder: JobFolder, square: Size) -> tuple[Size, ...]:
-    """Read the shapes of a prepared job; the square of one that was prepared before there were others."""
-    file = folder.stage("prepare") / SHAPES_FILE
-    if not file.is_file():
-        return (square,)
-    return tuple((int(width), int(height)) for width, height in json.loads(file.read_text())) or (square,)
 
 
 def seen(item: ImageItem, shapes: Sequence[Size], masks: bool | str) -> dict[str, Any]:
