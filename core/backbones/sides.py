@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 USUAL_STEP = 64  # of Stable Diffusion in all its versions
+LEAST_STEP = 8
 
 
 def side_step(folder: Path) -> int | None:
     """Return the number of pixels that sides are multiples of; None where the folder can't be read.
 
     A network of pictures is made of halvings: those of the VAE, one less than it has blocks, and those of the UNet.
+    diffusers' pipelines draw no sides but multiples of 8.
     """
     try:
         halvings = [_blocks(folder / part / "config.json") - 1 for part in ("vae", "unet")]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return 2 ** sum(halvings)
+    return max(LEAST_STEP, 2 ** sum(halvings))
 
 
 def _blocks(file: Path) -> int:
