@@ -58,7 +58,7 @@ def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Findin
     found += _trigger(data.pictures, backbone, request)
     found += _placeholders(data.pictures, backbone, request)
     found += of_template(data, backbone)
-    found += _masks(data.pictures, request)
+    found += of_masks(data.pictures, request)
     found += _across_files(data)
     if data.validation is not None:
         found += _leaked_pictures(data.pictures, data.validation.pictures)
@@ -80,7 +80,7 @@ def _small(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request
         )
 
 
-def _masks(pictures: Sequence[PictureProfile], request: BatRequest) -> Iterator[Finding]:
+def of_masks(pictures: Sequence[PictureProfile], request: BatRequest) -> Iterator[Finding]:
     """Say which images have no mask where the job asks for masks, and that masks are not used where it does not."""
     layer, what = layer_of(request), "see-through places" if request.masks == "alpha" else "mask"
     if layer is None:

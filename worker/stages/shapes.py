@@ -40,7 +40,7 @@ def told(given: References, shapes: Sequence[Size]) -> Iterator[Line]:
     if any(width != height for width, height in shapes):
         taken = Counter(nearest(size, shapes) for _, size in pictures)
         counts = [f"{taken[shape]} in {shape[0]} x {shape[1]}" for shape in shapes]
-        yield Message("prepare", f"Pictures are trained in shapes that cut little off: {', '.join(counts)}.")
+        yield Message("prepare", f"Pictures are trained in these shapes: {', '.join(counts)}.")
     if shapes and (finding := cut_off(pictures, shapes)) is not None:
         yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
 

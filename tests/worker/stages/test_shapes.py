@@ -100,6 +100,16 @@ def test_a_job_that_asks_for_neither_has_squares_and_no_masks_and_is_told_what_t
     )
 
 
+def test_shapes_are_told_by_their_pictures(make_shaped_job: MakeJob) -> None:
+    texts = []
+    for asked in ({}, SHAPED):
+        folder = make_shaped_job(str(len(texts)), **asked)
+        texts += [text for text in messages(list(prepare(Context(folder)))) if text.startswith("Pictures are")]
+    cut, chosen = texts
+    assert cut.startswith("Pictures are trained in the shape 16 x 16: 5 of 7 lose")
+    assert chosen == "Pictures are trained in these shapes: 3 in 24 x 40, 2 in 32 x 32, 2 in 40 x 24."
+
+
 def test_square_references_are_told_nothing_of_shapes(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     folder = image_jobs(tiny_diffusion_folder, tmp_path)(shapes=3)
     said = messages(list(prepare(Context(folder))))
