@@ -18,7 +18,7 @@ from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, 
 from core.parameters.sample_prompts import Captions, Chosen
 from core.parameters.summary import ReferenceSummary
 from core.references.captions import filled, taken
-from core.references.picture_shapes import MOST_SHAPES, SMALLEST_SIDE
+from core.references.picture_shapes import usual_most
 
 
 def resolve(
@@ -126,14 +126,10 @@ class _Settling:
 
     def settle_shapes(self) -> None:
         """Settle how many shapes pictures are trained in; which, their sizes say: core.references.picture_shapes."""
-        side = self.values["resolution"]
-        if side is None:
+        if (side := self.values["resolution"]) is None:
             self.values["shapes"] = 1
-        elif side < SMALLEST_SIDE:
-            self.settle("shapes", 1, f"At {side} pixels a side pictures are trained as squares.")
         else:
-            why = f"at most {MOST_SHAPES} of about {side} x {side} pixels, those that cut least off the references"
-            self.settle("shapes", MOST_SHAPES, f"Pictures are trained in few shapes, {why}.")
+            self.settle("shapes", *usual_most(side))
 
     def settle_words(self) -> None:
         """Settle what captions say and leave out, and what the adapter is asked for while it is judged."""

@@ -22,6 +22,14 @@ STEPS = 16  # to the side of a large square
 WORTH = 0.05  # of all area, which a shape more than without it must save
 
 
+def usual_most(side: int) -> tuple[int, str]:
+    """Return how many shapes a job has at most that does not say, by the side of its square, and why."""
+    if side < SMALLEST_SIDE:
+        return 1, f"At {side} pixels a side pictures are trained as squares."
+    why = f"at most {MOST_SHAPES} of about {side} x {side} pixels, those that cut least off the references"
+    return MOST_SHAPES, f"Pictures are trained in few shapes, {why}."
+
+
 def kept(picture: Size, shape: Size) -> float:
     """Return the share of a picture's area that a window of the shape keeps, 0 to 1."""
     across, down = picture[0] * shape[1], picture[1] * shape[0]
