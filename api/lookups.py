@@ -91,7 +91,9 @@ def check_files(
     templates.check(count, sum(profile.with_tools for profile in known), backbone)
     if validation is not None:
         templates.check(len(validation.texts), validation.with_tools, backbone, "validation_file")
-    return training, jobs.Data(known, validation, count)
+    data = jobs.Data(known, validation, count)
+    jobs.check_masks(data, bat)
+    return training, data
 
 
 def _check_file(session: Session, account: str, file_id: str, param: str, backbone: BackboneRecord, lock: bool) -> File:

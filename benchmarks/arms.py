@@ -21,7 +21,8 @@ from core.method.influence.ranking import Ranking
 from core.method.influence.scores import ScoreWarning
 from core.method.mixing.error_law import MixingReport
 from core.method.mixing.trial import Trial, try_mixture
-from core.method.stopping.evidence import SurrogateCurves, folds
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.splitting import folds
 from core.method.training.surrogates import Surrogate, train_folds
 
 Result = TypeVar("Result")

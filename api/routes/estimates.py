@@ -27,7 +27,7 @@ def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep
         device = usual_device(present(session, services.settings))
         defaults = services.job_defaults(device)
         estimator = Estimator.of(session, record, device)
-        found = estimate(session, services.storage, estimator, defaults, body, training, data.sizes)
+        found = estimate(session, services.storage, estimator, defaults, body, training, data.sizes, data.sized)
         queued = QueuedJobs(session, services.registry, defaults, device)
         wait = waiting(session, services.settings, queued.seconds)
         return estimate_object(found, wait, jobs.of_template(data, record))

@@ -18,8 +18,8 @@ def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = (
     """Show an estimate, how long the job would wait, and what else is told of its texts."""
     forecast, parameters, model = found.forecast, found.parameters, found.estimator.model
     notes = [EARLY, ROUGH] if parameters.stop != "max_steps" else [ROUGH]
-    of_texts = [*([found.long] if found.long is not None else []), *told]
-    notes = [*(f"{finding.message} {finding.fix}" for finding in of_texts), *notes]
+    said = [*(finding for finding in (found.cut, found.long) if finding is not None), *told]
+    notes = [*(f"{finding.message} {finding.fix}" for finding in said), *notes]
     return EstimateObject(
         model=found.estimator.record.id,
         seconds=_spread(forecast.seconds),

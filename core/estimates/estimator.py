@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
+from core.backbones.sides import side_step
 from core.estimates import measurements
 from core.estimates.forecast import Forecast, Model, model
 from core.estimates.measurements import Measured
 from core.estimates.summaries import files_of, summarise
 from core.estimates.workload import DataSize, JobSize, thinned
 from core.findings.finding import Finding
+from core.findings.pictures import Sized, cut_off
 from core.findings.texts.lengths import TextSize, TokenGuess, probably_too_long
 from core.parameters.parameters import Parameters
 from core.parameters.request import BatRequest, JobRequest
@@ -25,6 +27,7 @@ from core.parameters.resolving import resolve
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
 from core.parameters.token_limits import TokenLimit
+from core.references.picture_shapes import choose
 from core.storage.interface import Storage
 
 TYPICAL_REFERENCES = 8
@@ -72,6 +75,7 @@ class Estimate:
     parameters: Parameters
     forecast: Forecast
     long: Finding | None = None  # of texts that are probably too long
+    cut: Finding | None = None  # of pictures that lose much of their area
 
 
 def estimate(
@@ -82,10 +86,11 @@ def estimate(
     request: JobRequest,
     training: Sequence[str],
     sizes: Sequence[TextSize] = (),
+    pictures: Sequence[Sized] = (),
 ) -> Estimate:
     """Foretell the job that a request asks for, from its files, which have been checked; raises as `summarise`.
 
-    `sizes` are those of all its texts, where they are known.
+    `sizes` are those of all its texts and `pictures` all its images, where they are known.
     """
     record = estimator.record
     references = summarise(files_of(session, training), storage, record.kind)
@@ -100,7 +105,17 @@ def estimate(
     data = estimator.data(references.count, references.texts, sum(file.items for file in heldout))
     limit = TokenLimit.of(request.bat_or_defaults(), record, parameters.device_class)
     long = probably_too_long(sizes, estimator.guess, limit)
-    return Estimate(estimator, parameters, estimator.model.forecast(JobSize.of(parameters), data), long)
+    cut = cut_pictures(record, parameters, pictures)
+    return Estimate(estimator, parameters, estimator.model.forecast(JobSize.of(parameters), data), long, cut)
+
+
+def cut_pictures(record: BackboneRecord, p: Parameters, pictures: Sequence[Sized]) -> Finding | None:
+    """Say which of a job's images lose much of their area in the shapes that it will choose, where that is known."""
+    step = side_step(record.path)
+    if p.resolution is None or not pictures or (step is None and p.shapes > 1):
+        return None
+    shapes = choose([size for _, size in pictures], p.resolution, step or 1, p.shapes, p.folds)
+    return cut_off(pictures, shapes)
 
 
 def long_texts(

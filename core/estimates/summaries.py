@@ -108,7 +108,7 @@ def _captions(content: BinaryIO, items: int) -> list[str]:
         return [""] * items
     with zipfile.ZipFile(content) as archive:
         names = set(archive.namelist())
-        pictures = sorted(name for name in names if not name.endswith(".txt"))
+        pictures = sorted(name for name in names if name.endswith(".png"))
         texts = [str(Path(name).with_suffix(".txt")) for name in pictures]
         return [archive.read(name).decode() if name in names else "" for name in texts]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.backbones.record import BackboneRecord
+from core.errors import InvalidInput
 from core.findings import fingerprints, profiles
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
@@ -43,6 +44,13 @@ class Data:
         sizes = [size for profile in self.training for size in profile.sizes]
         return sizes if len(sizes) == (len(self.texts) if self.count is None else self.count) else []
 
+    @property
+    def sized(self) -> list[tuple[str, tuple[int, int]]]:
+        """Names and sizes of the images, copies once; empty where they are not known of each of them."""
+        held = self.pictures
+        alone = {picture.digest: (picture.name, (picture.width, picture.height)) for picture in reversed(held)}
+        return list(alone.values())[::-1] if len(held) == (len(held) if self.count is None else self.count) else []
+
 
 def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Finding]:
     """Return what the owner of a new job should know; nothing of it stops the job."""
@@ -50,6 +58,7 @@ def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Findin
     found += _trigger(data.pictures, backbone, request)
     found += _placeholders(data.pictures, backbone, request)
     found += of_template(data, backbone)
+    found += of_masks(data.pictures, request)
     found += _across_files(data)
     if data.validation is not None:
         found += _leaked_pictures(data.pictures, data.validation.pictures)
@@ -68,6 +77,50 @@ def _small(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request
             f"at, {first.name} ({first.width} x {first.height}) first; they are enlarged.",
             "Send larger originals: what is enlarged is learned as blur.",
             first.name,
+        )
+
+
+def of_masks(pictures: Sequence[PictureProfile], request: BatRequest) -> Iterator[Finding]:
+    """Say which images have no mask where the job asks for masks, and that masks are not used where it does not."""
+    layer, what = layer_of(request), "see-through places" if request.masks == "alpha" else "mask"
+    if layer is None:
+        if masked := [picture.name for picture in pictures if "mask" in picture.layers]:
+            yield Finding(
+                "masks_unused",
+                f"{len(masked)} of {len(pictures)} images have a mask, {masked[0]} first; this job does not ask for "
+                "masks and learns the whole of each image.",
+                "Set bat.masks to true, where only what is white in them shall be learned.",
+                masked[0],
+                severity="info",
+            )
+        return
+    if bare := [picture.name for picture in pictures if layer not in picture.layers]:
+        yield Finding(
+            "without_mask",
+            f"{len(bare)} of {len(pictures)} images have no {what}, {bare[0]} first: the whole of each is learned.",
+            "Nothing needs to be done, if that is meant; else send the images anew with what is missing.",
+            bare[0],
+            severity="warn" if len(bare) == len(pictures) else "info",
+        )
+
+
+def layer_of(request: BatRequest) -> str | None:
+    """Return the layer of an image that says what of it is learned; None where all of it is."""
+    return "alpha" if request.masks == "alpha" else "mask" if request.masks else None
+
+
+def check_masks(data: Data, request: BatRequest) -> None:
+    """Raise InvalidInput that names the images of which nothing would be learned."""
+    layer = layer_of(request)
+    held = (*data.pictures, *(data.validation.pictures if data.validation else ()))
+    if blank := [picture.name for picture in held if layer in picture.blank]:
+        more = f" and {len(blank) - MAX_ITEMS_NAMED} more" if len(blank) > MAX_ITEMS_NAMED else ""
+        why = "is see-through all over" if layer == "alpha" else "has a mask that is black throughout"
+        raise InvalidInput(
+            f"Nothing would be learned of {', '.join(blank[:MAX_ITEMS_NAMED])}{more}: such an image {why}. Leave it "
+            "out, or send it with another.",
+            code="empty_mask",
+            param="bat.masks",
         )
 
 

@@ -103,6 +103,49 @@ def _masks(group: Group) -> Finding:
     )
 
 
+def _masks_kept(group: Group) -> Finding:
+    return Finding(
+        "masks_kept",
+        f"{counted(group, 'file is a mask of another image', 'files are masks of other images')} and kept with it: "
+        f"{named(group)}; a job that does not ask for masks learns the whole of each image.",
+        "Set bat.masks to true in the job, where only what is white in them shall be learned. If one is a picture of "
+        "its own, give it or its folder another name.",
+        group[0].place,
+        severity="info",
+    )
+
+
+def _masks_scaled(group: Group) -> Finding:
+    return Finding(
+        "mask_scaled",
+        f"{counted(group, 'mask has', 'masks have')} another size than the image and {was_or_were(group)} scaled to "
+        f"it: {named(group)}.",
+        "Nothing needs to be done.",
+        group[0].place,
+        severity="info",
+    )
+
+
+def _masks_stretched(group: Group) -> Finding:
+    return Finding(
+        "mask_stretched",
+        f"{counted(group, 'mask has', 'masks have')} other proportions than the image and {was_or_were(group)} "
+        f"stretched over it: {named(group)}.",
+        "Look whether it is the mask of this image, and whether one of the two was turned or cut.",
+        group[0].place,
+    )
+
+
+def _masks_empty(group: Group) -> Finding:
+    return Finding(
+        "mask_empty",
+        f"{counted(group, 'mask is', 'masks are')} black throughout: {named(group)}; a job that asks for masks can't "
+        "learn from such an image.",
+        "Paint white what shall be learned, or leave the image out.",
+        group[0].place,
+    )
+
+
 def _thumbnails(group: Group) -> Finding:
     return Finding(
         "thumbnails_left_out",
@@ -234,6 +277,10 @@ SENTENCES: Sentences = {
     "passed_over": _passed_over,
     "image_left_out": _images_left_out,
     "mask": _masks,
+    "mask_kept": _masks_kept,
+    "mask_scaled": _masks_scaled,
+    "mask_stretched": _masks_stretched,
+    "mask_empty": _masks_empty,
     "thumbnail": _thumbnails,
     "set_aside": _set_aside,
     "several_captions": _several_captions,

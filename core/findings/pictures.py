@@ -1,10 +1,41 @@
-"""Sentences about what was done to pictures while they were decoded, and about their copies."""
+"""Sentences about what was done to pictures while they were decoded, about their copies, and about what is cut off."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.findings.finding import Finding
-from core.findings.naming import Group, counted, named
+from core.findings.naming import MAX_NAMED, Group, counted, named
 from core.findings.notices import Sentences
+from core.references.picture_shapes import Size, kept, nearest
+
+MUCH = 0.1  # of a picture's area, above which it is told that so much is cut off
+Sized = tuple[str, Size]  # a picture's name, and its width and height
+
+
+def cut_off(pictures: Sequence[Sized], shapes: Sequence[Size]) -> Finding | None:
+    """Say which pictures lose much of their area where all are trained in these shapes; None where none does."""
+    losses = {place: 1 - kept(size, nearest(size, shapes)) for place, (_, size) in enumerate(pictures)}
+    over = sorted((place for place, loss in losses.items() if loss > MUCH), key=lambda place: (-losses[place], place))
+    if not over:
+        return None
+    worst = ", ".join(f"{pictures[place][0]} ({losses[place]:.0%})" for place in over[:MAX_NAMED])
+    more = f" and {len(over) - MAX_NAMED} more" if len(over) > MAX_NAMED else ""
+    lose, their = ("loses", "its") if len(over) == 1 else ("lose", "their")
+    return Finding(
+        "cut_off",
+        f"Pictures are trained in {_named_shapes(shapes)}: {len(over)} of {len(pictures)} {lose} more than {MUCH:.0%} "
+        f"of {their} area, the most {worst}{more}.",
+        "Cut out what matters yourself, in about such a shape; else what is cut off is not learned.",
+        pictures[over[0]][0],
+    )
+
+
+def _named_shapes(shapes: Sequence[Size]) -> str:
+    sizes = [f"{width} x {height}" for width, height in shapes]
+    if len(sizes) == 1:
+        return f"the shape {sizes[0]}"
+    return f"the shapes {', '.join(sizes[:-1])} and {sizes[-1]}"
 
 
 def _turned_upright(group: Group) -> Finding:
@@ -43,7 +74,8 @@ def _see_through(group: Group) -> Finding:
         "transparency_filled",
         f"{counted(group, 'picture is', 'pictures are')} see-through in places, which became white, or grey where "
         f"nearly all else is white: {named(group)}.",
-        "Nothing needs to be done, unless another background belongs there: then put it behind the picture yourself.",
+        "Nothing needs to be done, unless another background belongs there: then put it behind the picture yourself. "
+        'With bat.masks "alpha" a job learns only what is not see-through.',
         group[0].place,
         severity="info",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from core.findings.fingerprints import PRINT_BYTES, TextPrint
 from core.findings.texts.lengths import TextSize
 from core.references import phrases, templates
 from core.references.captions import PLACEHOLDER
-from core.references.items import ImageItem, TextItem
+from core.references.items import LAYERS, ImageItem, TextItem
 
 PLACED = -1  # stands for a placeholder
 VERSION = 3  # of what is kept: prints of another making can't be compared with these
@@ -32,6 +32,8 @@ class PictureProfile:
     print: bytes | None
     digest: str  # of its pixels: equal ones are copies
     words: tuple[int, ...]
+    layers: frozenset[str] = frozenset()  # what it has of LAYERS
+    blank: frozenset[str] = frozenset()  # and which of them leave nothing to be learned
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,15 @@ class Profile:
 
 
 def of(
-    items: Sequence[ImageItem | TextItem], prints: Sequence[bytes | None], text_prints: Sequence[TextPrint]
+    items: Sequence[ImageItem | TextItem],
+    prints: Sequence[bytes | None],
+    text_prints: Sequence[TextPrint],
+    blank: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
-    """Describe references that were just read, as JSON; the prints of images and of texts stand in their order."""
+    """Describe references that were just read, as JSON; the prints of images and of texts stand in their order.
+
+    `blank` are the places of images, by layer, whose mask or alpha leaves nothing to be learned.
+    """
     pictures = [item for item in items if isinstance(item, ImageItem)]
     images = [
         [item.name, item.width, item.height, _text(print), item.sha256, caption_checksums(item.caption or "")]
@@ -61,7 +69,11 @@ def of(
         "with_system": sum(map(templates.begins_with_system, said)),
         "with_tools": sum(item.uses_tools for item in said),
     }
-    return {"version": VERSION, "images": images, "texts": texts, "sizes": sizes, **counts}
+    held = {
+        layer: [place for place, item in enumerate(pictures) if getattr(item, layer) is not None] for layer in LAYERS
+    }
+    layers = {"layers": held, "blank": {layer: list(places) for layer, places in (blank or {}).items()}}
+    return {"version": VERSION, "images": images, "texts": texts, "sizes": sizes, **counts, **layers}
 
 
 def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
@@ -78,8 +90,17 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
         return None
     try:
         pictures = [
-            PictureProfile(name, width, height, _bytes(print), str(digest), tuple(words))
-            for name, width, height, print, digest, words in content["images"]
+            PictureProfile(
+                name,
+                width,
+                height,
+                _bytes(print),
+                str(digest),
+                tuple(words),
+                _at(place, content.get("layers", {})),
+                _at(place, content.get("blank", {})),
+            )
+            for place, (name, width, height, print, digest, words) in enumerate(content["images"])
         ]
         texts = tuple(TextPrint(exact, near) for exact, near in content["texts"])
         sizes = tuple(TextSize(int(length), int(exchanges)) for length, exchanges in content.get("sizes", ()))
@@ -87,6 +108,11 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
         return Profile(tuple(pictures), texts, sizes, system, tools)
     except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
         return None
+
+
+def _at(place: int, layers: Mapping[str, Sequence[int]]) -> frozenset[str]:
+    """Return the layers whose places hold this one."""
+    return frozenset(layer for layer in LAYERS if place in layers.get(layer, ()))
 
 
 def checksums(text: str) -> list[int]:

@@ -17,13 +17,14 @@ from core.findings.fingerprints import TextPrint
 from core.findings.texts import languages
 from core.references import chats
 from core.references.items import TextItem
+from core.references.picture_shapes import LONGEST
 from core.references.tools import verbatim
 
 MIN_ITEMS = 4
 MIN_SIDE = 64
 MAX_TEXT_CHARACTERS = 8_000
 MAX_FINDINGS_OF_A_CODE = 10  # findings of one code; more of them say nothing new
-EXTREME_RATIO = 2.5  # training takes the middle square: of 5 : 2 it sees less than half
+EXTREME_RATIO = 2.5  # of which the longest shape that is trained in, 2 : 1, cuts off a fifth
 CAPTION_CODES = special_captions.CODES | {"empty_caption", "same_captions", "mixed_languages", "caption_without_image"}
 MIN_OTHER_LANGUAGES, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 
@@ -109,9 +110,9 @@ def _of_image(item: Seen) -> Iterator[Finding]:
     if long > EXTREME_RATIO * short:
         yield Finding(
             "extreme_aspect_ratio",
-            f"{item.name} is {item.width} x {item.height} pixels; training sees the middle square, {short / long:.0%} "
-            "of it.",
-            "Cut out the square that matters yourself.",
+            f"{item.name} is {item.width} x {item.height} pixels; no shape that pictures are trained in is longer than "
+            f"{LONGEST:g} : 1, so {LONGEST * short / long:.0%} of it are seen at most.",
+            "Cut out the part that matters yourself.",
             item.name,
         )
     if item.print is None and not item.empty:

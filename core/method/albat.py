@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, MutableMapping, Sequence
 
-from core.method.backbones.backbone import Backbone, Batch, count
+from core.method.backbones.backbone import Backbone, Batch
 from core.method.influence.mixing_forecast import forecast_mixing
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, score_pool
 from core.method.lora.adapter import Adapter
 from core.method.mixing.error_law import MixingReport
-from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
-from core.method.training.batches import MixedBatches
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.splitting import held_out
+from core.method.training.batches import MixedBatches, ShapesInTurn
 from core.method.training.final_run import FinalRun, Outcome
 from core.method.training.loop import Step, Training
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
@@ -26,13 +27,8 @@ def train_surrogate(
     backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE
 ) -> Generator[Step, None, Surrogate]:
     """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold."""
-    return (yield from train_folds(backbone, references, held_out(references, p), p, keeper=keeper))
-
-
-def held_out(references: Batch, p: Parameters) -> list[list[int]]:
-    """Return which references each surrogate does not see; one empty part where nothing can be held out."""
-    held = folds(count(references), p.folds, p.seed, near_duplicate_references(references))
-    return held if len(held) > 1 else [[]]
+    held = held_out(references, p.folds, p.seed)
+    return (yield from train_folds(backbone, references, held, p, keeper=keeper))
 
 
 def score_candidates(
@@ -86,7 +82,10 @@ def train_adapter(
     run = FinalRun(backbone, references, p, curves, gamma if selected is not None else 0.0, snapshots)
     run.watch(probe=probe, heldout=heldout)
     adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
-    batches = MixedBatches(backbone, references, selected, run.gamma, p.batch_size, captions(backbone, p), p.seed)
+    turns = ShapesInTurn.of(references, p.seed)
+    batches = MixedBatches(
+        backbone, references, selected, run.gamma, p.batch_size, captions(backbone, p), p.seed, turns
+    )
     training = Training(
         backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget, pieces=p.accumulation
     )

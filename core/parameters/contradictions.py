@@ -56,6 +56,10 @@ def _check_size(request: BatRequest, kind: Kind, backbone: BackboneRecord) -> No
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
     if kind == "texts" and request.min_snr != "auto":
         raise _contradiction("bat.min_snr", "texts are learned without noise; leave bat.min_snr out")
+    if kind == "texts" and request.shapes != "auto":
+        raise _contradiction("bat.shapes", "texts have no shape; leave bat.shapes out")
+    if kind == "texts" and request.masks:
+        raise _contradiction("bat.masks", "texts have no masks; leave bat.masks out")
     if request.max_tokens == "auto":
         return
     if kind == "images":

@@ -54,6 +54,8 @@ class Parameters(BaseModel):
     past_best: bool = True  # whether the run goes on past the step where it could stop
     resolution: int | None
     max_tokens: int | None
+    shapes: int = 1  # of pictures, at most; 1: the middle square of each
+    masks: bool | Literal["alpha"] = False  # whether the mask of a picture says what of it is learned, or its alpha
     sample_prompts: tuple[str, ...]
     unrelated_prompts: tuple[str, ...]
     dropout_caption: float

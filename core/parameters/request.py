@@ -23,6 +23,7 @@ from core.parameters.memory import GradientStore, Precision
 from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 from core.references.captions import CaptionLines
+from core.references.picture_shapes import MOST_SHAPES
 from core.runtime.complaints import Written
 
 Auto = Literal["auto"]
@@ -145,6 +146,13 @@ class BatRequest(Request):
         description="train on past the best step: pictures and voices are chosen there; samples show what too late is",
     )
     resolution: Auto | Annotated[int, Field(ge=16, le=2048, multiple_of=8)] = Field("auto", description="pixels a side")
+    shapes: Auto | Annotated[int, Field(ge=1, le=MOST_SHAPES)] = Field(
+        "auto", description="shapes of pictures at most, those that cut off least; 1: the middle square of each"
+    )
+    masks: bool | Literal["alpha"] = Field(
+        False,
+        description="learn what is white in the mask of each picture and nothing else; alpha: what is not see-through",
+    )
     max_tokens: Auto | Annotated[int, Field(ge=MIN_TOKENS, le=MAX_TOKENS)] = Field(
         "auto", description="tokens of one text that are taken; of a longer one the middle or older turns are left out"
     )

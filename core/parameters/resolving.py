@@ -18,6 +18,7 @@ from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, 
 from core.parameters.sample_prompts import Captions, Chosen
 from core.parameters.summary import ReferenceSummary
 from core.references.captions import filled, taken
+from core.references.picture_shapes import usual_most
 
 
 def resolve(
@@ -37,6 +38,7 @@ def resolve(
     check(request, backbone, summary.kind, summary.count, presets=presets, taggers=taggers)
     settling = _Settling(request, hyperparameters or Hyperparameters(), backbone, summary, device_class, presets)
     settling.settle_task()
+    settling.settle_shapes()
     settling.settle_words()
     settling.settle_captions(taggers)
     settling.settle_adapter()
@@ -52,6 +54,7 @@ def resolve(
         device_class=device_class,
         score=request.score,
         cs_semantics=request.cs_semantics,
+        masks=request.masks,
         merged=request.merged,
         past_best=request.past_best,
         reasons=settling.reasons,
@@ -120,6 +123,13 @@ class _Settling:
             if places is not None and places < usual:
                 usual, why = places, f"{self.backbone.id} has places for {places} tokens and no more."
             self.settle("max_tokens", usual, why)
+
+    def settle_shapes(self) -> None:
+        """Settle how many shapes pictures are trained in; which, their sizes say: core.references.picture_shapes."""
+        if (side := self.values["resolution"]) is None:
+            self.values["shapes"] = 1
+        else:
+            self.settle("shapes", *usual_most(side))
 
     def settle_words(self) -> None:
         """Settle what captions say and leave out, and what the adapter is asked for while it is judged."""

@@ -15,11 +15,15 @@ from core.references.tools.calls import RESULT
 from core.references.tools.declarations import Tool
 
 Kind = Literal["images", "texts"]
+LAYERS = ("mask", "alpha")  # of an image, either of which may say what of it is learned
 
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One reference image: PNG bytes without metadata, and its caption."""
+    """One reference image: PNG bytes without metadata, its caption, and what says which part of it is to be learned.
+
+    A mask is greys in PNG of the image's own size: white is learned, black is not, and grey in part.
+    """
 
     name: str
     caption: str | None
@@ -27,6 +31,8 @@ class ImageItem:
     width: int
     height: int
     sha256: str
+    mask: bytes | None = None  # of a file beside it
+    alpha: bytes | None = None  # how opaque it was before it was put on a ground; None: wholly
     changes: tuple[Notice, ...] = ()  # what was done to its pixels; not kept with it
 
 
@@ -110,7 +116,12 @@ def _pictures_once(items: Sequence[ImageItem], notices: Notices, longest: int | 
         first = kept.setdefault(item.sha256, item)
         if first is not item:
             notices.add("picture_copy", item.name, f"as {first.name}")
-            kept[item.sha256] = replace(first, caption=_joined(first, item, notices, longest))
+            kept[item.sha256] = replace(
+                first,
+                caption=_joined(first, item, notices, longest),
+                mask=first.mask or item.mask,
+                alpha=first.alpha or item.alpha,
+            )
     return list(kept.values())
 
 

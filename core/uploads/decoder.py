@@ -170,7 +170,7 @@ def _read(task: Task, limits: Settings) -> dict[str, Any]:
         "kind": read.kind,
         "items": len(read.items),
         "findings": told,
-        "profile": profiles.of(read.items, read.prints, read.text_prints),
+        "profile": profiles.of(read.items, read.prints, read.text_prints, read.blank),
     }
 
 

@@ -17,6 +17,7 @@ from core.findings import uploads
 from core.references import packing
 from core.references.files import texts
 from core.references.files.images import FORMATS
+from core.references.items import LAYERS
 from core.settings import Settings
 
 THUMBNAIL_SIDE = 96
@@ -45,6 +46,9 @@ def caption(path: Path, packed: Path, changes: Mapping[int, str]) -> dict[str, A
             changed.writestr(name, archive.read(name))
             if captions[place]:
                 changed.writestr(_beside(name), captions[place])
+            for layer in (_beside(name, f".{layer}") for layer in LAYERS):
+                if layer in archive.NameToInfo:
+                    changed.writestr(layer, archive.read(layer))
     shown = [(packing.shown_name(name), captions[place]) for place, name in enumerate(names)]
     return {
         "kind": "images",
@@ -72,8 +76,8 @@ def _pictures(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if name.endswith(".png")]
 
 
-def _beside(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(".txt"))
+def _beside(name: str, ending: str = ".txt") -> str:
+    return str(PurePosixPath(name).with_suffix(ending))
 
 
 def _caption(archive: zipfile.ZipFile, name: str) -> str:

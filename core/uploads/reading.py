@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, ImageStat
@@ -17,8 +17,9 @@ from core.findings.fingerprints import TextPrint
 from core.findings.notices import of_notices
 from core.findings.pictures import SENTENCES
 from core.findings.uploads import Seen
+from core.references import masks
 from core.references.files.parsing import parse
-from core.references.items import ImageItem, References, TextItem, without_copies
+from core.references.items import LAYERS, ImageItem, References, TextItem, without_copies
 from core.references.notices import Notice, Notices
 from core.settings import Settings
 
@@ -46,6 +47,9 @@ class JudgedReferences(References):
     findings: tuple[Finding, ...] = ()
     prints: tuple[bytes | None, ...] = ()  # of images, in their order, None for one flat colour
     text_prints: tuple[TextPrint, ...] = ()  # of texts
+    blank: Mapping[str, Sequence[int]] = field(
+        default_factory=dict
+    )  # layer: places of images that it leaves nothing of
 
 
 def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -> JudgedReferences:
@@ -66,7 +70,16 @@ def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -
     prints, text_prints = tuple(map(_print, pictures)), tuple(map(fingerprints.text_print, said))
     found += uploads.of_images([_seen(item, print) for item, print in zip(pictures, prints, strict=True)])
     found += uploads.of_texts(said, text_prints)
-    return JudgedReferences(parsed.kind, tuple(items), tuple(found), prints, text_prints)
+    return JudgedReferences(parsed.kind, tuple(items), tuple(found), prints, text_prints, _blank(pictures))
+
+
+def _blank(pictures: Sequence[ImageItem]) -> dict[str, list[int]]:
+    """Return the places of images whose mask, or whose alpha, is black throughout."""
+    layers = {layer: [getattr(picture, layer) for picture in pictures] for layer in LAYERS}
+    return {
+        layer: [place for place, content in enumerate(contents) if content is not None and masks.is_blank(content)]
+        for layer, contents in layers.items()
+    }
 
 
 def _seen(item: ImageItem, print: bytes | None) -> Seen:

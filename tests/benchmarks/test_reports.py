@@ -13,6 +13,7 @@ from benchmarks.reports.checking import Verdict, check
 from benchmarks.reports.material import furnish
 from benchmarks.reports.orders import ORDERS, QUICK, USUAL
 from benchmarks.reports.running import run
+from core.findings.pictures import cut_off
 from core.findings.texts.cut_texts import CutText, findings
 from core.settings import Settings
 
@@ -154,3 +155,25 @@ def test_what_is_said_of_memory_is_held_against_the_settings(told: Path) -> None
     for name, content in (("work/spec.json", spec), ("card.json", card)):
         (told / name).write_text(json.dumps(content))
     assert faults(check(told)) == []
+
+
+def test_what_is_told_of_pictures_that_are_cut_is_held_against_itself(told: Path) -> None:
+    rows = json.loads((told / "messages.json").read_text())
+    sized = [("a.png", (360, 640)), ("b.png", (300, 400))] + [("c.png", (500, 500))] * 8
+    cut = cut_off(sized, [(512, 512)])
+    assert cut is not None
+    shapes = "Pictures are trained in these shapes: 10 in 384 x 704."
+    more = [{"stage": "prepare", "text": text, "level": "warn", "data": None} for text in (cut.message, shapes)]
+    (told / "messages.json").write_text(json.dumps([*more, *rows]))
+    assert faults(check(told)) == []
+    for right, false in {
+        "2 of 10": "3 of 10",
+        "of 10 lose": "of 11 lose",
+        "a.png (44%), b.png (25%)": "a.png (44%), b.png (45%)",
+        "shape 512 x 512": "shapes 512 x 512 and 384 x 704",
+        "10 in 384": "9 in 384",
+    }.items():
+        wrong = [row | {"text": row["text"].replace(right, false)} for row in more]
+        assert wrong != more, right
+        (told / "messages.json").write_text(json.dumps([*wrong, *rows]))
+        assert faults(check(told)), right

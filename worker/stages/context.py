@@ -35,6 +35,7 @@ from worker.stages.saves import StageKeeper
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
 REFERENCES = "references.safetensors"  # of the prepare stage
+SHAPES_FILE = "shapes.json"  # of the prepare stage: width and height of each, the commonest first
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -63,9 +64,12 @@ class Context:
                 _loaded[key] = self._load(device)
         if _loaded[key].profiler is not self.profiler:
             self._hand_over(_loaded[key])
-        if _loaded[key].lora.left_out is None and (self.folder.stage("prepare") / REFERENCES).is_file():
-            probing.leave_out_dead(_loaded[key], self.references())
-        return _loaded[key]
+        backbone = _loaded[key]
+        if isinstance(backbone, DiffusionBackbone):
+            backbone.drawn_size = self.shapes[0]
+        if backbone.lora.left_out is None and (self.folder.stage("prepare") / REFERENCES).is_file():
+            probing.leave_out_dead(backbone, self.references())
+        return backbone
 
     def _hand_over(self, backbone: DiffusionBackbone | LanguageBackbone) -> None:
         """Let a backbone that another job may have used before serve this one."""
@@ -118,6 +122,19 @@ class Context:
             detail += f" {self.p.precision}"  # the encoders compute in it too
         file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
         return pools.encode(self.backbone, items, file)
+
+    @property
+    def square(self) -> tuple[int, int]:
+        """Width and height of the square that pictures have without other shapes, and candidates always."""
+        side = self.p.resolution or 0
+        return side, side
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """The shapes that pictures are trained in, the commonest first; before they are chosen the square."""
+        file = self.folder.stage("prepare") / SHAPES_FILE  # not there in a job of an older version
+        rows = json.loads(file.read_text()) if file.is_file() else []
+        return tuple((int(width), int(height)) for width, height in rows) or (self.square,)
 
     def references(self) -> Batch:
         """The encoded references."""

@@ -21,9 +21,10 @@ from core.method.backbones.probing import left_out_told
 from core.method.backbones.texts.cutting import Cut
 from core.method.backbones.texts.language import LanguageBackbone
 from core.references.items import ImageItem, References
+from core.references.picture_shapes import Size
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
-from worker.stages import captioning
+from worker.stages import captioning, shapes
 from worker.stages.context import PROMPTS_FILE, REFERENCES, Context
 from worker.stages.costs import note_examples
 from worker.stages.references import picture_of, read_references
@@ -42,7 +43,9 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     with _encoders(context.backbone):
         yield from captioning.check_trigger(context, given)
         yield from too_long(context, given)
-        yield from _write(context, given)
+        sizes = shapes.chosen(context, given)
+        yield from shapes.told(given, sizes)
+        yield from _write(context, given, sizes)
     if paths := context.backbone.lora.left_out:  # known once there are references to look with
         yield Message("prepare", left_out_told(paths))
     yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
@@ -53,14 +56,15 @@ def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContext
     return backbone.encoding() if isinstance(backbone, DiffusionBackbone) else nullcontext()
 
 
-def _write(context: Context, given: References) -> Generator[Line, None, None]:
+def _write(context: Context, given: References, sizes: Sequence[Size]) -> Generator[Line, None, None]:
     with context.folder.writing("prepare") as folder:
-        _encode(context, given, folder / REFERENCES, "references")
+        shapes.write(sizes, folder)
+        _encode(context, given, sizes, folder / REFERENCES, "references")
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS_OF_PREPARING)
         if context.folder.validation.is_dir():
             validation = read_references(context.folder.validation)
-            _encode(context, validation, folder / "heldout.safetensors", "validation")
+            _encode(context, validation, sizes, folder / "heldout.safetensors", "validation")
         yield Progress("prepare", 2, PARTS_OF_PREPARING)
         if context.pool is not None and context.p.augment:
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
@@ -114,8 +118,12 @@ def _long_captions(context: Context, given: References) -> Iterator[Finding]:
         )
 
 
-def _encode(context: Context, given: References, file: Path, name: str) -> None:
-    batch = context.backbone.encode(items(given))
+def _encode(context: Context, given: References, sizes: Sequence[Size], file: Path, name: str) -> None:
+    found = items(given)
+    for item, prepared in zip(given.items, found, strict=True):
+        if isinstance(item, ImageItem):
+            prepared.update(shapes.seen(item, sizes, context.p.masks))
+    batch = context.backbone.encode(found)
     note_examples(context.profiler, name, batch)
     save_file({name: tensor.contiguous() for name, tensor in batch.items()}, file)
 

@@ -26,6 +26,12 @@ def picture_of(item: ImageItem) -> Image.Image:
         return images.decode_packed(item.png, item.name)
 
 
+def greys_of(layer: bytes, name: str) -> Image.Image:
+    """Decode the mask or the alpha of a picture; raises JobFailure where it can't be."""
+    with _unusable_ends_the_job():
+        return images.decode_packed(layer, name, "L")
+
+
 @contextmanager
 def _unusable_ends_the_job() -> Iterator[None]:
     try:

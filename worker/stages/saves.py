@@ -22,7 +22,7 @@ VALUES, TENSORS, KEPT = "state.json", "tensors.safetensors", "kept"
 # (from style_always on they never do, but states from before they were known don't hold them)
 CHANGEABLE = (
     *("accumulation", "checkpointing", "gradients", "reasons"),
-    *("style_always", "past_best", "preset_basis", "caption_lines"),
+    *("style_always", "past_best", "preset_basis", "caption_lines", "shapes", "masks"),
 )
 
 

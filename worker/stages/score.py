@@ -9,10 +9,11 @@ from collections.abc import Generator, Iterator
 from core.method.albat import score_candidates
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
 from core.method.influence.reference_verdicts import judge_references
-from core.method.stopping.evidence import near_duplicate_references
+from core.method.stopping.splitting import near_duplicate_references
 from core.parameters.schedule import MIN_CANDIDATES
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
+from worker.stages import shapes
 from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.pool import Candidate, Pool
 from worker.stages.surrogate import read_surrogate
@@ -29,6 +30,7 @@ def score(context: Context) -> Generator[Line, None, None]:
         if context.pool is not None and not why:
             scoring = yield from _scored(context, context.pool)
             rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
+            shapes.write_replay(context, decided["selected"], folder)
         write_rows(folder / "influence.json", rows)
         write_rows(folder / "references.json", reference_rows(context))
         write_json(folder / "decision.json", decided)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
-from core.method.albat import held_out, train_surrogate
+from core.method.albat import train_surrogate
 from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.splitting import held_out
 from core.method.training.loop import Step
 from core.method.training.surrogates import Surrogate
 from core.parameters.schedule import extended
@@ -38,7 +39,7 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
             yield Message("surrogate", NOT_TURNED.format(step=p.surrogate_steps, most=extended(p.surrogate_steps)))
         yield pace.at(step.step, extended(p.surrogate_steps) if beyond else p.surrogate_steps)
 
-    yield Message("surrogate", _announced(len(held_out(context.references(), p))))
+    yield Message("surrogate", _announced(len(held_out(context.references(), p.folds, p.seed))))
     with context.folder.writing("surrogate") as folder:
         steps = train_surrogate(context.backbone, context.references(), p, keeper)
         result = yield from driven(steps, lines, keeper)

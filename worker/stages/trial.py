@@ -6,9 +6,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
-from core.method.backbones.backbone import Batch, take
+from core.method.backbones.backbone import Batch
 from core.method.mixing.trial import Trial, try_mixture
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
@@ -17,6 +15,7 @@ from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.saves import StageKeeper
+from worker.stages.shapes import replay
 from worker.stages.surrogate import read_curves, read_surrogate
 
 
@@ -51,7 +50,7 @@ def mixed(context: Context) -> tuple[Batch | None, float]:
     """Return the encoded selected candidates and gamma, as decided; None and 0 where nothing is mixed in."""
     gamma = float(context.read("trial", "mixture.json")["gamma"])
     selected = context.read("score", "decision.json")["selected"]
-    return (_selected(context, selected), gamma) if selected and gamma else (None, 0.0)
+    return (replay(context, selected), gamma) if selected and gamma else (None, 0.0)
 
 
 def followed_curves(context: Context) -> SurrogateCurves:
@@ -89,10 +88,6 @@ def _tried(
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
-    selected = _selected(context, chosen)
+    selected = replay(context, chosen)
     steps = try_mixture(context.backbone, context.references(), selected, gamma, plain, context.p, keeper)
     return (yield from driven(steps, lines, keeper))
-
-
-def _selected(context: Context, selected: list[int]) -> Batch:
-    return take(context.encoded_pool("candidate"), torch.tensor(selected))

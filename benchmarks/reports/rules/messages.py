@@ -74,6 +74,32 @@ def written_chats(records: Records, told: Told, sentence: Sentence) -> Iterator[
         yield from holds(_number(told["answers"]) >= count, "there is one at least in each of them")
 
 
+@claim(
+    r"Pictures are trained in these shapes: (?P<counts>\d+ in \d+ x \d+(?:, \d+ in \d+ x \d+)*)\.",
+    where="messages.prepare",
+)
+def shapes(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    counts = [int(count) for count in re.findall(r"(\d+) in", told["counts"])]
+    yield from near(str(sum(counts)), len(records.items), "the number of references")
+    yield from holds(counts == sorted(counts, reverse=True), "the commonest is not the first")
+    yield from holds(1 <= len(counts) <= records.p["shapes"], f"there are {records.p['shapes']} at most")
+    yield from holds(len(counts) == 1 or min(counts) >= records.p["folds"], "one of them has too few for the folds")
+
+
+@claim(
+    r"Pictures are trained in the shapes? (?P<shapes>[\dx, and]+): #over of #all loses? more than 10% of (?:its|their) "
+    r"area, the most (?P<named>.+\(\d+%\))(?: and #more more)?\.",
+    where="messages.prepare",
+)
+def cut_pictures(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from near(told["all"], len(records.items), "the number of references")
+    shares = [int(share) for share in re.findall(r"\((\d+)%\)(?:, |$)", told["named"])]
+    yield from holds(int(told["over"]) == len(shares) + int(told["more"] or 0), "not as many are named")
+    yield from holds(shares == sorted(shares, reverse=True) and min(shares) >= 10, "they are not the worst")
+    found = re.findall(r"\d+ x \d+", told["shapes"])
+    yield from holds(1 <= len(found) <= records.p["shapes"], f"there are {records.p['shapes']} at most")
+
+
 def _number(told: str) -> int:
     return int(told.replace(",", ""))
 

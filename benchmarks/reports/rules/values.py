@@ -185,6 +185,18 @@ def registered_size(records: Records, told: Told, sentence: Sentence) -> Iterato
     yield from near(told["side"], records.p["resolution"], "the resolution")
 
 
+@claim(r"At #side pixels a side pictures are trained as squares\.", where="parameters.shapes")
+@claim(
+    r"Pictures are trained in few shapes, at most #most of about #side x #side2 pixels, those that cut least off the "
+    r"references\.",
+    where="parameters.shapes",
+)
+def shapes(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from near(told["side"], records.p["resolution"], "the resolution")
+    yield from near(told.get("side2") or told["side"], records.p["resolution"], "the resolution")
+    yield from near(told.get("most") or "1", records.p["shapes"], "the most shapes")
+
+
 @claim(
     r"(?P<name>[a-z0-9-]+) is no style\.",
     r"A style comes when its trigger is in the prompt, unless the request says that it comes always\.",

@@ -9,13 +9,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from core.method.backbones import shapes
 from core.method.backbones.profiler import Profiler
 from core.method.lora.model import LoraModel
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; what the first line of a caption says, text (n, tokens, width) and for
 # some pooled (n, width); for some time_ids (n, 6), how the picture is framed. Where some caption has several lines:
-# lines (n,), and what those after the first say, (n, most - 1, ...), under the names that `others_of` gives.
+# lines (n,), and what those after the first say, (n, most - 1, ...), under the names that `others_of` gives. Where some
+# picture is not square: size (n, 2), rows and columns of each latent, which fill the upper left of what is kept. Where
+# some picture has a mask: mask (n, 1, h, w), the weight of each place of the latent, 0 to 1.
 # texts: input_ids, labels, attention_mask (n, T).
 Batch = dict[str, Tensor]
 CAPTION = ("text", "pooled")  # what a caption says
@@ -66,10 +69,13 @@ class Backbone(Protocol):
         """Return the loss of every sample, (N,) in float32, with the adapter in use; N may be R b, run-major."""
 
     def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
-        """Return fresh noise for one training step."""
+        """Return fresh noise for one training step; of pictures that are not square also told their `sizes`."""
 
     def fixed_draws(self, count: int, examples: int, seed: int) -> list[Draw]:
-        """Return the same noise for the same seed, always: timesteps stratified over draws, shared by all examples."""
+        """Return the same noise for the same seed, always: timesteps stratified over draws, shared by all examples.
+
+        Pictures of one shape share it; those that are not square are told by their `sizes`.
+        """
 
     def sample(self, prompts: Sequence[str], *, seed: int) -> list[Any]:
         """Return an image or a completion for every prompt, with the adapter in use."""
@@ -108,7 +114,11 @@ def join_draws(draws: Sequence[Draw]) -> Draw:
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """Return the examples of all batches as one; texts are padded to the longest, captions to the most lines."""
+    """Return the examples of all batches as one.
+
+    Texts are padded to the longest, captions to the most lines, latents to the largest; what has no mask counts whole.
+    """
+    batches = shapes.on_one_canvas(batches)
     if any(OTHERS in batch for batch in batches):
         batches = [_with_lines(batch) for batch in batches]
     padded = [name for name, tensor in batches[0].items() if tensor.dim() == 2 or name.startswith(OTHERS)]

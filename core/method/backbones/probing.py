@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, count, first_lines, take
+from core.method.backbones.shapes import cut, first_shape
 
 LOOKED_AT = 2  # examples: of several, so that a module which joins their rows is found out too
 SIDE, TOKENS = 16, 64  # of the latents and the texts that are looked at; what flows does not depend on their size
@@ -19,8 +20,9 @@ def leave_out_dead(backbone: Backbone, references: Batch) -> tuple[str, ...]:
     Such are a vision tower under texts, and what only a text stream sees that is thrown away. Raises InvalidInput for
     a module that joins the rows of several samples. The same in every process, for it draws nothing by chance.
     """
-    few = torch.arange(min(LOOKED_AT, count(references)))
-    batch = {name: _small(tensor, backbone.kind) for name, tensor in take(first_lines(references), few).items()}
+    alike = cut(first_shape(first_lines(references)))
+    few = torch.arange(min(LOOKED_AT, count(alike)))
+    batch = {name: _small(tensor, backbone.kind) for name, tensor in take(alike, few).items() if name != "mask"}
     draw = backbone.fixed_draws(1, len(few), seed=0)[0]
     small = {name: None if part is None else _small(part, backbone.kind) for name, part in vars(draw).items()}
     return backbone.lora.leave_out_dead(lambda: backbone.loss(batch, replace(draw, **small)).sum(), len(few))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, take
+from core.method.backbones.shapes import sizes_of
 from core.method.influence.gradients import ROW_FLOATS, layout_of, module_groups, per_sample_gradients
 from core.method.influence.reference_rows import Modules
 from core.method.influence.scores import Scorer, ScoreWarning, scorer
@@ -78,9 +79,9 @@ class ScoringFolds:
             elif str(warning.message) not in self.notes:
                 self.notes.append(str(warning.message))
 
-    def noise(self, fold: int, examples: int, p: Parameters) -> list[Draw]:
+    def noise(self, fold: int, batch: Batch, p: Parameters) -> list[Draw]:
         """Return the fold's own share of the fixed draws, as many for every fold; each fold has at least one."""
-        draws = self.backbone.fixed_draws(p.draws_score, examples, p.seed)
+        draws = self.backbone.fixed_draws(p.draws_score, count(batch), p.seed, **sizes_of(batch))
         share = max(1, len(draws) // len(self.held))
         return [draws[(fold + turn * len(self.held)) % len(draws)] for turn in range(share)]
 
@@ -90,7 +91,7 @@ class ScoringFolds:
         Whole where the gradients of all of them fit, or where that was asked for; by groups else, up to `MOST_GROUPS`.
         References that fit in neither way are left out, evenly; this is noted.
         """
-        draws = len(self.noise(fold, 1, p))
+        draws = len(self.noise(fold, take(self.references, torch.arange(1)), p))
         held = self.held[fold] or self.everything
         trained = [i for i in self.everything if i not in self.held[fold]]
         allowed, wanted = self.rows_allowed(draws), len(held) + len(trained)
@@ -124,7 +125,7 @@ class ScoringFolds:
         used = sorted({*plan.held, *plan.trained})
         place = {reference: at for at, reference in enumerate(used)}
         shown = take(self.references, torch.tensor(used))
-        noise = self.noise(fold, len(used), p)
+        noise = self.noise(fold, shown, p)
         with self.heard():
             return scorer(
                 self.backbone,
@@ -147,8 +148,8 @@ class ScoringFolds:
         rows = []
         for adapter, part in zip(self.adapters, parts, strict=True):
             if part:
-                noise = self.backbone.fixed_draws(draws, len(part), seed)
                 batch = take(examples, torch.tensor(list(part)))
+                noise = self.backbone.fixed_draws(draws, len(part), seed, **sizes_of(batch))
                 rows.append(per_sample_gradients(self.backbone, adapter, batch, noise).rows)
         return torch.cat(rows)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
+from core.method.backbones.shapes import pieces
 from core.method.lora.adapter import Adapter
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
@@ -88,7 +89,7 @@ def per_sample_gradients(
     layout = layout_of(part)
     places = (count(batch), len(draws)) if per_draw else (count(batch),)
     rows = flat(part).new_empty(*places, layout[-1].span.stop)
-    for index in chunks(count(batch), examples_at_once(part)):
+    for index in pieces(batch, examples_at_once(part)):
         with _timed(backbone, some := take(batch, index), draws):
             each = (flattened(_gradients(backbone, adapter, part, some, part_of(draw, index))) for draw in draws)
             if per_draw:
@@ -104,7 +105,7 @@ def each_gradient(
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Yield a few examples' indices and their gradients of one draw, matrix by matrix (n, a, b), and keep nothing."""
     batch = first_lines(batch)
-    for index in chunks(count(batch), examples_at_once(adapter)):
+    for index in pieces(batch, examples_at_once(adapter)):
         with _timed(backbone, some := take(batch, index), draws):
             for draw in draws:
                 yield index, _gradients(backbone, adapter, adapter, some, part_of(draw, index))

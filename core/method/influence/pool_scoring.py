@@ -194,7 +194,8 @@ def _pieces(
         index = piece + span.start
         if index[0] < known:
             continue
-        some, noise = take(candidates, index), folds.noise(fold, len(index), p)
+        some = take(candidates, index)
+        noise = folds.noise(fold, some, p)
         with folds.heard(), folds.backbone.profiler.timed("score", units(some) * len(noise), len(noise)):
             part.append(ready.score(some, noise))
         yield int(piece[-1]) + 1

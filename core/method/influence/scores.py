@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
+from core.method.backbones.shapes import in_order, pieces
 from core.method.influence.gradients import ROW_FLOATS, as_adapter, chunks, layout_of, per_sample_gradients, restricted
 from core.method.influence.reference_rows import GroupedRows, Modules, Part, ReferenceRows, References, WholeRows
 from core.method.lora.adapter import Adapter
@@ -194,11 +195,11 @@ def score_draws(
 
     Exact, and no gradient of a candidate is ever formed: one forward and one backward for a whole piece of the batch.
     """
-    pieces = chunks(count(batch), CANDIDATES_AT_ONCE)
+    split = pieces(batch, CANDIDATES_AT_ONCE)
     rows = []
     for draw in draws:
-        parts = [_slopes(backbone, adapter, direction, take(batch, i), part_of(draw, i)) for i in pieces]
-        rows.append(torch.cat(parts))
+        parts = [_slopes(backbone, adapter, direction, take(batch, i), part_of(draw, i)) for i in split]
+        rows.append(in_order(parts, split))
     return torch.stack(rows).float().cpu()
 
 
@@ -212,5 +213,9 @@ def _slopes(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Bat
 
 def _mean_loss(backbone: Backbone, adapter: Adapter, batch: Batch, draws: Sequence[Draw]) -> Tensor:
     """Return the loss of every example, averaged over the draws (n,)."""
+    split, most = pieces(batch, count(batch)), []
     with torch.no_grad(), backbone.lora.use(adapter):
-        return torch.stack([backbone.loss(batch, draw) for draw in draws]).mean(0)
+        for index in split:
+            part = take(batch, index)
+            most.append(torch.stack([backbone.loss(part, part_of(draw, index)) for draw in draws]).mean(0))
+    return in_order(most, split)

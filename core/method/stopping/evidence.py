@@ -1,4 +1,4 @@
-"""What K-fold surrogates know about stopping: how the references are split into folds, and the held-out evidence.
+"""What K-fold surrogates know about stopping: the held-out evidence.
 
 K surrogates train in lockstep on A without fold f. T_f is the loss on the references a surrogate saw, H_f on those it
 did not. The step t* where H is lowest and the level rho = T(t*)/T(0) reached there are all the final run needs.
@@ -8,16 +8,12 @@ None of this is in the papers: it is our own rule, measured on toys and on the e
 from __future__ import annotations
 
 import math
-import random
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import IGNORED
 from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 
 Confidence = Literal["high", "medium", "low"]
@@ -28,90 +24,6 @@ CONFIDENT_REFERENCES = 8  # with fewer it is never high
 LOW_GAIN = 0.02  # relative improvement below which it is low
 CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
 SOON = 3  # steps within which a best step is too early to be told precisely
-SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
-SAME_TEXT = 0.8  # share of the trigrams of learned tokens in common
-TELLING_TOKENS = 32  # learned tokens, with fewer of which answers to two questions are no copies; our choice
-
-
-def folds(count: int, parts: int, seed: int, groups: Sequence[int] | None = None) -> list[list[int]]:
-    """Split 0..count-1 into at most `parts` held-out folds, keeping every group (near-duplicates) in one fold."""
-    members: dict[int, list[int]] = {}
-    for index, group in enumerate(groups or range(count)):
-        members.setdefault(group, []).append(index)
-    order = list(members.values())
-    random.Random(seed).shuffle(order)
-    order.sort(key=len, reverse=True)  # large groups first keeps the folds even; stable, so singles stay shuffled
-    result: list[list[int]] = [[] for _ in range(min(parts, len(order)))]
-    for group_members in order:
-        min(result, key=len).extend(group_members)
-    return [sorted(fold) for fold in result]
-
-
-def near_duplicate_references(batch: Mapping[str, Tensor]) -> list[int]:
-    """Return a group number per reference; near-duplicates share one (single linkage).
-
-    Pictures are compared by the relative distance of their latents, texts by the trigrams of learned tokens that they
-    share (see `_alike_tokens`); every pair is looked at, so this is for references, not for pools (see
-    `near_duplicates_by_cosine`).
-    """
-    count = len(next(iter(batch.values())))
-    groups = list(range(count))
-    alike = _alike_latents(batch["mean"]) if "mean" in batch else _alike_tokens(batch)
-    for first, second in alike:
-        old, new = groups[second], groups[first]
-        groups = [new if group == old else group for group in groups]
-    return groups
-
-
-def _alike_latents(latents: Tensor) -> list[tuple[int, int]]:
-    flat = latents.flatten(1).float()
-    scale = flat.norm(dim=1).clamp_min(1e-12)
-    distance = torch.cdist(flat, flat) / torch.maximum(scale[:, None], scale[None, :])
-    return [(int(i), int(j)) for i, j in (distance < SAME_IMAGE).triu(1).nonzero()]
-
-
-def _alike_tokens(batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of texts of which nearly the same is learned; what is only read before it makes none.
-
-    A system prompt that all texts share says nothing about them. Where more than that differs, which is the question,
-    two answers are copies only if they say enough, for "yes" or the name of a class is right for many questions; and
-    if they also share what most answers have not in common, for the keys of a JSON object are in all of them.
-    """
-    texts = [_Text.of(*row) for row in zip(*(batch[name].tolist() for name in _NAMES), strict=True)]
-    counted = Counter(gram for text in texts for gram in text.trigrams) if len(texts) >= MIN_REFERENCES else {}
-    usual = frozenset(gram for gram, count in counted.items() if 2 * count > len(texts))
-    pairs = ((i, j) for i in range(len(texts)) for j in range(i + 1, len(texts)))
-    return [(i, j) for i, j in pairs if texts[i].like(texts[j], usual)]
-
-
-_NAMES = ("input_ids", "labels", "attention_mask")
-Trigrams = frozenset[tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class _Text:
-    """What two texts are compared by: the number of learned tokens, their trigrams, and the tokens only read."""
-
-    length: int
-    trigrams: Trigrams
-    read: tuple[int, ...]
-
-    @classmethod
-    def of(cls, ids: Sequence[int], labels: Sequence[int], mask: Sequence[int]) -> _Text:
-        tokens = [token for token, label, kept in zip(ids, labels, mask, strict=True) if kept and label != IGNORED]
-        read = [token for token, label, kept in zip(ids, labels, mask, strict=True) if kept and label == IGNORED]
-        grams = frozenset(tuple(tokens[at : at + 3]) for at in range(max(1, len(tokens) - 2)))
-        return cls(len(tokens), grams, tuple(read))
-
-    def like(self, other: _Text, usual: Trigrams) -> bool:
-        if not _share(self.trigrams, other.trigrams):
-            return False
-        telling = min(self.length, other.length) >= TELLING_TOKENS
-        return self.read == other.read or (telling and _share(self.trigrams - usual, other.trigrams - usual))
-
-
-def _share(first: Trigrams, second: Trigrams) -> bool:
-    return len(first & second) >= SAME_TEXT * len(first | second)
 
 
 @dataclass(frozen=True)

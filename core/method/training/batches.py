@@ -24,7 +24,11 @@ from core.method.backbones.backbone import (
     others_of,
     take,
 )
+from core.method.backbones.shapes import shapes_of, sizes_of
 from core.method.training.resuming import State
+
+SHAPES_SEED = 7_000  # apart from the seeds of references, replay and noise
+Shape = tuple[int, int]  # rows and columns of latents
 
 
 class Batches(Protocol):
@@ -47,7 +51,8 @@ class MixedBatches:
     """Batches of `size` in which a share gamma of the slots, on average, is replayed backbone data (A1).
 
     References, replayed data and noise each have their own randomness, so runs with the same gamma that differ in what
-    they replay see the same references in the same order under the same noise: a paired comparison.
+    they replay see the same references in the same order under the same noise: a paired comparison. Pictures of one
+    batch have one shape, as `shapes` says: each of them needs references here, and replayed data where there is any.
     """
 
     def __init__(
@@ -59,35 +64,48 @@ class MixedBatches:
         size: int,
         captions: Captions,
         seed: int,
+        shapes: ShapesInTurn | None = None,
     ) -> None:
         self._backbone, self._captions, self._size = backbone, captions, size
         self._gamma, self._mixed = gamma, selected is not None
         self._everything = references if selected is None else join([references, selected])
-        first = count(references)
+        self._shapes = shapes
+        first, known = count(references), shapes_of(self._everything)
         self._noise = torch.Generator().manual_seed(3 * seed)
-        self._own = Shuffled(range(first), 3 * seed + 1)
-        self._replayed = Shuffled(range(first, count(self._everything)), 3 * seed + 2)
+        self._own, self._replayed = (
+            {
+                shape: Shuffled([place for place in span if shape in (None, known[place])], 3 * seed + number)
+                for shape in (shapes.known if shapes else [None])
+            }
+            for number, span in ((1, range(first)), (2, range(first, count(self._everything))))
+        )
 
     def __iter__(self) -> Iterator[tuple[Batch, Draw]]:
         return self
 
     def __next__(self) -> tuple[Batch, Draw]:
         slots = batch_slots(self._gamma, self._size, self._noise) if self._mixed else 0
-        own = [next(self._own) for _ in range(self._size - slots)]
-        index = torch.tensor(own + [next(self._replayed) for _ in range(slots)])
-        batch = drawn_lines(take(self._everything, index), self._noise)
-        return self._captions.thin(batch, self._noise), self._backbone.random_draw(self._size, self._noise)
+        shape = next(self._shapes) if self._shapes else None
+        own = [next(self._own[shape]) for _ in range(self._size - slots)]
+        index = torch.tensor(own + [next(self._replayed[shape]) for _ in range(slots)])
+        batch = self._captions.thin(drawn_lines(take(self._everything, index), self._noise), self._noise)
+        return batch, self._backbone.random_draw(self._size, self._noise, **sizes_of(batch))
 
     def state(self) -> State:
-        """Return all three sources of chance as they stand."""
-        noise = State(tensors={"generator": self._noise.get_state()})
-        return State.of({"noise": noise, "own": self._own.state(), "replayed": self._replayed.state()})
+        """Return all sources of chance as they stand."""
+        parts = {"noise": State(tensors={"generator": self._noise.get_state()})}
+        parts |= {f"own{_named(shape)}": shuffled.state() for shape, shuffled in self._own.items()}
+        parts |= {f"replayed{_named(shape)}": shuffled.state() for shape, shuffled in self._replayed.items()}
+        return State.of(parts | ({"shapes": self._shapes.state()} if self._shapes else {}))
 
     def restore(self, state: State) -> None:
         """Go to where another stream over the same data stood."""
         self._noise.set_state(state.part("noise").tensors["generator"])
-        self._own.restore(state.part("own"))
-        self._replayed.restore(state.part("replayed"))
+        for name, parts in (("own", self._own), ("replayed", self._replayed)):
+            for shape, shuffled in parts.items():
+                shuffled.restore(state.part(f"{name}{_named(shape)}"))
+        if self._shapes:
+            self._shapes.restore(state.part("shapes"))
 
 
 class SideBySide:
@@ -152,6 +170,39 @@ def _put(batch: Batch, said: Batch, where: Tensor) -> Batch:
     }
 
 
+class ShapesInTurn:
+    """The shape of each step for ever: that of each reference once a pass, in a new order every pass.
+
+    So shapes are trained in proportion to their references. Streams of one seed agree on the shape of every step, as
+    the runs of a stack have to.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], seed: int) -> None:
+        self.known = list(dict.fromkeys(sorted(shapes)))
+        self._shapes = shapes
+        self._places = Shuffled(range(len(shapes)), seed)
+
+    @classmethod
+    def of(cls, references: Batch, seed: int) -> ShapesInTurn | None:
+        """Return the turns of these references; None where all have one shape."""
+        shapes = shapes_of(references)
+        return cls(shapes, SHAPES_SEED + seed) if len(set(shapes)) > 1 else None
+
+    def __iter__(self) -> Iterator[Shape]:
+        return self
+
+    def __next__(self) -> Shape:
+        return self._shapes[next(self._places)]
+
+    def state(self) -> State:
+        """Return where the pass stands."""
+        return self._places.state()
+
+    def restore(self, state: State) -> None:
+        """Go to where the turns of the same references stood."""
+        self._places.restore(state)
+
+
 class Shuffled:
     """The indices for ever, each once a pass, in a new order every pass."""
 
@@ -178,6 +229,11 @@ class Shuffled:
         """Go to where another shuffle of as many indices stood."""
         self.order, self.done = list(state.values["order"]), state.values["done"]
         self.generator.set_state(state.tensors["generator"])
+
+
+def _named(shape: Shape | None) -> str:
+    """Name what belongs to a shape in a state; nothing where there is only one."""
+    return "" if shape is None else f"-{shape[0]}x{shape[1]}"
 
 
 def batch_slots(gamma: float, batch_size: int, generator: torch.Generator | None = None) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count
+from core.method.backbones.shapes import sizes_of
 from core.method.lora.adapter import Adapter, from_stack
 from core.method.stopping.evidence import Confidence, Evidence, SurrogateCurves
 from core.method.stopping.matched_loss import MatchedLoss
@@ -196,7 +197,8 @@ class FinalRun:
 
     def _add(self, name: str, batch: Batch | None) -> None:
         if batch is not None:
-            self._sets[name] = (batch, self.backbone.fixed_draws(self.p.draws_eval, count(batch), self.p.seed))
+            draws = self.backbone.fixed_draws(self.p.draws_eval, count(batch), self.p.seed, **sizes_of(batch))
+            self._sets[name] = (batch, draws)
 
     def _with_losses(self, step: Step, adapter: Adapter) -> Step:
         wanted = self._sets if step.step in self._watched_at else ["reference_loss"]

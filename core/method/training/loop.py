@@ -22,6 +22,7 @@ from core.method.backbones.backbone import (
     tile_draw,
     units,
 )
+from core.method.backbones.shapes import in_order, pieces
 from core.method.lora.adapter import Adapter
 from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
@@ -166,14 +167,14 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
     parts = []
     order = torch.arange(count(batch))
     order = by_length(batch, order) if len(order) > size else order
-    pieces = order.split(size)
-    work = sum(units(take(batch, index), runs) for index in pieces) * len(draws)
+    split = pieces(batch, size) if "size" in batch else order.split(size)
+    work = sum(units(take(batch, index), runs) for index in split) * len(draws)
     with backbone.profiler.timed("evaluation", work):
-        for index in pieces:
+        for index in split:
             total = torch.zeros(runs, len(index))
             with backbone.lora.use(adapter, samples=runs * len(index)):
                 for draw in draws:
                     losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
                     total += losses.reshape(runs, -1).float().cpu()
             parts.append(total / len(draws))
-    return torch.cat(parts, dim=1)[:, order.argsort()]
+    return in_order(parts, split, dim=1)

@@ -9,9 +9,10 @@ from typing import Protocol, cast
 import torch
 
 from core.method.backbones.backbone import Backbone, Batch, count, take
+from core.method.backbones.shapes import sizes_of
 from core.method.lora.adapter import Adapter, from_stack
 from core.method.stopping.evidence import SurrogateCurves
-from core.method.training.batches import Captions, MixedBatches, SideBySide
+from core.method.training.batches import Captions, MixedBatches, ShapesInTurn, SideBySide
 from core.method.training.loop import Step, Training, evaluate
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
 from core.parameters.parameters import Parameters
@@ -78,7 +79,7 @@ class FoldTraining:
         self.adapter = backbone.lora.new(p.rank, p.alpha, runs=len(held), seed=p.seed)
         self.copies: dict[int, Adapter] = {}
         self._backbone, self._references, self._rate = backbone, references, p.learning_rate
-        self._draws = backbone.fixed_draws(p.draws_eval, count(references), p.seed)
+        self._draws = backbone.fixed_draws(p.draws_eval, count(references), p.seed, **sizes_of(references))
         self._grid = {*evaluation_grid(self.budget), *evaluation_grid(self.longest)}
         self._training = Training(
             backbone,
@@ -187,5 +188,6 @@ def _batches(
     for fold, part in enumerate(held):
         trained = take(references, torch.tensor([i for i in everything if i not in part]))
         seed = p.seed + fold
-        streams.append(MixedBatches(backbone, trained, selected, gamma, p.batch_size, left_out, seed))
+        turns = ShapesInTurn.of(references, p.seed)  # not those of `trained`: all runs of a step have one shape
+        streams.append(MixedBatches(backbone, trained, selected, gamma, p.batch_size, left_out, seed, turns))
     return SideBySide(streams)

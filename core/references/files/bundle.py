@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from core.errors import InvalidInput, TooLarge
-from core.references import kohya
+from core.references import kohya, masks
 from core.references.faults import Faults
 from core.references.files import caption_files, caption_tables, formats, images, litter, names, sources, texts
 from core.references.files.caption_files import Captions
@@ -32,6 +32,7 @@ class Bundle:
     strict: bool = False
     notices: Notices = field(default_factory=Notices)
     faults: Faults = field(default_factory=Faults)
+    masked: dict[tuple[str, ...], list[Member]] = field(default_factory=dict)  # the masks of pictures
 
     def read(self) -> tuple[Kind, Sequence[ImageItem | TextItem]]:
         """Return images with captions, or texts where there is no image; raises all that is wrong with them at once."""
@@ -57,6 +58,7 @@ class Bundle:
     def _images(self, uses: dict[Member, Use], pictured: Sequence[Member]) -> list[ImageItem]:
         wanted = self._wanted(pictured)
         pictures = self._pictures(wanted, uses)
+        greys = self._masks(pictures)
         for notice in kohya.notices_of(pictures):
             self.notices.add(notice.code, notice.place, notice.detail)
         captions = Captions([member.path for member in pictured], self.limits, self.faults, self.notices)
@@ -67,18 +69,24 @@ class Bundle:
                 self._pass_over(member, captions.is_beside(member.path))
         self._say_same_names(list(pictures))
         shown = names.labels(list(pictures))
-        return [images.item(picture, shown[path], captions.get(path)) for path, picture in pictures.items()]
+        return [
+            images.item(picture, shown[path], captions.get(path), greys.get(path)) for path, picture in pictures.items()
+        ]
 
     def _wanted(self, pictured: Sequence[Member]) -> list[Member]:
         """Return the images that are to be learned: no masks, no thumbnails, nothing that is for another purpose."""
         paths = [member.path for member in pictured]
         apart = litter.not_for_training(paths, files=False)
         about = litter.about_others([path for path in paths if path not in apart])
-        for path, purpose in apart.items():
-            self.notices.add("mask" if purpose == litter.MASK else "set_aside", names.label(path), purpose)
-        for path, what in about.items():
-            self.notices.add("thumbnail" if what == "a thumbnail" else "mask", names.label(path), what)
         wanted = [member for member in pictured if member.path not in apart and member.path not in about]
+        paths = [member.path for member in wanted]
+        for member in pictured:
+            what = apart.get(member.path) or about.get(member.path)
+            if what == litter.MASK and (owners := masks.owners(member.path, paths)):
+                self.masked.setdefault(tuple(owners), []).append(member)
+            elif what is not None:
+                code = "thumbnail" if what == "a thumbnail" else "mask" if member.path in about else "set_aside"
+                self.notices.add("mask" if what == litter.MASK else code, names.label(member.path), what)
         if len(wanted) > self.limits.max_images:
             message = f"There are {len(wanted)} images; {self.limits.max_images} are taken."
             raise TooLarge(message, code="too_many_images", param="file")
@@ -113,6 +121,22 @@ class Bundle:
             else:
                 self.notices.add("image_left_out", names.label(path), why.message.removesuffix("."))
         return pictures
+
+    def _masks(self, pictures: Mapping[str, Picture]) -> dict[str, bytes]:
+        """Return the mask of each picture that has one; a mask that can't be read is left out with a notice."""
+        found: dict[str, bytes] = {}
+        for owners, members in self.masked.items():
+            labels = [names.label(member.path) for member in members]
+            given = [(label, self.source.read(member)) for label, member in zip(labels, members, strict=True)]
+            for path in (owner for owner in owners if owner in pictures):
+                try:
+                    found[path] = masks.fitted(given, pictures[path], self.limits, self.notices)
+                except InvalidInput as error:
+                    self.notices.add("mask", labels[0], error.message.removesuffix("."))
+                    continue
+                for label in labels:
+                    self.notices.add("mask_kept", label, f"of {names.label(path)}")
+        return found
 
     def _picture(self, member: Member, use: Use) -> Picture:
         label = names.label(member.path)

@@ -7,6 +7,7 @@ import io
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from PIL import ExifTags, Image, ImageChops, ImageOps, ImageStat
 
@@ -40,6 +41,7 @@ class Picture:
     width: int
     height: int
     changes: tuple[Notice, ...] = ()  # what its owner may not expect: turned, converted, put on a ground, scaled
+    alpha: bytes | None = None  # greys in PNG, of what was see-through in places
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -76,11 +78,12 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
         raise _refused(name, "is damaged or cut short", "corrupt") from error
 
 
-def item(picture: Picture, name: str, caption: str | None) -> ImageItem:
-    """Return a picture with its name and caption as something to learn from."""
+def item(picture: Picture, name: str, caption: str | None, mask: bytes | None = None) -> ImageItem:
+    """Return a picture with its name, caption and mask as something to learn from."""
     digest = hashlib.sha256(picture.png).hexdigest()
     changes = tuple(replace(change, place=name) for change in picture.changes)
-    return ImageItem(name, caption or None, picture.png, picture.width, picture.height, digest, changes)
+    size = picture.width, picture.height
+    return ImageItem(name, caption or None, picture.png, *size, digest, mask, picture.alpha, changes)
 
 
 def too_much(limits: Settings) -> TooLarge:
@@ -100,13 +103,16 @@ def unread(head: bytes, name: str) -> InvalidInput:
     return InvalidInput(message, code="not_an_image", param="file")
 
 
-def decode_packed(png: bytes, name: str) -> Image.Image:
-    """Return a picture that was packed as PNG, in RGB; raise InvalidInput naming it where it is none after all."""
+def decode_packed(png: bytes, name: str, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
+    """Return a picture that was packed as PNG, in RGB, or its mask in greys; raise InvalidInput that names it.
+
+    That is where it is none after all.
+    """
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if image.width * image.height > PILLOWS_PIXELS:
                 raise ValueError("more pixels than a picture that was packed")
-            return image.convert("RGB")
+            return image.convert(mode)
     except MemoryError:
         raise
     except Exception as error:  # as in `decode`
@@ -168,12 +174,14 @@ def _decoded(opened: Image.Image, content: bytes, name: str, limits: Settings) -
         changes.add("converted_to_srgb", name, f"from {converted.source}")
     if converted.trouble:
         changes.add("colours_uncertain", name, converted.trouble)
+    alpha = _alpha(converted.image)
     image = _on_ground(converted.image, name, changes)
     if image.size != (bounded := _bounded(*image.size, limits)):
         image = image.resize(bounded, Image.Resampling.LANCZOS)
+        alpha = alpha.resize(bounded, Image.Resampling.BILINEAR) if alpha else None
     if image.size != (width, height):
         changes.add("scaled_down", name, f"{width} x {height} to {image.width} x {image.height}")
-    return Picture(_png(image), *image.size, tuple(changes))
+    return Picture(as_png(image), *image.size, tuple(changes), as_png(alpha) if alpha else None)
 
 
 def _turn_upright(image: Image.Image) -> bool:
@@ -212,7 +220,14 @@ def _vanishes(image: Image.Image, alpha: Image.Image) -> bool:
     return covered > 0 and ImageStat.Stat(ImageChops.multiply(alpha, faint)).mean[0] >= VANISHING * covered
 
 
-def _png(image: Image.Image) -> bytes:
+def _alpha(image: Image.Image) -> Image.Image | None:
+    """Return how opaque a picture is, in greys; None where it is that wholly."""
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    return None if alpha is None or alpha.getextrema() == (255, 255) else alpha
+
+
+def as_png(image: Image.Image) -> bytes:
+    """Return a picture as PNG with nothing but its pixels."""
     image.info = {}  # all that PNG's writer would write beside the pixels
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=PNG_EFFORT)

@@ -125,6 +125,13 @@ def _about_another(path: str, stems: dict[str, set[str]]) -> str | None:
     return None
 
 
+def pictures_called(what: str, stem: str, words: re.Pattern[str]) -> set[str]:
+    """Return the names of pictures that this could be the mask of, if one of these words says that it is."""
+    after, before = _SUFFIX[what].fullmatch(stem), _PREFIX[what].fullmatch(stem)
+    said = (after and words.fullmatch(after[2]), before and words.fullmatch(before[1]))
+    return _plain(what, stem) if any(said) else set()
+
+
 def _plain(what: str, stem: str) -> set[str]:
     """Return the names of pictures that this could be the mask or thumbnail of."""
     after, before = _SUFFIX[what].fullmatch(stem), _PREFIX[what].fullmatch(stem)

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from core.findings import fingerprints, profiles
 from core.findings.finding import Finding
 from core.findings.jobs import Data, of
+from core.findings.pictures import cut_off
 from core.findings.profiles import Profile
 from core.parameters.request import BatRequest
 from core.references import items
@@ -247,3 +248,24 @@ def test_a_profile_with_a_print_of_another_making_is_none(read: Read, print: str
     made["images"][0][3] = print
     assert profiles.parse(made) is None
     assert profiles.parse({**made, "version": profiles.VERSION - 1}) is None
+
+
+def test_what_is_cut_off_is_told_with_the_worst_first_and_nothing_where_little_is() -> None:
+    sized = [("a.png", (500, 500)), ("b.png", (360, 640)), ("c.png", (300, 400)), ("d.png", (500, 470))]
+    found = cut_off(sized, [(512, 512)])
+    assert found is not None
+    assert (found.code, found.item) == ("cut_off", "b.png")
+    assert found.message == (
+        "Pictures are trained in the shape 512 x 512: 2 of 4 lose more than 10% of their area, the most b.png (44%), "
+        "c.png (25%)."
+    )
+    some = cut_off(sized, [(384, 704), (512, 512)])
+    assert some is not None
+    assert some.message == (
+        "Pictures are trained in the shapes 384 x 704 and 512 x 512: 1 of 4 loses more than 10% of its area, the most "
+        "c.png (25%)."
+    )
+    assert cut_off(sized, [(384, 704), (448, 576), (512, 512)]) is None
+    many = cut_off([(f"{number}.png", (100, 200)) for number in range(9)], [(512, 512)])
+    assert many is not None
+    assert many.message.endswith("4.png (50%) and 4 more.")

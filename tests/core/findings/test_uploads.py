@@ -121,7 +121,7 @@ def test_what_is_wrong_with_one_picture_is_said_of_it(read: Read) -> None:
         "empty_caption": "wide.png",
     }
     assert told["turned_upright"].severity == "info"
-    assert "30% of it" in told["extreme_aspect_ratio"].message
+    assert "longer than 2 : 1, so 60% of it are seen at most" in told["extreme_aspect_ratio"].message
 
 
 def test_captions_that_say_nothing_are_noticed(read: Read) -> None:

@@ -50,7 +50,7 @@ def settled(bat=None, hyperparameters=None, backbone=EMOJI, summary=CATS, device
 def test_every_auto_becomes_a_number_with_a_sentence(backbone, summary, device) -> None:
     parameters = settled(backbone=backbone, summary=summary, device=device)
     autos = {name for name, field in BatRequest.model_fields.items() if field.default == "auto"}
-    autos -= {"resolution"} if parameters.kind == "texts" else {"max_tokens"}
+    autos -= {"resolution", "shapes"} if parameters.kind == "texts" else {"max_tokens"}
     assert autos <= set(parameters.reasons)
     left = {name for name, value in parameters.model_dump().items() if value == "auto"}
     assert left == {
@@ -153,6 +153,19 @@ def test_without_a_pool_nothing_is_mixed_in() -> None:
 def test_parameters_survive_json() -> None:
     parameters = settled()
     assert Parameters.model_validate_json(parameters.model_dump_json()) == parameters
+
+
+def test_small_backbones_have_squares_and_large_ones_up_to_three_shapes() -> None:
+    small, large = settled(), settled({"resolution": 512})
+    assert (small.shapes, small.masks) == (1, False)
+    assert small.reasons["shapes"] == f"At {small.resolution} pixels a side pictures are trained as squares."
+    assert large.shapes == 3
+    assert "at most 3 of about 512 x 512 pixels" in large.reasons["shapes"]
+    asked = settled({"shapes": 2, "masks": "alpha"})
+    assert (asked.shapes, asked.masks) == (2, "alpha")
+    assert "shapes" not in asked.reasons
+    old = {name: value for name, value in small.model_dump().items() if name not in ("shapes", "masks")}
+    assert Parameters.model_validate(old) == small
 
 
 @pytest.mark.parametrize(
@@ -359,3 +372,9 @@ def test_words_that_are_unclean_or_unknown_are_refused(bat) -> None:
 
 def test_the_tables_have_the_same_rows() -> None:
     assert len({frozenset(table) for table in STARTING_POINTS.values()}) == 1
+
+
+@pytest.mark.parametrize("bat", [{"shapes": 2}, {"masks": True}, {"masks": "alpha"}])
+def test_texts_have_neither_shapes_nor_masks(bat) -> None:
+    with pytest.raises(InvalidInput, match="Texts have no"):
+        settled(bat, backbone=TEXT, summary=CHATS)

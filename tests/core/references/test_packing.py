@@ -115,3 +115,37 @@ def test_a_packed_file_is_carried_into_a_folder_where_there_is_no_pillow(tmp_pat
     [row] = (tmp_path / "job/items.jsonl").read_text().splitlines()
     assert json.loads(row) == {"name": "cat.png", "caption": "a cat", "file": "images/001.png"}
     assert (tmp_path / "job/images/001.png").read_bytes() == png()
+
+
+def test_masks_and_alpha_travel_with_their_picture_and_old_sets_have_none(tmp_path: Path, limits: Settings) -> None:
+    layers = {"mask": png(3), "alpha": png(4)}
+    images = (
+        ImageItem("a.b.png", "a cat", png(1), 40, 30, "1", **layers),
+        ImageItem("c.png", None, png(2), 40, 30, "2"),
+    )
+    packing.pack(References("images", images), tmp_path / "packed")
+    again = packing.read_packed(tmp_path / "packed", "pets.zip", limits)
+    packing.write_folder(again, tmp_path / "job")
+    for read in (again, packing.read_folder(tmp_path / "job")):
+        held = [(item.mask, item.alpha) for item in read.items if isinstance(item, ImageItem)]
+        assert held == [(layers["mask"], layers["alpha"]), (None, None)]
+    lines = [{"name": "old.png", "caption": None, "file": "images/001.png"}]  # as older versions wrote them
+    (tmp_path / "job/items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    [old] = packing.read_folder(tmp_path / "job").items
+    assert isinstance(old, ImageItem)
+    assert old.mask is None
+
+
+def test_a_mask_that_is_no_picture_is_refused_by_the_name_of_its_picture(tmp_path: Path, limits: Settings) -> None:
+    with pytest.raises(InvalidInput, match=r"cat\.png is damaged"):
+        packing.read_packed(packed(tmp_path, {"001-cat.png": png(), "001-cat.mask": b"no picture"}), "a.zip", limits)
+
+
+def test_of_two_copies_either_may_have_the_mask(tmp_path: Path, limits: Settings) -> None:
+    parts = [
+        packing.read_packed(packed(tmp_path, files), "a.zip", limits)
+        for files in ({"001-a.png": png(1)}, {"001-b.png": png(1), "001-b.mask": png(9)})
+    ]
+    [item] = merge(parts).items
+    assert isinstance(item, ImageItem)
+    assert (item.name, item.mask) == ("a.png", png(9))

@@ -14,6 +14,7 @@ from core.adapters import card as cards
 from core.adapters.card import CARD_FILE, Format
 from core.backbones.record import BackboneRecord
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.shapes import cut, first_shape, sizes_of
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import AnyBackbone, Witness, failure
@@ -52,9 +53,10 @@ def write_formats(
 
     Raises JobFailure "export_verification_failed" with format and reason.
     """
-    references = context.references()
-    sample = context.backbone.fixed_draws(1, len(next(iter(references.values()))), context.p.seed)[0]
-    witness = Witness(context.backbone, adapter, references, sample)
+    references = first_shape(context.references())
+    examples = len(next(iter(references.values())))
+    sample = context.backbone.fixed_draws(1, examples, context.p.seed, **sizes_of(references))[0]
+    witness = Witness(context.backbone, adapter, cut(references), sample)
     work, made = FormatInputs(witness, context.record, card, cards.header(card), folder), Made()
     for number, form in enumerate(wanted(context), 1):
         refusal = REFUSALS.get(form, _none)(context.backbone)

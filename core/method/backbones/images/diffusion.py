@@ -5,7 +5,7 @@ It is a network, its objective (what is predicted), its conditioner (what it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,20 +14,23 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
-from core.method.backbones.backbone import Batch, Draw, Item, others_of
+from core.method.backbones.backbone import Batch, Draw, Item, join, others_of, take
 from core.method.backbones.images import calls
 from core.method.backbones.images.conditioner import Conditioner, Frame
 from core.method.backbones.images.forms import Folder, FormName, read
 from core.method.backbones.images.latents import Latents
 from core.method.backbones.images.objective import Ddpm
 from core.method.backbones.images.prompts import NOTHING, Prompts
+from core.method.backbones.images.views import View, weighted_mean
 from core.method.backbones.profiler import Profiler
+from core.method.backbones.shapes import cut, pieces, shape_of
 from core.method.lora.model import LoraModel
 from core.parameters.memory import Precision
 
 ENCODED_AT_ONCE = 32
 SEEN_AT_ONCE = 8
 DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
+NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
 
 
@@ -53,6 +56,7 @@ class DiffusionBackbone:
         self.objective = Ddpm(pipeline.scheduler.config)
         self.lora = LoraModel(self.network, target_modules)
         self.resolution = resolution
+        self.drawn_size = (resolution, resolution)  # width and height in which pictures are drawn and looked at
 
     @classmethod
     def load(
@@ -90,17 +94,32 @@ class DiffusionBackbone:
     def encode(self, items: Sequence[Item]) -> Batch:
         """Return scaled latents `mean`, `std` (n, c, h, w) and all that the network is told of each, on the CPU.
 
-        Where some caption has several lines, `lines` (n,) and for each tensor of a caption that of the others
+        An item may say the `size` that it is trained in, width and height in pixels, and have a `mask` of greys. Where
+        some caption has several lines, `lines` (n,) and for each tensor of a caption that of the others
         (`others_of`; n, most - 1, ...) hold the rest.
         """
-        parts: list[Batch] = []
         with self.encoding():
-            for start in range(0, len(items), ENCODED_AT_ONCE):
-                chunk = items[start : start + ENCODED_AT_ONCE]
-                with self.profiler.timed("encode", len(chunk)):
-                    parts.append(self._encoded(chunk))
-            batch = {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
+            batch = self._shape_by_shape(items, lambda item: str(item.get("caption") or ""))
             return batch | self._other_lines([list(item.get("others") or ()) for item in items])
+
+    def encode_pictures(self, items: Sequence[Item]) -> Batch:
+        """Return what `encode` does, without what captions say."""
+        return self._shape_by_shape(items, None)
+
+    @torch.no_grad()
+    def _shape_by_shape(self, items: Sequence[Item], caption: Callable[[Item], str] | None) -> Batch:
+        views = [View.of(item, (self.resolution, self.resolution)) for item in items]
+        sized = {"size": torch.tensor([view.size for view in views])}
+        index, parts = pieces(sized, ENCODED_AT_ONCE), []
+        for piece in index:
+            with self.profiler.timed("encode", len(piece)):
+                part = self._seen([views[place] for place in piece])
+                if caption is not None:
+                    part |= self.conditioner.encode([caption(items[place]) for place in piece])
+                parts.append(
+                    {name: tensor.cpu() if name == "size" else tensor.float().cpu() for name, tensor in part.items()}
+                )
+        return take(join(parts), torch.cat(index).argsort())
 
     @property
     def most_tokens(self) -> int:
@@ -112,11 +131,16 @@ class DiffusionBackbone:
         lines = [str(item.get("caption") or ""), *(item.get("others") or ())]
         return max(map(self.conditioner.tokens, lines))
 
-    def _encoded(self, chunk: Sequence[Item]) -> Batch:
-        mean, std = self.latents.encode(torch.stack([self._pixels(item["image"]) for item in chunk]))
-        told = self.conditioner.encode([str(item.get("caption") or "") for item in chunk])
-        frames = self.conditioner.framing([self._frame(item["image"]) for item in chunk])
-        return {"mean": mean, "std": std, **told, **frames}
+    def _seen(self, views: Sequence[View]) -> Batch:
+        """Return what is kept of pictures of one shape: latents, how they are framed, and what masks say."""
+        mean, std = self.latents.encode(torch.stack([view.pixels() for view in views]))
+        rows, columns = mean.shape[2:]
+        kept = {"mean": mean, "std": std, **self.conditioner.framing([view.frame for view in views])}
+        if views[0].size != (self.resolution, self.resolution):
+            kept["size"] = torch.tensor([[rows, columns]] * len(views))
+        if any(view.mask is not None for view in views):
+            kept["mask"] = torch.stack([view.weights(rows, columns) for view in views])
+        return kept
 
     def _other_lines(self, others: Sequence[Sequence[str]]) -> Batch:
         """Return what the lines after the first of every caption say; nothing where no caption has any."""
@@ -141,20 +165,27 @@ class DiffusionBackbone:
         return self.prompts.of([NOTHING])
 
     def _drawn(self, told: Batch, count: int) -> Batch:
-        frame = Frame.whole(self.resolution, self.resolution)
+        width, height = self.drawn_size
+        frame = Frame.whole(height, width)
         return told | self.conditioner.framing([frame] * count)
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
-        """Return the mean squared error of the prediction of every sample, (N,), weighted as the objective says."""
+        """Return the mean squared error of the prediction of every sample, (N,), weighted as masks and objective say.
+
+        The samples have one shape.
+        """
         assert draw.timestep is not None
         assert draw.noise is not None
+        batch = cut(batch)
+        rows, columns = batch["mean"].shape[2:]
         latent = batch["mean"].to(self.device)
         if draw.latent is not None:
-            latent = latent + batch["std"].to(self.device) * draw.latent.to(self.device)
-        noise, timestep = draw.noise.to(self.device), draw.timestep.to(self.device)
+            latent = latent + batch["std"].to(self.device) * draw.latent[..., :rows, :columns].to(self.device)
+        noise, timestep = draw.noise[..., :rows, :columns].to(self.device), draw.timestep.to(self.device)
         predicted = self._predict(self.objective.noised(latent, noise, timestep), timestep, batch)
         error = (predicted - self.objective.target(latent, noise, timestep)).square()
-        weight, loss = self.objective.weight(timestep), error.flatten(1).mean(1)
+        mask, weight = batch.get("mask"), self.objective.weight(timestep)
+        loss = error.flatten(1).mean(1) if mask is None else weighted_mean(error, mask.to(self.device))
         return loss if weight is None else loss * weight
 
     @torch.no_grad()
@@ -182,24 +213,41 @@ class DiffusionBackbone:
     def _told(self, batch: Batch, device: torch.device) -> Batch:
         return {name: batch[name].to(device) for name in self.conditioner.names}
 
-    def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
-        """Return fresh timesteps, noise and latent noise for one training step."""
-        shape = self._latent_shape(examples)
+    def random_draw(self, examples: int, generator: torch.Generator, sizes: Tensor | None = None) -> Draw:
+        """Return fresh timesteps, noise and latent noise for one training step, whose pictures have one shape."""
+        shape = self._latent_shape(examples, None if sizes is None else shape_of(sizes))
         return Draw(
             self.objective.random(examples, generator),
             torch.randn(shape, generator=generator),
             torch.randn(shape, generator=generator),
         )
 
-    def fixed_draws(self, count: int, examples: int, seed: int) -> list[Draw]:
-        """Return `count` draws, one in each of as many equal ranges of timesteps, shared by all examples."""
+    def fixed_draws(self, count: int, examples: int, seed: int, sizes: Tensor | None = None) -> list[Draw]:
+        """Return `count` draws, one in each of as many equal ranges of timesteps, shared by all examples of a shape."""
         generator = torch.Generator().manual_seed(seed)
         draws = []
         for number in range(count):
             share = (number + torch.rand(1, generator=generator).item()) / count
             noise = torch.randn(self._latent_shape(1), generator=generator)
-            draws.append(Draw(self.objective.at(share, examples), noise.expand(examples, -1, -1, -1)))
+            if sizes is None:
+                noise = noise.expand(examples, -1, -1, -1)
+            else:
+                noise = self._of_shapes(noise, sizes, seed + NOISE_SEEDS * (number + 1))
+            draws.append(Draw(self.objective.at(share, examples), noise))
         return draws
+
+    def _of_shapes(self, square: Tensor, sizes: Tensor, seed: int) -> Tensor:
+        """Return noise for every example, that of squares for squares and for each other shape its own."""
+        rows, columns = (int(most) for most in sizes.max(0).values)
+        whole = square.new_zeros(len(sizes), square.shape[1], rows, columns)
+        for height, width in sizes.unique(dim=0).tolist():
+            noise = square
+            if square.shape[2:] != (height, width):
+                generator = torch.Generator().manual_seed(seed + 1_000 * height + width)
+                noise = torch.randn(self._latent_shape(1, (height, width)), generator=generator)
+            own = (sizes == torch.tensor([height, width])).all(1)
+            whole[own, :, :height, :width] = noise
+        return whole
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
@@ -214,8 +262,8 @@ class DiffusionBackbone:
                     **self._asked(some),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
-                    height=self.resolution,
-                    width=self.resolution,
+                    width=self.drawn_size[0],
+                    height=self.drawn_size[1],
                     generator=generators,
                     output_type="latent",
                 )
@@ -249,7 +297,8 @@ class DiffusionBackbone:
     @torch.no_grad()
     def _activated(self, images: Sequence[Image.Image], block: nn.Module) -> Tensor:
         """Return what a block of the frozen network makes of nearly clean images, (n, channels, places) on the CPU."""
-        latent, _ = self.latents.encode(torch.stack([self._pixels(image) for image in images]))
+        views = [View.of({"image": image}, self.drawn_size) for image in images]
+        latent, _ = self.latents.encode(torch.stack([view.pixels() for view in views]))
         timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)
         told = self._drawn(self.prompts.of([NOTHING] * len(images)), len(images))
         caught: list[Tensor] = []
@@ -265,23 +314,7 @@ class DiffusionBackbone:
             handle.remove()
         return caught[0].float().flatten(2).cpu()
 
-    def _latent_shape(self, examples: int) -> tuple[int, int, int, int]:
+    def _latent_shape(self, examples: int, shape: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
+        """Return the sides of latents of a shape, rows and columns, or of squares."""
         side = self.resolution // self.latents.pixels
-        return examples, self.network.config.in_channels, side, side
-
-    def _pixels(self, image: Image.Image) -> Tensor:
-        """The image's centre square at the resolution, (3, h, w) in -1..1."""
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.convert("RGB").crop((left, top, left + side, top + side))
-        square = square.resize((self.resolution, self.resolution), Image.Resampling.LANCZOS)
-        pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8).reshape(
-            self.resolution, self.resolution, 3
-        )
-        return pixels.permute(2, 0, 1).float() / 127.5 - 1
-
-    def _frame(self, image: Image.Image) -> Frame:
-        """How the image came to be that square."""
-        side, target = min(image.size), (self.resolution, self.resolution)
-        top, left = ((each - side) // 2 * self.resolution // side for each in (image.height, image.width))
-        return Frame((image.height, image.width), (top, left), target)
+        return examples, self.network.config.in_channels, *(shape or (side, side))

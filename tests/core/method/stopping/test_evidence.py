@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.method.backbones.backbone import IGNORED
-from core.method.stopping.evidence import SurrogateCurves, folds, near_duplicate_references
+from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.splitting import folds, near_duplicate_references
 from core.parameters.schedule import evaluation_grid
 
 
