@@ -14,10 +14,16 @@ from tests.families.images import IMAGES, SIDE, write_images
 from tests.families.texts import TEXTS, write_texts
 
 if TYPE_CHECKING:
+    from core.method.backbones.backbone import Batch, Draw
     from core.method.backbones.images.diffusion import DiffusionBackbone
     from core.method.backbones.texts.language import LanguageBackbone
+    from core.method.lora.adapter import Adapter
+
+    AnyBackbone = DiffusionBackbone | LanguageBackbone
 
 NAMES = (*IMAGES, *TEXTS)
+CHATS = [("Ahoy?", "Arr!"), ("Who goes there?", "Nobody but the tide."), ("Well", "Aye, aye, Captain")]
+EXAMPLES = len(CHATS)
 Folder = Callable[[str], Path]
 
 
@@ -46,7 +52,7 @@ def record(name: str, folder_of: Folder) -> BackboneRecord:
 
 
 @pytest.fixture(scope="module")
-def backbone(record: BackboneRecord) -> DiffusionBackbone | LanguageBackbone:
+def backbone(record: BackboneRecord) -> AnyBackbone:
     from core.method.backbones.images.diffusion import DiffusionBackbone
     from core.method.backbones.texts.language import LanguageBackbone
 
@@ -54,3 +60,32 @@ def backbone(record: BackboneRecord) -> DiffusionBackbone | LanguageBackbone:
         return LanguageBackbone.load(record.path, max_tokens=128, target_modules=record.target_modules)
     form = family(record.family).form
     return DiffusionBackbone.load(record.path, form=form, resolution=SIDE, target_modules=record.target_modules)
+
+
+def drawn(backbone: AnyBackbone, seed: int) -> Adapter:
+    """Return an adapter of random numbers, large enough to change what is computed."""
+    import torch
+
+    adapter = backbone.lora.new(2, 4.0, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    for matrix in adapter.up.values():
+        matrix.data.copy_(torch.randn(matrix.shape, generator=generator) * 0.2)
+    return adapter
+
+
+@pytest.fixture(scope="module")
+def batch(backbone: AnyBackbone) -> Batch:
+    from PIL import Image
+
+    if backbone.kind == "texts":
+        return backbone.encode([{"prompt": asked, "completion": answer} for asked, answer in CHATS])
+    colours = [(200, 30, 40), (20, 160, 90), (250, 240, 80)]
+    pictures = [Image.new("RGB", (SIDE, SIDE), colour) for colour in colours]
+    return backbone.encode([{"image": image, "caption": f"thing {n}"} for n, image in enumerate(pictures)])
+
+
+@pytest.fixture(scope="module")
+def draw(backbone: AnyBackbone) -> Draw:
+    import torch
+
+    return backbone.random_draw(EXAMPLES, torch.Generator().manual_seed(3))

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 import torch
-from PIL import Image
 
 from core.backbones.record import BackboneRecord
 from core.method.backbones.backbone import Batch, Draw, part_of, take, tile, tile_draw
 from core.method.influence.gradients import flat, per_sample_gradients
 from core.method.lora.adapter import Adapter
 from tests.core.method.stacks import stack
-from tests.families.images import IMAGES, SIDE
+from tests.families.conftest import EXAMPLES, drawn
+from tests.families.images import IMAGES
 from tests.families.texts import TEXTS
 
 if TYPE_CHECKING:
@@ -26,30 +25,7 @@ if TYPE_CHECKING:
     AnyBackbone = DiffusionBackbone | LanguageBackbone
 
 CLOSE = 1e-5  # of the effect, in float32
-EXAMPLES, RUNS = 3, 3
-CHATS = [("Ahoy?", "Arr!"), ("Who goes there?", "Nobody but the tide."), ("Well", "Aye, aye, Captain")]
-
-
-def drawn(backbone: AnyBackbone, seed: int) -> Adapter:
-    adapter = backbone.lora.new(2, 4.0, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    for matrix in adapter.up.values():
-        matrix.data.copy_(torch.randn(matrix.shape, generator=generator) * 0.2)
-    return adapter
-
-
-@pytest.fixture(scope="module")
-def batch(backbone: AnyBackbone) -> Batch:
-    if backbone.kind == "texts":
-        return backbone.encode([{"prompt": asked, "completion": answer} for asked, answer in CHATS])
-    colours = [(200, 30, 40), (20, 160, 90), (250, 240, 80)]
-    pictures = [Image.new("RGB", (SIDE, SIDE), colour) for colour in colours]
-    return backbone.encode([{"image": image, "caption": f"thing {n}"} for n, image in enumerate(pictures)])
-
-
-@pytest.fixture(scope="module")
-def draw(backbone: AnyBackbone) -> Draw:
-    return backbone.random_draw(EXAMPLES, torch.Generator().manual_seed(3))
+RUNS = 3
 
 
 def losses(backbone: AnyBackbone, adapter: Adapter | None, batch: Batch, draw: Draw) -> torch.Tensor:

@@ -17,8 +17,8 @@ from core.method.backbones.backbone import Batch, Draw, take
 from core.method.backbones.probing import leave_out_dead
 from core.method.backbones.quantised import QuantisedLinear
 from core.parameters.memory import Precision
+from tests.families.conftest import drawn
 from tests.families.images import SIDE
-from tests.families.test_mechanism import batch, draw, drawn  # noqa: F401 (fixtures)
 
 if TYPE_CHECKING:
     from core.method.backbones.images.diffusion import DiffusionBackbone
@@ -44,36 +44,28 @@ def load(record: BackboneRecord) -> Load:
     return loaded
 
 
-def gradients(backbone: AnyBackbone, batch: Batch, draw: Draw) -> list[torch.Tensor]:  # noqa: F811
+def gradients(backbone: AnyBackbone, batch: Batch, draw: Draw) -> list[torch.Tensor]:
     adapter = drawn(backbone, 1).expand(3)
     with backbone.lora.use(adapter, samples=3):
         return list(torch.autograd.grad(backbone.loss(batch, draw).sum(), adapter.parameters()))
 
 
 def test_passes_computed_twice_give_the_same_gradients(
-    backbone: AnyBackbone,
-    load: Load,
-    batch: Batch,  # noqa: F811
-    draw: Draw,  # noqa: F811
+    backbone: AnyBackbone, load: Load, batch: Batch, draw: Draw
 ) -> None:
     once, twice = gradients(backbone, batch, draw), gradients(load(checkpointing=True), batch, draw)
     assert all(torch.equal(one, other) for one, other in zip(once, twice, strict=True))
 
 
 @pytest.mark.parametrize("precision", ["int8", "nf4"])
-def test_adapters_learn_on_matrices_of_few_bits(
-    load: Load,
-    batch: Batch,  # noqa: F811
-    draw: Draw,  # noqa: F811
-    precision: Precision,
-) -> None:
+def test_adapters_learn_on_matrices_of_few_bits(load: Load, batch: Batch, draw: Draw, precision: Precision) -> None:
     backbone = load(precision=precision)
     bases = [type(layer.base) for layer in backbone.lora.layers.values() if not layer.convolution]
     assert set(bases) == {QuantisedLinear}
     assert all(bool(gradient.any()) for gradient in gradients(backbone, batch, draw))
 
 
-def test_nothing_that_is_usually_adapted_is_dead(load: Load, batch: Batch) -> None:  # noqa: F811
+def test_nothing_that_is_usually_adapted_is_dead(load: Load, batch: Batch) -> None:
     assert leave_out_dead(load(), take(batch, torch.arange(2))) == ()
 
 

@@ -47,8 +47,9 @@ def test_every_file_gives_the_same_prediction(name: str, targets: tuple[str, ...
     for module, file in ((diffusers, diffusers.FILE), (kohya, kohya.FILE), (peft, "peft")):
         module.write(backbone, witness.adapter, tmp_path / file, "tiny", HEADER)
         assert module.verify(witness, tmp_path / file) < CLOSE
-    merged.write(witness, tmp_path / "merged")
-    assert merged.verify(witness, tmp_path / "merged") < CLOSE
+    source = write_images(name, tmp_path / "source")
+    merged.write(witness, source, tmp_path / "merged")
+    assert merged.verify(witness, source, tmp_path / "merged") < CLOSE
 
 
 @pytest.mark.slow
