@@ -230,7 +230,7 @@ def test_a_text_job_answers_its_prompts_at_the_named_steps(make_text_job: MakeJo
     manifest = read(folder, "export/manifest.json")
     assert manifest["outcome"]["trained_tokens"] > 0
     with zipfile.ZipFile(folder.stage("export") / "adapter-peft.zip") as archive:
-        assert set(archive.namelist()) == {"adapter_config.json", "adapter_model.safetensors"}
+        assert set(archive.namelist()) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def test_a_killed_trainer_goes_on_from_its_last_save(floor: Floor, stage: str) -
 def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
-    floor.wait(lambda: steps_of(floor, "train") == [1])
+    floor.wait(lambda: any(floor.settings.data.glob(f"work/{job_id}-e1/saves/train-*/done.json")))
     floor.order("pause", job_id)
     work.join(60)
     job = floor.get(job_id)
