@@ -19,6 +19,11 @@ WRITE = "Leave them out of these chats, or choose a backbone whose chat template
 NO_TEMPLATE = f"This backbone has no chat template, and nothing else has a place for tools and their calls. {WRITE}"
 NO_TOOLS = f"The chat template of this backbone has no place for tools. {WRITE}"
 NO_CALLS = f"The chat template of this backbone has no place for calls of tools and their results. {WRITE}"
+LOST_CALLS = (
+    "The chat template of this backbone leaves out one of the calls of tools, or its result: some write one call a "
+    "message only, and some none where a chat declares no tools. Write the chat so, leave it out, or choose a backbone "
+    "whose chat template takes it."
+)
 
 
 @dataclass(frozen=True)
@@ -60,33 +65,32 @@ class Fitting:
             raise Refused(NO_CALLS)
 
     def _found(self, messages: Messages, answer: bool, tools: Sequence[Item]) -> Sequence[Step]:
-        refused, least = None, None
+        refused, least, lost = None, None, set[int]()
         for way in WAYS:
             try:
                 self.template.write(_stepped(messages, way).messages, answer=answer, tools=tools)
             except Refused as error:
                 refused = refused or error
                 continue
-            if self._writes_all(messages, way, answer, tools):
+            missing = self._missing(messages, way, answer, tools)
+            if not missing:
                 return way
-            least = way if least is None else least
+            least, lost = (way, missing) if least is None else (least, lost)
         if least is None:
             assert refused is not None
             raise refused
+        if any(is_tied(messages[place]) for place in lost):
+            raise Refused(LOST_CALLS)
         return least
 
-    def _writes_all(self, messages: Messages, way: Sequence[Step], answer: bool, tools: Sequence[Item]) -> bool:
-        """Tell whether the template writes what everybody but the assistant says."""
-        marked = [
-            {**message, "content": f"{WORD}{at}."} if message["role"] != ANSWERING and message["content"] else message
-            for at, message in enumerate(messages)
-        ]
+    def _missing(self, messages: Messages, way: Sequence[Step], answer: bool, tools: Sequence[Item]) -> set[int]:
+        """Return the places of messages that the template does not write whole, but for what the assistant says."""
+        marked = [_marked(message, place) for place, message in enumerate(messages)]
         try:
             said = self.template.write(_stepped(marked, way).messages, answer=answer, tools=tools)
         except Refused:
-            return False
-        words = [str(message["content"]) for message in marked if message["role"] != ANSWERING]
-        return all(word in said for word in words)
+            return {*range(len(messages))}
+        return {place for place, message in enumerate(marked) if any(mark not in said for mark in _marks(message))}
 
 
 def _stepped(messages: Messages, way: Sequence[Step]) -> Fitted:
@@ -104,7 +108,27 @@ def is_tied(message: Item) -> bool:
 
 
 def _kind(message: Item) -> tuple[object, ...]:
-    return message["role"], bool(message.get("content")), bool(message.get("tool_calls")), message.get("weight", 1)
+    calls = len(message.get("tool_calls") or ())
+    return message["role"], bool(message.get("content")), calls, message.get("weight", 1)
+
+
+def _marked(message: Item, place: int) -> Item:
+    """Return a message that says or calls words of its own, which no template writes in another way."""
+    if message["role"] != ANSWERING:
+        return {**message, "content": f"{WORD}{place}."} if message["content"] else message
+    calls = [
+        {**call, "function": {"name": f"{WORD}{place}n{number}.", "arguments": {"a": f"{WORD}{place}a{number}."}}}
+        for number, call in enumerate(message.get("tool_calls") or ())
+    ]
+    return {**message, "tool_calls": calls} if calls else message
+
+
+def _marks(marked: Item) -> list[str]:
+    """Return the words of a marked message that a template has to write."""
+    if marked["role"] != ANSWERING:
+        return [str(marked["content"])]
+    functions = [call["function"] for call in marked.get("tool_calls") or ()]
+    return [mark for function in functions for mark in (function["name"], function["arguments"]["a"])]
 
 
 def _head(messages: Messages) -> int:

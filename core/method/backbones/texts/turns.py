@@ -84,7 +84,6 @@ class Turns:
         Raises Refused where the template does not take it.
         """
         whole = self.template.write(chat.messages, answer=not answered, tools=chat.tools, thoughts=chat.thoughts)
-        self._check_calls(chat, whole)
         wanted = [place for place, message in enumerate(chat.messages) if is_learned(message)]
         found = [self._learned(chat, place, whole) for place in wanted]
         return Written(whole, tuple(span for span in found if span is not None), found.count(None))
@@ -151,13 +150,6 @@ class Turns:
 
     def _write(self, chat: Chat, count: int) -> str:
         return self.template.write(chat.messages[:count], answer=False, tools=chat.tools, thoughts=chat.thoughts)
-
-    def _check_calls(self, chat: Chat, whole: str) -> None:
-        """Refuse a rendering in which a call of a tool, its result, or the tools themselves are missing."""
-        names = [call["function"]["name"] for message in chat.messages for call in message.get("tool_calls") or ()]
-        results = [str(message["content"]).strip() for message in chat.messages if message["role"] == "tool"]
-        if any(part not in whole for part in (*names, *results)):
-            raise Refused.by("a call of a tool or its result is missing in what it writes")
 
 
 def is_learned(message: Item) -> bool:

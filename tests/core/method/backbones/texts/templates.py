@@ -115,10 +115,15 @@ SMOLLM3 = (  # every answer shows a thought where it has a switch; marks of gene
     "{{ m.content.lstrip('\n') }}<|im_end|>\n{% endgeneration %}{% endif %}{% endfor %}{% if add_generation_prompt %}"
     "<|im_start|>assistant\n{{ '' if think else '<think>\n\n</think>\n' }}{% endif %}"
 )
-GPT_OSS = (  # an answer that is not the last ends with another mark than the one at which the model stops
+GPT_OSS = (  # an answer that is not the last ends with another mark than the one at which the model stops; one call
     "<|start|>system<|message|>Current date: {{ strftime_now('%Y-%m-%d') }}<|end|>"
+    "{% if tools %}<|start|>developer<|message|># Tools\n{% for t in tools %}{{ t.function | tojson }}{% endfor %}"
+    "<|end|>{% endif %}"
     "{% if messages[0].role == 'system' %}<|start|>developer<|message|># Instructions\n\n{{ messages[0].content }}"
-    "<|end|>{% set messages = messages[1:] %}{% endif %}{% for m in messages %}{% if m.role == 'assistant' %}"
+    "<|end|>{% set messages = messages[1:] %}{% endif %}{% for m in messages %}{% if m.tool_calls %}"
+    "{% set c = m.tool_calls[0].function %}<|start|>assistant to=functions.{{ c.name }}<|channel|>commentary json"
+    "<|message|>{{ c.arguments | tojson }}<|call|>{% elif m.role == 'tool' %}<|start|>functions.{{ m.name }} "
+    "to=assistant<|message|>{{ m.content | tojson }}<|end|>{% elif m.role == 'assistant' %}"
     "<|start|>assistant<|channel|>final<|message|>{{ m.content }}"
     "{{ '<|return|>' if loop.last and not add_generation_prompt else '<|end|>' }}{% else %}"
     "<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
@@ -162,7 +167,7 @@ MODELS: Mapping[str, Model] = {
     "phi3": Model(PHI3, "sentencepiece", "<|endoftext|>", "<|end|>"),
     "olmo2": Model(OLMO2, "bytes", "<|endoftext|>", "<|endoftext|>"),
     "smollm3": Model(SMOLLM3, "bytes", "<|im_end|>", "<|im_end|>"),
-    "gpt-oss": Model(GPT_OSS, "bytes", "<|return|>", "<|return|>", later=""),
+    "gpt-oss": Model(GPT_OSS, "bytes", "<|return|>", "<|return|>", later="", stops=("<|call|>",)),
     "granite": Model(GRANITE, "bytes", "<|end_of_text|>", "<|end_of_text|>"),
     "r1": Model(R1, "bytes", "</s>", "</s>"),
 }
@@ -171,7 +176,17 @@ MARKS = (
     *("<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]"),
     *("[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"),
-    *("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|start|>", "<|message|>", "<|channel|>", "<|return|>"),
+    *(
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|end|>",
+        "<|start|>",
+        "<|message|>",
+        "<|channel|>",
+        "<|return|>",
+        "<|call|>",
+    ),
     *("<|start_of_role|>", "<|end_of_role|>"),
 )
 SAID = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import date
@@ -324,6 +325,40 @@ def test_a_call_of_a_tool_is_learned_as_an_answer_is_and_its_result_is_not(name:
     text = str(found.tokenizer.decode(read(found, with_tools()).ids))
     assert "at 0" in text
     assert "When it is high." in text
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "llama3", "mistral", "gpt-oss"])
+@pytest.mark.parametrize("result", ['{"sky": "clear", "at": [9, "so \\"high\\""]}', "one\nother", "tide", "é👩"])
+def test_whatever_a_tool_gives_is_read_as_the_template_writes_it(name: str, result: str) -> None:
+    found, item = READERS[name], with_tools()
+    item["messages"] = [m | {"content": result} if m["role"] == "tool" else m for m in item["messages"]]  # type: ignore[attr-defined]
+    call, answer = learned(found, read(found, item))
+    assert "Whitby" in call
+    assert "At nine." in answer
+    text = str(found.tokenizer.decode(read(found, item).ids))
+    assert result in text or json.dumps(result, ensure_ascii=False) in text
+
+
+def test_a_second_call_that_a_template_leaves_out_without_a_word_is_refused() -> None:
+    call, answer = learned(READERS["gpt-oss"], read(READERS["gpt-oss"], with_tools()))
+    assert call == ' to=functions.tide<|channel|>commentary json<|message|>{"harbour": "Whitby"}<|call|>'
+    assert answer == "<|channel|>final<|message|>At nine.<|return|>"
+    with pytest.raises(Refused, match=r"leaves out one of the calls of tools.*one call a message only"):
+        read(READERS["gpt-oss"], with_tools(2))
+
+
+def test_of_a_template_for_tools_and_one_without_the_latter_takes_no_calls() -> None:
+    both = deepcopy(tokenizer("qwen2"))
+    both.chat_template = {"default": MODELS["smollm2"].template, "tool_use": MODELS["qwen2"].template}
+    found = Rendering(both)
+    call, answer = learned(found, read(found, with_tools()))
+    assert "Whitby" in call
+    assert answer == "At nine.<|im_end|>\n"
+    assert learned(found, read(found, chat("Who?", "The cat."))) == ["The cat.<|im_end|>\n"]
+    undeclared = {"messages": with_tools()["messages"]}
+    with pytest.raises(Refused, match=r"none where a chat declares no tools\. Write the chat so, leave it out, or"):
+        read(found, undeclared)
+    assert len(learned(READERS["qwen2"], read(READERS["qwen2"], undeclared))) == 2
 
 
 def test_a_call_of_weight_0_is_read_and_not_learned() -> None:
