@@ -106,7 +106,7 @@ class _Cutting:
             messages = self.shortened(messages, place, self.room - self.answer_of(messages), _head)
             if not messages[place]["content"]:  # some templates write a system prompt of their own where there is none
                 messages = min(
-                    messages, _without(messages, place), key=lambda some: self.rendering.count(some, self.framing)
+                    _without(messages, place), messages, key=lambda some: self.rendering.count(some, self.framing)
                 )
         return messages
 

@@ -393,3 +393,11 @@ def test_a_call_and_its_result_are_never_cut_apart(name: str) -> None:
         assert "Whitby" in call
         assert "At nine." in answer
         assert "at 0" in str(found.tokenizer.decode(kept.ids))
+
+
+def test_a_call_is_learned_when_a_long_system_prompt_is_cut_away() -> None:
+    found, item = READERS["mistral"], with_tools()
+    question, call, result, answer = item["messages"]  # type: ignore[misc]
+    system = {"role": "system", "content": "Be thin. " * 40}
+    kept = cut(found, {**item, "messages": [system, question, call, result, {**answer, "weight": 0}]}, 150).kept
+    assert "Whitby" in "".join(learned(found, kept))
