@@ -59,8 +59,10 @@ def cut_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[st
     r"the user's words in (?P<texts>text .+?)\.",
     r"The backbone's chat template would leave out the system prompt; it is written in front of what the user says "
     r"first in (?P<texts>text .+?)\.",
+    r"The backbone's chat template writes of an answer that calls a tool the call only; what is said beside it is left "
+    r"out in (?P<texts>text .+?)\.",
     r"(?P<answers>[\d,]+) answers? (?:is|are) read and not learned: the backbone's chat template writes (?:it|them) "
-    r"otherwise in a chat that goes on than where a model answers, for instance without the thought, in "
+    r"otherwise in these chats than a model answers, for instance without the thought, in "
     r"(?P<texts>text .+?)\.",
     where="messages.prepare",
 )

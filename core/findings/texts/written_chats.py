@@ -26,6 +26,11 @@ CHANGED: Mapping[str, tuple[str, str]] = {
         "The backbone's chat template would leave out the system prompt; it is written in front of what the user says "
         "first in {}.",
     ),
+    "words beside a call": (
+        "words_beside_calls",
+        "The backbone's chat template writes of an answer that calls a tool the call only; what is said beside it is "
+        "left out in {}.",
+    ),
 }
 
 
@@ -48,9 +53,10 @@ def findings(chats: Sequence[WrittenChat]) -> Iterator[Finding]:
         yield Finding(
             "answers_rewritten",
             f"{answers} read and not learned: the backbone's chat template writes {'it' if count == 1 else 'them'} "
-            "otherwise in a chat that goes on than where a model answers, for instance without the thought, in "
+            "otherwise in these chats than a model answers, for instance without the thought, in "
             f"{_some([name for name, _ in left])}.",
-            "To learn such an answer, write the chat up to it as a row of its own.",
+            "To learn such an answer, write the chat up to it as a row of its own. A thought that the template leaves "
+            "out there too can't be learned: take it out of the answer.",
             left[0][0],
         )
 

@@ -10,7 +10,9 @@ from typing import Literal
 from core.method.backbones.backbone import Item
 from core.method.backbones.texts.template import ANSWERING, WORD, ChatTemplate, Refused
 
-Change = Literal["system in the question", "system turned into a question", "joined turns", "call ids"]
+Change = Literal[
+    "system in the question", "system turned into a question", "joined turns", "words beside a call", "call ids"
+]
 Messages = list[Item]
 Step = tuple[Change, Callable[[Messages], Messages]]
 TOOL = "tool"  # the role of what a tool gives
@@ -65,32 +67,33 @@ class Fitting:
             raise Refused(NO_CALLS)
 
     def _found(self, messages: Messages, answer: bool, tools: Sequence[Item]) -> Sequence[Step]:
-        refused, least, lost = None, None, set[int]()
+        refused, taken = None, list[tuple[Sequence[Step], set[int]]]()
         for way in WAYS:
             try:
                 self.template.write(_stepped(messages, way).messages, answer=answer, tools=tools)
             except Refused as error:
                 refused = refused or error
                 continue
-            missing = self._missing(messages, way, answer, tools)
-            if not missing:
-                return way
-            least, lost = (way, missing) if least is None else (least, lost)
-        if least is None:
+            taken.append((way, self._missing(messages, way, answer, tools)))
+            if not taken[-1][1]:
+                break
+        if not taken:
             assert refused is not None
             raise refused
+        least, lost = min(taken, key=lambda found: len(found[1]))
         if any(is_tied(messages[place]) for place in lost):
             raise Refused(LOST_CALLS)
         return least
 
     def _missing(self, messages: Messages, way: Sequence[Step], answer: bool, tools: Sequence[Item]) -> set[int]:
-        """Return the places of messages that the template does not write whole, but for what the assistant says."""
+        """Return the places of messages of which the template leaves something out, but for answers without a call."""
         marked = [_marked(message, place) for place, message in enumerate(messages)]
         try:
             said = self.template.write(_stepped(marked, way).messages, answer=answer, tools=tools)
         except Refused:
             return {*range(len(messages))}
-        return {place for place, message in enumerate(marked) if any(mark not in said for mark in _marks(message))}
+        marks = [_marks(message, words=CALLS_ALONE not in way) for message in marked]
+        return {place for place, some in enumerate(marks) if any(mark not in said for mark in some)}
 
 
 def _stepped(messages: Messages, way: Sequence[Step]) -> Fitted:
@@ -114,21 +117,24 @@ def _kind(message: Item) -> tuple[object, ...]:
 
 def _marked(message: Item, place: int) -> Item:
     """Return a message that says or calls words of its own, which no template writes in another way."""
-    if message["role"] != ANSWERING:
-        return {**message, "content": f"{WORD}{place}."} if message["content"] else message
-    calls = [
-        {**call, "function": {"name": f"{WORD}{place}n{number}.", "arguments": {"a": f"{WORD}{place}a{number}."}}}
-        for number, call in enumerate(message.get("tool_calls") or ())
-    ]
-    return {**message, "tool_calls": calls} if calls else message
+    calls = message.get("tool_calls") or ()
+    if message["role"] == ANSWERING and not calls:
+        return message
+    marked = {**message, "content": f"{WORD}{place}."} if message["content"] else message
+    if not calls:
+        return marked
+    numbers = range(len(calls))
+    functions = [{"name": f"{WORD}{place}n{at}.", "arguments": {"a": f"{WORD}{place}a{at}."}} for at in numbers]
+    return {**marked, "tool_calls": [{**call, "function": one} for call, one in zip(calls, functions, strict=True)]}
 
 
-def _marks(marked: Item) -> list[str]:
-    """Return the words of a marked message that a template has to write."""
+def _marks(marked: Item, *, words: bool) -> list[str]:
+    """Return what a template has to write of a marked message; `words`: also those beside a call."""
     if marked["role"] != ANSWERING:
         return [str(marked["content"])]
     functions = [call["function"] for call in marked.get("tool_calls") or ()]
-    return [mark for function in functions for mark in (function["name"], function["arguments"]["a"])]
+    beside = [str(marked["content"])] if functions and words and marked["content"] else []
+    return [*beside, *(mark for function in functions for mark in (function["name"], function["arguments"]["a"]))]
 
 
 def _head(messages: Messages) -> int:
@@ -177,6 +183,11 @@ def _joined(messages: Messages) -> Messages:
     return found
 
 
+def _calls_alone(messages: Messages) -> Messages:
+    """Leave out what is said beside a call: some templates write the call only."""
+    return [{**message, "content": ""} if message.get("tool_calls") else message for message in messages]
+
+
 def _short_ids(messages: Messages) -> Messages:
     """Number the calls of tools: some templates take ids of one length only."""
     ids: dict[object, str] = {}
@@ -196,6 +207,7 @@ JOINED: Step = ("joined turns", _joined)
 FIRST: Step = ("joined turns", _first_systems)
 LATE: Step = ("system turned into a question", _late_systems)
 IN_QUESTION: Step = ("system in the question", _system_in_question)
+CALLS_ALONE: Step = ("words beside a call", _calls_alone)
 IDS: Step = ("call ids", _short_ids)
 PLAIN: tuple[tuple[Step, ...], ...] = (
     (),
@@ -205,4 +217,4 @@ PLAIN: tuple[tuple[Step, ...], ...] = (
     (FIRST, LATE, IN_QUESTION),
     (FIRST, LATE, IN_QUESTION, JOINED),
 )
-WAYS = (*PLAIN, *((*way, IDS) for way in PLAIN))
+WAYS = tuple((*way, *more) for more in ((), (IDS,), (CALLS_ALONE,), (CALLS_ALONE, IDS)) for way in PLAIN)

@@ -31,10 +31,19 @@ def test_a_moved_system_prompt_is_told_by_where_it_went() -> None:
     assert first.message.endswith("it is written in front of what the user says first in text 2.")
 
 
+def test_words_beside_a_call_that_are_left_out_are_told_with_their_texts() -> None:
+    (found,) = findings([PLAIN, WrittenChat({"words beside a call"})])
+    assert (found.code, found.item, found.severity) == ("words_beside_calls", "text 2", "info")
+    assert found.message.endswith("the call only; what is said beside it is left out in text 2.")
+
+
 def test_answers_that_can_not_be_learned_are_counted_and_five_texts_named() -> None:
     (one,) = findings([PLAIN, WrittenChat(frozenset(), 1)])
     assert one.message.startswith("1 answer is read and not learned: the backbone's chat template writes it otherwise")
-    assert one.message.endswith("in text 2.")
+    assert one.message.endswith(
+        "otherwise in these chats than a model answers, for instance without the thought, in text 2."
+    )
+    assert "A thought that the template leaves out there too can't be learned" in one.fix
     (many,) = findings([WrittenChat(frozenset(), 2)] * 7)
     assert many.message.startswith("14 answers are read and not learned")
     assert many.message.endswith("in text 1, text 2, text 3, text 4, text 5 and 2 more.")

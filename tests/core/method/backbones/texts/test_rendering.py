@@ -361,6 +361,28 @@ def test_of_a_template_for_tools_and_one_without_the_latter_takes_no_calls() -> 
     assert len(learned(READERS["qwen2"], read(READERS["qwen2"], undeclared))) == 2
 
 
+@pytest.mark.parametrize("name", ["llama3", "mistral", "gpt-oss"])
+@pytest.mark.parametrize("beside", ["Let me see.", "<think>\nWhen?\n</think>\n\n"])
+def test_where_a_template_writes_the_call_only_it_is_learned_without_the_words_beside_it(
+    name: str, beside: str
+) -> None:
+    found, item = READERS[name], with_tools()
+    item["messages"] = [m | {"content": beside} if m.get("tool_calls") else m for m in item["messages"]]  # type: ignore[attr-defined]
+    rendered = read(found, item)
+    assert learned(found, rendered) == learned(found, read(found, with_tools()))
+    assert "words beside a call" in rendered.changes
+    assert rendered.left == 0
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3"])
+def test_words_beside_a_call_are_learned_where_the_template_writes_both(name: str) -> None:
+    found, item = READERS[name], with_tools()
+    item["messages"] = [m | {"content": "Let me see."} if m.get("tool_calls") else m for m in item["messages"]]  # type: ignore[attr-defined]
+    rendered = read(found, item)
+    assert learned(found, rendered)[0].startswith("Let me see.<tool_call>")
+    assert not rendered.changes
+
+
 def test_a_call_of_weight_0_is_read_and_not_learned() -> None:
     item = with_tools()
     messages: Iterator[Item] = iter(item["messages"])  # type: ignore[call-overload]
