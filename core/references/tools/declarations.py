@@ -15,7 +15,7 @@ Tool = Mapping[str, Any]  # {"type": "function", "function": {"name", "descripti
 KEYS = ("tools", "functions")  # of a row; the second is what OpenAI called them first
 MAX_TOOLS = 128  # as OpenAI takes
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-NAMES = "a name has 1 to 64 letters of a-z, A-Z, 0-9, _, - and ."
+NAMES = "a name has 1 to 64 letters of a-z, A-Z, 0-9, dots, _ and -"
 # what the schema of the parameters is called by Anthropic, MCP and Gemini
 SCHEMAS = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema")
 LISTS = ("functionDeclarations", "function_declarations")  # Gemini's
@@ -133,5 +133,5 @@ def _function(given: Mapping[str, Any], where: str, remarks: Remarks) -> Tool:
 
 def _schema(value: object, what: str, remarks: Remarks) -> object:
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is not an object (a JSON schema)")
+        raise ValueError(f"{what} can't be read: a JSON schema is an object")
     return verbatim.clean(value, what, remarks)

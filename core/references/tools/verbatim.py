@@ -19,9 +19,9 @@ def parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{what} is not JSON ({error.msg.lower().removesuffix(' at')})") from None
+        raise ValueError(f"{what} can't be read as JSON ({error.msg.lower().removesuffix(' at')})") from None
     except RecursionError:
-        raise ValueError(f"{what} is nested too deeply") from None
+        raise ValueError(f"{what} can't be read: it is nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{what} can't be read: {error}") from None
 
@@ -29,11 +29,11 @@ def parsed(text: str, what: str) -> Any:
 def clean(value: Any, what: str, remarks: Remarks) -> Any:
     """Return JSON with each text in it cleaned, names of keys too, and nothing else changed; raises as `parsed`."""
     if _depth(value) > MAX_DEPTH:
-        raise ValueError(f"{what} is nested more than {MAX_DEPTH} deep")
+        raise ValueError(f"{what} can't be carried: it is nested more than {MAX_DEPTH} deep")
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
-        raise ValueError(f"{what} holds a number that is too large") from None
+        raise ValueError(f"{what} can't be carried: a number in it is too large") from None
     return value if _UNUSUAL.search(text) is None else _cleaned(value, what, remarks)
 
 

@@ -231,17 +231,20 @@ def tool(**changes: object) -> Row:
 
 
 REFUSED: dict[str, tuple[Row, str]] = {
-    "arguments that are no JSON": (call(arguments="{city: Rome}"), r"arguments of call 1 of message 2 .* is not JSON"),
+    "arguments that are no JSON": (
+        call(arguments="{city: Rome}"),
+        r"arguments of call 1 of message 2 .* can.t be read as JSON",
+    ),
     "arguments that are a list": (call(arguments="[1]"), "are no object of JSON"),
     "arguments with a key twice": (call(arguments='{"a": 1, "a": 2}'), "a key is there twice"),
     "a number that is none": (call(arguments='{"a": NaN}'), "NaN is not a number"),
-    "a number that is too large": (call(arguments='{"a": 1e999}'), "a number that is too large"),
+    "a number that is too large": (call(arguments='{"a": 1e999}'), "a number in it is too large"),
     "arguments that are too deep": (call(arguments='{"a":' * 45 + "1" + "}" * 45), "nested more than 40 deep"),
     "a null character in arguments": (call(arguments='{"a": "\\u0000"}'), "null character"),
     "a call of another function": (call(name="sun"), r"message 2 \(assistant\) calls sun, which is none of its tools"),
     "a call without a name": (call(name=None), "has no name of a function"),
     "a long name": (tool(name="a" * 65), r"\(65 letters\); a name has 1 to 64 letters"),
-    "a name with a blank": (tool(name="the weather"), "a name has 1 to 64 letters"),
+    "a name with a blank": (tool(name="the weather"), "a name has 1 to 64 letters of a-z, A-Z, 0-9, dots, _ and -$"),
     "two tools of one name": ({"messages": [ASK, SAID], "tools": [TOOL, TOOL]}, 'two of its tools .* "weather"'),
     "too many tools": (
         {"messages": [ASK, SAID], "tools": [TOOL | {"function": FUNCTION | {"name": f"f{n}"}} for n in range(129)]},
@@ -250,9 +253,15 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "another kind of tool": ({"messages": [ASK, SAID], "tools": [{"type": "web_search"}]}, 'of the type "web_search"'),
     "a key of a tool": (tool(mood="dry"), r'tool 1 \(weather\) has the key "mood"'),
     "a mask of a tool": (tool(weight=0), "marked as not learned"),
-    "parameters that are a list": (tool(parameters=[1]), "the parameters of tool 1 .* is not an object"),
+    "parameters that are a list": (
+        tool(parameters=[1]),
+        "the parameters of tool 1 .* can.t be read: a JSON schema is an object",
+    ),
     "tools that are a number": ({"messages": [ASK, SAID], "tools": 7}, "its tools are not a list"),
-    "tools in a broken string": ({"messages": [ASK, SAID], "tools": "[{"}, "its tools in a string is not JSON"),
+    "tools in a broken string": (
+        {"messages": [ASK, SAID], "tools": "[{"},
+        "its tools in a string can.t be read as JSON",
+    ),
     "tools and functions": ({"messages": [ASK, SAID], "tools": [TOOL], "functions": [FUNCTION]}, "keep one of them"),
     "tools beside a text": ({"text": "a", "tools": [TOOL]}, '"tools" of it is not read there'),
     "a key of a call": (with_calls(CALL | {"mood": 1}), r'call 1 of message 2 \(assistant\) has the key "mood"'),
@@ -298,7 +307,7 @@ REFUSED: dict[str, tuple[Row, str]] = {
     ),
     "a role that calls, in words": (
         {"messages": [ASK, {"role": "function_call", "content": "weather!"}]},
-        r"the content of message 2 \(function_call\) is not JSON",
+        r"the content of message 2 \(function_call\) can.t be read as JSON",
     ),
 }
 
