@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.backbones.folders.weights import Weight
 from core.errors import InvalidInput
 
-NO_LAYER = re.compile(r"\.experts\.|embed\w*\.weight$|shared\.weight$")
+NO_LAYER = re.compile(r"\.experts\.|\.mlp\.(gate|router)\.|embed\w*\.weight$|shared\.weight$")
+LANGUAGE_PART = "language_model"  # what transformers calls it in a model that reads pictures too
 OLD_TOWER = re.compile(r"^language_model\.model\.")  # as files name it; transformers' module is model.language_model
 
 
@@ -38,7 +39,8 @@ def means(pattern: str, path: str) -> bool:
 def module_paths(weights: Mapping[str, Weight]) -> list[str]:
     """Return the paths of linear layers and plain convolutions of 1x1 by the names and sides of their weights.
 
-    Embeddings are none; nor are a mixture's experts, which transformers holds joined, as no modules of their own.
+    Embeddings are none; nor are a mixture's experts and what chooses among them, which transformers holds joined, as no
+    modules of their own.
     """
     return [
         module_path(name)

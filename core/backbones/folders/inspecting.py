@@ -13,7 +13,7 @@ from core.backbones.folders.other_models import other_folder
 from core.backbones.folders.pipelines import check_pipeline, read_pipeline
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import Weight, parameters
-from core.backbones.target_paths import adapted, module_paths
+from core.backbones.target_paths import LANGUAGE_PART, adapted, module_paths
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def _pipeline(folder: Path, targets: Sequence[str] | None) -> Inspected:
 
 def _language(folder: Path, targets: Sequence[str] | None) -> Inspected:
     found = read_language(folder)
-    paths = [path for path in module_paths(found.weights) if path not in _shared(found.config, found.weights)]
+    seeing = found.root in found.family.towers
+    shared = _shared(found.config, found.weights)
+    paths = [path for path in module_paths(found.weights) if path not in shared and not (seeing and _sees(path))]
     return Inspected(
         found.family,
         found.files,
@@ -94,6 +96,11 @@ def _language(folder: Path, targets: Sequence[str] | None) -> Inspected:
         found.notes,
         context_tokens=found.context_tokens,
     )
+
+
+def _sees(path: str) -> bool:
+    """Tell whether a module of a model that reads pictures too lies outside its language part: texts never reach it."""
+    return LANGUAGE_PART not in path.split(".") and path != "lm_head"
 
 
 def _shared(text: Mapping[str, object], weights: Mapping[str, Weight]) -> set[str]:

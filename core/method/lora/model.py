@@ -85,7 +85,9 @@ class LoraModel:
         """
         adapter = self.new(1, 1.0, runs=samples)
         with torch.enable_grad(), self.use(adapter, samples=samples):
-            found = torch.autograd.grad(loss(), list(adapter.up.values()), allow_unused=True)
+            total, matrices = loss(), list(adapter.up.values())
+            none: tuple[Tensor | None, ...] = (None,) * len(matrices)
+            found = torch.autograd.grad(total, matrices, allow_unused=True) if total.requires_grad else none
         dead = tuple(path for path, gradient in zip(adapter.up, found, strict=True) if gradient is None)
         if len(dead) == len(self.layers):
             raise InvalidInput(

@@ -65,6 +65,9 @@ def test_of_a_model_that_reads_pictures_the_language_part_is_adapted_and_that_is
     record = describe("x", folder, licence="CC0")
     assert (record.family, record.adapted_modules, record.context_tokens) == ("gemma3", 14, 64)
     assert any("language part alone" in note for note in record.notes)
+    assert describe("x", folder, licence="CC0", target_modules=("q_proj",)).adapted_modules == 2
+    with pytest.raises(InvalidInput, match=r"is meant by the target \*\*\.vision_tower\.\*\*"):
+        describe("x", folder, licence="CC0", target_modules=("**.vision_tower.**",))
     plain = describe("y", write_texts(tmp_path / "y", "Gemma3ForCausalLM", "gemma3_text"), licence="CC0")
     assert plain.notes == ()
 

@@ -41,6 +41,8 @@ def test_embeddings_experts_norms_and_wide_convolutions_are_no_modules_to_adapt(
     weights = {
         "model.embed_tokens.weight": (32, 8),
         "model.layers.0.mlp.experts.3.gate_proj.weight": (16, 8),
+        "model.layers.0.mlp.gate.weight": (4, 8),
+        "model.layers.1.mlp.router.weight": (4, 8),
         "model.norm.weight": (8,),
         "conv.weight": (8, 8, 3, 3),
         "proj_in.weight": (8, 8, 1, 1),

@@ -63,6 +63,9 @@ def test_a_network_through_which_nothing_flows_at_all_is_refused() -> None:
     lora = LoraModel(nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)}), ["idle"])
     with pytest.raises(InvalidInput, match="Nothing that is learned flows"):
         lora.leave_out_dead(lambda: lora.model["used"](torch.ones(1, 2, requires_grad=True)).sum(), samples=1)
+    tower = LoraModel(networks.gemma3(), ["model.vision_tower.**.q_proj"])
+    with pytest.raises(InvalidInput, match="Nothing that is learned flows"):
+        tower.leave_out_dead(lambda: networks.logits(tower.model).sum(), samples=2)
 
 
 def test_a_backbone_is_looked_at_without_a_trace_and_keeps_all_that_lives(
