@@ -9,6 +9,7 @@ from core.backbones.folders.weights import Weight
 from core.errors import InvalidInput
 
 NO_LAYER = re.compile(r"\.experts\.|\.mlp\.(gate|router)\.|embed\w*\.weight$|shared\.weight$")
+MATRICES = (2, 4)  # sides of the weight of a Linear, and of a Conv2d
 LANGUAGE_PART = "language_model"  # what transformers calls it in a model that reads pictures too
 OLD_TOWER = re.compile(r"^language_model\.model\.")  # as files name it; transformers' module is model.language_model
 
@@ -37,7 +38,7 @@ def means(pattern: str, path: str) -> bool:
 
 
 def module_paths(weights: Mapping[str, Weight]) -> list[str]:
-    """Return the paths of linear layers and plain convolutions of 1x1 by the names and sides of their weights.
+    """Return the paths of linear layers and convolutions of any kernel by the names and sides of their weights.
 
     Embeddings are none; nor are a mixture's experts and what chooses among them, which transformers holds joined, as no
     modules of their own.
@@ -45,17 +46,13 @@ def module_paths(weights: Mapping[str, Weight]) -> list[str]:
     return [
         module_path(name)
         for name, weight in weights.items()
-        if name.endswith(".weight") and not NO_LAYER.search(name) and _linear(weight.shape)
+        if name.endswith(".weight") and not NO_LAYER.search(name) and len(weight.shape) in MATRICES
     ]
 
 
 def module_path(name: str) -> str:
     """Return the path of the module whose weight a file calls so."""
     return OLD_TOWER.sub("model.language_model.", name.removesuffix(".weight"))
-
-
-def _linear(shape: Sequence[int]) -> bool:
-    return len(shape) == 2 or (len(shape) == 4 and tuple(shape[2:]) == (1, 1))
 
 
 def _matches(wanted: Sequence[str], parts: Sequence[str]) -> bool:

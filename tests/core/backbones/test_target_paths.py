@@ -37,7 +37,7 @@ def test_every_pattern_means_something() -> None:
         adapted(["a.q"], ["q", "qkv"])
 
 
-def test_embeddings_experts_norms_and_wide_convolutions_are_no_modules_to_adapt() -> None:
+def test_embeddings_experts_and_norms_are_no_modules_to_adapt_and_convolutions_are() -> None:
     weights = {
         "model.embed_tokens.weight": (32, 8),
         "model.layers.0.mlp.experts.3.gate_proj.weight": (16, 8),
@@ -50,7 +50,7 @@ def test_embeddings_experts_norms_and_wide_convolutions_are_no_modules_to_adapt(
         "layer.bias": (8, 8),
     }
     found = module_paths({name: Weight("F32", shape) for name, shape in weights.items()})
-    assert found == ["proj_in", "time_embedding.linear_1"]
+    assert found == ["conv", "proj_in", "time_embedding.linear_1"]
 
 
 def test_of_a_multimodal_model_the_language_part_alone_is_meant_however_its_file_names_it() -> None:
