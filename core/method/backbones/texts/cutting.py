@@ -21,7 +21,7 @@ from core.method.backbones.texts.rendering import Framing, Rendered, Rendering
 from core.method.backbones.texts.template import ANSWERING
 from core.method.backbones.texts.turns import Span, is_learned
 
-Lost = Literal["later turns", "older turns", "system prompt", "question", "answer", "text", "frame"]
+Lost = Literal["later turns", "older turns", "system prompt", "result", "question", "answer", "text", "frame", "tools"]
 
 VERSION = 3  # of what is cut: encodings that are kept belong to one
 LEFT_OUT = " ... "  # stands for the middle of a question that is left out
@@ -136,7 +136,7 @@ class _Cutting:
             free = max(least, min(self.room // SHARE, self.room - frame - self.room // SHARE))
         if free >= size:
             return messages
-        self.lost.add("question")
+        self.lost.add("result" if messages[question]["role"] == TOOL else "question")
         return self.shortened(messages, question, frame + free, _ends)
 
     def shortened(
@@ -162,8 +162,8 @@ class _Cutting:
         if kept < answer:
             self.lost.add("answer")
         start = max(0, before - (self.room - kept))
-        if start:  # the chat template's own words take the room
-            self.lost.add("frame")
+        if start:  # the chat template's own words take the room, or the tools among them
+            self.lost.add("tools" if self.framing.tools else "frame")
         return found.part(start, before + kept), answer - kept
 
     def tokens(self, messages: Sequence[Item]) -> Rendered:

@@ -423,3 +423,16 @@ def test_a_call_is_learned_when_a_long_system_prompt_is_cut_away() -> None:
     system = {"role": "system", "content": "Be thin. " * 40}
     kept = cut(found, {**item, "messages": [system, question, call, result, {**answer, "weight": 0}]}, 150).kept
     assert "Whitby" in "".join(learned(found, kept))
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama3", "mistral"])
+def test_what_a_tool_gave_and_the_tools_are_told_apart_from_the_question_where_they_are_cut(name: str) -> None:
+    found, item = READERS[name], with_tools()
+    whole = len(read(found, item))
+    item["messages"] = [m | {"content": "high water " * 90} if m["role"] == "tool" else m for m in item["messages"]]  # type: ignore[attr-defined]
+    assert cut(found, item, whole + 20).lost == {"result"}
+    long = with_tools()
+    long["messages"] = [m | {"content": "When? " * 90} if m["role"] == "user" else m for m in long["messages"]]  # type: ignore[attr-defined]
+    assert "question" in cut(found, long, whole + 20).lost
+    assert "tools" in cut(found, item, 40).lost
+    assert "tools" not in cut(found, chat("Who? " * 90, "The cat." * 90), 40).lost
