@@ -24,7 +24,9 @@ def check(count: int, with_tools: int, record: BackboneRecord, param: str = "tra
     """
     if knows_tools(record) or 2 * with_tools <= count:
         return
-    has = "has no chat template" if record.chat and not record.chat.template else "has a chat template without tools"
+    has = "has a chat template that does not write all of tools, their calls and results"
+    if record.chat and not record.chat.template:
+        has = "has no chat template"
     use = "declares or calls" if with_tools == 1 else "declare or call"
     raise InvalidInput(
         f"{with_tools} of {count} texts {use} tools, and {record.id} {has}, so that they can't be learned. "

@@ -320,7 +320,9 @@ def test_where_most_texts_need_tools_that_the_template_lacks_the_job_is_refused(
     for address in (ESTIMATE, JOBS):
         answer = http.post(address, json={"model": without_tools, "training_file": file})
         refused(answer, 400, "tools_unknown")
-        assert "3 of 5 texts declare or call tools" in answer.json()["error"]["message"]
+        message = answer.json()["error"]["message"]
+        assert "3 of 5 texts declare or call tools" in message
+        assert "has a chat template that does not write all of tools, their calls and results" in message
         body = {"model": without_tools, "training_file": plain, "validation_file": file}
         answer = http.post(address, json=body)
         refused(answer, 400, "tools_unknown")
