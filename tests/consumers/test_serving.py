@@ -57,6 +57,7 @@ def test_the_modelfile_names_a_base_and_an_adapter_that_llama_cpp_loads(
     assert np.linalg.norm(np.load(tmp_path / "out.npy") - wanted) <= 1e-3 * np.linalg.norm(wanted - bare)
 
 
+@pytest.mark.slow
 def test_an_image_job_has_no_modelfile(image_job: JobFolder) -> None:
     assert not (image_job.stage("export") / "Modelfile").exists()
     with zipfile.ZipFile(image_job.stage("export") / "adapter-peft.zip") as archive:

@@ -84,6 +84,7 @@ def test_shapes_and_masks_are_prepared_and_told(make_shaped_job: MakeJob) -> Non
     assert not any("more than 10 %" in text for text in said)
 
 
+@pytest.mark.slow
 def test_a_job_that_asks_for_neither_has_squares_and_no_masks_and_is_told_what_that_cuts(
     make_shaped_job: MakeJob,
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_job_that_asks_for_neither_has_squares_and_no_masks_and_is_told_what_t
     )
 
 
+@pytest.mark.slow
 def test_shapes_are_told_by_their_pictures(make_shaped_job: MakeJob) -> None:
     texts = []
     for asked in ({}, SHAPED):
@@ -110,6 +112,7 @@ def test_shapes_are_told_by_their_pictures(make_shaped_job: MakeJob) -> None:
     assert chosen == "Pictures are trained in these shapes: 3 in 24 x 40, 2 in 32 x 32, 2 in 40 x 24."
 
 
+@pytest.mark.slow
 def test_square_references_are_told_nothing_of_shapes(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     folder = image_jobs(tiny_diffusion_folder, tmp_path)(shapes=3)
     said = messages(list(prepare(Context(folder))))

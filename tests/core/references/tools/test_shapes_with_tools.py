@@ -402,6 +402,7 @@ def test_any_key_within_tools_and_calls_is_used_known_or_refused(
     assert told or said_again or item != usual or (key, value) == ("type", "function") or key == "recorded"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), values))
 def test_any_arguments_and_any_schema_come_back_as_they_were_or_are_refused(value: dict[str, object]) -> None:
