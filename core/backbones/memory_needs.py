@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.backbones.families import family
 from core.backbones.folders.inspecting import Inspected
 from core.backbones.folders.weights import parameters
 from core.backbones.target_paths import module_path
@@ -67,7 +66,7 @@ def _adapter(found: Inspected) -> int:
 
 
 def _example(found: Inspected, text: Mapping[str, object], device_class: str) -> int:
-    row = family(found.family.id)
+    row = found.family
     if row.kind == "images":
         small, large, side, count = KEPT[row.id]
         share = (found.resolution or side) ** 2 / side**2 * found.parameters / count
