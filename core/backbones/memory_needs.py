@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -62,7 +63,8 @@ def _adapter(found: Inspected) -> int:
     network = next(iter(found.networks.values()))
     sides = {module_path(name): weight for name, weight in network.items()}
     paths = {path for meant in found.adapted.values() for path in meant}
-    return sum(RANK * sum(sides[path].shape[:2]) for path in paths) * ADAPTED_BYTES
+    shapes = [sides[path].shape for path in paths]
+    return sum(RANK * (outputs + math.prod(inputs)) for outputs, *inputs in shapes) * ADAPTED_BYTES
 
 
 def _example(found: Inspected, text: Mapping[str, object], device_class: str) -> int:

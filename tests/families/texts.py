@@ -78,6 +78,14 @@ LINEAR_ATTENTION = {
     "linear_key_head_dim": 8,
     "linear_value_head_dim": 8,
 }
+# Ministral 3 scales its queries by how far a text has come
+FAR_ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "original_max_position_embeddings": 32,
+    "llama_4_scaling_beta": 0.1,
+}
 VISION = {
     "model_type": "siglip_vision_model",
     "hidden_size": 16,
@@ -94,6 +102,7 @@ TEXTS: Mapping[str, TextFamily] = {
     "qwen3": TextFamily("qwen3", CHATML, HEADS_OF_8, end="<|im_end|>"),
     "qwen3-moe": TextFamily("qwen3_moe", CHATML, {**HEADS_OF_8, **MOE}, end="<|im_end|>", adapted=8),
     "mistral": TextFamily("mistral", MISTRAL),
+    "mistral3": TextFamily("ministral3", MISTRAL, {**HEADS_OF_8, "rope_parameters": FAR_ROPE}),
     "gemma2": TextFamily("gemma2", GEMMA, {**TIED, **EXACT_GEMMA}, end="<end>"),
     "gemma3": TextFamily("gemma3_text", GEMMA, {**TIED, **EXACT_GEMMA}, end="<end>"),
     "phi3": TextFamily("phi3", PHI_3, end="<|end|>", adapted=8),

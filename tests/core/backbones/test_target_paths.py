@@ -24,6 +24,7 @@ def test_embeddings_experts_and_norms_are_no_modules_to_adapt_and_convolutions_a
         "model.layers.1.mlp.router.weight": (4, 8),
         "model.norm.weight": (8,),
         "conv.weight": (8, 8, 3, 3),
+        "linear_attn.conv1d.weight": (8, 1, 4),
         "proj_in.weight": (8, 8, 1, 1),
         "time_embedding.linear_1.weight": (8, 8),
         "layer.bias": (8, 8),
