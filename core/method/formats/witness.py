@@ -170,7 +170,7 @@ class Witness:
         backbone, batch, device = self.backbone, self._batch, device_of(network)
         with whole_float32():
             if not isinstance(backbone, LanguageBackbone):
-                return backbone.prediction(network, batch, self._draw, device, dtype_of(network))
+                return backbone.predicted_by(network, batch, self._draw, device, dtype_of(network))
             ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
             return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
 

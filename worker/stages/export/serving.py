@@ -13,11 +13,11 @@ BASE = "base.gguf"
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank may be
 
 
-def vllm_line(record: BackboneRecord, rank: int, folder: str = ".") -> str:
-    """Return the command that serves a folder in PEFT's format; the rank is the least that vLLM has room for it in."""
+def vllm_line(record: BackboneRecord, rank: int) -> str:
+    """Return the command that serves a PEFT folder, in it; the rank is the least that vLLM has room for it in."""
     room = next(allowed for allowed in VLLM_RANKS if allowed >= rank)
     model = record.hub_name or f"/path/to/{record.id}"
-    return f"vllm serve {model} --enable-lora --max-lora-rank {room} --lora-modules {NAME}={folder}"
+    return f"vllm serve {model} --enable-lora --max-lora-rank {room} --lora-modules {NAME}=."
 
 
 def readme(record: BackboneRecord, rank: int, root: str) -> str:
