@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.backbones.families import FAMILIES, Objective
+from core.backbones.families import Objective
 from core.backbones.folders.other_models import EDITED, NOT_YET, other_file
 from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, distilled, predicted
 from core.backbones.folders.refusal import refused
@@ -22,6 +22,7 @@ ENCODERS = {
     "sd2": ("cond_stage_model.model.",),
     "sdxl": ("conditioner.embedders.0.transformer.text_model.", "conditioner.embedders.1.model."),
 }
+NAMES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "Stable Diffusion XL"}
 SIDES = {"sd1": 512, "sd2": 512, "sdxl": 1024}
 V_SIDE = 768  # of Stable Diffusion 2.x where it predicts v
 USUAL_WIDTH = 320  # channels of the first layer
@@ -135,8 +136,8 @@ def _check_whole(weights: Mapping[str, Weight], family: str, usual_size: bool) -
         raise refused("it holds no VAE; take the checkpoint with its VAE", this="file")
     if usual_size and width != USUAL_WIDTH:
         raise refused(
-            f"its U-Net begins with {width} channels, where {FAMILIES[family].name} has {USUAL_WIDTH}; say with "
-            "--config which diffusers folder has the configuration of its parts",
+            f"its U-Net begins with {width} channels, where {NAMES[family]} has {USUAL_WIDTH}; say with --config which "
+            "diffusers folder has the configuration of its parts",
             this="file",
         )
 
@@ -180,7 +181,7 @@ def _configured(config: Path, family: str) -> Objective:
         raise InvalidInput(words, code="not_found", param="config")
     found = check_pipeline(config)
     if found.id != family:
-        words = f"--config is the configuration of {found.name}, and the file holds {FAMILIES[family].name}."
+        words = f"--config is the configuration of {found.name}, and the file holds {NAMES[family]}."
         raise InvalidInput(words, code="contradiction", param="config")
     return predicted(config)
 
