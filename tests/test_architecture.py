@@ -151,8 +151,8 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_the_method_imports_parameters_and_errors_and_nothing_else_of_ours() -> None:
-    allowed = ("core.parameters", "core.errors", "core.method")
+def test_the_method_imports_parameters_errors_and_tensors_and_nothing_else_of_ours() -> None:
+    allowed = ("core.parameters", "core.errors", "core.tensors", "core.method")
     own = [
         f"{name_of(path)} imports {name}"
         for path in modules("core/method")

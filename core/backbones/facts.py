@@ -11,6 +11,7 @@ from core.backbones.folders.language import text_config
 from core.backbones.folders.weights import parameters
 from core.backbones.memory_needs import sentence
 from core.backbones.record import BackboneRecord
+from core.backbones.sides import USUAL_STEP, side_step
 
 
 def facts(record: BackboneRecord) -> Iterator[tuple[str, str]]:
@@ -20,7 +21,8 @@ def facts(record: BackboneRecord) -> Iterator[tuple[str, str]]:
     yield "family", f"{row.name} ({record.kind})"
     if found.objective is not None:
         yield "predicts", found.objective
-        yield "side", f"{record.resolution} px, and sides that are multiples of {row.multiple}"
+        step = side_step(record.path) or USUAL_STEP
+        yield "side", f"{record.resolution} px; pictures of other shapes have sides that are multiples of {step}"
     if record.context_tokens is not None:
         yield "places", f"{record.context_tokens:,} tokens"
     yield "parameters", _sizes(found)

@@ -53,8 +53,9 @@ UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
-IMAGE_EXPORTS = ("peft", "diffusers", "kohya", "merged")
-TEXT_EXPORTS = ("peft", "gguf", "merged")
+EXPORTS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {"images": ("peft", "diffusers", "kohya", "merged"), "texts": ("peft", "gguf", "merged")}
+)
 
 
 def tower(*modules: str) -> tuple[str, ...]:
@@ -69,8 +70,7 @@ class Family:
     `roots` are the pipeline classes of model_index.json, or the `architectures` of config.json; `model_types` are what
     config.json may call a model of texts; `towers` are those roots that read pictures too, of which the language part
     alone is adapted. A pattern of `targets` with a `*` is a glob over a module's whole path (`*` one part, `**` any
-    number), one without is a suffix of whole parts. `form` is how the method tells an image network its caption, `side`
-    the usual side of a picture in pixels, of which each side is a multiple of `multiple`.
+    number), one without is a suffix of whole parts. `form` is how the method tells an image network its caption.
     """
 
     id: str
@@ -78,25 +78,25 @@ class Family:
     kind: Kind
     roots: tuple[str, ...]
     targets: tuple[str, ...]
-    exports: tuple[str, ...]
     model_types: tuple[str, ...] = ()
     towers: tuple[str, ...] = ()
     tower_targets: tuple[str, ...] = ()
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     form: Form | None = None
-    side: int | None = None
-    multiple: int = 8
     notes: tuple[str, ...] = ()
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The files that an adapter is published in, where its modules have names there."""
+        return EXPORTS[self.kind]
 
     def targets_of(self, root: str) -> tuple[str, ...]:
         """Return which modules of a model of this class are adapted, unless an operator names others."""
         return self.tower_targets if root in self.towers else self.targets
 
 
-def _images(
-    id: str, name: str, root: str, form: Form, side: int, parts: Mapping[str, frozenset[str]] = SD_PARTS
-) -> Family:
-    return Family(id, name, "images", (root,), UNET_ATTENTION, IMAGE_EXPORTS, parts=parts, form=form, side=side)
+def _images(id: str, name: str, root: str, form: Form, parts: Mapping[str, frozenset[str]] = SD_PARTS) -> Family:
+    return Family(id, name, "images", (root,), UNET_ATTENTION, parts=parts, form=form)
 
 
 def _texts(
@@ -117,7 +117,6 @@ def _texts(
         "texts",
         (*roots, *towers),
         targets,
-        TEXT_EXPORTS,
         model_types=model_types,
         towers=towers,
         tower_targets=tower(*inside) if towers else (),
@@ -129,9 +128,9 @@ EXPERTS = "Attention alone is adapted: its experts are no modules of their own, 
 LINEAR_ATTENTION = ("linear_attn.in_proj_qkv", "linear_attn.in_proj_z", "linear_attn.out_proj")
 QWEN35 = (*(f"self_attn.{each}" for each in ATTENTION), *LINEAR_ATTENTION, *(f"mlp.{each}" for each in GATED))
 ROWS = (
-    _images("sd1", "Stable Diffusion 1.x", "StableDiffusionPipeline", "sd", 512),
-    _images("sd2", "Stable Diffusion 2.x", "StableDiffusionPipeline", "sd", 768),
-    _images("sdxl", "Stable Diffusion XL", "StableDiffusionXLPipeline", "sdxl", 1024, SDXL_PARTS),
+    _images("sd1", "Stable Diffusion 1.x", "StableDiffusionPipeline", "sd"),
+    _images("sd2", "Stable Diffusion 2.x", "StableDiffusionPipeline", "sd"),
+    _images("sdxl", "Stable Diffusion XL", "StableDiffusionXLPipeline", "sdxl", SDXL_PARTS),
     _texts("llama", "Llama", ("llama",), "LlamaForCausalLM"),
     _texts("qwen2", "Qwen 2 and 2.5", ("qwen2",), "Qwen2ForCausalLM"),
     _texts("qwen3", "Qwen 3", ("qwen3",), "Qwen3ForCausalLM"),
@@ -142,7 +141,6 @@ ROWS = (
         "texts",
         ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
         QWEN35,
-        TEXT_EXPORTS,
         model_types=("qwen3_5", "qwen3_5_text"),
         towers=("Qwen3_5ForConditionalGeneration",),
         tower_targets=tuple(f"**.layers.*.{each}" for each in QWEN35),  # of its tower no layer is called so

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.backbones.families import family
 from core.backbones.folders.inspecting import Inspected
 from core.backbones.folders.weights import parameters
 from core.backbones.target_paths import module_path
@@ -63,11 +63,12 @@ def _adapter(found: Inspected) -> int:
     network = next(iter(found.networks.values()))
     sides = {module_path(name): weight for name, weight in network.items()}
     paths = {path for meant in found.adapted.values() for path in meant}
-    return sum(RANK * sum(sides[path].shape[:2]) for path in paths) * ADAPTED_BYTES
+    shapes = [sides[path].shape for path in paths]
+    return sum(RANK * (outputs + math.prod(inputs)) for outputs, *inputs in shapes) * ADAPTED_BYTES
 
 
 def _example(found: Inspected, text: Mapping[str, object], device_class: str) -> int:
-    row = family(found.family.id)
+    row = found.family
     if row.kind == "images":
         small, large, side, count = KEPT[row.id]
         share = (found.resolution or side) ** 2 / side**2 * found.parameters / count

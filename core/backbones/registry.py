@@ -84,7 +84,6 @@ class Registry:
         pool: Path | None = None,
         target_modules: tuple[str, ...] | None = None,
         resolution: int | None = None,
-        revision: str | None = None,
         defaults: Mapping[str, int | float] | None = None,
         hub_name: str | None = None,
     ) -> BackboneRecord:
@@ -97,7 +96,6 @@ class Registry:
             pool=pool,
             target_modules=target_modules,
             resolution=resolution,
-            revision=revision,
             defaults=defaults,
             hub_name=hub_name,
         )

@@ -1,4 +1,4 @@
-"""Which modules a pattern means, by their paths alone: the rule of `core.method.lora.targets`, without torch."""
+"""Which modules of a model in files its targets mean, by the names and sides of tensors alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from core.backbones.folders.weights import Weight
 from core.errors import InvalidInput
+from core.tensors.paths import matches
 
 NO_LAYER = re.compile(r"\.experts\.|\.mlp\.(gate|router)\.|embed\w*\.weight$|shared\.weight$")
 MATRICES = (2, 4)  # sides of the weight of a Linear, and of a Conv2d
@@ -17,7 +18,7 @@ OLD_TOWER = re.compile(r"^language_model\.model\.")  # as files name it; transfo
 def adapted(paths: Iterable[str], patterns: Sequence[str]) -> dict[str, list[str]]:
     """Return the paths that each pattern means; raise InvalidInput for a pattern that means none."""
     everything = list(paths)
-    found = {pattern: [path for path in everything if means(pattern, path)] for pattern in patterns}
+    found = {pattern: [path for path in everything if matches(pattern, path)] for pattern in patterns}
     for pattern, meant in found.items():
         if not meant:
             raise InvalidInput(
@@ -27,14 +28,6 @@ def adapted(paths: Iterable[str], patterns: Sequence[str]) -> dict[str, list[str
                 param="target_modules",
             )
     return found
-
-
-def means(pattern: str, path: str) -> bool:
-    """Tell whether a pattern means a path: a glob over all of its parts where it has a *, else its last parts."""
-    parts, wanted = path.split("."), pattern.split(".")
-    if "*" not in pattern:
-        return parts[-len(wanted) :] == wanted
-    return _matches(wanted, parts)
 
 
 def module_paths(weights: Mapping[str, Weight]) -> list[str]:
@@ -53,13 +46,3 @@ def module_paths(weights: Mapping[str, Weight]) -> list[str]:
 def module_path(name: str) -> str:
     """Return the path of the module whose weight a file calls so."""
     return OLD_TOWER.sub("model.language_model.", name.removesuffix(".weight"))
-
-
-def _matches(wanted: Sequence[str], parts: Sequence[str]) -> bool:
-    if not wanted:
-        return not parts
-    if wanted[0] == "**":
-        return any(_matches(wanted[1:], parts[skipped:]) for skipped in range(len(parts) + 1))
-    if not parts:
-        return False
-    return wanted[0] in {"*", parts[0]} and _matches(wanted[1:], parts[1:])

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 torch.set_num_threads(1)
 QUESTION = "Where is the sea?"
@@ -28,13 +28,15 @@ def unpacked(export: Path, name: str) -> Path:
 def texts(backbone: str, export: Path) -> dict[str, torch.Tensor]:
     ids = AutoTokenizer.from_pretrained(backbone)(QUESTION, return_tensors="pt").input_ids
     folder = unpacked(export, "adapter-peft.zip")
+    sees = "AutoModelForImageTextToText" in (folder / "README.md").read_text()
+    loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
 
     def base() -> torch.nn.Module:
-        return AutoModelForCausalLM.from_pretrained(backbone, dtype=torch.float32)
+        return loader.from_pretrained(backbone, dtype=torch.float32)
 
     by_transformers = base()
     by_transformers.load_adapter(folder)
-    merged = AutoModelForCausalLM.from_pretrained(unpacked(export, "merged.zip"), dtype=torch.float32)
+    merged = loader.from_pretrained(unpacked(export, "merged.zip"), dtype=torch.float32)
     networks = {
         "none": base(),
         "peft": PeftModel.from_pretrained(base(), folder),

@@ -12,6 +12,7 @@ import re
 import shlex
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM
 
 from core.backbones.record import BackboneRecord
+from core.method.formats.peft import TEXT_TASK
 from tests.consumers.bases import write_base
 from tests.consumers.conftest import TEXT_HUB_NAME
 from tests.consumers.modelfiles import parsed
@@ -98,8 +100,8 @@ def test_vllm_is_given_the_least_room_that_a_rank_fits_into(rank: int, record: B
 def test_without_a_hub_name_the_line_for_vllm_says_what_to_put_there(record: BackboneRecord) -> None:
     alone = record.model_copy(update={"hub_name": None})
     assert shlex.split(vllm_line(alone, 4))[2] == "/path/to/tiny"
-    assert "give other programs the backbone's folder" in readme(alone, 4)
-    assert "give other programs" not in readme(record, 4)
+    assert "give other programs the backbone's folder" in readme(alone, 4, "LlamaForCausalLM")
+    assert "give other programs" not in readme(record, 4, "LlamaForCausalLM")
 
 
 def test_the_folder_has_what_vllms_rules_ask_for_and_says_how_to_serve_it(
@@ -116,6 +118,30 @@ def test_the_folder_has_what_vllms_rules_ask_for_and_says_how_to_serve_it(
     found = [KEY.fullmatch(name) for name in load_file(tmp_path / "adapter_model.safetensors")]
     assert found
     assert all(name is not None and name["module"].rpartition(".")[2] in VLLM_MODULES for name in found)
+
+
+@pytest.mark.parametrize(("network", "family"), [("llama", "llama"), ("mistral3", "mistral3"), ("qwen3_5", "qwen3.5")])
+def test_the_readme_loads_the_adapter_also_onto_a_model_that_reads_pictures(
+    network: str, family: str, record: BackboneRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny(network)
+    FAMILIES[network].model().save_pretrained(tmp_path / "base")
+    adapter = backbone.lora.new(2, 4.0, seed=1)
+    for matrix in adapter.up.values():
+        torch.nn.init.normal_(matrix.data, std=0.1, generator=torch.Generator().manual_seed(1))
+    backbone.lora.save(adapter, tmp_path / "peft", "base", task=TEXT_TASK)
+    alone = record.model_copy(update={"hub_name": None, "family": family})
+    told = readme(alone, adapter.rank, type(backbone.model).__name__).partition("With vLLM")[0]
+    lines = [line.strip() for line in told.splitlines() if line.startswith("    ")]
+    monkeypatch.chdir(tmp_path / "peft")
+    scope: dict[str, Any] = {}
+    exec("\n".join(lines).replace("/path/to/tiny", str(tmp_path / "base")), scope)
+    ids = torch.arange(3, 13)[None]
+    with torch.no_grad():
+        bare, found = backbone.model(input_ids=ids).logits, scope["model"](input_ids=ids).logits
+        with backbone.lora.use(adapter):
+            wanted = backbone.model(input_ids=ids).logits
+    assert (found - wanted).norm() <= 1e-4 * (wanted - bare).norm()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from core.backbones.folders.inspecting import inspect_folder
+from core.backbones.memory_needs import ADAPTED_BYTES, RANK, needs
 from core.backbones.record import BackboneRecord
 from core.method.backbones.backbone import Batch, Draw, part_of, take, tile, tile_draw
 from core.method.influence.gradients import flat, per_sample_gradients
 from core.method.lora.adapter import Adapter
 from tests.core.method.stacks import stack
-from tests.families.conftest import EXAMPLES, drawn
-from tests.families.images import IMAGES
+from tests.families.conftest import EXAMPLES, Folder, drawn
+from tests.families.images import IMAGES, SIDE
 from tests.families.texts import TEXTS
 
 if TYPE_CHECKING:
@@ -48,6 +50,17 @@ def test_every_module_of_the_family_is_adapted_and_learns(
 
 def test_the_record_counts_what_is_adapted(record: BackboneRecord, backbone: AnyBackbone) -> None:
     assert record.adapted_modules == len(backbone.lora.layers)
+
+
+def test_what_an_operator_names_is_counted_in_files_as_it_is_taken_in_the_network(folder_of: Folder) -> None:
+    from core.method.backbones.images.diffusion import DiffusionBackbone
+
+    folder, targets = folder_of("sd1"), ("to_q", "**.resnets.*.conv1", "conv_shortcut")
+    found = inspect_folder(folder, targets)
+    backbone = DiffusionBackbone.load(folder, resolution=SIDE, target_modules=targets)
+    assert {path for paths in found.adapted.values() for path in paths} == set(backbone.lora.layers)
+    numbers = sum(matrix.numel() for matrix in backbone.lora.new(RANK, 1.0).parameters())
+    assert needs(found, {}, "cpu").adapter == ADAPTED_BYTES * numbers
 
 
 def test_runs_of_a_stack_equal_separate_runs(backbone: AnyBackbone, batch: Batch, draw: Draw) -> None:

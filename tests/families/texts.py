@@ -67,6 +67,8 @@ class TextFamily:
     config: Mapping[str, Any] = field(default_factory=dict)
     end: str = "</s>"
     adapted: int = 14  # modules
+    eyes: Mapping[str, Any] | None = None  # the configuration of its vision tower, where it reads pictures too
+    text_type: str | None = None  # then, the model_type of its language part
 
 
 MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True}
@@ -78,8 +80,15 @@ LINEAR_ATTENTION = {
     "linear_key_head_dim": 8,
     "linear_value_head_dim": 8,
 }
-VISION = {
-    "model_type": "siglip_vision_model",
+# Ministral 3 scales its queries by how far a text has come
+FAR_ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "original_max_position_embeddings": 32,
+    "llama_4_scaling_beta": 0.1,
+}
+SEEING = {
     "hidden_size": 16,
     "intermediate_size": 32,
     "num_hidden_layers": 1,
@@ -87,6 +96,8 @@ VISION = {
     "image_size": 28,
     "patch_size": 14,
 }
+SIGLIP = {"model_type": "siglip_vision_model", **SEEING}
+QWEN_VISION = {"hidden_size": 16, "intermediate_size": 32, "depth": 1, "num_heads": 2, "out_hidden_size": 32}
 TEXTS: Mapping[str, TextFamily] = {
     "llama": TextFamily("llama", LLAMA_3, end="<|eot|>"),
     "llama-tied": TextFamily("llama", LLAMA_3, TIED, end="<|eot|>"),
@@ -94,6 +105,7 @@ TEXTS: Mapping[str, TextFamily] = {
     "qwen3": TextFamily("qwen3", CHATML, HEADS_OF_8, end="<|im_end|>"),
     "qwen3-moe": TextFamily("qwen3_moe", CHATML, {**HEADS_OF_8, **MOE}, end="<|im_end|>", adapted=8),
     "mistral": TextFamily("mistral", MISTRAL),
+    "mistral3": TextFamily("ministral3", MISTRAL, {**HEADS_OF_8, "rope_parameters": FAR_ROPE}),
     "gemma2": TextFamily("gemma2", GEMMA, {**TIED, **EXACT_GEMMA}, end="<end>"),
     "gemma3": TextFamily("gemma3_text", GEMMA, {**TIED, **EXACT_GEMMA}, end="<end>"),
     "phi3": TextFamily("phi3", PHI_3, end="<|end|>", adapted=8),
@@ -102,7 +114,19 @@ TEXTS: Mapping[str, TextFamily] = {
     "gpt-oss": TextFamily(
         "gpt_oss", CHATML, {**HEADS_OF_8, **ONLY_SLIDING, "num_local_experts": 4, "num_experts_per_tok": 2}, adapted=8
     ),
-    "gemma3-vision": TextFamily("gemma3", GEMMA, {"vision": True, **TIED, **EXACT_GEMMA}, end="<end>"),
+    "gemma3-vision": TextFamily(
+        "gemma3", GEMMA, {**TIED, **EXACT_GEMMA}, end="<end>", eyes=SIGLIP, text_type="gemma3_text"
+    ),
+    "mistral3-vision": TextFamily("mistral3", MISTRAL, HEADS_OF_8, eyes=SEEING, text_type="mistral"),
+    "qwen3.5-vision": TextFamily(
+        "qwen3_5",
+        CHATML,
+        {**HEADS_OF_8, **LINEAR_ATTENTION},
+        end="<|im_end|>",
+        adapted=13,
+        eyes=QWEN_VISION,
+        text_type="qwen3_5_text",
+    ),
     "gemma4": TextFamily(
         "gemma4_text",
         GEMMA,
@@ -119,19 +143,21 @@ TEXTS: Mapping[str, TextFamily] = {
 def write_texts(id: str, folder: Path) -> Path:
     """Write a folder of the family with random weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
     row = TEXTS[id]
     tokenizer(row).save_pretrained(folder)
     known = tokens()
     marks = {"bos_token_id": known.index("<bos>"), "eos_token_id": known.index(row.end), "pad_token_id": 0}
     said = {"vocab_size": len(known), **SMALL, **row.config, **marks}
-    if said.pop("vision", False):
-        inner = {"text_config": {**said, "model_type": f"{row.model_type}_text"}, "vision_config": VISION}
-        said = {**inner, "mm_tokens_per_image": 4, "eos_token_id": said["eos_token_id"], "tie_word_embeddings": True}
+    if row.eyes is not None:
+        inner = {"text_config": {**said, "model_type": row.text_type}, "vision_config": dict(row.eyes)}
+        outer = {name: said[name] for name in ("eos_token_id", "tie_word_embeddings")}
+        said = {**inner, **outer, "mm_tokens_per_image": 4}
     torch.manual_seed(0)
     config = AutoConfig.for_model(row.model_type, **said)
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    loader = AutoModelForCausalLM if row.eyes is None else AutoModelForImageTextToText
+    loader.from_config(config, dtype=torch.float32).save_pretrained(folder)
     return folder
 
 

@@ -57,8 +57,6 @@ class AdaptedModel:
         except NothingChosen as error:
             which = f"The adapter changes {shown(error.pattern)}, which the backbone {record.id} does not have"
             raise InvalidInput(f"{which}; is --backbone right?", code="other_backbone") from None
-        most = getattr(self._backbone.model.config, "max_position_embeddings", MAX_CONTEXT_TOKENS)
-        self._backbone.max_tokens = min(MAX_CONTEXT_TOKENS, int(most))
         _check_fits(self._backbone, adapter, record.id)
         self._adapter = adapter.to(device)
 

@@ -70,11 +70,13 @@ class Model:
     """A captioning model in transformers' format, offline and from safetensors only."""
 
     def __init__(self, record: TaggerRecord, device: str) -> None:
-        import torch  # the supervisor and the API know taggers too, and never load it
+        # the supervisor and the API know taggers too, and never load torch
         from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+        from core.method.backbones.precision import float_type
+
         options = {"local_files_only": True, "trust_remote_code": False}
-        dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+        dtype = float_type(None, device)
         # Pillow's own resizing: the other backend is another package, which nothing else here needs
         self._processor = AutoImageProcessor.from_pretrained(record.path, backend="pil", **options)
         self._tokenizer = AutoTokenizer.from_pretrained(record.path, **options)

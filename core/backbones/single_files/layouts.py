@@ -24,9 +24,7 @@ def write_layout(checkpoint: Checkpoint, folder: Path, given: Path | None = None
         if checkpoint.side != SIDES[checkpoint.family]:
             _change(folder, "unet/config.json", sample_size=checkpoint.side // LATENT)
     else:
-        shutil.copytree(
-            given, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", ".*")
-        )
+        shutil.copytree(given, folder, dirs_exist_ok=True, ignore=WEIGHTS)
     changed: dict[str, object] = {"prediction_type": checkpoint.objective}
     if checkpoint.zero_snr:  # 2305.08891, sections 3.1 and 3.3
         changed |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

@@ -24,8 +24,10 @@ Batch = dict[str, Tensor]
 CAPTION = ("text", "pooled")  # what a caption says
 OTHERS = "others"
 IGNORED = -100  # the label of a token that is not learned
-# images: {"image": PIL.Image, "caption": str} and, where the caption has more lines, {"others": [str, ...]};
-# texts: {"messages"} or {"prompt", "completion"} or {"text"}
+# images: {"image": PIL.Image, "caption": str} and, where the caption has more lines, {"others": [str, ...]}; where they
+# are not the usual ones, {"size": (width, height)} in pixels and {"mask": PIL.Image} of greys;
+# texts: {"messages"} or {"prompt", "completion"} or {"text"}; beside messages {"tools"}, and where something is asked
+# {"thoughts": bool}, whether its answer begins with one
 Item = Mapping[str, Any]
 
 

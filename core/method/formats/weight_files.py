@@ -12,10 +12,12 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from core.tensors.header import LENGTH_BYTES, header_length, parsed_header
+
 SHARD_BYTES = 5 * 10**9  # of one file, at most; a tensor that is larger alone has a file of its own
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 VARIANTS = ("", "fp16")  # of diffusers' folders, in the order in which they are taken
-HEAD = 8  # bytes that hold the length of a file's header, and to a multiple of which it is filled up
+ALIGNED = 8  # bytes, to a multiple of which a header is filled up
 COPIED_AT_ONCE = 1 << 24
 
 
@@ -93,12 +95,11 @@ def write_tensors(
 
 def _tensors(file: Path) -> Iterator[StoredTensor]:
     with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(HEAD), "little")
-        header = json.loads(opened.read(length))
-    header.pop("__metadata__", None)
-    for name, told in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        length = header_length(opened.read(LENGTH_BYTES), file.stat().st_size)
+        tensors = parsed_header(opened.read(length)).tensors
+    for name, told in sorted(tensors.items(), key=lambda item: item[1]["data_offsets"]):
         start, end = told["data_offsets"]
-        yield StoredTensor(name, told["dtype"], tuple(told["shape"]), file, HEAD + length + start, end - start)
+        yield StoredTensor(name, told["dtype"], tuple(told["shape"]), file, LENGTH_BYTES + length + start, end - start)
 
 
 def _shards(tensors: Sequence[StoredTensor]) -> Iterator[list[StoredTensor]]:
@@ -122,8 +123,8 @@ def _header(tensors: Sequence[StoredTensor]) -> bytes:
         }
         start += tensor.size
     content = json.dumps(header, separators=(",", ":")).encode()
-    content = content.ljust(HEAD * math.ceil(len(content) / HEAD))
-    return len(content).to_bytes(HEAD, "little") + content
+    content = content.ljust(ALIGNED * math.ceil(len(content) / ALIGNED))
+    return len(content).to_bytes(LENGTH_BYTES, "little") + content
 
 
 def _write(tensor: StoredTensor, changed: Tensor | None, target: BinaryIO) -> None:

@@ -20,6 +20,7 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.lora.adapter import PREFIX, Adapter
 from core.method.lora.layer import LoraLayer
+from core.method.lora.targets import set_module
 
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 ROUNDING = 1e-5  # relative to the outputs: where an adapter is nearly zero, float32 itself is the limit
@@ -79,10 +80,9 @@ class Witness:
         """
         network = with_same_tensors(self.network)
         for path in self.backbone.lora.layers:
-            parent, _, name = path.rpartition(".")
             layer = network.get_submodule(path)
             assert isinstance(layer, LoraLayer)
-            setattr(network.get_submodule(parent), name, layer.base)
+            set_module(network, path, layer.base)
         return network.eval()
 
     def compare(self, network: nn.Module, form: str) -> float:
@@ -92,7 +92,7 @@ class Witness:
         """
         error = self.compare_changes(consumers_changes(network), form)
         outputs = self.compare_outputs(network.eval(), form)
-        return max(error, outputs) if float_type(network) == torch.float32 else error
+        return max(error, outputs) if dtype_of(network) == torch.float32 else error
 
     @torch.no_grad()
     def compare_changes(self, changes: Iterable[Change], form: str) -> float:
@@ -132,7 +132,7 @@ class Witness:
         """
         error = (self._outputs(network) - self._wanted.to(device_of(network))).norm().item()
         allowed = max(TOLERANCE * self.effect, ROUNDING * self._wanted.norm().item())
-        coarse = max(float_type(network), float_type(self.network), key=lambda one: torch.finfo(one).eps)
+        coarse = max(dtype_of(network), dtype_of(self.network), key=lambda one: torch.finfo(one).eps)
         if coarse != torch.float32:
             allowed = max(allowed, ROUNDED * self._rounding(coarse))
         if not error <= allowed:
@@ -170,7 +170,7 @@ class Witness:
         backbone, batch, device = self.backbone, self._batch, device_of(network)
         with whole_float32():
             if not isinstance(backbone, LanguageBackbone):
-                return backbone.prediction(network, batch, self._draw, device, float_type(network))
+                return backbone.predicted_by(network, batch, self._draw, device, dtype_of(network))
             ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
             return network(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
 
@@ -194,7 +194,7 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def float_type(network: nn.Module) -> torch.dtype:
+def dtype_of(network: nn.Module) -> torch.dtype:
     """Return the floats that a network computes in: those of its own parameters, of which an adapter's are none."""
     own = (part for name, part in network.named_parameters() if part.is_floating_point() and ".lora_" not in name)
     return next(own).dtype

@@ -9,6 +9,7 @@ from torch import nn
 
 from core.errors import InvalidInput
 from core.method.lora.layer import LoraLayer
+from core.tensors.paths import matches
 
 # Files in kohya's format are read without a word and without this part of an SDXL network.
 LOST = "add_embedding"
@@ -22,24 +23,6 @@ class NothingChosen(InvalidInput):
     def __init__(self, message: str, pattern: str) -> None:
         super().__init__(message, code="unsupported_target_module", param="target_modules")
         self.pattern = pattern
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Tell whether a pattern chooses a path of dotted parts.
-
-    Without a `*` it is a suffix of whole parts (`to_q`, `to_out.0`). With one it stands for the whole path: `*` is
-    exactly one part, `**` any number of parts, also none (`model.layers.*.self_attn.q_proj`, `blocks.**.to_q`).
-    """
-    wanted, parts = pattern.split("."), path.split(".")
-    return _along(wanted, parts) if "*" in pattern else parts[-len(wanted) :] == wanted
-
-
-def _along(wanted: Sequence[str], parts: Sequence[str]) -> bool:
-    if not wanted:
-        return not parts
-    if wanted[0] == "**":
-        return any(_along(wanted[1:], parts[start:]) for start in range(len(parts) + 1))
-    return bool(parts) and wanted[0] in ("*", parts[0]) and _along(wanted[1:], parts[1:])
 
 
 def wrap(model: nn.Module, target_modules: Sequence[str]) -> dict[str, LoraLayer]:

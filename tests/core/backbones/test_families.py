@@ -10,6 +10,8 @@ import pytest
 from core.backbones.families import FAMILIES, OLD_IDS, ROWS, Family, family, text_family
 from core.backbones.target_paths import adapted
 from core.disk import ROOT
+from tests.families.images import IMAGES as IMAGE_MODELS
+from tests.families.texts import TEXTS as TEXT_MODELS
 
 TEXTS = [row for row in ROWS if row.kind == "texts"]
 LAYERS = 4
@@ -36,6 +38,12 @@ def test_the_page_of_backbones_names_every_class_and_its_exports() -> None:
         assert all(f"`{root}`" in line for root in row.roots), row.id
         told = line.rstrip(" |").rpartition("| ")[2].lower().split(", ")
         assert tuple(told) == row.exports, row.id
+
+
+def test_every_family_has_a_tiny_model_that_goes_through_all_of_it() -> None:
+    tried = {one.id for one in IMAGE_MODELS.values()}
+    tried |= {row.id for row in TEXTS for one in TEXT_MODELS.values() if one.model_type in row.model_types}
+    assert tried == FAMILIES.keys()
 
 
 def linear_paths(root: str) -> list[str]:

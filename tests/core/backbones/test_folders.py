@@ -138,7 +138,7 @@ def test_what_a_unet_predicts_is_read_and_other_aims_are_refused(images: Path) -
 def test_a_person_is_told_family_sides_modules_memory_and_licence(images: Path, tmp_path: Path) -> None:
     told = dict(facts(describe("x", images, licence="CC0")))
     assert told["family"] == "Stable Diffusion 1.x (images)"
-    assert told["side"].startswith("16 px")
+    assert told["side"] == "16 px; pictures of other shapes have sides that are multiples of 8"
     assert told["adapted"] == "32 modules: to_q 8, to_k 8, to_v 8, to_out.0 8"
     assert "picture of 16 px" in told["memory"]
     assert told["licence"] == "CC0"
@@ -146,6 +146,13 @@ def test_a_person_is_told_family_sides_modules_memory_and_licence(images: Path, 
     assert told["adapted"] == "2 modules: q_proj 2"
     assert "text of 1,024 tokens" in told["memory"]
     assert "predicts" not in told
+    assert "side" not in told
+
+
+def test_the_sides_that_a_person_is_told_are_those_of_a_networks_own_halvings(images: Path) -> None:
+    channels = json.loads((images / "unet/config.json").read_text())["block_out_channels"]
+    change(images / "unet/config.json", block_out_channels=[*channels, channels[-1], channels[-1]])
+    assert dict(facts(describe("x", images, licence="CC0")))["side"].endswith("multiples of 16")
 
 
 @pytest.mark.parametrize(

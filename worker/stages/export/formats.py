@@ -81,7 +81,8 @@ def _peft(work: FormatInputs) -> float:
     with _packed(work.folder / PEFT_FILE) as folder:
         peft.write(work.witness.backbone, work.witness.adapter, folder, work.record.public_name, work.header)
         if work.record.kind == "texts":
-            (folder / README).write_text(readme(work.record, work.witness.adapter.rank))
+            root = type(work.witness.network).__name__
+            (folder / README).write_text(readme(work.record, work.witness.adapter.rank, root))
         return peft.verify(work.witness, folder)
 
 

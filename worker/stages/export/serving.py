@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.adapters.card import only_known_here
+from core.backbones.families import family
 from core.backbones.record import BackboneRecord
 from core.method.formats import gguf
 
@@ -12,16 +13,20 @@ BASE = "base.gguf"
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank may be
 
 
-def vllm_line(record: BackboneRecord, rank: int, folder: str = ".") -> str:
-    """Return the command that serves a folder in PEFT's format; the rank is the least that vLLM has room for it in."""
+def vllm_line(record: BackboneRecord, rank: int) -> str:
+    """Return the command that serves a PEFT folder, in it; the rank is the least that vLLM has room for it in."""
     room = next(allowed for allowed in VLLM_RANKS if allowed >= rank)
     model = record.hub_name or f"/path/to/{record.id}"
-    return f"vllm serve {model} --enable-lora --max-lora-rank {room} --lora-modules {NAME}={folder}"
+    return f"vllm serve {model} --enable-lora --max-lora-rank {room} --lora-modules {NAME}=."
 
 
-def readme(record: BackboneRecord, rank: int) -> str:
-    """Return what lies beside the adapter in PEFT's format: what it belongs to, and how it is loaded and served."""
+def readme(record: BackboneRecord, rank: int, root: str) -> str:
+    """Return what lies beside the adapter in PEFT's format: what it belongs to, and how it is loaded and served.
+
+    `root` is the class of the backbone's network.
+    """
     model = record.hub_name or f"/path/to/{record.id}"
+    loader = "AutoModelForImageTextToText" if root in family(record.family).towers else "AutoModelForCausalLM"
     return "\n".join(
         [
             f"# A LoRA adapter for {record.public_name}",
@@ -29,9 +34,9 @@ def readme(record: BackboneRecord, rank: int) -> str:
             *([] if record.hub_name else [only_known_here(record.id), ""]),
             "In Python, with peft installed:",
             "",
-            "    from transformers import AutoModelForCausalLM",
+            f"    from transformers import {loader}",
             "",
-            f'    model = AutoModelForCausalLM.from_pretrained("{model}")',
+            f'    model = {loader}.from_pretrained("{model}")',
             '    model.load_adapter(".")  # this folder',
             "",
             "With vLLM, in this folder:",

@@ -189,7 +189,7 @@ class DiffusionBackbone:
         return loss if weight is None else loss * weight
 
     @torch.no_grad()
-    def predict(self, prompts: Sequence[str], draw: Draw) -> Tensor:
+    def predicted_from_noise(self, prompts: Sequence[str], draw: Draw) -> Tensor:
         """Return what is predicted from pure noise under each prompt (n, c, h, w); `draw` is of one example."""
         assert draw.timestep is not None
         assert draw.noise is not None
@@ -201,7 +201,7 @@ class DiffusionBackbone:
         return self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device)).float()
 
     @torch.no_grad()
-    def prediction(
+    def predicted_by(
         self, network: nn.Module, batch: Batch, draw: Draw, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
         """Return what another network of the same make, in `dtype` on a device, predicts of a batch's mean latents."""

@@ -73,7 +73,7 @@ def _predicted(backbone: DiffusionBackbone, prompts: Sequence[str], draw: Draw) 
     """Return the untouched backbone's prediction for every prompt, flat, on the CPU."""
     parts = [prompts[start : start + PROMPTS_AT_ONCE] for start in range(0, len(prompts), PROMPTS_AT_ONCE)]
     with backbone.lora.use(None):
-        return torch.cat([backbone.predict(part, draw).flatten(1).cpu() for part in parts])
+        return torch.cat([backbone.predicted_from_noise(part, draw).flatten(1).cpu() for part in parts])
 
 
 def placed(backbone: DiffusionBackbone, prompts: Sequence[str], word: str, place: Place) -> Word:

@@ -99,18 +99,18 @@ class ChatTemplate:
     @cached_property
     def knows_tools(self) -> bool:
         """Tell whether the template writes which tools there are."""
-        return self.there and self._writes([_user("a")], WORD, [TOOL])
+        return self.there and self._writes([_user("a")], WORD, [PROBE_TOOL])
 
     @cached_property
     def knows_calls(self) -> bool:
         """Tell whether the template writes that a tool is called, with what, and what it gives."""
-        called = {"role": ANSWERING, "content": "", "tool_calls": [CALL]}
-        given = {"role": "tool", "name": WORD, "tool_call_id": CALL["id"], "content": f"{WORD}result"}
+        called = {"role": ANSWERING, "content": "", "tool_calls": [PROBE_CALL]}
+        given = {"role": "tool", "name": WORD, "tool_call_id": PROBE_CALL["id"], "content": f"{WORD}result"}
         chat = [_user("a"), called]
         return (
             self.there
-            and self._writes(chat, f"{WORD}argument", [TOOL])
-            and self._writes([*chat, given], f"{WORD}result", [TOOL])
+            and self._writes(chat, f"{WORD}argument", [PROBE_TOOL])
+            and self._writes([*chat, given], f"{WORD}result", [PROBE_TOOL])
         )
 
     @cached_property
@@ -134,7 +134,7 @@ class ChatTemplate:
             return False
 
 
-TOOL: Item = {
+PROBE_TOOL: Item = {
     "type": "function",
     "function": {
         "name": WORD,
@@ -142,7 +142,11 @@ TOOL: Item = {
         "parameters": {"type": "object", "properties": {"a": {"type": "string", "description": "a"}}},
     },
 }
-CALL: Item = {"type": "function", "id": "123456789", "function": {"name": WORD, "arguments": {"a": f"{WORD}argument"}}}
+PROBE_CALL: Item = {
+    "type": "function",
+    "id": "123456789",
+    "function": {"name": WORD, "arguments": {"a": f"{WORD}argument"}},
+}
 
 
 def _user(words: str) -> Item:

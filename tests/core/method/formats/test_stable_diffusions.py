@@ -64,10 +64,10 @@ def test_a_whole_pipeline_takes_the_file_by_its_own_call(name: str, file: str, l
     batch = {"mean": torch.randn(2, 4, 8, 8), **backbone.conditions(["a cat", "a dog"])}
     draw = backbone.fixed_draws(1, 2, seed=0)[0]
     with backbone.lora.use(adapter):
-        wanted = backbone.prediction(backbone.network, batch, draw, torch.device("cpu"), torch.float32)
-    bare = backbone.prediction(pipeline.unet, batch, draw, torch.device("cpu"), torch.float32)
+        wanted = backbone.predicted_by(backbone.network, batch, draw, torch.device("cpu"), torch.float32)
+    bare = backbone.predicted_by(pipeline.unet, batch, draw, torch.device("cpu"), torch.float32)
     pipeline.load_lora_weights(tmp_path, weight_name=file)
-    found = backbone.prediction(pipeline.unet, batch, draw, torch.device("cpu"), torch.float32)
+    found = backbone.predicted_by(pipeline.unet, batch, draw, torch.device("cpu"), torch.float32)
     assert (found - wanted).norm() < CLOSE * (wanted - bare).norm()
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from core.errors import InvalidInput
 from core.method.lora.adapter import Adapter
 from core.method.lora.model import LoraModel
-from core.method.lora.targets import matches
 from tests.core.method.lora import networks
 
 TEXT_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -27,34 +26,6 @@ GEMMA_NAMES = [  # of the three that the vision tower has too, its one layer is 
 ]
 FLUX = ("transformer_blocks.*.attn.to_q", "single_transformer_blocks.*.proj_out", "single_transformer_blocks.**.to_v")
 PHI = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path", "chosen"),
-    [
-        ("to_q", "blocks.0.to_q", True),
-        ("to_q", "to_q", True),
-        ("to_q", "blocks.0.add_to_q", False),
-        ("to_out.0", "blocks.0.to_out.0", True),
-        ("to_out.0", "blocks.0.to_out.1", False),
-        ("blocks.0.to_q", "to_q", False),
-        ("blocks.*.to_q", "blocks.11.to_q", True),
-        ("blocks.*.to_q", "blocks.11.attn.to_q", False),
-        ("blocks.*.to_q", "outer.blocks.11.to_q", False),
-        ("blocks.**.to_q", "blocks.to_q", True),
-        ("blocks.**.to_q", "blocks.1.attn.deep.to_q", True),
-        ("**.to_q", "blocks.1.to_q", True),
-        ("**.to_q", "blocks.1.to_k", False),
-        ("blocks.**", "blocks.1.to_k", True),
-        ("*", "proj_out", True),
-        ("*", "blocks.proj_out", False),
-        ("blo*.to_q", "blocks.to_q", False),
-    ],
-)
-def test_a_pattern_is_a_suffix_of_whole_parts_or_with_a_star_the_whole_path(
-    pattern: str, path: str, chosen: bool
-) -> None:
-    assert matches(pattern, path) is chosen
 
 
 def refusal(network: nn.Module, *targets: str) -> str:

@@ -37,7 +37,7 @@ def test_a_change_is_what_the_definition_says(emoji: DiffusionBackbone) -> None:
     plain, with_word = PROMPTS[0], marked(PROMPTS[0], "sks")
     moved = said = 0.0
     for draw in emoji.fixed_draws(4, 1, 0):
-        without, marks, empty = (emoji.predict([words], draw) for words in (plain, with_word, ""))
+        without, marks, empty = (emoji.predicted_from_noise([words], draw) for words in (plain, with_word, ""))
         moved += (marks - without).square().sum().item()
         said += (without - empty).square().sum().item()
     assert changes(emoji, [(plain, with_word)])[0] == pytest.approx(moved / said, rel=1e-3)

@@ -92,7 +92,9 @@ def test_what_is_black_in_a_mask_has_no_part_in_the_loss(tiny_diffusion: Diffusi
     with torch.no_grad(), tiny_diffusion.lora.use(None):
         masked = tiny_diffusion.loss(batch, draw)
         whole = tiny_diffusion.loss({name: tensor for name, tensor in batch.items() if name != "mask"}, draw)
-        predicted = tiny_diffusion.prediction(tiny_diffusion.network, batch, draw, tiny_diffusion.device, torch.float32)
+        predicted = tiny_diffusion.predicted_by(
+            tiny_diffusion.network, batch, draw, tiny_diffusion.device, torch.float32
+        )
     error = (predicted - draw.noise).square()
     assert torch.allclose(masked, error[..., :4].flatten(1).mean(1), rtol=1e-5)
     assert torch.allclose(whole, error.flatten(1).mean(1), rtol=1e-5)
