@@ -89,3 +89,21 @@ def _on_canvas(batch: Batch, height: int, width: int) -> Batch:
     below, beside = height - batch["mean"].shape[2], width - batch["mean"].shape[3]
     grown = {name: torch.nn.functional.pad(batch[name], (0, beside, 0, below)) for name in PLACED if name in batch}
     return sized | grown
+
+
+def noise_of_shapes(square: Tensor, sizes: Tensor, seed: int) -> Tensor:
+    """Return noise for examples of these sizes: `square` (1, c, h, w) for those of its shape, and their own for others.
+
+    It lies on a canvas that takes the largest, (n, c, h, w); all examples of a shape have the same.
+    """
+    rows, columns = (int(most) for most in sizes.max(0).values)
+    channels = square.shape[1]
+    whole = square.new_zeros(len(sizes), channels, rows, columns)
+    for height, width in sizes.unique(dim=0).tolist():
+        noise = square
+        if square.shape[2:] != (height, width):
+            generator = torch.Generator().manual_seed(seed + 1_000 * height + width)
+            noise = torch.randn((1, channels, height, width), generator=generator)
+        own = (sizes == torch.tensor([height, width])).all(1)
+        whole[own, :, :height, :width] = noise
+    return whole

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from core.method.backbones.backbone import Batch, Draw, Item, join, others_of, take
 from core.method.backbones.images import calls
+from core.method.backbones.images.activations import output_of
 from core.method.backbones.images.conditioner import Conditioner, Frame
 from core.method.backbones.images.forms import Folder, FormName, read
 from core.method.backbones.images.latents import Latents
@@ -23,7 +24,7 @@ from core.method.backbones.images.objective import Ddpm
 from core.method.backbones.images.prompts import NOTHING, Prompts
 from core.method.backbones.images.views import View, weighted_mean
 from core.method.backbones.profiler import Profiler
-from core.method.backbones.shapes import cut, pieces, shape_of
+from core.method.backbones.shapes import cut, noise_of_shapes, pieces, shape_of
 from core.method.lora.model import LoraModel
 from core.parameters.memory import Precision
 
@@ -232,22 +233,9 @@ class DiffusionBackbone:
             if sizes is None:
                 noise = noise.expand(examples, -1, -1, -1)
             else:
-                noise = self._of_shapes(noise, sizes, seed + NOISE_SEEDS * (number + 1))
+                noise = noise_of_shapes(noise, sizes, seed + NOISE_SEEDS * (number + 1))
             draws.append(Draw(self.objective.at(share, examples), noise))
         return draws
-
-    def _of_shapes(self, square: Tensor, sizes: Tensor, seed: int) -> Tensor:
-        """Return noise for every example, that of squares for squares and for each other shape its own."""
-        rows, columns = (int(most) for most in sizes.max(0).values)
-        whole = square.new_zeros(len(sizes), square.shape[1], rows, columns)
-        for height, width in sizes.unique(dim=0).tolist():
-            noise = square
-            if square.shape[2:] != (height, width):
-                generator = torch.Generator().manual_seed(seed + 1_000 * height + width)
-                noise = torch.randn(self._latent_shape(1, (height, width)), generator=generator)
-            own = (sizes == torch.tensor([height, width])).all(1)
-            whole[own, :, :height, :width] = noise
-        return whole
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
@@ -301,18 +289,9 @@ class DiffusionBackbone:
         latent, _ = self.latents.encode(torch.stack([view.pixels() for view in views]))
         timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)
         told = self._drawn(self.prompts.of([NOTHING] * len(images)), len(images))
-        caught: list[Tensor] = []
-
-        def catch(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-            caught.append(output if isinstance(output, Tensor) else output[0])
-
-        handle = block.register_forward_hook(catch)
-        try:
-            with self.lora.use(None):
-                self._predict(latent, timestep, told)
-        finally:
-            handle.remove()
-        return caught[0].float().flatten(2).cpu()
+        with self.lora.use(None):
+            seen = output_of(block, lambda: self._predict(latent, timestep, told))
+        return seen.float().flatten(2).cpu()
 
     def _latent_shape(self, examples: int, shape: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
         """Return the sides of latents of a shape, rows and columns, or of squares."""
