@@ -37,7 +37,7 @@ def check_safetensors(path: Path) -> None:
     read_header(path)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, this: str = "folder") -> Header:
     """Return a file's header; raise InvalidInput where it does not describe exactly the bytes that follow it."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -45,27 +45,27 @@ def read_header(path: Path) -> Header:
             length = header_length(file.read(LENGTH_BYTES), size, MAX_HEADER_BYTES)
         except ValueError:
             words = "is not a complete safetensors file; fetch it again (is it a Git LFS pointer?)"
-            raise refused(f"{path.name} {words}") from None
+            raise refused(f"{path.name} {words}", this=this) from None
         try:
             header = parsed_header(file.read(length))
         except (ValueError, RecursionError):
-            raise refused(f"{path.name} is not valid JSON; fetch it again") from None
+            raise refused(f"{path.name} is not valid JSON; fetch it again", this=this) from None
     ends = [_end(entry) for entry in header.tensors.values()]
     if not 0 < len(ends) <= MAX_TENSORS or max(ends) != size - LENGTH_BYTES - length:
-        raise refused(f"{path.name} is cut short or has a tail; fetch it again")
+        raise refused(f"{path.name} is cut short or has a tail; fetch it again", this=this)
     return header
 
 
-def described(header: Header, name: str) -> dict[str, Weight]:
+def described(header: Header, name: str, this: str = "folder") -> dict[str, Weight]:
     """Return the weights of a header; raise InvalidInput where a tensor's sides do not fit its bytes."""
     found = {}
     for tensor, entry in header.tensors.items():
         shape, type = entry.get("shape"), entry.get("dtype")
         if not isinstance(shape, list) or any(not isinstance(side, int) or side < 0 for side in shape):
-            raise refused(f"{name} describes {tensor} without its sides; fetch it again")
+            raise refused(f"{name} describes {tensor} without its sides; fetch it again", this=this)
         start, end = entry["data_offsets"]
         if type in BYTES and math.prod(shape) * BYTES[type] != end - start:
-            raise refused(f"{name} describes {tensor} with sides that do not fit its bytes; fetch it again")
+            raise refused(f"{name} describes {tensor} with sides that do not fit its bytes; fetch it again", this=this)
         found[tensor] = Weight(str(type), tuple(shape))
     return found
 

@@ -231,7 +231,7 @@ LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
     "code that it asks for": (lambda f: change(f / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
     "code for its tokenizer": (lambda f: change(f / "tokenizer_config.json", auto_map={"a": "b"}), "auto_map"),
     "another architecture": (lambda f: change(f / "config.json", architectures=["EvilForCausalLM"]), "Evil"),
-    "no architecture": (lambda f: change(f / "config.json", architectures=None), "None"),
+    "no architecture": (lambda f: change(f / "config.json", architectures=None), "names no class"),
     "quantised weights": (lambda f: change(f / "config.json", quantization_config={"bits": 4}), "quantised"),
     "no fast tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
     "a pointer instead of weights": (

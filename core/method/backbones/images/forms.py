@@ -26,6 +26,7 @@ from core.method.backbones.images.encoders import TextEncoders
 from core.method.backbones.precision import float_type, prepare_network
 from core.parameters.memory import Precision
 
+SOLVERS = ("dpmsolver++", "sde-dpmsolver++")  # that end without noise
 FormName = Literal["sd", "sdxl"]
 EncoderClasses = Mapping[str, type[CLIPTextModel] | type[CLIPTextModelWithProjection]]
 
@@ -76,9 +77,12 @@ class Folder:
         """Return the sampler with the folder's own noise; where that leaves no signal, it must begin there.
 
         With the usual spacing of timesteps it would begin a little later, where the network expects some signal (Lin
-        et al. 2305.08891).
+        et al. 2305.08891). What solvers of other names call their algorithm, DEIS say, this one refuses.
         """
-        options = {"subfolder": "scheduler", "local_files_only": True}
+        options: dict[str, Any] = {"subfolder": "scheduler", "local_files_only": True}
+        said = json.loads((self.path / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))
+        if said.get("algorithm_type", SOLVERS[0]) not in SOLVERS:
+            options["algorithm_type"] = SOLVERS[0]
         scheduler = DPMSolverMultistepScheduler.from_pretrained(self.path, **options)
         if scheduler.config.rescale_betas_zero_snr:
             return DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
