@@ -54,6 +54,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
     family = check_pipeline(folder)
     variant = _variant(folder, family)
     files = ["model_index.json", *opened(folder, everything, family.parts)]
+    _check_tokenizers(family, files)
     found = {part: _weight_files(folder, STEMS[part], variant) for part in STEMS if part in family.parts}
     weight_indexes = {name for name in files if ".index." in name}
     files = [name for name in files if name not in weight_indexes]
@@ -108,6 +109,13 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
     channels = json_object(folder, "unet/config.json").get("in_channels", LATENT_CHANNELS)
     if channels != LATENT_CHANNELS:
         raise refused(f"its U-Net reads {channels} channels instead of {LATENT_CHANNELS}: {EDITED}")
+
+
+def _check_tokenizers(family: Family, files: Collection[str]) -> None:
+    """Raise InvalidInput where a tokenizer is there in neither format: a loader would make up an empty one."""
+    for part in (each for each in family.parts if each.startswith("tokenizer")):
+        if f"{part}/tokenizer.json" not in files and not {f"{part}/vocab.json", f"{part}/merges.txt"} <= set(files):
+            raise refused(f"{part} has neither tokenizer.json, nor vocab.json and merges.txt; fetch it again")
 
 
 def _other_part(part: str, value: list[object], known: Collection[str]) -> str:

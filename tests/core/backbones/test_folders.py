@@ -314,6 +314,17 @@ def test_a_model_further_in_is_pointed_at(images: Path, tmp_path: Path) -> None:
         inspect_folder(images)
 
 
+def test_a_tokenizer_of_words_is_needed_in_either_format(images: Path) -> None:
+    fast = images / "tokenizer/tokenizer.json"
+    content = json.loads(fast.read_text())["model"]
+    fast.unlink()
+    with pytest.raises(InvalidInput, match="tokenizer has neither"):
+        inspect_folder(images)
+    (images / "tokenizer/vocab.json").write_text(json.dumps(content["vocab"]))
+    (images / "tokenizer/merges.txt").write_text("#version: 0.2\n")
+    assert {"tokenizer/vocab.json", "tokenizer/merges.txt"} <= set(inspect_folder(images).files)
+
+
 @pytest.mark.parametrize(
     ("scheduler", "words"),
     [
