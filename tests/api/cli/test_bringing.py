@@ -53,6 +53,14 @@ def test_adding_says_what_was_taken_and_show_says_it_again(tmp_path: Path, capsy
     assert capsys.readouterr().out == told
 
 
+def test_a_backbone_whose_folder_is_gone_is_shown_as_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, data = write_texts(tmp_path / "texts"), ["--data", str(tmp_path / "data")]
+    assert cli.main(["backbones", "add", "mine", str(folder), "--licence", "CC0", *data]) == 0
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert cli.main(["backbones", "show", "mine", *data]) == 2
+    assert f"The folder of mine is not there: {folder}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
