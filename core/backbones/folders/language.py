@@ -11,7 +11,7 @@ from core.backbones.families import Family, text_family
 from core.backbones.folders.files import all_files, check_configs, json_object, opened, passed_over, weight_files
 from core.backbones.folders.other_models import adapter_beside, embedding_folder, other_architecture, quantised
 from core.backbones.folders.refusal import refused
-from core.backbones.folders.weights import Weight, check_plain, weights_of
+from core.backbones.folders.weights import Weight, check_indexed, check_plain, weights_of
 
 TEMPLATES = "additional_chat_templates"
 SPECIAL = "special_tokens_map.json"
@@ -49,7 +49,8 @@ def read_language(folder: Path) -> LanguageFolder:
         raise refused("tokenizer.json is missing; save the tokenizer in the fast format")
     files += weight_files(folder, "model")
     check_configs(folder, files)
-    weights = weights_of(folder, [name for name in files if name.endswith(".safetensors")])
+    weights = weights_of(folder, files)
+    check_indexed(folder, files, weights)
     check_plain(weights)
     text = text_config(config)
     _check_sizes(text, weights)

@@ -19,7 +19,7 @@ from core.backbones.folders.files import (
 )
 from core.backbones.folders.other_models import EDITED, other_pipeline
 from core.backbones.folders.refusal import refused
-from core.backbones.folders.weights import Weight, check_plain, weights_of
+from core.backbones.folders.weights import Weight, check_indexed, check_plain, weights_of
 
 STEMS = {
     "unet": "unet/diffusion_pytorch_model",
@@ -60,8 +60,9 @@ def read_pipeline(folder: Path) -> PipelineFolder:
     files = [name for name in files if name not in weight_indexes]
     files += [name for names in found.values() for name in names]
     check_configs(folder, files)
-    weights = {part: weights_of(folder, _tensors(names)) for part, names in found.items()}
-    for each in weights.values():
+    weights = {part: weights_of(folder, names) for part, names in found.items()}
+    for part, each in weights.items():
+        check_indexed(folder, found[part], each)
         check_plain(each)
     _check_sizes(folder, weights)
     return PipelineFolder(
@@ -137,10 +138,6 @@ def _variant(folder: Path, family: Family) -> str | None:
 def _weight_files(folder: Path, stem: str, variant: str | None) -> list[str]:
     """Return the files of one network as the loader picks them: the variant where it is there, else the plain ones."""
     return weight_files(folder, stem, variant if variant and has_weights(folder, stem, variant) else None)
-
-
-def _tensors(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.endswith(".safetensors")]
 
 
 def predicted(folder: Path) -> Objective:

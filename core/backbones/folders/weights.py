@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.backbones.folders.files import json_object
 from core.backbones.folders.refusal import refused
 from core.tensors.header import LENGTH_BYTES, Header, header_length, parsed_header
 
@@ -71,11 +72,20 @@ def described(header: Header, name: str, this: str = "folder") -> dict[str, Weig
 
 
 def weights_of(folder: Path, files: Iterable[str]) -> dict[str, Weight]:
-    """Return all weights of a folder's safetensors files."""
+    """Return all weights of the safetensors files among these of a folder."""
     found: dict[str, Weight] = {}
-    for file in files:
+    for file in (name for name in files if name.endswith(".safetensors")):
         found |= described(read_header(folder / file), file)
     return found
+
+
+def check_indexed(folder: Path, files: Iterable[str], weights: Mapping[str, Weight]) -> None:
+    """Raise InvalidInput where an index names a weight that none of its parts has: a loader would draw it anew."""
+    for file in (name for name in files if ".index." in name):
+        named = json_object(folder, file).get("weight_map")
+        lacking = sorted(named.keys() - weights.keys()) if isinstance(named, dict) else []
+        if missing := [name for name in lacking if not name.endswith(COUNTERS)]:
+            raise refused(f"{file} names {missing[0]}, which none of its parts has; fetch all of them again")
 
 
 def parameters(weights: Mapping[str, Weight]) -> int:

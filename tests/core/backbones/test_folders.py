@@ -303,6 +303,18 @@ def test_a_folder_that_can_not_be_read_is_not_called_empty(tmp_path: Path) -> No
     folder.chmod(0o755)
 
 
+def test_an_index_that_names_more_than_its_parts_have_is_refused(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "x")
+    part = "model-00001-of-00001.safetensors"
+    shutil.move(folder / "model.safetensors", folder / part)
+    index, named = folder / "model.safetensors.index.json", dict.fromkeys(decoder(), part)
+    index.write_text(json.dumps({"weight_map": named}))
+    assert part in inspect_folder(folder).files
+    index.write_text(json.dumps({"weight_map": named | {"lm_head.weight": part}}))
+    with pytest.raises(InvalidInput, match=r"names lm_head\.weight, which none of its parts has"):
+        inspect_folder(folder)
+
+
 def test_a_model_further_in_is_pointed_at(images: Path, tmp_path: Path) -> None:
     cache = tmp_path / "models--a--b"
     write_texts(cache / "snapshots" / "abc")
