@@ -145,6 +145,16 @@ def test_a_black_mask_ends_the_job_and_names_its_picture(tiny_diffusion_folder: 
         list(prepare(Context(folder)))
 
 
+def test_a_black_mask_of_a_validation_picture_is_not_said_to_be_learned(
+    make_shaped_job: MakeJob, tmp_path: Path
+) -> None:
+    folder = make_shaped_job(**SHAPED)
+    others = pictures(tmp_path / "others.zip", blank=True)
+    write_folder(read(others, others.name, Settings(data=tmp_path, min_image_side=8)), folder.validation)
+    with pytest.raises(JobFailure, match=r"Nothing would be judged by the validation image 6\.png: its mask is black"):
+        list(prepare(Context(folder)))
+
+
 @pytest.mark.slow
 def test_a_job_of_three_shapes_with_masks_draws_in_the_commonest_and_gives_the_same_bytes_after_stops(
     make_shaped_job: MakeJob,
