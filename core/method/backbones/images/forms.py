@@ -20,6 +20,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from core.errors import JobFailure
 from core.method.backbones.images.clip import Clip, ClipPair
 from core.method.backbones.images.conditioner import Conditioner
 from core.method.backbones.images.encoders import TextEncoders
@@ -51,12 +52,13 @@ class Folder:
 
     def unet(self) -> UNet2DConditionModel:
         """Read the network."""
-        unet = UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **self._options("unet"))
+        options = self._options("unet")
+        unet = _whole("unet", UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **options))
         return prepare_network(unet, self.precision, checkpointing=self.checkpointing, device=self.device)
 
     def vae(self, dtype: torch.dtype) -> AutoencoderKL:
         """Read the VAE."""
-        return AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae"))
+        return _whole("vae", AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
 
     def tokenizer(self, part: str) -> CLIPTokenizer:
         """Read a tokenizer."""
@@ -67,7 +69,7 @@ class Folder:
 
         def load() -> tuple[nn.Module, ...]:
             return tuple(
-                each.from_pretrained(self.path, dtype=self.dtype, **self._options(part)).to(self.device)
+                _whole(part, each.from_pretrained(self.path, dtype=self.dtype, **self._options(part))).to(self.device)
                 for part, each in classes.items()
             )
 
@@ -96,7 +98,19 @@ class Folder:
     def _options(self, part: str) -> dict[str, Any]:
         has = self.variant is not None and any((self.path / part).glob(f"*.{self.variant}*.safetensors"))
         variant = self.variant if has else None
-        return {"subfolder": part, "use_safetensors": True, "local_files_only": True, "variant": variant}
+        options = {"subfolder": part, "use_safetensors": True, "local_files_only": True, "variant": variant}
+        return options | {"output_loading_info": True}
+
+
+def _whole(part: str, loaded: tuple[Any, Mapping[str, Any]]) -> Any:
+    """Return a network as it was loaded; raise JobFailure where its files lack a weight, which is then drawn anew."""
+    network, told = loaded
+    if told["missing_keys"]:
+        words = (
+            f"The {part} of this backbone lacks {min(told['missing_keys'])}; fetch its files again, and add it again."
+        )
+        raise JobFailure(words, code="backbone_unavailable")
+    return network
 
 
 def read(folder: Folder, form: FormName) -> tuple[DiffusionPipeline, Conditioner]:
