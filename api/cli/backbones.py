@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from api.cli.worker_commands import replace_process
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 from core.runtime.command_line import CommandLine, Data, read_settings
 
 if TYPE_CHECKING:  # loaded by commands, not by their help
@@ -114,7 +114,13 @@ def show_backbone(
     settings = read_settings(data=data)
     from core.backbones.registry import Registry
 
-    _show(Registry.load(settings).get(id))
+    record = Registry.load(settings).get(id)
+    if not record.path.is_dir():
+        raise NotFound(
+            f"The folder of {record.id} is not there: {record.path}. Put it back, or add the model again.",
+            code="backbone_unavailable",
+        )
+    _show(record)
 
 
 def _show(record: "BackboneRecord") -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.backbones.families import Objective
+from core.backbones.folders.pipelines import distilled
 from core.backbones.hub import fetch
-from core.backbones.hub_name import HUB_NAME
-from core.backbones.record import BackboneRecord, describe
+from core.backbones.hub_name import HUB_NAME, check_hub_name
+from core.backbones.record import SAY_IT, BackboneRecord, check_pool, describe
 from core.backbones.registry import Registry
 from core.backbones.single_files.layouts import write_layout
 from core.backbones.single_files.recognising import recognise
@@ -26,6 +28,8 @@ from core.text_safety import shown
 
 READABLE_FOLDER = 0o755
 CONVERTER = "worker.commands.convert"
+NO_ROOM = 4  # its exit status where the disk is full
+DRAFT = ".draft-"  # how a folder's name begins that is not yet whole
 SIDE_MULTIPLE = 8  # pixels that a latent stands for, at the usual sizes
 ROOM = 1.2  # of a file's size, that its folder may need
 
@@ -50,6 +54,15 @@ def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:
     """Register a backbone; nothing of it is left where it is refused. Raises InvalidInput or Conflict."""
     registry = Registry.load(settings)
     registry.check_free(brought.id)
+    _check(brought)
+    before = registry.find(brought.id)
+    record = _brought(what, brought, registry, settings)
+    if before is not None and before.id == record.id and before.path != record.path:
+        print(f"It takes the place of {shown(str(before.path))} for jobs to come; jobs that there are keep that.")
+    return record
+
+
+def _brought(what: str, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
     path = Path(what)
     if path.is_file():
         _refuse(brought, revision="the hub's")
@@ -64,7 +77,23 @@ def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:
             f"There is no {shown(what)} here, and it is no ORG/NAME of the hub.", code="not_found", param="folder"
         )
     _refuse(brought, objective="a single file's", config="a single file's")
-    return _fetch(what, brought, registry, settings)
+    try:
+        return _fetch(what, brought, registry, settings)
+    except InvalidInput as error:
+        if error.code in {"hub_unreached", "hub_not_found"} and error.param == "folder":
+            words = f"There is no {shown(what)} on this machine, from {Path.cwd()}. {error.message}"
+            raise InvalidInput(words, code=error.code, param=error.param) from error
+        raise
+
+
+def _check(brought: Brought) -> None:
+    """Raise InvalidInput for what can be told before anything is read, converted or fetched."""
+    if brought.resolution is not None and brought.resolution % SIDE_MULTIPLE:
+        words = f"--resolution is a multiple of {SIDE_MULTIPLE}."
+        raise InvalidInput(words, code="invalid_resolution", param="resolution")
+    if brought.hub_name is not None:
+        check_hub_name(brought.hub_name)
+    check_pool(brought.pool)
 
 
 def _refuse(brought: Brought, **others: str) -> None:
@@ -77,9 +106,6 @@ def _refuse(brought: Brought, **others: str) -> None:
 def _described(
     folder: Path, brought: Brought, *, licence: str | None = None, notes: tuple[str, ...] = ()
 ) -> BackboneRecord:
-    if brought.resolution is not None and brought.resolution % SIDE_MULTIPLE:
-        words = f"--resolution is a multiple of {SIDE_MULTIPLE}."
-        raise InvalidInput(words, code="invalid_resolution", param="resolution")
     record = describe(
         brought.id,
         folder,
@@ -100,35 +126,57 @@ def _described(
 
 def _convert(file: Path, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
     checkpoint = recognise(file, brought.objective, brought.config)
+    licence = brought.licence or checkpoint.licence
+    if licence is None:
+        raise InvalidInput(f"The file names no licence{SAY_IT}", code="licence_unknown", param="licence")
     print(f"Converting {shown(file.name)}, {checkpoint.dtype}: a minute for each few GB.", flush=True)
-    with _draft(brought.id, settings) as draft, tempfile.TemporaryDirectory() as layout:
+    with draft_folder(brought.id, settings) as draft, tempfile.TemporaryDirectory() as layout:
         if shutil.disk_usage(draft).free < file.stat().st_size * ROOM:
             raise InvalidInput(f"{settings.data} has no room for a folder as large as {file.name}.", code="disk_full")
         write_layout(checkpoint, Path(layout), brought.config)
-        _run_converter(file, Path(layout), checkpoint.family, checkpoint.dtype, draft)
+        run_converter(file, Path(layout), checkpoint.family, checkpoint.dtype, draft)
         notes = (f"Converted from {shown(file.name)}, SHA-256 {hash_file(file)}.", *checkpoint.notes)
-        record = _described(draft, brought, licence=checkpoint.licence, notes=notes)
+        record = _described(draft, brought, licence=licence, notes=notes)
         return _placed(record, draft, registry, settings)
 
 
 def _fetch(name: str, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
-    with _draft(brought.id, settings) as draft:
-        fetched = fetch(name, brought.revision, draft)
-        record = _described(draft, brought, notes=fetched.notes)
+    with draft_folder(brought.id, settings) as draft:
+        fetched = fetch(name, brought.revision, draft, licence=brought.licence)
+        record = _described(draft, brought, notes=(*fetched.notes, *distilled(name, {})))
         record = record.model_copy(update={"hub_name": brought.hub_name or name})
         return _placed(record, draft, registry, settings)
 
 
 @contextmanager
-def _draft(id: str, settings: Settings) -> Iterator[Path]:
-    """Give an empty folder beside the prepared backbones; what is left of it is removed."""
+def draft_folder(id: str, settings: Settings) -> Iterator[Path]:
+    """Give an empty folder beside the prepared backbones; what is left of it is removed.
+
+    Drafts of processes that were killed are removed too: nobody holds their locks any more.
+    """
     place = settings.data / "backbones"
     place.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=place, prefix=f".{id}-"))
-    try:
+    with ExitStack() as held:
+        with locked(place, wait=True):
+            for old in place.glob(f"{DRAFT}*"):
+                with suppress(BlockingIOError), locked(old):
+                    shutil.rmtree(old, ignore_errors=True)
+            draft = Path(tempfile.mkdtemp(dir=place, prefix=f"{DRAFT}{id}-"))
+            held.callback(shutil.rmtree, draft, ignore_errors=True)
+            held.enter_context(locked(draft))
         yield draft
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder's lock, here and in processes that are started meanwhile; raise BlockingIOError if others do."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        os.set_inheritable(opened, True)  # a converter may outlive the command that started it
+        yield
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        os.close(opened)
 
 
 def _placed(record: BackboneRecord, draft: Path, registry: Registry, settings: Settings) -> BackboneRecord:
@@ -143,17 +191,24 @@ def _placed(record: BackboneRecord, draft: Path, registry: Registry, settings: S
     return placed
 
 
-def _run_converter(file: Path, layout: Path, family: str, dtype: str, target: Path) -> None:
+def run_converter(file: Path, layout: Path, family: str, dtype: str, target: Path) -> None:
     """Convert in a process of its own, which loads torch; raise InvalidInput with what did not fit."""
     command = [sys.executable, "-m", CONVERTER, *map(str, (file.resolve(), layout, family, dtype, target))]
     environment = os.environ | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        why = shown(lines[-1][:300]) if lines else f"it ended with {done.returncode}"
-        raise InvalidInput(
-            f"This file can't become a backbone: its tensors do not fit the configuration of its parts: {why}. Where "
-            "it is of another size than usual, say with --config which diffusers folder has its configuration.",
-            code="invalid_backbone",
-            param="folder",
-        )
+    # closed would be its lock: a draft is nobody's only once its converter has ended too
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, close_fds=False)
+    if done.returncode == 0:
+        return
+    if done.returncode == NO_ROOM:
+        raise InvalidInput(f"{target.parent} has no room for a folder as large as {file.name}.", code="disk_full")
+    if done.returncode < 0:
+        words = f"Converting {shown(file.name)} was ended by signal {-done.returncode}: it may need more memory than "
+        raise InvalidInput(f"{words}there is, about twice the file's size.", code="conversion_ended", param="folder")
+    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    why = shown(lines[-1][:300].rstrip(".")) if lines else f"its conversion ended with {done.returncode}"
+    raise InvalidInput(
+        f"This file can't become a backbone: its tensors do not fit the configuration of its parts: {why}. Where "
+        "it is of another size than usual, say with --config which diffusers folder has its configuration.",
+        code="invalid_backbone",
+        param="folder",
+    )

@@ -15,6 +15,7 @@ from core.backbones.folders.inspecting import check_class
 from core.backbones.folders.language import TEMPLATES
 from core.backbones.folders.pipelines import STEMS
 from core.backbones.licences import NAMES
+from core.backbones.record import known_licence
 from core.disk import write_json
 from core.errors import InvalidInput
 from core.text_safety import shown
@@ -32,10 +33,11 @@ class Fetched:
     notes: tuple[str, ...]
 
 
-def fetch(name: str, revision: str | None, folder: Path) -> Fetched:
+def fetch(name: str, revision: str | None, folder: Path, *, licence: str | None = None) -> Fetched:
     """Fetch what a loader opens of a model into an empty folder: first what says its class, then its weights.
 
-    Raises InvalidInput for what is not there, asks for an agreement, or is of a class that is not taken.
+    Raises InvalidInput for what is not there, asks for an agreement, is of a class that is not taken, or names no
+    licence where an operator gives none.
     """
     try:
         from huggingface_hub import HfApi, snapshot_download
@@ -52,6 +54,8 @@ def fetch(name: str, revision: str | None, folder: Path) -> Fetched:
     _asked(name, lambda: get(small))
     notes = _without_code(folder)
     check_class(folder)
+    if licence is None:
+        known_licence(folder)
     _asked(name, lambda: get([file for file in wanted if file not in small]))
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return Fetched(commit, (f"Fetched from the hub: {name} at commit {commit}.", *notes))

@@ -23,6 +23,7 @@ from core.errors import InvalidInput
 RECORD_FILE = "albatross.json"  # what a built-in backbone's folder says about itself
 VALID_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no colon: model names are made of parts between colons
 MIN_TOKENS, MAX_TOKENS = 32, 131_072  # of a text, that a job may be told to take
+SAY_IT = "; say it with --licence NAME: it is written on every adapter's card."
 UNRELATED: Mapping[Kind, tuple[str, ...]] = {
     "images": ("a bowl of fruit on a table", "a city street at night"),
     "texts": ("What is the capital of France?", "Write one sentence about trees."),
@@ -122,8 +123,7 @@ def describe(
     inspected = inspect_folder(folder, target_modules)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-    if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
-        raise InvalidInput(f"The pool {pool} has no index.jsonl.", code="pool_not_found", param="pool")
+    check_pool(pool)
     return BackboneRecord(
         id=id,
         family=inspected.family.id,
@@ -145,8 +145,14 @@ def describe(
         parameters=inspected.parameters,
         adapted_modules=inspected.adapted_modules,
         variant=inspected.variant,
-        notes=(*notes, *inspected.notes),
+        notes=tuple(dict.fromkeys((*notes, *inspected.notes))),
     )
+
+
+def check_pool(pool: Path | None) -> None:
+    """Raise InvalidInput for a candidate pool that is not there."""
+    if pool is not None and not (pool.is_file() or (pool / "index.jsonl").is_file()):
+        raise InvalidInput(f"The pool {pool} has no index.jsonl.", code="pool_not_found", param="pool")
 
 
 def check_id(id: str) -> None:
@@ -160,8 +166,7 @@ def known_licence(folder: Path) -> str:
     found = read_licence(folder)
     if found is None:
         raise InvalidInput(
-            "No README.md or LICENSE beside the weights names a licence that is known; say it with --licence NAME: "
-            "it is written on every adapter's card.",
+            f"No README.md or LICENSE beside the weights names a licence that is known{SAY_IT}",
             code="licence_unknown",
             param="licence",
         )

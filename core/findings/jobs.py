@@ -110,18 +110,19 @@ def layer_of(request: BatRequest) -> str | None:
 
 
 def check_masks(data: Data, request: BatRequest) -> None:
-    """Raise InvalidInput that names the images of which nothing would be learned."""
+    """Raise InvalidInput that names the images of which nothing would be learned, or judged where they validate."""
     layer = layer_of(request)
-    held = (*data.pictures, *(data.validation.pictures if data.validation else ()))
-    if blank := [picture.name for picture in held if layer in picture.blank]:
-        more = f" and {len(blank) - MAX_ITEMS_NAMED} more" if len(blank) > MAX_ITEMS_NAMED else ""
-        why = "is see-through all over" if layer == "alpha" else "has a mask that is black throughout"
-        raise InvalidInput(
-            f"Nothing would be learned of {', '.join(blank[:MAX_ITEMS_NAMED])}{more}: such an image {why}. Leave it "
-            "out, or send it with another.",
-            code="empty_mask",
-            param="bat.masks",
-        )
+    validation = data.validation.pictures if data.validation else ()
+    for held, words in ((data.pictures, "learned of"), (validation, "judged by the validation images")):
+        if blank := [picture.name for picture in held if layer in picture.blank]:
+            more = f" and {len(blank) - MAX_ITEMS_NAMED} more" if len(blank) > MAX_ITEMS_NAMED else ""
+            why = "is see-through all over" if layer == "alpha" else "has a mask that is black throughout"
+            raise InvalidInput(
+                f"Nothing would be {words} {', '.join(blank[:MAX_ITEMS_NAMED])}{more}: such an image {why}. Leave it "
+                "out, or send it with another.",
+                code="empty_mask",
+                param="bat.masks",
+            )
 
 
 def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request: BatRequest) -> Iterator[Finding]:

@@ -52,12 +52,17 @@ def possible(side: int, step: int) -> list[Size]:
         for shape in found
         if abs(shape[0] * shape[1] / area - 1) <= AREA and max(shape) <= LONGEST * min(shape) and shape[0] != shape[1]
     )
-    return [(side, side), *sorted(fitting, key=lambda shape: (max(shape) / min(shape), shape))]
+    return [(side, side), *sorted(fitting, key=_length)]
+
+
+def _length(shape: Size) -> tuple[float, Size]:
+    """Return what shapes are put in order by: the square first, the longest last."""
+    return max(shape) / min(shape), shape
 
 
 def nearest(picture: Size, shapes: Sequence[Size]) -> Size:
-    """Return the shape that cuts least off a picture; of two that cut as much the first."""
-    return max(shapes, key=lambda shape: kept(picture, shape))
+    """Return the shape that cuts least off a picture; of two that cut as much the shorter one, in whatever order."""
+    return min(shapes, key=lambda shape: (-kept(picture, shape), _length(shape)))
 
 
 def lost(pictures: Iterable[Size], shapes: Sequence[Size]) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,27 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DIFFUSERS_VE
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
-from transformers import CLIPTokenizer
+from safetensors import safe_open
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from core.backbones.single_files.clip_vocabulary import END, clip_vocabulary
 
 PADDING = {"sd1": {"tokenizer": END}, "sd2": {"tokenizer": "!"}, "sdxl": {"tokenizer": END, "tokenizer_2": "!"}}
+FULL_DISK = ("No space left on device", "Disk quota exceeded")  # what safetensors' own errors say of it
+SHOWN = 200  # characters of an error
 LENGTH = 77  # tokens that CLIP reads
-UNFIT = 3  # the exit status where the file's tensors are not those of its configuration
+OLD_ENCODER = "cond_stage_model.transformer."  # NovelAI's files have no `text_model.` behind it, diffusers asks for one
+UNFIT, NO_ROOM = 3, 4  # exit statuses: the file's tensors are not those of its configuration; the disk is full
 
 
 def convert(file: Path, layout: Path, family: str, dtype: str, target: Path) -> None:
-    """Write the folder; raise ValueError where the file's tensors are not those that the layout asks for."""
+    """Write the folder; raise an error where the file's tensors are not those that the layout asks for."""
     _write_tokenizers(layout, family)
     pipeline: Any = StableDiffusionXLPipeline if family == "sdxl" else StableDiffusionPipeline
     options: dict[str, object] = {} if family == "sdxl" else {"safety_checker": None, "requires_safety_checker": False}
+    if family == "sd1" and (old := dict(_old_encoder(file))):
+        options["text_encoder"] = _encoder(old, layout, getattr(torch, dtype))
     loaded = pipeline.from_single_file(
         str(file), config=str(layout), local_files_only=True, torch_dtype=getattr(torch, dtype), **options
     )
@@ -40,6 +49,24 @@ def _write_tokenizers(layout: Path, family: str) -> None:
             tokenizer.save_pretrained(layout / part)
 
 
+def _old_encoder(file: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield a text encoder's tensors as transformers calls them, of a file that calls them as NovelAI does."""
+    with safe_open(file, "pt") as opened:
+        names = list(opened.keys())
+        if any(name.startswith(f"{OLD_ENCODER}text_model.") for name in names):
+            return
+        for name in filter(lambda name: name.startswith(OLD_ENCODER), names):
+            yield name.removeprefix(OLD_ENCODER), opened.get_tensor(name)
+
+
+def _encoder(tensors: dict[str, Tensor], layout: Path, dtype: torch.dtype) -> CLIPTextModel:
+    encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(layout / "text_encoder")).to(dtype)
+    missing, _ = encoder.load_state_dict(tensors, strict=False)
+    if missing:
+        raise ValueError(f"text_encoder lacks {missing[0]}")
+    return encoder
+
+
 def _check_complete(pipeline: DiffusionPipeline) -> None:
     """Raise ValueError where a part has numbers that the file did not give."""
     for part, network in pipeline.components.items():
@@ -50,13 +77,15 @@ def _check_complete(pipeline: DiffusionPipeline) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Convert FILE with the configuration in LAYOUT; the last line of an error says what does not fit."""
+    """Convert FILE with the configuration in LAYOUT; an error's one line says what does not fit."""
     file, layout, family, dtype, target = arguments
     try:
         convert(Path(file), Path(layout), family, dtype, Path(target))
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        print(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, file=sys.stderr)
-        return UNFIT
+    except Exception as error:  # each library has its own for a file that is not what it expects
+        words = " ".join(str(error).split()) or type(error).__name__
+        print(words[:SHOWN], file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        return NO_ROOM if full or any(said in words for said in FULL_DISK) else UNFIT
     return 0
 
 

@@ -59,7 +59,7 @@ def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContext
 def _write(context: Context, given: References, sizes: Sequence[Size]) -> Generator[Line, None, None]:
     with context.folder.writing("prepare") as folder:
         shapes.write(sizes, folder)
-        _encode(context, given, sizes, folder / REFERENCES, "references")
+        _encode(context, given, sizes, folder / REFERENCES, shapes.REFERENCES)
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         yield Progress("prepare", 1, PARTS_OF_PREPARING)
         if context.folder.validation.is_dir():
@@ -122,7 +122,7 @@ def _encode(context: Context, given: References, sizes: Sequence[Size], file: Pa
     found = items(given)
     for item, prepared in zip(given.items, found, strict=True):
         if isinstance(item, ImageItem):
-            prepared.update(shapes.seen(item, sizes, context.p.masks))
+            prepared.update(shapes.seen(item, sizes, context.p.masks, name))
     batch = context.backbone.encode(found)
     note_examples(context.profiler, name, batch)
     save_file({name: tensor.contiguous() for name, tensor in batch.items()}, file)

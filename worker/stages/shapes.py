@@ -23,6 +23,7 @@ from worker.protocol import Line, Message
 from worker.stages.context import SHAPES_FILE, Context
 from worker.stages.references import greys_of
 
+REFERENCES = "references"  # as the prepare stage calls what is learned
 REPLAY_FILE = "replay.safetensors"  # of the score stage
 
 
@@ -50,10 +51,10 @@ def write(shapes: Sequence[Size], folder: Path) -> None:
     write_rows(folder / SHAPES_FILE, [list(shape) for shape in shapes])
 
 
-def seen(item: ImageItem, shapes: Sequence[Size], masks: bool | str) -> dict[str, Any]:
+def seen(item: ImageItem, shapes: Sequence[Size], masks: bool | str, name: str = REFERENCES) -> dict[str, Any]:
     """Return what a backbone needs to see of a picture what the job learns of it: its size, and its mask if asked for.
 
-    Raises JobFailure where nothing of it would be learned.
+    `name` is of what it is. Raises JobFailure where nothing of it would be learned, or judged by it.
     """
     found: dict[str, Any] = {"size": nearest((item.width, item.height), shapes)}
     content = item.alpha if masks == "alpha" else item.mask if masks else None
@@ -61,8 +62,9 @@ def seen(item: ImageItem, shapes: Sequence[Size], masks: bool | str) -> dict[str
         found["mask"] = greys = greys_of(content, item.name)
         if greys.getextrema() == (0, 0):
             why = "it is see-through all over" if masks == "alpha" else "its mask is black throughout"
+            words = "learned of" if name == REFERENCES else "judged by the validation image"
             raise JobFailure(
-                f"Nothing would be learned of {item.name}: {why}.", code="invalid_training_file", param="bat.masks"
+                f"Nothing would be {words} {item.name}: {why}.", code="invalid_training_file", param="bat.masks"
             )
     return found
 

@@ -21,14 +21,24 @@ NAMED = 3  # of the files that are passed over
 
 
 def all_files(folder: Path) -> tuple[str, ...]:
-    """List every file relative to `folder`, but for hidden ones; a folder that is none is refused."""
+    """List every file relative to `folder`, but for hidden ones; a folder that is none is refused.
+
+    A folder right inside may be a link, as people share a VAE; what lies below it is listed, its own folders are not.
+    """
     if not folder.is_dir():
         raise refused(f"{folder} is not a folder")
     found = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_raised):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [(Path(place) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
-    return tuple(sorted(found))
+    for linked in (each for each in folder.iterdir() if each.is_symlink() and each.is_dir()):
+        found += [f"{linked.name}/{each.name}" for each in linked.iterdir() if each.is_file()]
+    return tuple(sorted(name for name in found if not name.startswith(".")))
+
+
+def _raised(error: OSError) -> None:
+    """Let a folder that can't be read be told so, and not as empty."""
+    raise error
 
 
 def opened(folder: Path, files: Sequence[str], places: Iterable[str]) -> list[str]:

@@ -9,13 +9,21 @@ from pathlib import Path
 
 from core.backbones.families import Family, text_family
 from core.backbones.folders.files import all_files, check_configs, json_object, opened, passed_over, weight_files
-from core.backbones.folders.other_models import embedding_folder, other_architecture, quantised
+from core.backbones.folders.other_models import adapter_beside, embedding_folder, other_architecture, quantised
 from core.backbones.folders.refusal import refused
-from core.backbones.folders.weights import Weight, check_plain, weights_of
+from core.backbones.folders.weights import Weight, check_indexed, check_plain, weights_of
 
 TEMPLATES = "additional_chat_templates"
 SPECIAL = "special_tokens_map.json"
 EMBEDDING = re.compile(r"(^|\.)embed_tokens\.weight$")
+NO_TEMPLATE = (
+    'It has no chat template, as base models have none: messages are written as "role: content" lines, and a prompt '
+    "and its completion follow each other."
+)
+TEMPLATE_ELSEWHERE = (
+    "Its chat template stands in chat_template.json alone, where tokenizers do not look: messages are written as "
+    '"role: content" lines. Write the template itself into chat_template.jinja beside it, and add it again.'
+)
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
@@ -41,7 +49,8 @@ def read_language(folder: Path) -> LanguageFolder:
         raise refused("tokenizer.json is missing; save the tokenizer in the fast format")
     files += weight_files(folder, "model")
     check_configs(folder, files)
-    weights = weights_of(folder, [name for name in files if name.endswith(".safetensors")])
+    weights = weights_of(folder, files)
+    check_indexed(folder, files, weights)
     check_plain(weights)
     text = text_config(config)
     _check_sizes(text, weights)
@@ -53,7 +62,7 @@ def check_language(folder: Path, everything: Sequence[str]) -> tuple[Family, str
     """Return the family, the class and config.json; raise InvalidInput where they are none that is taken."""
     config = json_object(folder, "config.json")
     family, root = _family(config)
-    if words := quantised(config) or embedding_folder(everything):
+    if words := quantised(config) or embedding_folder(everything) or adapter_beside(everything):
         raise refused(words)
     _check_code(config, root)
     return family, root, config
@@ -124,11 +133,8 @@ def _tokenizer(folder: Path, files: Sequence[str]) -> list[str]:
     """Say what a tokenizer lacks that jobs would use."""
     config = json_object(folder, "tokenizer_config.json") if "tokenizer_config.json" in files else {}
     notes = []
-    if not config.get("chat_template") and not {"chat_template.jinja", "chat_template.json"} & set(files):
-        notes.append(
-            'It has no chat template, as base models have none: messages are written as "role: content" lines, and a '
-            "prompt and its completion follow each other."
-        )
+    if not config.get("chat_template") and "chat_template.jinja" not in files:
+        notes.append(TEMPLATE_ELSEWHERE if "chat_template.json" in files else NO_TEMPLATE)
     special = json_object(folder, SPECIAL) if SPECIAL in files else {}
     if not config.get("pad_token") and not special.get("pad_token"):
         notes.append("It has no padding token: another token fills up shorter texts of a batch, and is never learned.")

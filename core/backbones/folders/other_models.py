@@ -59,7 +59,7 @@ def other_architecture(named: object, config: Mapping[str, object]) -> str:
     """Say why a model of this class is not taken."""
     root = str(named[0]) if isinstance(named, list) and named else ""
     taken = ", ".join(sorted({each for row in ROWS if row.kind == "texts" for each in row.roots}))
-    says = f"config.json names {named!r}"
+    says = f"config.json names {named!r}" if named else "config.json names no class (architectures)"
     for part, why in LEFT.items():
         if part in root:
             return f"{says}: {why}; take the model that answers ({taken})"
@@ -101,6 +101,8 @@ def other_folder(files: Sequence[str]) -> str:
         return "it is an adapter (adapter_config.json); add the model that it was trained on"
     if "params.json" in names and "consolidated.safetensors" in names:
         return f"{neither}: these are Mistral's own files; take the model in transformers' layout"
+    if words := _elsewhere(files):
+        return f"{neither}; {words}"
     if ".gguf" in endings:
         return "it holds a GGUF file, which is made for inference; take the model's folder with safetensors"
     if ".onnx" in endings:
@@ -112,10 +114,31 @@ def other_folder(files: Sequence[str]) -> str:
     return neither
 
 
+def _elsewhere(files: Sequence[str]) -> str | None:
+    """Say which folder inside is a model, where one is: hub caches have theirs below snapshots."""
+    if "unet/config.json" in files:
+        return "parts of a pipeline are; fetch its model_index.json again"
+    for name in ("model_index.json", "config.json"):
+        inside = [os.path.dirname(file) for file in files if os.path.basename(file) == name]
+        if inside:
+            return f"it is in {min(inside, key=lambda place: (place.count('/'), place))}: give that folder"
+    return None
+
+
 def embedding_folder(files: Sequence[str]) -> str | None:
     """Say that a folder is a model for embeddings, where sentence-transformers' files say so."""
     if {"config_sentence_transformers.json", "modules.json"} & set(files):
         return "it makes embeddings (it has sentence-transformers' modules.json); take the model that answers"
+    return None
+
+
+def adapter_beside(files: Sequence[str]) -> str | None:
+    """Say that an adapter lies beside a model: transformers would load it too, or another model that it names."""
+    if "adapter_config.json" in files:
+        return (
+            "adapter_config.json lies beside the model, and what loads it would take that adapter too; move it out of "
+            "the folder, or merge the adapter first"
+        )
     return None
 
 

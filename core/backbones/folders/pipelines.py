@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from core.backbones.folders.files import (
 )
 from core.backbones.folders.other_models import EDITED, other_pipeline
 from core.backbones.folders.refusal import refused
-from core.backbones.folders.weights import Weight, check_plain, weights_of
+from core.backbones.folders.weights import Weight, check_indexed, check_plain, weights_of
 
 STEMS = {
     "unet": "unet/diffusion_pytorch_model",
@@ -32,7 +32,7 @@ OPEN_CLIP_WIDTH = 1024  # of the text encoder of Stable Diffusion 2.x; 1.x has o
 PIXELS_PER_LATENT = 2  # an AutoencoderKL halves each side once per block but the last
 LATENT_CHANNELS = 4
 HALF = "fp16"
-DISTILLED = re.compile(r"turbo|lightning|\blcm\b|[-_]lcm|hyper[-_]?sd|dmd2|distill|schnell", re.IGNORECASE)
+DISTILLED = re.compile(r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|distill|schnell", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,15 @@ def read_pipeline(folder: Path) -> PipelineFolder:
     family = check_pipeline(folder)
     variant = _variant(folder, family)
     files = ["model_index.json", *opened(folder, everything, family.parts)]
+    _check_tokenizers(family, files)
     found = {part: _weight_files(folder, STEMS[part], variant) for part in STEMS if part in family.parts}
     weight_indexes = {name for name in files if ".index." in name}
     files = [name for name in files if name not in weight_indexes]
     files += [name for names in found.values() for name in names]
     check_configs(folder, files)
-    weights = {part: weights_of(folder, _tensors(names)) for part, names in found.items()}
-    for each in weights.values():
+    weights = {part: weights_of(folder, names) for part, names in found.items()}
+    for part, each in weights.items():
+        check_indexed(folder, found[part], each)
         check_plain(each)
     _check_sizes(folder, weights)
     return PipelineFolder(
@@ -99,7 +101,7 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
         if isinstance(value, list) and value != [None, None]:
             known = family.parts.get(part) or UNUSED_PARTS.get(part, frozenset())
             if len(value) != 2 or value[1] not in known:
-                raise refused(f"model_index.json names {value!r} as its {part}; that is not taken")
+                raise refused(_other_part(part, value, known))
     for part, classes in family.parts.items():
         if part not in index or not (folder / part).is_dir():
             raise refused(f"the folder {part} is missing")
@@ -108,6 +110,22 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
     channels = json_object(folder, "unet/config.json").get("in_channels", LATENT_CHANNELS)
     if channels != LATENT_CHANNELS:
         raise refused(f"its U-Net reads {channels} channels instead of {LATENT_CHANNELS}: {EDITED}")
+
+
+def _check_tokenizers(family: Family, files: Collection[str]) -> None:
+    """Raise InvalidInput where a tokenizer is there in neither format: a loader would make up an empty one."""
+    for part in (each for each in family.parts if each.startswith("tokenizer")):
+        if f"{part}/tokenizer.json" not in files and not {f"{part}/vocab.json", f"{part}/merges.txt"} <= set(files):
+            raise refused(f"{part} has neither tokenizer.json, nor vocab.json and merges.txt; fetch it again")
+
+
+def _other_part(part: str, value: list[object], known: Collection[str]) -> str:
+    named, its_class = f"model_index.json names {value!r} as its {part}", str(value[-1]) if value else ""
+    if part == "scheduler" and its_class.startswith(("LCM", "TCD")):
+        return f"{named}, which draws in few steps: train on the model that it was distilled from"
+    if part == "scheduler" and its_class.startswith("EDM"):
+        return f"{named}, and what such models predict is not trained here"
+    return f"{named}; only {', '.join(sorted(known))} is taken" if known else f"{named}, a part that is not known here"
 
 
 def _variant(folder: Path, family: Family) -> str | None:
@@ -120,10 +138,6 @@ def _variant(folder: Path, family: Family) -> str | None:
 def _weight_files(folder: Path, stem: str, variant: str | None) -> list[str]:
     """Return the files of one network as the loader picks them: the variant where it is there, else the plain ones."""
     return weight_files(folder, stem, variant if variant and has_weights(folder, stem, variant) else None)
-
-
-def _tensors(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.endswith(".safetensors")]
 
 
 def predicted(folder: Path) -> Objective:
@@ -180,8 +194,13 @@ def _notes(folder: Path, everything: Sequence[str], files: Sequence[str], varian
         notes.append(ignored)
     if variant:
         notes.append(f"The weights are taken from the *.{variant}.safetensors files: the plain ones are not all there.")
-    notes += distilled(folder.name, json_object(folder, "unet/config.json"))
+    notes += distilled(_called(folder), json_object(folder, "unet/config.json"))
     return tuple(notes)
+
+
+def _called(folder: Path) -> str:
+    """Return what a folder is called; of a commit in a hub's cache, what its model is."""
+    return folder.parents[1].name if folder.parent.name == "snapshots" else folder.name
 
 
 def distilled(name: str, unet: Mapping[str, object]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.backbones.folders.files import json_object
 from core.backbones.folders.refusal import refused
 from core.tensors.header import LENGTH_BYTES, Header, header_length, parsed_header
 
@@ -37,7 +38,7 @@ def check_safetensors(path: Path) -> None:
     read_header(path)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, this: str = "folder") -> Header:
     """Return a file's header; raise InvalidInput where it does not describe exactly the bytes that follow it."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -45,37 +46,46 @@ def read_header(path: Path) -> Header:
             length = header_length(file.read(LENGTH_BYTES), size, MAX_HEADER_BYTES)
         except ValueError:
             words = "is not a complete safetensors file; fetch it again (is it a Git LFS pointer?)"
-            raise refused(f"{path.name} {words}") from None
+            raise refused(f"{path.name} {words}", this=this) from None
         try:
             header = parsed_header(file.read(length))
         except (ValueError, RecursionError):
-            raise refused(f"{path.name} is not valid JSON; fetch it again") from None
+            raise refused(f"{path.name} is not valid JSON; fetch it again", this=this) from None
     ends = [_end(entry) for entry in header.tensors.values()]
     if not 0 < len(ends) <= MAX_TENSORS or max(ends) != size - LENGTH_BYTES - length:
-        raise refused(f"{path.name} is cut short or has a tail; fetch it again")
+        raise refused(f"{path.name} is cut short or has a tail; fetch it again", this=this)
     return header
 
 
-def described(header: Header, name: str) -> dict[str, Weight]:
+def described(header: Header, name: str, this: str = "folder") -> dict[str, Weight]:
     """Return the weights of a header; raise InvalidInput where a tensor's sides do not fit its bytes."""
     found = {}
     for tensor, entry in header.tensors.items():
         shape, type = entry.get("shape"), entry.get("dtype")
         if not isinstance(shape, list) or any(not isinstance(side, int) or side < 0 for side in shape):
-            raise refused(f"{name} describes {tensor} without its sides; fetch it again")
+            raise refused(f"{name} describes {tensor} without its sides; fetch it again", this=this)
         start, end = entry["data_offsets"]
         if type in BYTES and math.prod(shape) * BYTES[type] != end - start:
-            raise refused(f"{name} describes {tensor} with sides that do not fit its bytes; fetch it again")
+            raise refused(f"{name} describes {tensor} with sides that do not fit its bytes; fetch it again", this=this)
         found[tensor] = Weight(str(type), tuple(shape))
     return found
 
 
 def weights_of(folder: Path, files: Iterable[str]) -> dict[str, Weight]:
-    """Return all weights of a folder's safetensors files."""
+    """Return all weights of the safetensors files among these of a folder."""
     found: dict[str, Weight] = {}
-    for file in files:
+    for file in (name for name in files if name.endswith(".safetensors")):
         found |= described(read_header(folder / file), file)
     return found
+
+
+def check_indexed(folder: Path, files: Iterable[str], weights: Mapping[str, Weight]) -> None:
+    """Raise InvalidInput where an index names a weight that none of its parts has: a loader would draw it anew."""
+    for file in (name for name in files if ".index." in name):
+        named = json_object(folder, file).get("weight_map")
+        lacking = sorted(named.keys() - weights.keys()) if isinstance(named, dict) else []
+        if missing := [name for name in lacking if not name.endswith(COUNTERS)]:
+            raise refused(f"{file} names {missing[0]}, which none of its parts has; fetch all of them again")
 
 
 def parameters(weights: Mapping[str, Weight]) -> int:

@@ -17,11 +17,13 @@ from core.errors import InvalidInput
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 FIRST = f"{UNET}input_blocks.0.0.weight"
+# How the names in each text encoder begin; of Stable Diffusion 1.x in two ways, the second in files of NovelAI's kind.
 ENCODERS = {
-    "sd1": ("cond_stage_model.transformer.text_model.",),
-    "sd2": ("cond_stage_model.model.",),
-    "sdxl": ("conditioner.embedders.0.transformer.text_model.", "conditioner.embedders.1.model."),
+    "sd1": (("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.embeddings."),),
+    "sd2": (("cond_stage_model.model.",),),
+    "sdxl": (("conditioner.embedders.0.transformer.text_model.",), ("conditioner.embedders.1.model.",)),
 }
+LOADED = (UNET, VAE, "cond_stage_model.", "conditioner.")
 NAMES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "Stable Diffusion XL"}
 SIDES = {"sd1": 512, "sd2": 512, "sdxl": 1024}
 V_SIDE = 768  # of Stable Diffusion 2.x where it predicts v
@@ -30,6 +32,12 @@ V_KEY, ZERO_SNR_KEY = "v_pred", "ztsnr"  # marks of trainers, each an empty tens
 TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float32"}
 ADAPTER = re.compile(r"lora_(up|down|A|B|unet|te)|hada_w|lokr_|\.dora_scale|oft_blocks|(^|\.)alpha$")
 TEXTS = re.compile(r"(^|\.)layers\.\d+\.self_attn\.|^blk\.\d+\.")
+TEXT_ENCODER = re.compile(
+    r"(^|\.)text_model\.encoder\.|^encoder\.block\.\d+\.|^(bert\.|roberta\.)?encoder\.layer\.\d+\."
+)
+VAE_ALONE = ("encoder.conv_in.", "decoder.conv_in.", "encoder.down.", "decoder.up.", VAE)
+# Marks of models that are built as SDXL is, and learned to predict something else (Karras et al. 2206.00364).
+OTHER_AIMS = {"edm_mean": "Playground v2.5", "edm_vpred.sigma_max": "CosXL"}
 # What else is handed out as one file, by a part of its tensors' names.
 OTHERS = (
     ("conditioner.embedders.0.model.", "it is the refiner of Stable Diffusion XL; take the base model"),
@@ -37,6 +45,7 @@ OTHERS = (
     ("controlnet_cond_embedding.", "it is a ControlNet; take a model that draws from words"),
     ("motion_modules.", "it makes videos; take a model that draws pictures"),
     ("double_blocks.", f"it is a FLUX model: {NOT_YET}"),
+    ("single_transformer_blocks.", f"it is a FLUX model: {NOT_YET}"),
     ("joint_blocks.", f"it is a Stable Diffusion 3 model: {NOT_YET}"),
     ("cap_embedder.", f"it is a Z-Image or Lumina model: {NOT_YET}"),
     ("img_mlp.", f"it is a Qwen-Image model: {NOT_YET}"),
@@ -71,13 +80,13 @@ def recognise(path: Path, objective: Objective | None = None, config: Path | Non
     """
     if words := other_file(path):
         raise refused(words, this="file")
-    header = read_header(path)
-    weights = described(header, path.name)
+    header = read_header(path, "file")
+    weights = described(header, path.name, "file")
     facts = {key: value for key, value in header.facts.items() if isinstance(value, str)}
     family = _family(weights)
     _check_whole(weights, family, config is None)
     configured = None if config is None else _configured(config, family)
-    check_plain({name: each for name, each in weights.items() if name.startswith((UNET, VAE))}, "file")
+    check_plain({name: each for name, each in weights.items() if name.startswith(LOADED)}, "file")
     objective, why = _objective(weights, facts, family, objective, configured)
     side = V_SIDE if family == "sd2" and objective == "v_prediction" else SIDES[family]
     return Checkpoint(
@@ -99,6 +108,12 @@ def _family(weights: Mapping[str, Weight]) -> str:
     others = [words for part, words in OTHERS[:-1] if any(part in name for name in weights)]
     if others:
         raise refused(others[0], this="file")
+    for mark, model in OTHER_AIMS.items():
+        if mark in weights:
+            words = (
+                f"it is a {model} model ({mark}), which predicts neither epsilon nor v_prediction as they are trained"
+            )
+            raise refused(f"{words} here; take another child of Stable Diffusion XL", this="file")
     for family, encoders in ENCODERS.items():
         if any(name.startswith(encoder) for encoder in encoders for name in weights):
             return family
@@ -112,9 +127,13 @@ def _other(weights: Mapping[str, Weight]) -> str:
     found = [words for part, words in OTHERS if any(part in name for name in weights)]
     if found:
         return found[0]
+    if {"clip_l", "clip_g"} <= weights.keys():
+        return "it is an embedding (textual inversion), not a model"
+    if any(TEXT_ENCODER.search(name) for name in weights):
+        return "it is a text encoder alone; take the whole checkpoint"
     if any(TEXTS.search(name) for name in weights):
         return "it holds the weights of a text model alone; give its folder, with config.json and tokenizer.json"
-    if any(name.startswith(("encoder.", "decoder.", VAE)) for name in weights):
+    if any(name.startswith(VAE_ALONE) for name in weights):
         return "it is a VAE alone; take the whole checkpoint"
     return "its tensors are of no model that is known here; only Stable Diffusion 1.x, 2.x and XL come as one file"
 
@@ -130,7 +149,7 @@ def _check_whole(weights: Mapping[str, Weight], family: str, usual_size: bool) -
     for encoder in ENCODERS[family]:
         if not any(name.startswith(encoder) for name in weights):
             raise refused(
-                f"one of its two text encoders is missing ({encoder}*); take the whole checkpoint", this="file"
+                f"one of its two text encoders is missing ({encoder[0]}*); take the whole checkpoint", this="file"
             )
     if not any(name.startswith(f"{VAE}encoder.") for name in weights):
         raise refused("it holds no VAE; take the checkpoint with its VAE", this="file")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,11 +17,16 @@ from typing import Any
 import pytest
 
 from api.cli import __main__ as cli
+from api.cli.bringing import draft_folder, locked, run_converter
 from core.backbones.hub import selected
+from core.disk import ROOT
+from core.errors import InvalidInput
+from core.settings import Settings
 from tests.api.cli.test_commands import run
 from tests.core.backbones.headers import checkpoint, decoder, write_texts, write_weights
 from tests.core.backbones.test_folders import PHI
 
+OLD = "cond_stage_model.transformer."  # before the names of an encoder of CLIP, without `text_model.`
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
 
 
@@ -45,6 +53,14 @@ def test_adding_says_what_was_taken_and_show_says_it_again(tmp_path: Path, capsy
     assert capsys.readouterr().out == told
 
 
+def test_a_backbone_whose_folder_is_gone_is_shown_as_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, data = write_texts(tmp_path / "texts"), ["--data", str(tmp_path / "data")]
+    assert cli.main(["backbones", "add", "mine", str(folder), "--licence", "CC0", *data]) == 0
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert cli.main(["backbones", "show", "mine", *data]) == 2
+    assert f"The folder of mine is not there: {folder}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -58,6 +74,7 @@ def test_adding_says_what_was_taken_and_show_says_it_again(tmp_path: Path, capsy
         (["{file}", "--revision", "main"], "--revision is the hub's"),
         (["{file}"], "begins with 16 channels"),
         (["{folder}/nowhere"], "There is no "),
+        (["{texts}", "--pool", "{folder}"], "has no index.jsonl"),
         (["emoji-ldm"], "There is no "),
     ],
 )
@@ -74,6 +91,35 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     assert cli.main(["backbones", "add", "mine", *asked, "--licence", "CC0", "--data", str(data)]) == 2
     assert words in capsys.readouterr().err
     assert left(data) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "The file names no licence; say it with --licence NAME"),
+        (["--licence", "CC0", "--pool", "{folder}"], "has no index.jsonl"),
+        (["--licence", "CC0", "--hub-name", "x"], "A hub name is ORG/NAME"),
+        (["--licence", "CC0", "--resolution", "500"], "multiple of 8"),
+    ],
+)
+def test_what_is_missing_is_told_before_a_file_is_converted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    file = write_weights(tmp_path / "x.safetensors", checkpoint("sd1"))
+    said = [each.format(folder=tmp_path) for each in arguments]
+    assert cli.main(["backbones", "add", "mine", str(file), *said, "--data", str(tmp_path / "data")]) == 2
+    told = capsys.readouterr()
+    assert words in told.err
+    assert "Converting" not in told.out
+
+
+def test_adding_an_id_again_says_what_it_takes_the_place_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = write_texts(tmp_path / "first"), write_texts(tmp_path / "second")
+    for folder, told in ((first, False), (first, False), (second, True)):
+        said = ["--licence", "CC0", "--data", str(tmp_path / "data")]
+        assert cli.main(["backbones", "add", "mine", str(folder), *said]) == 0
+        assert (f"It takes the place of {first} for jobs to come" in capsys.readouterr().out) is told
+    assert entry(tmp_path / "data", "mine")["path"] == str(second)
 
 
 def test_an_id_that_is_taken_is_refused_before_anything_is_read(
@@ -142,6 +188,77 @@ def test_a_single_file_whose_tensors_do_not_fit_is_refused_and_leaves_nothing(
     assert cli.main(["backbones", "add", "mine", str(file), *said]) == 2
     assert "its tensors do not fit the configuration of its parts" in capsys.readouterr().err
     assert left(data) == []
+
+
+@pytest.mark.slow
+def test_a_single_file_with_an_encoder_named_as_novelai_does_becomes_the_same_folder(
+    single_files: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(single_files / "sd1.safetensors")
+    old = {name.replace("cond_stage_model.transformer.text_model.", OLD): each for name, each in tensors.items()}
+    old[f"{OLD}embeddings.position_ids"] = torch.arange(24)[None]
+    save_file(old, tmp_path / "nai.safetensors")
+    said = ("--config", str(single_files / "sd1"), "--licence", "CC0", "--data", str(tmp_path / "data"))
+    assert cli.main(["backbones", "add", "mine", str(tmp_path / "nai.safetensors"), *said]) == 0
+    made = Path(entry(tmp_path / "data", "mine")["path"])
+    before = load_file(single_files / "sd1/text_encoder/model.safetensors")
+    after = load_file(made / "text_encoder/model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.slow
+def test_a_conversion_that_is_killed_registers_nothing_and_the_next_one_clears_what_it_left(
+    single_files: Path, tmp_path: Path
+) -> None:
+    data, file = tmp_path / "data", str(single_files / "sd1.safetensors")
+    said = ("--config", str(single_files / "sd1"), "--licence", "CC0", "--data", str(data))
+    started = subprocess.Popen([sys.executable, "-m", "api.cli", "backbones", "add", "mine", file, *said], cwd=ROOT)
+    while not list((data / "backbones").glob(".draft-*")):
+        time.sleep(0.02)
+    started.kill()
+    started.wait()
+    assert not (data / "backbones.json").exists()
+    assert len(list((data / "backbones").iterdir())) == 1
+    while _locked_by_somebody(next((data / "backbones").iterdir())):  # its converter goes on for a while
+        time.sleep(0.1)
+    assert cli.main(["backbones", "add", "mine", file, *said]) == 0
+    assert [path.name for path in (data / "backbones").iterdir()] == [Path(entry(data, "mine")["path"]).name]
+
+
+def _locked_by_somebody(folder: Path) -> bool:
+    try:
+        with locked(folder):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def test_a_draft_that_somebody_works_on_is_left_alone(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    with draft_folder("one", settings) as first, draft_folder("two", settings) as second:
+        assert first.is_dir()
+        assert second.is_dir()
+    assert list((tmp_path / "backbones").iterdir()) == []
+
+
+FULL = Path("/dev/full")  # a device on which every write ends for want of room
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_is_not_said_to_be_a_file_that_does_not_fit(
+    single_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "target"
+    (target / "unet").mkdir(parents=True)
+    (target / "unet/config.json").symlink_to(FULL)
+    layout = Path(shutil.copytree(single_files / "sd1", tmp_path / "layout"))
+    with pytest.raises(InvalidInput, match=r"has no room for a folder as large as sd1\.safetensors"):
+        run_converter(single_files / "sd1.safetensors", layout, "sd1", "float32", target)
 
 
 class Hub(ThreadingHTTPServer):
@@ -293,6 +410,7 @@ def test_without_network_the_hub_is_said_to_be_out_of_reach(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "my-org/tiny can't be fetched from the hub" in done.stderr
     assert "give the folder here" in done.stderr
+    assert "There is no my-org/tiny on this machine" in done.stderr
 
 
 def test_of_a_pipeline_on_the_hub_one_set_of_weights_is_chosen() -> None:

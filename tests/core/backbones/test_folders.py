@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,22 @@ def test_a_distilled_model_is_told_and_another_is_not(images: Path) -> None:
     assert "distilled" in describe("x", turbo, licence="CC0").notes[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sdxl-turbo", True),
+        ("models--stabilityai--sdxl-turbo/snapshots/71153311d3dbb46851df1931d3ca6e939de83304", True),
+        ("juggernautXL_v10Hyper", True),
+        ("Hyper-SD15-8steps", True),
+        ("hyperrealism_v3", False),
+        ("models--org--plain/snapshots/71153311d3dbb46851df1931d3ca6e939de83304", False),
+    ],
+)
+def test_a_distilled_model_is_known_by_what_it_is_called(images: Path, tmp_path: Path, name: str, told: bool) -> None:
+    folder = Path(shutil.copytree(images, tmp_path / "models" / name))
+    assert any("distilled" in note for note in inspect_folder(folder).notes) is told
+
+
 def test_what_a_unet_predicts_is_read_and_other_aims_are_refused(images: Path) -> None:
     scheduler = images / "scheduler/scheduler_config.json"
     change(scheduler, prediction_type="v_prediction")
@@ -247,6 +264,92 @@ def test_a_folder_that_is_no_model_is_refused_by_what_it_is(tmp_path: Path, edit
     edit(tmp_path)
     with pytest.raises(InvalidInput, match=words):
         inspect_folder(tmp_path)
+
+
+def test_an_adapter_beside_a_model_is_refused_for_loaders_take_it_too(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "x")
+    inspect_folder(folder)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"adapter_config\.json lies beside the model"):
+        inspect_folder(folder)
+
+
+def test_a_template_where_tokenizers_do_not_look_is_told(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "x")
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    assert not any("template" in note for note in inspect_folder(folder).notes)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<pad>"}))
+    [note] = inspect_folder(folder).notes
+    assert note.startswith("Its chat template stands in chat_template.json alone")
+    (folder / "chat_template.jinja").write_text("{{ x }}")
+    assert inspect_folder(folder).notes == ()
+
+
+def test_a_part_that_is_a_link_to_a_folder_is_hashed_as_others_are(images: Path, tmp_path: Path) -> None:
+    whole = inspect_folder(images).files
+    shutil.move(images / "vae", tmp_path / "shared-vae")
+    (images / "vae").symlink_to(tmp_path / "shared-vae")
+    (images / "loop").symlink_to(images)
+    assert inspect_folder(images).files == whole
+    assert "vae/config.json" in whole
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_can_not_be_read_is_not_called_empty(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "x")
+    folder.chmod(0)
+    with pytest.raises(PermissionError):
+        inspect_folder(folder)
+    folder.chmod(0o755)
+
+
+def test_an_index_that_names_more_than_its_parts_have_is_refused(tmp_path: Path) -> None:
+    folder = write_texts(tmp_path / "x")
+    part = "model-00001-of-00001.safetensors"
+    shutil.move(folder / "model.safetensors", folder / part)
+    index, named = folder / "model.safetensors.index.json", dict.fromkeys(decoder(), part)
+    index.write_text(json.dumps({"weight_map": named}))
+    assert part in inspect_folder(folder).files
+    index.write_text(json.dumps({"weight_map": named | {"lm_head.weight": part}}))
+    with pytest.raises(InvalidInput, match=r"names lm_head\.weight, which none of its parts has"):
+        inspect_folder(folder)
+
+
+def test_a_model_further_in_is_pointed_at(images: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "models--a--b"
+    write_texts(cache / "snapshots" / "abc")
+    (cache / "refs").mkdir()
+    with pytest.raises(InvalidInput, match="it is in snapshots/abc: give that folder"):
+        inspect_folder(cache)
+    (images / "model_index.json").unlink()
+    with pytest.raises(InvalidInput, match=r"parts of a pipeline are; fetch its model_index\.json again"):
+        inspect_folder(images)
+
+
+def test_a_tokenizer_of_words_is_needed_in_either_format(images: Path) -> None:
+    fast = images / "tokenizer/tokenizer.json"
+    content = json.loads(fast.read_text())["model"]
+    fast.unlink()
+    with pytest.raises(InvalidInput, match="tokenizer has neither"):
+        inspect_folder(images)
+    (images / "tokenizer/vocab.json").write_text(json.dumps(content["vocab"]))
+    (images / "tokenizer/merges.txt").write_text("#version: 0.2\n")
+    assert {"tokenizer/vocab.json", "tokenizer/merges.txt"} <= set(inspect_folder(images).files)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        (["diffusers", "LCMScheduler"], "draws in few steps: train on the model that it was distilled from"),
+        (["diffusers", "EDMDPMSolverMultistepScheduler"], "what such models predict is not trained here"),
+        (["mine", "Scheduler"], "only DDIMScheduler, "),
+        ([], "only DDIMScheduler, "),
+    ],
+)
+def test_another_scheduler_is_refused_by_name(images: Path, scheduler: list[str], words: str) -> None:
+    change(images / "model_index.json", scheduler=scheduler)
+    with pytest.raises(InvalidInput, match=words):
+        inspect_folder(images)
 
 
 def test_a_model_for_embeddings_is_refused_though_its_class_writes(tmp_path: Path) -> None:

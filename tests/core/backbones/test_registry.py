@@ -231,7 +231,7 @@ LANGUAGE_FAULTS: dict[str, tuple[Edit, str]] = {
     "code that it asks for": (lambda f: change(f / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
     "code for its tokenizer": (lambda f: change(f / "tokenizer_config.json", auto_map={"a": "b"}), "auto_map"),
     "another architecture": (lambda f: change(f / "config.json", architectures=["EvilForCausalLM"]), "Evil"),
-    "no architecture": (lambda f: change(f / "config.json", architectures=None), "None"),
+    "no architecture": (lambda f: change(f / "config.json", architectures=None), "names no class"),
     "quantised weights": (lambda f: change(f / "config.json", quantization_config={"bits": 4}), "quantised"),
     "no fast tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
     "a pointer instead of weights": (
@@ -266,7 +266,7 @@ def test_a_language_folder_is_refused_for(language: Path, settings: Settings, fa
 def test_weights_in_parts_need_all_of_their_parts(language: Path) -> None:
     (language / "model.safetensors").rename(language / "part-1.safetensors")
     index = language / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"a": "part-1.safetensors"}}))
+    index.write_text(json.dumps({"weight_map": {"model.norm.weight": "part-1.safetensors"}}))
     assert {"part-1.safetensors", index.name} <= set(describe("x", language, licence="CC0").sha256)
     for part in ("part-2.safetensors", "../language/part-1.safetensors"):
         index.write_text(json.dumps({"weight_map": {"a": part}}))

@@ -79,6 +79,14 @@ def test_its_facts_name_a_licence_and_averaged_or_distilled_weights_are_told(tmp
         ({"transformer_blocks.0.img_mlp.net.2.weight": (8, 8)}, "Qwen-Image"),
         ({"down_blocks.0.attentions.0.proj_in.weight": (8, 8)}, "one part of a diffusers folder"),
         ({"emb_params": (1, 8)}, "textual inversion"),
+        ({"clip_l": (1, 8), "clip_g": (1, 8)}, "textual inversion"),
+        ({"encoder.block.0.layer.0.SelfAttention.q.weight": (8, 8)}, "a text encoder alone"),
+        ({"text_model.encoder.layers.0.self_attn.q_proj.weight": (8, 8)}, "a text encoder alone"),
+        ({"encoder.layer.0.attention.self.query.weight": (8, 8)}, "a text encoder alone"),
+        ({"encoder.conv_in.weight": (8, 3, 3, 3)}, "a VAE alone"),
+        ({"single_transformer_blocks.0.attn.to_q.weight": (8, 8)}, "FLUX"),
+        (checkpoint("sdxl") | {"edm_mean": (4,)}, "Playground v2.5 model .*predicts neither"),
+        (checkpoint("sdxl") | {"edm_vpred.sigma_max": (0,)}, "CosXL model .*predicts neither"),
         (decoder(), "text model alone"),
         ({"some.weight": (8, 8)}, "no model that is known"),
     ],
@@ -93,10 +101,19 @@ def test_eight_bits_and_a_file_that_is_cut_are_refused(file: Path) -> None:
     write_weights(file, checkpoint("sdxl") | {ATTENTION: (8, 8)}, "F16", **{ATTENTION: "F8_E4M3"})
     with pytest.raises(InvalidInput, match="quantised"):
         recognise(file)
+    encoder = "conditioner.embedders.1.model.token_embedding.weight"
+    write_weights(file, checkpoint("sdxl"), "F16", **{encoder: "F8_E4M3"})
+    with pytest.raises(InvalidInput, match="quantised"):
+        recognise(file)
     write_weights(file, checkpoint("sd1"))
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(InvalidInput, match="cut short"):
+    with pytest.raises(InvalidInput, match=r"This file .*cut short"):
         recognise(file)
+
+
+def test_an_encoder_is_found_that_is_called_as_in_novelais_files(file: Path) -> None:
+    old = {name.replace("text_model.", ""): sides for name, sides in checkpoint("sd1").items()}
+    assert recognise(write_weights(file, old)).family == "sd1"
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,9 @@ def test_black_masks_are_told_and_a_job_that_asks_for_masks_refuses_them_by_name
     with pytest.raises(InvalidInput, match=r"Nothing would be learned of a\.png: such an image has a mask") as refused:
         jobs.check_masks(data(found), BatRequest(masks=True))
     assert (refused.value.code, refused.value.param) == ("empty_mask", "bat.masks")
+    whole = data(read(tmp_path, {"a.png": photo(), "b.png": photo(2)}))
+    with pytest.raises(InvalidInput, match=r"Nothing would be judged by the validation images a\.png: such an image"):
+        jobs.check_masks(Data(whole.training, data(found).training[0]), BatRequest(masks=True))
     empty = read(tmp_path, {"a.png": packed(Image.new("RGBA", SIZE)), "b.png": photo(2)})
     with pytest.raises(InvalidInput, match="see-through all over"):
         jobs.check_masks(data(empty), BatRequest(masks="alpha"))

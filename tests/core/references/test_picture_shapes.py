@@ -77,5 +77,15 @@ def test_a_shape_with_fewer_pictures_than_folds_is_none() -> None:
     assert len(choose(sizes, 512, 64, 3, 3)) == 2
 
 
+def test_pictures_that_fit_two_shapes_alike_are_counted_where_they_are_trained() -> None:
+    sizes = [(1000, 600)] * 3 + [(600, 1000)] * 2 + [(800, 600)] * 2 + [(500, 500)]
+    shapes = choose(sizes, 512, 64, 2, 3)
+    assert shapes == ((640, 384), (384, 640))
+    assert kept((500, 500), shapes[0]) == kept((500, 500), shapes[1])
+    taken = Counter(nearest(size, shapes) for size in sizes)
+    assert taken == Counter(nearest(size, shapes[::-1]) for size in sizes)
+    assert min(taken.values()) == 3
+
+
 def test_pictures_that_are_nearly_square_are_trained_as_squares() -> None:
     assert choose([(1000, 1040), (1000, 1000), (980, 1010)] * 3, 512, 64, 3, 2) == ((512, 512),)

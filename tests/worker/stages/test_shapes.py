@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,15 @@ from safetensors.torch import load_file
 
 from core.backbones.sides import side_step
 from core.errors import JobFailure
+from core.references.packing import write_folder
 from core.references.picture_shapes import choose
+from core.settings import Settings
+from core.uploads.reading import read
+from tests.core.backbones.test_folders import change
+from tests.families.images import write_images
 from tests.worker.stages.conftest import MakeJob, image_jobs, image_record, maker
 from tests.worker.stages.test_saves import same
+from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Metrics, Progress
 from worker.stages import run
 from worker.stages.context import Context
@@ -47,14 +55,18 @@ def mask(size: tuple[int, int], *, black: bool = False) -> bytes:
 
 
 def shaped_jobs(backbone: Path, place: Path, *, blank: bool = False) -> MakeJob:
-    upload = place / "cat.zip"
+    return maker(image_record(backbone, place), pictures(place / "cat.zip", blank=blank), place)
+
+
+def pictures(upload: Path, sizes: Sequence[tuple[int, int]] = SIZES, *, blank: bool = False) -> Path:
+    """Pack pictures of these sizes, of which each third has a mask."""
     with zipfile.ZipFile(upload, "w") as archive:
-        for number, size in enumerate(SIZES):
+        for number, size in enumerate(sizes):
             archive.writestr(f"{number}.png", png(number, size))
             archive.writestr(f"{number}.txt", f"cat {number}")
             if number % 3 == 0:
                 archive.writestr(f"masks/{number}.png", mask(size, black=blank and number == 6))
-    return maker(image_record(backbone, place), upload, place)
+    return upload
 
 
 @pytest.fixture
@@ -133,6 +145,16 @@ def test_a_black_mask_ends_the_job_and_names_its_picture(tiny_diffusion_folder: 
         list(prepare(Context(folder)))
 
 
+def test_a_black_mask_of_a_validation_picture_is_not_said_to_be_learned(
+    make_shaped_job: MakeJob, tmp_path: Path
+) -> None:
+    folder = make_shaped_job(**SHAPED)
+    others = pictures(tmp_path / "others.zip", blank=True)
+    write_folder(read(others, others.name, Settings(data=tmp_path, min_image_side=8)), folder.validation)
+    with pytest.raises(JobFailure, match=r"Nothing would be judged by the validation image 6\.png: its mask is black"):
+        list(prepare(Context(folder)))
+
+
 @pytest.mark.slow
 def test_a_job_of_three_shapes_with_masks_draws_in_the_commonest_and_gives_the_same_bytes_after_stops(
     make_shaped_job: MakeJob,
@@ -160,3 +182,59 @@ def test_a_job_of_three_shapes_with_masks_draws_in_the_commonest_and_gives_the_s
     assert stops > 4
     same(straight, stopped)
     assert torch.isfinite(replay["mean"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sdxl", "sd2-v"])
+def test_other_families_train_in_three_shapes_with_masks_and_are_judged_by_pictures_of_other_shapes(
+    tmp_path: Path, family: str
+) -> None:
+    backbone = write_images(family, tmp_path / family)
+    if family == "sd2-v":  # trained to a last step of pure noise, as is told of files with `ztsnr`
+        change(backbone / "scheduler/scheduler_config.json", rescale_betas_zero_snr=True)
+    make = shaped_jobs(backbone, tmp_path)
+    asked = SHAPED | {"min_snr": 5.0, "gamma": 0.5, "max_steps": 3, "surrogate_steps": 2, "sample_prompts": ["a cat"]}
+    straight, stopped = (judged_by_others(make(name, **asked), tmp_path) for name in ("straight", "stopped"))
+    rows = [row for line in run(straight) if isinstance(line, Metrics) for row in line.rows]
+    assert rows
+    assert all(math.isfinite(number) for row in rows for number in row.values() if isinstance(number, float))
+    batch, judged = Context(straight).references(), Context(straight).heldout()
+    assert judged is not None
+    shapes = {tuple(size) for size in batch["size"].tolist()}
+    assert shapes == {(20, 12), (16, 16), (12, 20)}
+    assert {tuple(size) for size in judged["size"].tolist()} <= shapes
+    assert judged["mask"].flatten(1).amin(1)[0] == 0
+    assert {size_of(file) for file in straight.stage("export").glob("sample-*.png")} == {(24, 40)}
+    if family == "sdxl":
+        assert batch["time_ids"][0].tolist() == [60, 36, 0, 0, 40, 24]
+        attempt = run(stopped)
+        next(line for line in attempt if isinstance(line, Metrics))
+        attempt.close()
+        list(run(stopped))
+        same(straight, stopped)
+
+
+def judged_by_others(folder: JobFolder, place: Path) -> JobFolder:
+    """Give a job a validation set of pictures whose shapes it does not train in."""
+    others = pictures(place / "others.zip", [(80, 32), (32, 80), (50, 40)])
+    write_folder(read(others, others.name, Settings(data=place, min_image_side=8)), folder.validation)
+    return folder
+
+
+def test_what_is_see_through_is_a_mask_in_every_shape_where_a_job_asks_for_it(
+    tiny_diffusion_folder: Path, tmp_path: Path
+) -> None:
+    upload = tmp_path / "cat.zip"
+    with zipfile.ZipFile(upload, "w") as archive:
+        for number, size in enumerate(SIZES):
+            image = Image.open(io.BytesIO(png(number, size)))
+            if number != 1:
+                image.putalpha(Image.open(io.BytesIO(mask(size))))
+            archive.writestr(f"{number}.png", packed(image))
+            archive.writestr(f"{number}.txt", f"cat {number}")
+    folder = maker(image_record(tiny_diffusion_folder, tmp_path), upload, tmp_path)(**SHAPED | {"masks": "alpha"})
+    list(prepare(Context(folder)))
+    batch = Context(folder).references()
+    filled = [row[0, : size[0], : size[1]] for row, size in zip(batch["mask"], batch["size"].tolist(), strict=True)]
+    assert [float(each.min()) for each in filled] == [1.0 if number == 1 else 0.0 for number in range(len(SIZES))]
+    assert all(each.max() == 1 for each in filled)

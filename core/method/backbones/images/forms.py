@@ -20,12 +20,14 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from core.errors import JobFailure
 from core.method.backbones.images.clip import Clip, ClipPair
 from core.method.backbones.images.conditioner import Conditioner
 from core.method.backbones.images.encoders import TextEncoders
 from core.method.backbones.precision import float_type, prepare_network
 from core.parameters.memory import Precision
 
+SOLVERS = ("dpmsolver++", "sde-dpmsolver++")  # that end without noise
 FormName = Literal["sd", "sdxl"]
 EncoderClasses = Mapping[str, type[CLIPTextModel] | type[CLIPTextModelWithProjection]]
 
@@ -50,12 +52,13 @@ class Folder:
 
     def unet(self) -> UNet2DConditionModel:
         """Read the network."""
-        unet = UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **self._options("unet"))
+        options = self._options("unet")
+        unet = _whole("unet", UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **options))
         return prepare_network(unet, self.precision, checkpointing=self.checkpointing, device=self.device)
 
     def vae(self, dtype: torch.dtype) -> AutoencoderKL:
         """Read the VAE."""
-        return AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae"))
+        return _whole("vae", AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
 
     def tokenizer(self, part: str) -> CLIPTokenizer:
         """Read a tokenizer."""
@@ -66,7 +69,7 @@ class Folder:
 
         def load() -> tuple[nn.Module, ...]:
             return tuple(
-                each.from_pretrained(self.path, dtype=self.dtype, **self._options(part)).to(self.device)
+                _whole(part, each.from_pretrained(self.path, dtype=self.dtype, **self._options(part))).to(self.device)
                 for part, each in classes.items()
             )
 
@@ -76,9 +79,12 @@ class Folder:
         """Return the sampler with the folder's own noise; where that leaves no signal, it must begin there.
 
         With the usual spacing of timesteps it would begin a little later, where the network expects some signal (Lin
-        et al. 2305.08891).
+        et al. 2305.08891). What solvers of other names call their algorithm, DEIS say, this one refuses.
         """
-        options = {"subfolder": "scheduler", "local_files_only": True}
+        options: dict[str, Any] = {"subfolder": "scheduler", "local_files_only": True}
+        said = json.loads((self.path / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))
+        if said.get("algorithm_type", SOLVERS[0]) not in SOLVERS:
+            options["algorithm_type"] = SOLVERS[0]
         scheduler = DPMSolverMultistepScheduler.from_pretrained(self.path, **options)
         if scheduler.config.rescale_betas_zero_snr:
             return DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
@@ -92,7 +98,19 @@ class Folder:
     def _options(self, part: str) -> dict[str, Any]:
         has = self.variant is not None and any((self.path / part).glob(f"*.{self.variant}*.safetensors"))
         variant = self.variant if has else None
-        return {"subfolder": part, "use_safetensors": True, "local_files_only": True, "variant": variant}
+        options = {"subfolder": part, "use_safetensors": True, "local_files_only": True, "variant": variant}
+        return options | {"output_loading_info": True}
+
+
+def _whole(part: str, loaded: tuple[Any, Mapping[str, Any]]) -> Any:
+    """Return a network as it was loaded; raise JobFailure where its files lack a weight, which is then drawn anew."""
+    network, told = loaded
+    if told["missing_keys"]:
+        words = (
+            f"The {part} of this backbone lacks {min(told['missing_keys'])}; fetch its files again, and add it again."
+        )
+        raise JobFailure(words, code="backbone_unavailable")
+    return network
 
 
 def read(folder: Folder, form: FormName) -> tuple[DiffusionPipeline, Conditioner]:

@@ -17,19 +17,27 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from core.errors import JobFailure
+
 TOWER = "language_model"  # what transformers calls the part that reads and writes, where there are others
 
 
 def read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Read a transformers-format folder, offline, from safetensors only.
 
-    It becomes the class that its configuration names, so that its modules are called as others call them.
+    It becomes the class that its configuration names, so that its modules are called as others call them. Raises
+    JobFailure where its files lack a weight, which the loader would draw anew.
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     seeing = set(config.architectures or ()) & {*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values()}
     loader = AutoModelForImageTextToText if seeing else AutoModelForCausalLM
-    model = loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
+    model, told = loader.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
+    )
     assert isinstance(model, PreTrainedModel)
+    if told["missing_keys"]:
+        words = f"This backbone's files lack {min(told['missing_keys'])}; fetch them again, and add it again."
+        raise JobFailure(words, code="backbone_unavailable")
     return model
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from core.errors import JobFailure
 from core.method.backbones.images.diffusion import DRAWN_AT_ONCE, SEEN_AT_ONCE, DiffusionBackbone
 from core.method.backbones.images.objective import Ddpm
 from core.method.influence.gradients import per_sample_gradients
@@ -121,3 +127,23 @@ def test_features_tell_pictures_apart_and_ignore_the_adapter(tiny_diffusion: Dif
         matrix.data.fill_(1.0)
     with tiny_diffusion.lora.use(adapter):
         assert torch.equal(tiny_diffusion.features(images), features)
+
+
+@pytest.mark.parametrize(
+    ("file", "weight"),
+    [
+        ("unet/diffusion_pytorch_model", "conv_out.weight"),
+        ("vae/diffusion_pytorch_model", "decoder.conv_out.weight"),
+        ("text_encoder/model", "final_layer_norm.weight"),
+    ],
+)
+def test_a_network_whose_files_lack_a_weight_is_not_drawn_anew(
+    tiny_diffusion_folder: Path, tmp_path: Path, file: str, weight: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_diffusion_folder, tmp_path / "sd"))
+    weights = load_file(folder / f"{file}.safetensors")
+    weights.pop(weight)
+    save_file(weights, folder / f"{file}.safetensors", metadata={"format": "pt"})
+    with pytest.raises(JobFailure, match=f"The {file.partition('/')[0]} of this backbone lacks {weight}") as failed:
+        DiffusionBackbone.load(folder, resolution=16, target_modules=("to_q",)).nothing()
+    assert failed.value.code == "backbone_unavailable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,12 @@ def test_sampling_begins_where_no_signal_is_left_if_the_training_had_such_a_plac
     scheduler = Folder(tmp_path, torch.device("cpu")).scheduler()
     scheduler.set_timesteps(20)
     assert int(scheduler.timesteps[0]) == 999  # "leading", which its folder says, would begin at 950
+
+
+@pytest.mark.parametrize("solver", [{}, {"algorithm_type": "deis"}, {"algorithm_type": "dpmsolver"}])
+def test_a_folder_of_another_solver_is_sampled_by_the_one_that_there_is(tmp_path: Path, solver: dict[str, str]) -> None:
+    DDPMScheduler(**BETAS).save_pretrained(tmp_path / "scheduler")
+    file = tmp_path / "scheduler/scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | solver))
+    scheduler = Folder(tmp_path, torch.device("cpu")).scheduler()
+    assert scheduler.config.algorithm_type == "dpmsolver++"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, Gemma3Config, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from core.errors import JobFailure
@@ -130,3 +132,13 @@ def test_a_plain_text_begins_with_the_models_token_of_a_beginning(gemma: Path) -
     batch = backbone.encode([{"text": "the cat"}])
     assert int(batch["input_ids"][0, 0]) == backbone.tokenizer.bos_token_id
     assert int(batch["labels"][0, 0]) == IGNORED
+
+
+def test_a_model_whose_files_lack_a_weight_is_not_drawn_anew(tiny_language_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_language_folder, tmp_path / "llama"))
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("model.layers.1.self_attn.q_proj.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(JobFailure, match=r"files lack model\.layers\.1\.self_attn\.q_proj\.weight") as failed:
+        LanguageBackbone.load(folder, max_tokens=32, target_modules=("v_proj",))
+    assert failed.value.code == "backbone_unavailable"
