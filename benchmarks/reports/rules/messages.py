@@ -61,6 +61,8 @@ def cut_answers(records: Records, told: Told, sentence: Sentence) -> Iterator[st
     r"first in (?P<texts>text .+?)\.",
     r"The backbone's chat template writes of an answer that calls a tool the call only; what is said beside it is left "
     r"out in (?P<texts>text .+?)\.",
+    r"The backbone's chat template takes one call of a tool in a message; of several (?:each has a message of its own, "
+    r"with its result after it,|that end a chat the first alone is learned) in (?P<texts>text .+?)\.",
     r"(?P<answers>[\d,]+) answers? (?:is|are) read and not learned: the backbone's chat template writes (?:it|them) "
     r"otherwise in these chats than a model answers, for instance without the thought, in "
     r"(?P<texts>text .+?)\.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.findings.finding import Finding
+from core.findings.finding import Finding, Severity
 
 MAX_NAMED = 5  # texts in one sentence
 ASK_ALIKE = "Nothing needs to be done, but ask the adapter in the same way."
@@ -31,6 +31,20 @@ CHANGED: Mapping[str, tuple[str, str]] = {
         "The backbone's chat template writes of an answer that calls a tool the call only; what is said beside it is "
         "left out in {}.",
     ),
+    "one call a message": (
+        "calls_split",
+        "The backbone's chat template takes one call of a tool in a message; of several each has a message of its own, "
+        "with its result after it, in {}.",
+    ),
+    "last calls left out": (
+        "calls_left_out",
+        "The backbone's chat template takes one call of a tool in a message; of several that end a chat the first "
+        "alone is learned in {}.",
+    ),
+}
+LOST: Mapping[str, str] = {
+    "calls_left_out": "To learn the others too, give each a message of its own with its result after it, or choose a "
+    "backbone whose chat template takes several."
 }
 
 
@@ -46,7 +60,8 @@ def findings(chats: Sequence[WrittenChat]) -> Iterator[Finding]:
     """Say what has become of chats that the template takes in another form only."""
     for change, (code, sentence) in CHANGED.items():
         if names := [f"text {number}" for number, chat in enumerate(chats, 1) if change in chat.changes]:
-            yield Finding(code, sentence.format(_some(names)), ASK_ALIKE, names[0], severity="info")
+            severity: Severity = "warn" if code in LOST else "info"
+            yield Finding(code, sentence.format(_some(names)), LOST.get(code, ASK_ALIKE), names[0], severity=severity)
     if left := [(f"text {number}", chat.left) for number, chat in enumerate(chats, 1) if chat.left]:
         count = sum(number for _, number in left)
         answers = "1 answer is" if count == 1 else f"{count:,} answers are"

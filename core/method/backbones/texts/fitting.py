@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Literal
 
 from core.method.backbones.backbone import Item
 from core.method.backbones.texts.template import ANSWERING, WORD, ChatTemplate, Refused
 
 Change = Literal[
-    "system in the question", "system turned into a question", "joined turns", "words beside a call", "call ids"
+    "system in the question",
+    "system turned into a question",
+    "joined turns",
+    "words beside a call",
+    "one call a message",
+    "last calls left out",
+    "call ids",
 ]
 Messages = list[Item]
 Step = tuple[Change, Callable[[Messages], Messages]]
@@ -22,9 +28,8 @@ NO_TEMPLATE = f"This backbone has no chat template, and nothing else has a place
 NO_TOOLS = f"The chat template of this backbone has no place for tools. {WRITE}"
 NO_CALLS = f"The chat template of this backbone has no place for calls of tools and their results. {WRITE}"
 LOST_CALLS = (
-    "The chat template of this backbone leaves out one of the calls of tools, or its result: some write one call a "
-    "message only, and some none where a chat declares no tools. Write the chat so, leave it out, or choose a backbone "
-    "whose chat template takes it."
+    "The chat template of this backbone leaves out a call of a tool, or its result: some write none where a chat "
+    "declares no tools. Declare them, leave the chat out, or choose a backbone whose chat template takes it."
 )
 
 
@@ -92,7 +97,8 @@ class Fitting:
             said = self.template.write(_stepped(marked, way).messages, answer=answer, tools=tools)
         except Refused:
             return {*range(len(messages))}
-        marks = [_marks(message, words=CALLS_ALONE not in way) for message in marked]
+        kept = _last_call_alone(marked) if LAST_ALONE in way else marked
+        marks = [_marks(message, words=CALLS_ALONE not in way) for message in kept]
         return {place for place, some in enumerate(marks) if any(mark not in said for mark in some)}
 
 
@@ -188,6 +194,33 @@ def _calls_alone(messages: Messages) -> Messages:
     return [{**message, "content": ""} if message.get("tool_calls") else message for message in messages]
 
 
+def _one_by_one(messages: Messages) -> Messages:
+    """Give each of several calls in one message a message of its own, with its result after it.
+
+    Words beside them stay with the first. Calls that end a chat have no results, and stay together.
+    """
+    found: Messages = []
+    at = 0
+    while at < len(messages):
+        message, calls = messages[at], messages[at].get("tool_calls") or ()
+        results = list(takewhile(lambda one: one["role"] == TOOL, messages[at + 1 :]))
+        at += 1
+        if len(calls) < 2 or {call.get("id") for call in calls} != {one.get("tool_call_id") for one in results}:
+            found.append(message)
+            continue
+        at += len(results)
+        for number, call in enumerate(calls):
+            found.append({**message, "tool_calls": [call], **({"content": ""} if number else {})})
+            found += [one for one in results if one["tool_call_id"] == call.get("id")]
+    return found
+
+
+def _last_call_alone(messages: Messages) -> Messages:
+    """Leave out all but the first of several calls that end a chat: nothing says what would be given for each."""
+    *before, last = messages
+    return [*before, {**last, "tool_calls": last["tool_calls"][:1]}] if last.get("tool_calls") else messages
+
+
 def _short_ids(messages: Messages) -> Messages:
     """Number the calls of tools: some templates take ids of one length only."""
     ids: dict[object, str] = {}
@@ -208,6 +241,8 @@ FIRST: Step = ("joined turns", _first_systems)
 LATE: Step = ("system turned into a question", _late_systems)
 IN_QUESTION: Step = ("system in the question", _system_in_question)
 CALLS_ALONE: Step = ("words beside a call", _calls_alone)
+ONE_BY_ONE: Step = ("one call a message", _one_by_one)
+LAST_ALONE: Step = ("last calls left out", _last_call_alone)
 IDS: Step = ("call ids", _short_ids)
 PLAIN: tuple[tuple[Step, ...], ...] = (
     (),
@@ -217,4 +252,10 @@ PLAIN: tuple[tuple[Step, ...], ...] = (
     (FIRST, LATE, IN_QUESTION),
     (FIRST, LATE, IN_QUESTION, JOINED),
 )
-WAYS = tuple((*way, *more) for more in ((), (IDS,), (CALLS_ALONE,), (CALLS_ALONE, IDS)) for way in PLAIN)
+CALLS: tuple[tuple[Step, ...], ...] = tuple(
+    (*fewer, *words, *ids)
+    for fewer in ((), (ONE_BY_ONE,), (ONE_BY_ONE, LAST_ALONE))
+    for words in ((), (CALLS_ALONE,))
+    for ids in ((), (IDS,))
+)
+WAYS = tuple((*way, *more) for more in CALLS for way in PLAIN)

@@ -37,6 +37,15 @@ def test_words_beside_a_call_that_are_left_out_are_told_with_their_texts() -> No
     assert found.message.endswith("the call only; what is said beside it is left out in text 2.")
 
 
+def test_calls_that_are_split_or_left_out_are_told_with_their_texts() -> None:
+    split, left_out = findings([PLAIN, WrittenChat({"one call a message", "last calls left out"})])
+    assert (split.code, split.item, split.severity) == ("calls_split", "text 2", "info")
+    assert split.message.endswith("of several each has a message of its own, with its result after it, in text 2.")
+    assert (left_out.code, left_out.item, left_out.severity) == ("calls_left_out", "text 2", "warn")
+    assert left_out.message.endswith("of several that end a chat the first alone is learned in text 2.")
+    assert left_out.fix.startswith("To learn the others too")
+
+
 def test_answers_that_can_not_be_learned_are_counted_and_five_texts_named() -> None:
     (one,) = findings([PLAIN, WrittenChat(frozenset(), 1)])
     assert one.message.startswith("1 answer is read and not learned: the backbone's chat template writes it otherwise")

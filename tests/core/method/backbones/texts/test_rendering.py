@@ -339,12 +339,41 @@ def test_whatever_a_tool_gives_is_read_as_the_template_writes_it(name: str, resu
     assert result in text or json.dumps(result, ensure_ascii=False) in text
 
 
-def test_a_second_call_that_a_template_leaves_out_without_a_word_is_refused() -> None:
+def test_a_call_of_gpt_oss_is_learned_with_the_mark_at_which_it_stops() -> None:
     call, answer = learned(READERS["gpt-oss"], read(READERS["gpt-oss"], with_tools()))
     assert call == ' to=functions.tide<|channel|>commentary json<|message|>{"harbour": "Whitby"}<|call|>'
     assert answer == "<|channel|>final<|message|>At nine.<|return|>"
-    with pytest.raises(Refused, match=r"leaves out one of the calls of tools.*one call a message only"):
-        read(READERS["gpt-oss"], with_tools(2))
+
+
+@pytest.mark.parametrize("name", ["llama3", "gpt-oss"])
+def test_calls_in_one_message_have_one_each_where_a_template_takes_one_alone(name: str) -> None:
+    found = READERS[name]
+    rendered = read(found, with_tools(3))
+    *calls, answer = learned(found, rendered)
+    assert len(calls) == 3
+    assert all("tide" in call for call in calls)
+    assert answer.startswith(("At nine.", "<|channel|>final<|message|>At nine."))
+    text = str(found.tokenizer.decode(rendered.ids))
+    assert [text.index(f"at {number}") for number in range(3)] == sorted(text.index(f"at {n}") for n in range(3))
+    assert "one call a message" in rendered.changes
+
+
+@pytest.mark.parametrize("name", ["llama3", "gpt-oss"])
+def test_of_calls_that_end_a_chat_the_first_is_learned_where_a_template_takes_one_alone(name: str) -> None:
+    found, item = READERS[name], with_tools(2)
+    rendered = read(found, {**item, "messages": item["messages"][:2]})  # type: ignore[index]
+    (call,) = learned(found, rendered)
+    assert "tide" in call
+    assert "last calls left out" in rendered.changes
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "mistral"])
+def test_calls_in_one_message_stay_together_where_a_template_takes_several(name: str) -> None:
+    for last in (2, 5):
+        item = with_tools(2)
+        rendered = read(READERS[name], {**item, "messages": item["messages"][:last]})  # type: ignore[index]
+        assert not {"one call a message", "last calls left out"} & set(rendered.changes)
+        assert len(learned(READERS[name], rendered)) == (1 if last == 2 else 2)
 
 
 def test_of_a_template_for_tools_and_one_without_the_latter_takes_no_calls() -> None:
@@ -356,7 +385,7 @@ def test_of_a_template_for_tools_and_one_without_the_latter_takes_no_calls() -> 
     assert answer == "At nine.<|im_end|>\n"
     assert learned(found, read(found, chat("Who?", "The cat."))) == ["The cat.<|im_end|>\n"]
     undeclared = {"messages": with_tools()["messages"]}
-    with pytest.raises(Refused, match=r"none where a chat declares no tools\. Write the chat so, leave it out, or"):
+    with pytest.raises(Refused, match=r"none where a chat declares no tools\. Declare them, leave the chat out, or"):
         read(found, undeclared)
     assert len(learned(READERS["qwen2"], read(READERS["qwen2"], undeclared))) == 2
 
@@ -394,12 +423,6 @@ def test_a_call_of_weight_0_is_read_and_not_learned() -> None:
 def test_a_chat_with_tools_is_refused_where_the_template_has_no_place_for_them(name: str) -> None:
     with pytest.raises(Refused, match=r"no place for tools\. Leave them out"):
         read(READERS[name], with_tools())
-
-
-def test_two_calls_at_once_are_refused_by_a_template_that_takes_one() -> None:
-    assert len(learned(READERS["qwen3"], read(READERS["qwen3"], with_tools(2)))) == 2
-    with pytest.raises(Refused, match="only supports single tool-calls"):
-        read(READERS["llama3"], with_tools(2))
 
 
 @pytest.mark.parametrize("name", ["qwen3", "mistral"])
