@@ -75,9 +75,7 @@ def test_texts_with_tools_are_left_out_as_long_as_these_are_not_most() -> None:
     assert templates.writable(given, KNOWS_NOTHING).items == (PLAIN, SYSTEM)
     assert templates.writable(given, KNOWS_ALL) == given
     assert templates.writable(given, TEXT) == given
-    with pytest.raises(
-        InvalidInput, match=r"^2 of 3 texts declare or call tools, and tiny has a chat template without"
-    ):
+    with pytest.raises(InvalidInput, match=r"^2 of 3 texts declare or call tools, and tiny has a chat template that"):
         templates.writable(References("texts", (PLAIN, CALLING, DECLARING)), KNOWS_NOTHING)
     none = backbone(system=True, tools=False, template=False)
     with pytest.raises(
