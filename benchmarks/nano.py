@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -56,7 +58,9 @@ def world(setting: Setting, folder: Path) -> World:
         shuffled[torch.randperm(len(tokens), generator=generator)[: int(SHUFFLED_SHARE * len(tokens))]] = True
         tokens[shuffled] = tokens[shuffled][:, torch.randperm(LENGTH, generator=generator)]
     own = {f"language {number}" for number, _ in known}
-    backbone = LanguageBackbone(_backbone(folder), PreTrainedTokenizerFast, max_tokens=LENGTH, target_modules=TARGETS)
+    # nothing is ever encoded: sentences are drawn as tokens
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel()))
+    backbone = LanguageBackbone(_backbone(folder), tokenizer, max_tokens=LENGTH, target_modules=TARGETS)
     return World(
         setting,
         backbone,

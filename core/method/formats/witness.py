@@ -185,7 +185,7 @@ def consumers_changes(network: nn.Module) -> Iterator[Change]:
             [name] = layer.active_adapters
             rounded = layer.lora_A[name].weight.dtype
             for half in (layer.lora_A[name], layer.lora_B[name]):
-                half.float()
+                half.weight = nn.Parameter(half.weight.detach().float(), requires_grad=False)
             yield Change(path.removeprefix(PREFIX), layer.get_delta_weight(name), rounded, layer.scaling[name])
 
 
