@@ -94,13 +94,16 @@ def resumed_in_time(evidence: Evidence, long: bool) -> Check:
 
 
 def little_repeated(evidence: Evidence, long: bool) -> Check:
-    """P4: little is repeated: on the whole, and no more than a stage for every attempt that was lost."""
+    """P4: little is repeated: on the whole, and over many lost attempts no more than a stage for each.
+
+    One attempt may lose more: what it did while the store was away, or slower than a trainer that takes a second.
+    """
     steps = evidence.steps()
     done, needed = sum(steps.values()), len(steps)
     attempts = sum(max(0, job.attempt - 1) for job in evidence.jobs.values() if not evidence.poisoned(job))
-    interval = max(STEPS.values())
+    interval = max(STEPS.values()) if long else sum(STEPS.values())
     share = (done - needed) / max(1, needed)
-    words = f"{done} steps for {needed}: {share:.1%} repeated over {attempts} lost attempts (interval {interval} steps)"
+    words = f"{done} steps for {needed}: {share:.1%} repeated over {attempts} lost attempts (at most {interval} each)"
     figures = {"done": done, "needed": needed, "share": share, "lost attempts": attempts}
     return Check(
         "P4 resumes, not from zero", share <= MOST_REPEATED and done - needed <= interval * attempts, words, figures
