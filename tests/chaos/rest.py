@@ -30,8 +30,8 @@ def rest(plant: Plant, journal: Journal, clients: list[Client], jobs: int) -> Ev
     late, asleep = _roll_call(plant, journal)
     _all_told(plant, journal)
     work = plant.settings.data / "work"
-    plant.wait(lambda: plant.wake() and not list(work.glob("ftjob-*")), 15)
-    folders = [path.name for path in work.glob("ftjob-*")]
+    plant.wait(lambda: plant.wake() and not list(work.glob("*/ftjob-*")), 15)
+    folders = [path.name for path in work.glob("*/ftjob-*")]
     endings = _end(plant)
     mine = {process.pid for process in plant.servers.processes}
     left = [pid for pid in processes_about(plant.settings.data) if pid not in mine]

@@ -27,7 +27,7 @@ def steps(floor: Floor, job_id: str) -> list[str]:
 
 def drafts(floor: Floor, job_id: str) -> bool:
     """Whether a save is being written just now."""
-    return any((floor.settings.data / "work").glob(f"{job_id}-e1/saves/*.tmp"))
+    return any((floor.settings.data / "work").glob(f"*/{job_id}-e1/saves/*.tmp"))
 
 
 def stored(floor: Floor, job_id: str, name: str) -> bool:

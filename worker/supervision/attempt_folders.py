@@ -1,8 +1,12 @@
-"""Where attempts work on this machine, and how what dead ones left there is erased."""
+"""Where attempts work on this machine, and how what dead ones left there is erased.
+
+Each account has a folder of its own in data/work, which is all that its trainers see of other jobs.
+"""
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -12,14 +16,19 @@ from core.settings import Settings
 from worker.job_folder import JobFolder
 
 
-def attempt_folder(settings: Settings, claim: Claim) -> JobFolder:
+def account_folder(settings: Settings, account_id: str) -> Path:
+    """Return where all attempts at an account's jobs work."""
+    return settings.data / "work" / account_id
+
+
+def attempt_folder(settings: Settings, account_id: str, claim: Claim) -> JobFolder:
     """Return where the attempt of a claim works."""
-    return JobFolder(settings.data / "work" / f"{claim.job_id}-e{claim.attempt}")
+    return JobFolder(account_folder(settings, account_id) / f"{claim.job_id}-e{claim.attempt}")
 
 
 def sweep(settings: Settings, sessions: sessionmaker[Session]) -> None:
     """Erase the folders of attempts that are over: references are private, and a killed worker leaves them."""
-    for path in (settings.data / "work").glob("ftjob-*-e*"):
+    for path in (settings.data / "work").glob("acct-*/ftjob-*-e*"):
         job_id, _, attempt = path.name.rpartition("-e")
         with sessions() as session:
             job = session.get(Job, job_id)

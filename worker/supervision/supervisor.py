@@ -77,7 +77,7 @@ class Supervisor:
     def __init__(self, job: Job, place: Workplace) -> None:
         self.job, self.place, self.settings = job, place, place.settings
         self.claim = Claim.of(job)
-        self.folder = attempt_folder(place.settings, self.claim)
+        self.folder = attempt_folder(place.settings, job.account_id, self.claim)
         self.lease = Lease(place.sessions, self.claim, place.settings)
         self._stage_files = StageFiles(job, self.folder, place.storage, self._check)
         self._gpu_timer = GpuTimer(job)
@@ -306,4 +306,4 @@ class Supervisor:
     def _clear_older_attempts(self) -> None:
         """Erase what this job's dead attempts left on this machine."""
         for attempt in range(1, self.claim.attempt + 1):
-            attempt_folder(self.settings, Claim(self.job.id, attempt)).remove()
+            attempt_folder(self.settings, self.job.account_id, Claim(self.job.id, attempt)).remove()

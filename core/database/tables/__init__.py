@@ -1,6 +1,6 @@
 """The tables. Times are unix seconds; identifiers are prefixed random strings."""
 
-from core.database.tables.accounts import Account, ApiKey, Audit, Erasure, Usage
+from core.database.tables.accounts import Account, ApiKey, Audit, Erasure, Reservation, Usage
 from core.database.tables.base import Json, Table, new_id
 from core.database.tables.files import File
 from core.database.tables.jobs import (
@@ -33,6 +33,7 @@ __all__ = [
     "Json",
     "Measurement",
     "Metric",
+    "Reservation",
     "Table",
     "Tally",
     "Usage",

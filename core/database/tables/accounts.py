@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database.tables.base import Table, new_id
+from core.database.tables.base import Json, Table, new_id
 
 
 class Account(Table):
@@ -19,6 +19,18 @@ class Account(Table):
     erased_at: Mapped[float | None]  # from then on its keys open nothing
     bytes_limit: Mapped[int | None] = mapped_column(BigInteger)
     gpu_seconds_limit: Mapped[float | None]
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # of uploads, and of what its jobs have stored
+    job_times: Mapped[list[float]] = mapped_column(default=list)  # when it created its last jobs, deleted ones too
+
+
+class Reservation(Table):
+    """Bytes that an account is about to store, set aside so that parallel calls can't take them; gone by `until`."""
+
+    __tablename__ = "reservation"
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("room-"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    until: Mapped[float]
 
 
 class ApiKey(Table):
@@ -64,6 +76,7 @@ class Erasure(Table):
     objects: Mapped[int] = mapped_column(default=0)
     rows: Mapped[int] = mapped_column(default=0)
     signature: Mapped[str | None]
+    looked_at: Mapped[list[Json]] = mapped_column(default=list)  # the places, and what was found and erased there
 
 
 class Audit(Table):

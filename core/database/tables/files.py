@@ -12,7 +12,10 @@ class File(Table):
     """An upload, or a result that a job has published as a file."""
 
     __tablename__ = "file"
-    __table_args__ = (Index("ix_file_account_id_created_at", "account_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_file_account_id_created_at", "account_id", "created_at", "id"),
+        Index("ix_file_expires_at", "expires_at"),
+    )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("file-"))
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
     filename: Mapped[str]
@@ -31,4 +34,4 @@ class File(Table):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     deleted_at: Mapped[float | None]
-    job_id: Mapped[str | None]
+    job_id: Mapped[str | None] = mapped_column(index=True)

@@ -68,6 +68,9 @@ class Job(Table):
     cancel_requested_at: Mapped[float | None]
     pause_requested_at: Mapped[float | None]
     reserved_seconds: Mapped[float] = mapped_column(default=0.0)  # of GPU time that it may use at most
+    # how far it has got that it can go on from; crashes and retries are counted since
+    furthest_stage: Mapped[str | None]
+    furthest_step: Mapped[int] = mapped_column(default=0)
     crash_count: Mapped[int] = mapped_column(default=0)
     retry_count: Mapped[int] = mapped_column(default=0)
     error_code: Mapped[str | None]
@@ -170,7 +173,7 @@ class Idempotency(Table):
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     request_sha256: Mapped[str]
-    job_id: Mapped[str | None]
+    job_id: Mapped[str | None] = mapped_column(index=True)
     created_at: Mapped[float]
 
 

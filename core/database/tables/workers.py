@@ -20,6 +20,8 @@ class Worker(Table):
     seen_at: Mapped[float]
     draining: Mapped[bool] = mapped_column(default=False)
     job_id: Mapped[str | None]
+    data: Mapped[str | None]  # its data folder
+    swept_at: Mapped[float | None]  # when it last began to erase there what attempts have left behind
     device: Mapped[str | None]  # that its trainers compute on
 
 

@@ -49,7 +49,7 @@ def test_a_job_ends_with_one_adapter_and_its_files_in_order(floor: Floor) -> Non
     assert {row.step: row.labels for row in floor.rows(Checkpoint, job_id)} == {5: ["published"], 10: ["last"]}
     assert len(floor.rows(Metric, job_id)) == 10 * len(STAGES)
     assert "Doing score: 0 of 10" in floor.events(job_id)
-    assert list((floor.settings.data / "work").glob("ftjob*")) == []
+    assert list((floor.settings.data / "work").glob("*/ftjob*")) == []
 
 
 def test_what_a_result_points_to_can_be_read_back(floor: Floor) -> None:
@@ -199,7 +199,7 @@ def test_a_killed_trainer_goes_on_from_its_last_save(floor: Floor, stage: str) -
 def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
-    floor.wait(lambda: any(floor.settings.data.glob(f"work/{job_id}-e1/saves/train-*/done.json")))
+    floor.wait(lambda: any(floor.settings.data.glob(f"work/*/{job_id}-e1/saves/train-*/done.json")))
     floor.order("pause", job_id)
     work.join(60)
     job = floor.get(job_id)
@@ -269,7 +269,7 @@ def test_pictures_reach_the_trainer_byte_for_byte_and_unopened(floor: Floor) -> 
     packed = repacked(damaged, pictures())
     floor.job("slow-prepare", packed=packed)
     work = in_background(floor, "prepare")
-    [folder] = [path for path in (floor.settings.data / "work").glob("ftjob*") if path.is_dir()]
+    [folder] = [path for path in (floor.settings.data / "work").glob("*/ftjob*") if path.is_dir()]
     rows = [json.loads(line) for line in (folder / "references/items.jsonl").read_text().splitlines()]
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         stored = [archive.read(f"{number}.png") for number in range(4)]
@@ -345,7 +345,10 @@ def test_what_dead_attempts_left_on_the_disk_is_swept_and_nothing_else(floor: Fl
     running, waiting = floor.job(), floor.job()
     assert floor.claim().id == running
     work = floor.settings.data / "work"
-    for name in (f"{running}-e1", f"{running}-e0", f"{waiting}-e1", "ftjob-unknown-e1", "drain-x"):
-        (work / name).mkdir(parents=True)
+    mine = work / floor.get(running).account_id
+    for name in (f"{running}-e1", f"{running}-e0", f"{waiting}-e1", "ftjob-unknown-e1"):
+        (mine / name).mkdir(parents=True)
+    (work / "drain-x").touch()
     sweep(floor.settings, floor.sessions)
-    assert sorted(path.name for path in work.iterdir()) == ["drain-x", f"{running}-e1"]
+    assert [path.name for path in mine.iterdir()] == [f"{running}-e1"]
+    assert sorted(path.name for path in work.iterdir()) == [mine.name, "drain-x"]
