@@ -54,7 +54,7 @@ async def create_file(request: Request, services: ServicesDep, caller: CallerDep
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():  # too much is refused before it is sent; what is kept of it is counted again
         await to_thread.run_sync(_check_room, services, caller, int(declared[:18]))
-    async with receive(request, services.settings, services.uploads_folder) as upload:
+    async with receive(request, services.settings, services.uploads_of(caller.account)) as upload:
         kept_seconds, strict = _check_form(upload.fields), _is_strict(upload.fields)
         keeping = partial(_keep, services, caller, upload, kept_seconds, strict)
         return await to_thread.run_sync(keeping, limiter=services.decoder_slots)
