@@ -22,7 +22,7 @@ from api.schemas.files import FileObject
 from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject
 from api.schemas.shared import Page
 from api.serializers.files import file_object
-from core.accounts import quotas
+from core.accounts import quotas, stored_bytes
 from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import profiles
@@ -94,11 +94,13 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
         stored = services.storage.put(key, packed)
     try:
         with services.writing.begin() as session:
+            quotas.locked(session, caller.account)  # before the file, as a create call has it
             file = find_file(session, caller.account, file_id, lock=True)
             check_unused(session, file)
             if file.storage_key != before.storage_key:
                 raise _changed()
             quotas.check_new_bytes(session, caller.account, services.settings, max(0, stored.bytes - file.bytes))
+            stored_bytes.add(session, caller.account, stored.bytes - file.bytes)
             _replace(file, stored, result, profile)
             caller.note(session, "file.caption", file_id)
     except (AlbatrossError, SQLAlchemyError):

@@ -22,7 +22,7 @@ from api.schemas.files import FileObject
 from api.schemas.shared import Page
 from api.serializers.erasures import deleted_object
 from api.serializers.files import file_object
-from core.accounts import quotas
+from core.accounts import quotas, stored_bytes
 from core.database.engine import now
 from core.database.tables import File, new_id
 from core.erasure import request as erasing
@@ -92,6 +92,7 @@ def retrieve_file(file_id: str, services: ServicesDep, account: AccountDep) -> F
 def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
     """Erase a file for good, unless a job that waits, runs or is paused still needs it."""
     with services.writing.begin() as session:
+        quotas.locked(session, caller.account)  # before the file, as a create call has it
         file = find_file(session, caller.account, file_id, lock=True)
         check_unused(session, file)
         erasure = erasing.request(session, caller.account, "file", file_id)
@@ -166,6 +167,7 @@ def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int 
             file = _row(session, caller.account, file_id, upload, facts, stored, kept_seconds)
             session.add(file)
             caller.note(session, "file.create", file_id)
+            stored_bytes.add(session, caller.account, file.bytes)
     except (AlbatrossError, SQLAlchemyError):
         services.storage.delete_prefix(stored.key)  # nobody will ever ask for it
         raise
