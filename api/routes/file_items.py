@@ -72,7 +72,7 @@ def _list(services: Services, account: str, file_id: str, start: int, limit: int
         file = _upload(find_file(session, account, file_id))
     if start > file.items:
         raise unknown_cursor()
-    with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
+    with tempfile.TemporaryDirectory(dir=_folder(services, account), prefix=f"{file_id}-") as folder:
         path = Path(folder) / "references"
         _fetch(services, file, path)
         shown = services.reader.show(path, start, limit, thumbnails=thumbnails)
@@ -85,14 +85,12 @@ def _look(services: Services, account: str, file_id: str) -> None:
         _upload(find_file(session, account, file_id))
 
 
-def _caption(
-    services: Services, caller: Caller, file_id: str, asked: CaptionsRequest, room: UploadRoom
-) -> FileObject:
+def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest, room: UploadRoom) -> FileObject:
     """Write a new version of the stored file beside the old, then let the row name it in place of the old."""
     before, profile = _captionable(services, caller, file_id, asked)
     most = room.for_writing(services.settings.max_file_bytes, services.copies_on_disk + 1)
     key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
-    with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
+    with tempfile.TemporaryDirectory(dir=_folder(services, caller.account), prefix=f"{file_id}-") as folder:
         path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
         _fetch_version(services, caller, before, path)
         changes.write_text(json.dumps(_places(services, path, before, asked.items)))
@@ -222,9 +220,10 @@ def _fetch(services: Services, file: File, path: Path) -> None:
         raise StorageUnavailable("The store has damaged this file; try again later.", code="storage_unavailable")
 
 
-def _folder(services: Services) -> Path:
-    services.uploads_folder.mkdir(parents=True, exist_ok=True)
-    return services.uploads_folder
+def _folder(services: Services, account: str) -> Path:
+    folder = services.uploads_of(account)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _changed() -> Conflict:

@@ -54,7 +54,7 @@ async def create_file(request: Request, services: ServicesDep, caller: CallerDep
     """Take an image, a zip of images, JSONL or text; read it at once, and keep only what was understood."""
     async with (
         holding(services.upload_room(caller.account)) as room,
-        receive(request, services.settings, services.uploads_folder, room) as upload,
+        receive(request, services.settings, services.uploads_of(caller.account), room) as upload,
     ):
         kept_seconds, strict = _check_form(upload.fields), _is_strict(upload.fields)
         keeping = partial(_keep, services, caller, upload, room, kept_seconds, strict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database.engine import now
@@ -59,5 +59,5 @@ def forget_old(session: Session) -> None:
     session.execute(delete(Reservation).where(Reservation.until < now(session)))
 
 
-def _sum(column: ColumnElement[int]) -> ColumnElement[int]:
+def _sum(column: SQLColumnExpression[int]) -> ColumnElement[int]:
     return func.coalesce(func.sum(column), 0)

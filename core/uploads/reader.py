@@ -114,9 +114,7 @@ class Reader:
                 self._server.close()
             self._server = None
 
-    def read(
-        self, path: Path, filename: str, packed: Path, *, strict: bool = False, most: int | None = None
-    ) -> Facts:
+    def read(self, path: Path, filename: str, packed: Path, *, strict: bool = False, most: int | None = None) -> Facts:
         """Read an upload and write what is kept of it to `packed`; where `strict`, one bad image refuses it.
 
         Raises InvalidInput, TooLarge or UnsupportedMedia; InvalidInput too where the decoder crashes or passes a limit;
