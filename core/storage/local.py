@@ -150,4 +150,5 @@ def _translated() -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         code = "disk_full" if full else "storage_unavailable"
-        raise StorageUnavailable(f"The storage folder can't be used ({error.strerror}).", code=code) from error
+        words = "The disk is full." if full else f"The storage folder can't be used ({error.strerror})."
+        raise StorageUnavailable(words, code=code) from error
