@@ -16,10 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.disk import ROOT
+from core.runtime.printed import kept_output
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import About, OutputLog
 from core.settings import Settings
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 from worker.trainer import sandbox
-from worker.trainer.output_log import OutputLog
 
 log = logging.getLogger(__name__)
 # all that a trainer inherits: no address and no credential of the database, the broker or the store
@@ -70,6 +72,7 @@ class Trainer:
     """One running trainer process. Make it in the main thread: the kernel ties its life to the thread that forks."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._sandboxed = sandbox.active(settings)
         self._process = subprocess.Popen(
             command(settings),
@@ -83,7 +86,7 @@ class Trainer:
             start_new_session=True,
         )
         assert self._process.stderr is not None
-        self._utterances = OutputLog(self._process.stderr)
+        self._utterances = OutputLog(self._process.stderr, "trainer", KnownCode(settings.data))
         self._lines: queue.Queue[Line | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -99,7 +102,8 @@ class Trainer:
 
     def run(self, folder: Path) -> None:
         """Give it a job."""
-        self._utterances.job = folder.name.rpartition("-e")[0]
+        kept = kept_output.open_for(self._settings, folder.parent.name, folder.name)
+        self._utterances.begin(About(folder.name.rpartition("-e")[0], kept))
         self._say(Run(str(folder)))
 
     def receive(self, seconds: float) -> Line | None:
