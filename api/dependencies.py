@@ -82,6 +82,10 @@ class Services:
         """Where uploads lie while they are received and read."""
         return self.settings.data / "uploads"
 
+    def uploads_of(self, account: str) -> Path:
+        """Return where an account's uploads lie meanwhile: what a kill leaves there is known to be its own."""
+        return self.uploads_folder / account
+
     def erase_now(self, erasure_id: str) -> bool:
         """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""
         with suppress(StorageUnavailable, SQLAlchemyError):

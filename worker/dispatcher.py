@@ -15,7 +15,8 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.database import counters
+from core.accounts import stored_bytes
+from core.database import counters, invariants
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
 from core.erasure import retention
@@ -32,7 +33,7 @@ log = logging.getLogger("worker.dispatcher")  # also where this module is the pr
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
 MAX_WAKE_UPS = 20
 WORKER_FORGOTTEN_SECONDS = 3600.0  # after it was last seen
-SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended
+SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended, and for bytes that were miscounted
 UNENDED_UPLOAD_SECONDS = 86_400.0  # the age from which an upload passes for one
 
 
@@ -45,7 +46,7 @@ class Dispatcher:
         self._storage = storage(settings)
         self._eraser = Eraser(self._sessions, self._storage, settings.secret)
         self._webhook_sender = WebhookSender(settings, self._sessions)
-        self._swept = -SWEEP_SECONDS
+        self._swept = self._counted = -SWEEP_SECONDS
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -78,6 +79,18 @@ class Dispatcher:
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - WORKER_FORGOTTEN_SECONDS))
         self._wake()
         self._erase()
+        if time.monotonic() - self._counted >= SWEEP_SECONDS:
+            self._counted = time.monotonic()
+            self._count_again()
+
+    def _count_again(self) -> None:
+        """Put right, and say, what no account's counted bytes should ever need."""
+        with self._sessions() as session:
+            wrong = invariants.miscounted(session)
+        for account_id in wrong:
+            with self._sessions.begin() as session:
+                stored_bytes.recount(session, account_id)
+            log.error("the counted bytes of %s were not those of its rows; they are counted anew", account_id)
 
     def _erase(self) -> None:
         """Erase what owners want gone, what has had its time, and what nobody needs; a store may be away."""

@@ -81,7 +81,8 @@ class _Disk:
 def sweep(folder: Path) -> None:
     """Erase what uploads left behind when their process was killed; those under way are younger."""
     before = time.time() - ABANDONED_SECONDS
-    for path in folder.glob("*"):
+    of_accounts, of_older_versions = folder.glob("*/*"), (path for path in folder.glob("*") if path.is_file())
+    for path in (*of_accounts, *of_older_versions):
         if path.stat().st_mtime < before:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.accounts import stored_bytes
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import (
@@ -114,8 +115,11 @@ def _delete_rows(session: Session, erasure: Erasure) -> int:
     if erasure.kind == "file":
         return _delete(session, File, File.id == target)
     if erasure.kind == "model":
-        job_id = select(Adapter.job_id).where(Adapter.id == target).scalar_subquery()
-        return sum(_delete(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint))
+        job_id = session.scalar(select(Adapter.job_id).where(Adapter.id == target))
+        if job_id is None:
+            return 0
+        with stored_bytes.counting(session, job_id):
+            return sum(_delete(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint))
     if erasure.kind == "job":
         return _delete_jobs(session, Job.id == target)
     rows = endpoints.forget_account(session, target)  # first, since it locks events and endpoints before deliveries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.accounts import audit
+from core.accounts import audit, stored_bytes
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, File, Job
 from core.database.tables.jobs import ACTIVE, TERMINAL
@@ -55,9 +55,9 @@ def tidy(sessions: sessionmaker[Session], storage: Storage, settings: Settings) 
 
 def _tidy(sessions: sessionmaker[Session], storage: Storage, job: Job) -> int:
     with sessions.begin() as session:
-        for save in session.scalars(select(Artifact).where(Artifact.job_id == job.id, Artifact.kind == SAVE)):
-            session.delete(save)
-        session.flush()
+        with stored_bytes.counting(session, job.id):
+            for save in session.scalars(select(Artifact).where(Artifact.job_id == job.id, Artifact.kind == SAVE)):
+                session.delete(save)
         needed = {
             *session.scalars(select(Artifact.storage_key).where(Artifact.job_id == job.id)),
             *session.scalars(select(Checkpoint.storage_key).where(Checkpoint.job_id == job.id)),
