@@ -13,6 +13,7 @@ import linecache
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 import traceback
@@ -211,6 +212,8 @@ def _words(error: BaseException) -> str:
             return f"{error.title}: {', '.join(kinds)}"
         case DBAPIError():
             return f"{type(error.orig).__name__} {getattr(error.orig, 'sqlstate', None) or ''}".strip()
+        case socket.gaierror():
+            return error.strerror or ""
         case OSError():
             return os.strerror(error.errno) if error.errno else ""
         case BaseExceptionGroup():

@@ -119,6 +119,10 @@ class KnownLines:
 
 def sentences(words: str) -> str:
     """Return the sentences of the table that stand in some words, and the words of a system's error number."""
-    found = [match[0].removeprefix(": ").removesuffix(".") for pattern in SENTENCES if (match := pattern.search(words)) is not None]
+    found = [
+        match[0].removeprefix(": ").removesuffix(".")
+        for pattern in SENTENCES
+        if (match := pattern.search(words)) is not None
+    ]
     number = ERROR_NUMBER.search(words)
     return "; ".join([os.strerror(int(number[1])), *found] if number and not found else found)

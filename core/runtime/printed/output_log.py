@@ -56,9 +56,9 @@ class OutputLog:
         with suppress(OSError):  # it has ended, and prints nothing any more
             self._wake.send(b".")
 
-    def end(self) -> None:
+    def end(self, seconds: float = MAX_SECONDS) -> None:
         """Wait until the last words are logged; the process must have ended."""
-        self._thread.join(MAX_SECONDS)
+        self._thread.join(seconds)
 
     def _relay(self) -> None:
         told, goes_on = self._told(About()), True
