@@ -21,6 +21,7 @@ from api.http.rate_limit import RateLimiter
 from api.http.stream_limit import StreamLimit
 from api.waker import Waker
 from core.accounts import api_keys, audit
+from core.accounts.upload_room import UploadRoom
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
@@ -82,6 +83,15 @@ class Services:
         """Where uploads lie while they are received and read."""
         return self.settings.data / "uploads"
 
+    @property
+    def copies_on_disk(self) -> int:
+        """How often an upload lies on this machine's disk while it is stored."""
+        return 2 if self.settings.storage == "local" else 1
+
+    def upload_room(self, account: str) -> UploadRoom:
+        """What one upload may take of its account's quota, and of the disk."""
+        return UploadRoom(self.writing, self.settings, account)
+
     def uploads_of(self, account: str) -> Path:
         """Return where an account's uploads lie meanwhile: what a kill leaves there is known to be its own."""
         return self.uploads_folder / account
@@ -89,7 +99,7 @@ class Services:
     def erase_now(self, erasure_id: str) -> bool:
         """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""
         with suppress(StorageUnavailable, SQLAlchemyError):
-            return Eraser(self.writing, self.storage, self.settings.secret).advance(erasure_id)
+            return Eraser(self.writing, self.storage, self.settings.keyring).advance(erasure_id)
         return False
 
     async def close(self) -> None:
