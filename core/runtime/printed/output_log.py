@@ -22,6 +22,11 @@ from core.runtime.printed.known_code import KnownCode
 from core.runtime.printed.known_lines import KnownLines
 
 log = logging.getLogger(__name__)
+# what is said of an entry and of a count; whole, so that whoever reads a log finds it here
+SENTENCES = {
+    "trainer": ("the trainer says:\n%s", "the trainer printed %d lines, %d bytes, that are not repeated here"),
+    "decoder": ("the decoder says:\n%s", "the decoder printed %d lines, %d bytes, that are not repeated here"),
+}
 QUIET_SECONDS = 0.2  # what comes together is one entry, so that a dump stays whole
 MAX_SECONDS = 1.0
 MAX_BYTES = 1 << 16
@@ -41,7 +46,7 @@ class About:
 
 
 class OutputLog:
-    """Logs a process's standard error; `name` is what the process is called there."""
+    """Logs the standard error of a process: `name` is what it is called in SENTENCES."""
 
     def __init__(self, stream: IO[Any], name: str, code: KnownCode) -> None:
         self._stream, self._name, self._code = stream, name, code
@@ -100,7 +105,8 @@ class _Told:
 
     def __init__(self, name: str, known: KnownLines, about: About) -> None:
         self.about = about
-        self._name, self._known = name, known
+        self._says, self._counts = SENTENCES[name]
+        self._known = known
         self._line, self._cut = b"", False  # the line that has not ended, and whether its rest is thrown away
         self._entry: list[str] = []
         self._entry_bytes, self._trouble, self._began = 0, False, 0.0
@@ -171,13 +177,12 @@ class _Told:
     def _log_entry(self) -> None:
         if self._entry:
             level = logging.WARNING if self._trouble else logging.INFO
-            self._log(level, "the %s says:\n%s", self._name, "\n".join(self._entry))
+            self._log(level, self._says, "\n".join(self._entry))
         self._entry, self._entry_bytes, self._trouble = [], 0, False
 
     def _log_count(self) -> None:
         if self._lines:
-            words = "the %s printed %d lines, %d bytes, that are not repeated here"
-            self._log(logging.INFO, words, self._name, self._lines, self._bytes)
+            self._log(logging.INFO, self._counts, self._lines, self._bytes)
             self._count_seconds = min(2 * self._count_seconds, MAX_COUNT_SECONDS)
         self._lines = self._bytes = 0
 
