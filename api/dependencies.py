@@ -35,6 +35,7 @@ from core.storage.interface import Storage
 from core.uploads.reader import Reader
 
 M = TypeVar("M", bound=BaseModel)
+ERASE_NOW_SECONDS = 1.0  # a call may take so long for an erasure; the dispatcher does the rest
 OTHER_KEY_HEADERS = ("api-key", "x-api-key")  # in which clients of Azure and of others send keys
 READ_ONLY_POSTS = frozenset({"/v1/fine_tuning/jobs/estimate"})  # they change nothing: the scope read is enough
 
@@ -82,10 +83,16 @@ class Services:
         """Where uploads lie while they are received and read."""
         return self.settings.data / "uploads"
 
+    @property
+    def eraser(self) -> Eraser:
+        """Erases what callers want gone."""
+        settings = self.settings
+        return Eraser(self.writing, self.storage, settings.secret, settings.data, settings.lease_seconds)
+
     def erase_now(self, erasure_id: str) -> bool:
         """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""
         with suppress(StorageUnavailable, SQLAlchemyError):
-            return Eraser(self.writing, self.storage, self.settings.secret).advance(erasure_id)
+            return self.eraser.advance(erasure_id, ERASE_NOW_SECONDS)
         return False
 
     async def close(self) -> None:

@@ -34,4 +34,7 @@ class ErasureObject(BaseModel):
     completed_at: float | None
     objects: int
     rows: int
+    looked_at: list[Json] = Field(
+        description="the places that were looked at, with when, and with what no look of the service reaches there"
+    )
     signature: str | None

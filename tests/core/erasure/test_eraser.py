@@ -28,7 +28,7 @@ STAYING = {"audit", "erasure", "tally", "alembic_version"}
 
 
 def eraser(sessions: Sessions, store: Storage) -> Eraser:
-    return Eraser(sessions, store, "secret")
+    return Eraser(sessions, store, "secret", Path("/nonexistent"))
 
 
 def put(store: Storage, key: str) -> StoredObject:
@@ -185,6 +185,8 @@ def test_an_account_goes_with_all_that_it_has_and_nothing_of_others(database: Se
 
 class Failing:
     """A store that is away for some calls."""
+
+    kind = "local"
 
     def __init__(self, store: Storage, calls: int) -> None:
         self._store, self.calls = store, calls
