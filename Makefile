@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads gpu-check clean
+.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,12 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 
 # Tests of one file stay together where they can, for they share a service; a worker without work takes from another.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The sandbox of trainers, and what tests of security talk to; without them those tests are skipped.
+SYSTEM := bwrap nginx openssl curl
+system:  ## As root on Debian: bubblewrap for the sandbox; nginx, openssl and curl for tests
+	PATH="$$PATH:/usr/sbin"; for program in $(SYSTEM); do command -v $$program > /dev/null || missing=1; done; \
+	test -z "$$missing" || { apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap nginx-light openssl curl; }
 
 test: $(VENV)/.test $(VENV)/.eye clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(PYTEST) -m "not slow"

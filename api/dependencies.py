@@ -24,6 +24,7 @@ from core.accounts import api_keys, audit
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
+from core.erasure.scratch import OwnFolder
 from core.errors import Forbidden, StorageUnavailable, Unauthenticated
 from core.estimates.estimator import device_class
 from core.parameters.presets import LivePresets, Presets
@@ -54,6 +55,7 @@ class Services:
     waker: Waker
     live_presets: LivePresets
     rate_limiter: RateLimiter
+    own_folder: OwnFolder
     stream_limit: StreamLimit = field(default_factory=StreamLimit)
     outbound_calls: OutboundCalls = field(default_factory=OutboundCalls)
     key_cache: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
@@ -80,8 +82,12 @@ class Services:
 
     @property
     def uploads_folder(self) -> Path:
-        """Where uploads lie while they are received and read."""
-        return self.settings.data / "uploads"
+        """Where uploads lie while this process receives and reads them."""
+        return self.own_folder.path
+
+    def uploads_of(self, account: str) -> Path:
+        """Return where an account's uploads lie meanwhile: what a kill leaves there is known to be its own."""
+        return self.uploads_folder / account
 
     @property
     def eraser(self) -> Eraser:

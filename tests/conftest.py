@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=1, help="workers killed at each of five points of a job")
     parser.addoption("--races", type=int, default=10, help="rounds of every race for the end of a job")
     parser.addoption("--drains", type=int, default=1, help="workers that are told to end in the middle of a job")
+    parser.addoption("--no-skips", action="store_true", help="a test that is skipped for want of something fails")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("no_skips"):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped: {report.longrepr}"
+    return report
 
 
 @dataclass(frozen=True)
@@ -261,6 +270,22 @@ def _unprivileged(folder: Path) -> int | None:
             continue
         parent.chmod(parent.stat().st_mode | 0o011)
     return user.pw_uid
+
+
+@contextmanager
+def unprivileged() -> Iterator[Path]:
+    """Give a folder and be its owner in the block, an ordinary user, whom unlike root modes of files hold back."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        if root:
+            user = pwd.getpwnam("nobody")
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            os.seteuid(user.pw_uid)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 def answers(url: str) -> bool:

@@ -15,7 +15,8 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.database import counters
+from core.accounts import stored_bytes
+from core.database import counters, invariants
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
 from core.erasure import retention
@@ -32,7 +33,7 @@ log = logging.getLogger("worker.dispatcher")  # also where this module is the pr
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
 MAX_WAKE_UPS = 20
 WORKER_FORGOTTEN_SECONDS = 3600.0  # after it was last seen
-SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended
+SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended, and for bytes that were miscounted
 UNENDED_UPLOAD_SECONDS = 86_400.0  # the age from which an upload passes for one
 
 
@@ -44,8 +45,9 @@ class Dispatcher:
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
         self._eraser = Eraser(self._sessions, self._storage, settings.secret, settings.data, settings.lease_seconds)
+        self._tidier = retention.Tidier(self._sessions, self._storage, settings.tidy_seconds)
         self._webhook_sender = WebhookSender(settings, self._sessions)
-        self._swept = -SWEEP_SECONDS
+        self._swept = self._counted = -SWEEP_SECONDS
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -78,21 +80,34 @@ class Dispatcher:
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - WORKER_FORGOTTEN_SECONDS))
         self._wake()
         self._erase()
+        if time.monotonic() - self._counted >= SWEEP_SECONDS:
+            self._counted = time.monotonic()
+            self._count_again()
+
+    def _count_again(self) -> None:
+        """Put right, and say, what no account's counted bytes should ever need."""
+        with self._sessions() as session:
+            wrong = invariants.miscounted(session)
+        for account_id in wrong:
+            with self._sessions.begin() as session:
+                stored_bytes.recount(session, account_id)
+            log.error("the counted bytes of %s were not those of its rows; they are counted anew", account_id)
 
     def _erase(self) -> None:
         """Erase what owners want gone, what has had its time, and what nobody needs; a store may be away."""
+        retention.expire_files(self._sessions)
+        retention.expire_jobs(self._sessions, self._settings.retention_days)
         with self._sessions.begin() as session:
-            retention.expire_files(session)
-            retention.expire_jobs(session, self._settings.retention_days)
             deliveries.prune(session, self._settings.webhook_log_days)
-        try:
-            self._eraser.round()
-            retention.tidy(self._sessions, self._storage, self._settings)
-            if time.monotonic() - self._swept >= SWEEP_SECONDS:
-                self._swept = time.monotonic()
+        self._eraser.round()
+        self._tidier.round()
+        retention.clear_pages(self._sessions)
+        if time.monotonic() - self._swept >= SWEEP_SECONDS:
+            self._swept = time.monotonic()
+            try:
                 self._storage.sweep(UNENDED_UPLOAD_SECONDS)
-        except AlbatrossError as error:
-            log.warning("the storage is away: %s", error.code)
+            except AlbatrossError as error:
+                log.warning("the storage is away: %s", error.code)
 
     def _wake(self) -> None:
         """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""

@@ -2,6 +2,7 @@
 
 spec.json       parameters, backbone, seed: all that the stages need to know
 saves/          where the stage in work stood when it last saved itself, newest last
+incoming/       uploads as they were stored, until they are read
 references/     the references as core.references.packing leaves them; validation/ likewise, if there is any
 prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with done.json naming every file and its hash
 """
@@ -43,6 +44,11 @@ class JobFolder:
     def references(self) -> Path:
         """Where the references lie."""
         return self.path / "references"
+
+    @property
+    def incoming(self) -> Path:
+        """Where stored uploads lie until they are read."""
+        return self.path / "incoming"
 
     @property
     def validation(self) -> Path:

@@ -70,12 +70,12 @@ def list_accounts(data: Data = None) -> None:
     settings = read_settings(data=data)
     from sqlalchemy import select
 
-    from core.accounts import quotas, usage
+    from core.accounts import usage
     from core.database.tables import Account
 
     with database(settings) as session:
         for account in session.scalars(select(Account).order_by(Account.created_at)):
-            stored = quotas.stored_bytes(session, account.id) / 1e9
+            stored = account.stored_bytes / 1e9
             hours = usage.committed(session, account.id) / HOUR
             most, longest = account.bytes_limit or settings.account_bytes, account.gpu_seconds_limit
             longest = longest or settings.account_gpu_seconds

@@ -31,7 +31,7 @@ def show_account(request: Request, services: ServicesDep, account: AccountDep) -
             id=row.id,
             name=row.name,
             created_at=int(row.created_at),
-            stored_bytes=quotas.stored_bytes(session, account),
+            stored_bytes=row.stored_bytes,
             bytes_limit=row.bytes_limit or settings.account_bytes,
             gpu_seconds=usage.committed(session, account),
             gpu_seconds_limit=row.gpu_seconds_limit or settings.account_gpu_seconds,

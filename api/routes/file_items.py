@@ -22,7 +22,7 @@ from api.schemas.files import FileObject
 from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject
 from api.schemas.shared import Page
 from api.serializers.files import file_object
-from core.accounts import quotas
+from core.accounts import quotas, stored_bytes
 from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import profiles
@@ -69,7 +69,7 @@ def _list(services: Services, account: str, file_id: str, start: int, limit: int
         file = _upload(find_file(session, account, file_id))
     if start > file.items:
         raise unknown_cursor()
-    with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
+    with tempfile.TemporaryDirectory(dir=_folder(services, account), prefix=f"{file_id}-") as folder:
         path = Path(folder) / "references"
         _fetch(services, file, path)
         shown = services.reader.show(path, start, limit, thumbnails=thumbnails)
@@ -86,7 +86,7 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
     """Write a new version of the stored file beside the old, then let the row name it in place of the old."""
     before, profile = _captionable(services, caller, file_id, asked)
     key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
-    with tempfile.TemporaryDirectory(dir=_folder(services)) as folder:
+    with tempfile.TemporaryDirectory(dir=_folder(services, caller.account), prefix=f"{file_id}-") as folder:
         path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
         _fetch_version(services, caller, before, path)
         changes.write_text(json.dumps(_places(services, path, before, asked.items)))
@@ -94,11 +94,13 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
         stored = services.storage.put(key, packed)
     try:
         with services.writing.begin() as session:
+            quotas.locked(session, caller.account)  # before the file, as a create call has it
             file = find_file(session, caller.account, file_id, lock=True)
             check_unused(session, file)
             if file.storage_key != before.storage_key:
                 raise _changed()
             quotas.check_new_bytes(session, caller.account, services.settings, max(0, stored.bytes - file.bytes))
+            stored_bytes.add(session, caller.account, stored.bytes - file.bytes)
             _replace(file, stored, result, profile)
             caller.note(session, "file.caption", file_id)
     except (AlbatrossError, SQLAlchemyError):
@@ -212,9 +214,10 @@ def _fetch(services: Services, file: File, path: Path) -> None:
         raise StorageUnavailable("The store has damaged this file; try again later.", code="storage_unavailable")
 
 
-def _folder(services: Services) -> Path:
-    services.uploads_folder.mkdir(parents=True, exist_ok=True)
-    return services.uploads_folder
+def _folder(services: Services, account: str) -> Path:
+    folder = services.uploads_of(account)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _changed() -> Conflict:

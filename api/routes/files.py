@@ -22,7 +22,7 @@ from api.schemas.files import FileObject
 from api.schemas.shared import Page
 from api.serializers.erasures import deleted_object
 from api.serializers.files import file_object
-from core.accounts import quotas
+from core.accounts import quotas, stored_bytes
 from core.database.engine import now
 from core.database.tables import File, new_id
 from core.erasure import request as erasing
@@ -54,7 +54,7 @@ async def create_file(request: Request, services: ServicesDep, caller: CallerDep
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():  # too much is refused before it is sent; what is kept of it is counted again
         await to_thread.run_sync(_check_room, services, caller, int(declared[:18]))
-    async with receive(request, services.settings, services.uploads_folder) as upload:
+    async with receive(request, services.settings, services.uploads_of(caller.account)) as upload:
         kept_seconds, strict = _check_form(upload.fields), _is_strict(upload.fields)
         keeping = partial(_keep, services, caller, upload, kept_seconds, strict)
         return await to_thread.run_sync(keeping, limiter=services.decoder_slots)
@@ -92,6 +92,7 @@ def retrieve_file(file_id: str, services: ServicesDep, account: AccountDep) -> F
 def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
     """Erase a file for good, unless a job that waits, runs or is paused still needs it."""
     with services.writing.begin() as session:
+        quotas.locked(session, caller.account)  # before the file, as a create call has it
         file = find_file(session, caller.account, file_id, lock=True)
         check_unused(session, file)
         erasure = erasing.request(session, caller.account, "file", file_id)
@@ -166,6 +167,7 @@ def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int 
             file = _row(session, caller.account, file_id, upload, facts, stored, kept_seconds)
             session.add(file)
             caller.note(session, "file.create", file_id)
+            stored_bytes.add(session, caller.account, file.bytes)
     except (AlbatrossError, SQLAlchemyError):
         services.storage.delete_prefix(stored.key)  # nobody will ever ask for it
         raise

@@ -26,7 +26,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz")
 def readyz(services: ServicesDep, response: Response) -> Health:
-    """Check the database, its invariants, the storage and the broker; 503 where one does not work."""
+    """Check the database, the invariants of its jobs, the storage and the broker; 503 where one does not work."""
     checks = {
         "database": _check(lambda: _database(services)),
         "storage": _check(lambda: _storage(services)),
@@ -46,7 +46,7 @@ def _check(check: Callable[[], str]) -> str:
 
 def _database(services: Services) -> str:
     with services.reading.begin() as session:
-        return "; ".join(invariants.broken_invariants(session)) or "ok"
+        return "; ".join(invariants.broken_jobs(session)) or "ok"
 
 
 def _storage(services: Services) -> str:

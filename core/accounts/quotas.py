@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.accounts import usage
 from core.database.engine import ROWS
-from core.database.tables import Account, Artifact, File, Job
+from core.database.tables import Account, Job
 from core.database.tables.jobs import ACTIVE
 from core.errors import QuotaExceeded, RateLimited, Unauthenticated
 from core.settings import Settings
@@ -60,24 +60,11 @@ def check_new_bytes(session: Session, account_id: str, settings: Settings, amoun
     """Raise QuotaExceeded where so many more bytes would be too many."""
     account = locked(session, account_id)
     limit = account.bytes_limit or settings.account_bytes
-    if limit is not None and (held := stored_bytes(session, account_id)) + amount > limit:
+    if limit is not None and (held := account.stored_bytes) + amount > limit:
         raise QuotaExceeded(
             f"This would take {amount:,} bytes; {held:,} of {limit:,} are in use. Delete files, models or jobs.",
             code="insufficient_quota",
         )
-
-
-def stored_bytes(session: Session, account_id: str) -> int:
-    """Return the bytes of the account's uploads and of all that its jobs have stored."""
-    uploads = select(func.sum(File.bytes)).where(
-        File.account_id == account_id, File.job_id.is_(None), File.deleted_at.is_(None)
-    )
-    made = (
-        select(func.sum(Artifact.bytes))
-        .join(Job, Job.id == Artifact.job_id)
-        .where(Job.account_id == account_id, Job.deleted_at.is_(None))
-    )
-    return int(session.scalar(uploads) or 0) + int(session.scalar(made) or 0)
 
 
 def locked(session: Session, account_id: str) -> Account:

@@ -1,6 +1,6 @@
 """What SQLite's files keep of deleted rows, and how it goes: the log is emptied, and the file is written anew.
 
-With `secure_delete` SQLite overwrites what it frees. That leaves the log, which holds the pages as they were until it is
+With `secure_delete` SQLite overwrites what it frees. That leaves the log, which holds pages as they were until it is
 emptied, and, seldom, the copy of a row in the unused middle of a page from which the row was moved to another one:
 that goes when the whole file is written anew. PostgreSQL has other ways, which are its operator's.
 """

@@ -27,7 +27,7 @@ def migrate(url: str, revision: str = "head") -> None:
 
 def _clear_old_pages(url: str) -> None:
     """Write a SQLite file anew once: what was deleted before this version did not overwrite it."""
-    if not make_url(url).get_backend_name() == "sqlite":
+    if make_url(url).get_backend_name() != "sqlite":
         return
     engine = connect(url)
     if not file_remains.written_anew_at(engine):

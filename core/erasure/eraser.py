@@ -195,7 +195,7 @@ class Eraser:
         if any(self.storage.keys(prefix) for prefix in prefixes):
             return Outcome.WAITS  # something was written meanwhile
         swept_at = scratch.sweep(self.data, self.sessions)
-        if swept_at is None or (erasure.kind == "account" and scratch.holds(self.data, erasure.target)):
+        if swept_at is None or self._held_by_calls(erasure):
             return Outcome.WAITS
         with self.sessions() as session:
             here = Place.here(self.data)
@@ -210,6 +210,11 @@ class Eraser:
                 erasure.signature = sign(receipt(erasure), self.secret)
                 counters.add(session, counters.ERASURES)
         return Outcome.DONE
+
+    def _held_by_calls(self, erasure: Erasure) -> bool:
+        if erasure.kind == "account":
+            return scratch.holds(self.data, erasure.target)
+        return erasure.kind == "file" and scratch.holds(self.data, erasure.account_id, erasure.target)
 
 
 def _pause(began: float) -> float:

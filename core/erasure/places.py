@@ -1,4 +1,4 @@
-"""Which machines may hold something of what is erased, and whether each has swept since nothing works on it any more."""
+"""Which machines may hold something of what is erased, and whether each has swept since nothing works on it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def note_ended(erasure: Erasure, at: float) -> float:
     return at
 
 
-def looked_at(session: Session, since: float, here: Place, swept_at: float, present_seconds: float) -> list[Json] | None:
+def looked_at(
+    session: Session, since: float, here: Place, swept_at: float, present_seconds: float
+) -> list[Json] | None:
     """Return an entry for each place, this one among them; None while a worker that lives has not swept since.
 
     One that is away can't be waited for: it is named, and erases what it holds when it comes back.

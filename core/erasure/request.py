@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from core.accounts import stored_bytes
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Erasure, File, Job
 from core.database.tables.jobs import ACTIVE
@@ -16,8 +17,7 @@ def request(session: Session, account_id: str, kind: str, target: str) -> Erasur
     at = now(session)
     erasure = Erasure(account_id=account_id, kind=kind, target=target, created_at=at, requested_at=at)
     if kind == "file":
-        file = session.get_one(File, target)
-        file.deleted_at, erasure.created_at = at, file.created_at
+        erasure.created_at = _hide_upload(session, target, at)
     elif kind == "model":
         adapter = session.get_one(Adapter, target)
         adapter.deleted_at, erasure.created_at = at, adapter.created_at
@@ -39,10 +39,23 @@ def end_jobs(session: Session, account_id: str, limit: int) -> None:
         _hide_job(session, job, at)
 
 
+def _hide_upload(session: Session, file_id: str, at: float) -> float:
+    file = session.get_one(File, file_id, with_for_update=True, populate_existing=True)
+    if file.deleted_at is None:
+        file.deleted_at = at
+        if file.job_id is None:
+            stored_bytes.add(session, file.account_id, -file.bytes)
+    return file.created_at
+
+
 def _hide_job(session: Session, job: Job, at: float) -> float:
+    session.refresh(job, with_for_update=True)
+    if job.deleted_at is not None:  # by a call at the same time
+        return job.created_at
     if job.state in ACTIVE:
         control.cancel(session, job)
     job.deleted_at = at
+    stored_bytes.add(session, job.account_id, -stored_bytes.of_job(session, job.id))
     _hide_files(session, at, File.job_id == job.id)
     return job.created_at
 

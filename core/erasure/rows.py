@@ -1,6 +1,6 @@
 """Delete the rows of what is erased, so many at a time that nobody else waits long to write.
 
-Each function deletes up to about `limit` rows in the caller's transaction and says how many; 0 means that none are left.
+Each function deletes up to about `limit` rows in the caller's transaction and says how many; after 0 none are left.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, literal_column, select
 from sqlalchemy.orm import Session
 
+from core.accounts import stored_bytes
 from core.database.tables import (
     Account,
     Adapter,
@@ -62,7 +63,13 @@ def of_files(session: Session, file_ids: Sequence[str]) -> int:
 
 def of_models(session: Session, job_ids: Sequence[str]) -> int:
     """Delete the rows of the files of models that these jobs made; the jobs stay as records. It's not many rows."""
-    return sum(delete_some(session, table, table.job_id.in_(job_ids)) for table in (File, Artifact, Checkpoint))
+    deleted = 0
+    for job_id in job_ids:
+        with stored_bytes.counting(session, job_id):
+            deleted += sum(
+                delete_some(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint)
+            )
+    return deleted
 
 
 def of_accounts(session: Session, account_ids: Sequence[str], limit: int = LIMIT) -> int:

@@ -9,7 +9,10 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import select
@@ -30,8 +33,12 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> float | None:
     with sessions() as session:
         at = now(session)
     left = [path for path in _dead_attempts(data / "work", sessions) if not _erased(path)]
-    left += [path for path in _abandoned_uploads(data / "uploads") if not _erased(path)]
-    return None if left else at
+    return at if sweep_uploads(data) and not left else None
+
+
+def sweep_uploads(data: Path) -> bool:
+    """Erase what killed processes have received, however young it is; False where something could not be erased."""
+    return not [path for path in _abandoned_uploads(data / "uploads") if not _erased(path)]
 
 
 def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path]:
@@ -51,23 +58,39 @@ def _running(sessions: sessionmaker[Session], job_ids: Iterable[str]) -> dict[st
     """Return the attempts that run of these jobs."""
     rows = select(Job.id, Job.attempt).where(Job.id.in_(sorted(job_ids)), Job.state == JobState.RUNNING)
     with sessions() as session:
-        return {job_id: attempt for job_id, attempt in session.execute(rows).tuples()}
+        return {row.id: row.attempt for row in session.execute(rows)}
 
 
-def own_folder(parent: Path) -> tuple[Path, int]:
-    """Make a folder that is this process's own as long as it lives; its lock goes with the process, however it ends."""
-    parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        path = parent / f"of-{os.getpid()}-{os.urandom(4).hex()}"
-        path.mkdir(mode=0o700)
+class OwnFolder:
+    """A folder that is this process's own as long as it lives: its lock goes with the process, however that ends."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._making = threading.Lock()
+        self._made: tuple[Path, int] | None = None  # with the descriptor that holds the lock
+
+    @property
+    def path(self) -> Path:
+        """Return the folder, made when it is first asked for."""
+        with self._making:
+            while self._made is None:
+                self._made = self._locked()
+            return self._made[0]
+
+    def _locked(self) -> tuple[Path, int] | None:
+        """Make and lock a folder; None where somebody has swept it between the two."""
+        self._parent.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(dir=self._parent, prefix="process-"))
         try:
             lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # somebody has swept it between the two
-            continue
-        if path.exists():
-            return path, lock
+            if path.exists():
+                return path, lock
         os.close(lock)
+        return None
 
 
 def _abandoned_uploads(uploads: Path) -> Iterator[Path]:
@@ -88,9 +111,10 @@ def _abandoned_uploads(uploads: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def holds(data: Path, account_id: str) -> bool:
-    """Tell whether living processes still hold uploads of an account, which end by themselves."""
-    return any((data / "uploads").glob(f"*/{account_id}*"))
+def holds(data: Path, account_id: str, file_id: str | None = None) -> bool:
+    """Tell whether living processes still hold uploads of an account, or copies of one file; they end by themselves."""
+    within = data / "uploads"
+    return any(within.glob(f"*/{account_id}/{file_id}-*" if file_id else f"*/{account_id}/*"))
 
 
 def _erased(path: Path) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from core.references import answer_format
 from core.references.items import TextItem
 from core.storage.interface import Storage
 
-MAX_BYTES = 20_000_000  # of a stored file that is read or fetched as a whole
+MAX_BYTES = 20_000_000  # of a stored file that is read as a whole, in memory
 MAX_ROWS = 2_000  # texts that are read of one file
 
 
@@ -79,16 +79,12 @@ def _summary(file: File, storage: Storage, kind: Kind) -> Summary:
 
 @contextmanager
 def _opened(file: File, storage: Storage, *, whole: bool) -> Iterator[BinaryIO | None]:
-    """Open a stored file to be read in any order, None where it is too long for that.
+    """Open a stored file to be read in any order, None where it is too long for that; no copy of it lies anywhere.
 
     Captions are a few bytes among many of pictures: where the store lets us seek, the length of an archive is nothing.
     """
     if file.bytes <= MAX_BYTES:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "file"
-            storage.fetch(file.storage_key, path)
-            with path.open("rb") as content:
-                yield content
+        yield io.BytesIO(storage.read(file.storage_key))
     elif whole:
         yield None
     else:

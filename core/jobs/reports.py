@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from core.accounts import stored_bytes
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, JobEvent, Json, Metric
 from core.findings.finding import from_wire
@@ -81,11 +82,16 @@ def add_artifacts(session: Session, claim: Claim, artifacts: Sequence[Artifact])
     """Register stored files of the job, replacing those of the same name from an earlier attempt."""
     if held(session, claim) is None:
         return False
+    with stored_bytes.counting(session, claim.job_id):
+        _merge(session, claim, artifacts)
+    return True
+
+
+def _merge(session: Session, claim: Claim, artifacts: Sequence[Artifact]) -> None:
     at = now(session)
     for artifact in artifacts:
         artifact.job_id, artifact.attempt, artifact.created_at = claim.job_id, claim.attempt, at
         session.merge(artifact)
-    return True
 
 
 def replace_saves(session: Session, claim: Claim, saves: Sequence[Artifact]) -> list[str] | None:
@@ -97,8 +103,9 @@ def replace_saves(session: Session, claim: Claim, saves: Sequence[Artifact]) -> 
         return None
     mine = (Artifact.job_id == claim.job_id) & (Artifact.kind == SAVE)
     before = set(session.scalars(select(Artifact.storage_key).where(mine)))
-    session.execute(delete(Artifact).where(mine))
-    add_artifacts(session, claim, saves)
+    with stored_bytes.counting(session, claim.job_id):
+        session.execute(delete(Artifact).where(mine))
+        _merge(session, claim, saves)
     return sorted(before - {artifact.storage_key for artifact in saves})
 
 

@@ -32,6 +32,9 @@ class Storage(Protocol):
     def open(self, key: str) -> BinaryIO:
         """Open the file for reading; the caller closes it."""
 
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a small file."""
+
     def fetch(self, key: str, path: Path) -> StoredObject:
         """Copy the file to a path; all or nothing."""
 

@@ -39,6 +39,10 @@ class LocalStorage:
         with _translated():
             return self._path(key).open("rb")
 
+    def read(self, key: str) -> bytes:
+        with _translated():
+            return self._path(key).read_bytes()
+
     def fetch(self, key: str, path: Path) -> StoredObject:
         with self.open(key), _translated():
             copy_whole(self._path(key), path)

@@ -54,6 +54,10 @@ class S3Storage:
         with _translated():
             return cast(BinaryIO, self._client.get_object(Bucket=self.bucket, Key=key)["Body"])
 
+    def read(self, key: str) -> bytes:
+        with _translated():
+            return cast(bytes, self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
     def fetch(self, key: str, path: Path) -> StoredObject:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _translated():

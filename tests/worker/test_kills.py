@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -14,7 +16,7 @@ from core.database.invariants import broken_invariants
 from core.database.tables import Adapter, Artifact, Job, JobEvent
 from core.parameters.schedule import STAGES
 from tests.worker import fast_trainer
-from tests.worker.floor import Floor, kill
+from tests.worker.floor import ROOT, Floor, environment, kill
 
 NEEDED = fast_trainer.STEPS * len(STAGES)
 MARGIN_SECONDS = 15.0
@@ -97,3 +99,30 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
     assert delays
     assert max(delays) < plant.settings.lease_seconds + MARGIN_SECONDS
     assert done <= 1.1 * needed
+
+
+SUPERVISOR = """
+from worker import tasks
+from worker.supervision.supervisor import Supervisor
+place = tasks.workplace()
+Supervisor(tasks.take(place), place).run()
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_a_job_ever_lies_among_the_temporary_files_of_the_machine(floor: Floor, tmp_path: Path) -> None:
+    """A folder whose time of change is the one it began with has never held anything."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    began = temporary.stat().st_mtime_ns
+    variables = environment(floor.settings) | {"TMPDIR": str(temporary), "ALBATROSS_BROKER_URL": "memory://"}
+    for reached in [*POINTS.values(), lambda floor, job_id: False]:
+        job_id = floor.job()
+        process = subprocess.Popen([sys.executable, "-c", SUPERVISOR], cwd=ROOT, env=variables, start_new_session=True)
+        try:
+            watched(floor, job_id, reached)
+        finally:
+            kill(process)
+        with floor.sessions.begin() as session:  # or the next one would take it over
+            session.get_one(Job, job_id).state = "CANCELLED"
+        assert (list(temporary.iterdir()), temporary.stat().st_mtime_ns) == ([], began)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -29,17 +29,23 @@ OPERATOR_ERRORS = frozenset({"invalid_preset", "invalid_registry"})  # in files 
 UNMENDED = "A preset or a registry of this service can't be read. The operator has to mend it; the job is tried again."
 
 
-def fetch_references(files: list[File], storage: Storage, settings: Settings, check: Callable[[], None]) -> References:
+def fetch_references(
+    files: list[File], storage: Storage, settings: Settings, folder: Path, check: Callable[[], None]
+) -> References:
     """Copy the sanitised uploads out of the store as one set; raises JobFailure where they are gone or unusable.
+
+    Meanwhile they lie in `folder`, which is the attempt's own: what a kill leaves there goes with the attempt.
 
     No picture is opened: this process holds credentials, and a file may lie; its pictures are the trainer's to decode.
     StorageUnavailable where the bytes are not those that were stored: the job tries again, from a mended store.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return merge([_fetched(file, Path(folder) / file.id, storage, settings, check) for file in files])
-        except (NotFound, InvalidInput) as error:
-            raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return merge([_fetched(file, folder / file.id, storage, settings, check) for file in files])
+    except (NotFound, InvalidInput) as error:
+        raise JobFailure(error.message, code="invalid_training_file", param="training_file") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetched(file: File, path: Path, storage: Storage, settings: Settings, check: Callable[[], None]) -> References:

@@ -301,7 +301,7 @@ class Supervisor:
         if any(file is None or file.deleted_at is not None for file in files):
             raise JobFailure(FILE_DELETED, code="invalid_training_file", param="training_file")
         present = [file for file in files if file is not None]
-        return inputs.fetch_references(present, self.place.storage, self.settings, self._check)
+        return inputs.fetch_references(present, self.place.storage, self.settings, self.folder.incoming, self._check)
 
     def _clear_older_attempts(self) -> None:
         """Erase what this job's dead attempts left on this machine."""

@@ -14,7 +14,9 @@ class File(Table):
     __tablename__ = "file"
     __table_args__ = (
         Index("ix_file_account_id_created_at", "account_id", "created_at", "id"),
-        partial_index("ix_file_expiring", "expires_at", "account_id", where="expires_at IS NOT NULL AND deleted_at IS NULL"),
+        partial_index(
+            "ix_file_expiring", "expires_at", "account_id", where="expires_at IS NOT NULL AND deleted_at IS NULL"
+        ),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("file-"))
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from core.accounts import quotas, usage
+from core.accounts import quotas, stored_bytes, usage
 from core.database.engine import now
 from core.database.tables import Account, File, Job
 from core.errors import AlbatrossError, QuotaExceeded, RateLimited, Unauthenticated
@@ -106,6 +106,7 @@ def test_bytes_are_counted_with_what_jobs_have_made_and_an_account_may_have_its_
                 created_at=1.0,
             )
         )
+        stored_bytes.add(session, "acct-1", 900)
     with database.begin() as session:
         quotas.check_new_bytes(session, "acct-1", SETTINGS, 100)
         with pytest.raises(QuotaExceeded, match="900 of 1,000"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from core.backbones.folders.inspecting import inspect_folder
 from core.backbones.licences import read_licence
 from core.backbones.record import describe
 from core.errors import InvalidInput
+from tests.conftest import unprivileged
 from tests.core.backbones.headers import HIDDEN, PROJECTIONS, decoder, write_texts, write_weights
 
 Edit = Callable[[Path], object]
@@ -294,13 +294,13 @@ def test_a_part_that_is_a_link_to_a_folder_is_hashed_as_others_are(images: Path,
     assert "vae/config.json" in whole
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_that_can_not_be_read_is_not_called_empty(tmp_path: Path) -> None:
-    folder = write_texts(tmp_path / "x")
-    folder.chmod(0)
-    with pytest.raises(PermissionError):
-        inspect_folder(folder)
-    folder.chmod(0o755)
+def test_a_folder_that_can_not_be_read_is_not_called_empty() -> None:
+    with unprivileged() as place:
+        folder = write_texts(place / "x")
+        folder.chmod(0)
+        with pytest.raises(PermissionError):
+            inspect_folder(folder)
+        folder.chmod(0o700)
 
 
 def test_an_index_that_names_more_than_its_parts_have_is_refused(tmp_path: Path) -> None:

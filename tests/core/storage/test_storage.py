@@ -27,6 +27,7 @@ def test_what_is_put_comes_back_with_its_hash(store: Storage, tmp_path: Path) ->
     with store.open("a/b/c.bin") as file:
         assert file.read() == source.read_bytes()
     assert store.fetch("a/b/c.bin", tmp_path / "deep/copy").sha256 == stored.sha256
+    assert store.read("a/b/c.bin") == source.read_bytes()
 
 
 def test_a_second_put_replaces_the_first(store: Storage) -> None:
@@ -40,6 +41,8 @@ def test_what_is_not_there_is_not_found(store: Storage, tmp_path: Path) -> None:
     store.put("other", b"")
     with pytest.raises(NotFound):
         store.open("nothing")
+    with pytest.raises(NotFound):
+        store.read("nothing")
     with pytest.raises(NotFound):
         store.fetch("nothing", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -106,10 +106,10 @@ def test_bytes_that_the_store_has_changed_are_no_references(store: Storage, tmp_
     kept = store.put("accounts/a/files/f", b'{"text": "The sea is wide."}\n')
     file = File(id="f", filename="a.jsonl", storage_key=kept.key, sha256=kept.sha256)
     settings = Settings(data=tmp_path)
-    assert len(fetch_references([file], store, settings, lambda: None).items) == 1
+    assert len(fetch_references([file], store, settings, tmp_path / "incoming", lambda: None).items) == 1
     store.put(kept.key, b'{"text": "The sea is calm."}\n')
     with pytest.raises(TransientFailure) as caught:
-        fetch_references([file], store, settings, lambda: None)
+        fetch_references([file], store, settings, tmp_path / "incoming", lambda: None)
     assert caught.value.code == "storage_unavailable"
 
 
