@@ -93,7 +93,7 @@ class Services:
     def eraser(self) -> Eraser:
         """Erases what callers want gone."""
         settings = self.settings
-        return Eraser(self.writing, self.storage, settings.secret, settings.data, settings.lease_seconds)
+        return Eraser(self.writing, self.storage, settings.keyring, settings.data, settings.lease_seconds)
 
     def erase_now(self, erasure_id: str) -> bool:
         """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""

@@ -44,7 +44,7 @@ class Dispatcher:
         self._settings = settings
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
-        self._eraser = Eraser(self._sessions, self._storage, settings.secret, settings.data, settings.lease_seconds)
+        self._eraser = Eraser(self._sessions, self._storage, settings.keyring, settings.data, settings.lease_seconds)
         self._tidier = retention.Tidier(self._sessions, self._storage, settings.tidy_seconds)
         self._webhook_sender = WebhookSender(settings, self._sessions)
         self._swept = self._counted = -SWEEP_SECONDS

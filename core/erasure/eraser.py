@@ -28,6 +28,7 @@ from core.erasure import places, request, rows, scratch
 from core.erasure.places import Place
 from core.erasure.receipts import receipt, sign, traces
 from core.errors import AlbatrossError
+from core.keys.keyring import Keyring
 from core.storage.interface import Storage
 from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
 
@@ -58,14 +59,14 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Eraser:
-    """Does what erasures ask for; `secret` signs the receipts, `data` is this machine's data folder.
+    """Does what erasures ask for; `keyring` signs the receipts, `data` is this machine's data folder.
 
     A worker that was seen within `present_seconds` passes for one that lives.
     """
 
     sessions: sessionmaker[Session]
     storage: Storage
-    secret: str
+    keyring: Keyring
     data: Path
     present_seconds: float = 60.0
 
@@ -207,7 +208,7 @@ class Eraser:
             if erasure.done_at is None:
                 erasure.done_at = now(session)
                 erasure.looked_at = [*traces(erasure, self.storage, engine.dialect.name), *looked_at]
-                erasure.signature = sign(receipt(erasure), self.secret)
+                erasure.signature = sign(receipt(erasure), self.keyring)
                 counters.add(session, counters.ERASURES)
         return Outcome.DONE
 

@@ -27,7 +27,7 @@ from core.storage.interface import Storage
 from core.storage.keys import job_prefix
 
 log = logging.getLogger(__name__)
-BATCH = 100  # things a round
+BATCH = 50  # things a round
 TIDIED, TIDY_SECONDS = 20, 2.0  # jobs a round, and how long it may take
 DAY = 86_400.0
 REWRITTEN_SECONDS = DAY  # between two times at which SQLite's file is written anew
@@ -88,7 +88,8 @@ def _owners(
     session: Session, table: type[File | Job], when: InstrumentedAttribute[float | None], late: ColumnElement[bool]
 ) -> Sequence[str]:
     """List the accounts that have something late, the one first that has the oldest; erased ones go as a whole."""
-    grouped = select(table.account_id, func.min(when).label("oldest")).where(late).group_by(table.account_id).subquery()
+    owner = table.account_id.concat("")  # by its name SQLite would read all rows, in the order of their accounts
+    grouped = select(owner, func.min(when).label("oldest")).where(late).group_by(owner).subquery()
     owners = select(Account.id).join(grouped, grouped.c[0] == Account.id).where(Account.erased_at.is_(None))
     return session.scalars(owners.order_by(grouped.c.oldest, Account.id)).all()
 

@@ -24,6 +24,7 @@ from core.erasure.retention import Tidier
 from core.errors import AlbatrossError
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
+from core.keys.keyring import Keyring
 from core.storage.interface import Storage
 from core.storage.local import LocalStorage
 from tests.core.ledger import Sessions, claim, finish, queued
@@ -42,7 +43,7 @@ class Walk:
 
     def __init__(self, sessions: Sessions, storage: Storage, seed: int) -> None:
         self.sessions, self.storage, self.random = sessions, storage, random.Random(seed)
-        self.eraser = Eraser(sessions, storage, "secret", Path("/nonexistent"))
+        self.eraser = Eraser(sessions, storage, Keyring(("one-secret" * 4,)), Path("/nonexistent"))
         self.steps = (
             self.upload,
             self.create,
