@@ -31,11 +31,12 @@ from tests.core.ledger import Sessions, claim, finish, queued
 
 T = TypeVar("T")
 ACCOUNTS = ("acct-1", "acct-2")
+KEYRING = Keyring(("k" * 40,))
 
 
 @pytest.fixture
 def local(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    return LocalStorage(tmp_path_factory.mktemp("store"), "secret")
+    return LocalStorage(tmp_path_factory.mktemp("store"), KEYRING)
 
 
 class Walk:
@@ -43,7 +44,7 @@ class Walk:
 
     def __init__(self, sessions: Sessions, storage: Storage, seed: int) -> None:
         self.sessions, self.storage, self.random = sessions, storage, random.Random(seed)
-        self.eraser = Eraser(sessions, storage, Keyring(("one-secret" * 4,)), Path("/nonexistent"))
+        self.eraser = Eraser(sessions, storage, KEYRING, Path("/nonexistent"))
         self.steps = (
             self.upload,
             self.create,
