@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +24,7 @@ from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
+from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
 from core.references.items import References
 from core.references.packing import write_folder
@@ -31,11 +32,12 @@ from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import inputs
-from worker.supervision.attempt_folders import attempt_folder
+from worker.supervision.attempt_folders import attempt_folder, cage
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
 from worker.supervision.job_measurement import JobMeasurement
 from worker.supervision.lease import Lease, LeaseLost, Position
+from worker.supervision.pool_encoding import TELLING, PoolEncoding, kept_apart
 from worker.supervision.publishing import publish
 from worker.supervision.stage_files import StageFiles, left_behind
 from worker.supervision.workplace import Workplace
@@ -165,8 +167,24 @@ class Supervisor:
 
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
-        self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}")
+        self._encode_pool(record)
+        own = cage(self.settings, self.job.account_id)
+        self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}", own)
         trainer.run(self.folder.path)
+        self._follow(trainer)
+
+    def _encode_pool(self, record: BackboneRecord) -> None:
+        """Have the backbone's data encoded for all, where that is not done yet."""
+        parameters = Parameters.model_validate(self.folder.spec()["parameters"])
+        encoding = PoolEncoding(record, parameters, self._day, self.settings)
+        if encoding.missing:
+            self.place.trainer.discard()  # a GPU does not hold two backbones
+            self._report(TELLING.format(record.id))
+            with encoding.trainer() as trainer:
+                self._follow(trainer)
+
+    def _follow(self, trainer: Trainer) -> None:
+        """Heed what a trainer says until it has finished."""
         last_heard = time.monotonic()
         while True:
             self._check()
@@ -286,8 +304,10 @@ class Supervisor:
         parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, self.claim, content))
-        day = datetime.fromtimestamp(self.job.created_at, UTC).date()
-        self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix, day))
+        own_pools = self.folder.pools if kept_apart(self.settings) else None
+        self.folder.write_spec(
+            inputs.specification(record, parameters, self.settings, self.job.suffix, self._day, own_pools)
+        )
         read = inputs.caption_references(given, record, parameters)
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
@@ -295,6 +315,10 @@ class Supervisor:
             heldout = inputs.writable(heldout, record, "validation_file")
             write_folder(inputs.caption_references(heldout, record, parameters), self.folder.validation)
         return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
+
+    @property
+    def _day(self) -> date:
+        return datetime.fromtimestamp(self.job.created_at, UTC).date()
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])
