@@ -89,7 +89,7 @@ class Services:
     def erase_now(self, erasure_id: str) -> bool:
         """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""
         with suppress(StorageUnavailable, SQLAlchemyError):
-            return Eraser(self.writing, self.storage, self.settings.secret).advance(erasure_id)
+            return Eraser(self.writing, self.storage, self.settings.keyring).advance(erasure_id)
         return False
 
     async def close(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.disk import PRIVATE, write_first
+from core.errors import InvalidInput
+from core.keys.keyring import Keyring, parsed
 
 # sockaddr_un holds 108 bytes; a longer path can't be bound
 MAX_SOCKET_PATH = 100
@@ -62,8 +62,11 @@ class Settings(BaseSettings):
     s3_region: str = Field(default="us-east-1", description="S3 region")
     s3_access_key: str | None = Field(default=None, repr=False, description="S3 access key")
     s3_secret_key: str | None = Field(default=None, repr=False, description="S3 secret key")
-    signing_secret: str | None = Field(
-        default=None, repr=False, description="signs local download URLs; unset: made and kept in the data folder"
+    signing_secret: Annotated[str | None, AfterValidator(lambda text: _usable_keys(text))] = Field(
+        default=None,
+        repr=False,
+        description="signs download URLs and receipts, encrypts secrets; older ones may follow, each after a comma; "
+        "unset: made and kept in the data folder",
     )
 
     host: str = Field(default="127.0.0.1", description="address that `serve` listens on")
@@ -249,11 +252,11 @@ class Settings(BaseSettings):
         return self.taggers or self.data / "taggers.json"
 
     @property
-    def secret(self) -> str:
-        """The secret that signs local URLs, made once with mode 0600 where none is set."""
+    def keyring(self) -> Keyring:
+        """The keys that sign and encrypt; a first one is made with mode 0600 where none is set."""
         if self.signing_secret:
-            return self.signing_secret
-        return _kept_secret(self.data / "signing.key")
+            return Keyring(given=tuple(self.signing_secret.split(",")))
+        return Keyring(file=self.data / "signing.key")
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -265,8 +268,10 @@ def _named_networks(text: str) -> str:
     return text
 
 
-def _kept_secret(path: Path) -> str:
-    """Read the secret, which the first of several racing processes makes; it is never seen half-written."""
-    if not path.exists():
-        write_first(path, secrets.token_hex(32).encode(), PRIVATE)
-    return path.read_text()
+def _usable_keys(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            parsed(text.split(","))
+    except InvalidInput as error:
+        raise ValueError(error.message) from None
+    return text

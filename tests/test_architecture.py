@@ -23,7 +23,7 @@ core.webhooks core.parameters
 core.accounts core.references
 core.database core.storage core.runtime core.adapters core.backbones
 core.tensors
-core.settings core.errors core.version core.text_safety core.disk
+core.settings core.keys core.errors core.version core.text_safety core.disk
 """
 METHOD = """
 core.method.albat
@@ -54,7 +54,10 @@ worker.job_folder
 worker.protocol worker.device
 """
 # the only imports among the last line
-FOUNDATION = {"core.settings": {"core.text_safety", "core.disk"}}
+FOUNDATION = {
+    "core.settings": {"core.text_safety", "core.disk", "core.errors", "core.keys"},
+    "core.keys": {"core.disk", "core.errors"},
+}
 PILLOW = (
     "core.references.files.images",
     "core.references.files.parsing",

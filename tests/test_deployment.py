@@ -63,7 +63,7 @@ def environment(data: Path, postgresql_url: str, valkey_url: str, s3: str) -> di
         "ALBATROSS_S3_REGION": named["ALBATROSS_S3_REGION"],
         "ALBATROSS_S3_ACCESS_KEY": str(store.s3_access_key),
         "ALBATROSS_S3_SECRET_KEY": str(store.s3_secret_key),
-        "ALBATROSS_SIGNING_SECRET": "signing",
+        "ALBATROSS_SIGNING_SECRET": "signing" * 5,
     }
     assert found.keys() == named.keys()
     return {**os.environ, **found, "ALBATROSS_TRAINER": FAST_TRAINER}

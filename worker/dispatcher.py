@@ -44,7 +44,7 @@ class Dispatcher:
         self._settings = settings
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
-        self._eraser = Eraser(self._sessions, self._storage, settings.secret)
+        self._eraser = Eraser(self._sessions, self._storage, settings.keyring)
         self._webhook_sender = WebhookSender(settings, self._sessions)
         self._swept = self._counted = -SWEEP_SECONDS
         self._stopping = threading.Event()

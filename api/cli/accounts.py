@@ -143,7 +143,7 @@ def verify_receipt(
         content = {name: told[name] for name in RECEIPT}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{file} holds no receipt.", code="invalid_receipt") from error
-    if not genuine(content, signature, settings.secret):
+    if not genuine(content, signature, settings.keyring):
         print("NOT genuine: this service has not signed these words.", file=sys.stderr)
         raise typer.Exit(1)
     print(f"Genuine: {content['kind']} {content['target']} was erased at {day(content['completed_at'])}.")

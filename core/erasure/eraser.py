@@ -34,6 +34,7 @@ from core.database.tables import (
 )
 from core.database.tables.jobs import ACTIVE
 from core.erasure.receipts import receipt, sign
+from core.keys.keyring import Keyring
 from core.storage.interface import Storage
 from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
 from core.webhooks import endpoints
@@ -45,11 +46,11 @@ BATCH = 20
 
 @dataclass(frozen=True)
 class Eraser:
-    """Does what erasures ask for; `secret` signs the receipts."""
+    """Does what erasures ask for; the newest of the keys signs the receipts."""
 
     sessions: sessionmaker[Session]
     storage: Storage
-    secret: str
+    keyring: Keyring
 
     def advance(self, erasure_id: str) -> bool:
         """Take an erasure as far as it goes now; True when it is done. Raises StorageUnavailable."""
@@ -68,7 +69,7 @@ class Eraser:
             if erasure.done_at is None:
                 erasure.rows += _delete_rows(session, erasure)
                 erasure.done_at = now(session)
-                erasure.signature = sign(receipt(erasure), self.secret)
+                erasure.signature = sign(receipt(erasure), self.keyring)
                 counters.add(session, counters.ERASURES)
             return True
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 
 from core.database.tables import Erasure, Json
+from core.keys.keyring import Keyring
 
 
 def receipt(erasure: Erasure) -> Json:
@@ -23,12 +22,16 @@ def receipt(erasure: Erasure) -> Json:
     }
 
 
-def sign(content: Json, secret: str) -> str:
+def sign(content: Json, keyring: Keyring) -> str:
     """Return the HMAC-SHA256 of a receipt; only the service that gave it can make or check it."""
+    return keyring.sign(_signed(content))
+
+
+def genuine(content: Json, signature: str, keyring: Keyring) -> bool:
+    """Tell whether this service has signed the receipt, with one of the keys that it still has."""
+    return keyring.verifies(_signed(content), signature)
+
+
+def _signed(content: Json) -> bytes:
     told = {name: value for name, value in content.items() if name != "objects"}  # late objects are counted on
-    return hmac.new(secret.encode(), json.dumps(told, sort_keys=True).encode(), hashlib.sha256).hexdigest()
-
-
-def genuine(content: Json, signature: str, secret: str) -> bool:
-    """Tell whether this service has signed the receipt."""
-    return hmac.compare_digest(sign(content, secret).encode(), signature.encode())
+    return json.dumps(told, sort_keys=True).encode()

@@ -14,4 +14,4 @@ def storage(settings: Settings) -> Storage:
         return S3Storage(settings)
     from core.storage.local import LocalStorage
 
-    return LocalStorage(settings.data / "storage", settings.secret)
+    return LocalStorage(settings.data / "storage", settings.keyring)

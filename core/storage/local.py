@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hmac
 import os
 import shutil
 import time
@@ -15,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from core.disk import DRAFT, copy_whole, write_whole
 from core.errors import Forbidden, NotFound, StorageUnavailable
+from core.keys.keyring import Keyring
 from core.storage.interface import StoredObject, sha256_of
 
 ROUTE = "/v1/storage/"
@@ -23,9 +23,9 @@ ROUTE = "/v1/storage/"
 class LocalStorage:
     """Keeps files under a root; a file appears whole, after fsync, or not at all."""
 
-    def __init__(self, root: Path, secret: str) -> None:
+    def __init__(self, root: Path, keyring: Keyring) -> None:
         self.root = root.resolve()
-        self._secret = secret.encode()
+        self._keyring = keyring
 
     def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
         path = self._path(key)
@@ -48,14 +48,15 @@ class LocalStorage:
 
     def url(self, key: str, *, seconds: int = 300, filename: str | None = None) -> str | None:
         expires = int(time.time()) + seconds
-        query = {"expires": expires, "signature": self._sign("GET", key, expires, filename)}
+        signature = self._keyring.sign(_signed("GET", key, expires, filename))
+        query = {"expires": expires, "signature": signature}
         if filename:
             query["filename"] = filename
         return f"{ROUTE}{quote(key)}?{urlencode(query)}"
 
     def verify(self, method: str, key: str, expires: int, signature: str, filename: str | None = None) -> Path:
         """Return the file's path where the signature is right and fresh; Forbidden otherwise."""
-        right = hmac.compare_digest(self._sign(method, key, expires, filename).encode(), signature.encode())
+        right = self._keyring.verifies(_signed(method, key, expires, filename), signature)
         if not right or expires < time.time():
             raise Forbidden("This address is not valid any more. Ask for the download again.", code="invalid_signature")
         path = self._path(key)
@@ -87,14 +88,15 @@ class LocalStorage:
             shutil.rmtree(folder, onerror=_unless_gone)
             return count
 
-    def _sign(self, method: str, key: str, expires: int, filename: str | None = None) -> str:
-        return hmac.new(self._secret, f"{method}\n{key}\n{expires}\n{filename or ''}".encode(), "sha256").hexdigest()
-
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
         if not parts or key.startswith("/") or ".." in parts or "\0" in key:
             raise NotFound("There is no such file.", code="file_gone")
         return self.root.joinpath(*parts)
+
+
+def _signed(method: str, key: str, expires: int, filename: str | None) -> bytes:
+    return f"{method}\n{key}\n{expires}\n{filename or ''}".encode()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -34,7 +34,7 @@ CONTENT = ("caption", "filename", "prompt", "trigger", "metadata", "idempotency"
 # an answer tells its sender which file or which field is meant
 NAMED_TO_THE_SENDER = {("errors", "filename"), ("errors", "field")}
 SECRETS = ("database", "broker", "s3access", "s3secret", "signing")
-CANARIES = {name: f"canary{name}{secrets.token_hex(6)}" for name in (*CONTENT, *SECRETS)}
+CANARIES = {name: f"canary{name}{secrets.token_hex(10)}" for name in (*CONTENT, *SECRETS)}
 
 
 @dataclass

@@ -59,7 +59,7 @@ def test_an_account_is_limited_and_erased_and_its_receipt_is_checked(tmp_path: P
     assert not opens(tmp_path, key)
     settings = Settings(data=tmp_path)
     engine = connect(settings.database)
-    Eraser(sessions(engine), storage(settings), settings.secret).round()
+    Eraser(sessions(engine), storage(settings), settings.keyring).round()
     with sessions(engine)() as session:
         done = session.query(Erasure).one()
         told = receipt(done) | {"signature": done.signature}
@@ -69,4 +69,4 @@ def test_an_account_is_limited_and_erased_and_its_receipt_is_checked(tmp_path: P
     assert "Genuine" in made(tmp_path, "erasures", "verify", str(file))
     file.write_text(json.dumps(told | {"target": "acct-another"}))
     assert run("erasures", "verify", str(file), "--data", str(tmp_path)).returncode == 1
-    assert receipts.genuine(receipt(done), done.signature or "", settings.secret)
+    assert receipts.genuine(receipt(done), done.signature or "", settings.keyring)

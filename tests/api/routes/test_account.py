@@ -61,8 +61,8 @@ def test_an_erased_file_leaves_a_receipt_that_only_this_service_can_have_signed(
     assert (told["kind"], told["target"], told["objects"], told["rows"]) == ("file", file_id, 1, 1)
     names = ("id", "kind", "target", "account", "requested_at", "completed_at", "objects", "rows")
     receipt = {name: told[name] for name in names}
-    assert genuine(receipt, told["signature"], service.settings.secret)
-    assert not genuine(receipt | {"target": "file-other"}, told["signature"], service.settings.secret)
+    assert genuine(receipt, told["signature"], service.settings.keyring)
+    assert not genuine(receipt | {"target": "file-other"}, told["signature"], service.settings.keyring)
     assert http.get("/v1/erasures").json()["data"][0]["id"] == told["id"]
     refused(http.delete(f"/v1/files/{file_id}"), 404)
 

@@ -17,18 +17,20 @@ from core.erasure.receipts import genuine, receipt
 from core.errors import StorageUnavailable
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
+from core.keys.keyring import Keyring
 from core.settings import Settings
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import file_key, job_key
 from tests.core.ledger import Sessions, claim, finish, get, queued, running
 
+KEYRING = Keyring(("one-secret" * 4,))
 CANARY = "canary-7f3a"
 # what stays for good: who did what when, that it was erased, and how much was spent
 STAYING = {"audit", "erasure", "tally", "alembic_version"}
 
 
 def eraser(sessions: Sessions, store: Storage) -> Eraser:
-    return Eraser(sessions, store, "secret")
+    return Eraser(sessions, store, KEYRING)
 
 
 def put(store: Storage, key: str) -> StoredObject:
@@ -123,9 +125,9 @@ def test_a_file_goes_with_its_bytes_and_the_receipt_is_genuine(database: Session
         done = session.get_one(Erasure, number)
         assert (done.objects, done.rows) == (1, 1)
         told = receipt(done)
-        assert genuine(told, done.signature or "", "secret")
-        assert not genuine(told | {"target": "file-2"}, done.signature or "", "secret")
-        assert not genuine(told, done.signature or "", "another secret")
+        assert genuine(told, done.signature or "", KEYRING)
+        assert not genuine(told | {"target": "file-2"}, done.signature or "", KEYRING)
+        assert not genuine(told, done.signature or "", Keyring(("another-secret" * 3,)))
 
 
 def test_a_job_goes_with_everything_that_came_of_it(database: Sessions, store: Storage) -> None:
@@ -226,7 +228,7 @@ def test_what_a_late_writer_puts_back_is_erased_too(database: Sessions, store: S
     with database() as session:
         done = session.get_one(Erasure, number)
         assert (done.objects, done.signature) == (5, signed)
-        assert genuine(receipt(done), signed or "", "secret")
+        assert genuine(receipt(done), signed or "", KEYRING)
 
 
 def test_what_ended_jobs_left_behind_is_tidied_up_and_what_is_needed_stays(database: Sessions, store: Storage) -> None:

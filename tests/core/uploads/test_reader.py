@@ -264,7 +264,7 @@ def test_no_secret_and_no_connection_is_in_the_process_or_its_children(
     reading: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("DATABASE_URL", "S3_SECRET_KEY", "SIGNING_SECRET", "BROKER_URL"):
-        monkeypatch.setenv(f"ALBATROSS_{name}", f"redis://{CANARY}")
+        monkeypatch.setenv(f"ALBATROSS_{name}", f"redis://{CANARY * 4}")
     reader = reading()
     ask(reader, tmp_path, picture())
     there = server()
