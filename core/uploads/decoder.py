@@ -53,6 +53,7 @@ class Task:
     work: Literal["read", "show", "caption"] = "read"
     options: dict[str, Any] = field(default_factory=dict)  # of editing.show, or where the new captions are
     strict: bool = False  # whether an image that can't be used refuses the whole upload
+    most: int | None = None  # bytes that the disk has room for, where that is less than an upload may have
 
 
 class ForkServer:
@@ -118,6 +119,7 @@ def decode(tasks: socket.socket, limits: Settings) -> None:
     message, descriptors, _, _ = socket.recv_fds(tasks, MAX_MESSAGE_BYTES, 1)
     task = Task(**json.loads(message))
     _lower(resource.RLIMIT_CPU, task.cpu_seconds)
+    _lower(resource.RLIMIT_FSIZE, task.most or limits.max_file_bytes)
     content = json.dumps(_outcome(task, limits)).encode()
     # left open: it shall end when this process does, whose memory is free by then
     with open(descriptors[0], "wb", closefd=False) as answer:
@@ -152,6 +154,8 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
     except InvalidInput as error:
         return _refusal(error)
     except OSError as error:
+        if error.errno == errno.EFBIG and (task.most or limits.max_file_bytes) < limits.max_file_bytes:
+            return {"errno": errno.ENOSPC}
         if error.errno == errno.EFBIG:
             return _refusal(images.too_much(limits))
         if error.errno in FULL:

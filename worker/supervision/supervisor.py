@@ -31,7 +31,7 @@ from core.references.packing import write_folder
 from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
-from worker.supervision import inputs
+from worker.supervision import inputs, interruptions
 from worker.supervision.attempt_folders import attempt_folder, cage
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
@@ -46,7 +46,6 @@ from worker.trainer.process import Trainer, TrainerDied
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
-MAX_PIECES = 8  # that a batch is computed in before a job is said not to fit
 METRICS_SECONDS, GPU_TIME_SECONDS = 1.0, 5.0  # between two writes of them
 LOADING_FACTOR = 3  # so much longer than elsewhere a trainer may be silent while it loads a backbone
 CRASHED = "The trainer process was lost."
@@ -55,8 +54,6 @@ FILE_DELETED = "A training file was deleted. Upload it again and create a new jo
 BUDGET_SPENT = (
     "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
 )
-SMALLER_PIECES = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
-HALVED_RATE = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
 
 
@@ -167,6 +164,7 @@ class Supervisor:
 
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
+        self._write_curves()  # which ends a job whose earlier attempts have spent all
         self._encode_pool(record)
         own = cage(self.settings, self.job.account_id)
         self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}", own)
@@ -190,8 +188,8 @@ class Supervisor:
             self._check()
             line = trainer.receive(POLL_SECONDS)
             self._gpu_timer.run(self.lease.stage)
-            if self._curves.due or isinstance(line, StageDone | Finished):
-                self._write_curves()
+            if self._curves.due or isinstance(line, StageDone | Saved | Finished):
+                self._write_curves()  # before what it was spent on counts as progress
             if line is not None:
                 last_heard = time.monotonic()
                 if isinstance(line, Finished):
@@ -229,28 +227,12 @@ class Supervisor:
             self.place.trainer.discard()
         self._trainer = None
         if line.code == "out_of_memory":
-            self._split_batches()
+            interruptions.split_batches(self.folder.spec()["parameters"])
         if line.code == "diverged":
-            self._halve_learning_rate()
+            interruptions.halve_learning_rate(self.folder.spec()["parameters"])
         if line.transient:
             raise TransientFailure(line.message, code=line.code)
         raise JobFailure(line.message, code=line.code, param=line.param)
-
-    def _split_batches(self) -> None:
-        """Have every batch computed in twice as many pieces, where that is possible and has not been all in vain."""
-        parameters = self.folder.spec()["parameters"]
-        pieces = 2 * int(parameters["accumulation"])
-        if pieces <= min(MAX_PIECES, parameters["batch_size"]):
-            raise NeedsChange(SMALLER_PIECES.format(pieces), {"accumulation": pieces})
-
-    def _halve_learning_rate(self) -> None:
-        """Have the stage begin anew with half the learning rate, once."""
-        parameters = self.folder.spec()["parameters"]
-        if not parameters["calmed"]:
-            rate = parameters["learning_rate"] / 2
-            words = HALVED_RATE.format(rate)
-            reasons = {**parameters["reasons"], "learning_rate": words}
-            raise NeedsChange(words, {"learning_rate": rate, "calmed": True, "reasons": reasons})
 
     def _check(self) -> None:
         """Raise for whatever must stop the work."""
