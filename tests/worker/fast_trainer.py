@@ -10,9 +10,12 @@ first attempt. Without a stage, crawl takes its time over every step, and trip k
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 
@@ -99,7 +102,11 @@ def act(fault: str, folder: JobFolder) -> None:
         case "memory":
             raise MemoryError
         case "quote":
-            raise ValueError("".join(path.read_text(errors="ignore") for path in folder.references.iterdir()))
+            words = "".join(path.read_text(errors="ignore") for path in folder.references.iterdir())
+            print(words, f"KeyError: {words}", f'  File "{words}", line 1 in {words}', sep="\n", file=sys.stderr)
+            logging.getLogger("diffusers").warning("%s was cut off", words)
+            warnings.warn(words, stacklevel=2)
+            raise ValueError(words)
 
 
 def write(stage: str, draft: Path) -> None:

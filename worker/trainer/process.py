@@ -16,10 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.disk import ROOT
+from core.runtime.printed import kept_output
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import About, OutputLog
 from core.settings import Settings
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 from worker.trainer import sandbox
-from worker.trainer.output_log import OutputLog
 from worker.trainer.sandbox import Cage
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ FIXED = {
     "TQDM_DISABLE": "1",
 }
 DUMP_SECONDS = 2.0
+MAX_LINE = 4 << 20  # characters; a message of a hundred captions has 200,000
+MAX_WAITING = 64 << 20  # characters of lines that are not received yet; until then a trainer computes on
 
 
 class TrainerDied(Exception):
@@ -71,6 +75,7 @@ class Trainer:
     """One running trainer process. Make it in the main thread: the kernel ties its life to the thread that forks."""
 
     def __init__(self, settings: Settings, cage: Cage) -> None:
+        self._settings = settings
         self._sandboxed = sandbox.active(settings)
         self.made = cage.made()
         self._process = subprocess.Popen(
@@ -85,8 +90,10 @@ class Trainer:
             start_new_session=True,
         )
         assert self._process.stderr is not None
-        self._utterances = OutputLog(self._process.stderr)
-        self._lines: queue.Queue[Line | None] = queue.Queue()
+        self._utterances = OutputLog(self._process.stderr, "trainer", KnownCode(settings.data))
+        self._lines: queue.Queue[tuple[Line | None, int]] = queue.Queue()
+        self._read_so_far = self._received = 0  # characters; each is written by one thread
+        self._killed = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
@@ -101,15 +108,17 @@ class Trainer:
 
     def run(self, folder: Path) -> None:
         """Give it a job."""
-        self._utterances.job = folder.name.rpartition("-e")[0]
+        kept = kept_output.open_for(self._settings, folder.parent.name, folder.name)
+        self._utterances.begin(About(folder.name.rpartition("-e")[0], kept))
         self._say(Run(str(folder)))
 
     def receive(self, seconds: float) -> Line | None:
         """Wait that long for a line; None where there was none. Raises TrainerDied."""
         try:
-            line = self._lines.get(timeout=seconds)
+            line, length = self._lines.get(timeout=seconds)
         except queue.Empty:
             return None
+        self._received += length
         if line is None:
             self.kill()
             raise TrainerDied(self._process.returncode)
@@ -135,6 +144,7 @@ class Trainer:
 
     def kill(self) -> None:
         """End it and everything that it started."""
+        self._killed.set()
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._utterances.end()
@@ -159,14 +169,18 @@ class Trainer:
             self._process.stdin.write(to_line(line))
 
     def _read(self) -> None:
+        """Hand on what it says; one that says too much is held up, and one that talks nonsense is heard no more."""
         assert self._process.stdout is not None
         try:
             with self._process.stdout as lines:
-                for text in lines:
-                    self._lines.put(from_line(text))
-        except ValueError as error:
-            log.error("the trainer sent what is not a line: %s", error)
-        self._lines.put(None)
+                while text := lines.readline(MAX_LINE):
+                    while self._read_so_far - self._received > MAX_WAITING and not self._killed.wait(0.05):
+                        pass
+                    self._read_so_far += len(text)
+                    self._lines.put((from_line(text), len(text)))
+        except ValueError:
+            log.error("the trainer sent what is not a line of the protocol")
+        self._lines.put((None, 0))
 
 
 class WarmTrainer:

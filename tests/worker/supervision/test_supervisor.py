@@ -15,6 +15,7 @@ from sqlalchemy import text
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
 from core.jobs import dispatch
 from core.parameters.schedule import STAGES
+from core.runtime.printed import output_log
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, damaged, gone, pictures, repacked
 from worker.supervision.attempt_folders import sweep
@@ -137,9 +138,7 @@ def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog
     job = floor.get(job_id)
     assert (job.state, job.retry_count) == ("QUEUED", 1)
     assert gone(floor.wait_for_stage("score"))
-    [dump] = [
-        record for record in caplog.records if record.name == "worker.trainer.output_log" and "in act" in record.message
-    ]
+    [dump] = [record for record in caplog.records if record.name == output_log.__name__ and "in act" in record.message]
     assert dump.job == job_id
     assert any("no progress" in message for message in floor.events(job_id))
 
