@@ -42,11 +42,14 @@ def sweep_uploads(data: Path) -> bool:
 
 
 def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path]:
-    """Find the folders whose attempt does not run; they are listed before the jobs are asked for.
+    """Find what is no folder of a running attempt: dead ones', and whatever else a trainer has put beside its own.
 
-    An attempt's folder is made after its claim is committed, and the numbers of attempts only grow.
+    They are listed before the jobs are asked for. An attempt's folder is made after its claim is committed, and the
+    numbers of attempts only grow.
     """
-    found = {path: match for path in work.glob("acct-*/ftjob-*") if (match := ATTEMPT.fullmatch(path.name))}
+    everything = {path: ATTEMPT.fullmatch(path.name) for path in work.glob("acct-*/*")}
+    found = {path: match for path, match in everything.items() if match}
+    yield from everything.keys() - found.keys()
     paths = sorted(found)
     for start in range(0, len(paths), CHUNK):
         chunk = paths[start : start + CHUNK]
