@@ -21,6 +21,7 @@ from api.http.rate_limit import RateLimiter
 from api.http.stream_limit import StreamLimit
 from api.waker import Waker
 from core.accounts import api_keys, audit
+from core.accounts.upload_room import UploadRoom
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
@@ -81,6 +82,15 @@ class Services:
     def uploads_folder(self) -> Path:
         """Where uploads lie while they are received and read."""
         return self.settings.data / "uploads"
+
+    @property
+    def copies_on_disk(self) -> int:
+        """How often an upload lies on this machine's disk while it is stored."""
+        return 2 if self.settings.storage == "local" else 1
+
+    def upload_room(self, account: str) -> UploadRoom:
+        """What one upload may take of its account's quota, and of the disk."""
+        return UploadRoom(self.writing, self.settings, account)
 
     def uploads_of(self, account: str) -> Path:
         """Return where an account's uploads lie meanwhile: what a kill leaves there is known to be its own."""

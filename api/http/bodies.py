@@ -33,17 +33,17 @@ class Body:
         self.request, self.limit, self.too_large = request, limit, too_large
         self.complete = False
         self._settings = settings
-        self._began, self._received = time.monotonic(), 0
+        self._began, self.received = time.monotonic(), 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the pieces; 413 beyond the limit, 415 for a compressed body, 408 when nothing comes any more."""
         if self.request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedBody("Send the body without Content-Encoding.", code="unsupported_encoding")
-        if self._declared() > self.limit:
+        if self.declared > self.limit:
             raise self._too_large()
         while not self.complete:
             chunk = await self._next()
-            if self._received > self.limit:
+            if self.received > self.limit:
                 raise self._too_large()
             yield chunk
 
@@ -65,16 +65,18 @@ class Body:
             raise ClientDisconnect
         self.complete = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
-        self._received += len(body)
+        self.received += len(body)
         return body
 
     def _patience(self) -> float:
         """Seconds to wait for the next piece: what came buys time, so that a byte now and then does not."""
         silence = self._settings.body_silence_seconds
-        bought = silence + self._received / self._settings.min_body_rate
+        bought = silence + self.received / self._settings.min_body_rate
         return min(silence, self._began + bought - time.monotonic())
 
-    def _declared(self) -> int:
+    @property
+    def declared(self) -> int:
+        """Return how long the body is said to be, 0 where nothing is said."""
         declared = self.request.headers.get("content-length", "")
         return int(declared[:18]) if declared.isdecimal() else 0
 

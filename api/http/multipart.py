@@ -1,10 +1,11 @@
 """Receive one multipart upload: the file goes to disk as it comes, the few form fields stay in memory."""
 
+import asyncio
 import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
@@ -15,9 +16,12 @@ from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar, cast
 from anyio import CancelScope, CapacityLimiter, to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
 from api.http.bodies import Body
+from core.accounts.reservations import UPLOAD_SECONDS
+from core.accounts.upload_room import UploadRoom
 from core.errors import AlbatrossError, BodyTooLarge, InvalidInput, UnsupportedBody
 from core.settings import Settings
 from core.text_safety import visible_name
@@ -33,6 +37,7 @@ MAX_PARTS = 8
 MAX_FIELD_BYTES = 1_000
 OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself
 FLUSH_BYTES = 1_000_000
+RENEW_SECONDS = UPLOAD_SECONDS / 4
 ABANDONED_SECONDS = 3600.0  # a file that is older was left behind
 
 
@@ -46,15 +51,18 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive(request: Request, settings: Settings, folder: Path) -> AsyncIterator[Upload]:
-    """Stream the body to a temporary file in `folder`, at most `max_file_bytes`, that goes when the block ends."""
+async def receive(request: Request, settings: Settings, folder: Path, room: UploadRoom) -> AsyncIterator[Upload]:
+    """Stream the body to a temporary file in `folder`, at most `max_file_bytes`, that goes when the block ends.
+
+    What comes has its room before it is written, and keeps it as long as the block lasts.
+    """
     limit = settings.max_file_bytes
     body = Body(request, settings, limit + OVERHEAD_BYTES, _too_large(limit))
     disk = _Disk()
     file = await disk.run(_temporary_file, folder)
     try:
         try:
-            form = await _read_form(_boundary(request), body, limit, file, disk)
+            form = await _read_form(_boundary(request), body, limit, file, disk, room)
         except AlbatrossError:
             await body.drain()
             raise
@@ -62,6 +70,30 @@ async def receive(request: Request, settings: Settings, folder: Path) -> AsyncIt
     finally:
         with CancelScope(shield=True):
             await disk.run(file.close)  # which deletes it, and that takes a while too
+
+
+@asynccontextmanager
+async def holding(room: UploadRoom) -> AsyncIterator[UploadRoom]:
+    """Renew what is set aside as long as the block lasts, and give it back then."""
+    renewing = asyncio.create_task(_renew(room))
+    try:
+        yield room
+    finally:
+        renewing.cancel()
+        with CancelScope(shield=True), suppress(SQLAlchemyError):  # then it runs out by itself
+            await to_thread.run_sync(_release, room)
+
+
+async def _renew(room: UploadRoom) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(SQLAlchemyError):
+            await to_thread.run_sync(room.renew)
+
+
+def _release(room: UploadRoom) -> None:
+    with room.sessions.begin() as session:
+        room.release(session)
 
 
 class _Disk:
@@ -107,11 +139,17 @@ def _temporary_file(folder: Path) -> IO[bytes]:
     return cast(IO[bytes], NamedTemporaryFile(dir=folder, prefix="upload-"))
 
 
-async def _read_form(boundary: bytes, body: Body, limit: int, file: IO[bytes], disk: _Disk) -> "_Form":
+async def _read_form(
+    boundary: bytes, body: Body, limit: int, file: IO[bytes], disk: _Disk, room: UploadRoom
+) -> "_Form":
     form = _Form(limit)
+    if 0 < body.declared <= body.limit:  # too much is refused before it is sent
+        await to_thread.run_sync(partial(room.cover, body.declared, ahead=False))
     try:
         parser = MultipartParser(boundary, form.callbacks(), max_header_count=8, max_header_size=16_000)
         async for chunk in body.chunks():
+            if body.received > room.granted:
+                await to_thread.run_sync(partial(room.cover, body.received, written=file.tell()))
             parser.write(chunk)
             if form.pending_bytes >= FLUSH_BYTES:
                 await disk.run(file.writelines, form.take())

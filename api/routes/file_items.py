@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, Services, ServicesDep, checked
 from api.http.bodies import read_json
+from api.http.multipart import holding
 from api.http.openapi import body_of
 from api.http.pagination import page, unknown_cursor
 from api.lookups import check_unused, find_file
@@ -23,6 +24,7 @@ from api.schemas.items import CaptionChange, CaptionsRequest, ItemObject
 from api.schemas.shared import Page
 from api.serializers.files import file_object
 from core.accounts import quotas, stored_bytes
+from core.accounts.upload_room import UploadRoom
 from core.database.tables import File, Json, new_id
 from core.errors import AlbatrossError, Conflict, InvalidInput, NotFound, StorageUnavailable
 from core.findings import profiles
@@ -60,8 +62,9 @@ async def caption_items(request: Request, file_id: str, services: ServicesDep, c
     """Set captions of some images; refused while a job that waits, runs or is paused uses the file."""
     await to_thread.run_sync(_look, services, caller.account, file_id)
     changes = checked(CaptionsRequest, await read_json(request, services.settings))
-    captioning = partial(_caption, services, caller, file_id, changes)
-    return await to_thread.run_sync(captioning, limiter=services.decoder_slots)
+    async with holding(services.upload_room(caller.account)) as room:
+        captioning = partial(_caption, services, caller, file_id, changes, room)
+        return await to_thread.run_sync(captioning, limiter=services.decoder_slots)
 
 
 def _list(services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool) -> Page[ItemObject]:
@@ -82,15 +85,16 @@ def _look(services: Services, account: str, file_id: str) -> None:
         _upload(find_file(session, account, file_id))
 
 
-def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest) -> FileObject:
+def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRequest, room: UploadRoom) -> FileObject:
     """Write a new version of the stored file beside the old, then let the row name it in place of the old."""
     before, profile = _captionable(services, caller, file_id, asked)
+    most = room.for_writing(services.settings.max_file_bytes, services.copies_on_disk + 1)
     key = f"{edits_prefix(caller.account, file_id)}/{new_id('v')}"
     with tempfile.TemporaryDirectory(dir=_folder(services, caller.account), prefix=f"{file_id}-") as folder:
         path, packed, changes = (Path(folder) / name for name in ("references", "packed", "changes.json"))
         _fetch_version(services, caller, before, path)
         changes.write_text(json.dumps(_places(services, path, before, asked.items)))
-        result = services.reader.caption(path, changes, packed)
+        result = services.reader.caption(path, changes, packed, most=most)
         stored = services.storage.put(key, packed)
     try:
         with services.writing.begin() as session:
@@ -99,8 +103,10 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
             check_unused(session, file)
             if file.storage_key != before.storage_key:
                 raise _changed()
+            left = quotas.bytes_left(session, caller.account, services.settings, apart_from=room.identifier)
+            left.check(max(0, stored.bytes - file.bytes))
+            room.release(session)
             if changed := stored.sha256 != file.sha256:
-                quotas.check_new_bytes(session, caller.account, services.settings, max(0, stored.bytes - file.bytes))
                 stored_bytes.add(session, caller.account, stored.bytes - file.bytes)
                 _replace(file, stored, result, profile)
                 caller.note(session, "file.caption", file_id)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, Services, ServicesDep
 from api.http import downloads
-from api.http.multipart import Upload, receive
+from api.http.multipart import Upload, holding, receive
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.lookups import check_unused, files_of, find_file, place_of_erased
 from api.schemas.erasures import Deleted
@@ -23,6 +23,7 @@ from api.schemas.shared import Page
 from api.serializers.erasures import deleted_object
 from api.serializers.files import file_object
 from core.accounts import quotas, stored_bytes
+from core.accounts.upload_room import UploadRoom
 from core.database.engine import now
 from core.database.tables import File, new_id
 from core.erasure import request as erasing
@@ -51,12 +52,12 @@ UPLOAD_FORM = {
 @router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": UPLOAD_FORM}}}})
 async def create_file(request: Request, services: ServicesDep, caller: CallerDep) -> FileObject:
     """Take an image, a zip of images, JSONL or text; read it at once, and keep only what was understood."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal():  # too much is refused before it is sent; what is kept of it is counted again
-        await to_thread.run_sync(_check_room, services, caller, int(declared[:18]))
-    async with receive(request, services.settings, services.uploads_of(caller.account)) as upload:
+    async with (
+        holding(services.upload_room(caller.account)) as room,
+        receive(request, services.settings, services.uploads_of(caller.account), room) as upload,
+    ):
         kept_seconds, strict = _check_form(upload.fields), _is_strict(upload.fields)
-        keeping = partial(_keep, services, caller, upload, kept_seconds, strict)
+        keeping = partial(_keep, services, caller, upload, room, kept_seconds, strict)
         return await to_thread.run_sync(keeping, limiter=services.decoder_slots)
 
 
@@ -150,20 +151,20 @@ def _is_strict(fields: dict[str, str]) -> bool:
     return said == "true"
 
 
-def _check_room(services: Services, caller: Caller, amount: int) -> None:
-    with services.writing.begin() as session:
-        quotas.check_new_bytes(session, caller.account, services.settings, amount)
-
-
-def _keep(services: Services, caller: Caller, upload: Upload, kept_seconds: int | None, strict: bool) -> FileObject:
+def _keep(
+    services: Services, caller: Caller, upload: Upload, room: UploadRoom, kept_seconds: int | None, strict: bool
+) -> FileObject:
     file_id = new_id("file-")
+    most = room.for_writing(services.settings.max_file_bytes, services.copies_on_disk)
     with tempfile.TemporaryDirectory(dir=upload.path.parent) as folder:
         packed = Path(folder) / "references"
-        facts = services.reader.read(upload.path, upload.filename, packed, strict=strict)
+        facts = services.reader.read(upload.path, upload.filename, packed, strict=strict, most=most)
         stored = services.storage.put(file_key(caller.account, file_id), packed)
     try:
         with services.writing.begin() as session:
-            quotas.check_new_bytes(session, caller.account, services.settings, stored.bytes)
+            left = quotas.bytes_left(session, caller.account, services.settings, apart_from=room.identifier)
+            left.check(stored.bytes)
+            room.release(session)
             file = _row(session, caller.account, file_id, upload, facts, stored, kept_seconds)
             session.add(file)
             caller.note(session, "file.create", file_id)

@@ -5,10 +5,12 @@ Each check wants the account's row locked, so that parallel calls of one account
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from core.accounts import usage
+from core.accounts import reservations, usage
 from core.database.engine import ROWS
 from core.database.tables import Account, Job
 from core.database.tables.jobs import ACTIVE
@@ -56,15 +58,35 @@ def check_new_job(session: Session, account: Account, settings: Settings, reserv
         )
 
 
-def check_new_bytes(session: Session, account_id: str, settings: Settings, amount: int) -> None:
-    """Raise QuotaExceeded where so many more bytes would be too many."""
+@dataclass(frozen=True)
+class BytesLeft:
+    """What an account has of its bytes; a limit of None is none."""
+
+    limit: int | None
+    held: int
+    aside: int
+
+    @property
+    def left(self) -> int | None:
+        """Return how many more there may be."""
+        return None if self.limit is None else self.limit - self.held - self.aside
+
+    def check(self, amount: int, what: str = "This would take") -> None:
+        """Raise QuotaExceeded where so many more bytes would be too many."""
+        if self.left is not None and amount > self.left:
+            aside = f", and {self.aside:,} are set aside for uploads and jobs under way" if self.aside else ""
+            raise QuotaExceeded(
+                f"{what} {amount:,} bytes; {self.held:,} of {self.limit:,} are in use{aside}. "
+                "Delete files, models or jobs.",
+                code="insufficient_quota",
+            )
+
+
+def bytes_left(session: Session, account_id: str, settings: Settings, *, apart_from: str | None = None) -> BytesLeft:
+    """Lock the account and return what it has of its bytes; one reservation may be left out."""
     account = locked(session, account_id)
-    limit = account.bytes_limit or settings.account_bytes
-    if limit is not None and (held := account.stored_bytes) + amount > limit:
-        raise QuotaExceeded(
-            f"This would take {amount:,} bytes; {held:,} of {limit:,} are in use. Delete files, models or jobs.",
-            code="insufficient_quota",
-        )
+    aside = reservations.live(session, account_id, apart_from).quota
+    return BytesLeft(account.bytes_limit or settings.account_bytes, account.stored_bytes, aside)
 
 
 def locked(session: Session, account_id: str) -> Account:

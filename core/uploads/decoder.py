@@ -20,6 +20,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,7 @@ class Task:
     work: Literal["read", "show", "caption"] = "read"
     options: dict[str, Any] = field(default_factory=dict)  # of editing.show, or where the new captions are
     strict: bool = False  # whether an image that can't be used refuses the whole upload
+    most: int | None = None  # bytes that the disk has room for, where that is less than an upload may have
 
 
 class ForkServer:
@@ -118,6 +120,7 @@ def decode(tasks: socket.socket, limits: Settings) -> None:
     message, descriptors, _, _ = socket.recv_fds(tasks, MAX_MESSAGE_BYTES, 1)
     task = Task(**json.loads(message))
     _lower(resource.RLIMIT_CPU, task.cpu_seconds)
+    _lower(resource.RLIMIT_FSIZE, task.most or limits.max_file_bytes)
     content = json.dumps(_outcome(task, limits)).encode()
     # left open: it shall end when this process does, whose memory is free by then
     with open(descriptors[0], "wb", closefd=False) as answer:
@@ -152,6 +155,8 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
     except InvalidInput as error:
         return _refusal(error)
     except OSError as error:
+        if error.errno == errno.EFBIG and (task.most or limits.max_file_bytes) < limits.max_file_bytes:
+            return {"errno": errno.ENOSPC}
         if error.errno == errno.EFBIG:
             return _refusal(images.too_much(limits))
         if error.errno in FULL:
@@ -179,12 +184,11 @@ def _refusal(error: InvalidInput) -> dict[str, Any]:
 
 
 def _log_error(error: BaseException) -> None:
-    """Log where it happened and never the message, which may hold what the upload holds."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
-    _say(f"{type(error).__name__} at {place} while an upload was read")
+    """Tell where it happened and never the message, which may hold what the upload holds; no file is opened for it."""
+    _say("an upload was not read")
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        print(f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}', file=sys.stderr)
+    print(f"{type(error).__module__}.{type(error).__qualname__}", file=sys.stderr, flush=True)
 
 
 def _say(words: str) -> None:

@@ -23,6 +23,8 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from core.disk import ROOT
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import OutputLog
 from core.settings import Settings
 
 # all that the decoders inherit: no address and no credential of the database, the broker or the store
@@ -114,22 +116,25 @@ class Reader:
                 self._server.close()
             self._server = None
 
-    def read(self, path: Path, filename: str, packed: Path, *, strict: bool = False) -> Facts:
+    def read(self, path: Path, filename: str, packed: Path, *, strict: bool = False, most: int | None = None) -> Facts:
         """Read an upload and write what is kept of it to `packed`; where `strict`, one bad image refuses it.
 
-        Raises InvalidInput, TooLarge or UnsupportedMedia; InvalidInput too where the decoder crashes or passes a limit.
+        Raises InvalidInput, TooLarge or UnsupportedMedia; InvalidInput too where the decoder crashes or passes a limit;
+        OSError for a full disk, which it is where more than `most` bytes are to be kept.
         """
-        return self._ask(Facts, path, {"filename": filename, "packed": str(packed), "strict": strict})
+        return self._ask(Facts, path, {"filename": filename, "packed": str(packed), "strict": strict, "most": most})
 
     def show(self, path: Path, start: int, count: int, *, thumbnails: bool) -> list[ShownItem]:
         """Return items of a packed file; raises as `read`."""
         options = {"start": start, "count": count, "thumbnails": thumbnails}
         return self._ask(Shown, path, {"work": "show", "options": options}).shown
 
-    def caption(self, path: Path, changes: Path, packed: Path) -> Recaptioned:
+    def caption(self, path: Path, changes: Path, packed: Path, *, most: int | None = None) -> Recaptioned:
         """Write a packed file anew with the captions of a JSON file, {place: words}; raises as `read`."""
         return self._ask(
-            Recaptioned, path, {"packed": str(packed), "work": "caption", "options": {"changes": str(changes)}}
+            Recaptioned,
+            path,
+            {"packed": str(packed), "work": "caption", "options": {"changes": str(changes)}, "most": most},
         )
 
     def _ask(self, kind: type[A], path: Path, more: Mapping[str, object]) -> A:
@@ -176,7 +181,10 @@ class _Server:
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
+        assert self._process.stderr is not None
+        self._output = OutputLog(self._process.stderr, "decoder", KnownCode(settings.data))
 
     def alive(self) -> bool:
         """Tell whether the process still holds its end of the socket, on which it never says anything."""
@@ -212,6 +220,7 @@ class _Server:
     def _kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._output.end()
 
 
 def _all(pipe: io.FileIO, deadline: float) -> bytes:

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("id", TEXT, nullable=False),
         sa.Column("account_id", TEXT, nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("disk", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("until", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_reservation_account_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reservation")),

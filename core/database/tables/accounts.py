@@ -29,7 +29,8 @@ class Reservation(Table):
     __tablename__ = "reservation"
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("room-"))
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)  # of its quota
+    disk: Mapped[int] = mapped_column(BigInteger, default=0)  # that may still be written to the disk of the uploads
     until: Mapped[float]
 
 

@@ -108,12 +108,12 @@ def test_bytes_are_counted_with_what_jobs_have_made_and_an_account_may_have_its_
         )
         stored_bytes.add(session, "acct-1", 900)
     with database.begin() as session:
-        quotas.check_new_bytes(session, "acct-1", SETTINGS, 100)
+        quotas.bytes_left(session, "acct-1", SETTINGS).check(100)
         with pytest.raises(QuotaExceeded, match="900 of 1,000"):
-            quotas.check_new_bytes(session, "acct-1", SETTINGS, 101)
+            quotas.bytes_left(session, "acct-1", SETTINGS).check(101)
         session.execute(update(Account).values(bytes_limit=2000))
     with database.begin() as session:
-        quotas.check_new_bytes(session, "acct-1", SETTINGS, 1100)
+        quotas.bytes_left(session, "acct-1", SETTINGS).check(1100)
 
 
 def test_an_erased_account_gets_nothing_in(database: Sessions) -> None:

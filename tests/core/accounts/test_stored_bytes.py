@@ -29,12 +29,13 @@ from tests.core.ledger import Sessions, claim, finish, queued
 
 T = TypeVar("T")
 ACCOUNTS = ("acct-1", "acct-2")
+KEYRING = Settings(signing_secret="k" * 40).keyring
 LEISURE = Settings(tidy_seconds=0)
 
 
 @pytest.fixture
 def local(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    return LocalStorage(tmp_path_factory.mktemp("store"), "secret")
+    return LocalStorage(tmp_path_factory.mktemp("store"), KEYRING)
 
 
 class Walk:
@@ -42,7 +43,7 @@ class Walk:
 
     def __init__(self, sessions: Sessions, storage: Storage, seed: int) -> None:
         self.sessions, self.storage, self.random = sessions, storage, random.Random(seed)
-        self.eraser = Eraser(sessions, storage, "secret")
+        self.eraser = Eraser(sessions, storage, KEYRING)
         self.steps = (
             self.upload,
             self.create,

@@ -1,0 +1,63 @@
+"""Bytes that are set aside: of an account's quota, and of the disk, for what is on its way and not yet counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from core.database.engine import now
+from core.database.tables import Reservation
+
+UPLOAD_SECONDS = 120.0  # an upload whose process was killed gives its bytes back after so long
+FOR_EVER = 1e12  # until the end of a job, whenever that is
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """The bytes of an account's quota that are set aside, and those of the disk: its own, and of all accounts."""
+
+    quota: int
+    own_disk: int
+    disk: int
+
+
+def live(session: Session, account_id: str, apart_from: str | None = None) -> SetAside:
+    """Return what is set aside at this moment, apart from one reservation."""
+    mine = Reservation.account_id == account_id
+    others = (Reservation.until > now(session)) & (Reservation.id != (apart_from or ""))
+    # a job that has stored more than was set aside for it has nothing left
+    quota = case((mine & (Reservation.bytes > 0), Reservation.bytes), else_=0)
+    row = session.execute(
+        select(_sum(quota), _sum(case((mine, Reservation.disk), else_=0)), _sum(Reservation.disk)).where(others)
+    ).one()
+    return SetAside(*map(int, row))
+
+
+def keep(session: Session, identifier: str, account_id: str, bytes: int, disk: int, seconds: float) -> None:
+    """Set so much aside for the next seconds, in place of what this reservation held before."""
+    until = now(session) + seconds
+    session.merge(Reservation(id=identifier, account_id=account_id, bytes=bytes, disk=disk, until=until))
+    session.flush()
+
+
+def used(session: Session, identifier: str, delta: int) -> None:
+    """Take off what has been stored of it, and is counted as stored from now on."""
+    change = update(Reservation).where(Reservation.id == identifier).values(bytes=Reservation.bytes - delta)
+    session.execute(change.execution_options(synchronize_session=False))
+
+
+def release(session: Session, identifier: str) -> None:
+    """Give back what is set aside."""
+    gone = delete(Reservation).where(Reservation.id == identifier)
+    session.execute(gone.execution_options(synchronize_session=False))
+
+
+def forget_old(session: Session) -> None:
+    """Delete what nobody renews any more; it counts for nothing already."""
+    session.execute(delete(Reservation).where(Reservation.until < now(session)))
+
+
+def _sum(column: SQLColumnExpression[int]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(column), 0)
