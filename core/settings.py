@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     wake_again_seconds: PositiveFloat = Field(
         default=60, description="a queued job's wake-up is sent again after so long"
     )
-    max_crashes: PositiveInt = Field(default=3, description="a job that has lost so many workers is failed")
-    max_retries: NonNegativeInt = Field(default=5, description="attempts after passing faults before a job is failed")
+    max_crashes: PositiveInt = Field(default=3, description="a job that loses so many workers at one place is failed")
+    max_retries: NonNegativeInt = Field(default=5, description="attempts after faults at one place before a job fails")
     retry_seconds: NonNegativeFloat = Field(default=10, description="delay before the first retry; doubles each time")
     cancel_grace_seconds: NonNegativeFloat = Field(default=30, description="time a trainer has to stop by itself")
     save_seconds: NonNegativeFloat = Field(

@@ -4,7 +4,7 @@ It saves its step after every step, and when it is stopped, and goes on from the
 
 The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow,
 quote, or tell or babble, which say what stages took. Actions other than diverge, memory and kill happen only at the
-first attempt.
+first attempt. Without a stage, crawl takes its time over every step, and trip kills its supervisor once in every stage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, Stage
 from worker.trainer.__main__ import serve
 
 STEPS = 10
-STEP_SECONDS = 0.02
+STEP_SECONDS, CRAWL_SECONDS = 0.02, 0.5
 EVERY_TIME = {"diverge", "memory", "kill"}
 
 
@@ -40,13 +40,15 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
         if folder.done(stage):
             continue
         fault = action if stage == where and (action in EVERY_TIME or first_time(diary, action)) else ""
+        if action == "trip" and first_time(diary, f"trip {stage}"):
+            fault = "kill"
         note(diary / "stages", f"{stage} {os.environ[LAUNCHED_AS]} {folder.path.name}")
         with folder.writing(stage) as draft:
             before = folder.saved(stage)
             done = json.loads((before / "step.json").read_text()) if before else 0
             yield Message(stage, f"Doing {stage}: {done} of {STEPS}")
             for step in range(done + 1, STEPS + 1):
-                time.sleep(STEP_SECONDS)
+                time.sleep(CRAWL_SECONDS if action == "crawl" else STEP_SECONDS)
                 note(diary / "steps", f"{folder.path.name} {stage} {step}")
                 if step == STEPS // 2:
                     act(fault, folder)

@@ -165,6 +165,7 @@ class Supervisor:
 
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
+        self._write_curves()  # which ends a job whose earlier attempts have spent all
         self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}")
         trainer.run(self.folder.path)
         last_heard = time.monotonic()
@@ -172,8 +173,8 @@ class Supervisor:
             self._check()
             line = trainer.receive(POLL_SECONDS)
             self._gpu_timer.run(self.lease.stage)
-            if self._curves.due or isinstance(line, StageDone | Finished):
-                self._write_curves()
+            if self._curves.due or isinstance(line, StageDone | Saved | Finished):
+                self._write_curves()  # before what it was spent on counts as progress
             if line is not None:
                 last_heard = time.monotonic()
                 if isinstance(line, Finished):

@@ -40,7 +40,7 @@ def chosen(tmp_path: Path) -> Settings:
     """Settings of a service that has a database and a signing key."""
     made = settings(tmp_path / "data")
     migrate(made.database)
-    assert made.keyring.keys()
+    assert made.keyring.read()
     (made.data / "storage/accounts").mkdir(parents=True)
     (made.data / "storage/accounts/picture").write_bytes(b"private")
     return made
