@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     sandbox: Literal["auto", "off", "require"] = Field(
         default="auto", description="trainers run in a bubblewrap sandbox: where it works, never, or always"
     )
+    share_trainers: bool = Field(
+        default=False,
+        description="accounts share warm trainers and what these encode; only where all accounts are one owner's",
+    )
     max_trainer_file_bytes: PositiveInt = Field(
         default=20_000_000_000, description="largest single file that a trainer may write"
     )
