@@ -182,13 +182,17 @@ class Settings(BaseSettings):
     sandbox: Literal["auto", "off", "require"] = Field(
         default="auto", description="trainers run in a bubblewrap sandbox: where it works, never, or always"
     )
+    share_trainers: bool = Field(
+        default=False,
+        description="accounts share warm trainers and what these encode; only where all accounts are one owner's",
+    )
     max_trainer_file_bytes: PositiveInt = Field(
         default=20_000_000_000, description="largest single file that a trainer may write"
     )
     keep_trainer_output: bool = Field(
         default=False,
         description="keep all that trainers print, which may be captions, prompts and file names that people sent, in "
-        "trainer-output in the data folder: a file an attempt, until tidy_seconds later or until the job is erased",
+        "trainer-output in the data folder: a file an attempt, until the job is tidied up or erased",
     )
     trainer_idle_seconds: NonNegativeFloat = Field(
         default=300, description="an idle trainer keeps its backbone loaded for so long"

@@ -37,7 +37,7 @@ def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
 
 def trainer_of(floor: Floor) -> int:
     record = json.loads(floor.settings.registry_file.read_text())["backbones"]["tiny"]
-    return floor.trainer.take(f"tiny {record['revision']}").pid
+    return floor.warm_trainer(f"tiny {record['revision']}").pid
 
 
 def long_captions() -> bytes:
@@ -75,6 +75,9 @@ def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
 def test_a_picture_that_only_the_trainer_finds_damaged_ends_the_job_and_not_the_trainer(
     real_floor: Floor, caption: str
 ) -> None:
+    registered = json.loads(real_floor.settings.registry_file.read_text())
+    registered["backbones"]["tiny"]["pool"] = None  # which another trainer would encode first, in place of a warm one
+    real_floor.settings.registry_file.write_text(json.dumps(registered))
     packed = repacked(damaged, pictures(captions=caption == "none"))
     job_id = real_floor.job(backbone="tiny", bat={**QUICK, "caption": caption}, packed=packed)
     before = trainer_of(real_floor)
