@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent  # where api, core, worker, demo and migrations lie side by side
 DRAFT = ".part-"  # what a file's name begins with until it is whole
 PRIVATE, READABLE = 0o600, 0o644
+FOLDER_TRIES = 1000  # to make a folder and a draft in it, while others take the empty folder away
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes], mode: int = PRIVATE) -> None:
@@ -61,8 +62,7 @@ def replacing(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
 @contextmanager
 def drafted(path: Path, mode: int) -> Iterator[Path]:
     """Give an empty file of this mode in the folder of `path`, which is made; what is left of it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=DRAFT)  # which nobody else may open before it is filled
+    descriptor, name = _begun(path.parent)
     os.fchmod(descriptor, mode)
     os.close(descriptor)
     try:
@@ -104,6 +104,19 @@ def hash_file(path: Path) -> str:
 def hash_once(path: Path, modified_ns: int, size: int) -> str:
     """Return the SHA-256 of a file, read once a process; the other arguments make a changed file a new question."""
     return hash_file(path)
+
+
+def _begun(folder: Path) -> tuple[int, str]:
+    """Make a draft, which nobody else may open before it is filled, and its folder, as often as that is taken away.
+
+    Somebody who deletes the last file of a folder may take the folder with it; from the draft on it is not empty.
+    """
+    for _ in range(FOLDER_TRIES):
+        with suppress(FileNotFoundError, FileExistsError):  # the second: it was there, and was gone at the next look
+            folder.mkdir(parents=True, exist_ok=True)
+            return tempfile.mkstemp(dir=folder, prefix=DRAFT)
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.mkstemp(dir=folder, prefix=DRAFT)
 
 
 def _fill(draft: Path, content: bytes | Iterable[bytes]) -> None:

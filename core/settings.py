@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     wake_again_seconds: PositiveFloat = Field(
         default=60, description="a queued job's wake-up is sent again after so long"
     )
-    max_crashes: PositiveInt = Field(default=3, description="a job that has lost so many workers is failed")
-    max_retries: NonNegativeInt = Field(default=5, description="attempts after passing faults before a job is failed")
+    max_crashes: PositiveInt = Field(default=3, description="a job that loses so many workers at one place is failed")
+    max_retries: NonNegativeInt = Field(default=5, description="attempts after faults at one place before a job fails")
     retry_seconds: NonNegativeFloat = Field(default=10, description="delay before the first retry; doubles each time")
     cancel_grace_seconds: NonNegativeFloat = Field(default=30, description="time a trainer has to stop by itself")
     save_seconds: NonNegativeFloat = Field(
@@ -186,8 +186,17 @@ class Settings(BaseSettings):
     sandbox: Literal["auto", "off", "require"] = Field(
         default="auto", description="trainers run in a bubblewrap sandbox: where it works, never, or always"
     )
+    share_trainers: bool = Field(
+        default=False,
+        description="accounts share warm trainers and what these encode; only where all accounts are one owner's",
+    )
     max_trainer_file_bytes: PositiveInt = Field(
         default=20_000_000_000, description="largest single file that a trainer may write"
+    )
+    keep_trainer_output: bool = Field(
+        default=False,
+        description="keep all that trainers print, which may be captions, prompts and file names that people sent, in "
+        "trainer-output in the data folder: a file an attempt, until tidy_seconds later or until the job is erased",
     )
     trainer_idle_seconds: NonNegativeFloat = Field(
         default=300, description="an idle trainer keeps its backbone loaded for so long"

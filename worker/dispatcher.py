@@ -26,14 +26,15 @@ from core.jobs import dispatch
 from core.runtime import broker, logs
 from core.settings import Settings
 from core.storage.factory import storage
-from core.webhooks import deliveries
+from core.webhooks import deliveries, endpoint_secrets
 from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger("worker.dispatcher")  # also where this module is the program
 # one wake-up serves many jobs, so a longer backlog in the broker would only go stale
 MAX_WAKE_UPS = 20
 WORKER_FORGOTTEN_SECONDS = 3600.0  # after it was last seen
-SWEEP_SECONDS = 3600.0  # between two looks for uploads that never ended, and for bytes that were miscounted
+# between two looks for uploads that never ended, for bytes that were miscounted and for secrets with an older key
+SWEEP_SECONDS = 3600.0
 UNENDED_UPLOAD_SECONDS = 86_400.0  # the age from which an upload passes for one
 
 
@@ -82,6 +83,7 @@ class Dispatcher:
         if time.monotonic() - self._counted >= SWEEP_SECONDS:
             self._counted = time.monotonic()
             self._count_again()
+            self._reencrypt()
 
     def _count_again(self) -> None:
         """Put right, and say, what no account's counted bytes should ever need."""
@@ -91,6 +93,19 @@ class Dispatcher:
             with self._sessions.begin() as session:
                 stored_bytes.recount(session, account_id)
             log.error("the counted bytes of %s were not those of its rows; they are counted anew", account_id)
+
+    def _reencrypt(self) -> None:
+        """Encrypt secrets of an older version, and those that a change of keys has left behind."""
+        try:
+            found = endpoint_secrets.reencrypt(self._sessions, self._settings.keyring)
+        except AlbatrossError as error:
+            log.error("no secret can be encrypted: %s", error.message)
+            return
+        if found.changed:
+            log.info("the secrets of %d webhook endpoints are now encrypted with the newest key", found.changed)
+        if found.unreadable:
+            words = "no key of this service opens the secrets of %d webhook endpoints: restore the key that does"
+            log.error(words, found.unreadable)
 
     def _erase(self) -> None:
         """Erase what owners want gone, what has had its time, and what nobody needs; a store may be away."""

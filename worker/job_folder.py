@@ -2,6 +2,7 @@
 
 spec.json       parameters, backbone, seed: all that the stages need to know
 saves/          where the stage in work stood when it last saved itself, newest last
+temporary/      the trainer's temporary files; pools/ the encoded pools that it could not find ready
 incoming/       uploads as they were stored, until they are read
 references/     the references as core.references.packing leaves them; validation/ likewise, if there is any
 prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with done.json naming every file and its hash
@@ -49,6 +50,16 @@ class JobFolder:
     def incoming(self) -> Path:
         """Where stored uploads lie until they are read."""
         return self.path / "incoming"
+
+    @property
+    def temporary(self) -> Path:
+        """Where the trainer's temporary files go."""
+        return self.path / "temporary"
+
+    @property
+    def pools(self) -> Path:
+        """Where the trainer keeps the encoded pools that are not there for all."""
+        return self.path / "pools"
 
     @property
     def validation(self) -> Path:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from core.parameters.schedule import STAGES
+
 Json = dict[str, Any]  # what a JSON object holds is known only to whoever reads it
 
 
@@ -108,6 +110,9 @@ def from_line(line: str) -> Line:
     """Read a line that `to_line` wrote; raises ValueError for anything else."""
     try:
         fields = json.loads(line)
-        return KINDS[fields.pop("kind")](**fields)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("not a line of the protocol") from error  # which may hold anything
+        read = KINDS[fields.pop("kind")](**fields)
+    except (KeyError, TypeError, AttributeError, RecursionError, ValueError):
+        raise ValueError("not a line of the protocol") from None  # which may hold anything
+    if fields.get("stage", STAGES[0]) not in STAGES:  # it names a folder
+        raise ValueError("a line of an unknown stage")
+    return read

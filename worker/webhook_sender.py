@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.webhooks import deliveries
 from core.webhooks.deliveries import ClaimedDelivery
 from core.webhooks.destinations import Rules
-from core.webhooks.sender import Sender
+from core.webhooks.sender import Answer, Sender
 
 log = logging.getLogger(__name__)
 SENT_AT_ONCE = 8
@@ -82,7 +82,10 @@ class WebhookSender:
             return bool(session.scalar(waiting) or session.scalar(select(WebhookDelivery.id).where(due).limit(1)))
 
     def _deliver(self, claimed: ClaimedDelivery) -> None:
-        answer = self._post(claimed.url, claimed.headers, claimed.body)
+        if claimed.headers is None:
+            answer = Answer(None, "secret_unreadable", 0.0)
+        else:
+            answer = self._post(claimed.url, claimed.headers, claimed.body)
         if not answer.taken:
             log.info("endpoint %s did not take a webhook: %s", claimed.endpoint, answer.error or answer.status_code)
         try:

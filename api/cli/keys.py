@@ -1,15 +1,24 @@
-"""`albatross keys`: make, list, rotate and revoke API keys."""
+"""`albatross keys`: API keys; `albatross signing-key`: the service's own, which sign and encrypt."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.accounts import DAY, HOUR, account_named, database, day
 from core.runtime.command_line import CommandLine, Data, amount, read_settings
 
+if TYPE_CHECKING:  # help comes faster without a database
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from core.settings import Settings
+
 COMMANDS = CommandLine()
 KEYS = CommandLine("Make, list, rotate and revoke API keys.")
+SIGNING_KEY = CommandLine("Change the key that signs download addresses and receipts, and that encrypts secrets.")
 COMMANDS.add_typer(KEYS, name="keys")
+COMMANDS.add_typer(SIGNING_KEY, name="signing-key")
 
 
 def _scope(text: str) -> str:
@@ -114,3 +123,71 @@ def revoke_key(
         key = api_keys.revoke(session, id)
         audit.record(session, key.account_id, "key.revoke", key.id)
     print(f"The key {id} opens nothing any more.")
+
+
+@SIGNING_KEY.explained("list", "albatross signing-key list")
+def list_signing_keys(data: Data = None) -> None:
+    """List names of the keys, the newest first, which tell nothing of the keys themselves."""
+    settings = read_settings(data=data)
+    from core.keys.sealing import name_of
+
+    for place, key in enumerate(settings.keyring.read()):
+        print(f"{name_of(key)}  {'verifies and decrypts' if place else 'signs and encrypts'}")
+
+
+@SIGNING_KEY.explained("rotate", "albatross signing-key rotate --data /srv/albatross")
+def rotate_signing_key(data: Data = None) -> None:
+    """Make a new key and encrypt all secrets with it; processes that run take it by themselves.
+
+    Older keys still verify receipts and download addresses, until `forget-older`. Where this was interrupted,
+    `reencrypt` goes on with it.
+    """
+    settings = read_settings(data=data)
+    with _sessions(settings) as sessions:
+        settings.keyring.add()
+        print("A new key signs and encrypts from now on; nothing has to be started again.")
+        _reencrypt(settings, sessions)
+
+
+@SIGNING_KEY.explained("reencrypt", "albatross signing-key reencrypt")
+def reencrypt(data: Data = None) -> None:
+    """Encrypt all secrets with the newest key; the dispatcher does the same at its start and every hour."""
+    settings = read_settings(data=data)
+    with _sessions(settings) as sessions:
+        _reencrypt(settings, sessions)
+
+
+@SIGNING_KEY.explained("forget-older", "albatross signing-key forget-older")
+def forget_older(data: Data = None) -> None:
+    """Forget every key but the newest, after encrypting with that what still needs another.
+
+    Receipts that older keys have signed can't be verified any more. Waits for a minute after `rotate`.
+    """
+    settings = read_settings(data=data)
+    with _sessions(settings) as sessions:
+        _reencrypt(settings, sessions)
+        count = settings.keyring.forget_older()
+    print(f"Forgotten: {count} older keys. Receipts that they have signed can't be verified any more.")
+
+
+@contextmanager
+def _sessions(settings: "Settings") -> "Iterator[sessionmaker[Session]]":
+    """Open the database, which is made or migrated first."""
+    from core.database.engine import connect, sessions
+    from core.database.migrations import migrate
+
+    settings.keyring.read()  # one that can't be used is told before anything is done
+    migrate(settings.database)
+    engine = connect(settings.database)
+    yield sessions(engine)
+    engine.dispose()
+
+
+def _reencrypt(settings: "Settings", sessions: "sessionmaker[Session]") -> None:
+    from core.webhooks.endpoint_secrets import reencrypt
+
+    found = reencrypt(sessions, settings.keyring)
+    print(f"{found.endpoints} webhook endpoints: {found.changed} encrypted anew.")
+    if found.unreadable:
+        print(f"{found.unreadable} have secrets that none of the keys opens: put back the key that does.")
+        raise typer.Exit(1)

@@ -32,7 +32,7 @@ def serve(settings: Settings) -> int:
     logs.configure(settings, "serve")
     data = settings.data.resolve()
     data.mkdir(parents=True, exist_ok=True)
-    settings.keyring.keys()  # one that can't be used is told here
+    settings.keyring.read()  # one that can't be used is told here
     with only_one(data / "serve.lock"), bound(settings.host, settings.port) as listener:
         migrate(settings.database)
         address = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"

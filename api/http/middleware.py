@@ -54,4 +54,4 @@ class RequestMiddleware:
         metrics.ANSWERS.labels(method, route, status).inc()
         metrics.SECONDS.labels(route).observe(milliseconds / 1000)
         level = logging.DEBUG if route in PROBES else logging.INFO
-        log.log(level, "%s %s %d %.0f ms", scope["method"], route, status, milliseconds)
+        log.log(level, "%s %s %d %.0f ms", method, route, status, milliseconds)

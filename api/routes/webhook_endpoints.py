@@ -31,7 +31,7 @@ from core.database.engine import now
 from core.database.tables import WebhookEndpoint, WebhookEvent, new_id
 from core.errors import InvalidInput, QuotaExceeded
 from core.jobs.idempotency import REPEAT_SECONDS
-from core.webhooks import deliveries, endpoints, events, signatures
+from core.webhooks import deliveries, endpoint_secrets, endpoints, events, signatures
 from core.webhooks.destinations import Rules, lookup
 from core.webhooks.sender import Answer, Sender
 
@@ -126,9 +126,10 @@ def rotate_secret(
     with services.writing.begin() as session:
         endpoint = find_endpoint(session, caller.account, webhook_endpoint_id, lock=True)
         wanted = checked(RotateRequest, body)
-        signatures.rotate(endpoint, now(session), keep=bool(wanted.keep_old_secret_active_for_24_hours))
+        keep = bool(wanted.keep_old_secret_active_for_24_hours)
+        endpoint_secrets.rotate(endpoint, now(session), services.settings.keyring, keep=keep)
         caller.note(session, "webhook.rotate", endpoint.id)
-        return endpoint_with_secret(endpoint)
+        return endpoint_with_secret(endpoint, services.settings.keyring)
 
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}/test", openapi_extra=body_of(SampleRequest))
@@ -151,25 +152,26 @@ def _create(services: Services, caller: Caller, wanted: WebhookRequest, retried:
             first = select(WebhookEndpoint).where(mine, same, WebhookEndpoint.created_at > at - REPEAT_SECONDS)
             for endpoint in session.scalars(first.order_by(WebhookEndpoint.created_at.desc())):
                 if endpoint.event_types == _once(wanted.event_types):
-                    return endpoint_with_secret(endpoint)
+                    return endpoint_with_secret(endpoint, services.settings.keyring)
         count = session.scalar(select(func.count()).select_from(WebhookEndpoint).where(mine)) or 0
         if count >= services.settings.webhook_endpoint_limit:
             words = f"An account has at most {services.settings.webhook_endpoint_limit} webhook endpoints; delete one."
             raise QuotaExceeded(words, code="webhook_endpoint_limit")
+        identifier = new_id("whe_")
         endpoint = WebhookEndpoint(
-            id=new_id("whe_"),
+            id=identifier,
             account_id=caller.account,
             name=wanted.name,
             url=wanted.url,
             created_at=at,
             updated_at=at,
             event_types=_once(wanted.event_types),
-            secret=signatures.new_secret(),
+            secret=endpoint_secrets.new_secret(identifier, services.settings.keyring),
             old_secrets=[],
         )
         session.add(endpoint)
         caller.note(session, "webhook.create", endpoint.id)
-        return endpoint_with_secret(endpoint)
+        return endpoint_with_secret(endpoint, services.settings.keyring)
 
 
 def _update(services: Services, caller: Caller, identifier: str, body: object) -> WebhookObject:
@@ -208,7 +210,8 @@ def _test(services: Services, caller: Caller, identifier: str, body: object) -> 
         at = now(session)
     event = WebhookEvent(id=new_id("evt_"), account_id=caller.account, type=wanted.event_type, created_at=at)
     content = events.body(event)
-    headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
+    signing = endpoint_secrets.signing_secrets(endpoint, at, services.settings.keyring)
+    headers = signatures.headers(event.id, at, content, signing)
     answer = Sender(_rules(services), services.settings.webhook_seconds).post(endpoint.url, headers, content)
     with services.writing.begin() as session:
         find_endpoint(session, caller.account, identifier, lock=True)

@@ -5,7 +5,8 @@ from typing import Any
 
 from api.schemas.webhooks import AttemptObject, DeliveryObject, WebhookBat, WebhookObject, WebhookWithSecret
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from core.webhooks import events, signatures
+from core.keys.keyring import Keyring
+from core.webhooks import endpoint_secrets, events
 
 NOTICES = {
     "owner": "Its owner has disabled it.",
@@ -20,9 +21,9 @@ def endpoint_object(endpoint: WebhookEndpoint) -> WebhookObject:
     return WebhookObject(**_shown(endpoint))
 
 
-def endpoint_with_secret(endpoint: WebhookEndpoint) -> WebhookWithSecret:
+def endpoint_with_secret(endpoint: WebhookEndpoint, keyring: Keyring) -> WebhookWithSecret:
     """Show an endpoint with its secret: to the answer that has made it only."""
-    return WebhookWithSecret(**_shown(endpoint), signing_secret=endpoint.secret)
+    return WebhookWithSecret(**_shown(endpoint), signing_secret=endpoint_secrets.secret_of(endpoint, keyring))
 
 
 def delivery_object(
@@ -62,7 +63,7 @@ def _shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "name": endpoint.name,
         "url": endpoint.url,
         "event_types": endpoint.event_types,
-        "signing_secret_hint": signatures.hint(endpoint.secret),
+        "signing_secret_hint": endpoint_secrets.hint(endpoint),
         "bat": bat,
     }
 

@@ -26,6 +26,7 @@ from worker.commands.calibrate import calibrate
 from worker.device import device, hardware
 from worker.trainer import sandbox
 from worker.trainer.process import environment as trainer_environment
+from worker.trainer.sandbox import Cage
 
 LIBRARIES = ("diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "pydantic", "huggingface_hub")
 REPORTED = ("gamma", "published_step", "last_step", "reference_change", "forgetting", "formats", "score_reliability")
@@ -112,11 +113,11 @@ def trainer_and_sandbox(setup: Setup) -> Facts:
     found: Facts = {"bwrap works": works}
     settings = setup.settings()
     settings.data.mkdir(exist_ok=True)
-    program = [sys.executable, "-c", PROBE.format(setup.device)]
-    commands = {"plain": program} | ({"sandbox": sandbox.wrap(program, settings)} if works else {})
+    program, cage = [sys.executable, "-c", PROBE.format(setup.device)], Cage(settings.data / "work")
+    commands = {"plain": program} | ({"sandbox": sandbox.wrap(program, settings, cage)} if works else {})
     for name, command in commands.items():
         done = subprocess.run(
-            command, env=trainer_environment(settings), cwd=ROOT, capture_output=True, text=True, timeout=90
+            command, env=trainer_environment(settings, cage), cwd=ROOT, capture_output=True, text=True, timeout=90
         )
         found[name] = {"rc": done.returncode, "out": done.stdout[-300:], "err": done.stderr[-800:]}
     if setup.tiny:

@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Job, JobState
+from core.jobs import standing
 from core.jobs.states import end_failed, stop_if_asked, transition
+
+WORKER_LOST = (
+    "The worker was lost; the job waits for another. It is crash {number} of at most {most} {place}: those before the "
+    "job got so far don't count, nor will this one when it gets further."
+)
 
 
 def reap(session: Session, max_crashes: int) -> list[str]:
@@ -20,15 +26,13 @@ def reap(session: Session, max_crashes: int) -> list[str]:
         job.crash_count += 1
         if stop_if_asked(session, job, actor="dispatcher"):
             continue
+        place = standing.place(job)
         if job.crash_count >= max_crashes:
-            times = "" if max_crashes == 1 else f" {job.crash_count} times"
-            message = (
-                f"The worker crashed on this job{times}. "
-                "Try fewer or smaller references, or ask the operator to look into the log."
-            )
+            times = "" if job.crash_count == 1 else f" {job.crash_count} times at the same place,"
+            message = f"The worker crashed{times} {place}. {standing.advice(job)}"
             end_failed(session, job, "worker_crashed", message, actor="dispatcher")
         else:
-            words = "The worker was lost; the job waits for another."
+            words = WORKER_LOST.format(number=job.crash_count, most=max_crashes, place=place)
             transition(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")
     return [job.id for job in rows]
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Job, JobState, Json
+from core.jobs import standing
 from core.jobs.states import end_failed, stop_if_asked, transition
 from core.settings import Settings
 
@@ -110,7 +111,7 @@ def heartbeat(
     at = now(session)
     job.lease_until, job.heartbeat_at = at + lease_seconds, at
     if stage is not None:
-        here = (stage, step or 0, progress or 0.0)
+        here = (stage, standing.counted(step or 0), progress or 0.0)
         if here != (job.stage, job.progress_step, job.progress):
             job.progress_at = at  # the time of the last progress, not of the last sign of life
         job.stage, job.progress_step, job.progress = here
@@ -160,7 +161,7 @@ def fail(session: Session, claim: Claim, code: str, message: str, param: str | N
 
 
 def retry(session: Session, claim: Claim, code: str, message: str, settings: Settings) -> bool:
-    """Give the job back to the queue after a passing fault, with a doubling delay; too many end it."""
+    """Give the job back to the queue after a passing fault, with a doubling delay; too many at one place end it."""
     job = held(session, claim)
     if job is None:
         return False
@@ -168,7 +169,8 @@ def retry(session: Session, claim: Claim, code: str, message: str, settings: Set
         return True
     job.retry_count += 1
     if job.retry_count > settings.max_retries:
-        end_failed(session, job, code, f"{message} It was tried {job.retry_count} times.")
+        times = f"It was tried {job.retry_count} times and got no further"
+        end_failed(session, job, code, f"{message} {times}: it stands where it did, {standing.place(job)}.")
         return True
     delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), MAX_DELAY)
     job.not_before = now(session) + delay

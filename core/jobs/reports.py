@@ -14,6 +14,7 @@ from core.accounts import stored_bytes
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, JobEvent, Json, Metric
 from core.findings.finding import from_wire
+from core.jobs import standing
 from core.jobs.events import record, tell
 from core.jobs.leases import Claim, held
 
@@ -94,13 +95,28 @@ def _merge(session: Session, claim: Claim, artifacts: Sequence[Artifact]) -> Non
         session.merge(artifact)
 
 
-def replace_saves(session: Session, claim: Claim, saves: Sequence[Artifact]) -> list[str] | None:
+def finish_stage(session: Session, claim: Claim, stage: str, artifacts: Sequence[Artifact]) -> bool:
+    """Register the files of a finished stage; from here on the job goes on, so faults are counted anew."""
+    job = held(session, claim)
+    if job is None:
+        return False
+    standing.advance(job, stage)
+    return add_artifacts(session, claim, artifacts)
+
+
+def replace_saves(
+    session: Session, claim: Claim, saves: Sequence[Artifact], at: tuple[str, int] | None = None
+) -> list[str] | None:
     """Register where a stage now stands in place of all that was saved before; None where the lease is lost.
 
-    Returns the storage keys that nothing refers to any more.
+    `at` is the stage and its step, as far as the trainer has told. Returns the storage keys that nothing refers to any
+    more.
     """
-    if held(session, claim) is None:
+    job = held(session, claim)
+    if job is None:
         return None
+    if at is not None:
+        standing.advance(job, *at)
     mine = (Artifact.job_id == claim.job_id) & (Artifact.kind == SAVE)
     before = set(session.scalars(select(Artifact.storage_key).where(mine)))
     with stored_bytes.counting(session, claim.job_id):

@@ -36,7 +36,7 @@ class Keyring:
     given: tuple[str, ...] = ()
     file: Path | None = None
 
-    def keys(self) -> tuple[str, ...]:
+    def read(self) -> tuple[str, ...]:
         """Return the keys, the newest first; raises InvalidInput where one can't be used."""
         if self.file is None:
             return parsed(self.given)
@@ -53,22 +53,22 @@ class Keyring:
 
     def sign(self, message: bytes) -> str:
         """Return the HMAC-SHA256 of a message with the newest key."""
-        return _hmac(self.keys()[0], message)
+        return _hmac(self.read()[0], message)
 
     def verifies(self, message: bytes, signature: str) -> bool:
         """Tell whether one of the keys has signed the message."""
-        return any(hmac.compare_digest(_hmac(key, message).encode(), signature.encode()) for key in self.keys())
+        return any(hmac.compare_digest(_hmac(key, message).encode(), signature.encode()) for key in self.read())
 
     def add(self) -> None:
         """Put a new key in front of the others; raises InvalidInput where they are not kept in a file."""
         with self._changing() as file:
-            write_whole(file, _lines([new_key(), *self.keys()]))
+            write_whole(file, _lines([new_key(), *self.read()]))
 
     def forget_older(self) -> int:
         """Keep the newest key alone; returns how many are gone. Raises Conflict where it is too new for that."""
         with self._changing() as file:
             age = time.time() - file.stat().st_mtime
-            newest, *older = self.keys()
+            newest, *older = self.read()
             if older and age < SETTLED_SECONDS:
                 wait = f"try again in {SETTLED_SECONDS - age:.0f} s"
                 words = f"The newest key was made just now; a call may still be storing with the one before: {wait}."
@@ -82,7 +82,7 @@ class Keyring:
         """Let one process at a time change the file."""
         if self.file is None:
             raise InvalidInput(f"Nothing was changed: {BY_HAND}. See docs/operations.md.", code="keys_by_hand")
-        self.keys()  # makes the folder and the file
+        self.read()  # makes the folder and the file
         folder = os.open(self.file.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)

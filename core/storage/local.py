@@ -30,7 +30,11 @@ class LocalStorage:
     def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
         path = self._path(key)
         with _translated():
-            write_whole(path, source) if isinstance(source, bytes) else copy_whole(source, path)
+            try:
+                write_whole(path, source) if isinstance(source, bytes) else copy_whole(source, path)
+            except OSError:
+                self._remove_empty(path.parent)
+                raise
             return StoredObject(key, path.stat().st_size, sha256_of(path))
 
     def open(self, key: str) -> BinaryIO:
@@ -75,24 +79,52 @@ class LocalStorage:
             with suppress(FileNotFoundError):
                 if path.name.startswith(DRAFT) and path.stat().st_mtime < before:
                     path.unlink()
+                    self._remove_empty(path.parent)
                     count += 1
+        self._remove_old_folders(before)
         return count
 
     def delete_prefix(self, prefix: str) -> int:
-        folder = self._path(prefix.rstrip("/"))
+        place = self._path(prefix.rstrip("/"))
         with _translated():
-            if folder.is_file():
-                folder.unlink(missing_ok=True)
-                return 1
-            count = sum(1 for _ in _files(folder))
-            shutil.rmtree(folder, onerror=_unless_gone)
-            return count
+            count = _delete(place)
+            self._remove_empty(place.parent)
+        return count
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove a folder that has become empty, and so on upwards below the root; who needs one makes it anew."""
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:  # somebody else was faster
+                pass
+            except OSError:  # not empty
+                return
+            folder = folder.parent
+
+    def _remove_old_folders(self, before: float) -> None:
+        """Remove empty folders that are older: what failed to be written left them."""
+        for name, _, _ in os.walk(self.root, topdown=False):
+            folder = Path(name)
+            with suppress(FileNotFoundError):
+                if folder.stat().st_mtime < before:
+                    self._remove_empty(folder)
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
         if not parts or key.startswith("/") or ".." in parts or "\0" in key:
             raise NotFound("There is no such file.", code="file_gone")
         return self.root.joinpath(*parts)
+
+
+def _delete(place: Path) -> int:
+    """Delete a file, or all of a folder; returns how many files."""
+    if place.is_file():
+        place.unlink(missing_ok=True)
+        return 1
+    count = sum(1 for _ in _files(place))
+    shutil.rmtree(place, onerror=_unless_gone)
+    return count
 
 
 def _signed(method: str, key: str, expires: int, filename: str | None) -> bytes:
@@ -120,4 +152,5 @@ def _translated() -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         code = "disk_full" if full else "storage_unavailable"
-        raise StorageUnavailable(f"The storage folder can't be used ({error.strerror}).", code=code) from error
+        words = "The disk is full." if full else f"The storage folder can't be used ({error.strerror})."
+        raise StorageUnavailable(words, code=code) from error

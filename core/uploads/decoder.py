@@ -20,6 +20,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -183,12 +184,11 @@ def _refusal(error: InvalidInput) -> dict[str, Any]:
 
 
 def _log_error(error: BaseException) -> None:
-    """Log where it happened and never the message, which may hold what the upload holds."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
-    _say(f"{type(error).__name__} at {place} while an upload was read")
+    """Tell where it happened and never the message, which may hold what the upload holds; no file is opened for it."""
+    _say("an upload was not read")
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        print(f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}', file=sys.stderr)
+    print(f"{type(error).__module__}.{type(error).__qualname__}", file=sys.stderr, flush=True)
 
 
 def _say(words: str) -> None:

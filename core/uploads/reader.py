@@ -23,6 +23,8 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from core.disk import ROOT
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import OutputLog
 from core.settings import Settings
 
 # all that the decoders inherit: no address and no credential of the database, the broker or the store
@@ -179,7 +181,10 @@ class _Server:
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
+        assert self._process.stderr is not None
+        self._output = OutputLog(self._process.stderr, "decoder", KnownCode(settings.data))
 
     def alive(self) -> bool:
         """Tell whether the process still holds its end of the socket, on which it never says anything."""
@@ -215,6 +220,7 @@ class _Server:
     def _kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._output.end()
 
 
 def _all(pipe: io.FileIO, deadline: float) -> bytes:

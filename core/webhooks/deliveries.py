@@ -18,8 +18,9 @@ from core.accounts import audit
 from core.database import counters
 from core.database.engine import now
 from core.database.tables import Account, Job, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from core.errors import AlbatrossError
 from core.settings import Settings
-from core.webhooks import endpoints, signatures
+from core.webhooks import endpoint_secrets, endpoints, signatures
 from core.webhooks.events import body
 from core.webhooks.sender import Answer
 
@@ -44,7 +45,7 @@ class ClaimedDelivery:
     account: str
     attempt: int
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str] | None  # none where no key of this service opens the secret that signs
     body: bytes
 
 
@@ -143,7 +144,11 @@ def _begin_attempt(session: Session, settings: Settings, delivery: WebhookDelive
     delivery.lease_until = at + 2 * settings.webhook_seconds + 1
     session.add(WebhookAttempt(delivery_id=delivery.id, number=delivery.attempts, at=at))
     content = body(event)
-    headers = signatures.headers(event.id, at, content, signatures.signing_secrets(endpoint, at))
+    try:
+        signing = endpoint_secrets.signing_secrets(endpoint, at, settings.keyring)
+        headers = signatures.headers(event.id, at, content, signing)
+    except AlbatrossError:  # no key of this service opens the secret, or none can be read now
+        headers = None
     return ClaimedDelivery(
         delivery.id, endpoint.id, delivery.account_id, delivery.attempts, endpoint.url, headers, content
     )

@@ -28,7 +28,7 @@ LINGER_SECONDS = 1.0  # for the rest of a short answer, so that its sender sees 
 @dataclass(frozen=True)
 class Answer:
     """The status that came back, or a word for why none did: refused_url, refused_address, unresolvable,
-    connect_failed, tls_failed, timeout or no_answer."""
+    connect_failed, tls_failed, timeout, no_answer or secret_unreadable."""
 
     status_code: int | None
     error: str | None

@@ -221,6 +221,7 @@ def send_bad_things(client: httpx.Client, file_id: str) -> None:
     for query in ({"limit": bad}, {"after": bad}, {"purpose": bad}, {"order": bad}):
         client.get("/v1/files", params=query)
         client.get("/v1/fine_tuning/jobs", params=query)
+    client.request(CANARIES["value"], f"/v1/{bad}")  # a client may make up any method
     client.get("/v1/files", headers={"Authorization": f"Bearer alb_{CANARIES['header']}"})
     client.get(f"/v1/storage/{bad}", params={"expires": 9, "signature": bad, "filename": bad})
     client.get("/v1/files", headers={"Range": bad, "Cookie": bad, "Accept": bad, "User-Agent": bad, "Host": bad})
@@ -314,6 +315,7 @@ def test_no_canary_is_heard_of_outside(scene: Scene, s3: str) -> None:
     assert len(scene.errors) > 30
     assert "Error" in seen["api.err"]
     assert "fast_trainer.py" in seen["worker.err"]
+    assert "that are not repeated here" in seen["worker.err"]
     canaries = CANARIES | {"api key": scene.api_key.split("_")[2]}
     hits = [
         (place, name)

@@ -27,7 +27,7 @@ from core.runtime.broker import make_app
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage
-from core.webhooks import events, signatures
+from core.webhooks import endpoint_secrets, events
 from tests.api.server import register
 from tests.chaos import trainer
 from tests.chaos.journal import Journal
@@ -110,7 +110,7 @@ class Plant:
                     name="storm",
                     url=f"http://127.0.0.1:{self.receiver.port}/{account}",
                     event_types=list(events.EventType),
-                    secret=signatures.new_secret(),
+                    secret=endpoint_secrets.random_secret(),
                     created_at=at,
                     updated_at=at,
                 )

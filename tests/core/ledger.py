@@ -14,6 +14,7 @@ from core.jobs.leases import Claim
 from core.settings import Settings
 
 SETTINGS = Settings(max_retries=2, retry_seconds=10, active_job_limit=1_000_000, jobs_per_minute=1_000_000)
+MAX_CRASHES = 3
 Sessions = sessionmaker[Session]
 
 
@@ -48,7 +49,7 @@ def lose_lease(sessions: Sessions, job_id: str) -> None:
         session.execute(update(Job).where(Job.id == job_id).values(lease_until=now(session) - 1))
 
 
-def reap(sessions: Sessions, max_crashes: int = 3) -> list[str]:
+def reap(sessions: Sessions, max_crashes: int = MAX_CRASHES) -> list[str]:
     with sessions.begin() as session:
         return dispatch.reap(session, max_crashes)
 
@@ -80,8 +81,19 @@ def moves(sessions: Sessions, job_id: str) -> list[tuple[str | None, str | None]
     return [(row.from_state, row.to_state) for row in rows if row.to_state]
 
 
-def artifact() -> Artifact:
-    return Artifact(name="train/curve.json", kind="stage", storage_key="k", sha256="0", bytes=1)
+def saved(sessions: Sessions, held: Claim, stage: str, step: int) -> None:
+    with sessions.begin() as session:
+        assert reports.replace_saves(session, held, [artifact(reports.SAVE)], (stage, step)) is not None
+
+
+def crash(sessions: Sessions, job_id: str) -> Job:
+    lose_lease(sessions, job_id)
+    assert reap(sessions) == [job_id]
+    return get(sessions, job_id)
+
+
+def artifact(kind: str = "stage") -> Artifact:
+    return Artifact(name="train/curve.json", kind=kind, storage_key="k", sha256="0", bytes=1)
 
 
 def checkpoint() -> Checkpoint:
@@ -100,6 +112,8 @@ WRITES: dict[str, Callable[[Session, Claim], object]] = {
     "report": lambda s, held: reports.report(s, held, "Hello."),
     "metrics": lambda s, held: reports.add_metrics(s, held, "train", [{"step": 1, "loss": 0.5}]),
     "artifacts": lambda s, held: reports.add_artifacts(s, held, [artifact()]),
+    "stage": lambda s, held: reports.finish_stage(s, held, "prepare", [artifact()]),
+    "save": lambda s, held: reports.replace_saves(s, held, [artifact(reports.SAVE)], ("prepare", 1)) is not None,
     "checkpoints": lambda s, held: reports.add_checkpoints(s, held, [checkpoint()]),
 }
 

@@ -80,7 +80,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 def key_in(folder: str) -> str:
-    return Settings(data=Path(folder)).keyring.keys()[0]
+    return Settings(data=Path(folder)).keyring.read()[0]
 
 
 def test_processes_that_start_at_once_agree_on_one_kept_secret(tmp_path: Path) -> None:

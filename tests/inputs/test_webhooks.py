@@ -14,8 +14,9 @@ from core.database.engine import now
 from core.database.tables import WebhookEndpoint
 from core.settings import Settings
 from core.webhooks.destinations import Rules
+from core.webhooks.endpoint_secrets import random_secret
 from core.webhooks.sender import Sender
-from core.webhooks.signatures import headers, new_secret
+from core.webhooks.signatures import headers
 from tests.api.server import Service, refused, serving
 from tests.inputs.catalogue import Case, Scene, table
 from tests.inputs.wire import Answer
@@ -104,7 +105,7 @@ def test_c95_the_same_hosts_are_refused_when_something_is_sent(scene: Scene, hos
                     event_types=[TYPE],
                     created_at=at,
                     updated_at=at,
-                    secret=new_secret(),
+                    secret=random_secret(),
                 )
             )
         answer = http.post(f"{ENDPOINTS}/{found}/test", json={"event_type": TYPE})
@@ -161,7 +162,7 @@ def test_c98_an_answer_without_end_is_read_for_a_moment_only(local: Service, tol
 
 
 def test_c99_a_replayed_request_is_known_by_its_time_and_by_its_id() -> None:
-    secret, body = new_secret(), b"{}"
+    secret, body = random_secret(), b"{}"
     client = openai.OpenAI(api_key="x", webhook_secret=secret)
     fresh = headers("evt_1", time.time(), body, [secret])
     client.webhooks.verify_signature(body, fresh)

@@ -4,15 +4,18 @@ It saves its step after every step, and when it is stopped, and goes on from the
 
 The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow,
 quote, or tell or babble, which say what stages took. Actions other than diverge, memory and kill happen only at the
-first attempt.
+first attempt. Without a stage, crawl takes its time over every step, and trip kills its supervisor once in every stage.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 
@@ -23,27 +26,30 @@ from worker.job_folder import JobFolder
 from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer.__main__ import serve
 
+DIARY = "diary"
 STEPS = 10
-STEP_SECONDS = 0.02
+STEP_SECONDS, CRAWL_SECONDS = 0.02, 0.5
 EVERY_TIME = {"diverge", "memory", "kill"}
 
 
 def work(folder: JobFolder) -> Generator[Line, None, None]:
     spec = folder.spec()
     action, _, where = (spec["suffix"] or "").partition("-")
-    diary = Path(spec["pools"])
+    diary = folder.path.parent / DIARY  # of all that lies outside its job's folder it can write its account's
     diary.mkdir(parents=True, exist_ok=True)
     for stage in STAGES:
         if folder.done(stage):
             continue
         fault = action if stage == where and (action in EVERY_TIME or first_time(diary, action)) else ""
+        if action == "trip" and first_time(diary, f"trip {stage}"):
+            fault = "kill"
         note(diary / "stages", f"{stage} {os.environ[LAUNCHED_AS]} {folder.path.name}")
         with folder.writing(stage) as draft:
             before = folder.saved(stage)
             done = json.loads((before / "step.json").read_text()) if before else 0
             yield Message(stage, f"Doing {stage}: {done} of {STEPS}")
             for step in range(done + 1, STEPS + 1):
-                time.sleep(STEP_SECONDS)
+                time.sleep(CRAWL_SECONDS if action == "crawl" else STEP_SECONDS)
                 note(diary / "steps", f"{folder.path.name} {stage} {step}")
                 if step == STEPS // 2:
                     act(fault, folder)
@@ -96,7 +102,11 @@ def act(fault: str, folder: JobFolder) -> None:
         case "memory":
             raise MemoryError
         case "quote":
-            raise ValueError("".join(path.read_text(errors="ignore") for path in folder.references.iterdir()))
+            words = "".join(path.read_text(errors="ignore") for path in folder.references.iterdir())
+            print(words, f"KeyError: {words}", f'  File "{words}", line 1 in {words}', sep="\n", file=sys.stderr)
+            logging.getLogger("diffusers").warning("%s was cut off", words)
+            warnings.warn(words, stacklevel=2)
+            raise ValueError(words)
 
 
 def write(stage: str, draft: Path) -> None:
@@ -125,6 +135,11 @@ def write(stage: str, draft: Path) -> None:
 def note(file: Path, line: str) -> None:
     with file.open("a") as opened:
         opened.write(line + "\n")
+
+
+def diary(data: Path, name: str) -> list[str]:
+    """The lines that trainers have noted under a name, account by account."""
+    return [line for file in sorted((data / "work").glob(f"*/{DIARY}/{name}")) for line in read(file)]
 
 
 def read(file: Path) -> list[str]:

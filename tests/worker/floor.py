@@ -28,9 +28,10 @@ from core.storage.interface import Storage
 from core.storage.keys import file_key
 from tests.worker import fast_trainer
 from worker.protocol import Json
+from worker.supervision.attempt_folders import cage
 from worker.supervision.supervisor import Supervisor
 from worker.supervision.workplace import Workplace
-from worker.trainer.process import WarmTrainer
+from worker.trainer.process import Trainer, WarmTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST_TRAINER = f"{sys.executable} {fast_trainer.__file__}"
@@ -178,6 +179,10 @@ class Floor:
         """Work on a job in this process, as a worker's child does."""
         Supervisor(job or self.claim(), self.place()).run()
 
+    def warm_trainer(self, backbone: str = "tiny-a 1", account: str = "acct-1") -> Trainer:
+        """The trainer that a job of this account gets."""
+        return self.trainer.take(backbone, cage(self.settings, account))
+
     def place(self) -> Workplace:
         return Workplace(self.settings, self.sessions, self.storage, self.trainer, "test", draining=lambda: self.drain)
 
@@ -196,7 +201,7 @@ class Floor:
 
     def stages(self) -> list[list[str]]:
         """The stages that fast trainers have begun: stage, process, attempt."""
-        return [line.split() for line in fast_trainer.read(self.settings.data / "pools/stages")]
+        return [line.split() for line in fast_trainer.diary(self.settings.data, "stages")]
 
     def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from core.database import invariants
 from core.database.tables import Adapter, Artifact, Worker
+from core.parameters.schedule import STAGES
 from core.runtime import broker
 from core.runtime.broker import make_app
 from tests.worker.floor import Floor, gone, kill
@@ -66,7 +67,8 @@ def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: F
             job = plant.wait_for(job_id, "SUCCEEDED")
         assert time.monotonic() - began < plant.settings.lease_seconds + plant.settings.dispatcher_seconds + 8
     assert gone(trainer)  # it dies with the worker, or it would keep the GPU
-    assert (job.crash_count, job.retry_count, job.attempt) == (1, 0, 2)
+    assert (job.crash_count, job.retry_count, job.attempt) == (0, 0, 2)  # it got further since
+    assert any("crash 1 of at most 3" in message for message in plant.events(job_id))
     assert len(plant.rows(Adapter, job_id)) == 1
     assert [row[0] for row in plant.stages()].count("score") == 1
     with plant.sessions() as session:
@@ -98,6 +100,37 @@ def test_a_job_that_kills_its_workers_fails_and_others_go_on(plant: Floor, monke
         assert (job.error_code, job.crash_count) == ("worker_crashed", 3)
         healthy = plant.job()
         plant.wait_for(healthy, "SUCCEEDED")
+
+
+@pytest.mark.slow
+def test_a_job_whose_workers_are_lost_ten_times_succeeds_if_it_got_further_each_time(plant: Floor) -> None:
+    """The whole service, worker and dispatcher, is killed and started anew, as soon as something new is stored."""
+    job_id, place = plant.job("crawl"), (-1, 0)
+    for _ in range(10):
+        with plant.dispatcher(), plant.worker():
+            plant.wait(lambda before=place: furthest(plant, job_id) > before)  # type: ignore[misc]
+            place = furthest(plant, job_id)
+    with plant.dispatcher(), plant.worker():
+        job = plant.wait_for(job_id, "SUCCEEDED", 300)
+    assert job.attempt == 11
+    assert len([message for message in plant.events(job_id) if "The worker was lost" in message]) == 10
+    assert len(plant.rows(Adapter, job_id)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
+def test_a_job_that_loses_a_worker_in_every_stage_succeeds(plant: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALBATROSS_SANDBOX", "off")
+    job_id = plant.job("trip")  # a kill -9 of the supervisor in the middle of each stage, once
+    with plant.dispatcher(), plant.worker():
+        job = plant.wait_for(job_id, "SUCCEEDED", 500)
+    assert job.attempt == 1 + len(STAGES)
+    assert len(plant.rows(Adapter, job_id)) == 1
+
+
+def furthest(plant: Floor, job_id: str) -> tuple[int, int]:
+    job = plant.get(job_id)
+    return (STAGES.index(job.furthest_stage), job.furthest_step) if job.furthest_stage else (-1, 0)
 
 
 def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select, text, update
 
 from core.database.engine import connect, now, sessions
 from core.database.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
-from core.webhooks import events, signatures
+from core.webhooks import endpoint_secrets, events
 from tests.receiver import Receiver, receiving
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, kill, settings
@@ -44,7 +44,7 @@ def endpoint(floor: Floor, receiver: Receiver, account: str = "acct-1") -> str:
             event_types=list(events.EventType),
             created_at=at,
             updated_at=at,
-            secret=signatures.new_secret(),
+            secret=endpoint_secrets.random_secret(),
         )
         session.add(made)
         session.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 import time
 from typing import Annotated
@@ -33,6 +34,7 @@ from worker.protocol import Failed, Finished, Json, StageDone
 from worker.supervision import inputs
 from worker.supervision.job_measurement import JobMeasurement
 from worker.trainer.process import Trainer, TrainerDied
+from worker.trainer.sandbox import Cage
 
 REFERENCES = 6  # of each job
 SCORED_CANDIDATES = 64
@@ -73,14 +75,16 @@ def command(
 def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
     """Run both jobs in one trainer, as a worker would; raises JobFailure where one fails."""
     read = captions.captioned(examples(record), record, record.trigger_hint)
-    (settings.data / "work").mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(settings)
+    cage = Cage(settings.data / "work" / f"calibration-{os.getpid()}", pools=True)
+    trainer = Trainer(settings, cage)
     try:
-        return [_run(trainer, record, settings, read, bat) for bat in plans(record, settings, len(read.items))]
+        plan = plans(record, settings, len(read.items))
+        return [_run(trainer, record, settings, read, bat, JobFolder(cage.work / "job")) for bat in plan]
     except TrainerDied as error:
         raise JobFailure(f"Calibrating ended early: {error}.", code="worker_crashed") from error
     finally:
         trainer.kill()
+        shutil.rmtree(cage.work, ignore_errors=True)
 
 
 def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
@@ -144,10 +148,11 @@ def _parameters(record: BackboneRecord, settings: Settings, count: int, bat: Jso
     )
 
 
-def _run(trainer: Trainer, record: BackboneRecord, settings: Settings, read: References, bat: Json) -> Measured:
+def _run(
+    trainer: Trainer, record: BackboneRecord, settings: Settings, read: References, bat: Json, folder: JobFolder
+) -> Measured:
     """Run one short job to its end and return what it took."""
     began, parameters = time.monotonic(), _parameters(record, settings, len(read.items), bat)
-    folder = JobFolder(settings.data / "work" / f"calibration-{os.getpid()}")
     folder.write_spec(inputs.specification(record, parameters, settings, None))
     packing.write_folder(read, folder.references)
     gauge = JobMeasurement(hardware(settings), parameters, read)

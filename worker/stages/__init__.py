@@ -30,6 +30,9 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
         "export": export.export,
     }
     context = Context(folder)
+    if "ready" in context.spec:  # no job: only the backbone's data are to be encoded
+        yield from prepare.keep_pool(context)
+        return
     for stage in STAGES:
         if not folder.done(stage):
             with measured(context.profiler) as report:

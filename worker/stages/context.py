@@ -113,15 +113,26 @@ class Context:
         """The encoding of the pool's candidates, or of its probe."""
         assert self.pool is not None
         items = self.pool.candidates if split == "candidate" else self.pool.probe
+        return pools.encode(self.backbone, items, self.pool_file(split))
+
+    @property
+    def dated(self) -> bool:
+        """Tell whether the chat template writes today's date."""
+        return isinstance(self.backbone, LanguageBackbone) and self.backbone.rendering.template.dated
+
+    def pool_file(self, split: str) -> Path:
+        """Where the encoding is, or will be kept: for all jobs, or for this one where its trainer may not do that."""
+        assert self.pool is not None
         detail = f"{self.p.resolution} {self.p.max_tokens}"
         if self.record.kind == "texts":
             detail += f" cut {cutting.VERSION}"
-            if isinstance(self.backbone, LanguageBackbone) and self.backbone.rendering.template.dated:
+            if self.dated:
                 detail += f" {self.day}"
         elif float_type(self.p.precision, self.p.device_class) != float_type(None, self.p.device_class):
             detail += f" {self.p.precision}"  # the encoders compute in it too
-        file = pools.cache_file(Path(str(self.spec["pools"])), self.record, self.pool, split, detail)
-        return pools.encode(self.backbone, items, file)
+        places = [Path(str(self.spec["pools"])), Path(str(self.spec.get("own_pools", self.spec["pools"])))]
+        for_all, own = (pools.cache_file(place, self.record, self.pool, split, detail) for place in places)
+        return for_all if for_all.is_file() else own
 
     @property
     def square(self) -> tuple[int, int]:

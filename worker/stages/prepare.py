@@ -11,6 +11,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from core.backbones.record import MAX_TOKENS
+from core.disk import write_json
 from core.findings.finding import Finding
 from core.findings.texts import cut_texts, written_chats
 from core.findings.texts.cut_texts import CutText
@@ -49,6 +50,18 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     if paths := context.backbone.lora.left_out:  # known once there are references to look with
         yield Message("prepare", left_out_told(paths))
     yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
+
+
+def keep_pool(context: Context) -> Generator[Line, None, None]:
+    """Encode the backbone's own data for the jobs of all accounts, and note which files that are."""
+    assert context.pool is not None
+    splits = (["candidate"] if context.p.augment else []) + (["probe"] if context.pool.probe else [])
+    yield Progress("prepare", 0, PARTS_OF_PREPARING)
+    with _encoders(context.backbone):
+        for split in splits:
+            context.encoded_pool(split)
+    files = [context.pool_file(split).name for split in splits]
+    write_json(Path(context.spec["ready"]), {"files": files, "day": str(context.day) if context.dated else None})
 
 
 def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContextManager[object]:

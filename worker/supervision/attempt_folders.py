@@ -14,11 +14,19 @@ from core.database.tables import Job, JobState
 from core.jobs.leases import Claim
 from core.settings import Settings
 from worker.job_folder import JobFolder
+from worker.trainer.sandbox import Cage
 
 
 def account_folder(settings: Settings, account_id: str) -> Path:
     """Return where all attempts at an account's jobs work."""
     return settings.data / "work" / account_id
+
+
+def cage(settings: Settings, account_id: str) -> Cage:
+    """Return what the trainer of an account's jobs may write: its own work folder; where trainers are shared, all."""
+    if settings.share_trainers:
+        return Cage(settings.data / "work", pools=True)
+    return Cage(account_folder(settings, account_id))
 
 
 def attempt_folder(settings: Settings, account_id: str, claim: Claim) -> JobFolder:

@@ -88,11 +88,17 @@ def caption_references(given: References, record: BackboneRecord, parameters: Pa
 
 
 def specification(
-    record: BackboneRecord, parameters: Parameters, settings: Settings, suffix: str | None, day: date | None = None
+    record: BackboneRecord,
+    parameters: Parameters,
+    settings: Settings,
+    suffix: str | None,
+    day: date | None = None,
+    own_pools: Path | None = None,
 ) -> Json:
     """Return what the stages need to know, as spec.json holds it; raises JobFailure where the tagger is unusable.
 
-    `day` is the job's; it is what chat templates write that ask which day it is.
+    `day` is the job's; it is what chat templates write that ask which day it is. Encoded pools that are not there for
+    all are kept in `own_pools`, or else for all.
     """
     tagger = Taggers.load(settings).verified(parameters.caption)
     told = {"day": day.isoformat()} if day else {}
@@ -102,6 +108,7 @@ def specification(
         "tagger": tagger.model_dump(mode="json") if tagger else None,
         "device": device(settings),
         "pools": str(settings.data / "pools"),
+        "own_pools": str(own_pools or settings.data / "pools"),
         "suffix": suffix,
         "save_seconds": settings.save_seconds,
     }

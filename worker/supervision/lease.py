@@ -71,6 +71,10 @@ class Lease:
         """The stage that the job is in."""
         return self._position.stage
 
+    def step_of(self, stage: str) -> int | None:
+        """The step that the stage was last heard of at; None where this attempt has not heard of it."""
+        return self._position.step if self._position.stage == stage else None
+
     def move(self, position: Position) -> None:
         """Note where the job stands; the next heartbeat tells."""
         self._position = position

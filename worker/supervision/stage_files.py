@@ -42,7 +42,7 @@ class StageFiles:
         root = self._folder.stage(stage)
         facts = [*self._folder.facts(stage), fact_of(root, root / DONE)]
         stored = [(f"{stage}/{fact.name}", self._put(f"{stage}/{fact.name}", root / fact.name, fact)) for fact in facts]
-        lease.write(partial(_register, claim=self._claim, stored=stored))
+        lease.write(partial(_register, claim=self._claim, stage=stage, stored=stored))
         self._replace([], lease)
 
     def save(self, stage: str, lease: Lease) -> bool:
@@ -50,7 +50,7 @@ class StageFiles:
 
         What an earlier save holds too is not sent again. A save is a comfort: without it the older one stands.
         """
-        path = self._folder.saved(stage)
+        path, step = self._folder.saved(stage), lease.step_of(stage)
         if path is None or path.name == self._saved:
             return False
         name = f"{SAVES}/{path.name}"
@@ -70,7 +70,7 @@ class StageFiles:
             )
             for fact, file in zip(facts, stored, strict=True)
         ]
-        self._replace(rows, lease)
+        self._replace(rows, lease, at=(stage, step) if step is not None else None)
         self._saved = path.name
         return True
 
@@ -78,12 +78,12 @@ class StageFiles:
         key = self._key(f"{name}/{fact.name}")
         return self._storage.put(key, path / fact.name)
 
-    def _replace(self, rows: list[Artifact], lease: Lease) -> None:
+    def _replace(self, rows: list[Artifact], lease: Lease, at: tuple[str, int] | None = None) -> None:
         """Register a save, or none, and erase what only the one before needed."""
         useless: list[str] = []
 
         def replace(session: Session) -> bool:
-            keys = reports.replace_saves(session, self._claim, rows)
+            keys = reports.replace_saves(session, self._claim, rows, at)
             useless[:] = keys or ()
             return keys is not None
 
@@ -164,9 +164,9 @@ def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
     return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.kind.in_(kinds))))
 
 
-def _register(session: Session, *, claim: Claim, stored: list[tuple[str, StoredObject]]) -> bool:
+def _register(session: Session, *, claim: Claim, stage: str, stored: list[tuple[str, StoredObject]]) -> bool:
     rows = [_artifact(name, STAGE_FILE, file) for name, file in stored]
-    return reports.add_artifacts(session, claim, rows)
+    return reports.finish_stage(session, claim, stage, rows)
 
 
 def _artifact(name: str, kind: str, file: StoredObject) -> Artifact:

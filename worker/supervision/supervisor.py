@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,18 +25,20 @@ from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
+from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
 from core.references.items import References
 from core.references.packing import write_folder
 from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
-from worker.supervision import inputs
-from worker.supervision.attempt_folders import attempt_folder
+from worker.supervision import inputs, interruptions
+from worker.supervision.attempt_folders import attempt_folder, cage
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
 from worker.supervision.job_measurement import JobMeasurement
 from worker.supervision.lease import Lease, LeaseLost, Position
+from worker.supervision.pool_encoding import TELLING, PoolEncoding, kept_apart
 from worker.supervision.publishing import publish
 from worker.supervision.stage_files import StageFiles, left_behind
 from worker.supervision.workplace import Workplace
@@ -45,7 +47,6 @@ from worker.trainer.process import Trainer, TrainerDied
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
-MAX_PIECES = 8  # that a batch is computed in before a job is said not to fit
 METRICS_SECONDS, GPU_TIME_SECONDS = 1.0, 5.0  # between two writes of them
 LOADING_FACTOR = 3  # so much longer than elsewhere a trainer may be silent while it loads a backbone
 CRASHED = "The trainer process was lost."
@@ -54,8 +55,6 @@ FILE_DELETED = "A training file was deleted. Upload it again and create a new jo
 BUDGET_SPENT = (
     "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
 )
-SMALLER_PIECES = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
-HALVED_RATE = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
 
 
@@ -166,15 +165,32 @@ class Supervisor:
 
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
-        self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}")
+        self._write_curves()  # which ends a job whose earlier attempts have spent all
+        self._encode_pool(record)
+        own = cage(self.settings, self.job.account_id)
+        self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}", own)
         trainer.run(self.folder.path)
+        self._follow(trainer)
+
+    def _encode_pool(self, record: BackboneRecord) -> None:
+        """Have the backbone's data encoded for all, where that is not done yet."""
+        parameters = Parameters.model_validate(self.folder.spec()["parameters"])
+        encoding = PoolEncoding(record, parameters, self._day, self.settings)
+        if encoding.missing:
+            self.place.trainer.discard()  # a GPU does not hold two backbones
+            self._report(TELLING.format(record.id))
+            with encoding.trainer() as trainer:
+                self._follow(trainer)
+
+    def _follow(self, trainer: Trainer) -> None:
+        """Heed what a trainer says until it has finished."""
         last_heard = time.monotonic()
         while True:
             self._check()
             line = trainer.receive(POLL_SECONDS)
             self._gpu_timer.run(self.lease.stage)
-            if self._curves.due or isinstance(line, StageDone | Finished):
-                self._write_curves()
+            if self._curves.due or isinstance(line, StageDone | Saved | Finished):
+                self._write_curves()  # before what it was spent on counts as progress
             if line is not None:
                 last_heard = time.monotonic()
                 if isinstance(line, Finished):
@@ -212,28 +228,12 @@ class Supervisor:
             self.place.trainer.discard()
         self._trainer = None
         if line.code == "out_of_memory":
-            self._split_batches()
+            interruptions.split_batches(self.folder.spec()["parameters"])
         if line.code == "diverged":
-            self._halve_learning_rate()
+            interruptions.halve_learning_rate(self.folder.spec()["parameters"])
         if line.transient:
             raise TransientFailure(line.message, code=line.code)
         raise JobFailure(line.message, code=line.code, param=line.param)
-
-    def _split_batches(self) -> None:
-        """Have every batch computed in twice as many pieces, where that is possible and has not been all in vain."""
-        parameters = self.folder.spec()["parameters"]
-        pieces = 2 * int(parameters["accumulation"])
-        if pieces <= min(MAX_PIECES, parameters["batch_size"]):
-            raise NeedsChange(SMALLER_PIECES.format(pieces), {"accumulation": pieces})
-
-    def _halve_learning_rate(self) -> None:
-        """Have the stage begin anew with half the learning rate, once."""
-        parameters = self.folder.spec()["parameters"]
-        if not parameters["calmed"]:
-            rate = parameters["learning_rate"] / 2
-            words = HALVED_RATE.format(rate)
-            reasons = {**parameters["reasons"], "learning_rate": words}
-            raise NeedsChange(words, {"learning_rate": rate, "calmed": True, "reasons": reasons})
 
     def _check(self) -> None:
         """Raise for whatever must stop the work."""
@@ -289,8 +289,10 @@ class Supervisor:
         parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, self.claim, content))
-        day = datetime.fromtimestamp(self.job.created_at, UTC).date()
-        self.folder.write_spec(inputs.specification(record, parameters, self.settings, self.job.suffix, day))
+        own_pools = self.folder.pools if kept_apart(self.settings) else None
+        self.folder.write_spec(
+            inputs.specification(record, parameters, self.settings, self.job.suffix, self._day, own_pools)
+        )
         read = inputs.caption_references(given, record, parameters)
         write_folder(read, self.folder.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
@@ -298,6 +300,10 @@ class Supervisor:
             heldout = inputs.writable(heldout, record, "validation_file")
             write_folder(inputs.caption_references(heldout, record, parameters), self.folder.validation)
         return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
+
+    @property
+    def _day(self) -> date:
+        return datetime.fromtimestamp(self.job.created_at, UTC).date()
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])

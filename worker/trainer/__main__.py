@@ -9,6 +9,7 @@ import faulthandler
 import os
 import queue
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -57,8 +58,15 @@ def serve(work: Work) -> None:
     pipe = Pipe()
     pipe.say(Ready(int(os.environ.get(LAUNCHED_AS, os.getpid()))))
     while True:
-        run = pipe.next_job()
-        pipe.say(_answer(pipe, work(JobFolder(Path(run.folder)))))
+        folder = JobFolder(Path(pipe.next_job().folder))
+        _keep_temporary_files_in(folder)
+        pipe.say(_answer(pipe, work(folder)))
+
+
+def _keep_temporary_files_in(folder: JobFolder) -> None:
+    """Let whatever a library writes for a moment go with the job's folder, also where this process is killed."""
+    folder.temporary.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder.temporary)
 
 
 def _answer(pipe: Pipe, lines: Generator[Line, None, None]) -> Finished | Stopped | Failed:

@@ -16,14 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.disk import ROOT
+from core.runtime.printed import kept_output
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import About, OutputLog
 from core.settings import Settings
 from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 from worker.trainer import sandbox
-from worker.trainer.output_log import OutputLog
+from worker.trainer.sandbox import Cage
 
 log = logging.getLogger(__name__)
 # all that a trainer inherits: no address and no credential of the database, the broker or the store
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 # what holds wherever torch runs: offline, reproducible on CUDA, and no threads that spin while they wait, which slow
 # everything else on a small machine by an order of magnitude
 FIXED = {
@@ -37,6 +40,8 @@ FIXED = {
     "TQDM_DISABLE": "1",
 }
 DUMP_SECONDS = 2.0
+MAX_LINE = 4 << 20  # characters; a message of a hundred captions has 200,000
+MAX_WAITING = 64 << 20  # characters of lines that are not received yet; until then a trainer computes on
 
 
 class TrainerDied(Exception):
@@ -47,20 +52,20 @@ class TrainerDied(Exception):
         self.returncode = returncode
 
 
-def environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return all that the trainer's environment holds."""
+def environment(settings: Settings, cage: Cage, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return all that the trainer's environment holds; a job's temporary files go to the job's own folder."""
     kept = {name: inherited[name] for name in INHERITED if name in inherited}
     if settings.threads:
         kept["OMP_NUM_THREADS"] = str(settings.threads)
-    return kept | FIXED | {"PYTHONPATH": str(ROOT)}
+    return kept | FIXED | {"PYTHONPATH": str(ROOT), "TMPDIR": str(cage.work)}
 
 
-def command(settings: Settings) -> list[str]:
+def command(settings: Settings, cage: Cage) -> list[str]:
     """Return the command line that runs the trainer as a child that dies with this process, in a sandbox if it may."""
     program = shlex.split(settings.trainer) if settings.trainer else [sys.executable, "-m", "worker.trainer"]
     limits = ["--file-bytes", str(settings.max_trainer_file_bytes)]
     if sandbox.active(settings):
-        program = sandbox.wrap(program, settings)  # which forbids new privileges by itself
+        program = sandbox.wrap(program, settings, cage)  # which forbids new privileges by itself
     else:
         limits.append("--no-new-privileges")
     return [sys.executable, "-m", "core.runtime.launcher", *limits, str(os.getpid()), *program]
@@ -69,11 +74,13 @@ def command(settings: Settings) -> list[str]:
 class Trainer:
     """One running trainer process. Make it in the main thread: the kernel ties its life to the thread that forks."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cage: Cage) -> None:
+        self._settings = settings
         self._sandboxed = sandbox.active(settings)
+        self.made = cage.made()
         self._process = subprocess.Popen(
-            command(settings),
-            env=environment(settings),
+            command(settings, cage),
+            env=environment(settings, cage),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,8 +90,10 @@ class Trainer:
             start_new_session=True,
         )
         assert self._process.stderr is not None
-        self._utterances = OutputLog(self._process.stderr)
-        self._lines: queue.Queue[Line | None] = queue.Queue()
+        self._utterances = OutputLog(self._process.stderr, "trainer", KnownCode(settings.data))
+        self._lines: queue.Queue[tuple[Line | None, int]] = queue.Queue()
+        self._read_so_far = self._received = 0  # characters; each is written by one thread
+        self._killed = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
@@ -99,15 +108,17 @@ class Trainer:
 
     def run(self, folder: Path) -> None:
         """Give it a job."""
-        self._utterances.job = folder.name.rpartition("-e")[0]
+        kept = kept_output.open_for(self._settings, folder.parent.name, folder.name)
+        self._utterances.begin(About(folder.name.rpartition("-e")[0], kept))
         self._say(Run(str(folder)))
 
     def receive(self, seconds: float) -> Line | None:
         """Wait that long for a line; None where there was none. Raises TrainerDied."""
         try:
-            line = self._lines.get(timeout=seconds)
+            line, length = self._lines.get(timeout=seconds)
         except queue.Empty:
             return None
+        self._received += length
         if line is None:
             self.kill()
             raise TrainerDied(self._process.returncode)
@@ -133,6 +144,7 @@ class Trainer:
 
     def kill(self) -> None:
         """End it and everything that it started."""
+        self._killed.set()
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._utterances.end()
@@ -157,32 +169,42 @@ class Trainer:
             self._process.stdin.write(to_line(line))
 
     def _read(self) -> None:
+        """Hand on what it says; one that says too much is held up, and one that talks nonsense is heard no more."""
         assert self._process.stdout is not None
         try:
             with self._process.stdout as lines:
-                for text in lines:
-                    self._lines.put(from_line(text))
-        except ValueError as error:
-            log.error("the trainer sent what is not a line: %s", error)
-        self._lines.put(None)
+                while text := lines.readline(MAX_LINE):
+                    while self._read_so_far - self._received > MAX_WAITING and not self._killed.wait(0.05):
+                        pass
+                    self._read_so_far += len(text)
+                    self._lines.put((from_line(text), len(text)))
+        except ValueError:
+            log.error("the trainer sent what is not a line of the protocol")
+        self._lines.put((None, 0))
 
 
 class WarmTrainer:
-    """Keeps at most one trainer, with its backbone loaded, for the next job of the same backbone, for a while."""
+    """Keeps at most one trainer, with its backbone loaded, for the next job of backbone and account, for a while."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._backbone = ""
+        self._for: tuple[str, Cage] | None = None
         self._trainer: Trainer | None = None
         self._timer: threading.Timer | None = None
 
-    def take(self, backbone: str) -> Trainer:
-        """Return a trainer for the backbone: the warm one, or a new one in its place."""
+    def take(self, backbone: str, cage: Cage) -> Trainer:
+        """Return a trainer for the backbone in the cage of an account: the warm one, or a new one in its place.
+
+        One that another account's upload has taken over would see this one's data, and have its job's word for it.
+        """
         self._disarm()
-        if self._trainer is None or not self._trainer.alive or self._backbone != backbone:
+        warm = self._trainer
+        # a work folder that was erased and made again is another one, of which a sandbox sees nothing
+        if warm is None or not warm.alive or self._for != (backbone, cage) or warm.made != cage.made():
             self.discard()
-            self._trainer, self._backbone = Trainer(self._settings), backbone
-        return self._trainer
+            warm = self._trainer = Trainer(self._settings, cage)
+            self._for = backbone, cage
+        return warm
 
     def rest(self) -> None:
         """Keep the trainer for the next job, but not for ever: it holds the memory of a GPU."""

@@ -1,7 +1,7 @@
 """The trainer's cage: bubblewrap, without a network and without sight of the database, the store or any secret.
 
 The whole file system is there to be read, except the data folder, home and the places of sockets and of other people's
-files; of the data folder the trainer sees the job folders, the encoded pools and the backbones.
+files; of the data folder the trainer sees the work folder that it was started for, the encoded pools and the backbones.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,20 @@ NAMESPACES = ("--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--ro-b
 SHARED_FOLDERS = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 PROBE_SECONDS = 10
 ADVICE = "install bubblewrap and let this user make namespaces, or set ALBATROSS_SANDBOX=off to accept it"
+
+
+@dataclass(frozen=True)
+class Cage:
+    """What a trainer may write: the work folder that it is started for, and the encoded pools that all read, or not."""
+
+    work: Path
+    pools: bool = False
+
+    def made(self) -> tuple[int, int]:
+        """Make the work folder where it is missing; returns which one it is, for another of the same path is not it."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        status = self.work.stat()
+        return status.st_dev, status.st_ino
 
 
 @cache
@@ -66,12 +81,12 @@ def announce(settings: Settings) -> None:
         log.warning("trainers run without a sandbox, with this user's rights and network: %s", ADVICE)
 
 
-def wrap(program: Sequence[str], settings: Settings) -> list[str]:
+def wrap(program: Sequence[str], settings: Settings, cage: Cage) -> list[str]:
     """Return the command line that runs the program inside the sandbox."""
     data = settings.data.resolve()
-    writable = [data / "work", data / "pools"]
-    for folder in writable:
-        folder.mkdir(parents=True, exist_ok=True)
+    cage.made()
+    (data / "pools").mkdir(parents=True, exist_ok=True)
+    writable = [cage.work.resolve(), *([data / "pools"] if cage.pools else [])]
     needed = _needed(settings, program)
     hidden = _hidden(settings)
     outside = [path for path in needed if not path.is_relative_to(data) and _inside(path, hidden)]
@@ -104,7 +119,7 @@ def _needed(settings: Settings, program: Sequence[str]) -> list[Path]:
     records = Registry.load(settings)
     places += [str(path) for record in records for path in (record.path, record.pool) if path is not None]
     places += [str(record.path) for record in Taggers.load(settings)]
-    places.append(str(settings.data / "backbones"))
+    places += [str(settings.data / "backbones"), str(settings.data / "pools")]
     found = {Path(place).resolve() for place in places if place and os.path.exists(place)}
     return sorted(path for path in found if path != Path("/"))  # parents come before what they hold
 

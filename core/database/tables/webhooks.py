@@ -9,7 +9,7 @@ from core.database.tables.base import Json, Table, new_id
 
 
 class WebhookEndpoint(Table):
-    """Where an account wants to be told of the ends of its jobs. Secrets are kept as they are: signing needs them."""
+    """Where an account wants to be told of the ends of its jobs. Secrets are encrypted with the service's key."""
 
     __tablename__ = "webhook_endpoint"
     __table_args__ = (Index("ix_webhook_endpoint_account_id_created_at", "account_id", "created_at", "id"),)
@@ -18,7 +18,7 @@ class WebhookEndpoint(Table):
     name: Mapped[str]
     url: Mapped[str] = mapped_column(Text)
     event_types: Mapped[list[str]]
-    secret: Mapped[str]
+    secret: Mapped[str]  # as core.keys.sealing writes it
     old_secrets: Mapped[list[Json]] = mapped_column(default=list)  # {secret, until}: they sign too, for a while
     created_at: Mapped[float]
     updated_at: Mapped[float]

@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
     """A service with two files, one of them deleted, a key, a built pool and a registry."""
     made = Settings(data=tmp_path / "data")
     migrate(made.database)
-    made.keyring.keys()
+    made.keyring.read()
     store = storage(made)
     engine = connect(made.database)
     with sessions(engine).begin() as session:
@@ -93,7 +93,7 @@ def test_a_restored_service_is_the_same_and_names_its_own_folder(settings: Setti
     backup.backup(settings, tmp_path / "backup")
     again = Settings(data=tmp_path / "again")
     backup.restore(again, tmp_path / "backup")
-    assert again.keyring.keys() == settings.keyring.keys()
+    assert again.keyring.read() == settings.keyring.read()
     with storage(again).open("accounts/acct-1/files/kept") as file:
         assert file.read() == b"kept"
     assert json.loads(again.registry_file.read_text())["backbones"]["mine"]["pool"] == str(again.data / "pools/mine")

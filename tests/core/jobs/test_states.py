@@ -18,9 +18,11 @@ from core.database.migrations import migrate
 from core.database.tables import Adapter, Job, JobEvent, JobState
 from core.database.tables.jobs import ACTIVE, MOVES, TERMINAL
 from core.errors import Conflict
-from core.jobs import control, dispatch
+from core.jobs import control, dispatch, reports
 from core.jobs.leases import Claim
-from tests.core.ledger import WRITES, Sessions, claim, get, lose_lease, queued, reap
+from core.jobs.standing import FINISHED
+from core.parameters.schedule import STAGES
+from tests.core.ledger import MAX_CRASHES, SETTINGS, WRITES, Sessions, artifact, claim, get, lose_lease, queued, reap
 
 STEPS_AN_EXAMPLE = 40
 WORKER = sorted(WRITES)
@@ -41,6 +43,8 @@ class Life(RuleBasedStateMachine):
             session.execute(others.values(lease_until=1e12))  # those of examples before do not run out
         self.job_id = queued(self.sessions, f"acct-{secrets.token_hex(4)}")
         self.state, self.attempt, self.seq, self.asked = JobState.QUEUED, 0, 1, set[str]()
+        self.pausing = False
+        self.furthest, self.crashes, self.retries = (-1, 0), 0, 0
 
     @rule()
     def a_worker_claims(self) -> None:
@@ -65,15 +69,38 @@ class Life(RuleBasedStateMachine):
             answer = WRITES[write](session, Claim(self.job_id, self.attempt - late))
         if not held:
             assert not answer
-        elif write in ENDS and answer:
+            return
+        self._note_progress({"stage": (0, FINISHED), "save": (0, 1)}.get(write))
+        if write == "retry" and "cancel" not in self.asked and not self.pausing:
+            self.retries += 1
+            ended = self.retries > SETTINGS.max_retries
+            assert get(self.sessions, self.job_id).state == (JobState.FAILED if ended else JobState.QUEUED)
+        if write in ENDS and answer:
             assert get(self.sessions, self.job_id).state in (ENDS[write], JobState.CANCELLED)
+
+    @rule(stage=st.sampled_from(STAGES), step=st.integers(0, 3), late=st.integers(0, 1))
+    def a_save_is_stored(self, stage: str, step: int, late: int) -> None:
+        held = self.state == JobState.RUNNING and late == 0
+        claimed = Claim(self.job_id, self.attempt - late)
+        with self.sessions.begin() as session:
+            answer = reports.replace_saves(session, claimed, [artifact(reports.SAVE)], (stage, step))
+        assert (answer is not None) == held
+        self._note_progress((STAGES.index(stage), step) if held else None)
+
+    def _note_progress(self, reached: tuple[int, int] | None) -> None:
+        if reached is not None and reached > self.furthest:
+            self.furthest, self.crashes, self.retries = reached, 0, 0
 
     @rule(times=st.integers(1, 3))
     def a_lease_runs_out(self, times: int) -> None:
         if self.state == JobState.RUNNING:
             lose_lease(self.sessions, self.job_id)
+            self.crashes += 1
         for turn in range(times):  # any number of dispatchers
             assert reap(self.sessions) == ([self.job_id] if turn == 0 and self.state == JobState.RUNNING else [])
+        if self.state == JobState.RUNNING and not self.asked and not self.pausing:
+            ended = self.crashes >= MAX_CRASHES
+            assert get(self.sessions, self.job_id).state == (JobState.FAILED if ended else JobState.QUEUED)
 
     @rule(passed=st.booleans())
     def a_deadline_is_looked_at(self, passed: bool) -> None:
@@ -107,7 +134,9 @@ class Life(RuleBasedStateMachine):
         assert published == (self.state == JobState.SUCCEEDED)
         assert (job.finished_at is None) == (self.state in ACTIVE)
         self.seq, self.attempt = self.seq + len(news), job.attempt
+        assert (job.crash_count, job.retry_count) == (self.crashes, self.retries)
         self.asked = {"cancel"} if job.cancel_requested_at is not None else set()
+        self.pausing = job.pause_requested_at is not None
 
 
 def test_no_order_of_events_makes_a_state_that_can_not_be(

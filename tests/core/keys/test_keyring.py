@@ -32,7 +32,7 @@ def test_a_file_without_a_key_that_can_be_used_signs_and_opens_nothing(tmp_path:
     (tmp_path / "signing.key").write_bytes(content)
     store = LocalStorage(tmp_path / "storage", settings.keyring)
     store.put("mine", b"1")
-    for act in (lambda: store.url("mine"), lambda: store.verify("GET", "mine", 2**40, "0" * 64), settings.keyring.keys):
+    for act in (lambda: store.url("mine"), lambda: store.verify("GET", "mine", 2**40, "0" * 64), settings.keyring.read):
         with pytest.raises(InvalidInput, match=r"signing\.key: .* restore it from a backup"):
             act()
     assert (tmp_path / "signing.key").read_bytes() == content
@@ -41,7 +41,7 @@ def test_a_file_without_a_key_that_can_be_used_signs_and_opens_nothing(tmp_path:
 def test_a_file_that_can_not_be_read_is_told_and_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "signing.key").mkdir()
     with pytest.raises(InvalidInput, match=r"signing\.key: it can't be read"):
-        Settings(data=tmp_path).keyring.keys()
+        Settings(data=tmp_path).keyring.read()
 
 
 @pytest.mark.parametrize("value", ["k" * 31, " " * 40, ",", f"{NEW},short", "a" * 20 + "\0" + "a" * 20])
@@ -75,15 +75,15 @@ def test_the_newest_key_signs_and_every_other_still_verifies() -> None:
 
 
 def test_the_variable_names_the_newest_first() -> None:
-    assert Settings(signing_secret=f"{NEW}, {OLD}").keyring.keys() == (NEW, OLD)
+    assert Settings(signing_secret=f"{NEW}, {OLD}").keyring.read() == (NEW, OLD)
 
 
 def test_a_file_of_an_older_version_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "signing.key").write_text(OLD)  # without the end of a line
     keyring = Settings(data=tmp_path).keyring
-    assert keyring.keys() == (OLD,)
+    assert keyring.read() == (OLD,)
     keyring.add()
-    assert keyring.keys()[1:] == (OLD,)
+    assert keyring.read()[1:] == (OLD,)
     assert stat.S_IMODE((tmp_path / "signing.key").stat().st_mode) == 0o600
 
 
@@ -96,7 +96,7 @@ def test_a_store_that_is_open_signs_with_a_key_that_another_process_adds(tmp_pat
     program += "Settings(data=Path(sys.argv[1])).keyring.add()"
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True)
     assert store.url("mine") != first
-    assert len(settings.keyring.keys()) == 2
+    assert len(settings.keyring.read()) == 2
 
 
 def test_older_keys_go_only_when_nothing_can_still_be_stored_with_them(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_older_keys_go_only_when_nothing_can_still_be_stored_with_them(tmp_path:
     with pytest.raises(Conflict, match="try again in"):
         keyring.forget_older()
     aged(tmp_path / "signing.key")
-    newest = keyring.keys()[0]
-    assert (keyring.forget_older(), keyring.keys(), keyring.forget_older()) == (1, (newest,), 0)
+    newest = keyring.read()[0]
+    assert (keyring.forget_older(), keyring.read(), keyring.forget_older()) == (1, (newest,), 0)
     assert not keyring.verifies(b"words", before)
 
 

@@ -128,7 +128,48 @@ def test_errors_of_code_and_of_machines_keep_their_words() -> None:
     refused = ClientError({"Error": {"Code": "AccessDenied", "Message": CANARY}}, "PutObject")
     assert logs.traceback_of(refused).endswith("ClientError: AccessDenied")
     assert logs.traceback_of(RuntimeError("CUDA error")).endswith("RuntimeError: CUDA error")
-    assert logs.traceback_of(OSError(28, "No space left", CANARY)).endswith("OSError: No space left")
+    assert logs.traceback_of(OSError(28, "No space left", CANARY)).endswith("OSError: No space left on device")
+
+
+def test_an_error_of_code_does_not_quote_the_values_that_it_met() -> None:
+    def keyword(**_: object) -> None:
+        raise RuntimeError(f"about '{CANARY}' and \"{CANARY}\"")
+
+    class Own(RuntimeError):
+        pass
+
+    faults = [
+        lambda: (lambda: None)(**{CANARY: 1}),
+        lambda: keyword(**{CANARY: 1}),
+        lambda: getattr([], CANARY),
+        lambda: (_ for _ in ()).throw(Own(CANARY)),
+        lambda: (_ for _ in ()).throw(InvalidInput("no", code=CANARY)),
+        lambda: (_ for _ in ()).throw(OSError(2, CANARY, CANARY)),
+    ]
+    for fault in faults:
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            fault()
+        assert "ary" not in logs.traceback_of(caught.value).splitlines()[-1]
+    assert logs.traceback_of(AttributeError("'NoneType' object has no attribute 'x'")).endswith(
+        "AttributeError: 'NoneType' object has no attribute '...'"
+    )
+
+
+def foreign(message: object, *values: object, **extra: object) -> dict[str, str]:
+    record = logging.LogRecord("botocore.client", logging.WARNING, __file__, 7, message, values, None)
+    vars(record).update(extra)
+    return as_json(record)
+
+
+def test_of_a_librarys_line_only_what_its_author_wrote_is_repeated_and_numbers() -> None:
+    assert foreign("%s of %d at %.1f s: %r", CANARY, 3, 1.25, [CANARY])["message"] == "... of 3 at 1.2 s: ..."
+    assert foreign("lost %s", ConnectionError(CANARY))["message"] == "lost ConnectionError"
+    assert foreign("%(a)s and %(b)d", {"a": CANARY, "b": 2})["message"] == "... and 2"
+    assert foreign("%d that is none", CANARY)["message"] == "%d that is none"
+    assert foreign("what stands in the code")["message"] == "what stands in the code"
+    for built in (f"built of {CANARY}", ValueError(CANARY), CANARY + "%s"):
+        assert foreign(built)["message"] == "a message that is not repeated here, of test_logs:7"
+    assert "job" not in foreign("what stands in the code", job=CANARY)
 
 
 PROGRAM = """
@@ -139,7 +180,8 @@ logs.configure(Settings(), "dispatcher", worker="host:1")
 logging.getLogger("core.x").info("ours")
 logging.getLogger("botocore").info("theirs")
 logging.getLogger("core.x").info("%d", "a canary")
-warnings.warn("careful")
+warnings.warn("a canary")
+logging.getLogger("botocore").warning("a canary" + " in it")
 thread = threading.Thread(target=int, args=("a canary",))
 thread.start()
 thread.join()
@@ -151,9 +193,10 @@ def test_a_process_logs_its_own_lines_warnings_and_its_end() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert ended.returncode == 1
     lines = [json.loads(row) for row in ended.stderr.splitlines()]
-    assert [row["level"] for row in lines] == ["info", "warning", "critical", "critical"]
+    assert [row["level"] for row in lines] == ["info", "warning", "warning", "critical", "critical"]
+    assert lines[1]["message"] == "UserWarning of <string>:9"
     assert {row["process"] for row in lines} == {"dispatcher"}
-    assert all("ValueError" in row["traceback"] for row in lines[2:])
+    assert all("ValueError" in row["traceback"] for row in lines[3:])
     assert "canary" not in ended.stderr.replace('raise ValueError(\\"a canary\\")', "")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -9,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httpx
 import pytest
 
+from core.disk import ROOT
 from core.errors import Forbidden, NotFound, TransientFailure
 from core.keys.keyring import Keyring
 from core.settings import Settings
@@ -72,6 +75,58 @@ def test_two_who_delete_the_same_at_once_do_no_harm(store: Storage) -> None:
         assert max(counts) >= 1
         assert store.keys(f"acct/{round}") == store.keys(f"single/{round}") == []
     assert store.sweep(0) == 0
+
+
+def folders(store: LocalStorage) -> list[Path]:
+    return [path for path in store.root.rglob("*") if path.is_dir()]
+
+
+def test_deleting_the_last_file_takes_the_empty_folders_with_it(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "objects", "secret")
+    for key in ("acct/jobs/1/e1/saves/a/state", "acct/jobs/1/e1/saves/b/kept/deep", "acct/files/1"):
+        store.put(key, b"1")
+    store.delete_prefix("acct/jobs/1/e1/saves/a/state")
+    assert store.keys("acct/jobs") == ["acct/jobs/1/e1/saves/b/kept/deep"]
+    assert not (store.root / "acct/jobs/1/e1/saves/a").exists()
+    store.delete_prefix("acct/jobs/1/e1/saves/b")
+    assert folders(store) == [store.root / "acct", store.root / "acct/files"]
+    store.delete_prefix("acct")
+    assert folders(store) == []
+    assert store.root.is_dir()
+
+
+def test_folders_that_were_left_empty_are_swept_when_they_are_old(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "objects", "secret")
+    store.put("acct/files/1", b"1")
+    (store.root / "acct/jobs/1/e1").mkdir(parents=True)
+    assert store.sweep(3600) == 0
+    assert (store.root / "acct/jobs/1/e1").is_dir()
+    assert [store.sweep(0), *folders(store)] == [0, store.root / "acct", store.root / "acct/files"]
+
+
+def test_a_file_that_cannot_be_written_leaves_no_folder(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "objects", "secret")
+    with pytest.raises(NotFound):
+        store.put("acct/jobs/1/e1/state", tmp_path / "nothing")
+    assert folders(store) == []
+
+
+def test_writers_and_deleters_of_the_same_folders_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Every round begins and ends with empty folders, which one deletes while the others come back to them."""
+    rounds = "\n".join(
+        (
+            "import sys; from pathlib import Path; from core.storage.local import LocalStorage",
+            "store, name = LocalStorage(Path(sys.argv[1]), 'secret'), sys.argv[2]",
+            "for number in range(400):",
+            "    key = f'acct/jobs/{number % 3}/saves/{name}'",
+            "    assert store.put(key, name.encode()).bytes == 1 and store.open(key).read() == name.encode()",
+            "    assert store.delete_prefix(key) == 1",
+        )
+    )
+    command = [sys.executable, "-c", rounds, str(tmp_path / "objects")]
+    writers = [subprocess.Popen([*command, name], cwd=ROOT) for name in "abcd"]
+    assert [writer.wait() for writer in writers] == [0] * len(writers)
+    assert folders(LocalStorage(tmp_path / "objects", "secret")) == []
 
 
 @pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "a/../../b", "a\0b", ""])

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from core.database.engine import now
 from core.database.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from core.settings import Settings
-from core.webhooks import deliveries, events, signatures
+from core.webhooks import deliveries, endpoint_secrets, events
 from core.webhooks.deliveries import ClaimedDelivery
 from core.webhooks.sender import Answer
 from tests.core.ledger import SETTINGS, Sessions, cancel, queued
@@ -29,7 +29,7 @@ def endpoint(sessions: Sessions, account: str = "acct-1", types: list[str] | Non
             event_types=types or ALL,
             created_at=at,
             updated_at=at,
-            secret=signatures.new_secret(),
+            secret=endpoint_secrets.random_secret(),
             **fields,
         )
         session.add(made)

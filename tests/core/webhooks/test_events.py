@@ -19,7 +19,8 @@ from core.database.tables import Job, WebhookDelivery, WebhookEndpoint, WebhookE
 from core.erasure import eraser as erasure
 from core.jobs import dispatch, leases
 from core.jobs.leases import Claim
-from core.webhooks import endpoints, events, signatures
+from core.keys.keyring import Keyring
+from core.webhooks import endpoint_secrets, endpoints, events, signatures
 from tests.core.erasure.test_eraser import ask, eraser, hits
 from tests.core.ledger import Sessions, cancel, finish, get, lose_lease, reap, running
 from tests.core.webhooks.postbox import (
@@ -99,17 +100,19 @@ def test_the_wire_names_the_events_that_there_are() -> None:
 
 def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(database: Sessions) -> None:
     endpoint(database)
+    keyring = Keyring(("one-secret" * 4,))
     with database.begin() as session:
         found = session.scalars(select(WebhookEndpoint)).one()
-        first, at = found.secret, now(session)
-        signatures.rotate(found, at, keep=True)
-        second = found.secret
-        signatures.rotate(found, at + 10, keep=True)
-        assert signatures.signing_secrets(found, at + 20) == [found.secret, second, first]
-        assert signatures.signing_secrets(found, at + signatures.KEPT_SECONDS + 5) == [found.secret, second]
-        secret = found.secret
-        signatures.rotate(found, at + 20, keep=False)
-        assert signatures.signing_secrets(found, at + 20) == [found.secret]
+        first, at = endpoint_secrets.secret_of(found, keyring), now(session)
+        endpoint_secrets.rotate(found, at, keyring, keep=True)
+        second = endpoint_secrets.secret_of(found, keyring)
+        endpoint_secrets.rotate(found, at + 10, keyring, keep=True)
+        secret, later = endpoint_secrets.secret_of(found, keyring), at + endpoint_secrets.KEPT_SECONDS + 5
+        assert endpoint_secrets.signing_secrets(found, at + 20, keyring) == [secret, second, first]
+        assert endpoint_secrets.signing_secrets(found, later, keyring) == [secret, second]
+        endpoint_secrets.rotate(found, at + 20, keyring, keep=False)
+        assert endpoint_secrets.signing_secrets(found, at + 20, keyring) not in ([secret], [first], [second])
+        assert len(endpoint_secrets.signing_secrets(found, at + 20, keyring)) == 1
     assert 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
     key = base64.b64decode(secret[6:])
     expected = base64.b64encode(hmac.new(key, b'evt_1.1700000000.{"a":1}', hashlib.sha256).digest()).decode()

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
 from core.jobs import dispatch
 from core.parameters.schedule import STAGES
+from core.runtime.printed import output_log
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, damaged, gone, pictures, repacked
 from worker.supervision.attempt_folders import sweep
@@ -22,7 +23,7 @@ from worker.supervision.attempt_folders import sweep
 
 def in_background(floor: Floor, stage: str) -> threading.Thread:
     # the trainer is started here: its life hangs on the thread that forks it
-    floor.trainer.take("tiny-a 1")
+    floor.warm_trainer()
     thread = threading.Thread(target=floor.supervise, args=(floor.claim(),))
     thread.start()
     floor.wait_for_stage(stage)
@@ -107,14 +108,14 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     work.join(60)
     assert floor.get(job_id).state == "CANCELLED"
     assert floor.rows(Adapter, job_id) == []
-    assert floor.trainer.take("tiny-a 1").pid == floor.wait_for_stage("train")
+    assert floor.warm_trainer().pid == floor.wait_for_stage("train")
 
 
 def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     job_id = floor.job("hang-train")
     work = in_background(floor, "train")
     hanging = f"{job_id}-e1 train {fast_trainer.STEPS // 2}"  # before that step it would still stop as it is told
-    floor.wait(lambda: hanging in fast_trainer.read(floor.settings.data / "pools/steps"))
+    floor.wait(lambda: hanging in fast_trainer.diary(floor.settings.data, "steps"))
     floor.order("cancel", job_id)
     work.join(60)
     assert floor.get(job_id).state == "CANCELLED"
@@ -137,9 +138,7 @@ def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog
     job = floor.get(job_id)
     assert (job.state, job.retry_count) == ("QUEUED", 1)
     assert gone(floor.wait_for_stage("score"))
-    [dump] = [
-        record for record in caplog.records if record.name == "worker.trainer.output_log" and "in act" in record.message
-    ]
+    [dump] = [record for record in caplog.records if record.name == output_log.__name__ and "in act" in record.message]
     assert dump.job == job_id
     assert any("no progress" in message for message in floor.events(job_id))
 
@@ -178,7 +177,7 @@ def test_a_job_that_does_not_fit_is_computed_in_ever_smaller_pieces_before_it_fa
 
 def steps_of(floor: Floor, stage: str) -> list[int]:
     """The steps that fast trainers have done in a stage, in the order of their doing."""
-    lines = fast_trainer.read(floor.settings.data / "pools/steps")
+    lines = fast_trainer.diary(floor.settings.data, "steps")
     return [int(line.split()[2]) for line in lines if line.split()[1] == stage]
 
 
@@ -321,7 +320,7 @@ def test_an_idle_trainer_gives_up_its_memory(floor: Floor) -> None:
 def test_the_trainer_inherits_no_secrets_and_is_offline(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALBATROSS_S3_SECRET_KEY", "canary")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
-    pid = floor.trainer.take("tiny-a 1").pid
+    pid = floor.warm_trainer().pid
     floor.wait(lambda: b"fast_trainer" in Path(f"/proc/{pid}/cmdline").read_bytes())
     seen = Path(f"/proc/{pid}/environ").read_bytes()
     assert b"canary" not in seen

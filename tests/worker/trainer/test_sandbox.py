@@ -21,6 +21,8 @@ from core.database.migrations import migrate
 from core.errors import Unavailable
 from core.settings import Settings
 from tests.worker.floor import FAST_TRAINER, ROOT, Floor, environment, gone, settings
+from worker import tasks
+from worker.supervision.attempt_folders import cage
 from worker.trainer import process, sandbox
 from worker.trainer.process import Trainer
 
@@ -28,8 +30,11 @@ with_bubblewrap = pytest.mark.skipif(not sandbox.works(), reason="bubblewrap doe
 PARENT = """
 import time
 from core.settings import Settings
+from worker.supervision.attempt_folders import cage
 from worker.trainer.process import Trainer
-trainer = Trainer(Settings())
+from worker.trainer.sandbox import Cage
+settings = Settings()
+trainer = Trainer(settings, Cage(settings.data / "work/acct-1"))
 print(trainer.pid, flush=True)
 time.sleep(60)
 """
@@ -40,7 +45,7 @@ def chosen(tmp_path: Path) -> Settings:
     """Settings of a service that has a database and a signing key."""
     made = settings(tmp_path / "data")
     migrate(made.database)
-    assert made.keyring.keys()
+    assert made.keyring.read()
     (made.data / "storage/accounts").mkdir(parents=True)
     (made.data / "storage/accounts/picture").write_bytes(b"private")
     return made
@@ -54,11 +59,11 @@ def no_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     sandbox.works.cache_clear()
 
 
-def inside(chosen: Settings, program: str) -> str:
-    """Run a Python program as the trainer is run; returns what it prints."""
-    trainer = shlex.join([sys.executable, "-c", program])
-    command = process.command(chosen.model_copy(update={"trainer": trainer}))
-    variables = process.environment(chosen)
+def inside(chosen: Settings, program: str, account: str = "acct-1") -> str:
+    """Run a Python program as the trainer of an account's jobs is run; returns what it prints."""
+    trainer, own = shlex.join([sys.executable, "-c", program]), cage(chosen, account)
+    command = process.command(chosen.model_copy(update={"trainer": trainer}), own)
+    variables = process.environment(chosen, own)
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -95,17 +100,42 @@ def test_a_database_elsewhere_is_not_to_be_seen_either(chosen: Settings, tmp_pat
 
 
 @with_bubblewrap
-def test_only_job_folders_and_pools_can_be_written(chosen: Settings) -> None:
+def test_only_the_work_folder_of_the_account_can_be_written(chosen: Settings) -> None:
     places = ["/etc", "/run", "/var/tmp", str(ROOT), str(Path.home()), str(chosen.data), str(chosen.data / "storage")]
-    for place in places:
+    for place in [*places, str(chosen.data / "work"), str(chosen.data / "pools")]:
         assert inside(chosen, tried(f"open({place + '/left-behind'!r}, 'w')")) in (
             "OSError\n",
             "FileNotFoundError\n",
             "PermissionError\n",
         ), place
-    for place in ("work", "pools"):
-        assert inside(chosen, tried(f"open({str(chosen.data / place / 'new')!r}, 'w')")) == "done\n"
-        assert (chosen.data / place / "new").is_file()
+    assert inside(chosen, tried(f"open({str(chosen.data / 'work/acct-1/new')!r}, 'w')")) == "done\n"
+    assert (chosen.data / "work/acct-1/new").is_file()
+
+
+@with_bubblewrap
+def test_of_other_accounts_not_even_a_name_is_to_be_seen(chosen: Settings) -> None:
+    for name in ("acct-1/ftjob-1-e1/references", "acct-2/ftjob-2-e1/references"):
+        (chosen.data / "work" / name).mkdir(parents=True)
+    tasks.drain_file(chosen, os.getpid()).touch()
+    walk = (
+        f"import os; print(sorted(name for _, names, files in os.walk({str(chosen.data)!r}) for name in names + files))"
+    )
+    own = ["acct-1", "ftjob-1-e1", "pools", "references", "work"]
+    assert inside(chosen, walk) == f"{own}\n"
+    together = chosen.model_copy(update={"share_trainers": True})
+    assert "acct-2" in inside(together, walk)
+    assert inside(together, tried(f"open({str(chosen.data / 'pools/new')!r}, 'w')")) == "done\n"
+
+
+@with_bubblewrap
+def test_pools_that_all_read_can_be_read_and_not_be_changed(chosen: Settings) -> None:
+    shared = chosen.data / "pools/mine/index.jsonl"
+    shared.parent.mkdir(parents=True)
+    shared.write_text("{}")
+    assert inside(chosen, f"print(open({str(shared)!r}).read())") == "{}\n"
+    for action in (f"open({str(shared)!r}, 'a')", f"__import__('os').unlink({str(shared)!r})"):
+        assert inside(chosen, tried(action)) == "OSError\n"
+    assert shared.read_text() == "{}"
 
 
 @with_bubblewrap
@@ -161,8 +191,8 @@ def test_a_registered_backbone_can_be_read_wherever_it_lies(chosen: Settings, tm
 @pytest.mark.parametrize("mode", ["off", pytest.param("require", marks=with_bubblewrap)])
 def test_limits_hold_with_and_without_it(chosen: Settings, mode: str) -> None:
     limited = chosen.model_copy(update={"sandbox": mode, "max_trainer_file_bytes": 10_000})
-    file = chosen.data / "work/large"
-    file.parent.mkdir(exist_ok=True)
+    file = chosen.data / "work/acct-1/large"
+    file.parent.mkdir(parents=True, exist_ok=True)
     write = f"import errno\ntry:\n    open({str(file)!r}, 'wb').write(bytes(20_000))\nexcept OSError as error:\n"
     assert inside(limited, write + "    print(errno.errorcode[error.errno])") == "EFBIG\n"
     assert file.stat().st_size == 10_000
@@ -186,7 +216,7 @@ def soon(condition: Callable[[], bool]) -> bool:
 
 @with_bubblewrap
 def test_nothing_outlives_a_killed_trainer(chosen: Settings) -> None:
-    trainer = Trainer(chosen)
+    trainer = Trainer(chosen, cage(chosen, "acct-1"))
     assert soon(lambda: len(family(trainer.pid)) == 3)
     everything = family(trainer.pid)
     assert sandbox.program_of(trainer.pid) == everything[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from core.database.tables import Adapter, Artifact
 from core.storage.factory import storage
 from tests.worker.floor import Floor, damaged, pictures, repacked, settings
 from tests.worker.stages.conftest import QUICK, image_record
+
+CANARY = "canary2c9e44x"
 
 
 @pytest.fixture
@@ -33,13 +37,26 @@ def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
 
 def trainer_of(floor: Floor) -> int:
     record = json.loads(floor.settings.registry_file.read_text())["backbones"]["tiny"]
-    return floor.trainer.take(f"tiny {record['revision']}").pid
+    return floor.warm_trainer(f"tiny {record['revision']}").pid
 
 
-def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(real_floor: Floor) -> None:
+def long_captions() -> bytes:
+    """Pictures with captions of which CLIP cuts off the greater part, and says so."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(pictures())) as before, zipfile.ZipFile(buffer, "w") as archive:
+        for name in before.namelist():
+            longer = " ".join(f"{CANARY}{number}" for number in range(100)).encode()
+            archive.writestr(name, longer if name.endswith(".txt") else before.read(name))
+    return buffer.getvalue()
+
+
+def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
+    real_floor: Floor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
     floor, pids = real_floor, set()
-    for _ in range(2):
-        job_id = floor.job(backbone="tiny", bat=QUICK)
+    for packed in (None, long_captions()):
+        job_id = floor.job(backbone="tiny", bat=QUICK, packed=packed)
         floor.supervise()
         job = floor.get(job_id)
         assert job.state == "SUCCEEDED", job.error_message
@@ -49,12 +66,18 @@ def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(real_fl
         assert {"score/influence.json", "export/samples.json", "export/adapter-peft.zip"} <= names
         pids.add(trainer_of(floor))
     assert len(pids) == 1
+    floor.trainer.discard()
+    assert CANARY not in caplog.text
+    assert any("not repeated" in record.message and record.job == job_id for record in caplog.records)
 
 
 @pytest.mark.parametrize("caption", ["none", "colours"])
 def test_a_picture_that_only_the_trainer_finds_damaged_ends_the_job_and_not_the_trainer(
     real_floor: Floor, caption: str
 ) -> None:
+    registered = json.loads(real_floor.settings.registry_file.read_text())
+    registered["backbones"]["tiny"]["pool"] = None  # which another trainer would encode first, in place of a warm one
+    real_floor.settings.registry_file.write_text(json.dumps(registered))
     packed = repacked(damaged, pictures(captions=caption == "none"))
     job_id = real_floor.job(backbone="tiny", bat={**QUICK, "caption": caption}, packed=packed)
     before = trainer_of(real_floor)
