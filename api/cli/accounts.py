@@ -104,7 +104,8 @@ def limit_account(
             account.bytes_limit = round(gigabytes * 1e9) or None
         if gpu_hours is not None:
             account.gpu_seconds_limit = gpu_hours * HOUR or None
-        audit.record(session, account.id, "account.limit", account.id)
+        if session.is_modified(account):
+            audit.record(session, account.id, "account.limit", account.id)
 
 
 @ACCOUNTS.explained("erase", "albatross accounts erase alice --yes")
