@@ -104,7 +104,8 @@ def limit_account(
             account.bytes_limit = round(gigabytes * 1e9) or None
         if gpu_hours is not None:
             account.gpu_seconds_limit = gpu_hours * HOUR or None
-        audit.record(session, account.id, "account.limit", account.id)
+        if session.is_modified(account):
+            audit.record(session, account.id, "account.limit", account.id)
 
 
 @ACCOUNTS.explained("erase", "albatross accounts erase alice --yes")
@@ -140,7 +141,7 @@ def verify_receipt(
     try:
         told = json.loads(file.read_text())
         signature = str(told.pop("signature"))
-        content = {name: told[name] for name in RECEIPT}
+        content = {name: told[name] for name in RECEIPT} | {"looked_at": told.get("looked_at", [])}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{file} holds no receipt.", code="invalid_receipt") from error
     if not genuine(content, signature, settings.keyring):

@@ -121,7 +121,8 @@ def revoke_key(
 
     with database(settings) as session:
         key = api_keys.revoke(session, id)
-        audit.record(session, key.account_id, "key.revoke", key.id)
+        if session.is_modified(key):
+            audit.record(session, key.account_id, "key.revoke", key.id)
     print(f"The key {id} opens nothing any more.")
 
 

@@ -43,6 +43,7 @@ def test_keys_are_listed_rotated_and_revoked(tmp_path: Path) -> None:
     new = made(tmp_path, "keys", "rotate", public, "--hours", "1").splitlines()[-1]
     assert opens(tmp_path, old) == opens(tmp_path, new) == {"read"}
     made(tmp_path, "keys", "revoke", public)
+    made(tmp_path, "keys", "revoke", public)  # which changes nothing, and is no news
     assert not opens(tmp_path, old)
     assert opens(tmp_path, new)
     assert run("keys", "revoke", "nobody00", "--data", str(tmp_path)).returncode == 2
@@ -59,7 +60,7 @@ def test_an_account_is_limited_and_erased_and_its_receipt_is_checked(tmp_path: P
     assert not opens(tmp_path, key)
     settings = Settings(data=tmp_path)
     engine = connect(settings.database)
-    Eraser(sessions(engine), storage(settings), settings.keyring).round()
+    Eraser(sessions(engine), storage(settings), settings.keyring, tmp_path).round()
     with sessions(engine)() as session:
         done = session.query(Erasure).one()
         told = receipt(done) | {"signature": done.signature}
