@@ -23,7 +23,7 @@ def test_every_setting_that_is_named_exists() -> None:
 
 
 def test_every_command_that_is_named_exists() -> None:
-    named = set(re.findall(r"`albatross (\w+)", TEXT))
+    named = set(re.findall(r"`albatross (\w[\w-]*)", TEXT))
     assert named >= {"serve", "backup", "restore", "worker", "dispatcher", "keys"}
     assert {name for name in named if f'"{name}"' not in CODE} == set()
 
