@@ -8,6 +8,7 @@ import uvicorn
 
 from api.app import create_app
 from core.runtime import logs
+from core.runtime.processes import hide_memory
 from core.settings import Settings
 
 MAX_CONNECTIONS = 200  # more at once are answered 503
@@ -34,6 +35,7 @@ def server(settings: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
+    hide_memory()
     settings = Settings()
     logs.configure(settings, "api")
     with listening(sys.argv[1:]) as listener:

@@ -24,6 +24,7 @@ from core.erasure.eraser import Eraser
 from core.errors import AlbatrossError
 from core.jobs import dispatch
 from core.runtime import broker, logs
+from core.runtime.processes import hide_memory
 from core.settings import Settings
 from core.storage.factory import storage
 from core.webhooks import deliveries, endpoint_secrets
@@ -135,6 +136,7 @@ class Dispatcher:
 
 
 def main() -> None:
+    hide_memory()
     settings = Settings()
     logs.configure(settings, "dispatcher")
     dispatcher = Dispatcher(settings)

@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from core.errors import AlbatrossError
+from core.runtime.processes import hide_memory
 from core.text_safety import shown
 
 if TYPE_CHECKING:  # loaded by commands, not by their help
@@ -68,6 +69,7 @@ class CommandLine(typer.Typer):
 
         `failed` is the status then. Typer itself answers wrong usage (2) and Ctrl-C (130, without a word).
         """
+        hide_memory()
         try:
             get_command(self)(args=arguments, prog_name=name)
         except SystemExit as ended:

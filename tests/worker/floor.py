@@ -203,6 +203,10 @@ class Floor:
         """The stages that fast trainers have begun: stage, process, attempt."""
         return [line.split() for line in fast_trainer.diary(self.settings.data, "stages")]
 
+    def trainers_of(self, job_id: str) -> set[str]:
+        """The trainers that have begun stages of a job."""
+        return {pid for _, pid, attempt in self.stages() if attempt.startswith(job_id)}
+
     def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():

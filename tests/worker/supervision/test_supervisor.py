@@ -111,6 +111,26 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     assert floor.warm_trainer().pid == floor.wait_for_stage("train")
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_warm_trainer_is_handed_on_within_one_account_only(floor: Floor, *, shared: bool) -> None:
+    floor.settings.__dict__["share_trainers"] = shared
+    for account in ("acct-1", "acct-2", "acct-2"):
+        floor.job(account=account)
+        floor.supervise()
+    first, second, third = (floor.trainers_of(job_id) for job_id in floor.job_ids())
+    assert second == third
+    assert (first == second) is shared
+
+
+def test_a_work_folder_that_was_erased_and_made_again_has_another_trainer(floor: Floor) -> None:
+    floor.job()
+    floor.supervise()
+    before = floor.warm_trainer().pid
+    assert floor.warm_trainer().pid == before
+    (floor.settings.data / "work/acct-1").rename(floor.settings.data / "gone")
+    assert floor.warm_trainer().pid != before  # the old one would look for its jobs in the folder that is gone
+
+
 def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     job_id = floor.job("hang-train")
     work = in_background(floor, "train")
