@@ -8,7 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from api.dependencies import Services
-from api.http import errors, multipart
+from api.http import errors
 from api.http.middleware import RequestMiddleware
 from api.http.openapi import describe
 from api.http.rate_limit import RateLimiter
@@ -29,6 +29,8 @@ from api.routes import (
 )
 from api.waker import Waker
 from core.database.engine import connect, sessions
+from core.erasure import scratch
+from core.erasure.scratch import OwnFolder
 from core.parameters.presets import LivePresets
 from core.runtime import broker, logs
 from core.settings import Settings
@@ -89,6 +91,7 @@ def _services(settings: Settings) -> Services:
         waker=Waker(broker.wake),
         live_presets=LivePresets(settings.presets_folder),
         rate_limiter=RateLimiter(settings.requests_per_minute, settings.broker),
+        own_folder=OwnFolder(settings.data / "uploads"),
     )
 
 
@@ -99,6 +102,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(services.settings, "api")
     to_thread.current_default_thread_limiter().total_tokens = ENDPOINT_THREADS
     services.reader.start()
-    multipart.sweep(services.uploads_folder)
+    scratch.sweep_uploads(services.settings.data)
     yield
     await services.close()

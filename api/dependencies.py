@@ -25,6 +25,7 @@ from core.accounts.upload_room import UploadRoom
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
+from core.erasure.scratch import OwnFolder
 from core.errors import Forbidden, StorageUnavailable, Unauthenticated
 from core.estimates.estimator import device_class
 from core.parameters.presets import LivePresets, Presets
@@ -36,6 +37,7 @@ from core.storage.interface import Storage
 from core.uploads.reader import Reader
 
 M = TypeVar("M", bound=BaseModel)
+ERASE_NOW_SECONDS = 1.0  # a call may take so long for an erasure; the dispatcher does the rest
 OTHER_KEY_HEADERS = ("api-key", "x-api-key")  # in which clients of Azure and of others send keys
 READ_ONLY_POSTS = frozenset({"/v1/fine_tuning/jobs/estimate"})  # they change nothing: the scope read is enough
 
@@ -54,6 +56,7 @@ class Services:
     waker: Waker
     live_presets: LivePresets
     rate_limiter: RateLimiter
+    own_folder: OwnFolder
     stream_limit: StreamLimit = field(default_factory=StreamLimit)
     outbound_calls: OutboundCalls = field(default_factory=OutboundCalls)
     key_cache: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
@@ -80,8 +83,8 @@ class Services:
 
     @property
     def uploads_folder(self) -> Path:
-        """Where uploads lie while they are received and read."""
-        return self.settings.data / "uploads"
+        """Where uploads lie while this process receives and reads them."""
+        return self.own_folder.path
 
     @property
     def copies_on_disk(self) -> int:
@@ -96,10 +99,16 @@ class Services:
         """Return where an account's uploads lie meanwhile: what a kill leaves there is known to be its own."""
         return self.uploads_folder / account
 
+    @property
+    def eraser(self) -> Eraser:
+        """Erases what callers want gone."""
+        settings = self.settings
+        return Eraser(self.writing, self.storage, settings.keyring, settings.data, settings.lease_seconds)
+
     def erase_now(self, erasure_id: str) -> bool:
         """Take a fresh erasure as far as it goes now; False where the dispatcher has to go on with it."""
         with suppress(StorageUnavailable, SQLAlchemyError):
-            return Eraser(self.writing, self.storage, self.settings.keyring).advance(erasure_id)
+            return self.eraser.advance(erasure_id, ERASE_NOW_SECONDS)
         return False
 
     async def close(self) -> None:

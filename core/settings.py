@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     keep_trainer_output: bool = Field(
         default=False,
         description="keep all that trainers print, which may be captions, prompts and file names that people sent, in "
-        "trainer-output in the data folder: a file an attempt, until tidy_seconds later or until the job is erased",
+        "trainer-output in the data folder: a file an attempt, until the job is tidied up or erased",
     )
     trainer_idle_seconds: NonNegativeFloat = Field(
         default=300, description="an idle trainer keeps its backbone loaded for so long"

@@ -46,7 +46,8 @@ class Dispatcher:
         self._settings = settings
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._storage = storage(settings)
-        self._eraser = Eraser(self._sessions, self._storage, settings.keyring)
+        self._eraser = Eraser(self._sessions, self._storage, settings.keyring, settings.data, settings.lease_seconds)
+        self._tidier = retention.Tidier(self._sessions, self._storage, settings.tidy_seconds)
         self._webhook_sender = WebhookSender(settings, self._sessions)
         self._swept = self._counted = -SWEEP_SECONDS
         self._stopping = threading.Event()
@@ -110,18 +111,19 @@ class Dispatcher:
 
     def _erase(self) -> None:
         """Erase what owners want gone, what has had its time, and what nobody needs; a store may be away."""
+        retention.expire_files(self._sessions)
+        retention.expire_jobs(self._sessions, self._settings.retention_days)
         with self._sessions.begin() as session:
-            retention.expire_files(session)
-            retention.expire_jobs(session, self._settings.retention_days)
             deliveries.prune(session, self._settings.webhook_log_days)
-        try:
-            self._eraser.round()
-            retention.tidy(self._sessions, self._storage, self._settings)
-            if time.monotonic() - self._swept >= SWEEP_SECONDS:
-                self._swept = time.monotonic()
+        self._eraser.round()
+        self._tidier.round()
+        retention.clear_pages(self._sessions)
+        if time.monotonic() - self._swept >= SWEEP_SECONDS:
+            self._swept = time.monotonic()
+            try:
                 self._storage.sweep(UNENDED_UPLOAD_SECONDS)
-        except AlbatrossError as error:
-            log.warning("the storage is away: %s", error.code)
+            except AlbatrossError as error:
+                log.warning("the storage is away: %s", error.code)
 
     def _wake(self) -> None:
         """Wake workers for the jobs that wait; a broker that refuses is asked again in the next round."""

@@ -1,4 +1,4 @@
-"""The row that shows that this worker is alive."""
+"""The row that shows that this worker is alive, and when it last swept its machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
+from core.erasure import scratch
 from core.runtime.broker import worker_id
 from core.settings import Settings
 from worker import tasks
@@ -49,7 +50,9 @@ class Presence:
     def _leave(self) -> None:
         # Celery waits for its child for ever; the kernel kills the child with us, and the lease gives its job back
         log.warning("the pool child did not end; leaving without it")
-        self.end()
+        # the row stays until it is forgotten: the child leaves its folder behind, and receipts have to say so
+        self._gone.set()
+        self.drain_file.unlink(missing_ok=True)
         os._exit(0)
 
     def end(self) -> None:
@@ -69,7 +72,16 @@ class Presence:
         while not self._gone.wait(self._settings.heartbeat_seconds):
             self._report()
 
+    def _sweep(self) -> float | None:
+        """Erase what attempts have left on this machine; None where it could not be done."""
+        try:
+            return scratch.sweep(self._settings.data, self._sessions)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("dead attempts could not be swept: %s", type(error).__name__)
+            return None
+
     def _report(self) -> None:
+        swept_at = self._sweep()
         try:
             with self._sessions.begin() as session:
                 at = now(session)
@@ -85,5 +97,6 @@ class Presence:
                     session.add(row)
                 row.seen_at, row.draining = at, self.drain_file.exists()
                 row.device, row.sandboxed = self._device, self._sandboxed
+                row.data, row.swept_at = str(self._settings.data), swept_at or row.swept_at
         except SQLAlchemyError as error:
             log.warning("the worker's row could not be written: %s", type(error).__name__)

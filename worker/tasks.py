@@ -13,11 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.database.engine import connect, sessions
 from core.database.tables import Job, Worker
+from core.erasure import scratch
 from core.jobs import leases
 from core.runtime.broker import WAKE, worker_id
 from core.settings import Settings
 from core.storage.factory import storage
-from worker.supervision.attempt_folders import sweep
 from worker.supervision.supervisor import Supervisor
 from worker.supervision.workplace import Workplace
 from worker.trainer.process import WarmTrainer
@@ -55,7 +55,7 @@ def wake() -> None:
 
 def _take_jobs(place: Workplace) -> None:
     try:
-        sweep(place.settings, place.sessions)
+        scratch.sweep(place.settings.data, place.sessions)
     except SQLAlchemyError as error:
         log.warning("dead attempts could not be swept: %s", type(error).__name__)
     while not place.draining() and (job := take(place)) is not None:

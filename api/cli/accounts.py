@@ -140,7 +140,7 @@ def verify_receipt(
     try:
         told = json.loads(file.read_text())
         signature = str(told.pop("signature"))
-        content = {name: told[name] for name in RECEIPT}
+        content = {name: told[name] for name in RECEIPT} | {"looked_at": told.get("looked_at", [])}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{file} holds no receipt.", code="invalid_receipt") from error
     if not genuine(content, signature, settings.keyring):

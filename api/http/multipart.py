@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-import shutil
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -38,7 +36,6 @@ MAX_FIELD_BYTES = 1_000
 OVERHEAD_BYTES = 100_000  # boundaries, part headers and fields on top of the file itself
 FLUSH_BYTES = 1_000_000
 RENEW_SECONDS = UPLOAD_SECONDS / 4
-ABANDONED_SECONDS = 3600.0  # a file that is older was left behind
 
 
 @dataclass(frozen=True)
@@ -108,15 +105,6 @@ class _Disk:
     async def run(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Return what the call returns."""
         return await to_thread.run_sync(partial(call, *arguments, **named), limiter=self._limiter)
-
-
-def sweep(folder: Path) -> None:
-    """Erase what uploads left behind when their process was killed; those under way are younger."""
-    before = time.time() - ABANDONED_SECONDS
-    of_accounts, of_older_versions = folder.glob("*/*"), (path for path in folder.glob("*") if path.is_file())
-    for path in (*of_accounts, *of_older_versions):
-        if path.stat().st_mtime < before:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _too_large(limit: int) -> str:

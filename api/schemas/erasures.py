@@ -1,8 +1,8 @@
 """The answer to a DELETE, and an erasure with its receipt, as they go over the wire."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class DeletedBat(BaseModel):
@@ -34,4 +34,7 @@ class ErasureObject(BaseModel):
     completed_at: float | None
     objects: int
     rows: int
+    looked_at: list[dict[str, Any]] = Field(
+        description="the places that were looked at, with when, and with what no look of the service reaches there"
+    )
     signature: str | None

@@ -18,7 +18,13 @@ from core.settings import Settings
 
 BUSY_SECONDS = 10
 # NORMAL: kill -9 loses nothing; only a power loss may take back the last commits
-SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={1000 * BUSY_SECONDS}", "foreign_keys=ON")
+SQLITE_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    f"busy_timeout={1000 * BUSY_SECONDS}",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # what is deleted is overwritten; core.database.file_remains says what that leaves
+)
 POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 # a server that is cut off without a word is given up within seconds, not with the kernel's patience of hours
 POSTGRES_CONNECTION = {
@@ -71,14 +77,16 @@ def _sqlite(engine: Engine) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("read_only", False):
+        options = connection.get_execution_options()
+        if options.get("read_only", False):
             connection.exec_driver_sql("BEGIN")
             return
         # SQLite lets waiting writers sleep, up to 100 ms at a time; threads of one process can take turns at once
         if "turn" not in connection.info and turn.acquire(timeout=BUSY_SECONDS):
             connection.info["turn"] = turn
         # IMMEDIATE: a read that turns into a write would fail with "database is locked" instead of waiting
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if not options.get("no_transaction", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     @event.listens_for(engine, "checkin")
     def _next(_: object, record: ConnectionPoolEntry) -> None:

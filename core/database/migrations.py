@@ -7,7 +7,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 
+from core.database import file_remains
+from core.database.engine import connect
 from core.disk import ROOT
 
 
@@ -19,6 +22,17 @@ def migrate(url: str, revision: str = "head") -> None:
         command.upgrade(config, revision)
     else:
         command.downgrade(config, revision)
+    _clear_old_pages(url)
+
+
+def _clear_old_pages(url: str) -> None:
+    """Write a SQLite file anew once: what was deleted before this version did not overwrite it."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return
+    engine = connect(url)
+    if not file_remains.written_anew_at(engine):
+        file_remains.write_anew(engine)  # or the next start does, where somebody is busy
+    engine.dispose()
 
 
 def revision(url: str) -> str | None:

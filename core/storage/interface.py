@@ -24,6 +24,8 @@ class StoredObject:
 class Storage(Protocol):
     """A flat store of whole files. Raises NotFound, or StorageUnavailable where the store is away or full."""
 
+    kind: str  # as receipts of erasures call it
+
     def put(self, key: str, source: Path | bytes, content_type: str = "application/octet-stream") -> StoredObject:
         """Store a whole file under the key, replacing what was there; all or nothing."""
 

@@ -23,6 +23,8 @@ ROUTE = "/v1/storage/"
 class LocalStorage:
     """Keeps files under a root; a file appears whole, after fsync, or not at all."""
 
+    kind = "local"
+
     def __init__(self, root: Path, keyring: Keyring) -> None:
         self.root = root.resolve()
         self._keyring = keyring

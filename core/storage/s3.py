@@ -26,6 +26,8 @@ MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 class S3Storage:
     """Keeps files in one bucket; after each put it checks that the store holds all bytes and our sha256."""
 
+    kind = "s3"
+
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
         self._client = _client(settings, settings.s3_endpoint)

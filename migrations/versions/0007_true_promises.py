@@ -13,8 +13,16 @@ depends_on = None
 TEXT = sa.String(length=255)
 INDEXES = (
     ("ix_file_job_id", "file", ["job_id"]),
-    ("ix_file_expires_at", "file", ["expires_at"]),
     ("ix_idempotency_job_id", "idempotency", ["job_id"]),
+    ("ix_erasure_target", "erasure", ["target"]),
+    ("ix_webhook_delivery_ended_at", "webhook_delivery", ["ended_at"]),
+    ("ix_webhook_event_created_at", "webhook_event", ["created_at"]),
+)
+# of what is looked for every few seconds, though there is little of it
+PARTIAL_INDEXES = (
+    ("ix_file_expiring", "file", ["expires_at", "account_id"], "expires_at IS NOT NULL AND deleted_at IS NULL"),
+    ("ix_job_kept", "job", ["finished_at", "account_id"], "finished_at IS NOT NULL AND deleted_at IS NULL"),
+    ("ix_job_untidied", "job", ["finished_at", "id"], "tidied_at IS NULL AND deleted_at IS NULL"),
 )
 # what is counted from now on is counted once over what there is
 STORED_BYTES = """
@@ -40,6 +48,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_reservation_account_id"), "reservation", ["account_id"])
     for name, table, columns in INDEXES:
         op.create_index(name, table, columns)
+    for name, table, columns, where in PARTIAL_INDEXES:
+        op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     with op.batch_alter_table("account") as table:
         table.add_column(sa.Column("stored_bytes", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("job_times", sa.JSON(), nullable=False, server_default="[]"))
@@ -56,6 +66,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for name, table, *_ in PARTIAL_INDEXES:  # before the tables are made anew, which would keep them
+        op.drop_index(name, table)
     for table, columns in {
         "worker": ("sandboxed", "swept_at", "data"),
         "job": ("furthest_step", "furthest_stage"),

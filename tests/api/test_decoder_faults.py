@@ -49,5 +49,5 @@ def test_a_decoder_that_dies_is_a_400_and_others_take_their_turn(tmp_path: Path)
         assert sorted(answer.result().status_code for answer in answers) == [200, 200, 200, 200, 400]
         error = refused(next(a.result() for a in answers if a.result().status_code == 400), 400, "unreadable")
         assert "upload them again" in error["message"]
-        assert list((tmp_path / "uploads").glob("*/*")) == []
+        assert list((tmp_path / "uploads").glob("*/*/*")) == []
     assert not Path(f"/proc/{there}").exists()

@@ -72,7 +72,7 @@ class Scene:
         return self.files[key]
 
     def left_behind(self) -> list[Path]:
-        return list((self.service.settings.data / "uploads").glob("*/*"))
+        return list((self.service.settings.data / "uploads").glob("*/*/*"))
 
 
 Send = Callable[[Scene], Answer]

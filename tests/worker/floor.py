@@ -19,6 +19,7 @@ from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.accounts import stored_bytes
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
 from core.database.tables import Account, File, Job, JobEvent, new_id
@@ -141,6 +142,7 @@ class Floor:
                     created_at=now(session),
                 )
             )
+            stored_bytes.add(session, account, stored.bytes)
             request = {"bat": bat or {"max_steps": 7}}
             made = Job(
                 account_id=account,

@@ -69,7 +69,7 @@ class Erasure(Table):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("erasure-"))
     account_id: Mapped[str] = mapped_column(index=True)
     kind: Mapped[str]  # file, job, model or account
-    target: Mapped[str]
+    target: Mapped[str] = mapped_column(index=True)
     created_at: Mapped[float]  # of the thing itself: lists that are being paged through go on behind it
     requested_at: Mapped[float]
     tried_at: Mapped[float | None]

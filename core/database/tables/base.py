@@ -6,7 +6,7 @@ import base64
 import secrets
 from typing import Any
 
-from sqlalchemy import JSON, Double, MetaData, String
+from sqlalchemy import JSON, Double, Index, MetaData, String, text
 from sqlalchemy.orm import DeclarativeBase
 
 Json = dict[str, Any]
@@ -15,6 +15,11 @@ Json = dict[str, Any]
 def new_id(prefix: str) -> str:
     """A fresh identifier: the prefix and 24 random letters and digits (120 bits)."""
     return prefix + base64.b32encode(secrets.token_bytes(15)).decode().lower()
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that fulfil a condition; a query has to name it."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class Table(DeclarativeBase):

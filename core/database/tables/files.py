@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database.tables.base import Json, Table, new_id
+from core.database.tables.base import Json, Table, new_id, partial_index
 
 
 class File(Table):
@@ -14,7 +14,9 @@ class File(Table):
     __tablename__ = "file"
     __table_args__ = (
         Index("ix_file_account_id_created_at", "account_id", "created_at", "id"),
-        Index("ix_file_expires_at", "expires_at"),
+        partial_index(
+            "ix_file_expiring", "expires_at", "account_id", where="expires_at IS NOT NULL AND deleted_at IS NULL"
+        ),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("file-"))
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database.tables.base import Json, Table, new_id
+from core.database.tables.base import Json, Table, new_id, partial_index
 
 
 class JobState(StrEnum):
@@ -30,6 +30,10 @@ class Job(Table):
         Index("ix_job_claim", "queue", "state", "priority", "created_at"),
         Index("ix_job_account_id_created_at", "account_id", "created_at", "id"),
         Index("ix_job_account_id_state", "account_id", "state"),
+        partial_index(
+            "ix_job_kept", "finished_at", "account_id", where="finished_at IS NOT NULL AND deleted_at IS NULL"
+        ),
+        partial_index("ix_job_untidied", "finished_at", "id", where="tidied_at IS NULL AND deleted_at IS NULL"),
         CheckConstraint("state IN ('{}')".format("', '".join(JobState)), name="known_state"),
         CheckConstraint("(state = 'RUNNING') = (lease_until IS NOT NULL)", name="leased_while_running"),
         CheckConstraint(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database.tables.base import Json, Table, new_id
+from core.database.tables.base import Json, Table, new_id, partial_index
 
 
 class WebhookEndpoint(Table):
@@ -32,12 +32,8 @@ class WebhookEvent(Table):
 
     __tablename__ = "webhook_event"
     __table_args__ = (
-        Index(
-            "ix_webhook_event_waiting",
-            "created_at",
-            sqlite_where=text("spread_at IS NULL"),
-            postgresql_where=text("spread_at IS NULL"),
-        ),
+        partial_index("ix_webhook_event_waiting", "created_at", where="spread_at IS NULL"),
+        Index("ix_webhook_event_created_at", "created_at"),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("evt_"))
     account_id: Mapped[str] = mapped_column(index=True)
@@ -55,6 +51,7 @@ class WebhookDelivery(Table):
         UniqueConstraint("event_id", "endpoint_id"),
         Index("ix_webhook_delivery_endpoint_id_created_at", "endpoint_id", "created_at", "id"),
         Index("ix_webhook_delivery_due", "state", "next_at"),
+        Index("ix_webhook_delivery_ended_at", "ended_at"),
         CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", name="planned_while_pending"),
     )
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("whd_"))

@@ -1,14 +1,12 @@
 """What trainers print, kept whole where keep_trainer_output says so: a file an attempt, in the data folder.
 
-It may hold what people sent, so it goes when its job goes, and a while after its last line in any case.
+It may hold what people sent: core.erasure.trainer_output erases what need not or must not be there any more.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,26 +56,6 @@ def open_for(settings: Settings, account_id: str, attempt: str) -> KeptOutput | 
         return None
 
 
-def erase(settings: Settings, account_id: str, job_id: str | None = None) -> int:
-    """Erase what is kept on this machine of a job, or of all jobs of an account; returns how many files that were."""
-    folder = settings.data / FOLDER / account_id
-    files = list(folder.glob(f"{job_id}-e*.log" if job_id else "*"))
-    for path in files:
-        path.unlink(missing_ok=True)
-    if not job_id:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(files)
-
-
-def kept(settings: Settings) -> list[tuple[str, str, Path]]:
-    """List what is kept on this machine: account, job, file."""
-    found = (settings.data / FOLDER).glob("*/*-e*.log")
-    return [(path.parent.name, path.stem.rpartition("-e")[0], path) for path in found]
-
-
-def is_old(settings: Settings, path: Path) -> bool:
-    """Tell whether a file has been kept for long enough since its last line."""
-    try:
-        return time.time() - path.stat().st_mtime > settings.tidy_seconds
-    except FileNotFoundError:
-        return True
+def kept(data: Path) -> list[tuple[str, Path]]:
+    """List what is kept in a data folder, with the job that it is of."""
+    return [(path.stem.rpartition("-e")[0], path) for path in sorted((data / FOLDER).glob("*/*-e*.log"))]

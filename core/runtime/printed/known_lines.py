@@ -82,18 +82,19 @@ class KnownLines:
 
     def __init__(self, code: KnownCode) -> None:
         self._code = code
-        self._source = ""  # of the frame in the line before, which a traceback shows below it
+        self._source = ""  # of the frame or warning in the line before, which is shown below it
 
     def repeated(self, line: str) -> Repeated | None:
         """Return what may be logged of a line; None where that is nothing."""
         source, self._source = self._source, ""
         if source and (line.strip() == source or MARKERS.fullmatch(line)):
-            return Repeated(f"    {source}") if line.strip() == source else Repeated("")
+            return Repeated(f"    {source}" if line.strip() == source else "", trouble=False)
         if (frame := FRAME.fullmatch(line)) is not None:
             return self._frame(*frame.groups())
         if (thread := THREAD.fullmatch(line)) is not None:
             return Repeated(f"{thread[1]} (most recent call first):")
         if (warning := WARNING.fullmatch(line)) is not None and self._is_warning(*warning.groups()):
+            self._source = self._code.line(warning[1], int(warning[2]))
             return Repeated(f"{warning[3]} at {warning[1]}:{warning[2]}", trouble=False)
         kind = KIND.fullmatch(line)
         if kind is not None and self._code.kind(kind[1]):

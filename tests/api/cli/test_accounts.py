@@ -59,7 +59,7 @@ def test_an_account_is_limited_and_erased_and_its_receipt_is_checked(tmp_path: P
     assert not opens(tmp_path, key)
     settings = Settings(data=tmp_path)
     engine = connect(settings.database)
-    Eraser(sessions(engine), storage(settings), settings.keyring).round()
+    Eraser(sessions(engine), storage(settings), settings.keyring, tmp_path).round()
     with sessions(engine)() as session:
         done = session.query(Erasure).one()
         told = receipt(done) | {"signature": done.signature}

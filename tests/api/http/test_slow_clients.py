@@ -49,7 +49,7 @@ def drip(connection: socket.socket, piece: bytes) -> bytes:
 
 
 def left_behind(service: Service) -> list[str]:
-    return [path.name for path in (service.settings.data / "uploads").glob("*/*")]
+    return [path.name for path in (service.settings.data / "uploads").glob("*/*/*")]
 
 
 def test_an_upload_that_comes_by_the_byte_is_given_up_and_nothing_of_it_is_kept(impatient: Service) -> None:

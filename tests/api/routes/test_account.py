@@ -59,7 +59,7 @@ def test_an_erased_file_leaves_a_receipt_that_only_this_service_can_have_signed(
     assert (deleted["id"], deleted["deleted"], deleted["bat"]["status"]) == (file_id, True, "completed")
     told = http.get(f"/v1/erasures/{deleted['bat']['erasure']}").json()
     assert (told["kind"], told["target"], told["objects"], told["rows"]) == ("file", file_id, 1, 1)
-    names = ("id", "kind", "target", "account", "requested_at", "completed_at", "objects", "rows")
+    names = ("id", "kind", "target", "account", "requested_at", "completed_at", "objects", "rows", "looked_at")
     receipt = {name: told[name] for name in names}
     assert genuine(receipt, told["signature"], service.settings.keyring)
     assert not genuine(receipt | {"target": "file-other"}, told["signature"], service.settings.keyring)

@@ -309,7 +309,7 @@ def test_changes_that_make_no_sense_change_nothing(service: Service, http: httpx
         assert "passwd" not in answer.text
     assert http.get(f"/v1/files/{file['id']}").json() == file
     assert len(stored(service, file["id"])) == 1
-    assert not list((service.settings.data / "uploads").glob("*/*"))
+    assert not list((service.settings.data / "uploads").glob("*/*/*"))
 
 
 @pytest.mark.parametrize("after", ["item-0", "item-9", "item-x", "5", "item-99999999999"])

@@ -21,7 +21,7 @@ def upload(http: httpx.Client, content: bytes, name: str = "file.bin", **fields:
 
 
 def left_behind(service: Service) -> list[str]:
-    return [str(path) for path in (service.settings.data / "uploads").glob("*/*")]
+    return [str(path) for path in (service.settings.data / "uploads").glob("*/*/*")]
 
 
 def huge_png() -> bytes:

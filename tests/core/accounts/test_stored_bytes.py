@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -19,18 +20,18 @@ from core.database.tables import Account, Adapter, Artifact, Erasure, File, Job,
 from core.database.tables.jobs import ACTIVE
 from core.erasure import request, retention
 from core.erasure.eraser import Eraser
+from core.erasure.retention import Tidier
 from core.errors import AlbatrossError
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
-from core.settings import Settings
+from core.keys.keyring import Keyring
 from core.storage.interface import Storage
 from core.storage.local import LocalStorage
 from tests.core.ledger import Sessions, claim, finish, queued
 
 T = TypeVar("T")
 ACCOUNTS = ("acct-1", "acct-2")
-KEYRING = Settings(signing_secret="k" * 40).keyring
-LEISURE = Settings(tidy_seconds=0)
+KEYRING = Keyring(("k" * 40,))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ class Walk:
 
     def __init__(self, sessions: Sessions, storage: Storage, seed: int) -> None:
         self.sessions, self.storage, self.random = sessions, storage, random.Random(seed)
-        self.eraser = Eraser(sessions, storage, KEYRING)
+        self.eraser = Eraser(sessions, storage, KEYRING, Path("/nonexistent"))
         self.steps = (
             self.upload,
             self.create,
@@ -115,13 +116,12 @@ class Walk:
             self._request(found.account_id, "model", found.id)
 
     def expire(self) -> None:
-        with self.sessions.begin() as session:
-            retention.expire_files(session)
+        retention.expire_files(self.sessions)
 
     def tidy(self) -> None:
         with self.sessions.begin() as session:
             session.execute(update(Job).where(Job.state.not_in(ACTIVE)).values(finished_at=1.0))
-        retention.tidy(self.sessions, self.storage, LEISURE)
+        Tidier(self.sessions, self.storage, 0.0).round()
 
     def erase(self) -> None:
         with self.sessions() as session:

@@ -14,11 +14,11 @@ from core.erasure import eraser as erasure_eraser
 from core.erasure import request, retention
 from core.erasure.eraser import Eraser
 from core.erasure.receipts import genuine, receipt
+from core.erasure.retention import Tidier
 from core.errors import StorageUnavailable
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
 from core.keys.keyring import Keyring
-from core.settings import Settings
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import file_key, job_key
 from tests.core.ledger import Sessions, claim, finish, get, queued, running
@@ -30,7 +30,7 @@ STAYING = {"audit", "erasure", "tally", "alembic_version"}
 
 
 def eraser(sessions: Sessions, store: Storage) -> Eraser:
-    return Eraser(sessions, store, KEYRING)
+    return Eraser(sessions, store, KEYRING, Path("/nonexistent"))
 
 
 def put(store: Storage, key: str) -> StoredObject:
@@ -72,7 +72,8 @@ def worked(sessions: Sessions, store: Storage, *, ended: bool = True) -> str:
         assert reports.add_metrics(session, held, "train", [{"step": 1, CANARY: 0.5}])
         kept = Checkpoint(step=1, labels=[], storage_key=stored[0].key, sha256="", bytes=1, metrics={})
         assert reports.add_checkpoints(session, held, [kept])
-        session.add(Idempotency(account_id="acct-1", key=CANARY, request_sha256="", job_id=held.job_id, created_at=1.0))
+        key = f"{CANARY}-{held.job_id}"
+        session.add(Idempotency(account_id="acct-1", key=key, request_sha256="", job_id=held.job_id, created_at=1.0))
         spent = Usage(job_id=held.job_id, attempt=held.attempt, stage="train", account_id="acct-1", seconds=1.0)
         spent.created_at = 1.0
         session.add(spent)
@@ -188,6 +189,8 @@ def test_an_account_goes_with_all_that_it_has_and_nothing_of_others(database: Se
 class Failing:
     """A store that is away for some calls."""
 
+    kind = "local"
+
     def __init__(self, store: Storage, calls: int) -> None:
         self._store, self.calls = store, calls
 
@@ -235,10 +238,9 @@ def test_what_ended_jobs_left_behind_is_tidied_up_and_what_is_needed_stays(datab
     job_id = worked(database, store)
     with database.begin() as session:
         session.execute(update(Artifact).where(Artifact.name.like("saves/%")).values(kind="save"))
-    settings = Settings(data=Path("/nonexistent"), tidy_seconds=0)
-    assert retention.tidy(database, store, settings.model_copy(update={"tidy_seconds": 100.0})) == 0
-    assert retention.tidy(database, store, settings) == 2
-    assert retention.tidy(database, store, settings) == 0
+    assert Tidier(database, store, 100.0).round() == 0
+    tidier = Tidier(database, store, 0.0)
+    assert [tidier.round(), tidier.round()] == [2, 0]
     names = [key.rpartition("/e1/")[2] for key in store.keys(f"accounts/acct-1/jobs/{job_id}")]
     assert sorted(names) == ["export/adapter.zip", "train/curve.json"]
 
@@ -249,7 +251,7 @@ def test_uploads_whose_time_is_over_are_erased_unless_a_job_needs_them(database:
     upload(database, store, name="file-2")
     with database.begin() as session:
         session.execute(update(File).values(expires_at=1.0))
-        assert retention.expire_files(session) == 1
+    assert retention.expire_files(database) == 1
     eraser(database, store).round()
     assert [key.rpartition("/")[2] for key in store.keys("accounts/acct-1")] == ["file-1"]
     job = claim(database)
@@ -259,10 +261,9 @@ def test_uploads_whose_time_is_over_are_erased_unless_a_job_needs_them(database:
 
 def test_ended_jobs_are_kept_as_long_as_the_operator_says(database: Sessions, store: Storage) -> None:
     job_id = worked(database, store)
+    assert [retention.expire_jobs(database, days) for days in (None, 1.0)] == [0, 0]
     with database.begin() as session:
-        assert retention.expire_jobs(session, None) == 0
-        assert retention.expire_jobs(session, 1.0) == 0
         session.execute(update(Job).values(finished_at=Job.finished_at - 2 * retention.DAY))
-        assert retention.expire_jobs(session, 1.0) == 1
+    assert retention.expire_jobs(database, 1.0) == 1
     eraser(database, store).round()
     assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from PIL import Image
 from core.disk import ROOT
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.references import packing
+from core.runtime.printed import output_log
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import OutputLog
 from core.settings import Settings
 from core.uploads import reading as parsing
 from core.uploads.reader import Facts, Reader
@@ -292,6 +296,36 @@ def test_the_process_dies_with_whoever_started_it(tmp_path: Path) -> None:
         family = {there, *children(there)}
         parent.kill()
     assert eventually(lambda: all(map(gone, family)))
+
+
+def test_what_a_decoder_prints_is_judged_like_a_trainers_words(
+    reading: Callable[..., Reader], tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    path = tmp_path / CANARY
+    cut = b"Exif\0\0II*\0\x08\0\0\0\x05\0" + CANARY.encode()  # of which Pillow warns
+    path.write_bytes(picture(format="JPEG", exif=cut))
+    reader = reading()
+    assert reader.read(path, f"{CANARY}.jpg", tmp_path / "packed").items == 1
+    reader.close()
+    [record] = [record for record in caplog.records if record.name == output_log.__name__]
+    assert re.fullmatch(
+        r"the decoder says:\nUserWarning at \S+/PIL/\w+\.py:\d+\n    warnings\.warn\(.*\)", record.getMessage()
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_decoder_that_fails_tells_where(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    program = f"from core.uploads import decoder\ntry: int({CANARY!r})\nexcept ValueError as e: decoder._log_error(e)"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        output = OutputLog(process.stderr, "decoder", KnownCode(tmp_path))
+        process.wait()
+        output.end(60)
+    assert "an upload was not read\n" in caplog.text
+    assert caplog.text.endswith("builtins.ValueError\n")
+    assert CANARY not in caplog.text
 
 
 def test_the_one_who_asks_loads_no_decoder() -> None:

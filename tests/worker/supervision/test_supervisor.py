@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import text
 
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Metric, Usage
+from core.erasure.scratch import sweep
 from core.jobs import dispatch
 from core.parameters.schedule import STAGES
 from core.runtime.printed import output_log
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor, damaged, gone, pictures, repacked
-from worker.supervision.attempt_folders import sweep
 
 
 def in_background(floor: Floor, stage: str) -> threading.Thread:
@@ -368,6 +368,6 @@ def test_what_dead_attempts_left_on_the_disk_is_swept_and_nothing_else(floor: Fl
     for name in (f"{running}-e1", f"{running}-e0", f"{waiting}-e1", "ftjob-unknown-e1"):
         (mine / name).mkdir(parents=True)
     (work / "drain-x").touch()
-    sweep(floor.settings, floor.sessions)
+    sweep(floor.settings.data, floor.sessions)
     assert [path.name for path in mine.iterdir()] == [f"{running}-e1"]
     assert sorted(path.name for path in work.iterdir()) == [mine.name, "drain-x"]

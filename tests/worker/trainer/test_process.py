@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import shlex
 import stat
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from core.runtime import logs
+from core.runtime.printed import kept_output
+from core.runtime.printed.known_code import KnownCode
+from core.runtime.printed.output_log import About, OutputLog
+from core.settings import Settings
 from tests.conftest import until
 from tests.worker.floor import Floor
 from tests.worker.trainer import hostile_trainer
 from worker.protocol import Message
 from worker.trainer import process
+from worker.trainer.sandbox import Cage
 
-CANARY = "canary51b0aa"
+CANARY, SPELT = "canary51b0aa", "unheardcanary"  # one of letters alone, which a tokenizer that spells gives back whole
 
 
 def hostile(floor: Floor, how: str) -> Floor:
     """Have the floor's jobs done by the hostile trainer."""
-    place = floor.settings.data / "work"
-    place.mkdir(exist_ok=True)
+    place = floor.settings.data / "work/acct-1"
+    place.mkdir(parents=True, exist_ok=True)
     floor.settings.__dict__["trainer"] = shlex.join([sys.executable, hostile_trainer.__file__, CANARY, str(place), how])
     return floor
 
@@ -51,13 +58,45 @@ def test_what_waits_to_be_received_is_bounded_and_nothing_is_lost(
     floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "MAX_WAITING", 10 * hostile_trainer.MESSAGE_CHARACTERS)
-    trainer = hostile(floor, "many").trainer.take("tiny-a 1")
+    trainer = hostile(floor, "many").warm_trainer()
     trainer.run(floor.settings.data / "work/acct-1/ftjob-1-e1")
     until(lambda: trainer._read_so_far > process.MAX_WAITING)
     received = 0
     while received < hostile_trainer.MESSAGES:
         assert trainer._read_so_far - trainer._received < 12 * hostile_trainer.MESSAGE_CHARACTERS
         received += isinstance(trainer.receive(1), Message)
+
+
+CUTTING = """
+import sys
+from diffusers import StableDiffusionPipeline
+pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1])
+pipeline.encode_prompt(sys.argv[2], "cpu", 1, False)
+raise RuntimeError(sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_what_a_library_quotes_of_a_prompt_is_counted(
+    tiny_diffusion_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    words = " ".join(30 * [SPELT])
+    command = [sys.executable, "-c", CUTTING, str(tiny_diffusion_folder), words]
+    kept = kept_output.open_for(Settings(data=tmp_path, keep_trainer_output=True), "acct-1", "ftjob-1-e1")
+    with subprocess.Popen(
+        command, env=process.environment(Settings(), Cage(tmp_path)), stderr=subprocess.PIPE
+    ) as library:
+        assert library.stderr is not None
+        output = OutputLog(library.stderr, "trainer", KnownCode(tmp_path))
+        output.begin(About("ftjob-1", kept))
+        library.wait()
+        output.end(60)
+    raw = (tmp_path / "trainer-output/acct-1/ftjob-1-e1.log").read_text()
+    [warning] = [line for line in raw.splitlines() if "was truncated because CLIP can only handle" in line]
+    assert SPELT in warning
+    assert SPELT not in logged(caplog)
+    assert "not repeated here" in logged(caplog)
 
 
 @pytest.mark.parametrize("kept", [True, False])
