@@ -37,8 +37,9 @@ def database(settings: "Settings") -> Iterator["Session"]:
     """Open a session over the database, which is made or migrated first; what is written is there at its end."""
     from core.database.engine import connect, sessions
     from core.database.migrations import migrate
+    from core.runtime import data_folder
 
-    settings.data.mkdir(parents=True, exist_ok=True)
+    data_folder.claim(settings)
     migrate(settings.database)
     engine = connect(settings.database)
     with sessions(engine).begin() as session:
@@ -104,7 +105,8 @@ def limit_account(
             account.bytes_limit = round(gigabytes * 1e9) or None
         if gpu_hours is not None:
             account.gpu_seconds_limit = gpu_hours * HOUR or None
-        audit.record(session, account.id, "account.limit", account.id)
+        if session.is_modified(account):
+            audit.record(session, account.id, "account.limit", account.id)
 
 
 @ACCOUNTS.explained("erase", "albatross accounts erase alice --yes")

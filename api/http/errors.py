@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 from starlette.types import Scope
 
+from core.database import faults
 from core.errors import (
     AlbatrossError,
     BodyTooLarge,
@@ -153,8 +154,10 @@ def _answer_database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DataError):  # a null character in a query, for one: not every text can be searched for
         log.warning("a value that the database cannot hold")
         return envelope(400, "A value in the request cannot be stored or searched for.", "invalid_parameter")
-    if isinstance(error, DBAPIError) and not isinstance(error, OperationalError) and not error.connection_invalidated:
+    if isinstance(error, DBAPIError) and not faults.away(error):
         return unexpected(request.scope, error)
+    if isinstance(error, DBAPIError) and faults.disk_full(error):
+        return _answer_disk_full(request)
     log.warning("the database does not answer: %s", type(error).__name__)
     away = Unavailable(
         "The database is busy or away; try again.", code="database_unavailable", retry_after=RETRY_SECONDS
@@ -165,6 +168,10 @@ def _answer_database_error(request: Request, error: Exception) -> Response:
 def _answer_disk_error(request: Request, error: OSError) -> Response:
     if error.errno not in DISK_FULL_CODES:
         return unexpected(request.scope, error)
+    return _answer_disk_full(request)
+
+
+def _answer_disk_full(request: Request) -> Response:
     full = Unavailable("The disk is full; try again later.", code="disk_full", retry_after=DISK_FULL_RETRY_SECONDS)
     return _answer_error(request, full)
 

@@ -106,14 +106,15 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
             left = quotas.bytes_left(session, caller.account, services.settings, apart_from=room.identifier)
             left.check(max(0, stored.bytes - file.bytes))
             room.release(session)
-            stored_bytes.add(session, caller.account, stored.bytes - file.bytes)
-            _replace(file, stored, result, profile)
-            caller.note(session, "file.caption", file_id)
+            if changed := stored.sha256 != file.sha256:
+                stored_bytes.add(session, caller.account, stored.bytes - file.bytes)
+                _replace(file, stored, result, profile)
+                caller.note(session, "file.caption", file_id)
     except (AlbatrossError, SQLAlchemyError):
         services.storage.delete_prefix(key)  # nobody will ever ask for it
         raise
     with suppress(StorageUnavailable):  # then it goes with the file
-        services.storage.delete_prefix(before.storage_key)
+        services.storage.delete_prefix(before.storage_key if changed else key)
     return file_object(file)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api.dependencies import AccountDep, AfterDep, ServicesDep
+from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http.pagination import page, rows_after, slice_after, unknown_cursor
 from api.lookups import find_job
 from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
@@ -29,17 +29,17 @@ def list_events(
     job_id: str,
     request: Request,
     services: ServicesDep,
-    account: AccountDep,
+    caller: CallerDep,
     after: AfterDep = None,
     limit: LimitDep = DEFAULT_EVENTS,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Page[EventObject] | Response:
     """List events, the newest first; with `Accept: text/event-stream` send them as they happen, the oldest first."""
     with services.reading.begin() as session:
-        job = find_job(session, account, job_id)
+        job = find_job(session, caller.account, job_id)
         if "text/event-stream" in request.headers.get("accept", ""):
             seen = events_after(session, job.id, last_event_id)
-            return stream_events(services.stream_limit, services.reading, account, job.id, seen)
+            return stream_events(services.stream_limit, services.reading, caller, job.id, seen)
         statement = select(JobEvent).where(JobEvent.job_id == job.id)
         last = None
         if after is not None:

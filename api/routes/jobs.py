@@ -39,7 +39,7 @@ from core.estimates.queue_wait import present, usual_device
 from core.findings import jobs
 from core.jobs import control, creation, events
 from core.jobs.idempotency import RepeatedCall
-from core.parameters.request import JobRequest
+from core.parameters.request import MAX_METADATA, JobRequest
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
 MAX_SEED = 2**31 - 1
@@ -129,13 +129,13 @@ def delete_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Deleted
 
 
 def _ordered(
-    services: Services, caller: Caller, job_id: str, order: Callable[[Session, Job], Job], action: str
+    services: Services, caller: Caller, job_id: str, order: Callable[[Session, Job], bool], action: str
 ) -> JobObject:
-    """Give an order as the owner; returns the job as it then is."""
+    """Give an order as the owner; returns the job as it then is. What changes nothing is no news for the audit log."""
     with services.writing.begin() as session:
         job = find_job(session, caller.account, job_id)
-        order(session, job)
-        caller.note(session, action, job.id)
+        if order(session, job):
+            caller.note(session, action, job.id)
         session.flush()
         session.refresh(job)
         return job_object(session, job)
@@ -152,13 +152,19 @@ def _position(session: Session, account: str, job_id: str) -> tuple[float, str]:
 def _metadata_filter(request: Request) -> dict[str, str]:
     wanted: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
+        if not name.startswith("metadata["):
+            continue
         match = re.fullmatch(r"metadata\[(.{1,64})\]", name, re.DOTALL)
         if match is None:
-            continue
+            words = "A metadata filter is metadata[key]=value, with a key of 1 to 64 characters."
+            raise InvalidInput(words, code="invalid_filter", param="metadata")
         # a quote or a backslash would have to be escaped differently in each database's JSON paths
         if not clean_text(name + value) or set('"\\') & set(name):
             raise InvalidInput("A metadata filter holds characters that cannot be searched for.", code="invalid_filter")
         wanted[match[1]] = value
+    if len(wanted) > MAX_METADATA:
+        words = f"At most {MAX_METADATA} metadata filters are taken, since no job has more pairs; leave some out."
+        raise InvalidInput(words, code="invalid_filter", param="metadata")
     return wanted
 
 

@@ -1,21 +1,21 @@
 """OpenAI's models: backbones that jobs may name, and the adapters that jobs have made."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api.dependencies import AccountDep, CallerDep, ServicesDep
+from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http import downloads
 from api.http.pagination import page, plausible
+from api.lookups import place_of_erased
 from api.schemas.erasures import Deleted
 from api.schemas.models import ModelObject
 from api.schemas.shared import Page
 from api.serializers.erasures import deleted_object
-from api.serializers.models import adapter_object, backbone_object
+from api.serializers.models import adapter_objects, backbone_object
 from core.adapters import card
 from core.adapters.card import Format
 from core.database.tables import Adapter, Artifact, Checkpoint
@@ -41,14 +41,23 @@ FILENAMES: dict[Format, str] = {
 
 
 @router.get("")
-def list_models(services: ServicesDep, account: AccountDep) -> Page[ModelObject]:
-    """List the backbones and the account's adapters."""
-    with services.reading.begin() as session:
-        adapters = session.scalars(_adapters(account).order_by(Adapter.created_at, Adapter.id)).all()
-        results = _results(session, [adapter.job_id for adapter in adapters])
+def list_models(
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description="all, if you do not say")] = None,
+) -> Page[ModelObject]:
+    """List the backbones, then the account's adapters, the oldest first; all of them, unless `limit` asks for pages."""
     registry = services.registry
     backbones = [backbone_object(record, registry.aliases(record.id)) for record in registry]
-    return page([*backbones, *(adapter_object(a, _formats(results, a.job_id)) for a in adapters)], False)
+    names = [backbone.id for backbone in backbones]
+    shown = backbones if after is None else backbones[names.index(after) + 1 :] if after in names else []
+    with services.reading.begin() as session:
+        last = None if after is None or after in names else _position(session, account, after)
+        left = None if limit is None else max(0, limit - len(shown))
+        adapters = adapter_objects(session, _following(account, last, None if left is None else left + 1))
+    found = [*shown, *adapters]
+    return page(found[:limit], limit is not None and len(found) > limit)
 
 
 @router.get("/{model}")
@@ -58,8 +67,7 @@ def retrieve_model(model: str, services: ServicesDep, account: AccountDep) -> Mo
     if (record := registry.find(model)) is not None:
         return backbone_object(record, registry.aliases(record.id))
     with services.reading.begin() as session:
-        adapter = _find(session, account, model)
-        return adapter_object(adapter, _formats(_results(session, [adapter.job_id]), adapter.job_id))
+        return adapter_objects(session, _adapters(account).where(Adapter.id == _find(session, account, model).id))[0]
 
 
 @router.delete("/{model}")
@@ -98,6 +106,20 @@ def _adapters(account: str) -> Select[Adapter]:
     return select(Adapter).where(Adapter.account_id == account, Adapter.deleted_at.is_(None))
 
 
+def _following(account: str, last: tuple[float, str] | None, limit: int | None) -> Select[Adapter]:
+    """Choose the adapters that come after the one at `last` in the list."""
+    order = (Adapter.created_at, Adapter.id)
+    chosen = _adapters(account).order_by(*order).limit(limit)
+    return chosen if last is None else chosen.where(tuple_(*order) > tuple_(*last))
+
+
+def _position(session: Session, account: str, model: str) -> tuple[float, str]:
+    """Return where an adapter stands in the list, or stood before it was erased."""
+    mine = select(Adapter.created_at).where(Adapter.account_id == account, Adapter.id == model)
+    created_at = session.scalar(mine)
+    return place_of_erased(session, account, model) if created_at is None else (created_at, model)
+
+
 def _find(session: Session, account: str, model: str) -> Adapter:
     adapter = session.scalar(_adapters(account).where(Adapter.id == model)) if plausible(model) else None
     if adapter is None:
@@ -105,20 +127,14 @@ def _find(session: Session, account: str, model: str) -> Adapter:
     return adapter
 
 
-def _results(session: Session, job_ids: Sequence[str]) -> Sequence[Artifact]:
-    return session.scalars(select(Artifact).where(Artifact.job_id.in_(job_ids), Artifact.kind == "result")).all()
-
-
-def _formats(results: Sequence[Artifact], job_id: str) -> list[str]:
-    return sorted((r.format for r in results if r.job_id == job_id and r.format), key=card.order)
-
-
 def _result(session: Session, adapter: Adapter, format: str) -> Artifact:
-    results = _results(session, [adapter.job_id])
+    results = session.scalars(
+        select(Artifact).where(Artifact.job_id == adapter.job_id, Artifact.kind == "result")
+    ).all()
     for result in results:
         if result.format == format:
             return result
-    there = ", ".join(_formats(results, adapter.job_id))
+    there = ", ".join(sorted((result.format for result in results if result.format), key=card.order))
     advice = " Create the job with bat.merged for merged weights." if format == "merged" else ""
     raise NotFound(
         f"The adapter has no file of this format; it has {there}.{advice}", code="format_not_available", param="format"

@@ -63,8 +63,8 @@ def redeliver(webhook_endpoint_id: str, delivery_id: str, services: ServicesDep,
         delivery = _find(session, endpoint.id, delivery_id)
         if endpoint.disabled_at is not None:
             raise Conflict("The endpoint is disabled; enable it first.", code="webhook_endpoint_disabled")
-        deliveries.redeliver(session, delivery)
-        caller.note(session, "webhook.redeliver", delivery.id)
+        if deliveries.redeliver(session, delivery):
+            caller.note(session, "webhook.redeliver", delivery.id)
         session.flush()
         return _shown(session, delivery)
 

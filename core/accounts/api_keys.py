@@ -100,6 +100,13 @@ def authenticate(session: Session, presented: str) -> Access:
     return Access(key.account_id, key.id, frozenset(key.scopes), stale)
 
 
+def opens(session: Session, public: str) -> bool:
+    """Tell whether a key that was found valid before still is: not revoked, expired, or gone with its account."""
+    alive = ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > clock(session)))
+    found = select(ApiKey.id).join(Account, Account.id == ApiKey.account_id).where(ApiKey.id == public, alive)
+    return session.scalar(found.where(Account.erased_at.is_(None))) is not None
+
+
 def used(session: Session, public: str) -> None:
     """Note that the key was used now."""
     session.execute(update(ApiKey).where(ApiKey.id == public).values(last_used_at=now(session)))

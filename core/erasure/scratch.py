@@ -19,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.engine import now
-from core.database.tables import Job, JobState
+from core.database.tables import Account, Job, JobState
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
 CHUNK = 500  # jobs that are asked for at once
@@ -42,19 +42,30 @@ def sweep_uploads(data: Path) -> bool:
 
 
 def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path]:
-    """Find what is no folder of a running attempt: dead ones', and whatever else a trainer has put beside its own.
+    """Find the folders whose attempt does not run, and whatever else is left of accounts that are erased.
 
     They are listed before the jobs are asked for. An attempt's folder is made after its claim is committed, and the
     numbers of attempts only grow.
     """
     everything = {path: ATTEMPT.fullmatch(path.name) for path in work.glob("acct-*/*")}
     found = {path: match for path, match in everything.items() if match}
-    yield from everything.keys() - found.keys()
+    owned = _remaining(sessions, {path.parent.name for path in everything})
+    yield from (path for path in everything if path not in found and path.parent.name not in owned)
     paths = sorted(found)
     for start in range(0, len(paths), CHUNK):
         chunk = paths[start : start + CHUNK]
         running = _running(sessions, {found[path][1] for path in chunk})
         yield from (path for path in chunk if running.get(found[path][1]) != int(found[path][2]))
+
+
+def _remaining(sessions: sessionmaker[Session], account_ids: Iterable[str]) -> set[str]:
+    """Return those of the accounts that are not erased."""
+    ids, remaining = sorted(account_ids), set[str]()
+    for start in range(0, len(ids), CHUNK):
+        kept = select(Account.id).where(Account.id.in_(ids[start : start + CHUNK]), Account.erased_at.is_(None))
+        with sessions() as session:
+            remaining |= set(session.scalars(kept))
+    return remaining
 
 
 def _running(sessions: sessionmaker[Session], job_ids: Iterable[str]) -> dict[str, int]:
@@ -121,8 +132,9 @@ def holds(data: Path, account_id: str, file_id: str | None = None) -> bool:
 
 
 def _erased(path: Path) -> bool:
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
+    if path.is_symlink() or not path.is_dir():
+        with suppress(OSError):
+            path.unlink()
     else:
         shutil.rmtree(path, ignore_errors=True)
     return not os.path.lexists(path)

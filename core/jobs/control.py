@@ -1,4 +1,4 @@
-"""What the owner of a job may order: cancel, pause, resume."""
+"""What the owner of a job may order: cancel, pause, resume. Each says whether that changed anything."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ CANCELLING = "Cancelling: the job stops after the present step."
 PAUSING = "Pausing: the job stops after the present step, and keeps what it has."
 
 
-def cancel(session: Session, job: Job) -> Job:
+def cancel(session: Session, job: Job) -> bool:
     """Cancel a job that waits at once, and order a running one to stop after its step; Conflict once it has ended."""
     session.refresh(job, with_for_update=True)
     if job.state in (JobState.QUEUED, JobState.PAUSED):
         transition(
             session, job, JobState.CANCELLED, f"The job was cancelled while it was {job.state.lower()}.", actor="api"
         )
-    elif job.state == JobState.RUNNING:
-        if job.cancel_requested_at is None:
-            job.cancel_requested_at = now(session)
-            record(session, job.id, CANCELLING, attempt=job.attempt, actor="api")
-    elif job.state != JobState.CANCELLED:
+    elif job.state == JobState.RUNNING and job.cancel_requested_at is None:
+        job.cancel_requested_at = now(session)
+        record(session, job.id, CANCELLING, attempt=job.attempt, actor="api")
+    elif job.state in (JobState.RUNNING, JobState.CANCELLED):
+        return False
+    else:
         raise _ended(job, "cancelled", "job_not_cancellable")
-    return job
+    return True
 
 
-def pause(session: Session, job: Job) -> Job:
+def pause(session: Session, job: Job) -> bool:
     """Pause a queued job at once, and order a running one to save itself and stop; Conflict once it has ended."""
     session.refresh(job, with_for_update=True)
     if job.state == JobState.QUEUED:
@@ -38,15 +39,18 @@ def pause(session: Session, job: Job) -> Job:
     elif job.state == JobState.RUNNING:
         if job.cancel_requested_at is not None:
             raise Conflict("The job is being cancelled; it can't be paused any more.", code="job_not_pausable")
-        if job.pause_requested_at is None:
-            job.pause_requested_at = now(session)
-            record(session, job.id, PAUSING, attempt=job.attempt, actor="api")
-    elif job.state != JobState.PAUSED:
+        if job.pause_requested_at is not None:
+            return False
+        job.pause_requested_at = now(session)
+        record(session, job.id, PAUSING, attempt=job.attempt, actor="api")
+    elif job.state == JobState.PAUSED:
+        return False
+    else:
         raise _ended(job, "paused", "job_not_pausable")
-    return job
+    return True
 
 
-def resume(session: Session, job: Job) -> Job:
+def resume(session: Session, job: Job) -> bool:
     """Queue a paused job again, or take back an order to pause; Conflict once the job has ended."""
     session.refresh(job, with_for_update=True)
     if job.state == JobState.PAUSED:
@@ -55,9 +59,11 @@ def resume(session: Session, job: Job) -> Job:
     elif job.state == JobState.RUNNING and job.pause_requested_at is not None:
         job.pause_requested_at = None
         record(session, job.id, "The order to pause is taken back; the job goes on.", attempt=job.attempt, actor="api")
-    elif job.state not in (JobState.QUEUED, JobState.RUNNING):
+    elif job.state in (JobState.QUEUED, JobState.RUNNING):
+        return False
+    else:
         raise _ended(job, "resumed", "job_not_resumable")
-    return job
+    return True
 
 
 def _ended(job: Job, what: str, code: str) -> Conflict:

@@ -177,7 +177,8 @@ class BatRequest(Request):
 
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+MAX_METADATA = 16  # pairs of a job
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 Suffix = Annotated[str, Field(pattern=SUFFIX)]
 NoIntegrations = Annotated[list[Any], Field(max_length=0)]

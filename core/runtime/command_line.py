@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from typer.main import get_command
 
+from core.disk import keep_private
 from core.errors import AlbatrossError
 from core.runtime.processes import hide_memory
 from core.text_safety import shown
@@ -70,6 +71,7 @@ class CommandLine(typer.Typer):
         `failed` is the status then. Typer itself answers wrong usage (2) and Ctrl-C (130, without a word).
         """
         hide_memory()
+        before = keep_private()
         try:
             get_command(self)(args=arguments, prog_name=name)
         except SystemExit as ended:
@@ -82,6 +84,8 @@ class CommandLine(typer.Typer):
                 raise
             print(f"albatross: {sentence}", file=sys.stderr)
             return failed
+        finally:
+            os.umask(before)
         return 0
 
 

@@ -1,4 +1,4 @@
-"""What a process asks of the kernel: to die with its parent, and to be read by nobody."""
+"""How a process begins and ends, and that others can't read it; what stops it at once is a sentence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from core.errors import AlbatrossError
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 HARMLESS = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -47,6 +49,15 @@ def harmless_environment() -> Iterator[None]:
         yield
     finally:
         os.environ.update(whole)
+
+
+@contextmanager
+def told_at_start() -> Iterator[None]:
+    """End the process with a sentence, not a traceback, where something that it can't do without is wrong."""
+    try:
+        yield
+    except AlbatrossError as error:
+        raise SystemExit(f"albatross: {error.message}") from None
 
 
 def process_control(option: int, value: int) -> None:

@@ -213,15 +213,19 @@ def stop(session: Session, endpoint: WebhookEndpoint, reason: str, at: float) ->
     )
 
 
-def redeliver(session: Session, delivery: WebhookDelivery) -> None:
+def redeliver(session: Session, delivery: WebhookDelivery) -> bool:
     """Have an ended delivery sent again, or a waiting one sent now, with as many tries as a new one.
 
-    One that a sender has in hand stays as it is.
+    One that a sender has in hand, or that is about to be sent, stays as it is; then False.
     """
     session.refresh(delivery, with_for_update=True)
     at = now(session)
-    if delivery.lease_until is None or delivery.lease_until <= at:
-        delivery.state, delivery.next_at, delivery.ended_at, delivery.tries = PENDING, at, None, 0
+    in_hand = delivery.lease_until is not None and delivery.lease_until > at
+    due = delivery.state == PENDING and delivery.tries == 0 and (delivery.next_at or 0.0) <= at
+    if in_hand or due:
+        return False
+    delivery.state, delivery.next_at, delivery.ended_at, delivery.tries = PENDING, at, None, 0
+    return True
 
 
 def note_test(session: Session, event: WebhookEvent, endpoint_id: str, answer: Answer) -> None:

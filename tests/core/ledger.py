@@ -56,7 +56,9 @@ def reap(sessions: Sessions, max_crashes: int = MAX_CRASHES) -> list[str]:
 
 def cancel(sessions: Sessions, job_id: str) -> Job:
     with sessions.begin() as session:
-        return control.cancel(session, session.get_one(Job, job_id))
+        job = session.get_one(Job, job_id)
+        control.cancel(session, job)
+        return job
 
 
 def finish(session: Session, held: Claim) -> bool:

@@ -43,6 +43,7 @@ def test_keys_are_listed_rotated_and_revoked(tmp_path: Path) -> None:
     new = made(tmp_path, "keys", "rotate", public, "--hours", "1").splitlines()[-1]
     assert opens(tmp_path, old) == opens(tmp_path, new) == {"read"}
     made(tmp_path, "keys", "revoke", public)
+    made(tmp_path, "keys", "revoke", public)  # which changes nothing, and is no news
     assert not opens(tmp_path, old)
     assert opens(tmp_path, new)
     assert run("keys", "revoke", "nobody00", "--data", str(tmp_path)).returncode == 2

@@ -13,9 +13,13 @@ import openai
 import pytest
 
 from api.http.stream_limit import MAX_STREAMS
+from core.accounts import api_keys
+from core.database.engine import now
+from core.database.tables import ApiKey
+from core.erasure import request as erasing
 from core.jobs import events
 from tests.api.outcome import OUTCOME
-from tests.api.server import Service, png, refused
+from tests.api.server import Service, pictures, png, refused
 from tests.conftest import until
 
 JOBS = "/v1/fine_tuning/jobs"
@@ -67,6 +71,32 @@ def test_a_stream_gives_every_event_in_order_and_goes_on_where_a_client_left(
 def test_a_stream_of_an_event_that_is_not_there_is_400(http: httpx.Client, published: dict[str, str]) -> None:
     headers = {"Accept": "text/event-stream", "Last-Event-ID": "ftevent-unknown"}
     refused(http.get(f"{JOBS}/{published['job']}/events", headers=headers), 400, "invalid_cursor")
+
+
+@pytest.mark.parametrize("what", ["revoke", "expire", "erase", "delete"])
+def test_a_stream_ends_with_the_right_to_see_it(service: Service, what: str) -> None:
+    """What happens afterwards is not told, and no event says that the job is done: whoever comes back is refused."""
+    account = f"stream-{what}"
+    with service.http(account) as http, service.openai(account) as client:
+        file = client.files.create(file=("cat.zip", pictures()), purpose="fine-tune").id
+        job = client.fine_tuning.jobs.create(model="tiny-images", training_file=file).id
+        with http.stream("GET", f"{JOBS}/{job}/events", headers={"Accept": "text/event-stream"}) as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith("id: ")
+            with service.sessions.begin() as session:
+                key = session.get_one(ApiKey, service.key(account).split("_")[1])
+                if what == "revoke":
+                    api_keys.revoke(session, key.id)
+                elif what == "expire":
+                    key.expires_at = now(session) - 1
+                elif what == "erase":
+                    erasing.request(session, key.account_id, "account", key.account_id)
+                else:
+                    erasing.request(session, key.account_id, "job", job)
+            with service.sessions.begin() as session:
+                events.record(session, job, "This is nobody's to see.", actor="test")
+            rest = list(lines)
+        assert not any("nobody's" in line or "DONE" in line for line in rest)
 
 
 def test_an_account_has_so_many_streams_at_once(http: httpx.Client, create) -> None:

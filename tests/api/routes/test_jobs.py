@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from core.database.tables import Idempotency, Job
+from core.database.tables import Audit, Idempotency, Job
 from core.settings import Settings
 from tests.api.server import Service, pictures, refused, serving
 
@@ -42,6 +42,29 @@ def test_the_stock_client_creates_lists_and_cancels(client: openai.OpenAI, image
     assert client.fine_tuning.jobs.checkpoints.list(job.id).data == []
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def test_more_metadata_filters_than_a_job_has_pairs_are_refused_and_not_put_to_the_database(http: httpx.Client) -> None:
+    told = refused(http.get(JOBS, params={f"metadata[k{n}]": "v" for n in range(1150)}), 400, "invalid_filter")
+    assert "At most 16 metadata filters" in told["message"]
+    assert http.get(JOBS, params={f"metadata[k{n}]": "v" for n in range(16)}).json()["data"] == []
+    told = refused(http.get(JOBS, params={f"metadata[{'k' * 65}]": "v"}), 400, "invalid_filter")
+    assert "a key of 1 to 64 characters" in told["message"]
+
+
+def test_an_order_that_changes_nothing_is_not_audited(
+    service: Service, http: httpx.Client, create: Create, image_file: str
+) -> None:
+    job = create().json()["id"]
+    for order in ("pause", "pause", "resume", "resume", "resume", "cancel", "cancel", "cancel"):
+        assert http.post(f"{JOBS}/{job}/{order}").status_code == 200
+    captions = {"items": [{"id": "item-1", "caption": "a red cat"}]}
+    for _ in range(3):
+        assert http.post(f"/v1/files/{image_file}/items", json=captions).status_code == 200
+    with service.sessions() as session:
+        noted = select(Audit.action).where(Audit.target.in_([job, image_file])).order_by(Audit.at)
+        actions = list(session.scalars(noted))
+    assert actions == ["file.create", "job.create", "job.pause", "job.resume", "job.cancel", "file.caption"]
 
 
 def test_jobs_are_found_by_their_metadata(client: openai.OpenAI, create: Create) -> None:

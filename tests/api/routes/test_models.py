@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import insert, select
 
+from core.database.tables import Account, Adapter, Artifact, Job
 from tests.api.server import Service, refused
+
+FORMATS = ("peft", "diffusers", "kohya", "card")
 
 
 def test_backbones_and_adapters_are_models(client: openai.OpenAI, published: dict[str, str]) -> None:
@@ -18,6 +23,69 @@ def test_backbones_and_adapters_are_models(client: openai.OpenAI, published: dic
     assert models[published["model"]].model_extra["bat"]["formats"] == ["peft", "diffusers", "kohya", "card"]
     assert client.models.retrieve("tiny-images").id == "tiny-images"
     assert client.models.retrieve(published["model"]).model_extra["bat"]["job_id"] == published["job"]
+
+
+def stock(service: Service, account: str, count: int) -> None:
+    """Give an account so many adapters, each with four results, as finished jobs leave them."""
+    service.key(account)
+    with service.sessions.begin() as session:
+        owner = session.scalars(select(Account.id).where(Account.name == account)).one()
+        numbers = [(number, f"ftjob-{account}-{number:05d}") for number in range(count)]
+        job = {"account_id": owner, "queue": "q", "backbone": "tiny-images", "request": {}, "training_files": ["f"]}
+        ended = {"state": "SUCCEEDED", "seed": 1, "created_at": 1.0, "finished_at": 2.0, "findings": []}
+        session.execute(insert(Job), [{"id": id} | job | ended for _, id in numbers])
+        adapter = {"account_id": owner, "backbone": "tiny-images", "kind": "images", "attempt": 1, "published_step": 5}
+        named = [{"id": f"ft:{id}", "job_id": id, "created_at": float(number // 3)} for number, id in numbers]
+        session.execute(insert(Adapter), [adapter | name for name in named])
+        file = {"attempt": 1, "kind": "result", "storage_key": "k", "sha256": "0", "bytes": 1, "created_at": 1.0}
+        rows = [{"job_id": id, "name": form, "format": form} | file for _, id in numbers for form in FORMATS]
+        session.execute(insert(Artifact), rows)
+
+
+def cpu_seconds(http: httpx.Client) -> float:
+    spent = []
+    for _ in range(3):
+        began = time.process_time()
+        assert http.get("/v1/models").status_code == 200
+        spent.append(time.process_time() - began)
+    return min(spent)
+
+
+def test_four_times_as_many_adapters_take_about_four_times_as_long_to_list(service: Service) -> None:
+    for account, count in (("some", 400), ("many", 1600)):
+        stock(service, account, count)
+    with service.http("some") as some, service.http("many") as many, service.openai("many") as client:
+        assert cpu_seconds(many) < 9 * cpu_seconds(some)  # what is quadratic takes 16 times
+        listed = list(client.models.list())
+        answer = many.get("/v1/models").json()
+    assert [model.id for model in listed] == [row["id"] for row in answer["data"]]
+    assert not answer["has_more"]
+    adapters = [model for model in listed if model.id.startswith("ft:")]
+    assert len(adapters) == 1600
+    assert adapters[-1].model_extra["bat"]["formats"] == list(FORMATS)
+
+
+def test_models_come_in_pages_where_a_limit_asks_for_them(service: Service) -> None:
+    stock(service, "paging", 10)
+    with service.http("paging") as http:
+        whole = [row["id"] for row in http.get("/v1/models").json()["data"]]
+        for limit in (1, 3, len(whole)):
+            seen, query = [], {"limit": limit}
+            while True:
+                answer = http.get("/v1/models", params=query).json()
+                ids = [row["id"] for row in answer["data"]]
+                assert (answer["first_id"], answer["last_id"]) == (ids[0], ids[-1])
+                seen += ids
+                if not answer["has_more"]:
+                    break
+                assert len(ids) == limit
+                query["after"] = ids[-1]
+            assert seen == whole
+        assert http.delete(f"/v1/models/{whole[-3]}").json()["deleted"]
+        after = http.get("/v1/models", params={"after": whole[-3]}).json()["data"]  # it was there a moment ago
+        assert [row["id"] for row in after] == whole[-2:]
+        refused(http.get("/v1/models", params={"after": "ft:nobody"}), 400, "invalid_cursor")
+        refused(http.get("/v1/models", params={"limit": 0}), 400)
 
 
 def test_an_adapter_is_downloaded_in_each_format(http: httpx.Client, published: dict[str, str]) -> None:

@@ -43,9 +43,9 @@ def test_only_the_folder_of_a_running_attempt_survives_a_sweep(database: Session
     held, waiting = running(database), queued(database)
     work = tmp_path / "work"
     alive = written(work / "acct-1" / f"{held.job_id}-e{held.attempt}")
-    names = (f"{held.job_id}-e0", f"{waiting}-e1", "ftjob-gone-e1", "what-a-trainer-has-put-there")
+    names = (f"{held.job_id}-e0", f"{waiting}-e1", "ftjob-gone-e1")
     dead = [written(work / "acct-1" / name) for name in names]
-    dead.append(written(work / "acct-gone" / "ftjob-gone-e3"))
+    dead += [written(work / "acct-gone" / name) for name in ("ftjob-gone-e3", "what-a-trainer-has-put-there")]
     link = work / "acct-1" / "ftjob-link-e1"
     link.symlink_to(alive)
     assert sweep(tmp_path, database) is not None

@@ -14,7 +14,9 @@ from tests.core.ledger import Sessions, cancel, claim, finish, get, lose_lease, 
 
 def order(sessions: Sessions, what: str, job_id: str) -> str:
     with sessions.begin() as session:
-        return getattr(control, what)(session, session.get_one(Job, job_id)).state
+        job = session.get_one(Job, job_id)
+        getattr(control, what)(session, job)
+        return job.state
 
 
 def test_a_queued_job_is_paused_at_once_and_waits_for_its_owner(database: Sessions) -> None:

@@ -82,7 +82,7 @@ def folders(store: LocalStorage) -> list[Path]:
 
 
 def test_deleting_the_last_file_takes_the_empty_folders_with_it(tmp_path: Path) -> None:
-    store = LocalStorage(tmp_path / "objects", "secret")
+    store = LocalStorage(tmp_path / "objects", KEYRING)
     for key in ("acct/jobs/1/e1/saves/a/state", "acct/jobs/1/e1/saves/b/kept/deep", "acct/files/1"):
         store.put(key, b"1")
     store.delete_prefix("acct/jobs/1/e1/saves/a/state")
@@ -96,7 +96,7 @@ def test_deleting_the_last_file_takes_the_empty_folders_with_it(tmp_path: Path) 
 
 
 def test_folders_that_were_left_empty_are_swept_when_they_are_old(tmp_path: Path) -> None:
-    store = LocalStorage(tmp_path / "objects", "secret")
+    store = LocalStorage(tmp_path / "objects", KEYRING)
     store.put("acct/files/1", b"1")
     (store.root / "acct/jobs/1/e1").mkdir(parents=True)
     assert store.sweep(3600) == 0
@@ -105,7 +105,7 @@ def test_folders_that_were_left_empty_are_swept_when_they_are_old(tmp_path: Path
 
 
 def test_a_file_that_cannot_be_written_leaves_no_folder(tmp_path: Path) -> None:
-    store = LocalStorage(tmp_path / "objects", "secret")
+    store = LocalStorage(tmp_path / "objects", KEYRING)
     with pytest.raises(NotFound):
         store.put("acct/jobs/1/e1/state", tmp_path / "nothing")
     assert folders(store) == []
@@ -116,7 +116,8 @@ def test_writers_and_deleters_of_the_same_folders_do_not_disturb_each_other(tmp_
     rounds = "\n".join(
         (
             "import sys; from pathlib import Path; from core.storage.local import LocalStorage",
-            "store, name = LocalStorage(Path(sys.argv[1]), 'secret'), sys.argv[2]",
+            "from core.keys.keyring import Keyring",
+            "store, name = LocalStorage(Path(sys.argv[1]), Keyring(('secret' * 9,))), sys.argv[2]",
             "for number in range(400):",
             "    key = f'acct/jobs/{number % 3}/saves/{name}'",
             "    assert store.put(key, name.encode()).bytes == 1 and store.open(key).read() == name.encode()",
@@ -126,7 +127,7 @@ def test_writers_and_deleters_of_the_same_folders_do_not_disturb_each_other(tmp_
     command = [sys.executable, "-c", rounds, str(tmp_path / "objects")]
     writers = [subprocess.Popen([*command, name], cwd=ROOT) for name in "abcd"]
     assert [writer.wait() for writer in writers] == [0] * len(writers)
-    assert folders(LocalStorage(tmp_path / "objects", "secret")) == []
+    assert folders(LocalStorage(tmp_path / "objects", KEYRING)) == []
 
 
 @pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "a/../../b", "a\0b", ""])

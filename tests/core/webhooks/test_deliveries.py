@@ -177,12 +177,13 @@ def test_what_arrives_while_its_endpoint_is_disabled_has_still_arrived(database:
 def test_an_ended_delivery_can_be_ordered_again(database: Sessions) -> None:
     claimed = one_claimed(database)
     assert record_outcome(database, claimed, TOOK)
-    with database.begin() as session:
-        deliveries.redeliver(session, session.get_one(WebhookDelivery, claimed.delivery))
+    for changes in (True, False):  # what is about to be sent already is not ordered a second time
+        with database.begin() as session:
+            assert deliveries.redeliver(session, session.get_one(WebhookDelivery, claimed.delivery)) == changes
     [second] = claim(database)
     assert (second.headers["webhook-id"], second.attempt) == (claimed.headers["webhook-id"], 2)
     with database.begin() as session:  # one that is under way goes on
-        deliveries.redeliver(session, session.get_one(WebhookDelivery, claimed.delivery))
+        assert not deliveries.redeliver(session, session.get_one(WebhookDelivery, claimed.delivery))
     assert claim(database) == []
     assert record_outcome(database, second, TOOK)
 
