@@ -9,7 +9,7 @@ import uvicorn
 from api.app import create_app
 from core.disk import keep_private
 from core.runtime import data_folder, logs
-from core.runtime.processes import told_at_start
+from core.runtime.processes import hide_memory, told_at_start
 from core.settings import Settings
 
 MAX_CONNECTIONS = 200  # more at once are answered 503
@@ -36,6 +36,7 @@ def server(settings: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
+    hide_memory()
     keep_private()
     settings = Settings()
     logs.configure(settings, "api")

@@ -25,7 +25,7 @@ from core.erasure.eraser import Eraser
 from core.errors import AlbatrossError
 from core.jobs import dispatch
 from core.runtime import broker, data_folder, logs
-from core.runtime.processes import told_at_start
+from core.runtime.processes import hide_memory, told_at_start
 from core.settings import Settings
 from core.storage.factory import storage
 from core.webhooks import deliveries, endpoint_secrets
@@ -140,6 +140,7 @@ class Dispatcher:
 
 
 def main() -> None:
+    hide_memory()
     keep_private()
     settings = Settings()
     logs.configure(settings, "dispatcher")

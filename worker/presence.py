@@ -17,6 +17,7 @@ from core.runtime.broker import worker_id
 from core.settings import Settings
 from worker import tasks
 from worker.device import hardware
+from worker.trainer import sandbox
 
 log = logging.getLogger(__name__)
 LEAVE_SECONDS = 10.0  # for storing a save, on top of the grace that a trainer has
@@ -26,7 +27,7 @@ class Presence:
     """Keeps the worker's row fresh while the process lives."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._device = settings, hardware(settings)
+        self._settings, self._device, self._sandboxed = settings, hardware(settings), False
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._gone = threading.Event()
         self.drain_file = tasks.drain_file(settings, os.getpid())
@@ -35,6 +36,7 @@ class Presence:
         """Appear, and stay seen."""
         self.drain_file.parent.mkdir(parents=True, exist_ok=True)
         self.drain_file.unlink(missing_ok=True)  # of an earlier process with this number
+        self._sandboxed = sandbox.active(self._settings)
         threading.Thread(target=self._keep, name="presence", daemon=True).start()
 
     def drain(self) -> None:
@@ -93,7 +95,8 @@ class Presence:
                         started_at=at,
                     )
                     session.add(row)
-                row.seen_at, row.draining, row.device = at, self.drain_file.exists(), self._device
+                row.seen_at, row.draining = at, self.drain_file.exists()
+                row.device, row.sandboxed = self._device, self._sandboxed
                 row.data, row.swept_at = str(self._settings.data), swept_at or row.swept_at
         except SQLAlchemyError as error:
             log.warning("the worker's row could not be written: %s", type(error).__name__)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from core.disk import ROOT
+from core.runtime.processes import harmless
 
 log = logging.getLogger("albatross.serve")
 TICK_SECONDS = 0.1
@@ -29,6 +30,7 @@ class Child:
     name: str
     command: tuple[str, ...]
     descriptors: tuple[int, ...] = ()
+    trusted: bool = True  # a program of others is not: it gets no credentials
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -41,7 +43,7 @@ class Child:
         self.process = subprocess.Popen(
             (*launcher, *self.command),
             cwd=ROOT,
-            env=environment,
+            env=environment if self.trusted else harmless(environment),
             pass_fds=self.descriptors,
             start_new_session=True,
             stdin=subprocess.DEVNULL,

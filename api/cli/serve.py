@@ -61,7 +61,7 @@ def children(settings: Settings, listener: int) -> list[Child]:
         Child("dispatcher", (*python, "worker.dispatcher")),
         Child("worker", (*python, *worker_command(settings, "serve"))),
     ]
-    return rest if settings.broker_url else [Child("broker", broker_command(settings)), *rest]
+    return rest if settings.broker_url else [Child("broker", broker_command(settings), trusted=False), *rest]
 
 
 def worker_command(settings: Settings, name: str) -> tuple[str, ...]:

@@ -7,14 +7,19 @@ from fastapi import APIRouter, Response
 from kombu import Connection
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.dependencies import Services, ServicesDep
 from api.schemas.shared import Health
 from core.database import invariants
+from core.database.engine import now
+from core.database.tables import Worker
 from core.errors import AlbatrossError, NotFound
 
 router = APIRouter(tags=["health"])
+SEEN_SECONDS = 60.0  # a worker that was seen since then is alive
+WITHOUT_SANDBOX = "{} of {} workers run trainers without a sandbox"
 BROKER_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
@@ -34,7 +39,18 @@ def readyz(services: ServicesDep, response: Response) -> Health:
     }
     ready = all(words == "ok" for words in checks.values())
     response.status_code = 200 if ready else 503
-    return Health(status="ready" if ready else "not_ready", checks=checks)
+    with suppress(SQLAlchemyError):  # which a check has told
+        return Health(status="ready" if ready else "not_ready", checks=checks, details=_details(services))
+    return Health(status="not_ready", checks=checks)
+
+
+def _details(services: Services) -> dict[str, str]:
+    """Tell where trainers run without a sandbox, which is a choice and no fault."""
+    with services.reading.begin() as session:
+        alive = select(Worker.sandboxed).where(Worker.seen_at > now(session) - SEEN_SECONDS)
+        caged = list(session.scalars(alive))
+    without = sum(each is False for each in caged)
+    return {"sandbox": WITHOUT_SANDBOX.format(without, len(caged))} if without else {}
 
 
 def _check(check: Callable[[], str]) -> str:

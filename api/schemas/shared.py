@@ -2,7 +2,7 @@
 
 from typing import Generic, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 T = TypeVar("T")
 
@@ -37,3 +37,4 @@ class Health(BaseModel):
 
     status: Literal["ok", "ready", "not_ready"]
     checks: dict[str, str] = {}
+    details: dict[str, str] = Field(default={}, description="what is worth knowing of a service that is ready")

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
+from billiard import semaphore_tracker
 from billiard.process import current_process
 from celery import Celery
 from celery.exceptions import CeleryError
@@ -15,6 +16,7 @@ from kombu import Queue
 from kombu.exceptions import KombuError
 
 from core.runtime import logs
+from core.runtime.processes import harmless_environment, hide_memory
 from core.settings import Settings
 
 WAKE = "wake"
@@ -98,8 +100,11 @@ def worker_id(pid: int) -> str:
 
 @celeryd_init.connect
 @setup_logging.connect
-def _log_as_we_do(**_: object) -> None:
-    """Configure the logs of a worker; here, since this is what its child imports before Celery would do it."""
+def _begin_as_we_do(**_: object) -> None:
+    """Hide a worker's credentials and configure its logs; here, since its child imports this before all else."""
+    hide_memory()
+    with harmless_environment():  # a helper of Celery's that lives as long as the worker, and hides nothing
+        semaphore_tracker.ensure_running()
     first = os.getpid() if current_process().name == "MainProcess" else os.getppid()
     logs.configure(Settings(), "worker", worker=worker_id(first))
 

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from core.disk import keep_private
 from core.errors import AlbatrossError
+from core.runtime.processes import hide_memory
 from core.text_safety import shown
 
 if TYPE_CHECKING:  # loaded by commands, not by their help
@@ -69,6 +70,7 @@ class CommandLine(typer.Typer):
 
         `failed` is the status then. Typer itself answers wrong usage (2) and Ctrl-C (130, without a word).
         """
+        hide_memory()
         before = keep_private()
         try:
             get_command(self)(args=arguments, prog_name=name)

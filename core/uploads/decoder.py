@@ -32,7 +32,7 @@ from core.findings import profiles
 from core.references import packing
 from core.references.files import images
 from core.references.files.images import FORMATS
-from core.runtime.processes import die_with_parent
+from core.runtime.processes import die_with_parent, hide_memory
 from core.settings import Settings
 from core.uploads import editing, reading
 
@@ -207,6 +207,7 @@ def _warm(limits: Settings) -> None:
 
 
 def main() -> None:
+    hide_memory()  # it holds no secret, but what others have sent
     limits = Settings(**json.loads(sys.argv[2]))
     _warm(limits)
     gc.freeze()  # else a child that collects copies the pages that it shares

@@ -61,6 +61,7 @@ def upgrade() -> None:
     with op.batch_alter_table("worker") as table:
         table.add_column(sa.Column("data", TEXT, nullable=True))
         table.add_column(sa.Column("swept_at", sa.Double(), nullable=True))
+        table.add_column(sa.Column("sandboxed", sa.Boolean(), nullable=True))
     op.execute(sa.text(STORED_BYTES))
 
 
@@ -68,7 +69,7 @@ def downgrade() -> None:
     for name, table, *_ in PARTIAL_INDEXES:  # before the tables are made anew, which would keep them
         op.drop_index(name, table)
     for table, columns in {
-        "worker": ("swept_at", "data"),
+        "worker": ("sandboxed", "swept_at", "data"),
         "job": ("furthest_step", "furthest_stage"),
         "erasure": ("looked_at",),
         "account": ("job_times", "stored_bytes"),

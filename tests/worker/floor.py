@@ -46,6 +46,7 @@ def settings(folder: Path, database_url: str | None = None, broker_url: str | No
         database_url=database_url,
         broker_url=broker_url,
         trainer=FAST_TRAINER,
+        share_trainers=True,  # or the fast trainer could keep no diary
         lease_seconds=4,
         heartbeat_seconds=0.5,
         dispatcher_seconds=0.3,
@@ -203,7 +204,7 @@ class Floor:
 
     def stages(self) -> list[list[str]]:
         """The stages that fast trainers have begun: stage, process, attempt."""
-        return [line.split() for line in fast_trainer.diary(self.settings.data, "stages")]
+        return [line.split() for line in fast_trainer.read(self.settings.data / "pools/stages")]
 
     def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds

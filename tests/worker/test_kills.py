@@ -23,7 +23,7 @@ MARGIN_SECONDS = 15.0
 
 
 def steps(floor: Floor, job_id: str) -> list[str]:
-    lines = fast_trainer.diary(floor.settings.data, "steps")
+    lines = fast_trainer.read(floor.settings.data / "pools/steps")
     return [line for line in lines if line.startswith(job_id)]
 
 

@@ -22,6 +22,7 @@ class Worker(Table):
     job_id: Mapped[str | None]
     data: Mapped[str | None]  # its data folder
     swept_at: Mapped[float | None]  # when it last began to erase there what attempts have left behind
+    sandboxed: Mapped[bool | None]  # whether its trainers are
     device: Mapped[str | None]  # that its trainers compute on
 
 

@@ -111,11 +111,32 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     assert floor.warm_trainer().pid == floor.wait_for_stage("train")
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_warm_trainer_is_handed_on_within_one_account_only(floor: Floor, *, shared: bool) -> None:
+    floor.settings.__dict__["share_trainers"] = shared
+    pids = []
+    for account in ("acct-1", "acct-2", "acct-2"):
+        job_id = floor.job(account=account)
+        floor.supervise()
+        assert floor.get(job_id).state == "SUCCEEDED"
+        pids.append(floor.warm_trainer(account=account).pid)
+    assert pids[1] == pids[2]
+    assert (pids[0] == pids[1]) is shared
+
+
+def test_a_work_folder_that_was_erased_and_made_again_has_another_trainer(floor: Floor) -> None:
+    floor.settings.__dict__["share_trainers"] = False
+    before = floor.warm_trainer().pid
+    assert floor.warm_trainer().pid == before
+    (floor.settings.data / "work/acct-1").rename(floor.settings.data / "gone")
+    assert floor.warm_trainer().pid != before  # the old one would look for its jobs in the folder that is gone
+
+
 def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     job_id = floor.job("hang-train")
     work = in_background(floor, "train")
     hanging = f"{job_id}-e1 train {fast_trainer.STEPS // 2}"  # before that step it would still stop as it is told
-    floor.wait(lambda: hanging in fast_trainer.diary(floor.settings.data, "steps"))
+    floor.wait(lambda: hanging in fast_trainer.read(floor.settings.data / "pools/steps"))
     floor.order("cancel", job_id)
     work.join(60)
     assert floor.get(job_id).state == "CANCELLED"
@@ -177,7 +198,7 @@ def test_a_job_that_does_not_fit_is_computed_in_ever_smaller_pieces_before_it_fa
 
 def steps_of(floor: Floor, stage: str) -> list[int]:
     """The steps that fast trainers have done in a stage, in the order of their doing."""
-    lines = fast_trainer.diary(floor.settings.data, "steps")
+    lines = fast_trainer.read(floor.settings.data / "pools/steps")
     return [int(line.split()[2]) for line in lines if line.split()[1] == stage]
 
 

@@ -43,7 +43,7 @@ time.sleep(60)
 @pytest.fixture
 def chosen(tmp_path: Path) -> Settings:
     """Settings of a service that has a database and a signing key."""
-    made = settings(tmp_path / "data")
+    made = settings(tmp_path / "data").model_copy(update={"share_trainers": False})
     migrate(made.database)
     assert made.keyring.read()
     (made.data / "storage/accounts").mkdir(parents=True)
@@ -279,7 +279,7 @@ def test_a_worker_that_requires_it_does_not_start_without(floor: Floor) -> None:
 @with_bubblewrap
 def test_a_job_in_the_sandbox_ends_well(floor: Floor) -> None:
     assert FAST_TRAINER in floor.settings.trainer
-    floor.settings.__dict__["sandbox"] = "require"
+    floor.settings.__dict__ |= {"sandbox": "require", "share_trainers": False}
     job_id = floor.job()
     floor.supervise()
     assert floor.get(job_id).state == "SUCCEEDED"

@@ -16,6 +16,8 @@ from core.database.tables import Adapter, Artifact
 from core.storage.factory import storage
 from tests.worker.floor import Floor, damaged, pictures, repacked, settings
 from tests.worker.stages.conftest import QUICK, image_record
+from worker.supervision.pool_encoding import TELLING
+from worker.trainer import sandbox
 
 CANARY = "canary2c9e44x"
 
@@ -24,7 +26,7 @@ CANARY = "canary2c9e44x"
 def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
     """A floor with the trainer that users have, and a backbone of the true class, tiny."""
     patient = {"stall_seconds": 60.0, "lease_seconds": 60.0}  # a real trainer may keep a small machine busy for seconds
-    chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, **patient})
+    chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "share_trainers": False, **patient})
     migrate(chosen.database)
     engine = connect(chosen.database)
     floor = Floor(chosen, sessions(engine), storage(chosen))
@@ -69,6 +71,25 @@ def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
     floor.trainer.discard()
     assert CANARY not in caplog.text
     assert any("not repeated" in record.message and record.job == job_id for record in caplog.records)
+
+
+@pytest.mark.skipif(not sandbox.works(), reason="bubblewrap does not work here")
+@pytest.mark.slow
+def test_a_pool_is_encoded_once_for_all_accounts_by_a_trainer_of_none(real_floor: Floor) -> None:
+    floor = real_floor
+    jobs = [floor.job(backbone="tiny", account=account, bat=QUICK) for account in ("acct-1", "acct-2")]
+    for _ in jobs:
+        floor.supervise()
+        kept = {path.name: path.stat().st_mtime_ns for path in (floor.settings.data / "pools").iterdir()}
+        assert sorted(name.split("-")[1] for name in kept) == ["candidate", "probe", "ready"]
+    told = TELLING.format("tiny")
+    assert [floor.get(job).state for job in jobs] == ["SUCCEEDED", "SUCCEEDED"]
+    assert [told in floor.events(job) for job in jobs] == [True, False]
+    again = floor.job(backbone="tiny", account="acct-2", bat=QUICK | {"sample_prompts": ["a canary"], "trigger": "zwx"})
+    floor.supervise()
+    assert told not in floor.events(again)  # what an owner writes is nothing that an encoding depends on
+    assert kept == {path.name: path.stat().st_mtime_ns for path in (floor.settings.data / "pools").iterdir()}
+    assert not list((floor.settings.data / "work").glob("encoding-*"))
 
 
 @pytest.mark.parametrize("caption", ["none", "colours"])
