@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads bench-erasure gpu-check clean
+.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads bench-erasure gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,20 @@ lint: $(VENV)/.test  ## Style, types and the import rule
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Asks the package indexes, so it needs the network; a package that can't be asked about fails it too, not only a hole.
+AUDIT := $(VENV)/audit/bin
+PINS := constraints.txt $(wildcard tests/clients/*/requirements.txt)
+
+$(AUDIT)/pip-audit: | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/audit
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+
+audit: $(AUDIT)/pip-audit $(CLIENTS)/node/.installed  ## Has any of the pinned dependencies a known hole? (asks the package indexes)
+	failed=0; for pins in $(PINS); do echo $$pins; \
+	$(AUDIT)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $$pins || failed=1; done; \
+	cd tests/clients/node && PATH="$(abspath $(NODE))/bin:$$PATH" \
+	node $(abspath $(NODE))/lib/node_modules/npm/bin/npm-cli.js audit --package-lock-only || failed=1; exit $$failed
 
 # Results that are there are not measured again; delete benchmark-work to start anew.
 bench-method: $(VENV)/.test  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)

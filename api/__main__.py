@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import uvicorn
 
 from api.app import create_app
-from core.runtime import logs
+from core.disk import keep_private
+from core.runtime import data_folder, logs
+from core.runtime.processes import told_at_start
 from core.settings import Settings
 
 MAX_CONNECTIONS = 200  # more at once are answered 503
@@ -34,8 +36,12 @@ def server(settings: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
+    keep_private()
     settings = Settings()
     logs.configure(settings, "api")
+    data_folder.claim(settings)
+    with told_at_start():
+        settings.keyring.read()
     with listening(sys.argv[1:]) as listener:
         server(settings).run(sockets=[listener])
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.presets.answers import judge
 from benchmarks.presets.sets import EVERYDAY
-from core.disk import READABLE, ROOT, write_whole
+from core.disk import ROOT, write_whole
 from worker.commands import smollm2
 
 ID = "gemma3-270m"
@@ -59,7 +59,7 @@ def main() -> None:
         rows.append(row(backbone, out, chosen.seed))
     old = json.loads(chosen.results.read_text()) if chosen.results.is_file() else []
     kept = {(each["backbone"], each["seed"]): each for each in (*old, *rows)}
-    write_whole(chosen.results, (json.dumps(list(kept.values()), indent=1) + "\n").encode(), READABLE)
+    write_whole(chosen.results, (json.dumps(list(kept.values()), indent=1) + "\n").encode())
     for each in rows:
         print("\n".join(shown(each)))
 

@@ -13,7 +13,7 @@ from benchmarks.arms import Prepared, automatic
 from benchmarks.rules import at, stops
 from benchmarks.runs import Curve
 from benchmarks.world import Setting, World
-from core.disk import READABLE, write_whole
+from core.disk import write_whole
 
 Record = dict[str, Any]
 DIGITS = 5
@@ -81,7 +81,7 @@ def file_of(folder: Path, setting: Setting) -> Path:
 
 def write(file: Path, value: object) -> None:
     """Write JSON in one move, so that a file that is there is whole."""
-    write_whole(file, (json.dumps(value, separators=(",", ":")) + "\n").encode(), READABLE)
+    write_whole(file, (json.dumps(value, separators=(",", ":")) + "\n").encode())
 
 
 def gather(files: Iterable[Path]) -> dict[str, list[Record]]:

@@ -19,19 +19,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # where api, core, worker, demo and migrations lie side by side
 DRAFT = ".part-"  # what a file's name begins with until it is whole
-PRIVATE, READABLE = 0o600, 0o644
+PRIVATE, PRIVATE_FOLDER, OTHERS = 0o600, 0o700, 0o077  # what is kept is its user's alone; what that leaves to others
 FOLDER_TRIES = 1000  # to make a folder and a draft in it, while others take the empty folder away
 
 
-def write_whole(path: Path, content: bytes | Iterable[bytes], mode: int = PRIVATE) -> None:
+def keep_private() -> int:
+    """Let all that this process and its children make be its user's alone; returns the mask that held before."""
+    return os.umask(OTHERS)
+
+
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file, whole, in place of the one that may be there."""
-    with replacing(path, mode) as draft:
+    with replacing(path) as draft:
         _fill(draft, content)
 
 
-def write_first(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+def write_first(path: Path, content: bytes) -> None:
     """Write a file unless there is one: of several processes at once the first one wins, and all find it whole."""
-    with drafted(path, mode) as draft:
+    with drafted(path) as draft:
         _fill(draft, content)
         sync(draft)
         with suppress(FileExistsError):
@@ -39,31 +44,30 @@ def write_first(path: Path, content: bytes, mode: int = PRIVATE) -> None:
         sync(path.parent)
 
 
-def write_json(path: Path, content: object, mode: int = READABLE) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write JSON for people and programs, whole, in place of what may be there."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
-    write_whole(path, f"{text}\n".encode(), mode)
+    write_whole(path, f"{text}\n".encode())
 
 
-def copy_whole(source: Path, path: Path, mode: int = PRIVATE) -> None:
+def copy_whole(source: Path, path: Path) -> None:
     """Copy a file's content, whole, in place of what may be there."""
-    with replacing(path, mode) as draft:
+    with replacing(path) as draft:
         shutil.copyfile(source, draft)
 
 
 @contextmanager
-def replacing(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Give a draft that replaces the file, complete and on the disk, when the block ends well."""
-    with drafted(path, mode) as draft:
+    with drafted(path) as draft:
         yield draft
         place(draft, path)
 
 
 @contextmanager
-def drafted(path: Path, mode: int) -> Iterator[Path]:
-    """Give an empty file of this mode in the folder of `path`, which is made; what is left of it is removed."""
+def drafted(path: Path) -> Iterator[Path]:
+    """Give an empty file, its user's alone, in the folder of `path`, which is made; what is left of it is removed."""
     descriptor, name = _begun(path.parent)
-    os.fchmod(descriptor, mode)
     os.close(descriptor)
     try:
         yield Path(name)

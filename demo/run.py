@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import openai
 
+from core.disk import keep_private
 from core.runtime.progress import ProgressLine, duration
 from demo.progress import show
 from demo.report import Report, write_report
@@ -207,6 +208,7 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
 
 
 def main() -> None:
+    keep_private()
     arguments = parse()
     # so that whoever ends the demo ends its service too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

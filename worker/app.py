@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from core.errors import AlbatrossError
+from core.disk import keep_private
+from core.runtime import data_folder
 from core.runtime.broker import app
+from core.runtime.processes import told_at_start
 from core.settings import Settings
 from worker import tasks
 from worker.presence import Presence
@@ -18,10 +20,10 @@ presence = Presence(Settings())
 
 @worker_init.connect
 def _prepare(**_: object) -> None:
-    try:
+    keep_private()  # before the child is forked that works
+    data_folder.claim(Settings())
+    with told_at_start():
         sandbox.announce(Settings())
-    except AlbatrossError as error:
-        raise SystemExit(f"albatross: {error.message}") from None
 
 
 @worker_ready.connect

@@ -19,11 +19,13 @@ from core.accounts import stored_bytes
 from core.database import counters, invariants
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
+from core.disk import keep_private
 from core.erasure import retention
 from core.erasure.eraser import Eraser
 from core.errors import AlbatrossError
 from core.jobs import dispatch
-from core.runtime import broker, logs
+from core.runtime import broker, data_folder, logs
+from core.runtime.processes import told_at_start
 from core.settings import Settings
 from core.storage.factory import storage
 from core.webhooks import deliveries, endpoint_secrets
@@ -137,8 +139,12 @@ class Dispatcher:
 
 
 def main() -> None:
+    keep_private()
     settings = Settings()
     logs.configure(settings, "dispatcher")
+    data_folder.claim(settings)
+    with told_at_start():
+        settings.keyring.read()
     dispatcher = Dispatcher(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop())

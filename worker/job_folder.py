@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.disk import READABLE, hash_file, place, sync_tree, write_whole
+from core.disk import hash_file, place, sync_tree, write_whole
 from core.parameters.schedule import STAGES
 from worker.protocol import Json
 
@@ -73,7 +73,7 @@ class JobFolder:
     def write_spec(self, spec: object) -> None:
         """Write what the stages need to know."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / "spec.json", json.dumps(spec, indent=1, allow_nan=False).encode(), READABLE)
+        write_whole(self.path / "spec.json", json.dumps(spec, indent=1, allow_nan=False).encode())
 
     def spec(self) -> Json:
         """Read what `write_spec` wrote."""
@@ -162,7 +162,7 @@ def seal(folder: Path) -> None:
     paths = sorted(folder.rglob("*"))
     sync_tree(folder)
     content = {"files": [asdict(fact_of(folder, path)) for path in paths if path.is_file()]}
-    write_whole(folder / DONE, json.dumps(content, indent=1).encode(), READABLE)
+    write_whole(folder / DONE, json.dumps(content, indent=1).encode())
 
 
 def fact_of(folder: Path, path: Path) -> FileFact:

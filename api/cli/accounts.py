@@ -37,8 +37,9 @@ def database(settings: "Settings") -> Iterator["Session"]:
     """Open a session over the database, which is made or migrated first; what is written is there at its end."""
     from core.database.engine import connect, sessions
     from core.database.migrations import migrate
+    from core.runtime import data_folder
 
-    settings.data.mkdir(parents=True, exist_ok=True)
+    data_folder.claim(settings)
     migrate(settings.database)
     engine = connect(settings.database)
     with sessions(engine).begin() as session:

@@ -26,7 +26,6 @@ from core.errors import InvalidInput
 from core.settings import Settings
 from core.text_safety import shown
 
-READABLE_FOLDER = 0o755
 CONVERTER = "worker.commands.convert"
 NO_ROOM = 4  # its exit status where the disk is full
 DRAFT = ".draft-"  # how a folder's name begins that is not yet whole
@@ -182,7 +181,6 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 def _placed(record: BackboneRecord, draft: Path, registry: Registry, settings: Settings) -> BackboneRecord:
     """Move a described draft to its place and register it there; the same files may be there already."""
     folder = (settings.data / "backbones" / f"{record.id}-{record.revision}").resolve()
-    draft.chmod(READABLE_FOLDER)
     sync_tree(draft)
     if not folder.exists():
         place(draft, folder)

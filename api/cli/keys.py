@@ -176,7 +176,9 @@ def _sessions(settings: "Settings") -> "Iterator[sessionmaker[Session]]":
     """Open the database, which is made or migrated first."""
     from core.database.engine import connect, sessions
     from core.database.migrations import migrate
+    from core.runtime import data_folder
 
+    data_folder.claim(settings)
     settings.keyring.read()  # one that can't be used is told before anything is done
     migrate(settings.database)
     engine = connect(settings.database)

@@ -21,7 +21,7 @@ from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Worker
 from core.errors import Conflict, Unavailable
-from core.runtime import logs
+from core.runtime import data_folder, logs
 from core.settings import Settings
 
 WORKER_OPTIONS = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle", "-O", "fair")
@@ -31,7 +31,7 @@ def serve(settings: Settings) -> int:
     """Migrate the database, start everything that the settings do not place elsewhere, and stay until told to stop."""
     logs.configure(settings, "serve")
     data = settings.data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
+    data_folder.claim(settings)
     settings.keyring.read()  # one that can't be used is told here
     with only_one(data / "serve.lock"), bound(settings.host, settings.port) as listener:
         migrate(settings.database)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.disk import READABLE, write_whole
+from core.disk import write_whole
 
 Row = dict[str, Any]
 COLUMNS = ("set", "preset", "arm", "published", "accepted", "kept", "worth", "best step", "its worth", "within 5 %")
@@ -21,7 +21,7 @@ def file_of(work: Path, name: str, arm: str, seed: int) -> Path:
 def write(file: Path, content: object) -> None:
     """Write JSON in one move, so that a file that is there is whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, (json.dumps(content, indent=1) + "\n").encode(), READABLE)
+    write_whole(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def gather(files: Iterable[Path]) -> list[Row]:

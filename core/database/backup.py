@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 
 from core.database.migrations import revision, revisions
 from core.database.tables import Table
-from core.disk import PRIVATE, copy_whole, hash_file, sync, write_json, write_whole
+from core.disk import PRIVATE, PRIVATE_FOLDER, copy_whole, hash_file, sync, write_json, write_whole
 from core.errors import Conflict, InvalidInput, Unavailable
 from core.settings import Settings
 from core.version import VERSION
@@ -127,12 +127,13 @@ def _claim(folder: Path) -> None:
     """Make the folder for its owner alone; raises Conflict where something is in it."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} is not empty; name a new folder.", code="folder_in_use")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)  # one that is there may be open to others, and what is below is as reachable
 
 
 def _snapshot(database: Path, target: Path) -> Entry:
     """Copy the database as it is at this moment, without holding up its writers."""
-    target.touch(mode=0o600)
+    target.touch(mode=PRIVATE)
     try:
         with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("VACUUM INTO ?", (str(target),))
@@ -191,7 +192,7 @@ def _move_paths(registry: Path, old: str, new: str) -> None:
             path = record.get(field)
             if path and Path(path).is_relative_to(old):
                 record[field] = str(Path(new) / Path(path).relative_to(old))
-    write_json(registry, content, PRIVATE)
+    write_json(registry, content)
 
 
 def _copied(path: Path, folder: Path, name: str) -> Entry | None:
@@ -204,7 +205,6 @@ def _copied(path: Path, folder: Path, name: str) -> Entry | None:
 
 
 def _copy(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     copy_whole(path, target)
 
 

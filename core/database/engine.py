@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Integer, create_engine, event, literal_column, select
@@ -13,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from core.disk import PRIVATE
 from core.errors import InvalidInput
 from core.settings import Settings
 
@@ -53,7 +55,7 @@ def connect(source: Settings | str) -> Engine:
     """Open an engine for the URL or the settings' one; a SQLite file's folder is made."""
     url = make_url(source.database if isinstance(source, Settings) else source)
     if url.get_backend_name() == "sqlite":
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        _touch(Path(str(url.database)))
         return _sqlite(create_engine(url, json_serializer=to_json, connect_args={"timeout": BUSY_SECONDS}, **OPTIONS))
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise InvalidInput("The database must be SQLite or PostgreSQL.", code="invalid_database", param="database_url")
@@ -63,6 +65,13 @@ def connect(source: Settings | str) -> Engine:
         connect_args={"options": POSTGRES_OPTIONS, **POSTGRES_CONNECTION},
         **OPTIONS,
     )
+
+
+def _touch(file: Path) -> None:
+    """Make the database's file for this user alone, as those beside it are then; one that is there stays as it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # whoever connects is told what is wrong
+        file.touch(PRIVATE, exist_ok=False)
 
 
 def _sqlite(engine: Engine) -> Engine:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from core import text_safety
-from core.disk import sync
+from core.disk import PRIVATE, sync
 from core.errors import AlbatrossError, Conflict, InvalidInput
 from core.recording.answers import Answer, is_held_out, parsed, recording
 
@@ -116,7 +116,7 @@ class AnswerFile:
     def _locked(self) -> int:
         """Open the file for this process alone; one that another run has taken away meanwhile is made anew."""
         while True:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, PRIVATE)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self.path.exists() and os.path.samestat(os.fstat(file), self.path.stat()):

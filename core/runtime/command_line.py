@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from typer.main import get_command
 
+from core.disk import keep_private
 from core.errors import AlbatrossError
 from core.text_safety import shown
 
@@ -68,6 +69,7 @@ class CommandLine(typer.Typer):
 
         `failed` is the status then. Typer itself answers wrong usage (2) and Ctrl-C (130, without a word).
         """
+        before = keep_private()
         try:
             get_command(self)(args=arguments, prog_name=name)
         except SystemExit as ended:
@@ -80,6 +82,8 @@ class CommandLine(typer.Typer):
                 raise
             print(f"albatross: {sentence}", file=sys.stderr)
             return failed
+        finally:
+            os.umask(before)
         return 0
 
 

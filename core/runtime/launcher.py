@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 
+from core.disk import keep_private
 from core.runtime.processes import die_with_parent, process_control
 
 PR_SET_NO_NEW_PRIVS = 38
@@ -22,6 +23,7 @@ LAUNCHED_AS = "ALBATROSS_LAUNCHED_AS"  # the number of the process on this machi
 
 
 def main() -> None:
+    keep_private()
     chosen = _arguments()
     die_with_parent(chosen.parent)
     # a dump of a process that holds a backbone fills the disk

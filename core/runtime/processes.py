@@ -1,4 +1,4 @@
-"""Tie the life of a process to that of its parent."""
+"""How a process begins and ends: its life is tied to that of its parent, and what stops it at once is a sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.errors import AlbatrossError
 
 PR_SET_PDEATHSIG = 1
 
@@ -17,6 +21,15 @@ def die_with_parent(parent: int) -> None:
     process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@contextmanager
+def told_at_start() -> Iterator[None]:
+    """End the process with a sentence, not a traceback, where something that it can't do without is wrong."""
+    try:
+        yield
+    except AlbatrossError as error:
+        raise SystemExit(f"albatross: {error.message}") from None
 
 
 def process_control(option: int, value: int) -> None:

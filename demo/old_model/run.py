@@ -18,6 +18,7 @@ from pathlib import Path
 
 import openai
 
+from core.disk import keep_private
 from core.runtime.progress import duration
 from demo.old_model.endpoint import Body, ChatEndpoint, Said, Trouble, serving
 from demo.run import download, follow
@@ -54,6 +55,7 @@ class OldModel:
 
 
 def main() -> None:
+    keep_private()
     parser = argparse.ArgumentParser(prog="python -m demo.old_model.run", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("albatross-data/demo"), help="data folder of the service")
     parser.add_argument("--out", type=Path, default=Path("demo-report-record"), help="folder of answers and report")

@@ -59,10 +59,10 @@ def test_a_file_is_replaced_as_a_whole_and_is_its_owners_alone(tmp_path: Path) -
     assert (names(path.parent), mode(path)) == (["file"], 0o600)
 
 
-def test_json_is_for_everybody_and_ends_its_last_line(tmp_path: Path) -> None:
+def test_json_is_its_owners_alone_and_ends_its_last_line(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": "ä"})
     assert (tmp_path / "a.json").read_text() == '{\n  "a": "ä",\n  "b": 1\n}\n'
-    assert mode(tmp_path / "a.json") == 0o644
+    assert mode(tmp_path / "a.json") == 0o600
 
 
 def test_what_raises_while_a_file_is_made_leaves_the_old_one_and_no_draft(tmp_path: Path) -> None:

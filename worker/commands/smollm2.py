@@ -47,7 +47,6 @@ def prepare(settings: Settings) -> Path:
         write_record(
             describe(ID, draft, licence="Apache-2.0", pool=POOL, defaults=DEFAULTS, unrelated_prompts=UNRELATED)
         )
-        draft.chmod(0o755)
         sync_tree(draft)
         shutil.rmtree(target, ignore_errors=True)
         place(draft, target)

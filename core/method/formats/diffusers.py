@@ -24,7 +24,7 @@ def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, 
     config = {f"unet.{key}": value for key, value in peft_config(plain, backbone.lora.peft_targets(), name).items()}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(config, sort_keys=True), **header}
     save_file(backbone.lora.tensors(plain, "unet."), file, metadata=metadata)
-    file.chmod(0o644)
+    file.chmod(0o600)
 
 
 def verify(witness: Witness, file: Path) -> float:

@@ -51,7 +51,7 @@ def write(backbone: LanguageBackbone, adapter: Adapter, file: Path, name: str, f
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    file.chmod(0o644)
+    file.chmod(0o600)
 
 
 def _begun(file: Path, architecture: str, alpha: float, name: str, facts: Mapping[str, str]) -> gguf.GGUFWriter:

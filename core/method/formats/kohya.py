@@ -56,7 +56,7 @@ def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, 
         tensors[f"{module}.{'lora_down' if matrix == 'lora_A' else 'lora_up'}.weight"] = tensor
         tensors[f"{module}.alpha"] = torch.tensor(plain.alpha)
     save_file(tensors, file, metadata=_metadata(backbone, plain, name) | dict(header))
-    file.chmod(0o644)
+    file.chmod(0o600)
 
 
 def verify(witness: Witness, file: Path) -> float:

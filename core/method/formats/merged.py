@@ -50,7 +50,7 @@ def write(witness: Witness, backbone: Path, folder: Path) -> None:
         witness.backbone.tokenizer.save_pretrained(folder)
     for file in folder.rglob("*"):  # a tokenizer may keep templates in a folder of their own
         if file.is_file():
-            file.chmod(0o644)
+            file.chmod(0o600)
 
 
 def network_folder(witness: Witness, backbone: Path) -> Path:

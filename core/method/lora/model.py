@@ -124,7 +124,7 @@ class LoraModel:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.tensors(adapter, PREFIX)
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt", **(header or {})})
-        (folder / "adapter_model.safetensors").chmod(0o644)
+        (folder / "adapter_model.safetensors").chmod(0o600)
         config = peft_config(adapter, self.peft_targets(), backbone, task)
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 

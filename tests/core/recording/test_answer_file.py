@@ -28,6 +28,15 @@ def test_what_is_recorded_is_known_again_and_counted(tmp_path: Path) -> None:
         assert opened.recorded.tokens_out == 14
 
 
+def test_a_recording_is_its_users_alone_whatever_mask_is_inherited(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with AnswerFile(tmp_path / "a.jsonl", MODEL):
+            assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
 @given(cut=st.integers(0, 400))
 def test_a_file_cut_off_anywhere_keeps_every_whole_answer(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     file = tmp_path_factory.mktemp("cut") / "a.jsonl"

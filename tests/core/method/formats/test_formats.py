@@ -68,7 +68,7 @@ def test_every_image_format_gives_the_same_noise(images: Witness, tiny_diffusion
     for file in (tmp_path / "peft/adapter_model.safetensors", tmp_path / diffusers.FILE, tmp_path / kohya.FILE):
         with safe_open(file, "pt") as opened:
             assert opened.metadata()["albatross.card"] == "{}"
-        assert file.stat().st_mode & 0o777 == 0o644
+        assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_every_text_format_gives_the_same_logits(texts: Witness, tiny_language_folder: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_folder_has_what_a_stranger_needs_and_no_path_of_ours(tmp_path: Path) 
     names = {file.name for file in (tmp_path / "merged").iterdir()}
     assert {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= names
     assert "README.md" not in names
-    assert all(file.stat().st_mode & 0o777 == 0o644 for file in (tmp_path / "merged").iterdir())
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in (tmp_path / "merged").iterdir())
 
 
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:
