@@ -7,7 +7,7 @@ from api.dependencies import Services
 from api.http.pagination import plausible, unknown_cursor
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
-from core.database.tables import Erasure, File, Job, WebhookEndpoint
+from core.database.tables import Artifact, Erasure, File, Job, WebhookEndpoint
 from core.database.tables.jobs import ACTIVE
 from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
@@ -39,6 +39,19 @@ def check_unused(session: Session, file: File) -> None:
     active = session.scalars(select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE)))
     if any(file.id in (*job.training_files, job.validation_file) for job in active):
         raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
+
+
+def check_replaceable(session: Session, file: File) -> None:
+    """Lock the job that has made the file, if any; Conflict where nothing else holds the weights of its adapter."""
+    if file.job_id is None:
+        return
+    session.execute(select(Job.id).where(Job.id == file.job_id).with_for_update())
+    mine = (Artifact.job_id == file.job_id) & Artifact.format.is_not(None) & (Artifact.format != "card")
+    if session.scalars(select(Artifact.file_id).where(mine)).all() == [file.id]:
+        raise Conflict(
+            "This file is all that is left of an adapter; delete the model, which erases all of its files.",
+            code="last_file_of_model",
+        )
 
 
 def find_job(session: Session, account: str, job_id: str) -> Job:

@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     job_gpu_seconds: PositiveFloat = Field(
         default=86_400, description="GPU seconds after which a job is ended; so many are set aside for it"
     )
+    job_bytes: NonNegativeInt = Field(
+        default=200_000_000,
+        description="bytes that are set aside for a job's files until it ends, where no job of its backbone has told",
+    )
     tidy_seconds: NonNegativeFloat = Field(
         default=86_400, description="what an ended job has stored and nobody needs is erased after so long"
     )

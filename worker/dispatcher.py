@@ -15,7 +15,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.accounts import stored_bytes
+from core.accounts import reservations, stored_bytes
 from core.database import counters, invariants
 from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
@@ -81,6 +81,7 @@ class Dispatcher:
         with self._sessions.begin() as session:
             dispatch.expire(session)
             session.execute(delete(Worker).where(Worker.seen_at < now(session) - WORKER_FORGOTTEN_SECONDS))
+            reservations.forget_old(session)
         self._wake()
         self._erase()
         if time.monotonic() - self._counted >= SWEEP_SECONDS:

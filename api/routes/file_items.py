@@ -98,12 +98,12 @@ def _caption(services: Services, caller: Caller, file_id: str, asked: CaptionsRe
         stored = services.storage.put(key, packed)
     try:
         with services.writing.begin() as session:
-            quotas.locked(session, caller.account)  # before the file, as a create call has it
+            account = quotas.locked(session, caller.account)  # before the file, as a create call has it
             file = find_file(session, caller.account, file_id, lock=True)
             check_unused(session, file)
             if file.storage_key != before.storage_key:
                 raise _changed()
-            left = quotas.bytes_left(session, caller.account, services.settings, apart_from=room.identifier)
+            left = quotas.bytes_left(session, account, services.settings, apart_from=room.identifier)
             left.check(max(0, stored.bytes - file.bytes))
             room.release(session)
             if changed := stored.sha256 != file.sha256:

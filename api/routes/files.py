@@ -16,7 +16,7 @@ from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, 
 from api.http import downloads
 from api.http.multipart import Upload, holding, receive
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
-from api.lookups import check_unused, files_of, find_file, place_of_erased
+from api.lookups import check_replaceable, check_unused, files_of, find_file, place_of_erased
 from api.schemas.erasures import Deleted
 from api.schemas.files import FileObject
 from api.schemas.shared import Page
@@ -91,8 +91,9 @@ def retrieve_file(file_id: str, services: ServicesDep, account: AccountDep) -> F
 
 @router.delete("/{file_id}")
 def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
-    """Erase a file for good, unless a job that waits, runs or is paused still needs it."""
+    """Erase a file for good, unless an active job needs it or it is all that is left of an adapter."""
     with services.writing.begin() as session:
+        check_replaceable(session, find_file(session, caller.account, file_id))
         quotas.locked(session, caller.account)  # before the file, as a create call has it
         file = find_file(session, caller.account, file_id, lock=True)
         check_unused(session, file)
@@ -162,7 +163,8 @@ def _keep(
         stored = services.storage.put(file_key(caller.account, file_id), packed)
     try:
         with services.writing.begin() as session:
-            left = quotas.bytes_left(session, caller.account, services.settings, apart_from=room.identifier)
+            account = quotas.locked(session, caller.account)
+            left = quotas.bytes_left(session, account, services.settings, apart_from=room.identifier)
             left.check(stored.bytes)
             room.release(session)
             file = _row(session, caller.account, file_id, upload, facts, stored, kept_seconds)

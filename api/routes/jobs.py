@@ -34,6 +34,7 @@ from core.backbones.record import BackboneRecord
 from core.database.tables import Account, Job
 from core.erasure import request as erasing
 from core.errors import InvalidInput
+from core.estimates import stored_bytes
 from core.estimates.estimator import long_texts
 from core.estimates.queue_wait import present, usual_device
 from core.findings import jobs
@@ -188,8 +189,10 @@ def _create(
         user_metadata=body.metadata,
         queue=services.settings.queue,
     )
-    creation.create(session, job, services.settings, account=account)
-    bat, device = body.bat_or_defaults(), usual_device(present(session, services.settings))
+    bat, settings = body.bat_or_defaults(), services.settings
+    stores = stored_bytes.expected(session, backbone, bat, settings.job_bytes)
+    creation.create(session, job, settings, account=account, stores=stores)
+    device = usual_device(present(session, settings))
     long = long_texts(session, backbone, bat, data.sizes, device)
     for finding in [*jobs.of(data, backbone, bat), *([long] if long is not None else [])]:
         events.tell(session, job, finding, actor="api")

@@ -18,7 +18,7 @@ from api.serializers.erasures import deleted_object
 from api.serializers.models import adapter_objects, backbone_object
 from core.adapters import card
 from core.adapters.card import Format
-from core.database.tables import Adapter, Artifact, Checkpoint
+from core.database.tables import Adapter, Artifact, Checkpoint, Job
 from core.erasure import request as erasing
 from core.errors import Forbidden, NotFound
 
@@ -135,10 +135,19 @@ def _result(session: Session, adapter: Adapter, format: str) -> Artifact:
         if result.format == format:
             return result
     there = ", ".join(sorted((result.format for result in results if result.format), key=card.order))
+    if format in _made(session, adapter):
+        message = f"The adapter's file of this format was deleted; it has {there}."
+        raise NotFound(message, code="format_not_available", param="format")
     advice = " Create the job with bat.merged for merged weights." if format == "merged" else ""
     raise NotFound(
         f"The adapter has no file of this format; it has {there}.{advice}", code="format_not_available", param="format"
     )
+
+
+def _made(session: Session, adapter: Adapter) -> list[str]:
+    """Return the formats in which the job has published its adapter, whatever was deleted since."""
+    outcome = session.scalar(select(Job.outcome).where(Job.id == adapter.job_id)) or {}
+    return [*outcome.get("formats", ()), "card"]
 
 
 def _step(session: Session, adapter: Adapter, step: str) -> Checkpoint:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.schemas.jobs import SampleObject
-from core.database.tables import Artifact
+from core.database.tables import Artifact, Job, JobState
 from core.errors import NotFound
 from core.storage.interface import Storage
 
@@ -24,6 +24,8 @@ def find(session: Session, job_id: str, filename: str) -> Artifact:
     for artifact in session.scalars(statement):
         if artifact.name.rpartition("/")[2] == filename:
             return artifact
+    if session.scalar(select(Job.state).where(Job.id == job_id)) == JobState.SUCCEEDED:
+        raise NotFound("This file of the job was deleted.", code="file_deleted")
     raise NotFound("The job has not come so far yet; follow its events.", code="not_ready")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from core.accounts import reservations, usage
@@ -20,28 +20,25 @@ from core.settings import Settings
 MINUTE = 60.0
 
 
-_MINE = Job.account_id == bindparam("account_id")
-_RECENT = (_MINE, Job.created_at > bindparam("since"))
-# built once, because every new job asks it; each part reads one stretch of an index
-_COUNTS = select(
-    select(ROWS).where(_MINE, Job.state.in_(sorted(ACTIVE))).scalar_subquery(),
-    select(ROWS).where(*_RECENT).scalar_subquery(),
-    select(func.min(Job.created_at)).where(*_RECENT).scalar_subquery(),
-)
+# built once, because every new job asks it
+_ACTIVE = select(ROWS).where(Job.account_id == bindparam("account_id"), Job.state.in_(sorted(ACTIVE)))
 
 
-def check_new_job(session: Session, account: Account, settings: Settings, reserved_seconds: float, at: float) -> None:
-    """Raise RateLimited or QuotaExceeded where the account may not have one more job with so many GPU seconds.
+@dataclass(frozen=True)
+class JobNeeds:
+    """What is set aside for a new job: GPU seconds, and bytes."""
+
+    seconds: float
+    bytes: int
+
+
+def check_new_job(session: Session, account: Account, settings: Settings, needs: JobNeeds, at: float) -> None:
+    """Raise RateLimited or QuotaExceeded where the account may not have one more job that may need so much.
 
     The account's row must be locked; `at` is the database's time.
     """
-    active, recent, first = session.execute(_COUNTS, {"account_id": account.id, "since": at - MINUTE}).one()
-    if recent >= settings.jobs_per_minute:
-        raise RateLimited(
-            f"{recent} jobs were created within a minute, and {settings.jobs_per_minute} may be.",
-            code="rate_limit_exceeded",
-            retry_after=max(1.0, first + MINUTE - at),
-        )
+    _check_rate(account, settings, at)
+    active = session.execute(_ACTIVE, {"account_id": account.id}).scalar_one()
     if active >= settings.active_job_limit:
         raise RateLimited(
             f"{active} jobs are queued, running or paused, and {settings.active_job_limit} may be at once. "
@@ -50,12 +47,34 @@ def check_new_job(session: Session, account: Account, settings: Settings, reserv
             retry_after=60.0,
         )
     limit = account.gpu_seconds_limit or settings.account_gpu_seconds
-    if limit is not None and (committed := usage.committed(session, account.id)) + reserved_seconds > limit:
+    if limit is not None and (committed := usage.committed(session, account.id)) + needs.seconds > limit:
         raise QuotaExceeded(
-            f"The job may need {reserved_seconds:.0f} GPU seconds; of {limit:.0f} in 30 days {committed:.0f} are spent "
+            f"The job may need {needs.seconds:.0f} GPU seconds; of {limit:.0f} in 30 days {committed:.0f} are spent "
             "or set aside for active jobs. Wait for those to end, or ask the operator for more.",
             code="insufficient_quota",
         )
+    bytes_left(session, account, settings).check(needs.bytes, "The job may store")
+
+
+def count_new_job(account: Account, at: float) -> None:
+    """Count a job of the locked account that is let in; it counts for a minute whatever becomes of it."""
+    times = _lately(account, at)
+    account.job_times = times | {str(int(at)): times.get(str(int(at)), 0) + 1}
+
+
+def _check_rate(account: Account, settings: Settings, at: float) -> None:
+    times = _lately(account, at)
+    if (recent := sum(times.values())) >= settings.jobs_per_minute:
+        raise RateLimited(
+            f"{recent} jobs were created within a minute, and {settings.jobs_per_minute} may be.",
+            code="rate_limit_exceeded",
+            retry_after=max(1.0, min(map(int, times)) + 1 + MINUTE - at),
+        )
+
+
+def _lately(account: Account, at: float) -> dict[str, int]:
+    """Return how many jobs were created in which second of the last minute; a second counts until it is all over."""
+    return {second: count for second, count in account.job_times.items() if int(second) + 1 + MINUTE > at}
 
 
 @dataclass(frozen=True)
@@ -82,10 +101,9 @@ class BytesLeft:
             )
 
 
-def bytes_left(session: Session, account_id: str, settings: Settings, *, apart_from: str | None = None) -> BytesLeft:
-    """Lock the account and return what it has of its bytes; one reservation may be left out."""
-    account = locked(session, account_id)
-    aside = reservations.live(session, account_id, apart_from).quota
+def bytes_left(session: Session, account: Account, settings: Settings, *, apart_from: str | None = None) -> BytesLeft:
+    """Return what a locked account has of its bytes; one reservation may be left out."""
+    aside = reservations.live(session, account.id, apart_from).quota
     return BytesLeft(account.bytes_limit or settings.account_bytes, account.stored_bytes, aside)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, SQLColumnExpression, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from core.database.engine import now
+from core.database.engine import clock, now
 from core.database.tables import Reservation
 
 UPLOAD_SECONDS = 120.0  # an upload whose process was killed gives its bytes back after so long
@@ -26,7 +26,7 @@ class SetAside:
 def live(session: Session, account_id: str, apart_from: str | None = None) -> SetAside:
     """Return what is set aside at this moment, apart from one reservation."""
     mine = Reservation.account_id == account_id
-    others = (Reservation.until > now(session)) & (Reservation.id != (apart_from or ""))
+    others = (Reservation.until > clock(session)) & (Reservation.id != (apart_from or ""))
     # a job that has stored more than was set aside for it has nothing left
     quota = case((mine & (Reservation.bytes > 0), Reservation.bytes), else_=0)
     row = session.execute(
@@ -40,6 +40,12 @@ def keep(session: Session, identifier: str, account_id: str, bytes: int, disk: i
     until = now(session) + seconds
     session.merge(Reservation(id=identifier, account_id=account_id, bytes=bytes, disk=disk, until=until))
     session.flush()
+
+
+def for_job(session: Session, job_id: str, account_id: str, bytes: int) -> None:
+    """Set bytes aside for all that a new job may store, until it ends."""
+    if bytes:
+        session.add(Reservation(id=job_id, account_id=account_id, bytes=bytes, until=FOR_EVER))
 
 
 def used(session: Session, identifier: str, delta: int) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from core.accounts import reservations
 from core.database.tables import Account, Artifact, File, Job
 
 
@@ -37,8 +38,9 @@ def counting(session: Session, job_id: str) -> Iterator[None]:
     before = of_job(session, job_id)
     yield
     session.flush()
-    if found is not None and found.deleted_at is None:
-        add(session, found.account_id, of_job(session, job_id) - before)
+    if found is not None and found.deleted_at is None and (delta := of_job(session, job_id) - before):
+        add(session, found.account_id, delta)
+        reservations.used(session, job_id, delta)
 
 
 def recount(session: Session, account_id: str) -> None:

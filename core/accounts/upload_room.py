@@ -45,7 +45,8 @@ class UploadRoom:
         Raises QuotaExceeded where the account may not have so many, and Unavailable where the disk has no room.
         """
         with self._turn, self.sessions.begin() as session:
-            room = quotas.bytes_left(session, self.account_id, self.settings, apart_from=self.identifier)
+            account = quotas.locked(session, self.account_id)
+            room = quotas.bytes_left(session, account, self.settings, apart_from=self.identifier)
             room.check(count)
             disk = self._disk_left(session)
             _check_disk(count - written, disk)

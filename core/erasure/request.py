@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from core.accounts import stored_bytes
 from core.database.engine import now
-from core.database.tables import Account, Adapter, Erasure, File, Job
+from core.database.tables import Account, Adapter, Artifact, Erasure, File, Job
 from core.database.tables.jobs import ACTIVE
 from core.jobs import control
 
@@ -17,7 +17,7 @@ def request(session: Session, account_id: str, kind: str, target: str) -> Erasur
     at = now(session)
     erasure = Erasure(account_id=account_id, kind=kind, target=target, created_at=at, requested_at=at)
     if kind == "file":
-        erasure.created_at = _hide_upload(session, target, at)
+        erasure.created_at = _hide_file(session, target, at)
     elif kind == "model":
         adapter = session.get_one(Adapter, target)
         adapter.deleted_at, erasure.created_at = at, adapter.created_at
@@ -39,13 +39,23 @@ def end_jobs(session: Session, account_id: str, limit: int) -> None:
         _hide_job(session, job, at)
 
 
-def _hide_upload(session: Session, file_id: str, at: float) -> float:
+def _hide_file(session: Session, file_id: str, at: float) -> float:
+    job_id = session.get_one(File, file_id).job_id
+    if job_id is not None:
+        _take_from_job(session, job_id, file_id)
     file = session.get_one(File, file_id, with_for_update=True, populate_existing=True)
     if file.deleted_at is None:
         file.deleted_at = at
-        if file.job_id is None:
+        if job_id is None:
             stored_bytes.add(session, file.account_id, -file.bytes)
     return file.created_at
+
+
+def _take_from_job(session: Session, job_id: str, file_id: str) -> None:
+    """Let the job and its model no longer list one of their files, whose bytes are given back."""
+    with stored_bytes.counting(session, job_id):
+        mine = (Artifact.job_id == job_id) & (Artifact.file_id == file_id)
+        session.execute(delete(Artifact).where(mine).execution_options(synchronize_session=False))
 
 
 def _hide_job(session: Session, job: Job, at: float) -> float:

@@ -53,6 +53,8 @@ def _late_files(session: Session, mine: ColumnElement[bool], used: set[str]) -> 
 
 def _expire_file(sessions: sessionmaker[Session], file_id: str) -> bool:
     with sessions.begin() as session:
+        owner = select(File.account_id).where(File.id == file_id).scalar_subquery()
+        session.execute(select(Account.id).where(Account.id == owner).with_for_update())  # first, as creates have it
         mine = select(File).where(File.id == file_id, File.deleted_at.is_(None)).with_for_update()
         file = session.scalar(mine)
         if file is None or file_id in _needed(session, file.account_id):  # by a job of just now

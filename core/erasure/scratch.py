@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.engine import now
 from core.database.tables import Account, Job, JobState
+from core.erasure import trainer_output
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
 CHUNK = 500  # jobs that are asked for at once
@@ -33,7 +34,8 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> float | None:
     with sessions() as session:
         at = now(session)
     left = [path for path in _dead_attempts(data / "work", sessions) if not _erased(path)]
-    return at if sweep_uploads(data) and not left else None
+    output_went = trainer_output.sweep(data, sessions)
+    return at if sweep_uploads(data) and output_went and not left else None
 
 
 def sweep_uploads(data: Path) -> bool:

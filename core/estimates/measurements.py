@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Annotated, Any, Literal
 
@@ -66,7 +66,8 @@ class Measured:
     shape: JobSize
     total: float  # seconds from the claim to the end
     work: Mapping[str, Mapping[str, Any]]  # of every stage, as worker.stages.costs reports it
-    bytes: Mapping[str, int]  # of results: `sized` grow with the rank, `fixed` do not; `kept` of so many `copies`
+    # of results: `sized` grow with the rank, `fixed` do not; `kept` of so many `copies`; `stored` is all of the job's
+    bytes: Mapping[str, int]
     characters: int = 0  # of all references together
     exchanges: int = 0  # that a chat template frames in them
 
@@ -74,6 +75,10 @@ class Measured:
     def complete(self) -> bool:
         """Tell whether every stage was measured, from its beginning to its end."""
         return all(self.work.get(stage) for stage in STAGES)
+
+    def with_stored(self, count: int) -> Measured:
+        """Return the same with the bytes of all that the job has stored."""
+        return replace(self, bytes={**self.bytes, "stored": count})
 
     def check(self) -> None:
         """Raise ValueError where the trainer's word is not what it should be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 
 from core.database.engine import ROWS
@@ -21,7 +21,21 @@ _POSITIONS = select(Job.id, _MORE_URGENT + _OLDER).where(
 )
 
 
+# of many jobs at once: one look through all that wait, instead of two counts for each
+_RANKED = select(
+    Job.id.label("id"),
+    (
+        func.rank().over(partition_by=Job.queue, order_by=(Job.priority.desc(), Job.created_at)) - 1  # equals share one
+    ).label("place"),
+).where(Job.state == JobState.QUEUED)
+_FEW = 8
+
+
 def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """How many jobs of the queue stand before each of these that has not begun."""
-    rows = session.execute(_POSITIONS, {"job_ids": job_ids})
+    if len(job_ids) <= _FEW:
+        return {row[0]: row[1] for row in session.execute(_POSITIONS, {"job_ids": job_ids})}
+    queues = select(Job.queue).where(Job.id.in_(job_ids), Job.state == JobState.QUEUED).distinct()
+    ranked = _RANKED.where(Job.queue.in_(queues)).subquery()
+    rows = session.execute(select(ranked.c.id, ranked.c.place).where(ranked.c.id.in_(job_ids)))
     return {row[0]: row[1] for row in rows}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from core.accounts import reservations
 from core.database.engine import now
 from core.database.tables import Job, JobState
 from core.database.tables.jobs import MOVES, TERMINAL
@@ -34,6 +35,7 @@ def transition(
         job.cancel_requested_at = job.cancel_requested_at or at
     if to in TERMINAL:
         announce(session, job)
+        reservations.release(session, job.id)
     record(session, job.id, message, level=level, from_state=origin, to_state=to, attempt=job.attempt, actor=actor)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.database import file_remains
 from core.database.engine import now
 from core.database.tables import Json, WebhookEndpoint
 from core.errors import Unavailable
@@ -81,6 +82,8 @@ def reencrypt(sessions: sessionmaker[Session], keyring: Keyring) -> Reencrypted:
             at = now(session)
             outdated = [endpoint.id for endpoint in rows if not _current(endpoint, at, keyring)]
         if not rows:
+            if found.changed:  # else the log of SQLite would hold them as they were
+                file_remains.empty_log(sessions.kw["bind"])
             return found
         last = rows[-1].id
         changed, unreadable = _reencrypt_some(sessions, outdated, keyring) if outdated else (0, 0)

@@ -52,7 +52,7 @@ def upgrade() -> None:
         op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     with op.batch_alter_table("account") as table:
         table.add_column(sa.Column("stored_bytes", sa.BigInteger(), nullable=False, server_default="0"))
-        table.add_column(sa.Column("job_times", sa.JSON(), nullable=False, server_default="[]"))
+        table.add_column(sa.Column("job_times", sa.JSON(), nullable=False, server_default="{}"))
     with op.batch_alter_table("erasure") as table:
         table.add_column(sa.Column("looked_at", sa.JSON(), nullable=False, server_default="[]"))
     with op.batch_alter_table("job") as table:

@@ -34,6 +34,7 @@ OUTCOME = {
     "stopped_early": True,
     "stop_reason": "The second valley.",
     "confidence": "medium",
+    "formats": ["peft", "diffusers", "kohya"],
 }
 
 

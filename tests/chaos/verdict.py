@@ -188,7 +188,7 @@ def nothing_left(evidence: Evidence, long: bool) -> Check:
     slow = [name for name, took in evidence.endings.items() if took is None]
     words = (
         f"broken invariants: {evidence.broken or 'none'}; {len(evidence.left_processes)} processes and "
-        f"{len(evidence.left_folders)} attempt folders left; workers that took no more jobs: "
+        f"{len(evidence.left_folders)} attempt or empty folders left; workers that took no more jobs: "
         f"{evidence.asleep or 'none'}; killed at the end: {slow or 'none'}"
     )
     good = not (evidence.broken or evidence.left_processes or evidence.left_folders or evidence.asleep or slow)

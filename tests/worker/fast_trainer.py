@@ -102,7 +102,7 @@ def act(fault: str, folder: JobFolder) -> None:
         case "memory":
             raise MemoryError
         case "quote":
-            words = "".join(path.read_text(errors="ignore") for path in folder.references.iterdir())
+            words = (folder.references / "items.jsonl").read_text()
             print(words, f"KeyError: {words}", f'  File "{words}", line 1 in {words}', sep="\n", file=sys.stderr)
             logging.getLogger("diffusers").warning("%s was cut off", words)
             warnings.warn(words, stacklevel=2)

@@ -5,9 +5,10 @@ import threading
 import time
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from core.database.tables import Worker
+from core.database import invariants
+from core.database.tables import Account, Reservation, Worker
 from tests.worker.floor import Floor
 from worker.dispatcher import Dispatcher
 
@@ -24,6 +25,20 @@ def test_a_round_takes_back_jobs_ends_overdue_ones_and_forgets_workers(plant: Fl
     assert plant.get(lost).crash_count == 1
     with plant.sessions() as session:
         assert session.scalar(text("SELECT count(*) FROM worker")) == 0
+
+
+def test_a_round_forgets_what_dead_uploads_had_set_aside_and_puts_a_wrong_count_right(plant: Floor) -> None:
+    plant.job()
+    with plant.sessions.begin() as session:
+        right = session.get_one(Account, "acct-1").stored_bytes = 7
+        for name, until in (("room-dead", 1.0), ("room-alive", 1e12)):
+            session.add(Reservation(id=name, account_id="acct-1", bytes=5, until=until))
+    Dispatcher(plant.settings).round()
+    with plant.sessions() as session:
+        rooms = select(Reservation.id).where(Reservation.id.startswith("room-"))
+        assert session.scalars(rooms).all() == ["room-alive"]
+        assert session.get_one(Account, "acct-1").stored_bytes > right
+        assert invariants.miscounted(session) == []
 
 
 def test_a_dispatcher_whose_rounds_end_does_not_live_on_as_a_sender_of_webhooks(

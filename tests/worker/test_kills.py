@@ -91,6 +91,8 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
                 done, needed = done + len(steps(plant, job_id)), needed + NEEDED
     with plant.sessions() as session:
         assert broken_invariants(session) == []
+    kept = [path for path in (plant.settings.data / "storage").rglob("*") if path.is_dir()]
+    assert [path for path in kept if not any(path.iterdir())] == []  # what saves lay in goes with them
     with capsys.disabled():
         if pytestconfig.getoption("--kills") > 1:
             print(

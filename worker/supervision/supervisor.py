@@ -15,6 +15,7 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.accounts import stored_bytes
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database import counters
@@ -263,6 +264,8 @@ class Supervisor:
             measured = self._measurement.measured("job", total, self.folder)
             if measured is not None:
                 with self.place.sessions.begin() as session:
+                    if not self.folder.spec()["parameters"]["merged"]:
+                        measured = measured.with_stored(stored_bytes.of_job(session, self.job.id))
                     measurements.add(session, record.id, record.revision, measured)
         except (SQLAlchemyError, OSError, KeyError, TypeError, ValueError) as error:  # the trainer's words are its own
             log.warning("what the job took was not kept: %s", type(error).__name__)

@@ -20,7 +20,8 @@ class Account(Table):
     bytes_limit: Mapped[int | None] = mapped_column(BigInteger)
     gpu_seconds_limit: Mapped[float | None]
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # of uploads, and of what its jobs have stored
-    job_times: Mapped[list[float]] = mapped_column(default=list)  # when it created its last jobs, deleted ones too
+    # how many jobs it has created in which second of the last minute, those included that are deleted again
+    job_times: Mapped[Json] = mapped_column(default=dict)
 
 
 class Reservation(Table):

@@ -124,6 +124,19 @@ def test_keys_of_a_variable_are_changed_by_hand(settings: Settings) -> None:
     assert not (settings.data / "signing.key").exists()
 
 
+def test_no_byte_of_the_data_folder_holds_a_secret_as_it_was_once_all_are_encrypted(settings: Settings) -> None:
+    plain, engine = secrets_of(settings), connect(settings.database)
+    assert any(secret.encode() in content_of(settings) for secret in plain.values())
+    endpoint_secrets.reencrypt(sessions(engine), settings.keyring)
+    assert [secret for secret in plain.values() if secret.encode() in content_of(settings)] == []
+    engine.dispose()
+    assert secrets_of(settings) == plain
+
+
+def content_of(settings: Settings) -> bytes:
+    return b"".join(path.read_bytes() for path in settings.data.rglob("*") if path.is_file())
+
+
 @pytest.mark.slow
 def test_a_backup_holds_no_secret_of_an_endpoint_as_it_is(settings: Settings, tmp_path: Path) -> None:
     made(settings.data, "signing-key", "reencrypt")

@@ -166,7 +166,7 @@ def test_an_upload_never_takes_what_workers_need_of_the_disk(tmp_path: Path) -> 
 
 
 def kept(service: Service) -> list[str]:
-    return [path.name for path in (service.settings.data / "uploads").glob("*/*")]
+    return [path.name for path in (service.settings.data / "uploads").rglob("*") if path.is_file()]
 
 
 def aside(service: Service, account: str = "alice") -> int:

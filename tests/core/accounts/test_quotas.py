@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
 
 from core.accounts import quotas, stored_bytes, usage
 from core.database.engine import now
-from core.database.tables import Account, File, Job
+from core.database.tables import Account, Artifact, File, Job, Reservation
+from core.erasure import request
+from core.erasure.eraser import Eraser
 from core.errors import AlbatrossError, QuotaExceeded, RateLimited, Unauthenticated
-from core.jobs import creation
+from core.jobs import control, creation, reports
+from core.jobs.leases import Claim
 from core.settings import Settings
-from tests.core.ledger import Sessions, get, queued, running
+from core.storage.factory import storage
+from tests.core.ledger import Sessions, claim, finish, get, running
 
-SETTINGS = Settings(jobs_per_minute=5, account_gpu_seconds=100, job_gpu_seconds=30, account_bytes=1000)
+SETTINGS = Settings(jobs_per_minute=5, account_gpu_seconds=100, job_gpu_seconds=30, account_bytes=1000, job_bytes=0)
 
 
 def create(sessions: Sessions, **limits: object) -> str:
@@ -66,9 +72,10 @@ def test_more_jobs_within_a_minute_than_allowed_are_told_when_the_next_is_welcom
         create(database, account_gpu_seconds=None)
     with pytest.raises(RateLimited, match="5 jobs") as refused:
         create(database, account_gpu_seconds=None)
-    assert 50 < refused.value.retry_after <= 60
+    assert 50 < refused.value.retry_after <= 61
     with database.begin() as session:
-        session.execute(update(Job).values(created_at=Job.created_at - 61))
+        row = quotas.locked(session, "acct-1")
+        row.job_times = {str(int(second) - 61): count for second, count in row.job_times.items()}
     create(database, account_gpu_seconds=None)
 
 
@@ -90,7 +97,7 @@ def test_a_hundred_calls_below_the_last_place_let_one_in(database: Sessions) -> 
 
 
 def test_bytes_are_counted_with_what_jobs_have_made_and_an_account_may_have_its_own_limit(database: Sessions) -> None:
-    queued(database)
+    account(database)
     with database.begin() as session:
         session.add(
             File(
@@ -108,12 +115,12 @@ def test_bytes_are_counted_with_what_jobs_have_made_and_an_account_may_have_its_
         )
         stored_bytes.add(session, "acct-1", 900)
     with database.begin() as session:
-        quotas.bytes_left(session, "acct-1", SETTINGS).check(100)
+        quotas.bytes_left(session, quotas.locked(session, "acct-1"), SETTINGS).check(100)
         with pytest.raises(QuotaExceeded, match="900 of 1,000"):
-            quotas.bytes_left(session, "acct-1", SETTINGS).check(101)
+            quotas.bytes_left(session, quotas.locked(session, "acct-1"), SETTINGS).check(101)
         session.execute(update(Account).values(bytes_limit=2000))
     with database.begin() as session:
-        quotas.bytes_left(session, "acct-1", SETTINGS).check(1100)
+        quotas.bytes_left(session, quotas.locked(session, "acct-1"), SETTINGS).check(1100)
 
 
 def test_an_erased_account_gets_nothing_in(database: Sessions) -> None:
@@ -122,3 +129,73 @@ def test_an_erased_account_gets_nothing_in(database: Sessions) -> None:
         session.execute(update(Account).values(erased_at=1.0))
     with pytest.raises(Unauthenticated):
         create(database)
+
+
+def test_a_job_that_is_deleted_still_counts_among_those_of_the_minute(database: Sessions, tmp_path: Path) -> None:
+    account(database)
+    settings = Settings(data=tmp_path)
+    eraser = Eraser(database, storage(settings), settings.keyring)
+    for _ in range(5):
+        job_id = create(database, account_gpu_seconds=None)
+        with database.begin() as session:
+            erasure = request.request(session, "acct-1", "job", job_id)
+        until_done(eraser, erasure.id)
+    with database() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 0
+    with pytest.raises(RateLimited, match="5 jobs"):
+        create(database, account_gpu_seconds=None)
+
+
+def test_what_a_deleted_job_has_spent_stays_spent(database: Sessions, tmp_path: Path) -> None:
+    account(database)
+    settings = Settings(data=tmp_path)
+    eraser = Eraser(database, storage(settings), settings.keyring)
+    job_id = create(database)
+    with database.begin() as session:
+        usage.spend(session, session.get_one(Job, job_id), {"train": 25.0})
+        erasure = request.request(session, "acct-1", "job", job_id)
+    until_done(eraser, erasure.id)
+    with database() as session:
+        assert usage.committed(session, "acct-1") == 25
+
+
+def test_a_job_is_not_let_in_over_the_bytes_of_its_account(database: Sessions) -> None:
+    account(database)
+    free = {"account_gpu_seconds": None, "job_bytes": 400}
+    first = create(database, **free)
+    create(database, **free)
+    with pytest.raises(QuotaExceeded, match="may store 400 bytes; 0 of 1,000 are in use, and 800 are set aside"):
+        create(database, **free)
+    with database.begin() as session:
+        control.cancel(session, session.get_one(Job, first))
+    create(database, **free)
+    with database() as session:
+        assert session.scalar(select(func.sum(Reservation.bytes))) == 800
+
+
+def test_what_a_job_has_stored_is_not_set_aside_any_more_and_more_than_was_lets_nothing_else_in(
+    database: Sessions,
+) -> None:
+    account(database)
+    free = {"account_gpu_seconds": None, "job_bytes": 400}
+    create(database, **free)
+    job = claim(database)
+    assert job is not None
+    for size, left in ((300, 600), (300, 600), (1_200, -200)):
+        with database.begin() as session:
+            stored = Artifact(name="a", kind="stage", storage_key="k", sha256="0", bytes=size)
+            assert reports.add_artifacts(session, Claim.of(job), [stored])
+        with database.begin() as session:
+            room = quotas.bytes_left(session, quotas.locked(session, "acct-1"), SETTINGS)
+            assert (room.left, room.held) == (left, size)
+    with pytest.raises(QuotaExceeded, match="Delete files, models or jobs"):
+        create(database, **free)
+    with database.begin() as session:
+        assert finish(session, Claim.of(job))  # it runs to its end
+        assert session.scalar(select(func.count()).select_from(Reservation)) == 0
+
+
+def until_done(eraser: Eraser, erasure_id: str) -> None:
+    deadline = time.monotonic() + 30
+    while not eraser.advance(erasure_id):
+        assert time.monotonic() < deadline
