@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads gpu-check clean
+.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads bench-erasure gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -170,6 +170,9 @@ bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and Postgre
 
 bench-uploads: $(VENV)/.test  ## Eight uploads of 200 MB at once: the API's memory, and how long it answers nobody
 	$(BIN)/python -m benchmarks.uploads
+
+bench-erasure: $(VENV)/.test  ## An account with 20,000 jobs goes while others write: the longest hold of the lock, and their writes (about 5 minutes)
+	$(BIN)/python -m benchmarks.erasure
 
 gpu-check: $(VENV)/.service  ## What only a GPU can tell: speed, memory, whether it is right (about 6 minutes; TINY=1 tries it on a CPU)
 	$(BIN)/python -m benchmarks.gpu.check $(if $(TINY),--tiny)

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN_SECONDS = 60.0
 WATCHED_SECONDS = 3600.0  # so long after the end a late writer is looked for
 BATCH = 100  # erasures a round at most
-JOBS, FILES = 20, 50  # of an account, a step
+JOBS, FILES = 10, 50  # of an account, a step
 TURN_SECONDS, ROUND_SECONDS, WATCH_SECONDS = 1.0, 4.0, 1.0
 MAX_PAUSE_SECONDS = 0.1
 Deletion = Callable[[Session, Sequence[str]], int]
@@ -163,9 +163,12 @@ class Eraser:
         """Erase what an account has of one sort: `listed` names some with the prefixes of their objects."""
         while some := listed(erasure.target):
             objects = sum(self.storage.delete_prefix(prefix) for prefixes in some.values() for prefix in prefixes)
-            began = time.monotonic()
-            self._count(erasure.id, objects, delete, list(some))
-            yield _pause(began)
+            deleted = rows.LIMIT
+            while deleted >= rows.LIMIT:
+                began = time.monotonic()
+                deleted = self._count(erasure.id, objects, delete, list(some))
+                objects = 0
+                yield _pause(began)
 
     def _some_jobs(self, account_id: str) -> dict[str, list[str]]:
         some = select(Job.id).where(Job.account_id == account_id).order_by(Job.created_at, Job.id).limit(JOBS)
