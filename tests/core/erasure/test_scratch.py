@@ -55,6 +55,17 @@ def test_only_the_folder_of_a_running_attempt_survives_a_sweep(database: Session
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_attempts_of_an_older_version_left_directly_among_the_accounts_goes(
+    database: Sessions, tmp_path: Path
+) -> None:
+    held = running(database)
+    left = [written(tmp_path / "work" / f"{job_id}-e{held.attempt}") for job_id in (held.job_id, "ftjob-gone")]
+    other = written(tmp_path / "work" / "encoding-1")
+    assert sweep(tmp_path, database) is not None
+    assert [path.exists() for path in (*left, other)] == [False, False, True]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_uploads_of_a_killed_process_go_at_once_and_those_of_a_living_one_stay(
     database: Sessions, tmp_path: Path
 ) -> None:
