@@ -113,7 +113,7 @@ def test_the_erasure_of_a_job_that_killed_its_workers_does_not_wait_for_their_ne
         plant.wait_for(poison, "FAILED", 90)
         with plant.sessions.begin() as session:
             number = request.request(session, "acct-1", "job", poison).id
-        plant.wait(lambda: erased(plant, number), 30)
+        plant.wait(lambda: erased(plant, number), 90)
 
 
 def erased(plant: Floor, number: str) -> bool:
