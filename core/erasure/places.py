@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from core.database.engine import now
-from core.database.tables import Adapter, Erasure, Job, Json, Worker
+from core.database.tables import Adapter, Erasure, Job, JobState, Json, Worker
 from core.database.tables.jobs import ACTIVE
 
 ENDED = "jobs"  # the note of when nothing worked on the thing any more
@@ -37,7 +37,8 @@ def worked_on(session: Session, erasure: Erasure, present_seconds: float) -> boo
     if erasure.kind != "file" and session.scalar(select(Job.id).where(which, Job.state.in_(ACTIVE)).limit(1)):
         return True
     lately = Worker.seen_at > now(session) - present_seconds
-    held = select(Job).join(Worker, Worker.job_id == Job.id).where(lately, which)
+    held = select(Job).join(Worker, Worker.job_id == Job.id, isouter=True)
+    held = held.where(which, lately | (Job.state == JobState.RUNNING))  # its worker's row may have failed to say so
     jobs = session.scalars(held).all()
     if erasure.kind == "file":
         return any(erasure.target in (*job.training_files, job.validation_file) for job in jobs)

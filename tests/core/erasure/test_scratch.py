@@ -11,11 +11,12 @@ from sqlalchemy import text, update
 
 from core.database.engine import connect, now
 from core.database.migrations import migrate
-from core.database.tables import Erasure, File, Worker
+from core.database.tables import Erasure, File, Job, Worker
 from core.erasure.eraser import Eraser
 from core.erasure.places import Place
 from core.erasure.receipts import genuine, receipt
 from core.erasure.scratch import OwnFolder, sweep
+from core.jobs import leases
 from core.keys.keyring import Keyring
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
@@ -110,6 +111,20 @@ def test_the_erasure_of_a_file_takes_what_killed_calls_of_its_account_were_stori
         for child in children:
             child.kill()
             child.communicate()
+
+
+def test_the_receipt_of_a_file_waits_for_a_running_job_that_no_worker_s_row_tells_of(
+    database: Sessions, local: Storage, tmp_path: Path
+) -> None:
+    held = running(database)
+    target = upload(database, local)
+    with database.begin() as session:
+        session.execute(update(Job).where(Job.id == held.job_id).values(training_files=[target]))
+    number, here = ask(database, "file", target), Eraser(database, local, KEYRING, tmp_path)
+    assert not here.advance(number)
+    with database.begin() as session:
+        assert leases.release(session, held)
+    assert here.advance(number)
 
 
 def worker(sessions: Sessions, **fields: object) -> None:
