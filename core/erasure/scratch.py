@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -18,11 +17,13 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from core import removal
 from core.database.engine import now
 from core.database.tables import Account, Job, JobState
 from core.erasure import trainer_output
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
+DRAFTS = "drafts"  # where folders of attempts are filled
 CHUNK = 500  # jobs that are asked for at once
 
 
@@ -33,14 +34,14 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> float | None:
     """
     with sessions() as session:
         at = now(session)
-    left = [path for path in _dead_attempts(data / "work", sessions) if not _erased(path)]
+    left = [path for path in _dead_attempts(data / "work", sessions) if not removal.remove(path)]
     output_went = trainer_output.sweep(data, sessions)
     return at if sweep_uploads(data) and output_went and not left else None
 
 
 def sweep_uploads(data: Path) -> bool:
     """Erase what killed processes have received, however young it is; False where something could not be erased."""
-    return not [path for path in _abandoned_uploads(data / "uploads") if not _erased(path)]
+    return not [path for path in _abandoned_uploads(data / "uploads") if not removal.remove(path)]
 
 
 def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path]:
@@ -49,7 +50,7 @@ def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path
     They are listed before the jobs are asked for. An attempt's folder is made after its claim is committed, and the
     numbers of attempts only grow.
     """
-    everything = {path: ATTEMPT.fullmatch(path.name) for path in work.glob("acct-*/*")}
+    everything = {path: ATTEMPT.fullmatch(path.name) for path in [*work.glob("acct-*/*"), *work.glob(f"{DRAFTS}/*")]}
     found = {path: match for path, match in everything.items() if match}
     owned = _remaining(sessions, {path.parent.name for path in everything})
     yield from (path for path in everything if path not in found and path.parent.name not in owned)
@@ -131,12 +132,3 @@ def holds(data: Path, account_id: str, file_id: str | None = None) -> bool:
     """Tell whether living processes still hold uploads of an account, or copies of one file; they end by themselves."""
     within = data / "uploads"
     return any(within.glob(f"*/{account_id}/{file_id}-*" if file_id else f"*/{account_id}/*"))
-
-
-def _erased(path: Path) -> bool:
-    if path.is_symlink() or not path.is_dir():
-        with suppress(OSError):
-            path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-    return not os.path.lexists(path)

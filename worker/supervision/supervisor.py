@@ -33,7 +33,7 @@ from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import inputs, interruptions
-from worker.supervision.attempt_folders import attempt_folder, cage
+from worker.supervision.attempt_folders import attempt_folder, cage, draft_folder
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
 from worker.supervision.job_measurement import JobMeasurement
@@ -79,7 +79,8 @@ class Supervisor:
         self.claim = Claim.of(job)
         self.folder = attempt_folder(place.settings, job.account_id, self.claim)
         self.lease = Lease(place.sessions, self.claim, place.settings)
-        self._stage_files = StageFiles(job, self.folder, place.storage, self._check)
+        self._draft = draft_folder(place.settings, self.claim)
+        self._stage_files = StageFiles(job, self.folder, self._draft, place.storage, self._check)
         self._gpu_timer = GpuTimer(job)
         self._trainer: Trainer | None = None
         self._curves = Curves()
@@ -96,6 +97,7 @@ class Supervisor:
                 self._count_late()
             finally:
                 self._gpu_timer.stop(self.place.sessions)
+                self._draft.remove()
                 self.folder.remove()
                 self.place.trainer.rest()
 
@@ -156,6 +158,7 @@ class Supervisor:
             self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
         )
         done = self._stage_files.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
+        self._draft.move(self.folder)
         if done:
             self._report(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
         if len(done) < len(STAGES):
@@ -284,21 +287,21 @@ class Supervisor:
         return record
 
     def _write_inputs(self, record: BackboneRecord) -> JobMeasurement:
-        """Fill the job folder with the references and all that the stages need to know."""
+        """Fill the draft of the job folder with the references and all that the stages need to know."""
         given = inputs.writable(self._references(self.job.training_files), record)
         parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, self.claim, content))
         own_pools = self.folder.pools if kept_apart(self.settings) else None
-        self.folder.write_spec(
+        self._draft.write_spec(
             inputs.specification(record, parameters, self.settings, self.job.suffix, self._day, own_pools)
         )
         read = inputs.caption_references(given, record, parameters)
-        write_folder(read, self.folder.references)
+        write_folder(read, self._draft.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
         if heldout is not None:
             heldout = inputs.writable(heldout, record, "validation_file")
-            write_folder(inputs.caption_references(heldout, record, parameters), self.folder.validation)
+            write_folder(inputs.caption_references(heldout, record, parameters), self._draft.validation)
         return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
 
     @property
@@ -310,9 +313,11 @@ class Supervisor:
         if any(file is None or file.deleted_at is not None for file in files):
             raise JobFailure(FILE_DELETED, code="invalid_training_file", param="training_file")
         present = [file for file in files if file is not None]
-        return inputs.fetch_references(present, self.place.storage, self.settings, self.folder.incoming, self._check)
+        return inputs.fetch_references(present, self.place.storage, self.settings, self._draft.incoming, self._check)
 
     def _clear_older_attempts(self) -> None:
         """Erase what this job's dead attempts left on this machine."""
         for attempt in range(1, self.claim.attempt + 1):
-            attempt_folder(self.settings, self.job.account_id, Claim(self.job.id, attempt)).remove()
+            claim = Claim(self.job.id, attempt)
+            draft_folder(self.settings, claim).remove()
+            attempt_folder(self.settings, self.job.account_id, claim).remove()
