@@ -103,7 +103,7 @@ class BytesLeft:
 
 def bytes_left(session: Session, account: Account, settings: Settings, *, apart_from: str | None = None) -> BytesLeft:
     """Return what a locked account has of its bytes; one reservation may be left out."""
-    aside = reservations.live(session, account.id, apart_from).quota
+    aside = reservations.of_quota(session, account.id, apart_from)
     return BytesLeft(account.bytes_limit or settings.account_bytes, account.stored_bytes, aside)
 
 

@@ -15,24 +15,30 @@ FOR_EVER = 1e12  # until the end of a job, whenever that is
 
 
 @dataclass(frozen=True)
-class SetAside:
-    """The bytes of an account's quota that are set aside, and those of the disk: its own, and of all accounts."""
+class DiskAside:
+    """The bytes of the disk that are set aside: by an account, and by all together."""
 
-    quota: int
-    own_disk: int
-    disk: int
+    own: int
+    all: int
 
 
-def live(session: Session, account_id: str, apart_from: str | None = None) -> SetAside:
-    """Return what is set aside at this moment, apart from one reservation."""
-    mine = Reservation.account_id == account_id
-    others = (Reservation.until > clock(session)) & (Reservation.id != (apart_from or ""))
+def of_quota(session: Session, account_id: str, apart_from: str | None = None) -> int:
+    """Return the bytes of an account's quota that are set aside at this moment, apart from one reservation."""
     # a job that has stored more than was set aside for it has nothing left
-    quota = case((mine & (Reservation.bytes > 0), Reservation.bytes), else_=0)
-    row = session.execute(
-        select(_sum(quota), _sum(case((mine, Reservation.disk), else_=0)), _sum(Reservation.disk)).where(others)
-    ).one()
-    return SetAside(*map(int, row))
+    left = case((Reservation.bytes > 0, Reservation.bytes), else_=0)
+    mine = (Reservation.account_id == account_id) & (Reservation.id != (apart_from or ""))
+    return int(session.execute(select(_sum(left)).where(mine, Reservation.until > clock(session))).scalar_one())
+
+
+def of_disk(session: Session, account_id: str, apart_from: str | None = None) -> DiskAside:
+    """Return the bytes of the disk that are set aside at this moment, apart from one reservation.
+
+    Those of jobs set none aside; the index passes over them, however many wait.
+    """
+    uploads = (Reservation.until > clock(session)) & (Reservation.until < FOR_EVER)
+    own = case((Reservation.account_id == account_id, Reservation.disk), else_=0)
+    sums = select(_sum(own), _sum(Reservation.disk)).where(uploads, Reservation.id != (apart_from or ""))
+    return DiskAside(*map(int, session.execute(sums).one()))
 
 
 def keep(session: Session, identifier: str, account_id: str, bytes: int, disk: int, seconds: float) -> None:
@@ -40,6 +46,12 @@ def keep(session: Session, identifier: str, account_id: str, bytes: int, disk: i
     until = now(session) + seconds
     session.merge(Reservation(id=identifier, account_id=account_id, bytes=bytes, disk=disk, until=until))
     session.flush()
+
+
+def renew(session: Session, identifier: str, seconds: float) -> None:
+    """Let what is set aside last for the next seconds; what was given back stays so."""
+    later = update(Reservation).where(Reservation.id == identifier).values(until=now(session) + seconds)
+    session.execute(later.execution_options(synchronize_session=False))
 
 
 def for_job(session: Session, job_id: str, account_id: str, bytes: int) -> None:

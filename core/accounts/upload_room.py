@@ -8,7 +8,6 @@ take at most half of what is left.
 from __future__ import annotations
 
 import shutil
-import threading
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -27,39 +26,36 @@ RETRY_SECONDS = 60.0
 
 @dataclass
 class UploadRoom:
-    """What is set aside for one upload of an account; any thread may call it."""
+    """What is set aside for one upload of an account."""
 
     sessions: sessionmaker[Session]
     settings: Settings
     account_id: str
     granted: int = 0  # bytes that may come
     identifier: str = field(default_factory=lambda: new_id("room-"))
-    _disk: int = 0
     _step: int = FIRST_STEP
-    _released: bool = False
-    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def cover(self, count: int, *, written: int = 0, ahead: bool = True) -> None:
         """See to it that `count` bytes may come, of which some are written; where `ahead`, set aside some more.
 
         Raises QuotaExceeded where the account may not have so many, and Unavailable where the disk has no room.
         """
-        with self._turn, self.sessions.begin() as session:
+        with self.sessions.begin() as session:
             account = quotas.locked(session, self.account_id)
             room = quotas.bytes_left(session, account, self.settings, apart_from=self.identifier)
             room.check(count)
             disk = self._disk_left(session)
             _check_disk(count - written, disk)
             granted = count
-            if ahead:  # no more than half of what there is: others upload too
-                most = MOST_STEP if room.left is None else room.left // 2
-                granted = max(count, min(count + self._step, most, written + disk // 2))
+            if ahead:  # no more than half of what is left then: others upload too
+                step = self._step if room.left is None else min(self._step, (room.left - count) // 2)
+                granted = max(count, min(count + step, written + disk // 2))
             self._keep(session, granted, granted - written)
         self.granted, self._step = granted, min(2 * self._step, MOST_STEP)
 
     def for_writing(self, most: int, copies: int) -> int:
         """Return how large a file may be of which so many copies are written now, at most `most`."""
-        with self._turn, self.sessions.begin() as session:
+        with self.sessions.begin() as session:
             quotas.locked(session, self.account_id)
             largest = min(most, self._disk_left(session) // copies)
             _check_disk(1, largest)
@@ -68,27 +64,23 @@ class UploadRoom:
 
     def renew(self) -> None:
         """Say that the upload still lives."""
-        with self._turn, self.sessions.begin() as session:
-            if not self._released:
-                self._keep(session, self.granted, self._disk)
+        with self.sessions.begin() as session:
+            reservations.renew(session, self.identifier, reservations.UPLOAD_SECONDS)
 
     def release(self, session: Session) -> None:
         """Give everything back; what has become of the upload is counted in this transaction."""
-        with self._turn:
-            self._released = True
         reservations.release(session, self.identifier)
 
     def _keep(self, session: Session, granted: int, disk: int) -> None:
         reservations.keep(session, self.identifier, self.account_id, granted, disk, reservations.UPLOAD_SECONDS)
-        self._disk = disk
 
     def _disk_left(self, session: Session) -> int:
         """Return the bytes of the disk that this account's uploads may still claim; all others wait until then."""
         if session.get_bind().dialect.name == "postgresql":
             session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": DISK_LOCK})
-        aside = reservations.live(session, self.account_id, self.identifier)
+        aside = reservations.of_disk(session, self.account_id, self.identifier)
         free = shutil.disk_usage(self.settings.data).free - LEFT_FREE * self.settings.min_free_bytes
-        return (free - aside.disk - aside.own_disk) // 2
+        return (free - aside.all - aside.own) // 2
 
 
 def _check_disk(wanted: int, left: int) -> None:

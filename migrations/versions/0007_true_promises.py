@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reservation")),
     )
     op.create_index(op.f("ix_reservation_account_id"), "reservation", ["account_id"])
+    op.create_index(op.f("ix_reservation_until"), "reservation", ["until"])
     for name, table, columns in INDEXES:
         op.create_index(name, table, columns)
     for name, table, columns, where in PARTIAL_INDEXES:

@@ -32,7 +32,7 @@ class Reservation(Table):
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
     bytes: Mapped[int] = mapped_column(BigInteger)  # of its quota
     disk: Mapped[int] = mapped_column(BigInteger, default=0)  # that may still be written to the disk of the uploads
-    until: Mapped[float]
+    until: Mapped[float] = mapped_column(index=True)
 
 
 class ApiKey(Table):

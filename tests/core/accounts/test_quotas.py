@@ -134,7 +134,7 @@ def test_an_erased_account_gets_nothing_in(database: Sessions) -> None:
 def test_a_job_that_is_deleted_still_counts_among_those_of_the_minute(database: Sessions, tmp_path: Path) -> None:
     account(database)
     settings = Settings(data=tmp_path)
-    eraser = Eraser(database, storage(settings), settings.keyring)
+    eraser = Eraser(database, storage(settings), settings.keyring, tmp_path)
     for _ in range(5):
         job_id = create(database, account_gpu_seconds=None)
         with database.begin() as session:
@@ -149,7 +149,7 @@ def test_a_job_that_is_deleted_still_counts_among_those_of_the_minute(database: 
 def test_what_a_deleted_job_has_spent_stays_spent(database: Sessions, tmp_path: Path) -> None:
     account(database)
     settings = Settings(data=tmp_path)
-    eraser = Eraser(database, storage(settings), settings.keyring)
+    eraser = Eraser(database, storage(settings), settings.keyring, tmp_path)
     job_id = create(database)
     with database.begin() as session:
         usage.spend(session, session.get_one(Job, job_id), {"train": 25.0})

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import NoResultFound, OperationalError
 
 from core.accounts import stored_bytes
 from core.database import invariants
@@ -62,8 +62,8 @@ class Walk:
         )
 
     def step(self) -> None:
-        """Make one step; one that PostgreSQL ends in favour of another has changed nothing."""
-        with suppress(OperationalError, AlbatrossError):
+        """Make one step; one that PostgreSQL ends in favour of another, or whose thing is gone, has changed nothing."""
+        with suppress(OperationalError, NoResultFound, AlbatrossError):
             self.random.choice(self.steps)()
 
     def upload(self) -> None:
