@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from core import removal
 from core.disk import hash_file, opened_within, place, sync_tree, write_whole
 from core.parameters.schedule import STAGES
+from core.runtime import removal
 from worker.protocol import Json
 
 DONE = "done.json"

@@ -17,10 +17,10 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from core import removal
 from core.database.engine import now
 from core.database.tables import Account, Job, JobState
 from core.erasure import trainer_output
+from core.runtime import removal
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
 DRAFTS = "drafts"  # where folders of attempts are filled

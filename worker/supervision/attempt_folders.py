@@ -34,3 +34,11 @@ def attempt_folder(settings: Settings, account_id: str, claim: Claim) -> JobFold
 def draft_folder(settings: Settings, claim: Claim) -> JobFolder:
     """Return where an attempt's folder is filled: no trainer sees it, so none can lead what is written there astray."""
     return JobFolder(settings.data / "work" / DRAFTS / f"{claim.job_id}-e{claim.attempt}")
+
+
+def clear_older(settings: Settings, account_id: str, claim: Claim) -> None:
+    """Erase what dead attempts at a claim's job left on this machine, or put there."""
+    for number in range(1, claim.attempt + 1):
+        attempt = Claim(claim.job_id, number)
+        draft_folder(settings, attempt).remove()
+        attempt_folder(settings, account_id, attempt).remove()

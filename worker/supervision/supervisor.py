@@ -33,7 +33,7 @@ from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import inputs, interruptions
-from worker.supervision.attempt_folders import attempt_folder, cage, draft_folder
+from worker.supervision.attempt_folders import attempt_folder, cage, clear_older, draft_folder
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
 from worker.supervision.job_measurement import JobMeasurement
@@ -151,7 +151,7 @@ class Supervisor:
             self._stage_files.save(self.lease.stage, self.lease)
 
     def _work(self) -> None:
-        self._clear_older_attempts()
+        clear_older(self.settings, self.job.account_id, self.claim)
         record = self._backbone()
         self._measurement = self._write_inputs(record)
         self._measurement.foretell(
@@ -314,10 +314,3 @@ class Supervisor:
             raise JobFailure(FILE_DELETED, code="invalid_training_file", param="training_file")
         present = [file for file in files if file is not None]
         return inputs.fetch_references(present, self.place.storage, self.settings, self._draft.incoming, self._check)
-
-    def _clear_older_attempts(self) -> None:
-        """Erase what this job's dead attempts left on this machine."""
-        for attempt in range(1, self.claim.attempt + 1):
-            claim = Claim(self.job.id, attempt)
-            draft_folder(self.settings, claim).remove()
-            attempt_folder(self.settings, self.job.account_id, claim).remove()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import removal
+from core.runtime import removal
 
 DEEP = 1500  # more than a recursive function gets through
 
