@@ -171,7 +171,7 @@ bench-load: $(VENV)/.test  ## Requests a second of the API on SQLite and Postgre
 bench-uploads: $(VENV)/.test  ## Eight uploads of 200 MB at once: the API's memory, and how long it answers nobody
 	$(BIN)/python -m benchmarks.uploads
 
-bench-erasure: $(VENV)/.test  ## An account with 20,000 jobs goes while others write: the longest hold of the lock, and their writes (about 5 minutes)
+bench-erasure: $(VENV)/.test  ## An account with 20,000 jobs goes while others write: the longest hold of the lock, and their writes
 	$(BIN)/python -m benchmarks.erasure
 
 gpu-check: $(VENV)/.service  ## What only a GPU can tell: speed, memory, whether it is right (about 6 minutes; TINY=1 tries it on a CPU)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.accounts import reservations, stored_bytes
 from core.database import counters, invariants
-from core.database.engine import connect, now, sessions
+from core.database.engine import connect, looking, now, sessions
 from core.database.tables import Worker
 from core.disk import keep_private
 from core.erasure import retention
@@ -86,12 +86,12 @@ class Dispatcher:
         self._erase()
         if time.monotonic() - self._counted >= SWEEP_SECONDS:
             self._counted = time.monotonic()
-            self._count_again()
             self._reencrypt()
+            self._count_again()  # last: it reads much, and PostgreSQL ends what takes too long
 
     def _count_again(self) -> None:
         """Put right, and say, what no account's counted bytes should ever need."""
-        with self._sessions() as session:
+        with looking(self._sessions) as session:
             wrong = invariants.miscounted(session)
         for account_id in wrong:
             with self._sessions.begin() as session:

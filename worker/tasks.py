@@ -56,7 +56,7 @@ def wake() -> None:
 def _take_jobs(place: Workplace) -> None:
     try:
         scratch.sweep(place.settings.data, place.sessions)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:
         log.warning("dead attempts could not be swept: %s", type(error).__name__)
     while not place.draining() and (job := take(place)) is not None:
         Supervisor(job, place).run()

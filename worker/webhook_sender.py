@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.database.engine import now
+from core.database.engine import looking, now
 from core.database.tables import WebhookDelivery, WebhookEvent
 from core.settings import Settings
 from core.webhooks import deliveries
@@ -75,8 +75,7 @@ class WebhookSender:
 
     def _anything_due(self) -> bool:
         """Look before taking a lock: mostly there is nothing to send."""
-        with self._sessions() as session:
-            session.connection(execution_options={"read_only": True})
+        with looking(self._sessions) as session:
             waiting = select(WebhookEvent.id).where(WebhookEvent.spread_at.is_(None)).limit(1)
             due = (WebhookDelivery.state == deliveries.PENDING) & (WebhookDelivery.next_at <= now(session))
             return bool(session.scalar(waiting) or session.scalar(select(WebhookDelivery.id).where(due).limit(1)))

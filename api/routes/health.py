@@ -39,9 +39,10 @@ def readyz(services: ServicesDep, response: Response) -> Health:
     }
     ready = all(words == "ok" for words in checks.values())
     response.status_code = 200 if ready else 503
-    with suppress(SQLAlchemyError):  # which a check has told
-        return Health(status="ready" if ready else "not_ready", checks=checks, details=_details(services))
-    return Health(status="not_ready", checks=checks)
+    details: dict[str, str] = {}
+    with suppress(SQLAlchemyError):  # which a check has told, or the next one does
+        details = _details(services)
+    return Health(status="ready" if ready else "not_ready", checks=checks, details=details)
 
 
 def _details(services: Services) -> dict[str, str]:

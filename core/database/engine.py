@@ -6,7 +6,8 @@ import json
 import math
 import sqlite3
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Integer, create_engine, event, literal_column, select
@@ -111,6 +112,14 @@ def sessions(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session
     if read_only and engine.dialect.name == "postgresql":
         options["isolation_level"] = "AUTOCOMMIT"  # every statement sees its own moment anyway; saves BEGIN and COMMIT
     return sessionmaker(engine.execution_options(**options), expire_on_commit=False)
+
+
+@contextmanager
+def looking(factory: sessionmaker[Session]) -> Iterator[Session]:
+    """Open a session that only reads, of a factory whose sessions write: it waits for no writer, and none for it."""
+    with factory() as session:
+        session.connection(execution_options={"read_only": True})
+        yield session
 
 
 def now(session: Session) -> float:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from core.accounts import audit, stored_bytes
 from core.database import file_remains
-from core.database.engine import now
+from core.database.engine import looking, now
 from core.database.tables import Account, Artifact, Checkpoint, Erasure, File, Job
 from core.database.tables.jobs import ACTIVE, TERMINAL
 from core.erasure import request
@@ -36,7 +36,7 @@ MAX_REWRITTEN_BYTES = 200_000_000  # which takes about two seconds; a larger fil
 
 def expire_files(sessions: sessionmaker[Session]) -> int:
     """Begin to erase uploads that their owner wanted kept only so long, unless an active job needs them."""
-    with sessions() as session:
+    with looking(sessions) as session:
         at = now(session)
         late = (File.expires_at < at) & File.deleted_at.is_(None)
         owners = _owners(session, File, File.expires_at, late)
@@ -68,7 +68,7 @@ def expire_jobs(sessions: sessionmaker[Session], days: float | None) -> int:
     """Begin to erase jobs that ended more than `days` ago."""
     if days is None:
         return 0
-    with sessions() as session:
+    with looking(sessions) as session:
         late = (Job.finished_at < now(session) - days * DAY) & Job.deleted_at.is_(None)
         owners = _owners(session, Job, Job.finished_at, late)
         oldest = select(Job.id).where(late).order_by(Job.finished_at, Job.id).limit(BATCH)
@@ -138,7 +138,7 @@ class Tidier:
         return objects
 
     def _ended(self) -> Sequence[Job]:
-        with self.sessions() as session:
+        with looking(self.sessions) as session:
             before = now(session) - self.after_seconds
             ended = select(Job).where(
                 Job.finished_at < before,
@@ -170,7 +170,7 @@ class Tidier:
 
 def clear_pages(sessions: sessionmaker[Session]) -> bool:
     """Write SQLite's file anew where something was erased since that was done, at most once a day."""
-    with sessions() as session:
+    with looking(sessions) as session:
         at, last = now(session), session.scalar(select(func.max(Erasure.done_at)))
         engine = session.get_bind()
     assert isinstance(engine, Engine)

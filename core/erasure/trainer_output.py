@@ -23,7 +23,8 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> bool:
         with sessions() as session:
             wanted = _wanted(session, {job_id for job_id, _ in chunk})
         for path in [path for job_id, path in chunk if job_id not in wanted]:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's
+                path.unlink(missing_ok=True)
             whole &= not os.path.lexists(path)
             with suppress(OSError):  # others are in it
                 path.parent.rmdir()

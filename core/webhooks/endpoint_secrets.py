@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.database import file_remains
-from core.database.engine import now
+from core.database.engine import looking, now
 from core.database.tables import Json, WebhookEndpoint
 from core.errors import Unavailable
 from core.keys import sealing
@@ -75,8 +75,7 @@ def reencrypt(sessions: sessionmaker[Session], keyring: Keyring) -> Reencrypted:
     """Encrypt all secrets with the newest key, a few rows a transaction; what was done before is not done again."""
     found, last = Reencrypted(), ""
     while True:
-        with sessions() as session:
-            session.connection(execution_options={"read_only": True})
+        with looking(sessions) as session:
             query = select(WebhookEndpoint).where(WebhookEndpoint.id > last).order_by(WebhookEndpoint.id).limit(BATCH)
             rows = session.scalars(query).all()
             at = now(session)

@@ -40,6 +40,5 @@ class Table(DeclarativeBase):
         str: String(255),
         Json: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
-        list[float]: JSON(none_as_null=True),
         list[Json]: JSON(none_as_null=True),
     }

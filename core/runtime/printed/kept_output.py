@@ -10,11 +10,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from core.disk import PRIVATE
+from core.disk import PRIVATE, PRIVATE_FOLDER
 from core.settings import Settings
 
 FOLDER = "trainer-output"
-PRIVATE_FOLDER = 0o700
 MAX_BYTES = 10_000_000
 CUT = b"\n(the rest is not kept)\n"
 ID = re.compile(r"[A-Za-z0-9-]{1,80}", re.ASCII)

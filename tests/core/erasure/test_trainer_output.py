@@ -62,3 +62,9 @@ def test_an_accounts_folder_goes_with_its_last_file(database: Sessions, tmp_path
     assert trainer_output.sweep(tmp_path, database)
     assert not path.parent.exists()
     assert trainer_output.sweep(tmp_path / "nowhere", database)
+
+
+def test_what_can_not_be_erased_is_told_and_stops_nobody(database: Sessions, tmp_path: Path) -> None:
+    (tmp_path / "trainer-output/acct-1/ftjob-x-e1.log").mkdir(parents=True)  # no file, so it can't be unlinked
+    assert not trainer_output.sweep(tmp_path, database)
+    assert scratch.sweep(tmp_path, database) is None

@@ -105,6 +105,22 @@ def test_asking_for_an_accounts_erasure_writes_as_much_for_many_jobs_as_for_one(
     assert len([word for word in written if word in ("INSERT", "UPDATE", "DELETE")]) <= 3
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_looking_for_what_is_to_go_waits_for_no_writer(database: Sessions, local: Storage) -> None:
+    queued(database)
+    begun: list[str] = []
+
+    def executed(_: object, __: object, statement: str, *___: object) -> None:
+        begun.extend([statement] if statement.startswith("BEGIN") else [])
+
+    event.listen(bind(database), "after_cursor_execute", executed)
+    assert retention.expire_files(database) == retention.expire_jobs(database, 1.0) == 0
+    assert Tidier(database, local, 1.0).round() == 0
+    assert not retention.clear_pages(database)
+    event.remove(bind(database), "after_cursor_execute", executed)
+    assert begun == ["BEGIN"] * 4
+
+
 def test_nobody_takes_a_job_of_an_account_that_is_being_erased(database: Sessions) -> None:
     queued(database)
     ask(database, "account", "acct-1")
