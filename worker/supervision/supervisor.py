@@ -10,7 +10,6 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +18,7 @@ from core.accounts import stored_bytes
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database import counters
-from core.database.tables import File, Job
+from core.database.tables import Job
 from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimates import measurements
 from core.estimates.estimator import Estimator
@@ -27,18 +26,16 @@ from core.jobs import leases, reports
 from core.jobs.leases import Claim
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
-from core.references.items import References
-from core.references.packing import write_folder
 from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
-from worker.supervision import inputs, interruptions
+from worker.supervision import interruptions
 from worker.supervision.attempt_folders import attempt_folder, cage, clear_older, draft_folder
+from worker.supervision.attempt_inputs import AttemptInputs
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
-from worker.supervision.job_measurement import JobMeasurement
 from worker.supervision.lease import Lease, LeaseLost, Position
-from worker.supervision.pool_encoding import TELLING, PoolEncoding, kept_apart
+from worker.supervision.pool_encoding import TELLING, PoolEncoding
 from worker.supervision.publishing import publish
 from worker.supervision.stage_files import StageFiles, left_behind
 from worker.supervision.workplace import Workplace
@@ -51,7 +48,6 @@ METRICS_SECONDS, GPU_TIME_SECONDS = 1.0, 5.0  # between two writes of them
 LOADING_FACTOR = 3  # so much longer than elsewhere a trainer may be silent while it loads a backbone
 CRASHED = "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
-FILE_DELETED = "A training file was deleted. Upload it again and create a new job."
 BUDGET_SPENT = (
     "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
 )
@@ -80,6 +76,7 @@ class Supervisor:
         self.folder = attempt_folder(place.settings, job.account_id, self.claim)
         self.lease = Lease(place.sessions, self.claim, place.settings)
         self._draft = draft_folder(place.settings, self.claim)
+        self._inputs = AttemptInputs(job, place, self._draft, self.folder, self.lease, self._check)
         self._stage_files = StageFiles(job, self.folder, self._draft, place.storage, self._check)
         self._gpu_timer = GpuTimer(job)
         self._trainer: Trainer | None = None
@@ -153,7 +150,7 @@ class Supervisor:
     def _work(self) -> None:
         clear_older(self.settings, self.job.account_id, self.claim)
         record = self._backbone()
-        self._measurement = self._write_inputs(record)
+        self._measurement = self._inputs.write(record)
         self._measurement.foretell(
             self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
         )
@@ -178,7 +175,7 @@ class Supervisor:
     def _encode_pool(self, record: BackboneRecord) -> None:
         """Have the backbone's data encoded for all, where that is not done yet."""
         parameters = Parameters.model_validate(self.folder.spec()["parameters"])
-        encoding = PoolEncoding(record, parameters, self._day, self.settings)
+        encoding = PoolEncoding(record, parameters, self._inputs.day, self.settings)
         if encoding.missing:
             self.place.trainer.discard()  # a GPU does not hold two backbones
             self._report(TELLING.format(record.id))
@@ -285,32 +282,3 @@ class Supervisor:
             raise JobFailure(error.message, code="backbone_unavailable", param="model") from error
         registry.verify(record)
         return record
-
-    def _write_inputs(self, record: BackboneRecord) -> JobMeasurement:
-        """Fill the draft of the job folder with the references and all that the stages need to know."""
-        given = inputs.writable(self._references(self.job.training_files), record)
-        parameters = inputs.resolve_parameters(self.job, record, given, self.settings)
-        content = parameters.model_dump(mode="json")
-        self.lease.write(lambda session: leases.resolve(session, self.claim, content))
-        own_pools = self.folder.pools if kept_apart(self.settings) else None
-        self._draft.write_spec(
-            inputs.specification(record, parameters, self.settings, self.job.suffix, self._day, own_pools)
-        )
-        read = inputs.caption_references(given, record, parameters)
-        write_folder(read, self._draft.references)
-        heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
-        if heldout is not None:
-            heldout = inputs.writable(heldout, record, "validation_file")
-            write_folder(inputs.caption_references(heldout, record, parameters), self._draft.validation)
-        return JobMeasurement(hardware(self.settings), parameters, read, len(heldout.items) if heldout else 0)
-
-    @property
-    def _day(self) -> date:
-        return datetime.fromtimestamp(self.job.created_at, UTC).date()
-
-    def _references(self, file_ids: list[str]) -> References:
-        files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])
-        if any(file is None or file.deleted_at is not None for file in files):
-            raise JobFailure(FILE_DELETED, code="invalid_training_file", param="training_file")
-        present = [file for file in files if file is not None]
-        return inputs.fetch_references(present, self.place.storage, self.settings, self._draft.incoming, self._check)
