@@ -23,6 +23,7 @@ from core.database.tables import Account, Job, JobState
 from core.erasure import trainer_output
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
+FORMER = "ftjob-*"  # where attempts of older versions worked, with no account's folder around: none runs any more
 CHUNK = 500  # jobs that are asked for at once
 
 
@@ -33,7 +34,8 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> float | None:
     """
     with sessions() as session:
         at = now(session)
-    left = [path for path in _dead_attempts(data / "work", sessions) if not _erased(path)]
+    dead = [*_dead_attempts(data / "work", sessions), *(data / "work").glob(FORMER)]
+    left = [path for path in dead if not _erased(path)]
     output_went = trainer_output.sweep(data, sessions)
     return at if sweep_uploads(data) and output_went and not left else None
 
