@@ -8,6 +8,7 @@ power loss leaves nothing in between. What it may leave behind is a draft, which
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -70,11 +71,26 @@ def replacing(path: Path) -> Iterator[Path]:
 def drafted(path: Path) -> Iterator[Path]:
     """Give an empty file, its user's alone, in the folder of `path`, which is made; what is left of it is removed."""
     descriptor, name = _begun(path.parent)
-    os.close(descriptor)
     try:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def abandoned(draft: Path) -> bool:
+    """Tell whether whoever wrote a draft is dead: a living process holds its lock."""
+    try:
+        descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def place(draft: Path, path: Path) -> None:
@@ -148,9 +164,20 @@ def _begun(folder: Path) -> tuple[int, str]:
     for _ in range(FOLDER_TRIES):
         with suppress(FileNotFoundError, FileExistsError):  # the second: it was there, and was gone at the next look
             folder.mkdir(parents=True, exist_ok=True)
-            return tempfile.mkstemp(dir=folder, prefix=DRAFT)
+            if (begun := _locked(*tempfile.mkstemp(dir=folder, prefix=DRAFT))) is not None:
+                return begun
     folder.mkdir(parents=True, exist_ok=True)
     return tempfile.mkstemp(dir=folder, prefix=DRAFT)
+
+
+def _locked(descriptor: int, name: str) -> tuple[int, str] | None:
+    """Lock a draft for as long as its writer lives; None where it was swept before."""
+    with suppress(OSError):  # not every file system can
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if os.path.lexists(name):
+        return descriptor, name
+    os.close(descriptor)
+    return None
 
 
 def _fill(draft: Path, content: bytes | Iterable[bytes]) -> None:

@@ -51,7 +51,7 @@ worker.supervision worker.comparison
 worker.trainer
 worker.stages
 worker.job_folder
-worker.protocol worker.device
+worker.protocol worker.device worker.occupation
 """
 # the only imports among the last line
 FOUNDATION = {

@@ -17,6 +17,7 @@ from core.runtime.broker import worker_id
 from core.settings import Settings
 from worker import tasks
 from worker.device import hardware
+from worker.occupation import unoccupied
 from worker.trainer import sandbox
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Presence:
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
         self._gone = threading.Event()
         self.drain_file = tasks.drain_file(settings, os.getpid())
+        self._busy_file = tasks.busy_file(settings, os.getpid())
 
     def begin(self) -> None:
         """Appear, and stay seen."""
@@ -59,6 +61,7 @@ class Presence:
         """Disappear."""
         self._gone.set()
         self.drain_file.unlink(missing_ok=True)
+        self._busy_file.unlink(missing_ok=True)
         try:
             with self._sessions.begin() as session:
                 row = session.get(Worker, worker_id(os.getpid()))
@@ -83,7 +86,7 @@ class Presence:
     def _report(self) -> None:
         swept_at = self._sweep()
         try:
-            with self._sessions.begin() as session:
+            with unoccupied(self._busy_file) as idle, self._sessions.begin() as session:
                 at = now(session)
                 row = session.get(Worker, worker_id(os.getpid()))
                 if row is None:
@@ -96,6 +99,8 @@ class Presence:
                     )
                     session.add(row)
                 row.seen_at, row.draining = at, self.drain_file.exists()
+                if idle:  # a child that was killed, or that could not say it, has left its job all the same
+                    row.job_id = None
                 row.device, row.sandboxed = self._device, self._sandboxed
                 row.data, row.swept_at = str(self._settings.data), swept_at or row.swept_at
         except SQLAlchemyError as error:

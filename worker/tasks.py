@@ -18,6 +18,7 @@ from core.jobs import leases
 from core.runtime.broker import WAKE, worker_id
 from core.settings import Settings
 from core.storage.factory import storage
+from worker.occupation import occupied
 from worker.supervision.supervisor import Supervisor
 from worker.supervision.workplace import Workplace
 from worker.trainer.process import WarmTrainer
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 def drain_file(settings: Settings, pid: int) -> Path:
     """Name the file whose presence tells the worker's child to hand back its job; signals do not reach it."""
     return settings.data / "work" / f"drain-{worker_id(pid)}"
+
+
+def busy_file(settings: Settings, pid: int) -> Path:
+    """Name the file that the worker's child has locked while it works."""
+    return settings.data / "work" / f"busy-{worker_id(pid)}"
 
 
 @cache
@@ -48,7 +54,9 @@ def workplace() -> Workplace:
 def wake() -> None:
     """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
     try:
-        _take_jobs(workplace())
+        place = workplace()
+        with occupied(busy_file(place.settings, os.getppid())):
+            _take_jobs(place)
     except Exception:  # Celery would log what the error says
         log.exception("the work was left; the job goes back to the queue when its lease ends")
 

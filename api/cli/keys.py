@@ -162,7 +162,7 @@ def reencrypt(data: Data = None) -> None:
 def forget_older(data: Data = None) -> None:
     """Forget every key but the newest, after encrypting with that what still needs another.
 
-    Receipts that older keys have signed can't be verified any more. Waits for a minute after `rotate`.
+    Receipts that older keys have signed can't be verified any more. Refuses within a minute after `rotate`.
     """
     settings = read_settings(data=data)
     with _sessions(settings) as sessions:

@@ -30,7 +30,7 @@ from core.erasure.receipts import receipt, sign, traces
 from core.errors import AlbatrossError
 from core.keys.keyring import Keyring
 from core.storage.interface import Storage
-from core.storage.keys import account_prefix, edits_prefix, file_key, job_prefix
+from core.storage.keys import account_prefix, edits_prefix, file_key, files_prefix, job_prefix
 
 log = logging.getLogger(__name__)
 LOOK_AGAIN_SECONDS = 60.0
@@ -198,6 +198,8 @@ class Eraser:
         assert isinstance(engine, Engine)
         if any(self.storage.keys(prefix) for prefix in prefixes):
             return Outcome.WAITS  # something was written meanwhile
+        if erasure.kind == "file":  # a call that was killed may have sent the same; no row tells of that
+            self.storage.sweep_abandoned(files_prefix(erasure.account_id))
         swept_at = scratch.sweep(self.data, self.sessions)
         if swept_at is None or self._held_by_calls(erasure):
             return Outcome.WAITS

@@ -24,6 +24,7 @@ from core.runtime import removal
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
 DRAFTS = "drafts"  # where folders of attempts are filled
+FORMER = "ftjob-*"  # where attempts of older versions worked, with no account's folder around: none runs any more
 CHUNK = 500  # jobs that are asked for at once
 
 
@@ -34,7 +35,8 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> float | None:
     """
     with sessions() as session:
         at = now(session)
-    left = [path for path in _dead_attempts(data / "work", sessions) if not removal.remove(path)]
+    dead = [*_dead_attempts(data / "work", sessions), *(data / "work").glob(FORMER)]
+    left = [path for path in dead if not removal.remove(path)]
     output_went = trainer_output.sweep(data, sessions)
     return at if sweep_uploads(data) and output_went and not left else None
 

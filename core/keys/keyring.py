@@ -57,7 +57,10 @@ class Keyring:
 
     def verifies(self, message: bytes, signature: str) -> bool:
         """Tell whether one of the keys has signed the message."""
-        return any(hmac.compare_digest(_hmac(key, message).encode(), signature.encode()) for key in self.read())
+        known = [
+            form for key in self.read() for form in (key, f"{key}\n")
+        ]  # once the end of a file's line was part of it
+        return any(hmac.compare_digest(_hmac(key, message).encode(), signature.encode()) for key in known)
 
     def add(self) -> None:
         """Put a new key in front of the others; raises InvalidInput where they are not kept in a file."""

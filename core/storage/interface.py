@@ -47,6 +47,9 @@ class Storage(Protocol):
     def delete_prefix(self, prefix: str) -> int:
         """Delete the file of this key and everything under `prefix/`, in all versions; returns how many files."""
 
+    def sweep_abandoned(self, prefix: str) -> None:
+        """Erase what killed processes left directly below a prefix, however young; only a local store can tell."""
+
     def sweep(self, seconds: float) -> int:
         """Erase what uploads that never ended left behind more than so long ago; returns how many."""
 

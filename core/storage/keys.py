@@ -8,9 +8,14 @@ def account_prefix(account_id: str) -> str:
     return f"accounts/{account_id}"
 
 
+def files_prefix(account_id: str) -> str:
+    """Prefix of an account's uploads."""
+    return f"accounts/{account_id}/files"
+
+
 def file_key(account_id: str, file_id: str) -> str:
     """Key of an upload."""
-    return f"accounts/{account_id}/files/{file_id}"
+    return f"{files_prefix(account_id)}/{file_id}"
 
 
 def edits_prefix(account_id: str, file_id: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
-from core.disk import DRAFT, copy_whole, write_whole
+from core.disk import DRAFT, abandoned, copy_whole, write_whole
 from core.errors import Forbidden, NotFound, StorageUnavailable
 from core.keys.keyring import Keyring
 from core.storage.interface import StoredObject, sha256_of
@@ -74,6 +74,14 @@ class LocalStorage:
         place = self._path(prefix.rstrip("/"))
         found = [place] if place.is_file() else sorted(_files(place))
         return [path.relative_to(self.root).as_posix() for path in found if not path.name.startswith(DRAFT)]
+
+    def sweep_abandoned(self, prefix: str) -> None:
+        folder = self._path(prefix.rstrip("/"))
+        with _translated(), suppress(FileNotFoundError), os.scandir(folder) as entries:
+            drafts = [Path(entry.path) for entry in entries if entry.name.startswith(DRAFT)]
+            for draft in filter(abandoned, drafts):
+                draft.unlink(missing_ok=True)
+        self._remove_empty(folder)
 
     def sweep(self, seconds: float) -> int:
         before, count = time.time() - seconds, 0

@@ -100,6 +100,9 @@ class S3Storage:
                 gone |= {entry["Key"] for entry in own}
         return len(gone)
 
+    def sweep_abandoned(self, prefix: str) -> None:
+        """Nothing tells whether the sender of an upload that has not ended is dead: it goes with its age."""
+
     def sweep(self, seconds: float) -> int:
         before = datetime.now(UTC) - timedelta(seconds=seconds)
         with _translated():

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from core.database import invariants
-from core.database.tables import Adapter, Artifact, Worker
+from core.database.tables import Adapter, Artifact, Erasure, Worker
+from core.erasure import request
 from core.parameters.schedule import STAGES
 from core.runtime import broker
 from core.runtime.broker import make_app
@@ -100,6 +101,24 @@ def test_a_job_that_kills_its_workers_fails_and_others_go_on(plant: Floor, monke
         assert (job.error_code, job.crash_count) == ("worker_crashed", 3)
         healthy = plant.job()
         plant.wait_for(healthy, "SUCCEEDED")
+
+
+@pytest.mark.slow
+def test_the_erasure_of_a_job_that_killed_its_workers_does_not_wait_for_their_next_job(
+    plant: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALBATROSS_SANDBOX", "off")
+    poison = plant.job("kill-surrogate")
+    with plant.dispatcher(), plant.worker():
+        plant.wait_for(poison, "FAILED", 90)
+        with plant.sessions.begin() as session:
+            number = request.request(session, "acct-1", "job", poison).id
+        plant.wait(lambda: erased(plant, number), 90)
+
+
+def erased(plant: Floor, number: str) -> bool:
+    with plant.sessions() as session:
+        return session.get_one(Erasure, number).done_at is not None
 
 
 @pytest.mark.slow

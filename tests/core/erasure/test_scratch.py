@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 
 from core.database.engine import connect, now
 from core.database.migrations import migrate
-from core.database.tables import Erasure, Worker
+from core.database.tables import Erasure, File, Worker
 from core.erasure.eraser import Eraser
 from core.erasure.places import Place
 from core.erasure.receipts import genuine, receipt
@@ -20,12 +20,16 @@ from core.keys.keyring import Keyring
 from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage
+from core.storage.local import LocalStorage
 from tests.core.erasure.test_eraser import CANARY, KEYRING, ask, upload
 from tests.core.ledger import Sessions, queued, running
 
 HOLDS = "import sys, time; from pathlib import Path; from core.erasure.scratch import OwnFolder\n"
 HOLDS += "folder = OwnFolder(Path(sys.argv[1])); (folder.path / 'upload').write_text('x'); print('made', flush=True)\n"
 HOLDS += "time.sleep(600)"
+
+DRAFTS = "import sys, time; from pathlib import Path; from core.disk import drafted\n"
+DRAFTS += "with drafted(Path(sys.argv[1])) as draft: draft.write_text('x'); print(draft, flush=True); time.sleep(600)"
 
 
 @pytest.fixture
@@ -55,6 +59,17 @@ def test_only_the_folder_of_a_running_attempt_survives_a_sweep(database: Session
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_attempts_of_an_older_version_left_directly_among_the_accounts_goes(
+    database: Sessions, tmp_path: Path
+) -> None:
+    held = running(database)
+    left = [written(tmp_path / "work" / f"{job_id}-e{held.attempt}") for job_id in (held.job_id, "ftjob-gone")]
+    other = written(tmp_path / "work" / "encoding-1")
+    assert sweep(tmp_path, database) is not None
+    assert [path.exists() for path in (*left, other)] == [False, False, True]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_uploads_of_a_killed_process_go_at_once_and_those_of_a_living_one_stay(
     database: Sessions, tmp_path: Path
 ) -> None:
@@ -70,6 +85,31 @@ def test_uploads_of_a_killed_process_go_at_once_and_those_of_a_living_one_stay(
     child.stdout.close()
     assert sweep(tmp_path, database) is not None
     assert list(uploads.iterdir()) == [mine]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_erasure_of_a_file_takes_what_killed_calls_of_its_account_were_storing(
+    database: Sessions, tmp_path: Path
+) -> None:
+    store = LocalStorage(tmp_path / "storage", KEYRING)
+    queued(database)
+    target = upload(database, store)
+    with database() as session:
+        key = session.get_one(File, target).storage_key
+    children = [
+        subprocess.Popen([sys.executable, "-c", DRAFTS, str(store.root / key)], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    names = [Path(child.stdout.readline().decode().strip()) for child in children if child.stdout is not None]
+    children[0].kill()
+    children[0].wait()
+    try:
+        assert Eraser(database, store, KEYRING, tmp_path).advance(ask(database, "file", target))
+        assert [name.exists() for name in names] == [False, True]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
 
 
 def worker(sessions: Sessions, **fields: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import stat
 import subprocess
@@ -85,6 +86,16 @@ def test_a_file_of_an_older_version_is_taken_as_it_is(tmp_path: Path) -> None:
     keyring.add()
     assert keyring.read()[1:] == (OLD,)
     assert stat.S_IMODE((tmp_path / "signing.key").stat().st_mode) == 0o600
+
+
+def test_what_an_older_version_signed_with_the_end_of_a_line_in_its_key_is_genuine(tmp_path: Path) -> None:
+    (tmp_path / "signing.key").write_text(f"{OLD}\n")  # made by hand: openssl rand -hex 32 > signing.key
+    signature = hmac.new(f"{OLD}\n".encode(), b"words", "sha256").hexdigest()
+    keyring = Settings(data=tmp_path).keyring
+    assert keyring.verifies(b"words", signature)
+    keyring.add()
+    assert keyring.verifies(b"words", signature)
+    assert not keyring.verifies(b"other words", signature)
 
 
 def test_a_store_that_is_open_signs_with_a_key_that_another_process_adds(tmp_path: Path) -> None:
