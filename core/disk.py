@@ -7,16 +7,18 @@ power loss leaves nothing in between. What it may leave behind is a draft, which
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent  # where api, core, worker, demo and migrations lie side by side
 DRAFT = ".part-"  # what a file's name begins with until it is whole
@@ -112,6 +114,34 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def opened_within(folder: Path, name: str) -> Iterator[Path]:
+    """Give a path to a file below a folder that stays this file, whatever somebody does to its name meanwhile.
+
+    Raises ValueError for a name that leads out of the folder or over a link, and for what is no plain file: a named
+    pipe, for one, would hold up whoever opens it.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts:
+        raise ValueError("a file leads out of its folder")
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for number, part in enumerate(parts, 1):
+            kind = os.O_DIRECTORY if number < len(parts) else os.O_NONBLOCK
+            inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=opened)
+            os.close(opened)
+            opened = inner
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise ValueError("what should be a file is none")
+        yield Path(f"/dev/fd/{opened}")
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise ValueError("a file leads out of its folder") from None
+        raise
+    finally:
+        os.close(opened)
 
 
 def hash_file(path: Path) -> str:

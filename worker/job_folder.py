@@ -15,14 +15,16 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from core.disk import hash_file, place, sync_tree, write_whole
+from core.disk import hash_file, opened_within, place, sync_tree, write_whole
 from core.parameters.schedule import STAGES
+from core.runtime import removal
 from worker.protocol import Json
 
 DONE = "done.json"
 SAVES = "saves"
+MAX_NOTE = 64 << 20  # bytes of JSON that are read of a folder
 SAVES_KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
@@ -77,7 +79,32 @@ class JobFolder:
 
     def spec(self) -> Json:
         """Read what `write_spec` wrote."""
-        return json.loads((self.path / "spec.json").read_text())
+        return self.read("spec.json")
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        """Give a path to one of its files; raises as core.disk.opened_within.
+
+        The trainer may write here at any time, and what reads it may read and write more than a trainer may.
+        """
+        with opened_within(self.path.parent, f"{self.path.name}/{name}") as path:
+            yield path
+
+    def read(self, name: str) -> Json:
+        """Read a JSON object; raises ValueError where it is none, or so large that it is no note of ours."""
+        with self.opened(name) as path:
+            if path.stat().st_size > MAX_NOTE:
+                raise ValueError("a note is too large")
+            found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("a note is not an object")
+        return found
+
+    def move(self, place: JobFolder) -> None:
+        """Become the folder at another place, whatever is there."""
+        place.remove()
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.rename(place.path)
 
     @contextmanager
     def writing(self, stage: str) -> Iterator[Path]:
@@ -94,24 +121,29 @@ class JobFolder:
         """Tell whether the stage's folder is whole: every file of done.json is there with its hash."""
         try:
             facts = self.facts(stage)
-            return all(fact_of(self.stage(stage), self.stage(stage) / fact.name) == fact for fact in facts)
+            return all(self.fact(stage, fact.name) == fact for fact in facts)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def facts(self, stage: str) -> list[FileFact]:
         """List the files of a finished stage or a save; raises ValueError for a name that leads out of its folder."""
-        root = self.stage(stage)
-        self._inside(root, DONE)
-        facts = [FileFact(**row) for row in json.loads((root / DONE).read_text())["files"]]
+        facts = [FileFact(**row) for row in self.read(f"{stage}/{DONE}")["files"]]
         for fact in facts:
-            self._inside(root, fact.name)
+            with self.opened(self._within(stage, fact.name)):
+                pass
         return facts
 
-    def _inside(self, root: Path, name: str) -> None:
-        # the trainer may have written it, and what reads it here may read and write more than a trainer may
-        expected = self.path.parent.resolve() / self.path.name / root.relative_to(self.path) / name
-        if Path(name).is_absolute() or (root / name).resolve() != expected:
+    def fact(self, stage: str, name: str) -> FileFact:
+        """Measure a file of a stage or a save."""
+        with self.opened(self._within(stage, name)) as path:
+            return FileFact(name, hash_file(path), path.stat().st_size)
+
+    def _within(self, stage: str, name: str) -> str:
+        # a name that is written in another way would be another one in the store
+        plain = isinstance(name, str) and not name.startswith("/") and PurePosixPath(name).as_posix() == name
+        if not plain or ".." in PurePosixPath(name).parts:
             raise ValueError("a file leads out of its folder")
+        return f"{stage}/{name}"
 
     def finished(self) -> list[str]:
         """List the stages that are done, in order, up to the first that is not."""
@@ -153,8 +185,8 @@ class JobFolder:
             return []
 
     def remove(self) -> None:
-        """Erase the folder; references are private."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Erase the folder, or what is in its place; references are private."""
+        removal.remove(self.path)
 
 
 def seal(folder: Path) -> None:

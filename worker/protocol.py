@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import Field, TypeAdapter
 
 from core.parameters.schedule import STAGES
 
+LONGEST = 1e9  # seconds that anything is said to take
+Level = Literal["info", "warn", "error"]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
 Json = dict[str, Any]  # what a JSON object holds is known only to whoever reads it
 
 
@@ -37,7 +43,7 @@ class Progress:
     stage: str
     step: int
     total: int
-    eta_seconds: float | None = None
+    eta_seconds: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Message:
 
     stage: str
     text: str
-    level: str = "info"
+    level: Level = "info"
     data: Json | None = None
 
 
@@ -101,18 +107,35 @@ KINDS: dict[str, type[Line]] = {
 }
 
 
+CHECKS = {kind: TypeAdapter(kind) for kind in KINDS.values()}
+
+
 def to_line(message: Line) -> str:
     """Write a message as one line of JSON; a number that is not finite raises ValueError."""
     return json.dumps({"kind": type(message).__name__, **asdict(message)}, allow_nan=False) + "\n"
 
 
 def from_line(line: str) -> Line:
-    """Read a line that `to_line` wrote; raises ValueError for anything else."""
+    """Read a line that `to_line` wrote; raises ValueError for anything else.
+
+    What a number of another account's estimate is made of must be a number, so fields are checked for their types.
+    """
     try:
-        fields = json.loads(line)
-        read = KINDS[fields.pop("kind")](**fields)
+        fields = json.loads(line, parse_constant=_refuse, parse_float=_finite)
+        kind = KINDS[fields.pop("kind")]
+        kind(**fields)
+        read = CHECKS[kind].validate_python(fields)
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError):
         raise ValueError("not a line of the protocol") from None  # which may hold anything
     if fields.get("stage", STAGES[0]) not in STAGES:  # it names a folder
         raise ValueError("a line of an unknown stage")
     return read
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
+
+
+def _refuse(_: str) -> NoReturn:
+    raise ValueError("not a finite number")

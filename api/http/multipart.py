@@ -72,13 +72,15 @@ async def receive(request: Request, settings: Settings, folder: Path, room: Uplo
 @asynccontextmanager
 async def holding(room: UploadRoom) -> AsyncIterator[UploadRoom]:
     """Renew what is set aside as long as the block lasts, and give it back then."""
-    renewing = asyncio.create_task(_renew(room))
+    renewing, given_back = asyncio.create_task(_renew(room)), False
     try:
         yield room
+        given_back = room.released
     finally:
         renewing.cancel()
-        with CancelScope(shield=True), suppress(SQLAlchemyError):  # then it runs out by itself
-            await to_thread.run_sync(_release, room)
+        if not given_back:
+            with CancelScope(shield=True), suppress(SQLAlchemyError):  # then it runs out by itself
+                await to_thread.run_sync(_release, room)
 
 
 async def _renew(room: UploadRoom) -> None:

@@ -32,6 +32,7 @@ class UploadRoom:
     settings: Settings
     account_id: str
     granted: int = 0  # bytes that may come
+    released: bool = False  # unless its transaction failed
     identifier: str = field(default_factory=lambda: new_id("room-"))
     _step: int = FIRST_STEP
 
@@ -70,6 +71,7 @@ class UploadRoom:
     def release(self, session: Session) -> None:
         """Give everything back; what has become of the upload is counted in this transaction."""
         reservations.release(session, self.identifier)
+        self.released = True
 
     def _keep(self, session: Session, granted: int, disk: int) -> None:
         reservations.keep(session, self.identifier, self.account_id, granted, disk, reservations.UPLOAD_SECONDS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,8 +20,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.database.engine import now
 from core.database.tables import Account, Job, JobState
 from core.erasure import trainer_output
+from core.runtime import removal
 
 ATTEMPT = re.compile(r"(ftjob-\w+)-e(\d+)")
+DRAFTS = "drafts"  # where folders of attempts are filled
 FORMER = "ftjob-*"  # where attempts of older versions worked, with no account's folder around: none runs any more
 CHUNK = 500  # jobs that are asked for at once
 
@@ -35,14 +36,14 @@ def sweep(data: Path, sessions: sessionmaker[Session]) -> float | None:
     with sessions() as session:
         at = now(session)
     dead = [*_dead_attempts(data / "work", sessions), *(data / "work").glob(FORMER)]
-    left = [path for path in dead if not _erased(path)]
+    left = [path for path in dead if not removal.remove(path)]
     output_went = trainer_output.sweep(data, sessions)
     return at if sweep_uploads(data) and output_went and not left else None
 
 
 def sweep_uploads(data: Path) -> bool:
     """Erase what killed processes have received, however young it is; False where something could not be erased."""
-    return not [path for path in _abandoned_uploads(data / "uploads") if not _erased(path)]
+    return not [path for path in _abandoned_uploads(data / "uploads") if not removal.remove(path)]
 
 
 def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path]:
@@ -51,7 +52,7 @@ def _dead_attempts(work: Path, sessions: sessionmaker[Session]) -> Iterator[Path
     They are listed before the jobs are asked for. An attempt's folder is made after its claim is committed, and the
     numbers of attempts only grow.
     """
-    everything = {path: ATTEMPT.fullmatch(path.name) for path in work.glob("acct-*/*")}
+    everything = {path: ATTEMPT.fullmatch(path.name) for path in [*work.glob("acct-*/*"), *work.glob(f"{DRAFTS}/*")]}
     found = {path: match for path, match in everything.items() if match}
     owned = _remaining(sessions, {path.parent.name for path in everything})
     yield from (path for path in everything if path not in found and path.parent.name not in owned)
@@ -133,12 +134,3 @@ def holds(data: Path, account_id: str, file_id: str | None = None) -> bool:
     """Tell whether living processes still hold uploads of an account, or copies of one file; they end by themselves."""
     within = data / "uploads"
     return any(within.glob(f"*/{account_id}/{file_id}-*" if file_id else f"*/{account_id}/*"))
-
-
-def _erased(path: Path) -> bool:
-    if path.is_symlink() or not path.is_dir():
-        with suppress(OSError):
-            path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-    return not os.path.lexists(path)

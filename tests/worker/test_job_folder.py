@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,3 +80,33 @@ def test_a_folder_in_place_of_which_stands_a_link_is_never_followed(tmp_path: Pa
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="leads out"):
         folder.facts("prepare")
+
+
+def test_a_named_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path / "job", "prepare")
+    os.mkfifo(folder.stage("prepare") / "pipe")
+    fact = {"name": "pipe", "sha256": "", "bytes": 0}
+    (folder.stage("prepare") / "done.json").write_text(json.dumps({"files": [fact]}))
+    assert not folder.done("prepare")
+    (folder.stage("prepare") / "done.json").unlink()
+    os.mkfifo(folder.stage("prepare") / "done.json")
+    assert not folder.done("prepare")
+
+
+def test_a_file_that_was_opened_stays_that_file_whatever_takes_its_place(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = folder_with(tmp_path / "job", "prepare")
+    with folder.opened("prepare/deep/a.txt") as path:
+        (folder.stage("prepare") / "deep/a.txt").unlink()
+        (folder.stage("prepare") / "deep/a.txt").symlink_to(tmp_path / "secret")
+        assert path.read_text() == "some words"
+    with pytest.raises(ValueError, match="leads out"), folder.opened("prepare/deep/a.txt"):
+        pass
+
+
+def test_what_lies_in_its_place_is_removed_with_a_folder_and_not_followed(tmp_path: Path) -> None:
+    folder_with(tmp_path / "other", "prepare")
+    (tmp_path / "job").symlink_to(tmp_path / "other")
+    JobFolder(tmp_path / "job").remove()
+    assert not os.path.lexists(tmp_path / "job")
+    assert (tmp_path / "other/prepare/deep/a.txt").exists()

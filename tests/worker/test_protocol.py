@@ -32,6 +32,27 @@ def test_anything_else_is_refused(text: str) -> None:
         from_line(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": "soon"}',
+        '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": NaN}',
+        '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": 1e400}',
+        '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": 1e300}',
+        '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": -1}',
+        '{"kind": "Progress", "stage": "train", "step": "one", "total": 2}',
+        '{"kind": "Progress", "stage": "train", "step": Infinity, "total": 2}',
+        '{"kind": "Metrics", "stage": "train", "rows": [{"step": 1, "loss": -Infinity}]}',
+        '{"kind": "Metrics", "stage": "train", "rows": 7}',
+        '{"kind": "Message", "stage": "train", "text": ["words"]}',
+        '{"kind": "StageDone", "stage": "train", "work": [1]}',
+    ],
+)
+def test_what_is_no_plain_number_or_text_is_refused_before_others_reckon_with_it(text: str) -> None:
+    with pytest.raises(ValueError, match="not a line"):
+        from_line(text)
+
+
 def test_a_number_that_is_none_never_gets_into_the_database() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         to_line(Metrics("train", [{"step": 1, "loss": math.nan}]))

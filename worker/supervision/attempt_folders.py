@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.erasure.scratch import DRAFTS
 from core.jobs.leases import Claim
 from core.settings import Settings
 from worker.job_folder import JobFolder
@@ -28,3 +29,16 @@ def cage(settings: Settings, account_id: str) -> Cage:
 def attempt_folder(settings: Settings, account_id: str, claim: Claim) -> JobFolder:
     """Return where the attempt of a claim works."""
     return JobFolder(account_folder(settings, account_id) / f"{claim.job_id}-e{claim.attempt}")
+
+
+def draft_folder(settings: Settings, claim: Claim) -> JobFolder:
+    """Return where an attempt's folder is filled: no trainer sees it, so none can lead what is written there astray."""
+    return JobFolder(settings.data / "work" / DRAFTS / f"{claim.job_id}-e{claim.attempt}")
+
+
+def clear_older(settings: Settings, account_id: str, claim: Claim) -> None:
+    """Erase what dead attempts at a claim's job left on this machine, or put there."""
+    for number in range(1, claim.attempt + 1):
+        attempt = Claim(claim.job_id, number)
+        draft_folder(settings, attempt).remove()
+        attempt_folder(settings, account_id, attempt).remove()

@@ -30,6 +30,7 @@ class AttemptInputs:
 
     job: Job
     place: Workplace
+    draft: JobFolder  # which is filled, and becomes the folder then
     folder: JobFolder
     lease: Lease
     check: Callable[[], None]
@@ -40,20 +41,20 @@ class AttemptInputs:
         return datetime.fromtimestamp(self.job.created_at, UTC).date()
 
     def write(self, record: BackboneRecord) -> JobMeasurement:
-        """Fill the folder, and settle the job's parameters; raises JobFailure where its files are of no use."""
+        """Fill the draft, and settle the job's parameters; raises JobFailure where its files are of no use."""
         settings, claim = self.place.settings, Claim.of(self.job)
         given = inputs.writable(self._references(self.job.training_files), record)
         parameters = inputs.resolve_parameters(self.job, record, given, settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, claim, content))
         own_pools = self.folder.pools if kept_apart(settings) else None
-        self.folder.write_spec(inputs.specification(record, parameters, settings, self.job.suffix, self.day, own_pools))
+        self.draft.write_spec(inputs.specification(record, parameters, settings, self.job.suffix, self.day, own_pools))
         read = inputs.caption_references(given, record, parameters)
-        write_folder(read, self.folder.references)
+        write_folder(read, self.draft.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
         if heldout is not None:
             heldout = inputs.writable(heldout, record, "validation_file")
-            write_folder(inputs.caption_references(heldout, record, parameters), self.folder.validation)
+            write_folder(inputs.caption_references(heldout, record, parameters), self.draft.validation)
         return JobMeasurement(hardware(settings), parameters, read, len(heldout.items) if heldout else 0)
 
     def _references(self, file_ids: list[str]) -> References:
@@ -62,5 +63,5 @@ class AttemptInputs:
             raise JobFailure(FILE_DELETED, code="invalid_training_file", param="training_file")
         present = [file for file in files if file is not None]
         return inputs.fetch_references(
-            present, self.place.storage, self.place.settings, self.folder.incoming, self.check
+            present, self.place.storage, self.place.settings, self.draft.incoming, self.check
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from core.estimates.estimator import Estimator
@@ -77,7 +76,7 @@ class JobMeasurement:
 
 def result_bytes(folder: JobFolder) -> dict[str, int]:
     """Return the bytes of results, apart those that grow with the rank, and of checkpoints, with their number."""
-    manifest = json.loads((folder.stage("export") / "manifest.json").read_text())
+    manifest = folder.read("export/manifest.json")
     files = [folder.stage("export") / row["file"] for row in manifest["results"]]
     sized = sum(file.stat().st_size for file in files if file.suffix in SIZED)
     kept = [(folder.path / row["file"]).stat().st_size for row in manifest["checkpoints"]]

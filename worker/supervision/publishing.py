@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -25,7 +24,7 @@ def publish(job: Job, folder: JobFolder, lease: Lease) -> None:
 
     export/manifest.json says what there is: `results` (in the order of result_files), `checkpoints` and `outcome`.
     """
-    manifest = json.loads((folder.stage("export") / "manifest.json").read_text())
+    manifest = folder.read("export/manifest.json")
     kind = folder.spec()["parameters"]["kind"]
     lease.write(partial(_publish, job=job, kind=kind, **manifest))
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,7 +18,7 @@ from core.jobs.leases import Claim
 from core.parameters.schedule import STAGES
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
-from worker.job_folder import DONE, SAVES, FileFact, JobFolder, fact_of
+from worker.job_folder import DONE, SAVES, FileFact, JobFolder
 from worker.supervision.lease import Lease
 
 UPLOAD_TRIES = 6  # 1 + 2 + 4 + 8 + 16 s: what is trained is not given up for a store that restarts
@@ -29,19 +28,23 @@ log = logging.getLogger(__name__)
 
 
 class StageFiles:
-    """Moves one job's files; `check` is asked between files whether to go on, and raises where not."""
+    """Moves one job's files: out of the store into the draft of its folder, and into the store out of the folder.
 
-    def __init__(self, job: Job, folder: JobFolder, storage: Storage, check: Callable[[], None]) -> None:
+    `check` is asked between files whether to go on, and raises where not.
+    """
+
+    def __init__(
+        self, job: Job, folder: JobFolder, draft: JobFolder, storage: Storage, check: Callable[[], None]
+    ) -> None:
         self._job, self._claim = job, Claim.of(job)
-        self._folder, self._storage, self._check = folder, storage, check
+        self._folder, self._draft, self._storage, self._check = folder, draft, storage, check
         self._kept: dict[str, StoredObject] = {}  # what is saved of the stage in work, by the hash of its content
         self._saved = ""  # the save that is stored
 
     def upload(self, stage: str, lease: Lease) -> None:
         """Store a finished stage and register its files in one transaction; done.json goes last, saves are dropped."""
-        root = self._folder.stage(stage)
-        facts = [*self._folder.facts(stage), fact_of(root, root / DONE)]
-        stored = [(f"{stage}/{fact.name}", self._put(f"{stage}/{fact.name}", root / fact.name, fact)) for fact in facts]
+        facts = [*self._folder.facts(stage), self._folder.fact(stage, DONE)]
+        stored = [(name, self._put(name, fact)) for fact in facts for name in [f"{stage}/{fact.name}"]]
         lease.write(partial(_register, claim=self._claim, stage=stage, stored=stored))
         self._replace([], lease)
 
@@ -55,8 +58,8 @@ class StageFiles:
             return False
         name = f"{SAVES}/{path.name}"
         try:
-            facts = [*self._folder.facts(name), fact_of(path, path / DONE)]
-            stored = [self._kept.get(fact.sha256) or self._put_once(name, path, fact) for fact in facts]
+            facts = [*self._folder.facts(name), self._folder.fact(name, DONE)]
+            stored = [self._kept.get(fact.sha256) or self._put_once(f"{name}/{fact.name}", fact) for fact in facts]
         except (TransientFailure, NotFound, FileNotFoundError) as error:  # or the trainer is past it by now
             log.warning("a save of %s could not be stored: %s", stage, type(error).__name__)
             return False
@@ -74,9 +77,12 @@ class StageFiles:
         self._saved = path.name
         return True
 
-    def _put_once(self, name: str, path: Path, fact: FileFact) -> StoredObject:
-        key = self._key(f"{name}/{fact.name}")
-        return self._storage.put(key, path / fact.name)
+    def _put_once(self, name: str, fact: FileFact) -> StoredObject:
+        with self._folder.opened(name) as path:
+            stored = self._storage.put(self._key(name), path)
+        if stored.sha256 != fact.sha256:
+            raise TransientFailure("A file was changed, or not kept whole.", code="storage_unavailable")
+        return stored
 
     def _replace(self, rows: list[Artifact], lease: Lease, at: tuple[str, int] | None = None) -> None:
         """Register a save, or none, and erase what only the one before needed."""
@@ -105,29 +111,25 @@ class StageFiles:
         saves = by_stage.pop(SAVES, [])
         self._kept = {row.sha256: StoredObject(row.storage_key, row.bytes, row.sha256) for row in saves}
         for stage in STAGES:
-            if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._folder.done(stage):
+            if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._draft.done(stage):
                 break
         if not self._fetch(saves):
-            self._folder.forget_saves()
-        return self._folder.finished()
+            self._draft.forget_saves()
+        return self._draft.finished()
 
     def _fetch(self, artifacts: list[Artifact]) -> bool:
         try:
             for artifact in artifacts:
                 self._check()
-                path = self._folder.path / artifact.name
+                path = self._draft.path / artifact.name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._storage.fetch(artifact.storage_key, path)
         except NotFound:
             return False
         return True
 
-    def _put(self, name: str, path: Path, fact: FileFact) -> StoredObject:
-        key = self._key(name)
-        stored = self._put_with_patience(partial(self._storage.put, key, path))
-        if stored.sha256 != fact.sha256:
-            raise TransientFailure("The store did not keep a file whole.", code="storage_unavailable")
-        return stored
+    def _put(self, name: str, fact: FileFact) -> StoredObject:
+        return self._put_with_patience(partial(self._put_once, name, fact))
 
     def _key(self, name: str) -> str:
         return job_key(self._job.account_id, self._claim.job_id, self._claim.attempt, name)

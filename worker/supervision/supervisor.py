@@ -30,7 +30,7 @@ from core.runtime import logs
 from worker.device import hardware
 from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import interruptions
-from worker.supervision.attempt_folders import attempt_folder, cage
+from worker.supervision.attempt_folders import attempt_folder, cage, clear_older, draft_folder
 from worker.supervision.attempt_inputs import AttemptInputs
 from worker.supervision.gpu_time import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
@@ -75,8 +75,9 @@ class Supervisor:
         self.claim = Claim.of(job)
         self.folder = attempt_folder(place.settings, job.account_id, self.claim)
         self.lease = Lease(place.sessions, self.claim, place.settings)
-        self._inputs = AttemptInputs(job, place, self.folder, self.lease, self._check)
-        self._stage_files = StageFiles(job, self.folder, place.storage, self._check)
+        self._draft = draft_folder(place.settings, self.claim)
+        self._inputs = AttemptInputs(job, place, self._draft, self.folder, self.lease, self._check)
+        self._stage_files = StageFiles(job, self.folder, self._draft, place.storage, self._check)
         self._gpu_timer = GpuTimer(job)
         self._trainer: Trainer | None = None
         self._curves = Curves()
@@ -93,6 +94,7 @@ class Supervisor:
                 self._count_late()
             finally:
                 self._gpu_timer.stop(self.place.sessions)
+                self._draft.remove()
                 self.folder.remove()
                 self.place.trainer.rest()
 
@@ -146,13 +148,14 @@ class Supervisor:
             self._stage_files.save(self.lease.stage, self.lease)
 
     def _work(self) -> None:
-        self._clear_older_attempts()
+        clear_older(self.settings, self.job.account_id, self.claim)
         record = self._backbone()
         self._measurement = self._inputs.write(record)
         self._measurement.foretell(
             self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
         )
         done = self._stage_files.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
+        self._draft.move(self.folder)
         if done:
             self._report(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
         if len(done) < len(STAGES):
@@ -279,8 +282,3 @@ class Supervisor:
             raise JobFailure(error.message, code="backbone_unavailable", param="model") from error
         registry.verify(record)
         return record
-
-    def _clear_older_attempts(self) -> None:
-        """Erase what this job's dead attempts left on this machine."""
-        for attempt in range(1, self.claim.attempt + 1):
-            attempt_folder(self.settings, self.job.account_id, Claim(self.job.id, attempt)).remove()

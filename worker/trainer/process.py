@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.disk import ROOT
+from core.errors import JobFailure
 from core.runtime.printed import kept_output
 from core.runtime.printed.known_code import KnownCode
 from core.runtime.printed.output_log import About, OutputLog
@@ -41,6 +42,8 @@ FIXED = {
 }
 DUMP_SECONDS = 2.0
 MAX_LINE = 4 << 20  # characters; a message of a hundred captions has 200,000
+MAX_SAID = 256 << 20  # characters of one attempt, most of which the database keeps; a long job says some 20 << 20
+SAID_TOO_MUCH = "The trainer said more than it may; the operator finds it in the worker's log."
 MAX_WAITING = 64 << 20  # characters of lines that are not received yet; until then a trainer computes on
 
 
@@ -92,7 +95,7 @@ class Trainer:
         assert self._process.stderr is not None
         self._utterances = OutputLog(self._process.stderr, "trainer", KnownCode(settings.data))
         self._lines: queue.Queue[tuple[Line | None, int]] = queue.Queue()
-        self._read_so_far = self._received = 0  # characters; each is written by one thread
+        self._read_so_far = self._received = self._said = 0  # characters; each is written by one thread
         self._killed = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -109,16 +112,22 @@ class Trainer:
     def run(self, folder: Path) -> None:
         """Give it a job."""
         kept = kept_output.open_for(self._settings, folder.parent.name, folder.name)
+        self._said = 0
         self._utterances.begin(About(folder.name.rpartition("-e")[0], kept))
         self._say(Run(str(folder)))
 
     def receive(self, seconds: float) -> Line | None:
-        """Wait that long for a line; None where there was none. Raises TrainerDied."""
+        """Wait that long for a line; None where there was none. Raises TrainerDied, and JobFailure for a flood."""
         try:
             line, length = self._lines.get(timeout=seconds)
         except queue.Empty:
             return None
         self._received += length
+        self._said += length
+        if self._said > MAX_SAID:
+            log.error("the trainer said more than %d characters of one job", MAX_SAID)
+            self.kill()
+            raise JobFailure(SAID_TOO_MUCH, code="internal_error")
         if line is None:
             self.kill()
             raise TrainerDied(self._process.returncode)
@@ -128,7 +137,7 @@ class Trainer:
         """Ask it to leave the job after the present step; it is killed, and False returned, when it does not."""
         self._say(Stop())
         deadline = time.monotonic() + grace_seconds
-        with contextlib.suppress(TrainerDied):
+        with contextlib.suppress(TrainerDied, JobFailure):
             while time.monotonic() < deadline:
                 if isinstance(self.receive(0.1), Stopped | Finished | Failed):
                     return True

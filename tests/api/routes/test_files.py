@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, event
 
 from tests.api.server import Service, chats, pictures, png, refused
 
@@ -81,6 +82,20 @@ def test_a_set_with_one_bad_image_is_taken_unless_its_owner_is_strict(
     form = {"purpose": "fine-tune", "bat[strict]": "perhaps"}
     answer = http.post("/v1/files", data=form, files={"file": ("cats.zip", photos)})
     assert refused(answer, 400, "invalid_parameter")["param"] == "bat[strict]"
+
+
+def test_the_room_of_an_upload_is_given_back_once_with_the_row_that_counts_it(http: httpx.Client) -> None:
+    given_back: list[str] = []
+
+    def executed(_: object, __: object, statement: str, *___: object) -> None:
+        given_back.extend([statement] if statement.startswith("DELETE FROM reservation WHERE reservation.id") else [])
+
+    event.listen(Engine, "after_cursor_execute", executed)
+    assert upload(http, pictures(), "cats.zip").status_code == 200
+    assert len(given_back) == 1
+    assert upload(http, b"", "cats.zip").status_code == 400
+    event.remove(Engine, "after_cursor_execute", executed)
+    assert len(given_back) == 2
 
 
 def test_the_bad_line_of_a_jsonl_is_named(http: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import threading
 import time
 import zipfile
@@ -18,7 +19,9 @@ from core.jobs import dispatch
 from core.parameters.schedule import STAGES
 from core.runtime.printed import output_log
 from tests.worker import fast_trainer
-from tests.worker.floor import Floor, damaged, gone, pictures, repacked
+from tests.worker.conftest import furnished
+from tests.worker.floor import Floor, damaged, gone, pictures, repacked, settings
+from tests.worker.supervision import wandering_trainer
 
 
 def in_background(floor: Floor, stage: str) -> threading.Thread:
@@ -372,3 +375,19 @@ def test_what_dead_attempts_left_on_the_disk_is_swept_and_nothing_else(floor: Fl
     sweep(floor.settings.data, floor.sessions)
     assert [path.name for path in mine.iterdir()] == [f"{running}-e1"]
     assert sorted(path.name for path in work.iterdir()) == [mine.name, "drain-x"]
+
+
+def test_a_folder_that_a_trainer_has_put_where_the_next_attempt_works_leads_nobody_out(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    program = f"{sys.executable} {wandering_trainer.__file__} {outside}"
+    chosen = settings(tmp_path / "data").model_copy(update={"trainer": program, "share_trainers": False})
+    for floor in furnished(chosen):
+        job_id = floor.job()
+        floor.supervise()
+        assert floor.get(job_id).state == "QUEUED"
+        time.sleep(floor.settings.retry_seconds)
+        floor.supervise()
+        assert list(outside.iterdir()) == []
+        assert floor.get(job_id).state == "SUCCEEDED"
+        assert list((floor.settings.data / "work").glob("*/ftjob*")) == []

@@ -67,6 +67,17 @@ def test_what_waits_to_be_received_is_bounded_and_nothing_is_lost(
         received += isinstance(trainer.receive(1), Message)
 
 
+def test_a_trainer_that_never_stops_talking_ends_its_job_before_it_fills_the_database(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "MAX_SAID", 10 * hostile_trainer.MESSAGE_CHARACTERS)
+    job_id = hostile(floor, "many").job()
+    floor.supervise()
+    job = floor.get(job_id)
+    assert (job.state, job.error_code) == ("FAILED", "internal_error")
+    assert len([told for told in floor.events(job_id) if told.startswith("xxx")]) < 10
+
+
 CUTTING = """
 import sys
 from diffusers import StableDiffusionPipeline
