@@ -62,13 +62,23 @@ def test_like_data_helps_and_unlike_data_harms() -> None:
     assert alike.break_even > unlike.break_even
 
 
-def test_no_verdict_is_given_from_too_few_gradients() -> None:
-    generator = torch.Generator().manual_seed(3)
+def test_fewer_gradients_make_wider_intervals_and_fewer_verdicts() -> None:
+    few = [report_of_so_many(3, 4, seed) for seed in range(30)]
+    many = [report_of_so_many(160, 160, seed) for seed in range(3)]
+    assert {report.verdict for report in many} == {"helps"}
+    assert {report.verdict for report in few} == {"helps", "neutral"}
+    assert min(map(width, few)) > max(map(width, many))
+
+
+def report_of_so_many(held: int, backbone: int, seed: int) -> MixingReport:
+    generator = torch.Generator().manual_seed(seed)
     here = torch.zeros(D, dtype=torch.float64)
-    held, backbone = normal(3, here, generator), normal(4, here, generator)
-    report = error_law(held, backbone, n=4, m=32, gamma=0.5, resamples=60)
-    assert report.interval[0] < 1 < report.interval[1]
-    assert report.verdict == "neutral"
+    drawn = normal(held, here, generator), normal(backbone, here, generator)
+    return error_law(*drawn, n=4, m=32, gamma=0.5, resamples=60)
+
+
+def width(report: MixingReport) -> float:
+    return report.interval[1] - report.interval[0]
 
 
 def test_both_sides_of_every_condition_are_those_of_dense_algebra() -> None:
