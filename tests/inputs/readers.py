@@ -6,14 +6,19 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+from sqlalchemy.orm import Session, sessionmaker
 from starlette.requests import Request
 from starlette.types import Message
 
 from api.http.bodies import clean_text, parse_json
-from api.http.multipart import receive
+from api.http.multipart import holding, receive
 from core import text_safety
+from core.accounts.upload_room import UploadRoom
+from core.database.engine import connect, now, sessions
+from core.database.tables import Account, Table
 from core.errors import InvalidInput
 from core.references import items, packing
 from core.references.faults import MAX_TOLD
@@ -22,6 +27,7 @@ from core.uploads import reading
 
 Reader = Callable[[bytes], bool]
 LIMIT = 20_000  # bytes of an upload
+_kept: list[tempfile.TemporaryDirectory[str]] = []  # until this process ends
 
 
 def limits(folder: Path) -> Settings:
@@ -101,6 +107,18 @@ def form_reader(kind: str = "multipart/form-data; boundary=the-boundary", piece:
         yield read
 
 
+@cache
+def _account() -> sessionmaker[Session]:
+    """Open a database with one account, whose uploads have their bytes set aside as they come."""
+    _kept.append(folder := tempfile.TemporaryDirectory())
+    engine = connect(f"sqlite:///{folder.name}/forms.db")
+    Table.metadata.create_all(engine)
+    opened = sessions(engine)
+    with opened.begin() as session:
+        session.add(Account(id="acct-1", name="forms", created_at=now(session)))
+    return opened
+
+
 async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
     pieces = [content[at : at + piece] for at in range(0, len(content), piece)] or [b""]
 
@@ -108,9 +126,10 @@ async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
     settings = Settings(data=folder, max_file_bytes=LIMIT)
+    room = UploadRoom(_account(), settings, "acct-1")
     headers = [(b"content-type", kind.encode("latin-1", "replace"))]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    async with receive(Request(scope, next_piece), settings, folder) as upload:
+    async with holding(room), receive(Request(scope, next_piece), settings, folder, room) as upload:
         assert 0 < len(upload.filename) <= 100
         assert text_safety.UNCLEAN.search(upload.filename) is None
         return upload.path.stat().st_size

@@ -7,6 +7,7 @@ import pwd
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,12 +56,12 @@ def test_one_that_an_older_version_made_for_everybody_is_closed_and_that_is_said
 
 
 @only_root
-def test_one_that_belongs_to_somebody_else_is_used_and_that_is_said(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def test_one_that_belongs_to_somebody_else_is_used_and_that_is_said() -> None:
+    place = tempfile.TemporaryDirectory()  # not among pytest's, which are root's alone
+    Path(place.name).chmod(0o755)
+    data = Path(place.name) / "data"
     data.mkdir()
     data.chmod(0o777)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):  # pytest's own are root's alone
-        folder.chmod(folder.stat().st_mode | 0o011)
     words = "import os, sys; from pathlib import Path; from core.settings import Settings; "
     words += "from core.runtime import data_folder; os.setuid(int(sys.argv[2])); "
     words += "data_folder.claim(Settings(data=Path(sys.argv[1])))"
@@ -68,6 +69,7 @@ def test_one_that_belongs_to_somebody_else_is_used_and_that_is_said(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", words, str(data), nobody], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, mode(data)) == (0, 0o777), done.stderr
     assert "belong to somebody else" in done.stderr
+    place.cleanup()
 
 
 def test_a_database_is_its_users_alone_whatever_mask_is_inherited(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_the_work_of_an_image_job_is_the_work_that_was_foretold(
     compare(found)
     assert found.facts["candidates"] == 20
     assert found.bytes["sized"] > 0
-    assert found.seconds["prepare"] > found.work["prepare"]["seconds"]  # all that passed around the stages
+    assert found.seconds["prepare"] >= found.work["prepare"]["seconds"]  # all that passed around the stages
     assert sum(found.seconds.values()) == pytest.approx(60.0)
 
 
