@@ -119,9 +119,9 @@ class Dispatcher:
             deliveries.prune(session, self._settings.webhook_log_days)
         self._eraser.round()
         self._tidier.round()
-        retention.clear_pages(self._sessions)
         if time.monotonic() - self._swept >= SWEEP_SECONDS:
             self._swept = time.monotonic()
+            retention.clear_pages(self._sessions)
             try:
                 self._storage.sweep(UNENDED_UPLOAD_SECONDS)
             except AlbatrossError as error:

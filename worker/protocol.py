@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -11,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from core.parameters.schedule import STAGES
 
+NO_TEXT = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # which no database takes; nor does it halves of characters
 LONGEST = 1e9  # seconds that anything is said to take
 Level = Literal["info", "warn", "error"]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
@@ -125,6 +127,8 @@ def from_line(line: str) -> Line:
         kind = KINDS[fields.pop("kind")]
         kind(**fields)
         read = CHECKS[kind].validate_python(fields)
+        if NO_TEXT.search(json.dumps(fields, ensure_ascii=False).encode()):
+            raise ValueError
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError):
         raise ValueError("not a line of the protocol") from None  # which may hold anything
     if fields.get("stage", STAGES[0]) not in STAGES:  # it names a folder

@@ -46,6 +46,10 @@ def test_anything_else_is_refused(text: str) -> None:
         '{"kind": "Metrics", "stage": "train", "rows": 7}',
         '{"kind": "Message", "stage": "train", "text": ["words"]}',
         '{"kind": "StageDone", "stage": "train", "work": [1]}',
+        '{"kind": "Failed", "code": "a\\u0000", "message": "words"}',
+        '{"kind": "Failed", "code": "a", "message": "\\ud800"}',
+        '{"kind": "Message", "stage": "train", "text": "words", "data": {"a": ["\\udfff"]}}',
+        '{"kind": "Message", "stage": "train", "text": "words", "data": {"\\u0000": 1}}',
     ],
 )
 def test_what_is_no_plain_number_or_text_is_refused_before_others_reckon_with_it(text: str) -> None:
