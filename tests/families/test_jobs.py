@@ -99,7 +99,7 @@ class Service:
     def kill_trainer_in(self, job_id: str, stage: str) -> None:
         """Kill -9 the process that trains, once the stage has done some steps."""
         deadline = time.monotonic() + PATIENCE
-        while not any(self.settings.data.glob(f"work/{job_id}-e1/saves/{stage}*")):
+        while not any(self.settings.data.glob(f"work/*/{job_id}-e1/saves/{stage}*")):
             assert time.monotonic() < deadline, self.look(job_id)
             time.sleep(0.01)
         for pid in descendants(os.getpid()):
