@@ -10,7 +10,6 @@ import builtins
 import os
 import re
 import sysconfig
-import tempfile
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
@@ -47,7 +46,9 @@ class KnownCode:
         paths = sysconfig.get_paths()
         given = [str(ROOT), *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))]
         self._roots = _both(given)
-        self._hidden = _both([*map(str, hidden), tempfile.gettempdir(), *SHARED_FOLDERS])
+        # read, not asked of tempfile, which would write a file to try the folder
+        temporary = os.environ.get("TMPDIR") or SHARED_FOLDERS[0]
+        self._hidden = _both([*map(str, hidden), temporary, *SHARED_FOLDERS])
 
     def place(self, path: str, line: int, name: str) -> bool:
         """Tell whether a file of that path lies here as code, has such a line, and defines something of that name."""
