@@ -52,11 +52,11 @@ def unused(context: Context) -> str:
     """Say why no backbone data can be used; an empty string where it can."""
     p, pool = context.p, context.pool
     if not p.augment:
-        return p.reasons.get("protect") or p.reasons.get("augment", "No backbone data was asked for.")
+        return p.reasons.get("augment", "No backbone data was asked for.")
     if p.protect_on != "pool":
         return "" if protection.amount(context) else protection.NOTHING.format(context.record.id)
     if pool is None:
-        return p.reasons.get("augment", f"{context.record.id} has no candidate pool.")
+        return f"{context.record.id} has no candidate pool."
     there = len(pool.candidates)
     if there < MIN_CANDIDATES:
         return (
