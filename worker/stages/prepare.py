@@ -75,7 +75,7 @@ def _splits(context: Context) -> list[str]:
     """Name the parts of the pool that jobs of these parameters need."""
     if context.pool is None:
         return []
-    replayed = context.p.augment and context.p.protect_on == "pool"
+    replayed = context.p.selects
     return (["candidate"] if replayed else []) + (["probe"] if context.pool.probe else [])
 
 
