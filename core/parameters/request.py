@@ -152,7 +152,11 @@ class BatRequest(Request):
     window: Auto | Annotated[int, Field(ge=2, le=1000)] = Field("auto", description="M, in evaluations")
     interval: Auto | Annotated[int, Field(ge=1, le=1000)] = Field("auto", description="steps between evaluations")
     cs_semantics: Literal["paper", "released"] = Field("paper", description="released: an initial rise is a valley")
-    stop: StopName = Field("auto", description="what ends the run and names the adapter to publish")
+    stop: StopName = Field(
+        "auto",
+        description="what ends the run and names the adapter to publish; auto: held-out references name it, and "
+        "CS-Fluctuation ends the run where it stands clear of its noise; cs_fluctuation: the paper's rule does both",
+    )
     past_best: bool = Field(
         True,
         description="train on past the best step: pictures and voices are chosen there; samples show what too late is",
