@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cache, lru_cache
 from itertools import zip_longest
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from benchmarks.pictures.measures import OWN, Measures
 from benchmarks.pictures.sets import UNRELATED, PictureSet, dusk, from_files
 from benchmarks.pictures.sheet import Strips
+from benchmarks.records import named
 from benchmarks.runs import Kept
 from benchmarks.world import Setting, World, parameters
 from core.backbones.record import BackboneRecord
@@ -115,7 +115,7 @@ def pictures(world: World, kept: Kept) -> list[dict[str, Any]]:
             drawn = measures.draw(kept.adapter(arm, step).to(backbone.device))
             strips.keep(arm, step, drawn.own + drawn.unrelated)
             values = {name: round(value, 5) for name, value in measures.of(drawn).items()}
-            rows.append({**asdict(setting), "kind": pictures_of(setting.set).kind, "arm": arm, "step": step, **values})
+            rows.append({**named(world), "arm": arm, "step": step, **values})
     return rows
 
 

@@ -51,7 +51,8 @@ class Measures:
         self.own = [*own] * (-(-OWN // len(own)))
         self.before = self.draw(None)
         self.seen = features(self.before.own), features(self.before.unrelated)
-        self.ways = (_way(self.seen[0], features(held_out)), _way(self.seen[1], features(references)))
+        self.ways = _way(self.seen[0], features(held_out)), _way(self.seen[1], features(references))
+        self.apart = _apart(self.seen[1])
 
     def draw(self, adapter: Adapter | None) -> Drawn:
         """Return the drawings of both kinds of prompts; the noise is the same for every adapter."""
