@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arms import Prepared, automatic
-from benchmarks.rules import at, stops
+from benchmarks.constant_rule import CONSTANTS, constant_step
+from benchmarks.rules import Stop, at, stops
 from benchmarks.runs import Curve
 from benchmarks.world import Setting, World
 from core.disk import write_whole
@@ -26,15 +27,18 @@ def records(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[
     for name, curve in curves.items():
         arm = prepared.arms[name]
         every = name in ("none", chosen)
-        found = stops(world, prepared, arm, curve, every_rule=every)
-        measured = [_measured(world, curve, rule, step) for rule, step in found.items()]
+        found = stops(world, prepared, arm, curve, split=curves.get("quarter"), every_rule=every)
+        measured = [_measured(world, curve, rule, stop) for rule, stop in found.items()]
+        if every:
+            measured[list(found).index("never")]["constants"] = _constants(world, curve)
         names = [name, "auto"] if name == chosen else [name]
         for label in names:
             rows += [{**asdict(world.setting), "arm": label, "gamma": arm.gamma, **row} for row in measured]
     return rows
 
 
-def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
+def _measured(world: World, curve: Curve, rule: str, stop: Stop) -> Record:
+    step = stop.step
     lowest = min(range(1, len(curve.steps)), key=curve.heldout.__getitem__)
     return {
         "rule": rule,
@@ -46,7 +50,18 @@ def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
         "forgetting": _short(at(curve, curve.probe, step) / curve.probe[0] - 1),
         "forgetting_at_best": _short(curve.probe[lowest] / curve.probe[0] - 1),
         "seconds": round(curve.seconds, 2),
+        **({} if stop.ended is None else {"end_step": stop.ended, "ended_by_turning": stop.by_turning}),
     }
+
+
+def _constants(world: World, curve: Curve) -> list[list[float | None]]:
+    """Return held-out loss and forgetting at the steps of c n / lr, for every constant c that is tried."""
+    n = world.setting.n
+    steps = [constant_step(c, n, world.setting.learning_rate, world.horizon) for c in CONSTANTS]
+    return [
+        [step, _short(at(curve, curve.heldout, step)), _short(at(curve, curve.probe, step) / curve.probe[0] - 1)]
+        for step in steps
+    ]
 
 
 def facts(world: World, prepared: Prepared) -> Record:
