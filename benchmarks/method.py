@@ -55,8 +55,8 @@ def experiment(setting: Setting, folder: Path) -> Record:
     arms = {name: arm for name, arm in prepared.arms.items() if not family.ARMS or name in family.ARMS}
     curves, kept = train_arms(world, arms, getattr(family, "PICTURED_STEPS", ()))
     pictures = family.pictures(world, kept) if kept.copies else []
-    rows = records.records(world, prepared, curves)
-    return {"records": rows, "facts": [records.facts(world, prepared)], "pictures": pictures}
+    rows, whole = records.records(world, prepared, curves), records.curves_of(world, prepared, curves)
+    return {"records": rows, "facts": [records.facts(world, prepared)], "pictures": pictures, "curves": whole}
 
 
 def settings(family: str, seeds: Sequence[int] | None, quick: bool) -> Iterator[Setting]:

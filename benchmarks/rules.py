@@ -182,4 +182,4 @@ def _shown_by(curves: SurrogateCurves) -> Evidence:
 
 
 def _lowest(steps: list[int], losses: list[float]) -> int:
-    return max(1, steps[min(range(len(losses)), key=losses.__getitem__)])
+    return steps[min(range(1, len(losses)), key=losses.__getitem__)]

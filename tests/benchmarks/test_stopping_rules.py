@@ -6,34 +6,33 @@ from typing import Any
 
 import pytest
 
-from benchmarks.constant_rule import CONSTANTS, SOURCES, by_constant, constant_step
 from benchmarks.rules import NEEDS, one_split
 from benchmarks.runs import Curve
+from benchmarks.tables.constant import CONSTANTS, SOURCES, by_constant, constant_step
 
 BEST = {("a", "one"): 16.0, ("a", "two"): 16.0, ("a", "three"): 2.0, ("b", "one"): 1.0}  # steps for one reference
 
 
-def whole_run(family: str, name: str, n: int = 4, rate: float = 1e-3) -> dict[str, Any]:
+def whole_run(family: str, name: str, n: int = 4, rate: float = 1e-3) -> tuple[dict[str, Any], dict[str, Any]]:
     """A run whose loss on unseen data is lowest at its best constant, and the more above that the further away."""
-    best = BEST[family, name]
-    losses = [1 + abs(CONSTANTS.index(c) - CONSTANTS.index(best)) / 10 for c in CONSTANTS]
-    steps = [constant_step(c, n, rate, 10_000) for c in CONSTANTS]
+    best = CONSTANTS.index(BEST[family, name])
+    shown = {constant_step(c, n, rate, 10_000): 1 + abs(CONSTANTS.index(c) - best) / 10 for c in CONSTANTS}
     given = {"family": family, "set": name, "n": n, "learning_rate": rate, "seed": 0, "pool": "related", "arm": "none"}
-    constants = [[step, loss, 0.0] for step, loss in zip(steps, losses, strict=True)]
-    return given | {"rule": "never", "heldout_start": 2.0, "heldout_best": 1.0, "constants": constants}
+    record = given | {"rule": "never", "heldout_start": 2.0, "heldout_best": 1.0, "heldout_at_stop": 1.9}
+    return record, given | {"steps": [*shown], "heldout": [*shown.values()], "probe": [1.0] * len(shown)}
 
 
 def test_a_constant_is_learned_from_the_other_sets_and_never_from_the_one_it_is_for() -> None:
-    runs = [whole_run(family, name) for family, name in BEST]
-    found = {(r["family"], r["set"], r["rule"]): r for r in by_constant(runs)}
+    records, curves = zip(*(whole_run(family, name) for family, name in BEST), strict=True)
+    found = {(r["family"], r["set"], r["rule"]): r for r in by_constant(records, curves)}
     own, foreign = SOURCES
     assert found["a", "three", own]["constant"] == 16.0
     assert found["a", "three", own]["stop_step"] == 64
-    assert found["a", "one", own]["constant"] != 1.0
+    assert found["a", "three", own]["heldout_at_stop"] == pytest.approx(1.6)  # six places beyond its own best
     assert ("b", "one", own) not in found  # the only set of its family
     assert found["b", "one", foreign]["constant"] == 16.0
     assert found["a", "one", foreign]["constant"] == 1.0
-    assert all("constants" not in record for record in found.values())
+    assert by_constant(records, curves[:1]) == []  # what one run shows is no other set
 
 
 def test_a_constant_asks_for_more_steps_with_more_references_and_fewer_at_a_higher_rate() -> None:
