@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from benchmarks.updates import USUAL, ChangedTraining, Updates
 from benchmarks.world import World
-from benchmarks.updates import ChangedTraining, Updates
 from core.method.backbones.backbone import Batch, count, take
 from core.method.influence.gradients import per_sample_gradients
 from core.method.lora.adapter import Adapter
@@ -38,7 +38,7 @@ class Arm:
     gamma: float = 0.0
     left_out: tuple[int, ...] = ()  # references that this run does not train on
     protection: Protection | None = None  # None: replay of the selected
-    updates: Updates = Updates()
+    updates: Updates = USUAL
 
     def protected(self, pool: Batch) -> Protection:
         """Return what fills its slots."""
@@ -70,8 +70,8 @@ def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
     similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
-    updates = [arm.updates for arm in arms.values()]
-    training = ChangedTraining(updates, backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon)
+    updates, rate = [arm.updates for arm in arms.values()], p.learning_rate
+    training = ChangedTraining(updates, backbone, stack, batches, learning_rate=rate, max_steps=world.horizon)
     for step in training:  # as in a job, losses and copies are of the averaged weights, similarity of the newest
         for curve, value in zip(curves.values(), similarity(stack).tolist(), strict=True):
             curve.similarity.append(value)

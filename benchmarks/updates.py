@@ -26,6 +26,9 @@ class Updates:
     drift: float = 0.0  # weight of the squared drift of the frozen matrices, |s B A|^2 summed over modules, in the loss
 
 
+USUAL = Updates()
+
+
 class ChangedTraining(Training):
     """A stack whose runs differ in what is done with their updates; a run of the usual ones is trained as ever."""
 

@@ -93,7 +93,8 @@ def _whole(setup: Setup, kind: Kind, backbone: AnyBackbone, batch: Batch, pool: 
     _, scoring = drained(albat.score_candidates(backbone, surrogate, batch, pool, p, sources))
     assert scoring is not None
     chosen = take(pool, torch.tensor(scoring.selection.indices))
-    train = partial(albat.train_adapter, backbone, batch, Protection(GAMMA, examples=chosen), p, surrogate.curves, chosen)
+    mixed = Protection(GAMMA, examples=chosen)
+    train = partial(albat.train_adapter, backbone, batch, mixed, p, surrogate.curves, chosen)
     snapshots: dict[int, Adapter] = {}
     steps, outcome = drained(train(snapshots=snapshots))
     assert outcome is not None

@@ -76,8 +76,8 @@ def train_adapter(
     to publish is `snapshots[outcome.published_step]`, never the live one. `probe` is backbone data that is never
     trained on, on which forgetting shows; `heldout` is the user's own validation data. `curves` are those of the
     surrogates, or of the trial where the mixture was tried. Step 0 is before training. With a `keeper` that has found a
-    state, the run goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version with other rules
-    has left that state.
+    state, the run goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version
+    with other rules has left that state.
     """
     run = FinalRun(backbone, references, p, curves, protection.gamma if protection.used else 0.0, snapshots)
     run.watch(probe=probe, heldout=heldout)

@@ -39,9 +39,6 @@ class Parameters(BaseModel):
     protect_weight: float = 1.0  # what an example that protects counts in the loss
     protect_on: Ground = "pool"
     gamma: float | Literal["natural", "auto"]
-    protect: Literal["replay", "distil", "both", "none"] = "replay"  # by which means the backbone is protected
-    protect_weight: float = 1.0  # what a slot that protects counts beside a reference
-    protect_on: Literal["pool", "own", "captions"] = "pool"  # the backbone's data, its samples, unrelated captions
     gamma_start: float | None = None  # where an automatic gamma begins; None: schedule.usual_share
     selected_count: int
     pool: str | None

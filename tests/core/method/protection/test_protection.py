@@ -30,9 +30,7 @@ def trained(backbone, protections, steps: int = 6, pieces: int = 1):
     for protection in protections:
         batches.append(MixedBatches(backbone, references, protection, 4, NO_CAPTIONS, seed=1))
     stack = backbone.lora.new(2, 4.0, runs=len(batches), seed=3)
-    training = Training(
-        backbone, stack, SideBySide(batches), learning_rate=1e-2, max_steps=steps, pieces=pieces
-    )
+    training = Training(backbone, stack, SideBySide(batches), learning_rate=1e-2, max_steps=steps, pieces=pieces)
     return stack, list(training)
 
 
