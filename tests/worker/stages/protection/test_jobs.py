@@ -22,7 +22,7 @@ from worker.stages.protection.samples import COUNT, FEWEST, Samples
 from worker.stages.protection.words import CAPTIONS
 
 OWN = {"protect": "distil", "protect_on": "own", "protect_weight": 4}
-ON_CAPTIONS = {"protect": "distil", "protect_on": "captions", "protect_weight": 4}
+ON_CAPTIONS = {"protect": "distil", "protect_on": "captions", "protect_weight": 4, "selected_count": "auto"}
 
 
 def said(lines: list[Line]) -> str:
@@ -52,10 +52,18 @@ def with_samples(folder: JobFolder, count: int = FEWEST) -> JobFolder:
     return folder
 
 
+def until(folder: JobFolder, stage: str) -> list[Line]:
+    """Work until the stage is done; return what was said."""
+    lines, work = list[Line](), run(folder)
+    while not folder.done(stage):
+        lines.append(next(work))
+    work.close()
+    return lines
+
+
 def test_a_job_on_its_own_samples_scores_nothing_and_is_protected_on_them(make_image_job: MakeJob) -> None:
     folder = with_samples(make_image_job(**OWN, gamma=0.5, sample_prompts=["a dog"]))
-    lines = list(run(folder))
-    assert [line.stage for line in lines if isinstance(line, StageDone)][-1] == "export"
+    lines = until(folder, "trial")
     context = Context(folder)
     decided = context.read("score", "decision.json")
     assert (decided["on"], decided["count"], decided["selected"], decided["gamma"]) == ("own", FEWEST, [], 0.5)
@@ -67,6 +75,7 @@ def test_a_job_on_its_own_samples_scores_nothing_and_is_protected_on_them(make_i
     assert len(used.examples["mean"]) == FEWEST
 
 
+@pytest.mark.slow
 def test_captions_that_protect_are_encoded_while_text_encoders_are_there_and_name_no_reference(
     make_image_job: MakeJob,
 ) -> None:
@@ -139,10 +148,7 @@ def test_a_job_without_enough_samples_is_trained_on_its_references_alone_and_say
 @pytest.mark.slow
 def test_own_samples_are_trained_in_the_shapes_of_the_job(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     folder = with_samples(shaped_jobs(tiny_diffusion_folder, tmp_path)(**OWN, gamma=0.5, shapes=3))
-    lines = run(folder)
-    while not folder.done("score"):
-        next(lines)
-    lines.close()
+    until(folder, "score")
     offered, shapes = protection.offered(Context(folder)), Context(folder).shapes
     assert offered.examples is not None
     assert len(shapes) == 3
