@@ -11,12 +11,14 @@ from typing import Any
 
 from benchmarks.arms import Prepared, automatic
 from benchmarks.rules import at, stops
-from benchmarks.runs import Curve
+from benchmarks.runs import Arm, Curve
+from benchmarks.statistics import cluster
 from benchmarks.world import Setting, World
 from core.disk import write_whole
 
 Record = dict[str, Any]
-DIGITS = 5
+DIGITS, DIGITS_OF_CURVES = 5, 4
+SECTIONS = ("records", "facts", "pictures", "curves")
 
 
 def records(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[Record]:
@@ -28,18 +30,46 @@ def records(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[
         every = name in ("none", chosen)
         found = stops(world, prepared, arm, curve, every_rule=every)
         measured = [_measured(world, curve, rule, step) for rule, step in found.items()]
-        names = [name, "auto"] if name == chosen else [name]
-        for label in names:
-            rows += [{**asdict(world.setting), "arm": label, "gamma": arm.gamma, **row} for row in measured]
+        for label in [name, "auto"] if name == chosen else [name]:
+            rows += [{**named(world), **protected(label, arm), **row} for row in measured]
     return rows
 
 
+def curves_of(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[Record]:
+    """Return what every run showed all along, so that steps that no rule names can be looked at later."""
+    rows = []
+    for name, curve in curves.items():
+        best, series = _lowest(curve), {"heldout": curve.heldout, "probe": curve.probe}
+        shown = {title: [round(value, DIGITS_OF_CURVES) for value in values] for title, values in series.items()}
+        ends = {"best_step": curve.steps[best], "steps": curve.steps}
+        rows.append({**named(world), **protected(name, prepared.arms[name]), **ends, **shown})
+    return rows
+
+
+def named(world: World) -> Record:
+    """Return what names an experiment: its setting, how long its runs are, and with which others it shares its luck."""
+    setting = asdict(world.setting)
+    return {**setting, "kind": kind(world), "cluster": cluster(setting), "horizon": world.horizon}
+
+
+def kind(world: World) -> str:
+    """Return what the references are."""
+    return "dialect" if world.setting.family == "nano" else world.parameters.preset
+
+
+def protected(label: str, arm: Arm) -> Record:
+    """Return by what an arm protects what the backbone knows."""
+    protect = "replay" if arm.gamma else "none"
+    return {"arm": label, "gamma": arm.gamma, "protect": protect, "protect_weight": 1.0, "protect_on": "pool"}
+
+
 def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
-    lowest = min(range(1, len(curve.steps)), key=curve.heldout.__getitem__)
+    lowest = _lowest(curve)
     return {
         "rule": rule,
         "stop_step": step,
         "best_step": curve.steps[lowest],
+        "best_at_end": lowest == len(curve.steps) - 1,
         "heldout_start": _short(curve.heldout[0]),
         "heldout_at_stop": _short(at(curve, curve.heldout, step)),
         "heldout_best": _short(curve.heldout[lowest]),
@@ -49,12 +79,17 @@ def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
     }
 
 
+def _lowest(curve: Curve) -> int:
+    """Return the place on the grid, after the start, at which the held-out loss is least."""
+    return min(range(1, len(curve.steps)), key=curve.heldout.__getitem__)
+
+
 def facts(world: World, prepared: Prepared) -> Record:
     """Return what an experiment showed before its final runs: scores, law, trials, confidence."""
     evidence = prepared.surrogate.curves.evidence()
     law = prepared.law
     return {
-        **asdict(world.setting),
+        **named(world),
         "reliability": _short(prepared.ranking.reliability),
         "reliability_of_sources": _short(prepared.ranking.by_source),
         "reliability_of_candidates": _short(prepared.ranking.by_candidate),
@@ -85,8 +120,8 @@ def write(file: Path, value: object) -> None:
 
 
 def gather(files: Iterable[Path]) -> dict[str, list[Record]]:
-    """Return the records, facts and pictures of all experiments that are done."""
-    whole: dict[str, list[Record]] = {"records": [], "facts": [], "pictures": []}
+    """Return the records, facts, pictures and curves of all experiments that are done."""
+    whole: dict[str, list[Record]] = {name: [] for name in SECTIONS}
     for file in files:
         part = json.loads(file.read_text())
         for name in whole:

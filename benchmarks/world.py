@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
@@ -47,6 +48,7 @@ class World:
     parameters: Parameters
     unrelated: Batch | None = None  # what the frozen backbone itself gives for prompts that no reference is about
     thinning: int = 1  # of the evaluation grid, where evaluations are slow
+    folder: Path | None = None  # where pictures for a person to look at are kept
 
     @property
     def horizon(self) -> int:

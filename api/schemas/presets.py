@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from core.parameters.protection.means import Ground, Means
+
 
 class PresetValue(BaseModel):
     """What a preset changes: to a value, or by a factor; why, and whether that was measured."""
@@ -11,6 +13,16 @@ class PresetValue(BaseModel):
     name: str
     value: int | float | None
     times: float | None
+    why: str
+    measured: bool
+
+
+class PresetProtect(BaseModel):
+    """How a preset protects what the backbone knows: by what means, with what weight, on what; why, and measured?"""
+
+    means: Means
+    weight: float
+    on: Ground
     why: str
     measured: bool
 
@@ -28,4 +40,5 @@ class PresetObject(BaseModel):
     add_trigger: bool
     alias_of: str | None
     source: Literal["built-in", "operator"]
+    protect: PresetProtect | None
     values: list[PresetValue]

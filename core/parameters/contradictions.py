@@ -11,6 +11,7 @@ from core.backbones.taggers import NONE
 from core.errors import InvalidInput
 from core.parameters.defaults import MIN_REFERENCES
 from core.parameters.presets import Presets, built_in
+from core.parameters.protection.means import WITHOUT_DATA
 from core.parameters.request import BatRequest
 
 
@@ -35,6 +36,8 @@ def check(
     _check_captions(request, kind, taggers)
     _check_size(request, kind, backbone)
     _check_pool(request, backbone)
+    _check_protection(request)
+    _check_ground(request, backbone, kind)
 
 
 def _check_captions(request: BatRequest, kind: Kind, taggers: Collection[str]) -> None:
@@ -78,11 +81,59 @@ def _check_pool(request: BatRequest, backbone: BackboneRecord) -> None:
         raise _contradiction(
             "bat.pool", f"the backbone {backbone.id} has no such candidate pool; leave bat.pool out or say auto"
         )
-    if request.augment is True and backbone.pool is None:
-        raise _contradiction("bat.augment", f"{backbone.id} has no candidate pool; build one or set augment to false")
-    if request.augment is False and (request.gamma not in ("auto", 0) or request.selected_count != "auto"):
+
+
+def _check_protection(request: BatRequest) -> None:
+    """Refuse what asks for protection and for none, in whichever words."""
+    means, shared = request.protect, request.gamma not in ("auto", 0)
+    if request.augment is False:
+        if shared or request.selected_count != "auto":
+            raise _contradiction(
+                "bat.augment", "gamma and selected_count need augment; leave the two out or turn augment on"
+            )
+        if means not in ("auto", "none"):
+            raise _contradiction("bat.augment", f"protect {means} needs augment; leave one of the two out")
+    if means == "none":
+        if request.augment is True:
+            raise _contradiction("bat.protect", "protect none is augment false; leave one of the two out")
+        if shared or request.selected_count != "auto":
+            raise _contradiction(
+                "bat.protect", "gamma and selected_count need protection; leave the two out or name another protect"
+            )
+    if means not in ("auto", "none") and request.gamma == 0:
         raise _contradiction(
-            "bat.augment", "gamma and selected_count need augment; leave the two out or turn augment on"
+            "bat.gamma", f"with gamma 0 there is nothing for {means} to work on; leave it out, or let protect be none"
+        )
+    off = request.augment is False or means == "none" or request.gamma == 0
+    for name in ("protect_weight", "protect_on"):
+        if off and getattr(request, name) != "auto":
+            raise _contradiction(
+                f"bat.{name}", f"{name} needs protection, which this request turns off; leave one of the two out"
+            )
+
+
+def _check_ground(request: BatRequest, backbone: BackboneRecord, kind: Kind) -> None:
+    """Refuse to protect on what is not there, or on what its means can't use."""
+    on, means = request.protect_on, request.protect
+    if on == "pool" and backbone.pool is None:
+        raise _contradiction(
+            "bat.protect_on", f"{backbone.id} has no candidate pool; build one, or let bat.protect_on be own"
+        )
+    if on in ("own", "captions") and request.pool != "auto":
+        raise _contradiction("bat.pool", f"with protect_on {on} no pool is used; leave one of the two out")
+    if on != "captions":
+        return
+    if kind == "texts":
+        raise _contradiction("bat.protect_on", "texts have no captions; let bat.protect_on be pool or own")
+    if means not in ("auto", "none", *WITHOUT_DATA):
+        raise _contradiction(
+            "bat.protect_on",
+            f"captions bring no data that {means} could use; let bat.protect be distil, or bat.protect_on pool or own",
+        )
+    if request.gamma == "natural" or request.selected_count != "auto":
+        what = "gamma natural" if request.gamma == "natural" else "selected_count"
+        raise _contradiction(
+            "bat.protect_on", f"{what} counts examples, and captions bring none; leave one of the two out"
         )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from core.backbones.families import DeviceClass, Kind
 from core.backbones.taggers import NONE
 from core.parameters.memory import GradientStore, Precision, usual_precision
+from core.parameters.protection.means import Ground, Means
 from core.parameters.request import Auto, ScoreName, StopName
 from core.references.captions import CaptionLines
 
@@ -33,7 +34,10 @@ class Parameters(BaseModel):
     style_always: bool = False  # whether the style is to come without being asked for; then there is no trigger
     caption: str = NONE  # the tagger that captions images without a caption
     caption_lines: CaptionLines = "draw"  # what becomes of a caption of several lines: core.references.captions.taken
-    augment: bool
+    augment: bool  # whether protect is not none
+    protect: Means = "replay"  # the defaults are what jobs of older versions did
+    protect_weight: float = 1.0  # what an example that protects counts in the loss
+    protect_on: Ground = "pool"
     gamma: float | Literal["natural", "auto"]
     gamma_start: float | None = None  # where an automatic gamma begins; None: schedule.usual_share
     selected_count: int
@@ -76,6 +80,18 @@ class Parameters(BaseModel):
         if isinstance(values, dict) and "precision" not in values and "device_class" in values:
             return values | {"precision": usual_precision(values["device_class"])}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protection_of_old(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "protect" not in values and values.get("augment") is False:
+            return values | {"protect": "none"}
+        return values
+
+    @property
+    def selects(self) -> bool:
+        """Whether candidates of the pool are scored and selected; own samples and captions are taken as they are."""
+        return self.augment and self.protect_on == "pool"
 
     @property
     def learns(self) -> str:

@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 from core import text_safety
 from core.backbones.record import MAX_TOKENS, MIN_TOKENS
 from core.parameters.memory import GradientStore, Precision
+from core.parameters.protection.means import LEAST_WEIGHT, MOST_WEIGHT, Ground, Means
 from core.parameters.schedule import MAX_SHARE
 from core.parameters.unsupported import SUFFIX, no_integrations, plain_suffix, supervised_only
 from core.references.captions import CaptionLines
@@ -122,8 +123,19 @@ class BatRequest(Request):
     caption_lines: Auto | CaptionLines = Field(
         "auto", description="of a caption of several lines: draw one each time, join all to one, or the first only"
     )
-    augment: Auto | bool = Field("auto", description="train on selected backbone data beside the references")
-    gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that is backbone data")
+    augment: Auto | bool = Field("auto", description="protect what the backbone knows; false is protect none")
+    protect: Auto | Means = Field(
+        "auto",
+        description="replay: train on what the backbone knows; distil: keep to what the frozen backbone says; or both",
+    )
+    protect_weight: Auto | Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT)] = Field(
+        "auto", description="what an example that protects counts in the loss; one of the references counts 1"
+    )
+    protect_on: Auto | Ground = Field(
+        "auto",
+        description="pool: selected candidates; own: what the backbone makes itself; captions: references under others",
+    )
+    gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that protects")
     selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
     pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
     score: ScoreName = Field("influence", description="how candidates are scored")
@@ -140,7 +152,11 @@ class BatRequest(Request):
     window: Auto | Annotated[int, Field(ge=2, le=1000)] = Field("auto", description="M, in evaluations")
     interval: Auto | Annotated[int, Field(ge=1, le=1000)] = Field("auto", description="steps between evaluations")
     cs_semantics: Literal["paper", "released"] = Field("paper", description="released: an initial rise is a valley")
-    stop: StopName = Field("auto", description="what ends the run and names the adapter to publish")
+    stop: StopName = Field(
+        "auto",
+        description="what ends the run and names the adapter to publish; auto: held-out references name it, and "
+        "CS-Fluctuation ends the run where it stands clear of its noise; cs_fluctuation: the paper's rule does both",
+    )
     past_best: bool = Field(
         True,
         description="train on past the best step: pictures and voices are chosen there; samples show what too late is",

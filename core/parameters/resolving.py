@@ -14,6 +14,7 @@ from core.parameters.contradictions import check
 from core.parameters.defaults import DEFAULT_PRESET, SHAPED_PRESET, STARTING_POINTS, STYLE_ALWAYS_DROPOUT
 from core.parameters.parameters import Parameters
 from core.parameters.presets import RANGES, Preset, Presets, built_in
+from core.parameters.protection.settling import Protecting
 from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, StopName
 from core.parameters.sample_prompts import Captions, Chosen
 from core.parameters.summary import ReferenceSummary
@@ -253,36 +254,24 @@ class _Settling:
         self.settle("surrogate_steps", steps, why)
 
     def settle_augmentation(self) -> None:
-        table, request, pool = self.table, self.request, self.backbone.pool
-        start = self.preset.gamma.start if self.preset.gamma else None
-        unwanted = start == 0 and request.gamma == "auto"  # by the preset
-        wanted = pool is not None and request.gamma != 0 and not unwanted
-        why = "Backbone data is there to limit forgetting."
-        if not wanted:
-            why = self._why_alone(pool is not None, unwanted)
-        self.settle("augment", wanted, why)
-        augment = self.values["augment"]
-        self.settle(
-            "gamma", "auto" if augment else 0.0, "It is chosen after scoring, by a trial on held-out references."
-        )
-        self.values["gamma_start"] = start or None
-        if augment and self.request.gamma == "auto" and start and self.preset.gamma:
-            self.reasons["gamma"] += f" It starts at {start:g}: {self.preset.gamma.why}."
+        """Settle by what means the backbone is protected, and with what: core.parameters.protection.settling."""
+        table, request = self.table, self.request
+        protecting = Protecting(request, self.preset, self.backbone)
+        why, augment = protecting.reasons(), protecting.means != "none"
+        self.settle("augment", augment, why["augment"])
+        self.settle("protect", protecting.means, why["protect"])
+        self.settle("protect_weight", protecting.weight, why["protect_weight"])
+        self.settle("protect_on", protecting.on, why["protect_on"])
+        self.settle("gamma", "auto" if augment else 0.0, why["gamma"])
+        self.values["gamma_start"] = protecting.start or None
         if not augment:
-            self.reasons["gamma"] = "Without backbone data there is nothing to mix in."
-        self.values["pool"] = self.backbone.id if augment else None
+            self.reasons["gamma"] = why["gamma"]
+        pooled = augment and protecting.on == "pool"
+        self.values["pool"] = self.backbone.id if pooled else None
         if request.pool == "auto":
-            self.reasons["pool"] = "The pool that belongs to the backbone." if augment else "No pool is used."
+            self.reasons["pool"] = "The pool that belongs to the backbone." if pooled else "No pool is used."
         self.settle("selected_count", int(table["selected_count"]), f"{self.usual('selected_count')}.")
         self.settle("sample_ratio", float(table["sample_ratio"]), f"{self.usual('sample_ratio')}.")
-
-    def _why_alone(self, pooled: bool, unwanted: bool) -> str:
-        """Say why no backbone data is used."""
-        if not pooled:
-            return f"{self.backbone.id} has no candidate pool."
-        if unwanted and self.preset.gamma:
-            return f"The preset {self.preset.name} {self.preset.version} uses none: {self.preset.gamma.why}."
-        return "gamma is 0."
 
     def settle_stopping(self, stop_default: StopName) -> None:
         table, count = self.table, self.summary.count

@@ -31,9 +31,14 @@ def test_an_experiment_compares_all_arms_by_all_rules_and_repeats_exactly(short:
     rows = result["records"]
     arms = {row["arm"] for row in rows}
     assert {"none", "auto", "random .5", "influence .25", "oracle .5", "kolossov_bartlett .5", "quarter"} <= arms
+    wanted = {"horizon", "cluster", "kind", "protect", "protect_weight", "protect_on", "best_at_end"}
     rules = {row["rule"] for row in rows if row["arm"] == "none"}
     assert {"auto", "matched loss K=2", "paper CS M=10", "permuted CS M=10", "fixed 2M, M=10", "never"} <= rules
     assert all(1 <= row["stop_step"] <= 24 and row["heldout_at_stop"] >= row["heldout_best"] - 1e-4 for row in rows)
+    assert all(wanted <= row.keys() for row in rows)
+    (curve,) = (curve for curve in result["curves"] if curve["arm"] == "influence .5")
+    assert len(curve["heldout"]) == len(curve["probe"]) == len(curve["steps"])
+    assert curve["steps"][-1] == curve["horizon"] == 24
     (facts,) = result["facts"]
     assert facts["shuffled_share"]["oracle"] == 0
     assert facts["right_share"]["oracle"] == pytest.approx(12)

@@ -39,8 +39,10 @@ def score(context: Context) -> Generator[Line, None, None]:
 
 def unused(context: Context) -> str:
     """Say why no backbone data can be used; an empty string where it can."""
-    if context.pool is None or not context.p.augment:
+    if not context.p.augment:
         return context.p.reasons.get("augment", "No backbone data was asked for.")
+    if context.pool is None or not context.p.selects:
+        return f"{context.record.id} has no candidate pool." if context.pool is None else "No pool is used."
     amount = len(context.pool.candidates)
     if amount < MIN_CANDIDATES:
         return (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
-from benchmarks.reports.rules.stopping import LAST, NAMED, last, matched_cap, named
+from benchmarks.reports.rules.stopping import LAST, NAMED, last, named
 
 
 @claim(
@@ -50,19 +50,6 @@ def nothing_held_out(records: Records, told: Told, sentence: Sentence) -> Iterat
     yield from holds(not records.surrogates.holds_out, f"the folds are {records.surrogates.folds}")
 
 
-@claim(
-    r"It came before step #later, which held-out references speak for\.",
-    r"It came before step #later, where the run ended short of the step that held-out references speak for\.",
-)
-def came_before(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    point, later = records.fluctuation.second_valley, records.report["matched_loss_step"]
-    yield from near(told["later"], later, "the matched loss's step")
-    yield from holds(point is not None and later is not None and point[0] < later, f"the turning point is {point}")
-    wanted = matched_cap(records)
-    short = later == records.budget < wanted and records.level(later) > records.followed.level
-    yield from holds(short == ("ended short" in sentence.text), f"held-out references speak for step {wanted}")
-
-
 @claim(r"CS-Fluctuation's turning point at step #point may be chance and was passed over\.")
 def passed_over(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     point = records.fluctuation.second_valley
@@ -70,11 +57,32 @@ def passed_over(records: Records, told: Told, sentence: Sentence) -> Iterator[st
     yield from holds(not records.fluctuation.clear, "it stood clear of its noise")
 
 
-@claim(r"CS-Fluctuation's turning point, step #point, is no earlier\.")
-def no_earlier(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    point, other = records.fluctuation.second_valley, records.report["matched_loss_step"]
+@claim(r"CS-Fluctuation's turning point is at step #point\.")
+def beside(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    point = records.fluctuation.second_valley
     yield from near(told["point"], point[0] if point else None, "the second valley")
-    yield from holds(point is not None and other is not None and point[0] >= other, f"the other step is {other}")
+    yield from holds(records.fluctuation.clear, f"its noise: {records.fluctuation.to_noise}")
+
+
+@claim(r"CS-Fluctuation (?P<how>turned|settled) at step #step, clear of chance, and ended the run at step #last\.")
+def ended_run(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    found = records.fluctuation
+    edge = found.second_valley[0] if found.second_valley else (found.settled[0] if found.settled else None)
+    yield from near(told["step"], edge, "its step")
+    yield from holds((told["how"] == "turned") == (found.second_valley is not None), f"it is {found.second_valley}")
+    yield from near(told["last"], records.last, "the last step")
+    yield from ended_by_it(records)
+
+
+def ended_by_it(records: Records) -> Iterator[str]:
+    """Check that CS-Fluctuation was clear, and that the run ended as soon as it and the matched step were known."""
+    found, matched = records.fluctuation, records.report["matched_loss_step"]
+    yield from holds(found.clear, f"its noise: {found.to_noise}")
+    yield from holds(matched is not None and records.last < records.budget, f"the matched step is {matched}")
+    if found.second_valley is not None and matched is not None:
+        yield from near(str(records.last), max(found.second_valley[1], matched), "the step at which both were known")
+    else:
+        yield from holds(bool(found.settled), "it showed nothing")
 
 
 @claim(
@@ -119,6 +127,16 @@ def bearing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     its = {point[0]} if point else set(settled_at[:1])
     named_it = spoken and records.fluctuation.clear and records.published in its
     yield from holds(named_it == (told["not"] == "named"), f"its step is {its}; {records.report['stop_reason']}")
+    yield from holds(not records.surrogates.holds_out, "held-out references name the step")
+
+
+@claim(r"It (?P<not>did not end|ended) the run and has no say in the step\.")
+def ending(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    ended = told["not"] == "ended"
+    yield from holds(records.surrogates.holds_out, "nothing was held out")
+    yield from holds(ended == records.report["cs_fluctuation_ended_run"], "the report's figure says otherwise")
+    if ended:
+        yield from ended_by_it(records)
 
 
 @claim(

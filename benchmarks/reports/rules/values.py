@@ -47,17 +47,22 @@ def expected(told: Told, name: str) -> float:
 
 def changed(records: Records, said: str, name: str, why: str) -> Any:
     """Check that a preset is the job's, and says so itself; return its change of the parameter."""
+    yield from preset_named(records, said)
+    change = (meant(records).get("values") or {}).get(name, {})
+    yield from holds(change.get("why") == why, f"it gives another reason: {change.get('why')}")
+    return change
+
+
+def preset_named(records: Records, said: str) -> Iterator[str]:
+    """Check that a preset, said with its version, is the job's."""
     found = re.fullmatch(r"([a-z0-9-]+) (\d+)(?: \(an alias of ([a-z0-9-]+)\))?", said)
     preset = preset_of(records, records.p["preset"])
     if found is None or preset is None:
         yield f"the preset {said} is not known"
-        return {}
+        return
     yield from holds(found[1] == records.p["preset"], f"the preset is {records.p['preset']}")
     yield from holds(int(found[2]) == records.p["preset_version"] == preset["version"], "it is another version")
     yield from holds((found[3] or None) == preset.get("alias_of"), f"it is an alias of {preset.get('alias_of')}")
-    change = (meant(records).get("values") or {}).get(name, {})
-    yield from holds(change.get("why") == why, f"it gives another reason: {change.get('why')}")
-    return change
 
 
 def preset_of(records: Records, name: str) -> Json:
@@ -246,49 +251,10 @@ def without_noise(records: Records, told: Told, sentence: Sentence) -> Iterator[
     yield from holds(records.p["kind"] == "texts", "they are images")
 
 
-@claim(r"The preset (?P<name>[a-z0-9-]+) #version uses none: (?P<why>.+)\.$")
-def uses_none(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    preset = meant(records)
-    yield from holds(told["name"] == records.p["preset"], f"the preset is {records.p['preset']}")
-    yield from near(told["version"], records.p["preset_version"], "its version")
-    yield from holds(
-        preset["gamma"]["start"] == 0 and preset["gamma"]["why"] == told["why"], f"it says {preset['gamma']}"
-    )
-    yield from holds(not records.p["augment"] and records.backbone["pool"] is not None, "there is none, or it is used")
-
-
 def meant(records: Records) -> Json:
     """Return what the file of the job's preset says, or that of the preset whose values it takes."""
     preset = preset_of(records, records.p["preset"])
     return preset_of(records, preset["alias_of"]) if preset.get("alias_of") else preset
-
-
-@claim(r"Backbone data is there to limit forgetting\.", where="parameters.augment")
-def augment(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from holds(records.p["augment"] and records.backbone["pool"] is not None, "there is none")
-
-
-@claim(
-    r"It is chosen after scoring, by a trial on held-out references\.(?: It starts at #start: (?P<why>.+)\.$)?",
-    where="parameters.gamma",
-)
-def gamma_chosen(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    yield from holds(records.p["gamma"] == "auto" and records.p["augment"], f"gamma is {records.p['gamma']}")
-    if told["start"]:
-        preset = meant(records)
-        yield from near(told["start"], preset["gamma"]["start"], "where the preset starts")
-        yield from holds(preset["gamma"]["why"] == told["why"], f"it says: {preset['gamma']['why']}")
-
-
-@claim(
-    r"Without backbone data there is nothing to mix in\.",
-    r"No pool is used\.",
-    r"The pool that belongs to the backbone\.",
-    where="parameters.",
-)
-def pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    used = records.p["pool"] is not None and records.p["augment"]
-    yield from holds(used == sentence.text.startswith("The pool"), f"the pool is {records.p['pool']}")
 
 
 @claim(

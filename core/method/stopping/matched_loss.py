@@ -31,7 +31,6 @@ class MatchedLoss:
         self._start: float | None = None
         self._last = 0
         self._why = ""
-        self._level_met = False
 
     @property
     def horizon(self) -> int:
@@ -46,7 +45,6 @@ class MatchedLoss:
         if self.step is not None or evaluation.step < 1:
             return
         if loss is not None and self._start is not None and self._matched(loss / self._start):
-            self._level_met = True
             self._name(evaluation.step, self._level_reached(loss / self._start))
         elif evaluation.step >= self.cap:
             self._name(evaluation.step, self._cap_reached())
@@ -92,13 +90,6 @@ class MatchedLoss:
         if self.cap == best:
             return f"{found}{comma} at this step."
         return f"{found}{comma} at their step {best}, which is step {self.cap} here, where there is more to see."
-
-    @property
-    def spoken_for(self) -> str:
-        """Say of the step that it names whether held-out references do so too, or whether the run had to end there."""
-        if self.step is None or (self.step == self.cap < self.wanted and not self._level_met):
-            return "where the run ended short of the step that held-out references speak for"
-        return "which held-out references speak for"
 
     @property
     def stopped(self) -> bool:

@@ -12,7 +12,7 @@ from core.method.lora.adapter import Adapter, from_stack
 from core.method.stopping.evidence import Confidence, Evidence, SurrogateCurves
 from core.method.stopping.matched_loss import MatchedLoss
 from core.method.stopping.rule import Evaluation, RuleName, StopRule
-from core.method.stopping.rules import CSFluctuation, stop_rules
+from core.method.stopping.rules import Auto, CSFluctuation, stop_rules
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.stopping.window import WINDOWS_TO_CONFIRM, Window, calibrate_window
 from core.method.training.loop import Step, evaluate
@@ -42,6 +42,7 @@ class Outcome:
     kept: Mapping[str, int]  # label -> step: published, turning_point, matched_loss, last
     gallery: tuple[int, ...]  # all kept steps, from early to late
     proposals: Mapping[str, tuple[int, str]]  # what every rule would have published, and its sentence
+    ended_by_turning: bool = False  # whether CS-Fluctuation ended the run
 
     def favouring(self, step: int | None, reason: str, by: str) -> Outcome:
         """Return the outcome that publishes what the samples favour; only `auto` lets them decide.
@@ -84,7 +85,7 @@ class FinalRun:
             look_ahead=look_ahead(p.kind, p.learns, past_best=p.past_best),
         )
         self.chosen: StopRule = self.rules.get(p.stop, self.rules["auto"])
-        self.gallery = _gallery(self.rules.get("matched_loss"), self.budget)
+        self.gallery = gallery_steps(self.rules.get("matched_loss"), self.budget)
         self.similarity = CosineSimilarity(backbone.lora.weights())
         self._sets: dict[str, tuple[Batch, list[Draw]]] = {}
         self._add("reference_loss", references)
@@ -156,6 +157,7 @@ class FinalRun:
             kept=kept,
             gallery=tuple(gallery),
             proposals={name: (rule.published_step, rule.reason) for name, rule in self.rules.items()},
+            ended_by_turning=isinstance(self.chosen, Auto | CSFluctuation) and self.chosen.ended_by_turning,
         )
 
     def state(self) -> State:
@@ -228,7 +230,7 @@ def _window(p: Parameters, evidence: Evidence | None, budget: int, stretch: floa
     return Window(evaluations, p.interval, f"{told}, instead of {window.evaluations}, {window.interval} apart.")
 
 
-def _gallery(matched: StopRule | None, budget: int) -> frozenset[int]:
+def gallery_steps(matched: StopRule | None, budget: int) -> frozenset[int]:
     """Return steps from before the matched loss to the longest the run may last, evenly spaced in log steps."""
     if isinstance(matched, MatchedLoss):
         first, last = GALLERY_BEGINS * matched.cap, min(budget, matched.horizon)

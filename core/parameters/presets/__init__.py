@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from core.backbones.families import Kind, Number
 from core.errors import InvalidInput
+from core.parameters.protection.means import LEAST_WEIGHT, MOST_WEIGHT, WITHOUT_DATA, Ground, Means
 from core.runtime.complaints import complaints
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
     "dropout_caption": (0, 0.5, False),
 }
 MIN_FACTOR, MAX_FACTOR = 0.1, 10.0
-_TAKEN_BY_ALIASES = ("add_trigger", "gamma", "values")
+_TAKEN_BY_ALIASES = ("add_trigger", "gamma", "protect", "values")
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -68,6 +69,22 @@ class Gamma(_Strict):
     measured: bool = False
 
 
+class Protect(_Strict):
+    """By what means an automatic protection works, how much it counts, and on what: core.parameters.protection."""
+
+    means: Means
+    weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT)] = 1.0
+    on: Ground = "pool"
+    why: Sentence
+    measured: bool = False
+
+    @model_validator(mode="after")
+    def _captions_bring_no_data(self) -> Protect:
+        if self.on == "captions" and self.means not in WITHOUT_DATA:
+            raise ValueError(f"captions bring nothing that {self.means} could use; say distil, or pool or own")
+        return self
+
+
 class Preset(_Strict):
     """What is learned from the references, and what that changes."""
 
@@ -78,6 +95,7 @@ class Preset(_Strict):
     learns: Sentence
     add_trigger: bool = True
     gamma: Gamma | None = None
+    protect: Protect | None = None
     values: dict[str, Change] = Field(default_factory=dict)
     source: Literal["built-in", "operator"] = "built-in"
     alias_of: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")] | None = None
@@ -92,6 +110,16 @@ class Preset(_Strict):
         told = [name for name in _TAKEN_BY_ALIASES if name in self.model_fields_set]
         if self.alias_of is not None and told:
             raise ValueError(f"{told[0]} is that of {self.alias_of}; leave it out, or alias_of")
+        return self
+
+    @model_validator(mode="after")
+    def _protects_what_there_is(self) -> Preset:
+        if self.protect is None:
+            return self
+        if self.kind == "texts" and self.protect.on == "captions":
+            raise ValueError("protect.on is captions, and texts have none; say pool or own")
+        if self.protect.means == "none" and self.gamma is not None and self.gamma.start > 0:
+            raise ValueError("protect.means is none, and gamma starts above 0; say 0, or how to protect")
         return self
 
     @model_validator(mode="after")

@@ -28,6 +28,8 @@ def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
     values = {value["name"]: value for value in style["values"]}
     assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.25, True)
     assert values["gamma"]["value"] == 0
+    assert (style["protect"]["means"], style["protect"]["measured"]) == ("none", True)
+    assert all(preset["protect"]["why"] for preset in listed["data"])
     assert style["alias_of"] is None
     face, subject = listed["data"][0], listed["data"][3]
     assert (face["alias_of"], face["values"]) == ("subject", subject["values"])

@@ -187,6 +187,7 @@ def test_the_second_valley_is_confirmed_3m_minus_1_evaluations_after_the_publish
     p = parameters("texts", stop="cs_fluctuation", window=3, interval=2, max_steps=60, reasons={})
     steps, outcome = drain(train_adapter(tiny_language, references, None, p, flat_curves(12), None, snapshots, 0.0))
     assert outcome.published_step == outcome.turning_point_step == outcome.last_step - 2 * (3 * 3 - 1)
+    assert outcome.ended_by_turning
     assert steps[-1].turning_point == outcome.published_step
     assert steps[-2].turning_point is None
     assert outcome.stopped_early

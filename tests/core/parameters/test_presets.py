@@ -26,6 +26,11 @@ learns = "its lines and colours"
 [gamma]
 start = 0.1
 why = "a mark is drawn in one way only"
+[protect]
+means = "distil"
+weight = 2.5
+on = "captions"
+why = "it stands on anything"
 [values.rank]
 value = 4
 why = "a mark has few features"
@@ -50,7 +55,7 @@ def test_face_is_an_alias_of_subject_and_says_so() -> None:
     assert "[" not in (presets.FOLDER / "face.toml").read_text()
     parameters = settled({"preset": "face"})
     assert (parameters.preset, parameters.dropout_caption) == ("face", settled().dropout_caption)
-    assert "the preset face 2 (an alias of subject)" in parameters.reasons["dropout_caption"]
+    assert "the preset face 3 (an alias of subject)" in parameters.reasons["dropout_caption"]
     assert "alias" not in settled({"preset": "subject"}).reasons["dropout_caption"]
 
 
@@ -62,6 +67,7 @@ def test_face_is_an_alias_of_subject_and_says_so() -> None:
         ('alias_of = "tone"', "alias_of: tone is for texts"),
         ('alias_of = "style"\nadd_trigger = true', "add_trigger is that of style; leave it out"),
         ('alias_of = "style"\n[gamma]\nstart = 0.5\nwhy = "so"', "gamma is that of style"),
+        ('alias_of = "style"\n[protect]\nmeans = "none"\nwhy = "so"', "protect is that of style"),
     ],
 )
 def test_an_alias_that_names_no_values_or_has_its_own_is_refused(tmp_path: Path, rest: str, said: str) -> None:
@@ -113,6 +119,11 @@ def test_an_operators_preset_changes_values_and_is_named_by_jobs(tmp_path: Path)
     parameters = settled({"preset": "logo"}, presets=known)
     assert (parameters.rank, parameters.max_steps, parameters.preset_version) == (4, 150, 3)
     assert parameters.gamma_start == 0.1
+    assert (parameters.protect, parameters.protect_weight, parameters.protect_on) == ("distil", 2.5, "captions")
+    assert parameters.reasons["protect"] == ("distil is set by the preset logo 3: it stands on anything; not measured.")
+    data = settled({"preset": "logo", "protect": "replay"}, presets=known)
+    assert (data.protect, data.protect_weight, data.protect_on) == ("replay", 2.5, "pool")
+    assert data.reasons["protect_on"] == "replay needs data, and emoji-ldm has a candidate pool."
     with pytest.raises(InvalidInput, match="no such preset; choose face, style, subject or auto") as refused:
         settled({"preset": "logo"})
     assert refused.value.param == "bat.preset"
@@ -133,6 +144,12 @@ def test_an_operators_preset_changes_values_and_is_named_by_jobs(tmp_path: Path)
         ('learns = "its', 'learns = "its\n', "it is not TOML"),
         ("learns", "teaches", "teaches"),
         ("times = 0.5", "times = nan", "times"),
+        ('means = "distil"', 'means = "both"', "protect: captions bring nothing that both could use; say distil"),
+        ('means = "distil"', 'means = "freeze"', "protect.means"),
+        ('on = "captions"', 'on = "web"', "protect.on"),
+        ("weight = 2.5", "weight = 100", "protect.weight"),
+        ('kind = "images"', 'kind = "texts"', "protect.on is captions, and texts have none; say pool or own"),
+        ('means = "distil"\nweight = 2.5\non = "captions"', 'means = "none"', "and gamma starts above 0"),
     ],
 )
 def test_a_preset_that_is_wrong_is_named_with_its_field(tmp_path: Path, before: str, after: str, said: str) -> None:
@@ -231,7 +248,17 @@ def test_images_without_captions_get_the_operators_tagger_if_there_is_one() -> N
 def test_a_job_from_before_there_were_versions_goes_on() -> None:
     summary = ReferenceSummary(kind="images", count=6)
     parameters = resolve(BatRequest(), backbone=EMOJI, summary=summary, device_class="cpu", seed=1)
-    newer = {"preset_version", "add_trigger", "style_always", "caption", "caption_lines", "gamma_start"}
+    newer = {
+        "preset_version",
+        "add_trigger",
+        "style_always",
+        "caption",
+        "caption_lines",
+        "gamma_start",
+        "protect",
+        "protect_weight",
+    }
+    newer.add("protect_on")
     again = type(parameters).model_validate(parameters.model_dump(exclude=newer))
     assert again.caption_lines == "draw"
     assert (again.preset_version, again.caption, again.gamma_start, again.style_always) == (1, "none", None, False)

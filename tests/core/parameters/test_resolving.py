@@ -144,12 +144,6 @@ def test_the_service_decides_how_to_stop_unless_the_request_does() -> None:
     assert settled({"stop": "max_steps"}, stop_default="matched_loss").stop == "max_steps"
 
 
-def test_without_a_pool_nothing_is_mixed_in() -> None:
-    parameters = settled(backbone=EMOJI.model_copy(update={"pool": None}))
-    assert (parameters.augment, parameters.gamma, parameters.pool) == (False, 0.0, None)
-    assert "no candidate pool" in parameters.reasons["augment"]
-
-
 def test_parameters_survive_json() -> None:
     parameters = settled()
     assert Parameters.model_validate_json(parameters.model_dump_json()) == parameters
@@ -243,7 +237,8 @@ def test_references_that_do_not_fit_the_backbone_are_refused() -> None:
         (TEXT, CHATS, {"min_snr": 5.0}),
         (EMOJI, CATS, {"max_tokens": 128}),
         (TEXT.model_copy(update={"context_tokens": 64}), CHATS, {"max_tokens": 65}),
-        (EMOJI.model_copy(update={"pool": None}), CATS, {"augment": True}),
+        (EMOJI.model_copy(update={"pool": None}), CATS, {"protect_on": "pool"}),
+        (TEXT, CHATS, {"protect_on": "captions"}),
     ):
         with pytest.raises(InvalidInput):
             settled(bat, backbone=backbone, summary=summary)
@@ -311,6 +306,12 @@ WRONG_NUMBERS = (
         {"min_snr": 101},
         {"augment": 1},
         {"augment": "yes"},
+        {"protect": "weights"},
+        {"protect": True},
+        {"protect_on": "web"},
+        {"protect_weight": 0},
+        {"protect_weight": 65},
+        {"protect_weight": True},
     ]
 )
 

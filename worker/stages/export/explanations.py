@@ -64,10 +64,12 @@ def _valley(outcome: Outcome) -> str:
 
 
 def _bearing(outcome: Outcome) -> str:
-    """Say what CS-Fluctuation had to do with the step that is published."""
+    """Say what CS-Fluctuation had to do with the end of the run and the step that is published."""
     if outcome.rule == "cs_fluctuation":
         return "This job was told to stop by it."
     if outcome.rule != "auto":
         return "This job did not go by it."
-    named = outcome.informative and outcome.reason.startswith(outcome.proposals["cs_fluctuation"][1])
-    return f"It {'named' if named else 'did not name'} the step that is published."
+    if outcome.confidence is None:  # nothing held out: there is no other rule to name a step
+        named = outcome.informative and outcome.reason.startswith(outcome.proposals["cs_fluctuation"][1])
+        return f"It {'named' if named else 'did not name'} the step that is published."
+    return f"It {'ended' if outcome.ended_by_turning else 'did not end'} the run and has no say in the step."

@@ -134,6 +134,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "stop_reason": outcome.reason,
         "confidence": outcome.confidence,
         "cs_fluctuation_informative": outcome.informative,
+        "cs_fluctuation_ended_run": outcome.ended_by_turning,
         "cs_fluctuation_peak_to_noise": outcome.peak_to_noise,
         "window": asdict(outcome.window),
         "proposals": {name: (step, as_proposal(why)) for name, (step, why) in outcome.proposals.items()},

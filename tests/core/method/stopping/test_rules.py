@@ -125,14 +125,41 @@ def test_a_settled_curve_ends_the_run_at_its_left_edge() -> None:
     assert "settled" in rule.reason
 
 
-@pytest.mark.parametrize(("best_step", "published"), [(40, 40), (90, 63)])
-def test_auto_publishes_the_earlier_of_matched_loss_and_turning_point(best_step: int, published: int) -> None:
-    rule = stop_rules(evidence(best_step, 0.001), 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+@pytest.mark.parametrize(("best_step", "ended"), [(40, 98), (90, 98), (110, 110)])
+def test_held_out_evidence_names_the_step_and_a_clear_turning_point_ends_the_run(best_step: int, ended: int) -> None:
+    """The turning point, step 63, is known at step 98; alone the matched loss would go on to 3.5 times its step."""
+    rule = stop_rules(evidence(best_step, 0.001), 12, 500, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
     assert isinstance(rule, Auto)
-    run(rule, two_stage)
-    assert rule.turning.turning_point == 63
-    assert rule.matched.published_step == best_step
-    assert rule.published_step == published
+    assert run(rule, two_stage, budget=500) == ended
+    assert (rule.turning.turning_point, rule.turning.detector.turning_point.detect) == (63, 98)
+    assert rule.matched.published_step == rule.published_step == best_step
+    assert rule.ended_by_turning
+    assert rule.reason.endswith(
+        f"CS-Fluctuation turned at step 63, clear of chance, and ended the run at step {ended}."
+    )
+
+
+def test_a_run_that_ends_anyway_is_not_said_to_be_ended_by_the_turning_point() -> None:
+    given = {"learning_rate": 1e-3, "semantics": "paper", "stretch": 1.0}
+    horizon = stop_rules(evidence(100, 0.001), 12, 500, look_ahead=1.0, **given)["auto"]
+    budget = stop_rules(evidence(200, 0.001), 12, 120, **given)["auto"]
+    for rule, last in ((horizon, 100), (budget, 120)):
+        assert run(rule, two_stage, budget=last) == last
+        assert not rule.ended_by_turning
+        assert rule.reason.endswith("CS-Fluctuation's turning point is at step 63.")
+    early = stop_rules(evidence(20, 0.001), 12, 500, **given)["auto"]
+    assert run(early, two_stage, budget=500) == 70  # the horizon comes before the valley is known
+    assert "CS-Fluctuation" not in early.reason
+
+
+def test_a_settled_curve_ends_the_run_and_names_no_step_beside_held_out_evidence() -> None:
+    rule = stop_rules(evidence(30, 0.001), 10, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
+    ended = run(rule, saturating)
+    assert 30 < ended < 105
+    assert rule.published_step == 30
+    assert rule.reason.endswith(
+        f"CS-Fluctuation settled at step {ended - 28}, clear of chance, and ended the run at step {ended}."
+    )
 
 
 def chance(step: int) -> float:
@@ -171,6 +198,7 @@ def test_without_evidence_auto_relies_on_the_turning_point() -> None:
     assert "matched_loss" not in rules
     run(rules["auto"], two_stage)
     assert rules["auto"].published_step == rules["auto"].turning.turning_point
+    assert rules["auto"].ended_by_turning
     assert "No reference could be held out" in rules["auto"].reason
 
 
@@ -228,21 +256,3 @@ def test_what_a_rule_proposes_is_not_said_to_be_published() -> None:
         rule.update(Evaluation(step, exponential(step), 2 ** (-step / 50)))
     assert as_proposal(rule.reason).startswith("CS-Fluctuation showed no second valley. Proposed step 40: ")
     assert "Published" not in as_proposal(rule.reason)
-
-
-@pytest.mark.parametrize(("wanted", "said"), [(90, "which held-out"), (400, "where the run ended short of the step")])
-def test_a_budget_that_ended_is_not_called_what_held_out_references_speak_for(wanted: int, said: str) -> None:
-    rule = stop_rules(evidence(wanted, 0.001), 12, 300, learning_rate=1e-3, semantics="paper", stretch=1.0)["auto"]
-    run(rule, two_stage)
-    assert rule.published_step == 63
-    assert f"It came before step {min(wanted, 300)}, {said}" in rule.reason
-
-
-def test_a_level_that_is_met_where_the_budget_ends_is_what_held_out_references_speak_for() -> None:
-    met, short = (MatchedLoss(evidence(400, level), 100) for level in (0.5, 0.4))
-    for step, loss in ((0, 1.0), (100, 0.5)):
-        for rule in (met, short):
-            rule.update(Evaluation(step, None, loss))
-    assert met.published_step == short.published_step == 100
-    assert met.spoken_for == "which held-out references speak for"
-    assert "short of the step" in short.spoken_for

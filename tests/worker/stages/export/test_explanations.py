@@ -56,37 +56,40 @@ def test_scoring_that_ended_early_says_how_many_were_scored() -> None:
     assert "only" not in (scores(some | {"scored": 217}) or "")
 
 
-NAMED = {"informative": True, "turning_point_step": 40, "reason": "by the turning point It came before step 55."}
+ALONE = {"confidence": None, "informative": True, "turning_point_step": 40, "reason": "by the turning point Alone."}
 
 
 @pytest.mark.parametrize(
     ("changes", "end"),
     [
-        ({}, "It did not name the step that is published."),
-        (NAMED, "It named the step that is published."),
-        (NAMED | {"reason": "by the turning point No picture says more."}, "It named the step that is published."),
-        (NAMED | {"reason": "by the pictures"}, "It did not name the step that is published."),
-        (NAMED | {"reason": "by the held-out loss"}, "It did not name the step that is published."),
-        (NAMED | {"rule": "cs_fluctuation"}, "This job was told to stop by it."),
-        (NAMED | {"rule": "matched_loss"}, "This job did not go by it."),
-        (NAMED | {"rule": "max_steps"}, "This job did not go by it."),
+        ({}, "It did not end the run and has no say in the step."),
+        ({"ended_by_turning": True}, "It ended the run and has no say in the step."),
+        (ALONE, "It named the step that is published."),
+        (ALONE | {"reason": "by the turning point No picture says more."}, "It named the step that is published."),
+        (ALONE | {"reason": "by the pictures"}, "It did not name the step that is published."),
+        (ALONE | {"informative": False}, "It did not name the step that is published."),
+        (ALONE | {"rule": "cs_fluctuation"}, "This job was told to stop by it."),
+        ({"rule": "matched_loss"}, "This job did not go by it."),
+        ({"rule": "max_steps"}, "This job did not go by it."),
     ],
 )
-def test_cs_fluctuation_says_whether_it_named_the_step(changes: dict[str, object], end: str) -> None:
+def test_cs_fluctuation_says_what_it_had_to_do_with_the_run(changes: dict[str, object], end: str) -> None:
     assert fluctuation(replace(OUTCOME, **changes)).endswith(end)
 
 
-@pytest.mark.parametrize(("best_step", "named"), [(200, True), (40, False)])
-def test_the_real_rules_are_told_apart_by_the_reason_of_the_outcome(best_step: int, named: bool) -> None:
-    held = Evidence(best_step, 0.01, gain=0.1, standard_error=0.02, confidence="medium", at_end=False)
+@pytest.mark.parametrize("held_out", [True, False])
+def test_the_real_rules_are_told_apart_by_the_reason_of_the_outcome(held_out: bool) -> None:
+    held = Evidence(40, 0.01, gain=0.1, standard_error=0.02, confidence="medium", at_end=False) if held_out else None
     rules = stop_rules(held, 10, 300, learning_rate=1.0, semantics="paper", stretch=1.0)
     for rule in rules.values():
         run(rule, two_stage)
     auto = rules["auto"]
-    assert (auto.published_step == rules["cs_fluctuation"].turning_point) == named
+    assert (auto.published_step == rules["cs_fluctuation"].turning_point) != held_out
     proposals = {name: (rule.published_step, rule.reason) for name, rule in rules.items()}
     ended = replace(OUTCOME, informative=True, reason=auto.reason, proposals=proposals)
-    assert ("It named" in fluctuation(ended)) == named
+    ended = replace(ended, confidence="medium" if held_out else None, ended_by_turning=auto.ended_by_turning)
+    assert ("It named" in fluctuation(ended)) != held_out
+    assert ("It ended the run" in fluctuation(ended)) == held_out
 
 
 def test_cs_fluctuation_says_how_clear_it_stood_of_its_noise() -> None:

@@ -1,0 +1,137 @@
+"""Claims about what protects the backbone: by what means, with what weight, on what, and in how many slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.reports.records import Json, Records
+from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near, parameter
+from benchmarks.reports.rules.values import meant, preset_named
+
+MEANS = "replay|distil|both"
+SET = r"set by the preset (?P<setter>[a-z0-9-]+ \d+(?: \(an alias of [a-z0-9-]+\))?)"
+PUBLISHED = {"means": "replay", "weight": 1.0, "on": "pool"}  # where a preset says nothing, or none, and a job asks
+
+
+def usual(records: Records) -> Json:
+    """Return how the job's preset protects; how the method was published, where it does not say."""
+    told = meant(records).get("protect") or {}
+    return {**PUBLISHED, **told} if told.get("means", "none") != "none" else PUBLISHED
+
+
+@claim(r"(?:The preset|the preset) (?P<name>[a-z0-9-]+) #version(?: \(an alias of [^)]+\))? uses none: (?P<why>.+?)\.$")
+def uses_none(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    preset = meant(records)
+    yield from holds(told["name"] == records.p["preset"], f"the preset is {records.p['preset']}")
+    yield from near(told["version"], records.p["preset_version"], "its version")
+    whys = {
+        (preset.get(name) or {}).get("why")
+        for name, nothing in (("gamma", preset.get("gamma", {}).get("start") == 0), ("protect", True))
+        if nothing
+    }
+    yield from holds(told["why"] in whys, f"it says {whys}")
+    yield from holds(records.p["protect"] == "none" and not records.p["augment"], "the backbone is protected")
+
+
+@claim(
+    r"What the backbone knows is protected, to limit forgetting\.",
+    r"Nothing is protected\.",
+    r"augment is off, so nothing is protected\.",
+    r"protect is none\.",
+)
+def whether(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    protected = sentence.text.startswith("What")
+    yield from holds(protected == records.p["augment"], f"augment is {records.p['augment']}")
+    yield from holds(protected == (records.p["protect"] != "none"), f"protect is {records.p['protect']}")
+
+
+@claim(
+    rf"(?P<means>{MEANS}) is (?:how the method was published|{SET}: (?P<why>.+?)(?P<only>; not measured)?)\.$",
+    where="parameters.protect",
+)
+def means(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(told["means"] == records.p["protect"] == usual(records)["means"], f"it is {records.p['protect']}")
+    yield from whose(records, told)
+    if told["setter"]:
+        yield from holds(told["why"] == usual(records)["why"], f"it says: {usual(records)['why']}")
+        yield from holds(bool(told["only"]) != bool(usual(records).get("measured")), "measured or not is told wrongly")
+
+
+@claim(
+    rf"#weight is (?:how the method was published|{SET})(?:, for (?P<means>{MEANS}))?\.$",
+    where="parameters.protect_weight",
+)
+def weight(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from near(told["weight"], records.p["protect_weight"], "the weight")
+    yield from near(told["weight"], usual(records).get("weight", 1.0), "the preset's")
+    yield from whose(records, told)
+    beside = None if records.p["protect"] == usual(records)["means"] else usual(records)["means"]
+    yield from holds((told["means"] or None) == beside, f"the preset's means are {usual(records)['means']}")
+
+
+@claim(rf"(?P<on>pool|own|captions) is (?:how the method was published|{SET})\.$", where="parameters.protect_on")
+def ground(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(told["on"] == records.p["protect_on"] == usual(records).get("on", "pool"), "it is another")
+    yield from whose(records, told)
+
+
+def whose(records: Records, told: Told) -> Iterator[str]:
+    """Check that a preset which is said to have set something is the job's, and that one has where none is said."""
+    if told["setter"]:
+        yield from preset_named(records, told["setter"])
+    else:
+        yield from holds(usual(records) is PUBLISHED, "the preset says how to protect")
+
+
+@claim(
+    r"Unrelated captions bring no data to replay, so the distance to the frozen backbone is kept small\.",
+    r"On samples of its own the distance to the frozen backbone is kept small\.",
+    where="parameters.protect",
+)
+def distance(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    on = "captions" if sentence.text.startswith("Unrelated") else "own"
+    yield from holds(records.p["protect"] == "distil", f"protect is {records.p['protect']}")
+    yield from holds(records.p["protect_on"] == on, f"it protects on {records.p['protect_on']}")
+
+
+@claim(
+    r"(?P<id>\S+) has no candidate pool, so it protects what it says on samples that it makes itself\.",
+    rf"(?P<means>{MEANS}) needs data, and (?P<id>\S+) has a candidate pool\.",
+    where="parameters.protect_on",
+)
+def instead(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    pooled = "no candidate pool" not in sentence.text
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    yield from holds(pooled == (records.backbone["pool"] is not None), "whether there is a pool is told wrongly")
+    yield from holds(records.p["protect_on"] == ("pool" if pooled else "own"), f"it is {records.p['protect_on']}")
+    if told.get("means"):
+        yield from holds(told["means"] == records.p["protect"], f"protect is {records.p['protect']}")
+
+
+@claim(
+    r"It is chosen (?P<scored>after scoring, )?by a trial on held-out references\."
+    r"(?: It starts at #start: (?P<why>.+)\.$)?",
+    where="parameters.gamma",
+)
+def gamma_chosen(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(records.p["gamma"] == "auto" and records.p["augment"], f"gamma is {records.p['gamma']}")
+    scored = records.p["protect_on"] == "pool" and records.p["score"] != "random"
+    yield from holds(bool(told["scored"]) == scored, "whether candidates are scored is told wrongly")
+    if told["start"]:
+        preset = meant(records)
+        yield from near(told["start"], preset["gamma"]["start"], "where the preset starts")
+        yield from holds(preset["gamma"]["why"] == told["why"], f"it says: {preset['gamma']['why']}")
+
+
+@claim(
+    r"Without backbone data there is nothing to mix in\.",
+    r"No pool is used\.",
+    r"The pool that belongs to the backbone\.",
+    where="parameters.",
+)
+def pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    used = records.p["pool"] is not None and records.p["augment"]
+    if parameter(sentence) == "gamma":
+        yield from holds(records.p["protect"] == "none", f"protect is {records.p['protect']}")
+    else:
+        yield from holds(used == sentence.text.startswith("The pool"), f"the pool is {records.p['pool']}")

@@ -1,0 +1,1 @@
+"""Tables of docs/method.md, made from the records of the benchmarks."""

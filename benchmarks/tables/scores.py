@@ -1,0 +1,86 @@
+"""How far scores can be trusted: how they repeat, what they find, what retraining says, and what the trial foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import correlation, fmean
+
+from benchmarks.statistics import Record, cluster, estimate, unit
+from benchmarks.tables.groups import GROUPS, best, cell, size, table
+from core.method.mixing.trial import PRECAUTION, TOLERATED
+
+
+def scores_table(facts: list[Record]) -> str:
+    """Return how well scores repeat, and how often they found the right source and shuffled data, by n."""
+
+    def rows() -> Iterator[list[str]]:
+        for group, belongs in GROUPS.items():
+            for n in sorted({fact["n"] for fact in facts if belongs(fact)}):
+                mine = [fact for fact in facts if belongs(fact) and fact["n"] == n]
+                shares = [[x for fact in mine if (x := fact[name].get("influence")) is not None] for name in SHARES]
+                repeats = [[x for fact in mine if (x := fact[name]) is not None] for name in AGREEMENTS]
+                yield [group, str(n), *(f"{fmean(x):.2f}" if x else "" for x in [*repeats, *shares])]
+
+    head = "data | n | halves agree on the ranking | on whole sources | on single candidates"
+    return table(f"{head} | right source, x chance | shuffled, x chance", rows())
+
+
+AGREEMENTS = ("reliability", "reliability_of_sources", "reliability_of_candidates")
+SHARES = ("right_share", "shuffled_share")
+
+
+def retraining_table(rows: list[Record]) -> str:
+    """Return the rank correlation of scores with exact retraining, and the most that its noise allows."""
+
+    def lines() -> Iterator[list[str]]:
+        for score in ("influence", "datainf", "cosine", "kolossov_bartlett", "ceiling"):
+            keys = [f"{score}, {part}" for part in ("single", "groups")]
+            yield [score, *(f"{fmean(row[key] for row in rows):+.2f}" for key in keys)]
+
+    return table("score | single candidates | groups of eight of one source", lines())
+
+
+def trials_table(records: list[Record], facts: list[Record]) -> str:
+    """Return what the trial on held-out references said, and what mixing then truly did at each run's best step."""
+
+    def rows() -> Iterator[list[str]]:
+        for gamma in ("0.25", "0.5"):
+            found = _true_effects(records, facts, gamma)
+            for forecast, said in (("trial", said_by_trial), ("error law", said_by_law)):
+                for verdict in ("helps", "neutral", "harms"):
+                    values = [(cluster(fact), value) for fact, value in found if said(fact, gamma) == verdict]
+                    if values:
+                        effect = estimate(values)
+                        yield [forecast, f"{float(gamma):g}", verdict, cell(effect), size(effect)]
+            if len(found) > 2:
+                gains = [-fact["trials"][gamma]["gain"] for fact, _ in found]
+                agreement = correlation(gains, [value for _, value in found])
+                yield ["trial", f"{float(gamma):g}", "correlation", f"{agreement:.2f}", str(len(found))]
+
+    return table("forecast | gamma | says | true effect on held-out loss | runs (clusters)", rows())
+
+
+def _true_effects(records: list[Record], facts: list[Record], gamma: str) -> list[tuple[Record, float]]:
+    arm = f"influence {gamma[1:]}"
+    losses = {
+        (unit(record), record["arm"]): best(record)
+        for record in records
+        if record["rule"] == "never" and record["arm"] in (arm, "none")
+    }
+    tried = [fact for fact in facts if gamma in fact["trials"]]
+    both = [(fact, (unit(fact), arm), (unit(fact), "none")) for fact in tried]
+    return [(fact, losses[mixed] - losses[plain]) for fact, mixed, plain in both if {mixed, plain} <= losses.keys()]
+
+
+def said_by_trial(fact: Record, gamma: str) -> str:
+    """Return a trial's verdict by the present thresholds, which may be younger than the record."""
+    trial = fact["trials"][gamma]
+    if trial["gain"] < -max(PRECAUTION * trial["error"], TOLERATED):
+        return "harms"
+    return "helps" if trial["verdict"] == "helps" else "neutral"
+
+
+def said_by_law(fact: Record, gamma: str) -> str | None:
+    """Return what the error law forecast."""
+    verdict: str | None = fact["law_verdict"]
+    return verdict

@@ -1,0 +1,67 @@
+"""What is replayed: every arm against no backbone data, and influence against random replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.statistics import Estimate, Record, paired
+from benchmarks.tables.groups import GROUPS, best, cell, forgetting, published, size, table
+
+ARMS = (
+    "random .25",
+    "random .5",
+    "influence .25",
+    "influence .5",
+    "auto",
+    "influence natural",
+    "single scores .5",
+    "datainf .5",
+    "cosine .5",
+    "kolossov_bartlett .5",
+    "oracle .5",
+)
+# Every arm stops by the same evidence, the plain surrogates', so that only what is replayed differs; `auto` by its own.
+PLAIN, MIXED, OWN = ("none", "matched loss K=4"), "matched loss, stretched", "auto"
+MEASURED = (best, published, forgetting)
+COMPARED = (
+    ("influence .25", "random .25"),
+    ("influence .5", "random .5"),
+    ("influence .5", "single scores .5"),
+    ("influence .5", "datainf .5"),
+    ("influence .5", "cosine .5"),
+    ("influence .5", "kolossov_bartlett .5"),
+)
+
+
+def arms_table(records: list[Record]) -> str:
+    """Return every arm against no backbone data."""
+
+    def rows() -> Iterator[list[str]]:
+        for group, belongs in GROUPS.items():
+            mine = [record for record in records if belongs(record)]
+            for arm in ARMS:
+                run, plain = ((arm, OWN), ("none", OWN)) if arm == "auto" else ((arm, MIXED), PLAIN)
+                yield from _row(mine, run, plain, [group, arm])
+
+    return table("data | arm | best step | published step | forgetting | runs (clusters)", rows())
+
+
+def selection_table(records: list[Record]) -> str:
+    """Return influence, pooled over sources, against other ways to choose, at the same gamma."""
+
+    def rows() -> Iterator[list[str]]:
+        for group, belongs in GROUPS.items():
+            mine = [record for record in records if belongs(record)]
+            for first, second in COMPARED:
+                yield from _row(mine, (first, MIXED), (second, MIXED), [group, f"{first} - {second}"])
+
+    return table("data | difference | best step | published step | forgetting | runs (clusters)", rows())
+
+
+def _row(
+    records: list[Record], first: tuple[str, str], second: tuple[str, str], head: list[str]
+) -> Iterator[list[str]]:
+    values = [paired(records, first, second, value) for value in MEASURED]
+    found: Estimate | None = values[0]
+    if found is not None:
+        yield [*head, *map(cell, values), size(found)]

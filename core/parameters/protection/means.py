@@ -1,0 +1,13 @@
+"""By what means the rest of a backbone is protected while an adapter learns, how much that counts, and on what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# replay: the loss on data that the backbone knows. distil: the distance to what the frozen backbone says of it.
+# both: half of the weight on each. none: nothing but the references is trained on.
+Means = Literal["replay", "distil", "both", "none"]
+# pool: selected candidates. own: what the backbone makes itself. captions: references under unrelated captions.
+Ground = Literal["pool", "own", "captions"]
+LEAST_WEIGHT, MOST_WEIGHT = 0.1, 64.0
+WITHOUT_DATA: frozenset[Means] = frozenset({"distil"})  # captions bring none that could be replayed

@@ -1,0 +1,140 @@
+"""What "auto" means for protection: as the preset has it, as far as the backbone and the request allow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.backbones.record import BackboneRecord
+from core.parameters.presets import Preset, Protect
+from core.parameters.protection.means import Ground, Means
+from core.parameters.request import BatRequest
+
+PUBLISHED = Protect(means="replay", weight=1.0, on="pool", why="so the method was published")
+MADE = "it protects what it says on samples that it makes itself"
+TRIED = "by a trial on held-out references"
+
+
+@dataclass(frozen=True)
+class Protecting:
+    """Settles protection from a request, a preset and a backbone; `reasons` has a sentence for each name."""
+
+    request: BatRequest
+    preset: Preset
+    backbone: BackboneRecord
+
+    @property
+    def named(self) -> str:
+        """The preset, with its version."""
+        alias = f" (an alias of {self.preset.alias_of})" if self.preset.alias_of else ""
+        return f"the preset {self.preset.name} {self.preset.version}{alias}"
+
+    @property
+    def usual(self) -> Protect:
+        """What the preset says of how to protect; where it protects nothing, and a request does, as published."""
+        told = self.preset.protect
+        return PUBLISHED if told is None or told.means == "none" else told
+
+    @property
+    def start(self) -> float | None:
+        """Where the preset lets an automatic gamma start."""
+        return self.preset.gamma.start if self.preset.gamma else None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the request says that nothing is protected."""
+        asked = self.request
+        return asked.augment is False or asked.protect == "none" or (asked.gamma == 0 and asked.augment is not True)
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the preset protects nothing, and the request says nothing of protection."""
+        asked = self.request
+        quiet = {asked.augment, asked.protect, asked.protect_weight, asked.protect_on, asked.gamma} == {"auto"}
+        told = self.preset.protect
+        return quiet and (self.start == 0 or (told is not None and told.means == "none"))
+
+    @property
+    def means(self) -> Means:
+        """By what means."""
+        if self.refused or self.unwanted:
+            return "none"
+        if self.request.protect != "auto":
+            return self.request.protect
+        return self.usual.means if self.on == "pool" or self.on == self.usual.on else "distil"
+
+    @property
+    def weight(self) -> float:
+        """How much an example that protects counts beside one that teaches."""
+        if self.request.protect_weight != "auto":
+            return self.request.protect_weight
+        return self.usual.weight if self.means != "none" else 1.0
+
+    @property
+    def on(self) -> Ground:
+        """On what; of no meaning where nothing is protected."""
+        if self.request.protect_on != "auto":
+            return self.request.protect_on
+        if self.usual.on == "own" or (self.usual.on == "captions" and self.request.protect in ("auto", "distil")):
+            return self.usual.on
+        return "own" if self.backbone.pool is None and not (self.refused or self.unwanted) else "pool"
+
+    def reasons(self) -> dict[str, str]:
+        """Return why of everything that could be left to the service, whether or not it was."""
+        if self.means == "none":
+            why = self._why_none()
+            left = "Nothing is protected."
+            mixed = "Without backbone data there is nothing to mix in."
+            return {"augment": why, "protect": why, "protect_weight": left, "protect_on": left, "gamma": mixed}
+        return {
+            "augment": "What the backbone knows is protected, to limit forgetting.",
+            "protect": self._why_means(),
+            "protect_weight": self._why_weight(),
+            "protect_on": self._why_on(),
+            "gamma": self._why_gamma(),
+        }
+
+    def _why_none(self) -> str:
+        if self.unwanted:
+            told = self.preset.gamma if self.start == 0 else self.preset.protect
+            return f"{self._upper()} uses none: {told.why if told else ''}."
+        if self.request.augment is False:
+            return "augment is off, so nothing is protected."
+        return "protect is none." if self.request.protect == "none" else "gamma is 0."
+
+    def _why_means(self) -> str:
+        means, told = self.means, self.usual
+        if means == told.means and (self.on == "pool" or self.on == told.on):
+            return f"{means} is {self._whose()}{self._because(told)}."
+        if self.on == "captions":
+            return "Unrelated captions bring no data to replay, so the distance to the frozen backbone is kept small."
+        return "On samples of its own the distance to the frozen backbone is kept small."
+
+    def _why_weight(self) -> str:
+        beside = "" if self.means == self.usual.means else f", for {self.usual.means}"
+        return f"{self.usual.weight:g} is {self._whose()}{beside}."
+
+    def _why_on(self) -> str:
+        if self.on == "own" and self.usual.on != "own":
+            return f"{self.backbone.id} has no candidate pool, so {MADE}."
+        if self.on == "pool" and self.usual.on != "pool":
+            return f"{self.request.protect} needs data, and {self.backbone.id} has a candidate pool."
+        return f"{self.on} is {self._whose()}."
+
+    def _why_gamma(self) -> str:
+        scored = self.on == "pool" and self.request.score != "random"
+        why = f"It is chosen after scoring, {TRIED}." if scored else f"It is chosen {TRIED}."
+        if self.start and self.preset.gamma:
+            why += f" It starts at {self.start:g}: {self.preset.gamma.why}."
+        return why
+
+    def _whose(self) -> str:
+        return "how the method was published" if self.usual is PUBLISHED else f"set by {self.named}"
+
+    @staticmethod
+    def _because(told: Protect) -> str:
+        if told is PUBLISHED:
+            return ""
+        return f": {told.why}" if told.measured else f": {told.why}; not measured"
+
+    def _upper(self) -> str:
+        return self.named[0].upper() + self.named[1:]
