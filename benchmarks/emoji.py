@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from functools import cache, lru_cache
 from itertools import zip_longest
 from pathlib import Path
@@ -26,7 +27,9 @@ from worker.stages import pool as pools
 TRIED = (0.25, 0.5)
 LEAN = True  # a run takes minutes: the scores are compared on the small language model
 ARMS = ("none", "quarter", "random .5", "influence .25", "influence .5", "oracle .5")
-PICTURED = ("none", "random .5", "influence .5")
+# Drawn are the first few arms whose names are like these; an arm's drawings take a fifth of the time of its run.
+PICTURED = ("none", "auto", "random .5", "influence .5", "replay*", "distil*", "both*", "*captions*", "*own*")
+MOST_PICTURED = 8
 PICTURED_STEPS = (60, 120, 300)
 HORIZON, THINNING = 300, 2
 REFERENCES, HELD_OUT, PROBE = 6, 8, 8
@@ -57,16 +60,16 @@ def settings(seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
 
 def world(setting: Setting, folder: Path) -> World:
     """Return the experiment of a setting; encodings of the pool are kept in `folder`."""
-    backbone = _backbone()
+    frozen = backbone()
     shown, held_out = pictures_of(setting.set).split(setting.n, HELD_OUT, setting.seed)
-    candidates = pools.encode(backbone, pool().candidates, folder / "emoji-pool.safetensors")
-    probe = pools.encode(backbone, pool().probe[:PROBE], folder / "emoji-probe.safetensors")
+    candidates = pools.encode(frozen, pool().candidates, folder / "emoji-pool.safetensors")
+    probe = pools.encode(frozen, pool().probe[:PROBE], folder / "emoji-probe.safetensors")
     sources = tuple(candidate.source for candidate in pool().candidates)
     return World(
         setting,
-        backbone,
-        backbone.encode(shown),
-        heldout=backbone.encode(held_out),
+        frozen,
+        frozen.encode(shown),
+        heldout=frozen.encode(held_out),
         probe=probe,
         pool=candidates,
         sources=sources,
@@ -100,23 +103,36 @@ def pictures_of(name: str) -> PictureSet:
 
 def pictures(world: World, kept: Kept) -> list[dict[str, Any]]:
     """Draw some arms at the kept steps, measure that with an independent eye, and keep strips to be looked at."""
-    backbone, setting = world.backbone, world.setting
-    assert isinstance(backbone, DiffusionBackbone)
-    shown, held_out = pictures_of(setting.set).split(setting.n, HELD_OUT, setting.seed)
+    setting = world.setting
+    chosen = pictures_of(setting.set)
+    shown, held_out = chosen.split(setting.n, HELD_OUT, setting.seed)
     references, truth = ([item["image"] for item in part] for part in (shown, held_out[:OWN]))
-    prompts = [str(item["caption"]) for item in held_out[:OWN]]
-    measures = Measures(backbone, prompts, UNRELATED, references=references, held_out=truth, seed=setting.seed)
+    measures = Measures(
+        backbone(),
+        [str(item["caption"]) for item in held_out[:OWN]],
+        UNRELATED,
+        references=references,
+        held_out=truth,
+        style=chosen.kind == "style",
+        seed=setting.seed,
+    )
     strips = Strips(world.folder, setting.key)
     strips.keep("references", 0, references + truth)
     strips.keep("before training", 0, measures.before.own + measures.before.unrelated)
     rows = []
-    for arm in (name for name in PICTURED if name in kept.names):
+    for arm in pictured(kept.names):
         for step in PICTURED_STEPS:
-            drawn = measures.draw(kept.adapter(arm, step).to(backbone.device))
+            drawn = measures.draw(kept.adapter(arm, step).to(world.backbone.device))
             strips.keep(arm, step, drawn.own + drawn.unrelated)
             values = {name: round(value, 5) for name, value in measures.of(drawn).items()}
             rows.append({**named(world), "arm": arm, "step": step, **values})
     return rows
+
+
+def pictured(arms: Sequence[str]) -> list[str]:
+    """Return the arms whose drawings are measured."""
+    found = [arm for like in PICTURED for arm in arms if fnmatch(arm, like)]
+    return list(dict.fromkeys(found))[:MOST_PICTURED]
 
 
 @lru_cache(maxsize=1)
@@ -128,7 +144,8 @@ def pool() -> pools.Pool:
 
 
 @lru_cache(maxsize=1)
-def _backbone() -> DiffusionBackbone:
+def backbone() -> DiffusionBackbone:
+    """Return the demo's model."""
     record = _record()
     assert record.resolution is not None
     return DiffusionBackbone.load(record.path, resolution=record.resolution, target_modules=record.target_modules)

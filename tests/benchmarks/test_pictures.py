@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 
 from benchmarks import emoji
 from benchmarks.pictures.__main__ import rows
+from benchmarks.pictures.measures import Drawn, Measures
 from benchmarks.pictures.sets import DATA, FEWEST_HELD_OUT, UNRELATED, recorded
 from benchmarks.pictures.sheet import Strips, compose
 from core.disk import ROOT
@@ -85,6 +86,30 @@ def test_a_style_shows_nothing_that_forgetting_is_measured_on() -> None:
     apart = {candidate.words for candidate in emoji.pool().probe} | set(UNRELATED)
     shown = {row["caption"].removesuffix(" in sks style") for row in DRAWN if row["kind"] == "style"}
     assert shown & apart == set()
+
+
+def test_whatever_arms_there_are_the_plain_run_and_a_few_others_are_drawn() -> None:
+    arms = ["quarter", "replay .5 x4 pool", "none", *(f"distil .5 x{weight} own" for weight in range(1, 12))]
+    found = emoji.pictured(arms)
+    assert found[:3] == ["none", "replay .5 x4 pool", "distil .5 x1 own"]
+    assert len(found) == emoji.MOST_PICTURED
+
+
+@pytest.mark.slow
+def test_what_the_untouched_backbone_draws_has_gone_nowhere_and_the_pictures_themselves_have_arrived() -> None:
+    shown, held_out = emoji.pictures_of("fluent-clock").split(2, 4, 0)
+    references, truth = ([item["image"] for item in part] for part in (shown, held_out))
+    prompts = [item["caption"] for item in held_out]
+    measures = Measures(
+        emoji.backbone(), prompts, UNRELATED[:2], references=references, held_out=truth, style=False, seed=0
+    )
+    still = measures.of(measures.draw(None))
+    assert still["recognised"] == 1
+    assert all(still[name] == pytest.approx(0, abs=1e-5) for name in still.keys() - {"recognised"})
+    there = measures.of(Drawn(truth, references))
+    ways = ("similarity", "swallowed", "backbone_similarity", "backbone_swallowed")
+    assert [there[name] for name in ways] == [pytest.approx(1, abs=1e-4)] * 4
+    assert 0 < there["distance"] < 1 < there["drift"]
 
 
 def test_a_sheet_shows_each_arm_at_the_kept_step_nearest_to_its_own(tmp_path: Path) -> None:
