@@ -8,5 +8,5 @@ from benchmarks.texts.family import TextFamily
 LEAN = True
 TRIED = (0.25,)
 ARMS = ("none", "random .25", "influence .25")
-FAMILY = TextFamily("gemma270m", gemma3.ID, tokens=40, rate=1e-3, horizon=40, surrogate_steps=24)
+FAMILY = TextFamily("gemma270m", gemma3.ID, tokens=40, rate=2e-3, horizon=28, surrogate_steps=16)
 settings, world = FAMILY.settings, FAMILY.world

@@ -54,7 +54,7 @@ def named(world: World) -> Record:
 
 def kind(world: World) -> str:
     """Return what the references are."""
-    return "dialect" if world.setting.family == "nano" else world.parameters.preset
+    return "dialect" if world.setting.family == "nano" else world.kind or world.parameters.preset
 
 
 def protected(label: str, arm: Arm) -> Record:

@@ -8,5 +8,5 @@ from worker.commands import smollm2
 LEAN = True
 TRIED = (0.25,)
 ARMS = ("none", "random .25", "influence .25")
-FAMILY = TextFamily("smollm2", smollm2.ID, tokens=48, rate=1e-3, horizon=40, surrogate_steps=24, system="")
+FAMILY = TextFamily("smollm2", smollm2.ID, tokens=48, rate=2e-3, horizon=28, surrogate_steps=16, system="")
 settings, world = FAMILY.settings, FAMILY.world

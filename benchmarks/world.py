@@ -48,6 +48,7 @@ class World:
     parameters: Parameters
     unrelated: Batch | None = None  # what the frozen backbone itself gives for prompts that no reference is about
     thinning: int = 1  # of the evaluation grid, where evaluations are slow
+    kind: str | None = None  # what is taught, where the preset does not say it
     folder: Path | None = None  # where pictures for a person to look at are kept
 
     @property

@@ -35,11 +35,11 @@ class TextFamily:
     rate: float
     horizon: int
     surrogate_steps: int
-    candidates: int = 64
+    candidates: int = 48
     selected: int = 16
-    probed: int = 8
+    probed: int = 6
     references: int = 8
-    thinning: int = 2
+    thinning: int = 3
     system: str | None = None  # said before every chat in place of what the template says by itself
 
     def settings(self, seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
@@ -69,14 +69,24 @@ class TextFamily:
             sources=tuple(candidate.source for candidate in kept),
             right=torch.tensor([candidate.source in chosen.related for candidate in kept]),
             shuffled=torch.zeros(len(kept), dtype=torch.bool),
-            parameters=self._parameters(setting),
+            parameters=self._parameters(setting, chosen),
             thinning=self.thinning,
             unrelated=backbone.encode(own),
+            kind=chosen.kind,
         )
 
-    def _parameters(self, setting: Setting) -> Parameters:
+    def _parameters(self, setting: Setting, chosen: TextSet) -> Parameters:
         budgets = {"max_steps": self.horizon, "surrogate_steps": self.surrogate_steps}
-        return parameters(setting, rank=8, alpha=16.0, batch_size=2, folds=2, selected_count=self.selected, **budgets)
+        return parameters(
+            setting,
+            preset=chosen.preset,
+            rank=8,
+            alpha=16.0,
+            batch_size=2,
+            folds=2,
+            selected_count=self.selected,
+            **budgets,
+        )
 
     def chats(self, items: Iterable[Item | str]) -> list[Item]:
         """Return items as this model is asked and taught; plain texts stay as they are."""
