@@ -104,10 +104,18 @@ def pictures_of(name: str) -> PictureSet:
 def pictures(world: World, kept: Kept) -> list[dict[str, Any]]:
     """Draw some arms at the kept steps, measure that with an independent eye, and keep strips to be looked at."""
     setting = world.setting
-    shown, held_out = pictures_of(setting.set).split(setting.n, HELD_OUT, setting.seed)
+    chosen = pictures_of(setting.set)
+    shown, held_out = chosen.split(setting.n, HELD_OUT, setting.seed)
     references, truth = ([item["image"] for item in part] for part in (shown, held_out[:OWN]))
-    prompts = [str(item["caption"]) for item in held_out[:OWN]]
-    measures = Measures(backbone(), prompts, UNRELATED, references=references, held_out=truth, seed=setting.seed)
+    measures = Measures(
+        backbone(),
+        [str(item["caption"]) for item in held_out[:OWN]],
+        UNRELATED,
+        references=references,
+        held_out=truth,
+        style=chosen.kind == "style",
+        seed=setting.seed,
+    )
     strips = Strips(world.folder, setting.key)
     strips.keep("references", 0, references + truth)
     strips.keep("before training", 0, measures.before.own + measures.before.unrelated)

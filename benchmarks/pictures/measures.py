@@ -4,12 +4,12 @@ Of the own prompts, whose pictures no run has seen, `similarity` is how far thei
 untouched backbone draws (0) to those pictures (1). Of unrelated prompts, `distance` is 1 - cosine between a drawing and
 the untouched backbone's from the same noise, `drift` that over what two different prompts' drawings are apart,
 `swallowed` how far they have gone towards the references, and `recognised` the share that still is nearest to what its
-own prompt drew.
+own prompt drew. What begins with `backbone_` is the same in the backbone's features: of a style, of how it is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,25 @@ class Drawn:
     unrelated: list[Image.Image]
 
 
+class View:
+    """What one eye saw of the untouched backbone's drawings, and the ways from there to the pictures."""
+
+    def __init__(
+        self,
+        eye: Callable[[Sequence[Image.Image]], Tensor],
+        before: Drawn,
+        held_out: Sequence[Image.Image],
+        references: Sequence[Image.Image],
+    ) -> None:
+        self.eye, self.own, self.unrelated = eye, eye(before.own), eye(before.unrelated)
+        self.ways = _way(self.own, eye(held_out)), _way(self.unrelated, eye(references))
+
+    def gone(self, own: Tensor, unrelated: Tensor) -> dict[str, float]:
+        """Return how far the drawings have gone on either way."""
+        similarity, swallowed = _gone(self.own, own, self.ways[0]), _gone(self.unrelated, unrelated, self.ways[1])
+        return {"similarity": similarity, "swallowed": swallowed}
+
+
 class Measures:
     """Draw the prompts of one experiment under any adapter, and say how that differs from the untouched backbone."""
 
@@ -44,15 +63,17 @@ class Measures:
         *,
         references: Sequence[Image.Image],
         held_out: Sequence[Image.Image],
+        style: bool,
         seed: int,
     ) -> None:
         """Draw what everything is compared with; `held_out` are the pictures that the own prompts describe."""
         self.backbone, self.unrelated, self.seed = backbone, tuple(unrelated), seed
         self.own = [*own] * (-(-OWN // len(own)))
         self.before = self.draw(None)
-        self.seen = features(self.before.own), features(self.before.unrelated)
-        self.ways = _way(self.seen[0], features(held_out)), _way(self.seen[1], features(references))
-        self.apart = _apart(self.seen[1])
+        self.view = View(features, self.before, held_out, references)
+        seen = backbone.style_features if style else backbone.features
+        self.inner = View(seen, self.before, held_out, references)
+        self.apart = _apart(self.view.unrelated)
 
     def draw(self, adapter: Adapter | None) -> Drawn:
         """Return the drawings of both kinds of prompts; the noise is the same for every adapter."""
@@ -64,14 +85,15 @@ class Measures:
     def of(self, drawn: Drawn) -> dict[str, float]:
         """Return the measures of what an adapter draws."""
         own, other = features(drawn.own), features(drawn.unrelated)
-        likeness = other @ self.seen[1].T
+        likeness = other @ self.view.unrelated.T
         distance = float(1 - likeness.diagonal().mean())
+        inner = self.inner.gone(self.inner.eye(drawn.own), self.inner.eye(drawn.unrelated))
         return {
-            "similarity": _gone(self.seen[0], own, self.ways[0]),
-            "swallowed": _gone(self.seen[1], other, self.ways[1]),
+            **self.view.gone(own, other),
             "distance": distance,
             "drift": distance / self.apart,
             "recognised": float((likeness.argmax(1) == torch.arange(len(other))).float().mean()),
+            **{f"backbone_{name}": value for name, value in inner.items()},
         }
 
 
