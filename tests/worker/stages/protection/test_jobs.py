@@ -12,7 +12,7 @@ from core.backbones.record import read_record
 from core.disk import ROOT
 from core.method.protection.protection import NONE
 from tests.worker.stages.conftest import MakeJob, maker, picture
-from tests.worker.stages.test_shapes import shaped_jobs
+from tests.worker.stages.test_shapes import SHAPED, shaped_jobs
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Progress, StageDone
 from worker.stages import run
@@ -147,7 +147,7 @@ def test_a_job_without_enough_samples_is_trained_on_its_references_alone_and_say
 
 @pytest.mark.slow
 def test_own_samples_are_trained_in_the_shapes_of_the_job(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
-    folder = with_samples(shaped_jobs(tiny_diffusion_folder, tmp_path)(**OWN, gamma=0.5, shapes=3))
+    folder = with_samples(shaped_jobs(tiny_diffusion_folder, tmp_path)(**OWN, **SHAPED, gamma=0.5))
     until(folder, "score")
     offered, shapes = protection.offered(Context(folder)), Context(folder).shapes
     assert offered.examples is not None
