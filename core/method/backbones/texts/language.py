@@ -136,13 +136,15 @@ class LanguageBackbone:
     def _from_frozen(self, logits: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the divergence of the samples `rows` from the model without an adapter, at their learned tokens."""
         ids, _, mask = self._trimmed(take(batch, rows))
+        # runs side by side are given the same texts, and to the frozen model they are all one
+        texts, same = torch.stack([ids, mask], dim=1).unique(dim=0, return_inverse=True)
         with torch.no_grad(), self.lora.use(None):
-            frozen = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            frozen = self.model(input_ids=texts[:, 0], attention_mask=texts[:, 1], use_cache=False).logits
         # the tokens that are learned, by their number among `rows`: only of these are whole distributions compared
         sample, place = (batch["labels"].cpu()[rows, 1:] != IGNORED).nonzero(as_tuple=True)
         there, sample = place.to(self.device), sample.to(self.device)
         now = logits[rows.to(self.device)[sample], there].float().log_softmax(-1)
-        then = frozen[sample, there].float().log_softmax(-1)
+        then = frozen[same[sample], there].float().log_softmax(-1)
         far = torch.nn.functional.kl_div(now, then, log_target=True, reduction="none").sum(-1)
         total = far.new_zeros(len(rows)).index_add(0, sample, far)
         return total / total.new_zeros(len(rows)).index_add(0, sample, torch.ones_like(far)).clamp_min(1)
