@@ -25,6 +25,7 @@ from core.method.training.surrogates import Surrogate
 
 KEPT_SEED = 78  # the noise under which distances are measured
 DIGITS = 5
+PROTECTED = ("gamma", "protect", "protect_weight", "protect_on")
 
 
 def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) -> Record:
@@ -42,7 +43,8 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     for row in rows:
         far = {name: {str(step): arms[row["arm"]] for step, arms in found.items()} for name, found in distances.items()}
         row["kept"] = far
-    pictures = family.pictures(world, kept) if pictured else []
+    by_name = {row["arm"]: {name: row[name] for name in PROTECTED} for row in rows}
+    pictures = [{**by_name[row["arm"]], **row} for row in (family.pictures(world, kept) if pictured else [])]
     facts = {**named(world), "folds": _folds(surrogate), "seconds": round(time.monotonic() - began, 1)}
     return {"records": rows, "pictures": pictures, "facts": [facts]}
 

@@ -129,9 +129,11 @@ class LanguageBackbone:
 
     def _trimmed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return tokens, labels and mask where they compute, without padding that nobody in this batch needs."""
-        ids, labels, mask = (batch[name].to(self.device) for name in ("input_ids", "labels", "attention_mask"))
-        width = int(mask.sum(1).max())
-        return ids[:, :width], labels[:, :width], mask[:, :width]
+        width = int(batch["attention_mask"].sum(1).max())  # where the batch is, so that no device is waited for
+        ids, labels, mask = (
+            batch[name][:, :width].to(self.device) for name in ("input_ids", "labels", "attention_mask")
+        )
+        return ids, labels, mask
 
     def _from_frozen(self, logits: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the divergence of the samples `rows` from the model without an adapter, at their learned tokens."""
