@@ -15,9 +15,10 @@ from torch import Tensor
 
 from benchmarks.updates import USUAL, ChangedTraining, Updates
 from benchmarks.world import World
-from core.method.backbones.backbone import Batch, count, take
+from core.method.backbones.backbone import Batch, Draw, count, take
 from core.method.influence.gradients import per_sample_gradients
 from core.method.lora.adapter import Adapter
+from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import Captions, MixedBatches, SideBySide
@@ -55,6 +56,8 @@ class Curve:
     reference: list[float] = field(default_factory=list)
     heldout: list[float] = field(default_factory=list)
     probe: list[float] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)  # distance from the frozen backbone on the probe; texts only
+    kept_own: list[float] = field(default_factory=list)  # the same on its own answers to unrelated prompts
     left_out: list[float] = field(default_factory=list)  # loss on the references that the arm left out
     signal: list[float] = field(default_factory=list)  # gradient signal to noise on the references; plain runs only
     similarity: list[float] = field(default_factory=list)  # index 0 is step 1
@@ -102,8 +105,13 @@ class _Measure:
     def __init__(self, world: World, arms: Mapping[str, Arm], curves: Mapping[str, Curve]) -> None:
         self.world, self.arms, self.curves = world, arms, curves
         sets = {"reference": world.references, "heldout": world.heldout, "probe": world.probe}
-        draws, fixed = world.parameters.draws_eval, world.backbone.fixed_draws
-        self.sets = {name: (batch, fixed(draws, count(batch), EVALUATION_SEED)) for name, batch in sets.items()}
+        self.sets = {name: self._with_draws(batch) for name, batch in sets.items()}
+        behaviour = {"kept": world.probe, "kept_own": world.unrelated} if world.backbone.kind == "texts" else {}
+        self.behaviour = {name: self._with_draws(batch) for name, batch in behaviour.items() if batch is not None}
+
+    def _with_draws(self, batch: Batch) -> tuple[Batch, list[Draw]]:
+        draws = self.world.parameters.draws_eval
+        return batch, self.world.backbone.fixed_draws(draws, count(batch), EVALUATION_SEED)
 
     def losses(self, step: int, stack: Adapter) -> None:
         found = {name: evaluate(self.world.backbone, stack, *given) for name, given in self.sets.items()}
@@ -118,6 +126,13 @@ class _Measure:
                 curve.left_out.append(float(own[left_out].mean()))
             if name == "none":
                 curve.signal.append(self._signal(stack.select(place).clone()))
+        self._distances(stack)
+
+    def _distances(self, stack: Adapter) -> None:
+        for name, given in self.behaviour.items():
+            found = kept_distance(self.world.backbone, stack, *given).mean(1).tolist()
+            for curve, value in zip(self.curves.values(), found, strict=True):
+                getattr(curve, name).append(value)
 
     def _signal(self, adapter: Adapter) -> float:
         """Return ||mean gradient||^2 over its sampling variance, pooled over all parameters (1: noise alone)."""
