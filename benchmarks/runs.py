@@ -64,12 +64,17 @@ class Curve:
     seconds: float = 0.0  # this run's part of the stack's time
 
 
-def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()) -> tuple[dict[str, Curve], Kept]:
-    """Train all arms to the horizon; also return deep copies of the stack at the steps `keep`."""
+def train_arms(
+    world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = (), *, lean: bool = False
+) -> tuple[dict[str, Curve], Kept]:
+    """Train all arms to the horizon; also return deep copies of the stack at the steps `keep`.
+
+    `lean` leaves out what takes longest on the way: gradients' signal, and the distance from the frozen backbone.
+    """
     began, p, backbone = time.monotonic(), world.parameters, world.backbone
     stack = backbone.lora.new(p.rank, p.alpha, runs=len(arms), seed=p.seed)
     curves, kept = {name: Curve() for name in arms}, Kept(list(arms), {})
-    measure = _Measure(world, arms, curves)
+    measure = _Measure(world, arms, curves, lean=lean)
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
     similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
@@ -102,11 +107,13 @@ class Kept:
 class _Measure:
     """Evaluate the stack on references, held-out data and probe, always under the same noise."""
 
-    def __init__(self, world: World, arms: Mapping[str, Arm], curves: Mapping[str, Curve]) -> None:
+    def __init__(self, world: World, arms: Mapping[str, Arm], curves: Mapping[str, Curve], *, lean: bool) -> None:
         self.world, self.arms, self.curves = world, arms, curves
         sets = {"reference": world.references, "heldout": world.heldout, "probe": world.probe}
         self.sets = {name: self._with_draws(batch) for name, batch in sets.items()}
-        behaviour = {"kept": world.probe, "kept_own": world.unrelated} if world.backbone.kind == "texts" else {}
+        told = world.backbone.kind == "texts" and not lean
+        behaviour = {"kept": world.probe, "kept_own": world.unrelated} if told else {}
+        self.lean = lean
         self.behaviour = {name: self._with_draws(batch) for name, batch in behaviour.items() if batch is not None}
 
     def _with_draws(self, batch: Batch) -> tuple[Batch, list[Draw]]:
@@ -124,7 +131,7 @@ class _Measure:
             curve.probe.append(float(found["probe"][place].mean()))
             if left_out:
                 curve.left_out.append(float(own[left_out].mean()))
-            if name == "none":
+            if name == "none" and not self.lean:
                 curve.signal.append(self._signal(stack.select(place).clone()))
         self._distances(stack)
 

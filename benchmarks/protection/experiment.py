@@ -37,7 +37,7 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     runs = {arm.name: Arm(arm.name, gamma=arm.gamma, protection=material.of(arm), updates=arm.updates) for arm in arms}
     pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
     steps = sorted({*pictured, *_looked_at(world)})
-    curves, kept = train_arms(world, runs, tuple(steps))
+    curves, kept = train_arms(world, runs, tuple(steps), lean=True)
     rows = [_row(world, surrogate, arm, curves[arm.name]) for arm in arms]
     distances = _distances(world, kept, {**_others(world), "probe": world.probe})
     for row in rows:
