@@ -82,6 +82,9 @@ class TextFamily:
 
     def _own(self, backbone: LanguageBackbone, chosen: TextSet, folder: Path) -> list[Item]:
         """Return the model's own samples without what it answers to a set's questions: these are to change."""
+        samples = own_samples(backbone, folder / "own" / f"{self.name}.json")
+        asked = {chat["prompt"] for chat in chosen.chats()}
+        return [sample for sample in samples if _question(sample) not in asked]
 
     def _parameters(self, setting: Setting, chosen: TextSet) -> Parameters:
         budgets = {"max_steps": self.horizon, "surrogate_steps": self.surrogate_steps}
