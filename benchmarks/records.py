@@ -75,9 +75,17 @@ def _measured(curve: Curve, rule: str, stop: Stop) -> Record:
         "heldout_best": _short(curve.heldout[lowest]),
         "forgetting": _short(at(curve, curve.probe, step) / curve.probe[0] - 1),
         "forgetting_at_best": _short(curve.probe[lowest] / curve.probe[0] - 1),
+        **{name: _short(at(curve, values, step)) for name, values in _behaviour(curve).items()},
+        **{f"{name}_at_best": _short(values[lowest]) for name, values in _behaviour(curve).items()},
         "seconds": round(curve.seconds, 2),
         **({} if stop.ended is None else {"end_step": stop.ended, "ended_by_turning": stop.by_turning}),
     }
+
+
+def _behaviour(curve: Curve) -> dict[str, list[float]]:
+    """Return how far behaviour had moved from the frozen backbone's, where that was measured."""
+    found = {"kept": curve.kept, "kept_own": curve.kept_own}
+    return {name: values for name, values in found.items() if values}
 
 
 def _lowest(curve: Curve) -> int:

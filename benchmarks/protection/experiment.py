@@ -38,7 +38,7 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     runs = {arm.name: Arm(arm.name, gamma=arm.gamma, protection=material.of(arm), updates=arm.updates) for arm in arms}
     pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
     steps = sorted({*pictured, *_looked_at(world)})
-    curves, kept = train_arms(world, runs, tuple(steps))
+    curves, kept = train_arms(world, runs, tuple(steps), lean=True)
     rows = [_row(world, surrogate, arm, curves[arm.name]) for arm in arms]
     distances = _distances(world, kept, {**_others(world), "probe": world.probe})
     for row in rows:
@@ -61,9 +61,9 @@ def _selected(world: World, surrogate: Surrogate) -> tuple[int, ...]:
 
 
 def _looked_at(world: World) -> list[int]:
-    """Return steps of the grid at which distances are measured: about a sixth apart, up to the horizon."""
-    late = [step for step in world.grid if step >= world.horizon / 8]
-    return sorted({*late[::2], world.horizon})
+    """Return the steps of the grid at which distances are measured: nearest to thirds of the horizon, and its end."""
+    thirds = [world.horizon * part / 3 for part in (1, 2, 3)]
+    return sorted({min(world.grid[1:], key=lambda step: abs(step - wanted)) for wanted in thirds})
 
 
 def _others(world: World) -> dict[str, Batch]:

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.gemma3 import prepare
+from benchmarks.runs import Kept
+from benchmarks.texts import answers
 from benchmarks.texts.behaviour import UNRELATED, own_answers
 from benchmarks.texts.sets import TextSet, text_sets
 from benchmarks.world import Setting, World, parameters
@@ -39,7 +42,7 @@ class TextFamily:
     selected: int = 16
     probed: int = 6
     references: int = 8
-    thinning: int = 3
+    thinning: int = 2
     system: str | None = None  # said before every chat in place of what the template says by itself
 
     def settings(self, seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
@@ -73,6 +76,7 @@ class TextFamily:
             thinning=self.thinning,
             unrelated=backbone.encode(own),
             kind=chosen.kind,
+            folder=folder,
         )
 
     def _parameters(self, setting: Setting, chosen: TextSet) -> Parameters:
@@ -87,6 +91,16 @@ class TextFamily:
             selected_count=self.selected,
             **budgets,
         )
+
+    def pictures(self, world: World, kept: Kept) -> list[dict[str, Any]]:
+        """Keep what some arms answer at the kept steps, for a person to read; nothing of it is measured."""
+        assert isinstance(world.backbone, LanguageBackbone)
+        assert world.folder is not None
+        _, held = text_sets()[world.setting.set].parted(world.setting.seed)
+        prompts = [*(chat["prompt"] for chat in held[: answers.NEW]), *UNRELATED[: answers.UNRELATED_ASKED]]
+        rows = answers.collect(world.backbone, self.chats(prompts), kept)
+        answers.write(answers.file_of(world.folder, world.setting.key), prompts, rows)
+        return []
 
     def chats(self, items: Iterable[Item | str]) -> list[Item]:
         """Return items as this model is asked and taught; plain texts stay as they are."""
