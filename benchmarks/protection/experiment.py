@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -
         "reference": _short(curve.reference),
         "heldout": _short(curve.heldout),
         "probe": _short(curve.probe),
-        "similarity": _short(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
+        "similarity": _exact(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
         "seconds": round(curve.seconds, 1),
     }
 
@@ -128,6 +129,11 @@ def _folds(surrogate: Surrogate) -> Record:
     curves = surrogate.curves
     seen, held = ([_short(list(row)) for row in rows] for rows in (curves.seen, curves.held_out))
     return {"folds": curves.folds, "steps": curves.steps, "seen": seen, "held_out": held}
+
+
+def _exact(values: list[float]) -> list[float | None]:
+    """Return a series whose second differences are looked at: near 1e-6, they would be lost in five digits."""
+    return [round(value, 10) if math.isfinite(value) else None for value in values]
 
 
 def _short(values: list[float]) -> list[float]:
