@@ -39,7 +39,7 @@ def curves_of(world: World, prepared: Prepared, curves: dict[str, Curve]) -> lis
     """Return what every run showed all along, so that steps that no rule names can be looked at later."""
     rows = []
     for name, curve in curves.items():
-        best, series = _lowest(curve), {"heldout": curve.heldout, "probe": curve.probe}
+        best, series = _lowest(curve), {"heldout": curve.heldout, "probe": curve.probe, **_behaviour(curve)}
         shown = {title: [round(value, DIGITS_OF_CURVES) for value in values] for title, values in series.items()}
         ends = {"best_step": curve.steps[best], "steps": curve.steps}
         rows.append({**named(world), **protected(name, prepared.arms[name]), **ends, **shown})
