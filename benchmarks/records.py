@@ -13,6 +13,7 @@ from benchmarks.arms import Prepared, automatic
 from benchmarks.rules import Stop, at, stops
 from benchmarks.runs import Arm, Curve
 from benchmarks.statistics import cluster
+from benchmarks.texts.sets import text_sets
 from benchmarks.world import Setting, World
 from core.disk import write_whole
 
@@ -54,6 +55,8 @@ def named(world: World) -> Record:
 
 def kind(world: World) -> str:
     """Return what the references are."""
+    if world.setting.set in text_sets():
+        return text_sets()[world.setting.set].kind
     return "dialect" if world.setting.family == "nano" else world.parameters.preset
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.statistics import Record, cluster, estimate, ratio
-from benchmarks.tables.groups import FAMILIES, cell, size, table
-from benchmarks.tables.study import NONE, Runs, arms, cells, experiments, forgot, heldout, within
+from benchmarks.tables.groups import cell, size, table
+from benchmarks.tables.study import NONE, Runs, arms, by_family, experiments, forgot, heldout
 
 FORWARD = 1 / 3  # what a forward pass without gradients costs of a training step
 
@@ -20,13 +20,12 @@ def equal_table(records: list[Record]) -> str:
     """Return every protection against none at the step that none publishes, at equal exposures and equal compute."""
 
     def rows() -> Iterator[list[str]]:
-        for family, kind in cells(records):
-            mine = within(records, family, kind)
+        for name, mine in by_family(records).items():
             for arm in arms(mine):
                 runs = [one for one in experiments(mine) if arm in one and one[arm]["gamma"]]
                 if runs:
                     found = [part for stretch in (exposures, compute) for part in _compared(arm, runs, stretch)]
-                    yield [f"{FAMILIES[family]}, {kind}", arm, *found, str(len(runs))]
+                    yield [name, arm, *found, str(len(runs))]
 
     head = "data | arm | equal exposures: held-out - none's | forgetting / none's"
     return table(f"{head} | equal compute: held-out - none's | forgetting / none's | runs", rows())
@@ -55,13 +54,12 @@ def wrong_stop_table(records: list[Record]) -> str:
     """Return how much worse than its best a run is at twice its best step and at its end, in points of the start."""
 
     def rows() -> Iterator[list[str]]:
-        for family, kind in cells(records):
-            mine = within(records, family, kind)
+        for name, mine in by_family(records).items():
             for arm in [NONE, *arms(mine)]:
                 runs = [run for run in mine if run["arm"] == arm]
                 twice = estimate([(cluster(run), lost(run, 2 * run["best_step"])) for run in runs])
                 last = estimate([(cluster(run), lost(run, run["horizon"])) for run in runs])
-                yield [f"{FAMILIES[family]}, {kind}", arm, twice.text(), last.text(), size(last)]
+                yield [name, arm, twice.text(), last.text(), size(last)]
 
     return table("data | arm | at twice the best step | at the horizon | runs (clusters)", rows())
 

@@ -6,28 +6,39 @@ protection, stretched so that references are seen as often; so only what protect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import log
 from statistics import fmean
 
 from benchmarks.statistics import Record, cluster, estimate, ratio, unit
-from benchmarks.tables.groups import FAMILIES, cell, size, table
-from benchmarks.tables.study import NONE, Runs, arms, cells, distance, experiments, forgot, heldout, paper, within
+from benchmarks.tables.groups import cell, size, table
+from benchmarks.tables.study import NONE, Groups, Runs, arms, by_kind, distance, experiments, forgot, heldout, paper
 
+# The arms that the first pages show: BAT as its paper has it, and what was found to keep more.
+PRINCIPAL = (
+    "replay 1 pool .5",
+    "replay 4 pool .5",
+    "distil 4 pool .5",
+    "distil 4 own .5",
+    "distil 4 captions .5",
+    "replay 1 pool .25",
+    "replay 4 pool .25",
+    "distil 4 pool .25",
+    "distil 4 own .25",
+)
 Measure = Callable[[Record, float], float]
 Triples = list[tuple[str, float, float]]
 
 
-def protection_table(records: list[Record]) -> str:
-    """Return, by family and kind, what every arm keeps and what it costs."""
+def protection_table(groups: Groups, only: Collection[str] = ()) -> str:
+    """Return what every arm, or those of `only`, keeps and what it costs."""
 
     def rows() -> Iterator[list[str]]:
-        for family, kind in cells(records):
-            mine = within(records, family, kind)
+        for name, mine in groups.items():
             for arm in arms(mine):
                 runs = [one for one in experiments(mine) if arm in one]
-                if runs:
-                    yield [f"{FAMILIES[family]}, {kind}", arm, *_cells(arm, runs)]
+                if runs and (not only or arm in only):
+                    yield [name, arm, *_cells(arm, runs)]
 
     head = "data | arm | forgetting / replay's | / none's | distance / replay's | / none's"
     return table(f"{head} | held-out - replay's | - none's | runs (clusters)", rows())
@@ -47,7 +58,7 @@ def plain(runs: Runs) -> str:
 
 
 def _pairs(arm: str, runs: list[Runs], other: Callable[[Runs], str | None], value: Measure) -> Triples:
-    """Return (cluster, value of the arm, value of the other), each at its published step; never of an arm and itself."""
+    """Return (cluster, value of the arm, value of the other), each at its published step; none of an arm and itself."""
     found = [(one[arm], one[name]) for one in runs if (name := other(one)) and name != arm]
     return [(cluster(a), value(a, a["published"]), value(b, b["published"])) for a, b in found]
 
@@ -60,34 +71,39 @@ def horizon_table(records: list[Record]) -> str:
     """Return how many runs were best at the end of what they were given: there a longer run might be better."""
 
     def rows() -> Iterator[list[str]]:
-        for family, kind in cells(records):
+        for name, mine in by_kind(records).items():
             for group, plain_only in (("none", True), ("all others", False)):
-                runs = [run for run in within(records, family, kind) if (run["arm"] == NONE) == plain_only]
+                runs = [run for run in mine if (run["arm"] == NONE) == plain_only]
                 if runs:
                     at_end = fmean(run["best_at_end"] for run in runs)
-                    yield [f"{FAMILIES[family]}, {kind}", group, str(runs[0]["horizon"]), f"{at_end:.0%}", str(len(runs))]
+                    yield [
+                        f"{FAMILIES[family]}, {kind}",
+                        group,
+                        str(runs[0]["horizon"]),
+                        f"{at_end:.0%}",
+                        str(len(runs)),
+                    ]
 
     return table("data | arms | horizon in steps | best at the horizon | of runs", rows())
 
 
-def sets_table(records: list[Record], chosen: dict[str, str]) -> str:
-    """Return, for the arm `chosen` of each family and kind, the held-out loss against none in every set."""
+def sets_table(records: list[Record], only: Collection[str]) -> str:
+    """Return, for the arms of `only`, in how many sets the held-out loss is above none's, and in which most."""
 
     def rows() -> Iterator[list[str]]:
-        for family, kind in cells(records):
-            arm = chosen.get(f"{family}, {kind}") or chosen.get(family)
-            runs = [one for one in experiments(within(records, family, kind)) if arm in one]
-            if arm and runs:
+        for name, mine in by_kind(records).items():
+            for arm in only:
                 by_set: dict[str, list[float]] = {}
-                for one in runs:
-                    less = heldout(one[arm], one[arm]["published"]) - heldout(one[NONE], one[NONE]["published"])
-                    by_set.setdefault(one[NONE]["set"], []).append(less)
-                means = sorted((100 * fmean(values), name) for name, values in by_set.items())
-                above = sum(value > 1 for value, _ in means)
-                worst = ", ".join(f"{name} {value:+.1f}" for value, name in means[::-1][:3])
-                yield [f"{FAMILIES[family]}, {kind}", arm, f"{above} of {len(means)}", worst]
+                for one in experiments(mine):
+                    if arm in one:
+                        less = heldout(one[arm], one[arm]["published"]) - heldout(one[NONE], one[NONE]["published"])
+                        by_set.setdefault(one[NONE]["set"], []).append(100 * less)
+                means = sorted(((fmean(values), name) for name, values in by_set.items()), reverse=True)
+                if means:
+                    worst = ", ".join(f"{title} {value:+.1f}" for value, title in means[:3])
+                    yield [name, arm, f"{sum(value > 1 for value, _ in means)} of {len(means)}", worst]
 
-    return table("data | arm | sets above +1 | the three worst sets, held-out - none's", rows())
+    return table("data | arm | sets above +1 | the three worst, held-out - none's", rows())
 
 
 def seen_table(records: list[Record], pictures: list[Record]) -> str:
@@ -95,15 +111,15 @@ def seen_table(records: list[Record], pictures: list[Record]) -> str:
     published = {(unit(run), run["arm"]): run["published"] for run in records}
 
     def rows() -> Iterator[list[str]]:
-        for family, kind in cells(pictures):
+        for name, mine in by_kind(pictures).items():
             by_arm: dict[str, dict[object, Record]] = {}
-            for row in within(pictures, family, kind):
+            for row in mine:
                 near = by_arm.setdefault(row["arm"], {})
                 wanted, place = published.get((unit(row), row["arm"])), unit(row)
                 if wanted and (place not in near or _far(row, wanted) < _far(near[place], wanted)):
                     near[place] = row
             for arm, near in by_arm.items():
-                yield [f"{FAMILIES[family]}, {kind}", arm, *_seen(near, by_arm.get(NONE, {}))]
+                yield [name, arm, *_seen(near, by_arm.get(NONE, {}))]
 
     head = "data | arm | similarity / none's | in the backbone's features / none's | swallowed | - none's"
     return table(f"{head} | unrelated ones recognised | pictures of sets (clusters)", rows())

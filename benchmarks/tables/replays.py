@@ -11,6 +11,7 @@ import torch
 from benchmarks.rules import Replay, Stop, lowest, shown_by
 from benchmarks.runs import Arm, Curve
 from benchmarks.statistics import UNIT, Record, unit
+from benchmarks.tables.groups import kind
 from benchmarks.tables.study import NONE, at
 from benchmarks.world import Setting, parameters
 from core.method.backbones.backbone import Batch
@@ -33,8 +34,8 @@ class _Ran:
     def of(cls, run: Record) -> _Ran:
         """Return the experiment of a recorded run."""
         setting = Setting(*(run[name] for name in UNIT))
-        kind = "images" if run["kind"] in ("subject", "style") else "texts"
-        p = parameters(setting, kind=kind, preset=PRESETS[run["kind"]], max_steps=run["horizon"])
+        learned = "images" if kind(run) in ("subject", "style") else "texts"
+        p = parameters(setting, kind=learned, preset=PRESETS[kind(run)], max_steps=run["horizon"])
         return cls(setting, {"reference": torch.zeros(setting.n)}, p, run["horizon"])
 
 

@@ -5,26 +5,39 @@ Distances from the frozen backbone are those on unrelated data where a family ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy
 
-from benchmarks.statistics import Record, cluster, unit
-from benchmarks.tables.groups import FAMILIES
+from benchmarks.statistics import Record, unit
+from benchmarks.tables.groups import FAMILIES, kind
 
 NONE = "none"
 Runs = dict[str, Record]  # one experiment's, by arm
+Groups = dict[str, list[Record]]  # what stands in one part of a table, by its name
 
 
-def cells(records: Iterable[Record]) -> list[tuple[str, str]]:
-    """Return every family with every kind of references that it has, in the order of the page."""
-    found = {(record["family"], record["kind"]) for record in records}
-    return [(family, name) for family in FAMILIES for _, name in sorted(x for x in found if x[0] == family)]
+def by_kind(records: Iterable[Record]) -> Groups:
+    """Return the records of every family and kind, in the order of the page."""
+    return _grouped(records, lambda record: f"{FAMILIES[record['family']]}, {kind(record)}")
 
 
-def within(records: Iterable[Record], family: str, kind: str) -> list[Record]:
-    """Return the records of one family and kind."""
-    return [record for record in records if (record["family"], record["kind"]) == (family, kind)]
+def by_family(records: Iterable[Record]) -> Groups:
+    """Return the records of every family; pictures are subjects or styles, texts of all kinds stand together."""
+
+    def named(record: Record) -> str:
+        family = FAMILIES[record["family"]]
+        return f"{family}, {kind(record)}" if kind(record) in ("subject", "style") else family
+
+    return _grouped(records, named)
+
+
+def _grouped(records: Iterable[Record], named: Callable[[Record], str]) -> Groups:
+    places = list(FAMILIES)
+    groups: Groups = {}
+    for record in sorted(records, key=lambda record: (places.index(record["family"]), kind(record))):
+        groups.setdefault(named(record), []).append(record)
+    return groups
 
 
 def experiments(records: Iterable[Record]) -> list[Runs]:
@@ -63,12 +76,7 @@ def forgot(run: Record, step: float) -> float:
 
 
 def distance(run: Record, step: float) -> float:
-    """Return how far the backbone's behaviour is left at a step: 0 before training, interpolated between what is kept."""
+    """Return how far the backbone's behaviour is left at a step: 0 before training, interpolated in between."""
     kept: dict[str, float] = run["kept"].get("unrelated") or run["kept"]["probe"]
     far = {0: 0.0, **{int(place): value for place, value in kept.items()}}
     return float(numpy.interp(step, sorted(far), [far[place] for place in sorted(far)]))
-
-
-def clusters(runs: Sequence[Runs]) -> list[str]:
-    """Return what each experiment shares its luck with."""
-    return [cluster(one[NONE]) for one in runs]
