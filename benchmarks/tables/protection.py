@@ -76,13 +76,8 @@ def horizon_table(records: list[Record]) -> str:
                 runs = [run for run in mine if (run["arm"] == NONE) == plain_only]
                 if runs:
                     at_end = fmean(run["best_at_end"] for run in runs)
-                    yield [
-                        f"{FAMILIES[family]}, {kind}",
-                        group,
-                        str(runs[0]["horizon"]),
-                        f"{at_end:.0%}",
-                        str(len(runs)),
-                    ]
+                    steps = str(runs[0]["horizon"])
+                    yield [name, group, steps, f"{at_end:.0%}", str(len(runs))]
 
     return table("data | arms | horizon in steps | best at the horizon | of runs", rows())
 
