@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.pictures.sets import UNRELATED
 from benchmarks.protection.means import ProtectionArm
 from benchmarks.world import World
-from core.method.backbones.backbone import Batch, caption_of, count, take
+from core.method.backbones.backbone import Batch, caption_of, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.protection.protection import NONE, Protection
 
@@ -38,7 +39,8 @@ class Material:
         assert isinstance(backbone, DiffusionBackbone)
         if blank:
             return backbone.nothing()
-        order = torch.randperm(count(pool), generator=torch.Generator().manual_seed(self._world.setting.seed))
+        places = torch.tensor(_not_judged_by())
+        order = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(self._world.setting.seed))]
         return {name: pool[name][order[:CAPTIONS]] for name in caption_of(pool)}
 
     def _own(self) -> Batch:
@@ -54,8 +56,9 @@ class Material:
         from benchmarks.emoji import pool
 
         backbone: Any = self._world.backbone
-        order = torch.randperm(len(pool().candidates), generator=torch.Generator().manual_seed(0)).tolist()
-        prompts = [str(pool().candidates[place].item["caption"]) for place in order[:OWN_IMAGES]]
+        places = _not_judged_by()
+        order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0)).tolist()
+        prompts = [str(pool().candidates[places[at]].item["caption"]) for at in order[:OWN_IMAGES]]
         drawn = backbone.sample(prompts, seed=1, steps=DRAWING_STEPS)
         found: Batch = backbone.encode(
             [{"image": image, "caption": caption} for image, caption in zip(drawn, prompts, strict=True)]
@@ -72,3 +75,11 @@ class Material:
         texts = list(islice(generate(backbone, OWN_TEXTS, 1), OWN_TEXTS))
         found: Batch = backbone.encode([{"text": text} for text in texts])
         return found
+
+
+def _not_judged_by() -> list[int]:
+    """Return the candidates whose captions are none of those that swallowing is measured by."""
+    from benchmarks.emoji import pool
+
+    captions = [str(candidate.item["caption"]) for candidate in pool().candidates]
+    return [place for place, caption in enumerate(captions) if caption not in UNRELATED]

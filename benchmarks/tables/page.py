@@ -16,6 +16,7 @@ from benchmarks.tables.constant import by_constant
 from benchmarks.tables.equal import equal_table, wrong_stop_of_replay, wrong_stop_table
 from benchmarks.tables.groups import confirmed
 from benchmarks.tables.jobs import presets_table, voices_table
+from benchmarks.tables.picture_rule import picture_rule_table
 from benchmarks.tables.protection import PRINCIPAL, horizon_table, protection_table, seen_table, sets_table
 from benchmarks.tables.replays import stopped
 from benchmarks.tables.rules import PRINCIPAL as PRINCIPAL_RULES
@@ -105,6 +106,7 @@ def _of_files(folder: Path) -> dict[str, str]:
         "retraining": retraining_table(_json(folder / "retraining.json", [])),
         "foreigners": foreigners_table(claims.get("foreigners", [])),
         "first-part": first_part_table(claims.get("first_part", []), claims.get("noise", [])),
+        "picture-rule": picture_rule_table(_json(folder / "picture_rule.json", [])),
         "triggers": triggers_table(claims.get("triggers", [])),
         "precision": precision_table(claims.get("precision", [])),
         "presets": presets_table(_json(folder / "presets.json", [])),

@@ -33,6 +33,11 @@ class TextSet:
     licence: str
     related: tuple[str, ...]  # sources of the demo's pool
 
+    @property
+    def preset(self) -> str:
+        """Return what a user would choose for it; for facts there is nothing of their own."""
+        return "format" if self.kind == "format" else "tone"
+
     def chats(self) -> list[Chat]:
         """Return all chats in the order of their pairs."""
         return [_chat(row) for file in self._files for row in _rows(file)]

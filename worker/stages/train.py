@@ -10,11 +10,13 @@ from core.method.albat import train_adapter
 from core.method.lora.adapter import Adapter
 from core.method.training.final_run import Outcome
 from core.method.training.loop import Step
+from core.parameters.protection.means import DATA
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
-from worker.stages.trial import followed_curves, mixed
+from worker.stages.protection import protection as protecting
+from worker.stages.trial import followed_curves
 
 CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
 NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}
@@ -24,7 +26,7 @@ def train(context: Context) -> Generator[Line, None, None]:
     """Write the kept copies, the curve and the outcome."""
     p, keeper = context.p, context.keeper("train")
     keeper.beside["rows"] = list[Json]()  # the curve so far; another one when a state is found
-    protection = mixed(context)
+    protection = protecting.protection(context)
     gamma = protection.gamma
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
     pace = ProgressClock("train", budget, keeper=keeper)
@@ -37,7 +39,7 @@ def train(context: Context) -> Generator[Line, None, None]:
         yield Metrics("train", [row])
         yield pace.at(step.step)
 
-    words = f"with {gamma:.0%} backbone data" if gamma else "on the references alone"
+    words = f"with {gamma:.0%} {DATA[p.protect_on]}" if gamma else "on the references alone"
     yield Message("train", f"Training the adapter {words}, for at most {budget} steps.")
     with context.folder.writing("train") as folder:
         snapshots: dict[int, Adapter] = {}

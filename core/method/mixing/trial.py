@@ -24,6 +24,7 @@ from core.method.training.loop import Step
 from core.method.training.resuming import NOWHERE, Keeper
 from core.method.training.surrogates import Surrogate, train_folds
 from core.parameters.parameters import Parameters
+from core.parameters.protection.means import DATA
 from core.parameters.schedule import MIN_TRIED_SHARE
 
 ERRORS_OF_NINETY = 1.645  # standard errors on each side of a 90 % interval
@@ -45,6 +46,7 @@ class Trial:
     curves: SurrogateCurves  # of the surrogates that trained on the mixture
     tolerated: float = TOLERATED
     kept: tuple[float, float] | None = None  # distance from the frozen backbone on other data: without, with
+    data: str = DATA["pool"]  # what the slots held
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -72,7 +74,7 @@ class Trial:
         doubt = " It had not clearly turned up when the steps ran out: more steps may be all that it gained."
         doubt *= self.doubtful
         return (
-            f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without, "
+            f"Tried on held-out references: with {self.gamma:.0%} {self.data} their loss was {change} than without, "
             f"as a share of what it was before training (90 % interval {-high:+.1%} to {-low:+.1%}).{doubt}"
             f"{self._kept_sentence}"
         )
@@ -135,7 +137,7 @@ def try_mixture(
     error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
     tolerated = TOLERATED_OF_PICTURES if p.kind == "images" else TOLERATED
     kept = None if probe is None else _distances(backbone, [plain, mixed], probe, p)
-    return Trial(protection.gamma, fmean(gains), error, mixed.curves, tolerated, kept)
+    return Trial(protection.gamma, fmean(gains), error, mixed.curves, tolerated, kept, DATA[p.protect_on])
 
 
 def _distances(backbone: Backbone, surrogates: Sequence[Surrogate], probe: Batch, p: Parameters) -> tuple[float, float]:
