@@ -32,7 +32,7 @@ core.method.mixing
 core.method.training
 core.method.stopping core.method.formats
 core.method.backbones
-core.method.lora
+core.method.lora core.method.likeness
 """
 API = """
 api.__main__ api.cli

@@ -26,8 +26,10 @@ from core.references.picture_shapes import Size
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning, shapes
-from worker.stages.context import PROMPTS_FILE, REFERENCES, Context
+from worker.stages.context import KIN_FILE, KNOWN_FILE, PROMPTS_FILE, REFERENCES, Context
 from worker.stages.costs import note_examples
+from worker.stages.likeness.kinship import kin
+from worker.stages.likeness.known import known, told
 from worker.stages.references import picture_of, read_references
 
 PARTS_OF_PREPARING = 3
@@ -74,10 +76,17 @@ def _write(context: Context, given: References, sizes: Sequence[Size]) -> Genera
         shapes.write(sizes, folder)
         _encode(context, given, sizes, folder / REFERENCES, shapes.REFERENCES)
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
+        write_rows(folder / KIN_FILE, kin(given))
         yield Progress("prepare", 1, PARTS_OF_PREPARING)
+        sent = [given]
         if context.folder.validation.is_dir():
             validation = read_references(context.folder.validation)
             _encode(context, validation, sizes, folder / "heldout.safetensors", "validation")
+            sent.append(validation)
+        if context.pool is not None:
+            found = known(context.pool, sent)
+            write_json(folder / KNOWN_FILE, found)
+            yield from told(context.pool, found) if context.p.augment else ()
         yield Progress("prepare", 2, PARTS_OF_PREPARING)
         if context.pool is not None and context.p.augment:
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
