@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-presets bench-voice check-reports bench-load bench-uploads bench-erasure gpu-check clean
+.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-pictures bench-presets bench-voice check-reports bench-load bench-uploads bench-erasure gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,15 +133,24 @@ audit: $(AUDIT)/pip-audit $(CLIENTS)/node/.installed  ## Has any of the pinned d
 	node $(abspath $(NODE))/lib/node_modules/npm/bin/npm-cli.js audit --package-lock-only || failed=1; exit $$failed
 
 # Results that are there are not measured again; delete benchmark-work to start anew.
-bench-method: $(VENV)/.test  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
+bench-method: $(VENV)/.eye  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
 	ALBATROSS_DATA=benchmark-work/data $(BIN)/albatross backbones prepare smollm2-135m
 	ALBATROSS_DATA=benchmark-work/data $(BIN)/python -m benchmarks.method
 	$(BIN)/python -m benchmarks.retraining
 	$(BIN)/python -m benchmarks.tables
 
-bench-method-quick: $(VENV)/.test  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)
+bench-method-quick: $(VENV)/.eye  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)
 	$(BIN)/python -m benchmarks.method --quick --families nano emoji --results benchmark-work/quick.json
 	$(BIN)/python -m benchmarks.tables --results benchmark-work/quick.json --show
+
+# The icons whose drawings the benchmark's picture sets are cut from; their licences are in benchmarks/data/NOTICE.
+ICONS := fluent-emoji-flat@1.2.6 fluent-emoji-high-contrast@1.2.6 twemoji@1.2.5 emojione@1.2.3 streamline-emojis@1.2.4 fxemoji@1.2.2 openmoji@1.2.29
+bench-pictures: $(VENV)/.test $(CLIENTS)/node/.installed  ## Draw benchmarks/data/pictures.zip anew from the icon packages
+	$(PIP) --no-deps resvg-py==0.5.0
+	mkdir -p benchmark-work/icons
+	PATH="$(abspath $(NODE))/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js install --silent --no-audit --no-fund --ignore-scripts \
+	--prefix benchmark-work/icons $(addprefix @iconify-json/,$(ICONS))
+	$(BIN)/python -m benchmarks.pictures.recipe benchmark-work/icons/node_modules/@iconify-json
 
 # An encoder that has seen no emoji, with its weights in a wheel, both Apache-2.0: an eye for this bench alone.
 $(VENV)/.eye: $(VENV)/.test

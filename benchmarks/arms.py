@@ -21,6 +21,7 @@ from core.method.influence.ranking import Ranking
 from core.method.influence.scores import ScoreWarning
 from core.method.mixing.error_law import MixingReport
 from core.method.mixing.trial import Trial, try_mixture
+from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.splitting import folds
 from core.method.training.surrogates import Surrogate, train_folds
@@ -73,7 +74,7 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
     selected = take(world.pool, torch.tensor(picks["influence"]))
     trials = {}
     for gamma in gammas:
-        trying = try_mixture(backbone, world.references, selected, gamma, surrogate.curves, p)
+        trying = try_mixture(backbone, world.references, Protection(gamma, examples=selected), surrogate, p)
         trial = clock(f"trial {gamma:g}", partial(result_of, trying))
         assert trial is not None
         trials[gamma] = trial

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arms import Prepared, automatic
-from benchmarks.rules import at, stops
+from benchmarks.rules import Stop, at, stops
 from benchmarks.runs import Arm, Curve
 from benchmarks.statistics import cluster
 from benchmarks.world import Setting, World
@@ -28,8 +28,8 @@ def records(world: World, prepared: Prepared, curves: dict[str, Curve]) -> list[
     for name, curve in curves.items():
         arm = prepared.arms[name]
         every = name in ("none", chosen)
-        found = stops(world, prepared, arm, curve, every_rule=every)
-        measured = [_measured(world, curve, rule, step) for rule, step in found.items()]
+        found = stops(world, prepared, arm, curve, split=curves.get("quarter"), every_rule=every)
+        measured = [_measured(curve, rule, stop) for rule, stop in found.items()]
         for label in [name, "auto"] if name == chosen else [name]:
             rows += [{**named(world), **protected(label, arm), **row} for row in measured]
     return rows
@@ -63,8 +63,8 @@ def protected(label: str, arm: Arm) -> Record:
     return {"arm": label, "gamma": arm.gamma, "protect": protect, "protect_weight": 1.0, "protect_on": "pool"}
 
 
-def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
-    lowest = _lowest(curve)
+def _measured(curve: Curve, rule: str, stop: Stop) -> Record:
+    lowest, step = _lowest(curve), stop.step
     return {
         "rule": rule,
         "stop_step": step,
@@ -76,6 +76,7 @@ def _measured(world: World, curve: Curve, rule: str, step: int) -> Record:
         "forgetting": _short(at(curve, curve.probe, step) / curve.probe[0] - 1),
         "forgetting_at_best": _short(curve.probe[lowest] / curve.probe[0] - 1),
         "seconds": round(curve.seconds, 2),
+        **({} if stop.ended is None else {"end_step": stop.ended, "ended_by_turning": stop.by_turning}),
     }
 
 

@@ -5,40 +5,81 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from benchmarks.arms import Prepared
 from benchmarks.runs import Arm, Curve
 from benchmarks.world import World
-from core.method.stopping.evidence import SurrogateCurves
+from core.method.backbones.backbone import count
+from core.method.stopping.evidence import Evidence, SurrogateCurves
 from core.method.stopping.fluctuation import FluctuationDetector
 from core.method.stopping.matched_loss import MatchedLoss
 from core.method.stopping.rule import Evaluation, StopRule
 from core.method.stopping.rules import Auto, CSFluctuation
 from core.method.stopping.window import Window, calibrate_window
+from core.parameters.schedule import look_ahead
 
 NOISE = 2.0  # ||mean gradient||^2 over its variance: below, the signal is smaller than the noise
 FIXED_WINDOWS = (10, 30)
-Steps = dict[str, int]
+# What a rule has to know beyond the run itself. Of those that are not here: nothing.
+NEEDS: Mapping[str, str] = {
+    "auto": "K folds",
+    "matched loss K=4": "K folds",
+    "matched loss K=2": "2 folds",
+    "matched loss, stretched": "K folds",
+    "one split, retrained": "one split",
+    "hold out a quarter": "one split",
+    "CS, calibrated window": "K folds",
+    "c n / lr": "unseen data of other sets",
+    "c n / lr, another family's c": "unseen data of other sets",
+    "oracle": "unseen data of this set",
+}
 
 
-def stops(world: World, prepared: Prepared, arm: Arm, curve: Curve, *, every_rule: bool) -> Steps:
-    """Return the step that each rule publishes for the run."""
+@dataclass(frozen=True)
+class Stop:
+    """Name the step that a rule publishes, and how the run ends by it where it goes on past that."""
+
+    step: int
+    ended: int | None = None  # the last step of the run; None: the rule looks no further than the step
+    by_turning: bool = False  # CS-Fluctuation ended it
+
+
+def stops(
+    world: World, prepared: Prepared, arm: Arm, curve: Curve, *, split: Curve | None, every_rule: bool
+) -> dict[str, Stop]:
+    """Return what each rule makes of the run; `split` is the run that left out what one split holds out."""
     replay = _Replay(world, arm, curve)
-    own, found = prepared.curves_of(arm), {"never": world.horizon}
+    found = {"never": world.horizon, "oracle": _lowest(curve.steps, curve.heldout), "random step": replay.random_step()}
+    own = prepared.curves_of(arm)
     if own:
-        found |= {"auto": replay.auto(own), "matched loss K=4": replay.matched(own)}
+        found["matched loss K=4"] = replay.matched(_shown_by(own), own.gamma)
     if arm.gamma:
-        found["matched loss, stretched"] = replay.matched(prepared.surrogate.curves)
+        found["matched loss, stretched"] = replay.matched(_shown_by(prepared.surrogate.curves))
     if curve.left_out:
         found["hold out a quarter"] = _lowest(curve.steps, curve.left_out)
+    elif split:
+        evidence = one_split(len(prepared.arms["quarter"].left_out), count(world.references), split)
+        found["one split, retrained"] = replay.matched(evidence)
     if own and every_rule:
         found |= replay.fluctuation_rules(own)
-        found["matched loss K=2"] = replay.matched(prepared.pair)
+        found["matched loss K=2"] = replay.matched(_shown_by(prepared.pair))
     if curve.signal:
         found["gradient SNR"] = next(
             (s for s, x in zip(curve.steps, curve.signal, strict=True) if s and x < NOISE), world.horizon
         )
-    return found
+    named = {rule: Stop(step) for rule, step in found.items()}
+    return named | ({"auto": replay.auto(own)} if own else {})
+
+
+def one_split(left_out: int, n: int, curve: Curve) -> Evidence:
+    """Return the evidence of one run that left `left_out` of n references out, to be matched by a run on all."""
+    held_out, seen = [(loss, loss) for loss in curve.left_out], [(loss, loss) for loss in curve.reference]
+    twice = SurrogateCurves(((0,), (1,)), 0.0, list(curve.steps), list(seen), list(held_out))  # two folds that agree
+    evidence = twice.evidence()
+    assert evidence is not None
+    return replace(evidence, scale=n / (n - left_out), confidence="low")
 
 
 class _Replay:
@@ -49,42 +90,46 @@ class _Replay:
         self.rate = world.parameters.learning_rate
         self.losses = dict(zip(curve.steps, curve.reference, strict=True))
 
-    def matched(self, curves: SurrogateCurves) -> int:
-        """Return where the matched loss stops."""
-        return self._published(self._matched_rule(curves), Window(2, 1, ""))
+    def matched(self, evidence: Evidence, gamma: float = 0.0) -> int:
+        """Return where the matched loss stops; `gamma` is the share of backbone data that the evidence saw."""
+        return self._stop(self._matched_rule(evidence, gamma), Window(2, 1, "")).step
 
-    def auto(self, curves: SurrogateCurves) -> int:
-        """Return what the job's default publishes for texts: the earlier of matched loss and turning point."""
-        window = self._window(curves)
-        turning = CSFluctuation(window.evaluations, self.rate, fallback=self._matched_rule(curves))
-        return self._published(Auto(turning, self._matched_rule(curves)), window)
+    def auto(self, curves: SurrogateCurves) -> Stop:
+        """Return what the job's default publishes before samples have their say, and where its run ends."""
+        p, window, evidence = self.world.parameters, self._window(curves), _shown_by(curves)
+        turning = CSFluctuation(window.evaluations, self.rate, fallback=self._matched_rule(evidence, curves.gamma))
+        ahead = look_ahead(p.kind, p.learns, past_best=p.past_best)
+        return self._stop(Auto(turning, self._matched_rule(evidence, curves.gamma, ahead)), window)
 
-    def fluctuation_rules(self, curves: SurrogateCurves) -> Steps:
+    def random_step(self) -> int:
+        """Return any step of the run."""
+        return random.Random(f"{self.world.setting.key} {self.arm.name}").randint(1, self.world.horizon)
+
+    def fluctuation_rules(self, curves: SurrogateCurves) -> dict[str, int]:
         """Return the paper's rule at several windows, its two nulls, settling, and the calibrated window."""
-        found: Steps = {}
+        found: dict[str, int] = {}
         n = len(self.world.references[next(iter(self.world.references))])
         for name, window in (*((str(m), m) for m in FIXED_WINDOWS), ("n", max(2, n))):
             found[f"paper CS M={name}"] = self._turning(self.curve.similarity, window)
             found[f"permuted CS M={name}"] = self._turning(self._permuted(), window)
             found[f"fixed 2M, M={name}"] = min(2 * window, self.world.horizon)
         calibrated = self._window(curves)
-        rule = CSFluctuation(calibrated.evaluations, self.rate, fallback=self._matched_rule(curves))
-        found["CS, calibrated window"] = self._published(rule, calibrated)
+        rule = CSFluctuation(
+            calibrated.evaluations, self.rate, fallback=self._matched_rule(_shown_by(curves), curves.gamma)
+        )
+        found["CS, calibrated window"] = self._stop(rule, calibrated).step
         found["settle M=10"] = self._settled(10)
         return found
 
-    def _matched_rule(self, curves: SurrogateCurves) -> MatchedLoss:
-        evidence = curves.evidence()
-        assert evidence is not None
-        stretch = (1 - curves.gamma) / (1 - self.arm.gamma)
-        return MatchedLoss(evidence, self.world.horizon, stretch)
+    def _matched_rule(self, evidence: Evidence, gamma: float, ahead: float = 1.0) -> MatchedLoss:
+        return MatchedLoss(evidence, self.world.horizon, (1 - gamma) / (1 - self.arm.gamma), ahead)
 
     def _window(self, curves: SurrogateCurves) -> Window:
-        evidence = curves.evidence()
-        assert evidence is not None
-        return calibrate_window(evidence.best_step * (1 - curves.gamma) / (1 - self.arm.gamma), self.world.horizon)
+        return calibrate_window(
+            _shown_by(curves).best_step * (1 - curves.gamma) / (1 - self.arm.gamma), self.world.horizon
+        )
 
-    def _published(self, rule: StopRule, window: Window) -> int:
+    def _stop(self, rule: StopRule, window: Window) -> Stop:
         similar = {step: self.curve.similarity[step - 1] for step in range(1, self.world.horizon + 1)}
         for step in range(self.world.horizon + 1):
             value = similar.get(step) if step % window.interval == 0 else None
@@ -92,7 +137,8 @@ class _Replay:
                 rule.update(Evaluation(step, value, self.losses.get(step)))
             if rule.stopped:
                 break
-        return max(1, rule.published_step)
+        turned = isinstance(rule, Auto) and rule.ended_by_turning
+        return Stop(max(1, rule.published_step), step if isinstance(rule, Auto) else None, turned)
 
     def _turning(self, similarity: list[float], window: int) -> int:
         detector = self._detector(similarity, window)
@@ -129,5 +175,11 @@ def at(curve: Curve, series: list[float], step: float) -> float:
     return series[-1]
 
 
+def _shown_by(curves: SurrogateCurves) -> Evidence:
+    evidence = curves.evidence()
+    assert evidence is not None
+    return evidence
+
+
 def _lowest(steps: list[int], losses: list[float]) -> int:
-    return max(1, steps[min(range(len(losses)), key=losses.__getitem__)])
+    return steps[min(range(1, len(losses)), key=losses.__getitem__)]

@@ -13,25 +13,38 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from benchmarks.updates import USUAL, ChangedTraining, Updates
 from benchmarks.world import World
-from core.method.backbones.backbone import count, take
+from core.method.backbones.backbone import Batch, count, take
 from core.method.influence.gradients import per_sample_gradients
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import Captions, MixedBatches, SideBySide
-from core.method.training.loop import Training, evaluate
+from core.method.training.loop import evaluate
 
 EVALUATION_SEED = 77  # the noise of every evaluation, the same for all arms and settings
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Say what one run replays: candidates of the pool, and the share gamma of the batch slots they get."""
+    """Say what one run replays: candidates of the pool, and the share gamma of the batch slots they get.
+
+    Or how else it protects the backbone, and what it does with the plain run's updates.
+    """
 
     name: str
     selected: tuple[int, ...] = ()
     gamma: float = 0.0
     left_out: tuple[int, ...] = ()  # references that this run does not train on
+    protection: Protection | None = None  # None: replay of the selected
+    updates: Updates = USUAL
+
+    def protected(self, pool: Batch) -> Protection:
+        """Return what fills its slots."""
+        if self.protection is not None:
+            return self.protection
+        return Protection(self.gamma, examples=take(pool, torch.tensor(self.selected)) if self.selected else None)
 
 
 @dataclass
@@ -57,7 +70,8 @@ def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
     similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
-    training = Training(backbone, stack, batches, learning_rate=p.learning_rate, max_steps=world.horizon)
+    updates, rate = [arm.updates for arm in arms.values()], p.learning_rate
+    training = ChangedTraining(updates, backbone, stack, batches, learning_rate=rate, max_steps=world.horizon)
     for step in training:  # as in a job, losses and copies are of the averaged weights, similarity of the newest
         for curve, value in zip(curves.values(), similarity(stack).tolist(), strict=True):
             curve.similarity.append(value)
@@ -124,7 +138,6 @@ def _side_by_side(world: World, arms: list[Arm]) -> SideBySide:
     p, everything, streams = world.parameters, range(count(world.references)), []
     for arm in arms:
         own = take(world.references, torch.tensor([i for i in everything if i not in arm.left_out]))
-        replayed = take(world.pool, torch.tensor(arm.selected)) if arm.selected and arm.gamma else None
-        empty = Captions(0.0, None)
-        streams.append(MixedBatches(world.backbone, own, replayed, arm.gamma, p.batch_size, empty, p.seed))
+        protection, empty = arm.protected(world.pool), Captions(0.0, None)
+        streams.append(MixedBatches(world.backbone, own, protection, p.batch_size, empty, p.seed))
     return SideBySide(streams)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
@@ -46,6 +47,7 @@ class World:
     shuffled: Tensor  # (c,) bool: candidates whose labels were taken from another
     parameters: Parameters
     thinning: int = 1  # of the evaluation grid, where evaluations are slow
+    folder: Path | None = None  # where pictures for a person to look at are kept
 
     @property
     def horizon(self) -> int:

@@ -1,16 +1,19 @@
 """What a job would take, as the wire shows it: the same answer before the job as its end will give, within a range."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from api.schemas.estimates import Basis, Bytes, EstimateObject, Queue, Spread
 from core.estimates.estimator import Estimate
 from core.estimates.forecast import Range
 from core.estimates.queue_wait import Waiting
 from core.findings.finding import Finding
+from core.parameters.schedule import OWN_SAMPLES, OWN_SECONDS
 
 MERGED = "The merged network that was asked for is not counted: a file as large as the backbone's weights comes on top."
 NO_WORKER = "No worker is there to take jobs; start one with `albatross worker` or `albatross serve`."
 ROUGH = "Peak memory is rough: it follows what smaller and larger jobs took."
+BOTH = "Of answers that are held to the frozen backbone's words memory keeps both distributions, which is counted."
+OWN = "{} makes {} samples of its own, once for all jobs of this size; usually for at most {:.0f} s."
 EARLY = "Training may stop early, or try a second share of backbone data: hence the range of seconds."
 
 
@@ -18,6 +21,7 @@ def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = (
     """Show an estimate, how long the job would wait, and what else is told of its texts."""
     forecast, parameters, model = found.forecast, found.parameters, found.estimator.model
     notes = [EARLY, ROUGH] if parameters.stop != "max_steps" else [ROUGH]
+    notes += _protecting(found)
     said = [*(finding for finding in (found.cut, found.long) if finding is not None), *told]
     notes = [*(f"{finding.message} {finding.fix}" for finding in said), *notes]
     return EstimateObject(
@@ -43,6 +47,15 @@ def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = (
         ),
         notes=[*notes, *([] if queue.workers else [NO_WORKER]), *([MERGED] if parameters.merged else [])],
     )
+
+
+def _protecting(found: Estimate) -> Iterator[str]:
+    """Yield what protection costs beside its slots."""
+    p = found.parameters
+    if p.augment and p.protect_on == "own" and not found.estimator.model.made:
+        yield OWN.format(found.estimator.record.id, OWN_SAMPLES, OWN_SECONDS)
+    if p.kind == "texts" and p.protect in ("distil", "both"):
+        yield BOTH
 
 
 def _spread(found: Range) -> Spread:

@@ -21,6 +21,7 @@ from core.method.backbones.backbone import Batch
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches, SideBySide
 from core.method.training.loop import Training
 from core.parameters.parameters import Parameters
@@ -189,7 +190,7 @@ def latents(backbone: DiffusionBackbone, amount: int) -> Batch:
 
 def stream(backbone: DiffusionBackbone | LanguageBackbone, batch: Batch, size: int, seed: int = 0) -> MixedBatches:
     """Return batches of the references alone."""
-    return MixedBatches(backbone, batch, None, 0.0, size, Captions(0.0, None), seed)
+    return MixedBatches(backbone, batch, Protection(), size, Captions(0.0, None), seed)
 
 
 def training(

@@ -23,6 +23,7 @@ from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import Witness
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.training.batches import SideBySide
 from core.method.training.loop import Step, Training
 from core.method.training.resuming import State
@@ -92,7 +93,8 @@ def _whole(setup: Setup, kind: Kind, backbone: AnyBackbone, batch: Batch, pool: 
     _, scoring = drained(albat.score_candidates(backbone, surrogate, batch, pool, p, sources))
     assert scoring is not None
     chosen = take(pool, torch.tensor(scoring.selection.indices))
-    train = partial(albat.train_adapter, backbone, batch, chosen, p, surrogate.curves, chosen, gamma=GAMMA)
+    mixed = Protection(GAMMA, examples=chosen)
+    train = partial(albat.train_adapter, backbone, batch, mixed, p, surrogate.curves, chosen)
     snapshots: dict[int, Adapter] = {}
     steps, outcome = drained(train(snapshots=snapshots))
     assert outcome is not None

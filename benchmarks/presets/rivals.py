@@ -16,6 +16,7 @@ from core.method.backbones.backbone import Batch, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches
 from core.method.training.loop import Training
 
@@ -70,8 +71,7 @@ def train(
     batches = MixedBatches(
         backbone,
         backbone.encode(items(chosen)),
-        replayed,
-        rival.gamma,
+        Protection(rival.gamma, examples=replayed),
         rival.batch_size,
         Captions(NO_CAPTION, nothing),
         seed,

@@ -25,32 +25,40 @@ KEPT = {
 # mean of Llama 3.1 8B, SmolLM2 135M, Qwen3 8B and Gemma 2 9B, which lie within a third of it; and of each logit.
 KEPT_TEXT = {"cuda": 2.7, "cpu": 4.6}
 LOGIT_BYTES = 8
+# What is kept beside, of each logit of a text that is held to the frozen backbone's words: both distributions and their
+# divergence, in float32. Measured on a CPU as the peak of a step with them less that of one without: 16 to 20.
+DISTILLED_BYTES = 18
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes on one kind of device: all weights, one run's adapter of rank 16, and what one example adds to a step."""
+    """Bytes on one kind of device: all weights, one run's adapter of rank 16, what one example adds to a step, and what
+    one more that is held to the frozen backbone's prediction adds to that.
+    """
 
     weights: int
     adapter: int
     example: int
+    distilled: int
 
 
 def needs(found: Inspected, text: Mapping[str, object], device_class: str) -> Needs:
     """Estimate from parameters and sides; `text` is a language model's config.json, or what its text_config says."""
     weights = sum(parameters(network) for network in found.networks.values()) * BYTES[device_class]
-    return Needs(weights, _adapter(found), _example(found, text, device_class))
+    words = 0 if found.family.kind == "images" else _number(text, "vocab_size")
+    return Needs(weights, _adapter(found), _example(found, text, device_class), TOKENS * words * DISTILLED_BYTES)
 
 
 def sentence(found: Inspected, text: Mapping[str, object]) -> str:
     """Say both devices' needs, and how they were come by."""
     gpu, cpu = (needs(found, text, each) for each in ("cuda", "cpu"))
     unit = f"picture of {found.resolution} px" if found.resolution else f"text of {TOKENS:,} tokens"
+    beside = f", and {shown(cpu.distilled)} more where bat.protect is distil or both" if cpu.distilled else ""
     return (
         f"{shown(gpu.weights)} of weights on a GPU (bfloat16), {shown(cpu.weights)} on a CPU (float32); "
         f"{shown(gpu.adapter)} a run of rank {RANK}; and for each {unit} in a step about {shown(gpu.example)} on "
-        f"a GPU, {shown(cpu.example)} on a CPU, less where bat.checkpointing computes it twice. Estimated from the "
-        "sizes of its weights, not measured; libraries and the peaks of a backward pass come on top."
+        f"a GPU, {shown(cpu.example)} on a CPU, less where bat.checkpointing computes it twice{beside}. Estimated from "
+        "the sizes of its weights, not measured; libraries and the peaks of a backward pass come on top."
     )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from core.backbones.memory_needs import DISTILLED_BYTES
 from core.estimates import nnls
 from core.estimates.measurements import Measured
-from core.estimates.workload import COPIES, STEPPED, Amount, JobSize, Workload
-from core.parameters.schedule import STAGES
+from core.estimates.sizes import JobSize
+from core.estimates.workload import COPIES, STEPPED, Amount, Workload, distilled
+from core.parameters.schedule import OWN_SECONDS, STAGES
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add
@@ -50,16 +52,23 @@ class Costs:
     def of_stage(self, stage: str, work: Workload, rank: int, *, warm: bool = False) -> float:
         """Return the seconds of a stage."""
         done = {kind: amount for kind, amount in work[stage].items() if not (warm and kind == "load")}
-        seconds = sum(self.of(kind, amount, rank) for kind, amount in done.items())
+        taken = {kind: self.of(kind, amount, rank) for kind, amount in done.items()}
+        if stage == "prepare" and "sample" in taken:
+            taken["sample"] = min(taken["sample"], OWN_SECONDS)
+        seconds = sum(taken.values())
         if stage in STEPPED:
             steps = done["step"].calls if "step" in done else 0
             return seconds + self.rest[stage] * steps
         return seconds + (self.warm_rest if warm and stage == "prepare" else self.rest[stage])
 
-    def peak_memory(self, work: Workload, rank: int) -> int:
-        """Return the bytes of the greediest stage."""
-        passes = [work[stage][kind] for stage, kind in GREEDY if kind in work[stage]]
-        peaks = (_product(_features(MEMORY, amount, rank), self.memory) for amount in passes)
+    def peak_memory(self, work: Workload, shape: JobSize, vocabulary: int = 0) -> int:
+        """Return the bytes of the greediest stage; of texts that are held to the frozen network's words both
+        distributions are kept, a number for each word of the `vocabulary`.
+        """
+        step, held = distilled(shape, work)
+        passes = [(work[stage][kind], 0.0) for stage, kind in GREEDY if kind in work[stage]]
+        passes.append((step, held * vocabulary * DISTILLED_BYTES))
+        peaks = (_product(_features(MEMORY, amount, shape.rank), self.memory) + more for amount, more in passes)
         return max(self.least_memory, *(int(peak) for peak in peaks))
 
     def result_bytes(self, rank: int) -> int:
@@ -98,6 +107,7 @@ def measured_amounts(row: Measured) -> list[tuple[str, str, Amount, float]]:
         for kind, told in row.work[stage]["kinds"].items():
             if kind in FEATURES and told["calls"]:
                 size = told["units"] / told["calls"] * (row.shape.area if kind != "load" else 1)
+                size *= row.shape.passes(stage) if kind == "step" else 1.0
                 amount = Amount(told["calls"], size, runs_of(row.shape, stage))
                 found.append((stage, kind, amount, told["seconds"] / told["calls"]))
     return found

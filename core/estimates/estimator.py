@@ -16,8 +16,9 @@ from core.backbones.sides import side_step
 from core.estimates import measurements
 from core.estimates.forecast import Forecast, Model, model
 from core.estimates.measurements import Measured
+from core.estimates.sizes import DataSize, JobSize
 from core.estimates.summaries import files_of, summarise
-from core.estimates.workload import DataSize, JobSize, thinned
+from core.estimates.workload import thinned
 from core.findings.finding import Finding
 from core.findings.pictures import Sized, cut_off
 from core.findings.texts.lengths import TextSize, TokenGuess, probably_too_long
@@ -52,6 +53,10 @@ class Estimator:
     def measured(self) -> bool:
         """Tell whether anything was measured at all."""
         return bool(self.model.jobs or self.model.calibrations)
+
+    def forecast(self, shape: JobSize, data: DataSize) -> Forecast:
+        """Foretell one job."""
+        return self.model.forecast(shape, data, vocabulary(self.record))
 
     @property
     def guess(self) -> TokenGuess:
@@ -106,7 +111,7 @@ def estimate(
     limit = TokenLimit.of(request.bat_or_defaults(), record, parameters.device_class)
     long = probably_too_long(sizes, estimator.guess, limit)
     cut = cut_pictures(record, parameters, pictures)
-    return Estimate(estimator, parameters, estimator.model.forecast(JobSize.of(parameters), data), long, cut)
+    return Estimate(estimator, parameters, estimator.forecast(JobSize.of(parameters), data), long, cut)
 
 
 def cut_pictures(record: BackboneRecord, p: Parameters, pictures: Sequence[Sized]) -> Finding | None:
@@ -151,6 +156,16 @@ def weights_bytes(record: BackboneRecord) -> int | None:
         return sum((record.path / name).stat().st_size for name in record.sha256 if name.endswith(".safetensors"))
     except OSError:
         return None
+
+
+def vocabulary(record: BackboneRecord) -> int:
+    """Return how many words a backbone of texts knows, 0 where that is not known."""
+    try:
+        config = json.loads((record.path / "config.json").read_bytes()) if record.kind == "texts" else {}
+    except (OSError, ValueError):
+        return 0
+    words = dict(config.get("text_config") or config).get("vocab_size") if isinstance(config, dict) else None
+    return words if isinstance(words, int) else 0
 
 
 def pool_sizes(record: BackboneRecord) -> tuple[int, int] | None:

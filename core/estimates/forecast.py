@@ -9,8 +9,9 @@ from statistics import median
 from core.estimates.costs import CHECKED, Costs, fitted
 from core.estimates.default_costs import thumb_prices
 from core.estimates.measurements import Measured, class_of
+from core.estimates.sizes import DataSize, JobSize
 from core.estimates.step_counts import StepCounts, endings
-from core.estimates.workload import DataSize, JobSize, Workload, workload
+from core.estimates.workload import Workload, workload
 from core.parameters.schedule import STAGES
 
 MEASURED_SPREAD, MIN_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
@@ -75,21 +76,27 @@ class Model:
     device: str
     asked: str | None  # the device that jobs will run on
     spread: float
+    made: bool = False  # whether the backbone's own samples are there
     slowed: float = 1.0  # how much faster a machine without other work is than the measured one was
 
-    def forecast(self, shape: JobSize, data: DataSize) -> Forecast:
-        """Foretell one job."""
-        replays = shape.replays(data.candidates)
+    def forecast(self, shape: JobSize, data: DataSize, vocabulary: int = 0) -> Forecast:
+        """Foretell one job; `vocabulary` is the words of a backbone of texts."""
+        protects = shape.protects(data.candidates)
         measured = bool(self.jobs or self.calibrations)
         counts = (
-            self.endings.fewest(shape, replays=replays),
-            self.endings.steps(shape, replays=replays),
-            self.endings.most(shape, replays=replays),
+            self.endings.fewest(shape, protects=protects),
+            self.endings.steps(shape, protects=protects),
+            self.endings.most(shape, protects=protects),
         )
-        works = [workload(shape, data, steps, pool_encoded=measured) for steps in counts]
+        # at best somebody has had the backbone's own samples made
+        made = (True, self.made, self.made)
+        works = [
+            workload(shape, data, steps, pool_encoded=measured, samples_made=done)
+            for steps, done in zip(counts, made, strict=True)
+        ]
         factor = 1 + self.spread
         stages = {stage: self._range(stage, works, shape.rank).widened(factor) for stage in STAGES}
-        peak, stored = self.prices.peak_memory(works[1], shape.rank), self.prices.result_bytes(shape.rank)
+        peak, stored = self.prices.peak_memory(works[1], shape, vocabulary), self.prices.result_bytes(shape.rank)
         return Forecast(
             stages,
             Range(peak, peak, peak).widened(max(1.3, factor)),
@@ -129,7 +136,9 @@ def model(rows: Sequence[Measured], usual: JobSize, device: str | None, weights_
     other = device is not None and device != whole[0].device
     spread = OTHER_DEVICE_SPREAD - 1 if other else _spread(prices, whole)
     slowed = median(row.slowed for row in whole[:CHECKED])
-    return Model(prices, endings(whole, usual), jobs, len(whole) - jobs, whole[0].device, device, spread, slowed)
+    made = any(row.shape.makes for row in whole)
+    known = endings(whole, usual)
+    return Model(prices, known, jobs, len(whole) - jobs, whole[0].device, device, spread, made, slowed)
 
 
 def _spread(prices: Costs, rows: Sequence[Measured]) -> float:

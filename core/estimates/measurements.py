@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Measurement
-from core.estimates.workload import DataSize, JobSize, Steps
+from core.estimates.sizes import DataSize, JobSize, Steps
 from core.parameters.schedule import STAGES
 
 Source = Literal["calibration", "job"]
@@ -130,7 +130,7 @@ class Measured:
             facts.get("probe", 0),
             facts.get("validation", 0),
             tuple(facts.get("references_lengths", ())),
-            tuple(facts.get("candidates_lengths", ())),
+            tuple(facts.get("candidates_lengths", facts.get("own_lengths", ()))),
         )
 
 

@@ -15,8 +15,8 @@ from core.database.engine import now
 from core.database.tables import Job, JobState, Worker
 from core.errors import AlbatrossError
 from core.estimates.estimator import Estimator
+from core.estimates.sizes import JobSize
 from core.estimates.summaries import Summary, files_of
-from core.estimates.workload import JobSize
 from core.parameters.parameters import Parameters
 from core.parameters.request import stored_request
 from core.parameters.service_defaults import ServiceDefaults
@@ -105,7 +105,7 @@ class QueuedJobs:
         count = Summary(sum(file.items for file in files_of(self._session, job.training_files)))
         try:
             parameters = self._parameters(job, estimator, count.for_resolving(estimator.record.kind))
-            return estimator.model.forecast(JobSize.of(parameters), estimator.data(count.count)).seconds.expected
+            return estimator.forecast(JobSize.of(parameters), estimator.data(count.count)).seconds.expected
         except (AlbatrossError, ArithmeticError, TypeError, ValueError):  # one odd job must not take it from all others
             return 0.0
 

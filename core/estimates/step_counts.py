@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from core.estimates.measurements import Measured
-from core.estimates.workload import JobSize, Steps
+from core.estimates.sizes import JobSize, Steps
 from core.parameters import schedule
 
 BEYOND = 1.5  # a stage that was stopped by its budget would have ended so much later, as far as we know
@@ -18,36 +18,36 @@ TYPICAL_SHARES: Mapping[str, float] = {"surrogate": 1.0, "trial": 1.0, "train": 
 
 @dataclass(frozen=True)
 class StepCounts:
-    """Steps per stage, counted in references seen and at a learning rate of 1: replay and smaller steps stretch it."""
+    """Steps per stage, in references seen and at a learning rate of 1: protection and smaller steps stretch them."""
 
     expected: Mapping[str, float]
     earliest: Mapping[str, float]
     measured: bool
     unscored: float = 0.0  # share of the finished jobs whose scoring ended after its first part
 
-    def steps(self, shape: JobSize, *, replays: bool) -> Steps:
+    def steps(self, shape: JobSize, *, protects: bool) -> Steps:
         """Return the steps to expect."""
-        return self._steps(shape, self.expected, replays, self.unscored)
+        return self._steps(shape, self.expected, protects, self.unscored)
 
-    def fewest(self, shape: JobSize, *, replays: bool) -> Steps:
+    def fewest(self, shape: JobSize, *, protects: bool) -> Steps:
         """Return the fewest steps that are likely."""
-        return self._steps(shape, self.earliest, replays, 1.0)
+        return self._steps(shape, self.earliest, protects, 1.0)
 
-    def most(self, shape: JobSize, *, replays: bool) -> Steps:
+    def most(self, shape: JobSize, *, protects: bool) -> Steps:
         """Return the most steps that there can be."""
-        trials = shape.trial_budget if shape.tried and replays else 0
+        trials = shape.trial_budget if shape.tried and protects else 0
         if trials and shape.share / 2 >= schedule.MIN_TRIED_SHARE:
             trials += shape.folds_budget(shape.share / 2)
-        return Steps(shape.surrogate_budget, trials, _budget(shape, replays))
+        return Steps(shape.surrogate_budget, trials, _budget(shape, protects))
 
-    def _steps(self, shape: JobSize, ends: Mapping[str, float], replays: bool, unscored: float) -> Steps:
-        share = shape.share if replays else 0.0
+    def _steps(self, shape: JobSize, ends: Mapping[str, float], protects: bool, unscored: float) -> Steps:
+        share = shape.share if protects else 0.0
         ended = {name: ends[name] / shape.learning_rate for name in ends}
         surrogate = min(shape.surrogate_budget, max(schedule.EARLIEST_STOP, round(ended["surrogate"])))
         tried = min(shape.trial_budget, max(schedule.EARLIEST_STOP, round(ended["trial"] / (1 - share))))
-        budget = _budget(shape, replays)
+        budget = _budget(shape, protects)
         train = budget if shape.stop == "max_steps" else min(budget, max(1, round(ended["train"] / (1 - share))))
-        return Steps(surrogate, tried if shape.tried and replays else 0, train, unscored if shape.tested else 0.0)
+        return Steps(surrogate, tried if shape.tried and protects else 0, train, unscored if shape.tested else 0.0)
 
 
 def endings(rows: Sequence[Measured], usual: JobSize) -> StepCounts:
@@ -64,8 +64,8 @@ def endings(rows: Sequence[Measured], usual: JobSize) -> StepCounts:
     return StepCounts(expected, earliest, bool(jobs), fmean(tested) if tested else 0.0)
 
 
-def _budget(shape: JobSize, replays: bool) -> int:
-    return shape.budget if replays else shape.max_steps
+def _budget(shape: JobSize, protects: bool) -> int:
+    return shape.budget if protects else shape.max_steps
 
 
 def _guess(shape: JobSize) -> dict[str, float]:
@@ -80,7 +80,7 @@ def _ended(row: Measured) -> dict[str, float]:
     if steps.trial:
         found["trial"] = _counted(steps.trial, shape.trial_budget, shape.share, shape.learning_rate)
     if steps.train and shape.stop != "max_steps":
-        share = shape.share if shape.replays(row.data.candidates) else 0.0
+        share = shape.share if shape.protects(row.data.candidates) else 0.0
         found["train"] = _counted(steps.train, shape.budget, share, shape.learning_rate)
     return found
 

@@ -10,123 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.estimates.sizes import DataSize, JobSize, Steps
 from core.parameters import schedule
-from core.parameters.parameters import Parameters
 
 STEPPED = ("surrogate", "trial", "train")
-TYPICAL_SIDE = 512
 TYPICAL_LENGTH = 64  # tokens of a text of which nothing is known
 MAX_SAMPLED_LENGTHS = 50  # that stand for those of all texts
 COPIES = 9  # steps that export samples: before training, the gallery's seven, and one that a rule names
-
-
-@dataclass(frozen=True)
-class JobSize:
-    """The numbers of a job that its cost follows from; nothing that a person wrote."""
-
-    kind: str
-    rank: int
-    batch_size: int
-    folds: int
-    surrogate_steps: int
-    max_steps: int
-    stretched: bool  # max_steps counts references, and replay makes it more
-    learning_rate: float
-    stop: str
-    share: float  # of backbone data in a batch: what is asked for, or tried first
-    tried: bool
-    selected_count: int
-    sample_ratio: float
-    draws_score: int
-    draws_eval: int
-    scored: bool
-    resolution: int | None
-    max_tokens: int | None
-    subject: int  # prompts
-    unrelated: int
-    extendable: bool = False  # surrogates go on where their loss still falls at the end of their budget
-    tested: bool = False  # scoring ends early where its first part does not repeat
-
-    @classmethod
-    def of(cls, p: Parameters) -> JobSize:
-        """Return the shape of a job with these parameters."""
-        usual = schedule.usual_share(p.learns) if p.gamma_start is None else p.gamma_start
-        share = usual if p.gamma in ("auto", "natural") else float(p.gamma)
-        return cls(
-            kind=p.kind,
-            rank=p.rank,
-            batch_size=p.batch_size,
-            folds=p.folds,
-            surrogate_steps=p.surrogate_steps,
-            max_steps=p.max_steps,
-            stretched="max_steps" in p.reasons,
-            learning_rate=p.learning_rate,
-            stop=p.stop,
-            share=share if p.augment else 0.0,
-            tried=p.augment and p.gamma == "auto",
-            selected_count=p.selected_count,
-            sample_ratio=p.sample_ratio,
-            draws_score=p.draws_score,
-            draws_eval=p.draws_eval,
-            scored=p.augment and p.score != "random",
-            resolution=p.resolution,
-            max_tokens=p.max_tokens,
-            subject=len(p.sample_prompts),
-            unrelated=len(p.unrelated_prompts),
-            extendable="surrogate_steps" in p.reasons,
-            tested=p.augment and p.score != "random" and "sample_ratio" in p.reasons,
-        )
-
-    @property
-    def area(self) -> float:
-        """Units of one image; 1 for texts, whose units are tokens."""
-        return (self.resolution / TYPICAL_SIDE) ** 2 if self.resolution else 1.0
-
-    @property
-    def budget(self) -> int:
-        """The steps that the final run has at most."""
-        return schedule.step_budget(self.max_steps, self.share) if self.stretched else self.max_steps
-
-    @property
-    def surrogate_budget(self) -> int:
-        """The steps that the surrogates have at most."""
-        return self.folds_budget(0.0)
-
-    @property
-    def trial_budget(self) -> int:
-        """The steps that one trial has at most."""
-        return self.folds_budget(self.share)
-
-    def folds_budget(self, share: float) -> int:
-        """Return the steps that training all folds with such a share of backbone data has at most."""
-        budget = schedule.step_budget(self.surrogate_steps, share)
-        return schedule.extended(budget) if self.extendable else budget
-
-    def replays(self, candidates: int) -> bool:
-        """Tell whether a pool of so many candidates is used."""
-        return self.share > 0 and candidates >= schedule.MIN_CANDIDATES
-
-
-@dataclass(frozen=True)
-class DataSize:
-    """How much there is to learn from; lengths are tokens of some or all texts, empty for images."""
-
-    references: int
-    candidates: int = 0
-    probe: int = 0
-    validation: int = 0
-    lengths: tuple[float, ...] = ()
-    candidate_lengths: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The optimizer steps of each stage that takes any, and how probably scoring ends after its first part."""
-
-    surrogate: int
-    trial: int
-    train: int
-    unscored: float = 0.0  # 0 or 1 of a job that has run
 
 
 @dataclass(frozen=True)
@@ -141,21 +31,31 @@ class Amount:
 Workload = Mapping[str, Mapping[str, Amount]]
 
 
-def workload(shape: JobSize, data: DataSize, steps: Steps, *, pool_encoded: bool = True) -> Workload:
+def workload(
+    shape: JobSize, data: DataSize, steps: Steps, *, pool_encoded: bool = True, samples_made: bool = True
+) -> Workload:
     """Return the work of every stage."""
     counting = _Counting(shape, data)
-    replays = shape.replays(data.candidates)
-    encoded = data.references + data.validation
-    if not pool_encoded and shape.share > 0:
-        encoded += data.candidates + data.probe
+    protects = shape.protects(data.candidates)
+    selects = protects and shape.protect_on == "pool"
     return {
-        "prepare": {"load": Amount(1, 1), "encode": Amount(1, encoded * shape.area)},
-        "surrogate": counting.folds(steps.surrogate, shape.surrogate_budget, 0.0),
-        "score": counting.scores(steps.unscored) if replays and shape.scored else {},
-        "trial": counting.folds(steps.trial, shape.trial_budget, shape.share) if steps.trial and replays else {},
-        "train": counting.final(steps.train, shape.share if replays else 0.0),
-        "export": {"sample": counting.samples()} | ({"gradient": counting.law()} if replays else {}),
+        "prepare": counting.preparing(pool_encoded, samples_made),
+        "surrogate": counting.folds("surrogate", steps.surrogate, shape.surrogate_budget, 0.0),
+        "score": counting.scores(steps.unscored) if selects and shape.scored else {},
+        "trial": counting.tried(steps.trial) if steps.trial and protects else {},
+        "train": counting.final(steps.train, shape.share if protects else 0.0),
+        "export": {"sample": counting.samples()} | ({"gradient": counting.law()} if selects else {}),
     }
+
+
+def distilled(shape: JobSize, work: Workload) -> tuple[Amount, float]:
+    """Return one step of the trial, or of the final run where nothing is tried, without its frozen passes, and how
+    many of its units are held to the frozen network's prediction.
+    """
+    stage = "trial" if "step" in work["trial"] else "train"
+    step = work[stage]["step"]
+    size = step.size / shape.passes(stage)
+    return Amount(step.calls, size, step.runs), size * shape.distilled
 
 
 def longest(lengths: Sequence[float], amount: float, others: Sequence[float] = (), more: float = 0.0) -> float:
@@ -204,9 +104,21 @@ class _Counting:
             return self.shape.area
         return longest(self.lengths, references, self.others, candidates)
 
-    def step(self, steps: int, runs: int, share: float) -> Amount:
+    def preparing(self, pool_encoded: bool, samples_made: bool) -> dict[str, Amount]:
+        """Count loading and encoding, and the samples that a backbone makes where it has not made them yet."""
+        shape, data = self.shape, self.data
+        encoded = data.references + data.validation
+        if not pool_encoded and shape.share > 0:
+            encoded += data.probe + (data.candidates if shape.protect_on == "pool" else 0)
+        work = {"load": Amount(1, 1), "encode": Amount(1, encoded * shape.area)}
+        if shape.makes and not samples_made:
+            work["sample"] = Amount(schedule.OWN_SAMPLES, shape.area)
+        return work
+
+    def step(self, stage: str, steps: int, runs: int, share: float) -> Amount:
         samples = runs * self.shape.batch_size
-        return Amount(steps, samples * self.width(samples * (1 - share), samples * share), runs)
+        passes = self.shape.passes(stage) if share else 1.0
+        return Amount(steps, passes * samples * self.width(samples * (1 - share), samples * share), runs)
 
     def evaluation(self, examples: int, runs: int, *, candidates: bool = False) -> float:
         """Return the units of one evaluation."""
@@ -217,15 +129,25 @@ class _Counting:
     def draws(self, asked: int) -> int:
         return asked if self.shape.kind == "images" else 1
 
-    def folds(self, steps: int, budget: int, share: float) -> dict[str, Amount]:
+    def folds(self, stage: str, steps: int, budget: int, share: float) -> dict[str, Amount]:
         """Count training all folds in one stack."""
         runs = self.shape.folds
         grid, again = schedule.evaluation_grid(budget), max(0, steps - budget)  # a second trial
         times = sum(at <= steps for at in grid) + sum(at <= again for at in grid[1:] if again)
         return {
-            "step": self.step(steps, runs, share),
+            "step": self.step(stage, steps, runs, share),
             "evaluation": Amount(times, self.evaluation(self.data.references, runs), runs),
         }
+
+    def tried(self, steps: int) -> dict[str, Amount]:
+        """Count training all folds with what protects, and how far both stacks leave what the backbone knew."""
+        work = self.folds("trial", steps, self.shape.trial_budget, self.shape.share)
+        if self.data.probe:
+            probe = self.evaluation(min(self.data.probe, schedule.PROBE_EXAMPLES), self.shape.folds, candidates=True)
+            told = work["evaluation"]
+            calls = told.calls + 2
+            work["evaluation"] = Amount(calls, (told.calls * told.size + 2 * probe) / calls, told.runs)
+        return work
 
     def final(self, steps: int, share: float) -> dict[str, Amount]:
         """Count the final run: references on the whole grid, probe and validation on a third of it."""
@@ -242,7 +164,7 @@ class _Counting:
             parts.append((rare, self.evaluation(self.data.validation, 1)))
         calls = sum(times for times, _ in parts)
         units = sum(times * size for times, size in parts)
-        return {"step": self.step(steps, 1, share), "evaluation": Amount(calls, units / calls)}
+        return {"step": self.step("train", steps, 1, share), "evaluation": Amount(calls, units / calls)}
 
     def scores(self, unscored: float) -> dict[str, Amount]:
         """Count the passes over the pool, and the gradients of references, which are taken anew for the rest of it.

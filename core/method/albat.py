@@ -13,6 +13,7 @@ from core.method.influence.mixing_forecast import forecast_mixing
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, score_pool
 from core.method.lora.adapter import Adapter
 from core.method.mixing.error_law import MixingReport
+from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.splitting import held_out
 from core.method.training.batches import MixedBatches, ShapesInTurn
@@ -62,31 +63,28 @@ def forecast_error(
 def train_adapter(
     backbone: Backbone,
     references: Batch,
-    selected: Batch | None,
+    protection: Protection,
     p: Parameters,
     curves: SurrogateCurves,
     probe: Batch | None,
     snapshots: MutableMapping[int, Adapter],
-    gamma: float,
     heldout: Batch | None = None,
     keeper: Keeper = NOWHERE,
 ) -> Generator[Step, None, Outcome]:
-    """Train a fresh adapter on the mixture (A1) until the stopping rule says so, and name the step to publish.
+    """Train a fresh adapter on references and protection (A1) until the stopping rule says so, and name a step.
 
     `snapshots` receives deep copies and afterwards holds every step that the outcome names and no others; the adapter
-    to publish is `snapshots[outcome.published_step]`, never the live one. `probe` is backbone data outside the replay,
-    on which forgetting shows; `heldout` is the user's own validation data. `curves` are those of the surrogates, or of
-    the trial where the mixture was tried. Step 0 is before training. With a `keeper` that has found a state, the run
-    goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version with other rules
-    has left that state.
+    to publish is `snapshots[outcome.published_step]`, never the live one. `probe` is backbone data that is never
+    trained on, on which forgetting shows; `heldout` is the user's own validation data. `curves` are those of the
+    surrogates, or of the trial where the mixture was tried. Step 0 is before training. With a `keeper` that has found a
+    state, the run goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version
+    with other rules has left that state.
     """
-    run = FinalRun(backbone, references, p, curves, gamma if selected is not None else 0.0, snapshots)
+    run = FinalRun(backbone, references, p, curves, protection.gamma if protection.used else 0.0, snapshots)
     run.watch(probe=probe, heldout=heldout)
     adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
     turns = ShapesInTurn.of(references, p.seed)
-    batches = MixedBatches(
-        backbone, references, selected, run.gamma, p.batch_size, captions(backbone, p), p.seed, turns
-    )
+    batches = MixedBatches(backbone, references, protection, p.batch_size, captions(backbone, p), p.seed, turns)
     training = Training(
         backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget, pieces=p.accumulation
     )

@@ -14,6 +14,12 @@ EXTENSION = 1.5  # surrogates whose held-out loss still falls at the end of thei
 LOOK_AHEAD = 3.5  # times the matched step: how far pictures are looked at, and a valley near it is confirmed by then
 VOICE_AHEAD = 2.0  # the same for a voice, which is whole later than its loss is best on held-out answers
 OVERSHOOT = 0.2  # share of a run of other texts, which only shows what training on would do
+# What the frozen network's prediction of a sample costs beside a step with it: a pass forward is about a third of one
+# forward and backward.
+FROZEN_PASS = 1 / 3
+# Samples that a backbone makes once, where it is protected on its own, and the seconds that this takes at most where a
+# service sets no other limit.
+OWN_SAMPLES, OWN_SECONDS = 64, 900.0
 WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients

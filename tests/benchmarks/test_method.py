@@ -34,6 +34,9 @@ def test_an_experiment_compares_all_arms_by_all_rules_and_repeats_exactly(short:
     wanted = {"horizon", "cluster", "kind", "protect", "protect_weight", "protect_on", "best_at_end"}
     rules = {row["rule"] for row in rows if row["arm"] == "none"}
     assert {"auto", "matched loss K=2", "paper CS M=10", "permuted CS M=10", "fixed 2M, M=10", "never"} <= rules
+    assert {"one split, retrained", "random step"} <= rules
+    assert all(row["heldout_at_stop"] == row["heldout_best"] for row in rows if row["rule"] == "oracle")
+    assert all(row["stop_step"] <= row["end_step"] <= 24 for row in rows if row["rule"] == "auto")
     assert all(1 <= row["stop_step"] <= 24 and row["heldout_at_stop"] >= row["heldout_best"] - 1e-4 for row in rows)
     assert all(wanted <= row.keys() for row in rows)
     (curve,) = (curve for curve in result["curves"] if curve["arm"] == "influence .5")

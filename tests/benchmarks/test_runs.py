@@ -10,6 +10,7 @@ import torch
 from benchmarks.runs import Arm, train_arms
 from benchmarks.world import World
 from core.method.backbones.texts.language import LanguageBackbone
+from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches
 from core.method.training.loop import Training
 
@@ -24,7 +25,7 @@ def test_losses_and_copies_of_an_arm_are_of_the_averaged_weights(tiny_language: 
     world.references = world.heldout = world.probe = world.pool = batch
     _, kept = train_arms(cast("World", world), {"plain": Arm("plain")}, keep=(STEPS,))
     adapter = tiny_language.lora.new(p.rank, p.alpha, seed=p.seed)
-    batches = MixedBatches(tiny_language, batch, None, 0.0, p.batch_size, Captions(0.0, None), p.seed)
+    batches = MixedBatches(tiny_language, batch, Protection(), p.batch_size, Captions(0.0, None), p.seed)
     training = Training(tiny_language, adapter, batches, learning_rate=p.learning_rate, max_steps=STEPS)
     list(training)
     copies = kept.adapter("plain", STEPS).parameters()

@@ -24,7 +24,8 @@ def train(context: Context) -> Generator[Line, None, None]:
     """Write the kept copies, the curve and the outcome."""
     p, keeper = context.p, context.keeper("train")
     keeper.beside["rows"] = list[Json]()  # the curve so far; another one when a state is found
-    selected, gamma = mixed(context)
+    protection = mixed(context)
+    gamma = protection.gamma
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
     pace = ProgressClock("train", budget, keeper=keeper)
 
@@ -43,12 +44,11 @@ def train(context: Context) -> Generator[Line, None, None]:
         steps = train_adapter(
             context.backbone,
             context.references(),
-            selected,
+            protection,
             p,
             followed_curves(context),
             context.probe(),
             snapshots,
-            gamma,
             context.heldout(),
             keeper,
         )

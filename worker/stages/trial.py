@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from core.method.backbones.backbone import Batch
 from core.method.mixing.trial import Trial, try_mixture
+from core.method.protection.protection import NONE, Means, Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.parameters.schedule import extended, step_budget
@@ -41,16 +41,24 @@ def mixture(scored: Json, tried: Trial | None) -> Json:
         "gain": round(tried.gain, 5),
         "error": round(tried.error, 5),
         "interval": [round(end, 5) for end in tried.interval],
+        "kept": None if tried.kept is None else dict(zip(("without", "with"), tried.kept, strict=True)),
     }
     reason = f"{scored['selection_reason']} {decided.reason}"
     return {"gamma": decided.gamma, "verdict": tried.verdict, "reason": reason, "trial": measured}
 
 
-def mixed(context: Context) -> tuple[Batch | None, float]:
-    """Return the encoded selected candidates and gamma, as decided; None and 0 where nothing is mixed in."""
+def mixed(context: Context) -> Protection:
+    """Return what protects, as decided: the encoded selected candidates, or nothing."""
     gamma = float(context.read("trial", "mixture.json")["gamma"])
     selected = context.read("score", "decision.json")["selected"]
-    return (replay(context, selected), gamma) if selected and gamma else (None, 0.0)
+    if not selected or not gamma:
+        return NONE
+    return Protection.by(means(context), context.p.protect_weight, gamma, replay(context, selected))
+
+
+def means(context: Context) -> Means:
+    """Return by which means a job protects that does; one that asks for a share of backbone data replays it."""
+    return "replay" if context.p.protect == "none" else context.p.protect
 
 
 def followed_curves(context: Context) -> SurrogateCurves:
@@ -79,7 +87,7 @@ def _tried(
     context: Context, chosen: list[int], keeper: StageKeeper, pace: ProgressClock
 ) -> Generator[Line, None, Trial | None]:
     done, gamma = int(keeper.beside["done"]), float(keeper.beside["gamma"])
-    plain, last = read_surrogate(context).curves, done + step_budget(context.p.surrogate_steps, gamma)
+    plain, last = read_surrogate(context), done + step_budget(context.p.surrogate_steps, gamma)
 
     def lines(step: Step) -> Iterator[Line]:
         row: Json = {"step": done + step.step, "gamma": gamma, "loss": sum(step.loss) / len(step.loss)}
@@ -88,6 +96,6 @@ def _tried(
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
-    selected = replay(context, chosen)
-    steps = try_mixture(context.backbone, context.references(), selected, gamma, plain, context.p, keeper)
+    protection = Protection.by(means(context), context.p.protect_weight, gamma, replay(context, chosen))
+    steps = try_mixture(context.backbone, context.references(), protection, plain, context.p, keeper, context.probe())
     return (yield from driven(steps, lines, keeper))

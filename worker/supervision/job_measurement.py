@@ -7,7 +7,7 @@ import time
 from core.estimates.estimator import Estimator
 from core.estimates.forecast import Forecast
 from core.estimates.measurements import Measured, Source
-from core.estimates.workload import JobSize
+from core.estimates.sizes import JobSize
 from core.findings.texts.lengths import TextSize
 from core.parameters.parameters import Parameters
 from core.references.items import References, TextItem
@@ -33,7 +33,7 @@ class JobMeasurement:
         """Tell the job's end from now on, if anything was measured on which that can rest."""
         if estimator.measured:
             data = estimator.data(self._references, self.texts, self._validation)
-            self._forecast = estimator.model.forecast(self.shape, data)
+            self._forecast = estimator.forecast(self.shape, data)
 
     def left(self, line: Progress) -> float | None:
         """Return the seconds to the end of the job; where nothing was measured, to the end of the stage."""

@@ -20,6 +20,8 @@ from core.method.lora.model import LoraModel
 # picture is not square: size (n, 2), rows and columns of each latent, which fill the upper left of what is kept. Where
 # some picture has a mask: mask (n, 1, h, w), the weight of each place of the latent, 0 to 1.
 # texts: input_ids, labels, attention_mask (n, T).
+# In training, where some examples protect the backbone otherwise than by counting as the rest: weight (n,), what an
+# example's own loss counts, and distil (n,), what the distance to the frozen network's prediction counts.
 Batch = dict[str, Tensor]
 CAPTION = ("text", "pooled")  # what a caption says
 OTHERS = "others"
@@ -68,7 +70,16 @@ class Backbone(Protocol):
         """Count the tokens of one item before it is cut."""
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
-        """Return the loss of every sample, (N,) in float32, with the adapter in use; N may be R b, run-major."""
+        """Return the loss of every sample, (N,) in float32, with the adapter in use; N may be R b, run-major.
+
+        A batch with `weight` and `distil` says what the loss and the `distance` of each sample count.
+        """
+
+    def distance(self, batch: Batch, draw: Draw) -> Tensor:
+        """Return how far what is predicted with the adapter in use is from what is predicted without, (N,).
+
+        images: mean squared difference; texts: KL(without || with) in nats, a mean over the learned tokens.
+        """
 
     def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
         """Return fresh noise for one training step; of pictures that are not square also told their `sizes`."""
@@ -121,6 +132,8 @@ def join(batches: Sequence[Batch]) -> Batch:
     Texts are padded to the longest, captions to the most lines, latents to the largest; what has no mask counts whole.
     """
     batches = shapes.on_one_canvas(batches)
+    if any("weight" in batch for batch in batches):
+        batches = [_weighed(batch) for batch in batches]
     if any(OTHERS in batch for batch in batches):
         batches = [_with_lines(batch) for batch in batches]
     padded = [name for name, tensor in batches[0].items() if tensor.dim() == 2 or name.startswith(OTHERS)]
@@ -149,6 +162,12 @@ def _with_lines(batch: Batch) -> Batch:
     said = {name: batch[name] for name in caption_of(batch)}
     none = {others_of(name): tensor.new_zeros(len(tensor), 0, *tensor.shape[1:]) for name, tensor in said.items()}
     return batch | {"lines": torch.ones(count(batch), dtype=torch.long), **none}
+
+
+def _weighed(batch: Batch) -> Batch:
+    """Return a batch in which it is written what each example counts, where it was not."""
+    ones = torch.ones(count(batch))
+    return batch if "weight" in batch else batch | {"weight": ones, "distil": torch.zeros_like(ones)}
 
 
 def count(batch: Batch) -> int:

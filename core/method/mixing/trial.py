@@ -1,24 +1,28 @@
-"""Does backbone data help these references? Tried on the references themselves, before the adapter is trained.
+"""What does protection cost these references, and what does it keep? Tried on them, before the adapter is trained.
 
-The folds are trained once more, now with the selected data in a share gamma of every batch, and each held-out reference
-is compared with itself: its loss under the mixture against its loss without, each at its own best step. Nothing is
-assumed of curvature or convergence, which is what the error law (error_law.py) has to do. Our own addition.
+The folds are trained once more, now with what protects in a share gamma of every batch, and each held-out reference
+is compared with itself: its loss under the mixture against its loss without, each at its own best step. Beside it
+stands how far either leaves the backbone (protection/keeping.py). Nothing is assumed of curvature or convergence, which
+is what the error law (error_law.py) has to do. Our own addition.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from core.method.backbones.backbone import Backbone, Batch
+from core.method.backbones.backbone import Backbone, Batch, count
+from core.method.backbones.shapes import sizes_of
 from core.method.mixing.error_law import Verdict
 from core.method.mixing.gamma import GammaChoice
+from core.method.protection.keeping import kept_distance
+from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.method.training.resuming import NOWHERE, Keeper
-from core.method.training.surrogates import train_folds
+from core.method.training.surrogates import Surrogate, train_folds
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import MIN_TRIED_SHARE
 
@@ -40,6 +44,7 @@ class Trial:
     error: float  # standard error over references
     curves: SurrogateCurves  # of the surrogates that trained on the mixture
     tolerated: float = TOLERATED
+    kept: tuple[float, float] | None = None  # distance from the frozen backbone on other data: without, with
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -69,7 +74,18 @@ class Trial:
         return (
             f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without, "
             f"as a share of what it was before training (90 % interval {-high:+.1%} to {-low:+.1%}).{doubt}"
+            f"{self._kept_sentence}"
         )
+
+    @property
+    def _kept_sentence(self) -> str:
+        """Say how much nearer the backbone's own ways are kept; nothing where that was not looked at."""
+        if self.kept is None or self.kept[0] <= 0:
+            return ""
+        share = self.kept[1] / self.kept[0]
+        if share >= 1:
+            return f" On other data it moved no less away from the untouched backbone ({share:.0%} of the distance)."
+        return f" On other data it moved {1 - share:.0%} less away from the untouched backbone than without."
 
     @property
     def next_gamma(self) -> float | None:
@@ -98,21 +114,33 @@ class Trial:
 def try_mixture(
     backbone: Backbone,
     references: Batch,
-    selected: Batch,
-    gamma: float,
-    plain: SurrogateCurves,
+    protection: Protection,
+    plain: Surrogate,
     p: Parameters,
     keeper: Keeper = NOWHERE,
+    probe: Batch | None = None,
 ) -> Generator[Step, None, Trial | None]:
-    """Train the folds of `plain` on the mixture and compare; None where nothing was held out."""
-    before = plain.at_best
+    """Train the folds of `plain` with protection and compare; None where nothing was held out.
+
+    `probe` is data of the backbone's that nothing is trained on: how far either leaves it is told beside.
+    """
+    before = plain.curves.at_best
     if before is None:
         return None
-    mixed = (yield from train_folds(backbone, references, plain.folds, p, selected, gamma, keeper)).curves
-    after = mixed.at_best
+    mixed = yield from train_folds(backbone, references, plain.curves.folds, p, protection, keeper)
+    after = mixed.curves.at_best
     assert after is not None
-    start = fmean(plain.held_out[0])
+    start = fmean(plain.curves.held_out[0])
     gains = [(a - b) / start for a, b in zip(before, after, strict=True)]
     error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
     tolerated = TOLERATED_OF_PICTURES if p.kind == "images" else TOLERATED
-    return Trial(gamma, fmean(gains), error, mixed, tolerated)
+    kept = None if probe is None else _distances(backbone, [plain, mixed], probe, p)
+    return Trial(protection.gamma, fmean(gains), error, mixed.curves, tolerated, kept)
+
+
+def _distances(backbone: Backbone, surrogates: Sequence[Surrogate], probe: Batch, p: Parameters) -> tuple[float, float]:
+    """Return how far two stacks of surrogates, each at its best step, are from the frozen backbone on the probe."""
+    draws = backbone.fixed_draws(p.draws_eval, count(probe), p.seed, **sizes_of(probe))
+    stacks = [surrogate.adapter.to(backbone.device) for surrogate in surrogates]
+    first, second = (float(kept_distance(backbone, stack, probe, draws).mean()) for stack in stacks)
+    return first, second

@@ -25,8 +25,10 @@ from core.method.backbones.backbone import (
     take,
 )
 from core.method.backbones.shapes import shapes_of, sizes_of
+from core.method.protection.protection import Protection
 from core.method.training.resuming import State
 
+CAPTIONS_SEED = 5_000  # apart from the seeds of references, replay and noise
 SHAPES_SEED = 7_000  # apart from the seeds of references, replay and noise
 Shape = tuple[int, int]  # rows and columns of latents
 
@@ -48,54 +50,70 @@ class Batches(Protocol):
 
 
 class MixedBatches:
-    """Batches of `size` in which a share gamma of the slots, on average, is replayed backbone data (A1).
+    """Batches of `size` in which a share gamma of the slots, on average, protects what the backbone knew (A1).
 
-    References, replayed data and noise each have their own randomness, so runs with the same gamma that differ in what
-    they replay see the same references in the same order under the same noise: a paired comparison. Pictures of one
-    batch have one shape, as `shapes` says: each of them needs references here, and replayed data where there is any.
+    References, what protects and noise each have their own randomness, so runs with the same gamma that differ in what
+    protects see the same references in the same order under the same noise: a paired comparison. Pictures of one batch
+    have one shape, as `shapes` says: each of them needs references here, and examples where some protect.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         references: Batch,
-        selected: Batch | None,
-        gamma: float,
+        protection: Protection,
         size: int,
         captions: Captions,
         seed: int,
         shapes: ShapesInTurn | None = None,
     ) -> None:
         self._backbone, self._captions, self._size = backbone, captions, size
-        self._gamma, self._mixed = gamma, selected is not None
-        self._everything = references if selected is None else join([references, selected])
+        self._protection, examples = protection, protection.examples if protection.used else None
+        self._everything = references if examples is None else join([references, examples])
         self._shapes = shapes
         first, known = count(references), shapes_of(self._everything)
+        protecting = range(first) if protection.captions is not None else range(first, count(self._everything))
         self._noise = torch.Generator().manual_seed(3 * seed)
         self._own, self._replayed = (
             {
                 shape: Shuffled([place for place in span if shape in (None, known[place])], 3 * seed + number)
                 for shape in (shapes.known if shapes else [None])
             }
-            for number, span in ((1, range(first)), (2, range(first, count(self._everything))))
+            for number, span in ((1, range(first)), (2, protecting))
         )
+        self._unrelated = Shuffled(range(count(protection.captions or references)), 3 * seed + CAPTIONS_SEED)
 
     def __iter__(self) -> Iterator[tuple[Batch, Draw]]:
         return self
 
     def __next__(self) -> tuple[Batch, Draw]:
-        slots = batch_slots(self._gamma, self._size, self._noise) if self._mixed else 0
+        slots = batch_slots(self._protection.gamma, self._size, self._noise) if self._protection.used else 0
         shape = next(self._shapes) if self._shapes else None
         own = [next(self._own[shape]) for _ in range(self._size - slots)]
         index = torch.tensor(own + [next(self._replayed[shape]) for _ in range(slots)])
         batch = self._captions.thin(drawn_lines(take(self._everything, index), self._noise), self._noise)
+        batch = self._protection.weighed(self._unrelatedly_captioned(batch, slots), slots)
         return batch, self._backbone.random_draw(self._size, self._noise, **sizes_of(batch))
+
+    def _unrelatedly_captioned(self, batch: Batch, slots: int) -> Batch:
+        """Return the batch with unrelated captions on its last `slots` pictures, whole and not as their masks say."""
+        captions = self._protection.captions
+        if captions is None or not slots:
+            return batch
+        said = take(captions, torch.tensor([next(self._unrelated) for _ in range(slots)]))
+        own = count(batch) - slots
+        told = {name: torch.cat([batch[name][:own], said[name].to(batch[name])]) for name in caption_of(batch)}
+        if "mask" in batch:
+            told["mask"] = torch.cat([batch["mask"][:own], torch.ones_like(batch["mask"][own:])])
+        return batch | told
 
     def state(self) -> State:
         """Return all sources of chance as they stand."""
         parts = {"noise": State(tensors={"generator": self._noise.get_state()})}
         parts |= {f"own{_named(shape)}": shuffled.state() for shape, shuffled in self._own.items()}
         parts |= {f"replayed{_named(shape)}": shuffled.state() for shape, shuffled in self._replayed.items()}
+        if self._protection.captions is not None:
+            parts["unrelated"] = self._unrelated.state()
         return State.of(parts | ({"shapes": self._shapes.state()} if self._shapes else {}))
 
     def restore(self, state: State) -> None:
@@ -104,6 +122,8 @@ class MixedBatches:
         for name, parts in (("own", self._own), ("replayed", self._replayed)):
             for shape, shuffled in parts.items():
                 shuffled.restore(state.part(f"{name}{_named(shape)}"))
+        if self._protection.captions is not None:
+            self._unrelated.restore(state.part("unrelated"))
         if self._shapes:
             self._shapes.restore(state.part("shapes"))
 

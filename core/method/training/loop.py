@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -156,12 +156,20 @@ def _clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: Sequence[Draw]) -> Tensor:
+def evaluate(
+    backbone: Backbone,
+    adapter: Adapter | None,
+    batch: Batch,
+    draws: Sequence[Draw],
+    of: Callable[[Batch, Draw], Tensor] | None = None,
+) -> Tensor:
     """Return the loss of every example under every run, (R, n) on the CPU, averaged over the draws.
+
+    `of` is another function of samples that is asked for instead of their loss, such as `backbone.distance`.
 
     Of a caption with several lines the first is taken, always: a line drawn anew would be noise in every curve.
     """
-    batch = first_lines(batch)
+    batch, measured = first_lines(batch), of or backbone.loss
     runs = adapter.runs if adapter else 1
     size = max(1, EVALUATED_AT_ONCE // runs)
     parts = []
@@ -174,7 +182,7 @@ def evaluate(backbone: Backbone, adapter: Adapter | None, batch: Batch, draws: S
             total = torch.zeros(runs, len(index))
             with backbone.lora.use(adapter, samples=runs * len(index)):
                 for draw in draws:
-                    losses = backbone.loss(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
+                    losses = measured(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
                     total += losses.reshape(runs, -1).float().cpu()
             parts.append(total / len(draws))
     return in_order(parts, split, dim=1)

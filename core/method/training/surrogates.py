@@ -11,6 +11,7 @@ import torch
 from core.method.backbones.backbone import Backbone, Batch, count, take
 from core.method.backbones.shapes import sizes_of
 from core.method.lora.adapter import Adapter, from_stack
+from core.method.protection.protection import NONE, Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.batches import Captions, MixedBatches, ShapesInTurn, SideBySide
 from core.method.training.loop import Step, Training, evaluate
@@ -42,17 +43,16 @@ def train_folds(
     references: Batch,
     held: Sequence[Sequence[int]],
     p: Parameters,
-    selected: Batch | None = None,
-    gamma: float = 0.0,
+    protection: Protection = NONE,
     keeper: Keeper = NOWHERE,
 ) -> Generator[Step, None, Surrogate]:
     """Train a surrogate without each of the folds `held`, in one stack, until held-out loss has clearly turned up.
 
-    `selected` fills a share gamma of every batch. Losses in a Step are one for each surrogate; on the evaluation grid
-    it also holds T and H averaged over them. With a `keeper` that has found a state, it goes on from there,
-    if that held out the same references.
+    Each has the same `protection`, of its own references where that is by captions. Losses in a Step are one for each
+    surrogate; on the evaluation grid it also holds T and H averaged over them. With a `keeper` that has found a state,
+    it goes on from there, if that held out the same references.
     """
-    folds, found = FoldTraining(backbone, references, held, p, selected, gamma), keeper.found()
+    folds, found = FoldTraining(backbone, references, held, p, protection), keeper.found()
     if found is not None and folds.continues(found):
         folds.restore(found)
     yield from saved(folds.steps(), keeper, folds.state)
@@ -68,9 +68,9 @@ class FoldTraining:
         references: Batch,
         held: Sequence[Sequence[int]],
         p: Parameters,
-        selected: Batch | None,
-        gamma: float,
+        protection: Protection,
     ) -> None:
+        gamma = protection.gamma if protection.used else 0.0
         self.curves = SurrogateCurves(tuple(map(tuple, held)), gamma)
         holds_out = self.curves.holds_out
         self.budget = step_budget(p.surrogate_steps, gamma) if holds_out else min(p.surrogate_steps, WEAK_STEPS)
@@ -84,7 +84,7 @@ class FoldTraining:
         self._training = Training(
             backbone,
             self.adapter,
-            _batches(backbone, references, held, p, selected, gamma),
+            _batches(backbone, references, held, p, protection),
             learning_rate=p.learning_rate,
             max_steps=self.longest,
             pieces=p.accumulation,
@@ -175,19 +175,14 @@ def captions(backbone: Backbone, p: Parameters) -> Captions:
 
 
 def _batches(
-    backbone: Backbone,
-    references: Batch,
-    held: Sequence[Sequence[int]],
-    p: Parameters,
-    selected: Batch | None,
-    gamma: float,
+    backbone: Backbone, references: Batch, held: Sequence[Sequence[int]], p: Parameters, protection: Protection
 ) -> SideBySide:
-    """Return the stack's batches; a fold keeps its references' order and noise whatever is mixed in beside them."""
+    """Return the stack's batches; a fold keeps its references' order and noise whatever protects beside them."""
     left_out, everything = captions(backbone, p), range(count(references))
     streams = []
     for fold, part in enumerate(held):
         trained = take(references, torch.tensor([i for i in everything if i not in part]))
         seed = p.seed + fold
         turns = ShapesInTurn.of(references, p.seed)  # not those of `trained`: all runs of a step have one shape
-        streams.append(MixedBatches(backbone, trained, selected, gamma, p.batch_size, left_out, seed, turns))
+        streams.append(MixedBatches(backbone, trained, protection, p.batch_size, left_out, seed, turns))
     return SideBySide(streams)

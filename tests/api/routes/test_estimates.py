@@ -17,7 +17,7 @@ from core.database.engine import now
 from core.database.tables import Idempotency, Job, JobEvent, Measurement, Worker
 from core.estimates import measurements
 from core.estimates.measurements import Measured
-from core.estimates.workload import DataSize, JobSize, Steps
+from core.estimates.sizes import DataSize, JobSize, Steps
 from core.parameters.sample_prompts import EVERYDAY_QUESTIONS, QUESTIONS
 from core.parameters.schedule import STAGES
 from tests.api.server import Service, refused

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from core.estimates.measurements import Measured, Source
-from core.estimates.workload import DataSize, JobSize, Steps, workload
+from core.estimates.sizes import DataSize, JobSize, Steps
+from core.estimates.workload import workload
 from core.parameters.schedule import STAGES
 
 SHAPE = JobSize(

@@ -9,7 +9,8 @@ import pytest
 from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
-from core.estimates.workload import COPIES, MAX_SAMPLED_LENGTHS, DataSize, Steps, longest, thinned, workload
+from core.estimates.sizes import DataSize, Steps
+from core.estimates.workload import COPIES, MAX_SAMPLED_LENGTHS, longest, thinned, workload
 from core.findings.texts.lengths import TextSize
 from core.parameters.schedule import STAGES
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured, true_stages
@@ -113,7 +114,7 @@ def test_two_short_runs_tell_what_a_long_job_takes(changes: dict[str, int]) -> N
     """The prices of the invented device are found again, for sizes that were never measured."""
     shape = replace(STOPPED, **changes)
     forecast = model(CALIBRATED, SHAPE, "cpu: toy", None).forecast(shape, DATA)
-    predicted = model(CALIBRATED, SHAPE, "cpu: toy", None).endings.steps(shape, replays=True)
+    predicted = model(CALIBRATED, SHAPE, "cpu: toy", None).endings.steps(shape, protects=True)
     truth = true_stages(shape, DATA, predicted)
     for stage in STAGES:
         assert forecast.stages[stage].expected == pytest.approx(truth[stage], rel=0.15), stage

@@ -12,7 +12,7 @@ from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
 from core.database.tables import Measurement, Worker
 from core.estimates import measurements
-from core.estimates.workload import Steps
+from core.estimates.sizes import Steps
 from tests.core.estimates.measured import OTHER, SMALL, measured
 from tests.core.ledger import Sessions
 

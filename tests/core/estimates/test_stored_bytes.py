@@ -9,8 +9,8 @@ import pytest
 
 from core.backbones.record import BackboneRecord, describe
 from core.estimates import measurements
+from core.estimates.sizes import Steps
 from core.estimates.stored_bytes import expected
-from core.estimates.workload import Steps
 from core.parameters.request import BatRequest
 from tests.core.backbones.headers import write_texts
 from tests.core.estimates.measured import SMALL, measured

@@ -11,6 +11,7 @@ from PIL import Image
 from core.method.albat import forecast_error, score_candidates, train_adapter, train_surrogate
 from core.method.backbones.backbone import Batch, count, take
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.picture_evidence import choose, judge_pictures
 from core.method.training.final_run import Outcome
@@ -143,7 +144,9 @@ def test_the_whole_algorithm_runs_from_references_to_a_published_adapter(case) -
 
     selected, snapshots = take(candidates, torch.tensor(scoring.selection.indices)), {}
     probe = take(candidates, torch.arange(count(candidates) - 3, count(candidates)))
-    run = train_adapter(backbone, references, selected, p, surrogate.curves, probe, snapshots, scoring.gamma.gamma)
+    run = train_adapter(
+        backbone, references, Protection(scoring.gamma.gamma, examples=selected), p, surrogate.curves, probe, snapshots
+    )
     steps, outcome = drain(run)
     assert isinstance(outcome, Outcome)
     assert [step.step for step in steps] == list(range(outcome.last_step + 1))
@@ -172,9 +175,9 @@ def test_every_rule_publishes_a_deep_copy_of_the_step_it_names(tiny_language, ru
     """Train once to the end with every step's hash on record, then let the rule run: the hashes must agree."""
     references, snapshots, truth = tiny_language.encode(TONES[:4]), Ledger(), Ledger()
     everything = parameters("texts", stop="max_steps", max_steps=budget, window=2, interval=1, reasons={})
-    drain(train_adapter(tiny_language, references, None, everything, flat_curves(12), None, truth, 0.0))
+    drain(train_adapter(tiny_language, references, Protection(), everything, flat_curves(12), None, truth))
     p = parameters("texts", stop=rule, max_steps=budget, reasons={"interval": ""}, **changes)
-    _, outcome = drain(train_adapter(tiny_language, references, None, p, flat_curves(12), None, snapshots, 0.0))
+    _, outcome = drain(train_adapter(tiny_language, references, Protection(), p, flat_curves(12), None, snapshots))
     published = snapshots[outcome.published_step]
     assert published.sha256() == truth.hashes[outcome.published_step] == snapshots.hashes[outcome.published_step]
     assert outcome.rule == rule
@@ -185,7 +188,7 @@ def test_every_rule_publishes_a_deep_copy_of_the_step_it_names(tiny_language, ru
 def test_the_second_valley_is_confirmed_3m_minus_1_evaluations_after_the_published_step(tiny_language) -> None:
     references, snapshots = tiny_language.encode(TONES[:4]), {}
     p = parameters("texts", stop="cs_fluctuation", window=3, interval=2, max_steps=60, reasons={})
-    steps, outcome = drain(train_adapter(tiny_language, references, None, p, flat_curves(12), None, snapshots, 0.0))
+    steps, outcome = drain(train_adapter(tiny_language, references, Protection(), p, flat_curves(12), None, snapshots))
     assert outcome.published_step == outcome.turning_point_step == outcome.last_step - 2 * (3 * 3 - 1)
     assert outcome.ended_by_turning
     assert steps[-1].turning_point == outcome.published_step
@@ -196,7 +199,7 @@ def test_the_second_valley_is_confirmed_3m_minus_1_evaluations_after_the_publish
 def test_the_published_adapter_reproduces_the_losses_of_its_step(tiny_language) -> None:
     references, snapshots = tiny_language.encode(TONES[:4]), {}
     p = parameters("texts", stop="matched_loss", reasons={})
-    steps, outcome = drain(train_adapter(tiny_language, references, None, p, flat_curves(12), None, snapshots, 0.0))
+    steps, outcome = drain(train_adapter(tiny_language, references, Protection(), p, flat_curves(12), None, snapshots))
     again = evaluate(tiny_language, snapshots[outcome.published_step], references, tiny_language.fixed_draws(2, 4, 3))
     assert float(again.mean()) == pytest.approx(steps[outcome.published_step].reference_loss, rel=1e-6)
 
@@ -205,7 +208,7 @@ def test_replay_stretches_the_budget_only_where_the_budget_was_ours(tiny_languag
     references, selected = tiny_language.encode(TONES[:4]), tiny_language.encode(PLAIN)
     for reasons, last in (({"max_steps": ""}, 40), ({}, 20)):
         p = parameters("texts", stop="max_steps", max_steps=20, reasons=reasons)
-        run = train_adapter(tiny_language, references, selected, p, flat_curves(12), None, {}, 0.5)
+        run = train_adapter(tiny_language, references, Protection(0.5, examples=selected), p, flat_curves(12), None, {})
         assert drain(run)[1].last_step == last
 
 
@@ -220,7 +223,7 @@ def test_near_duplicates_alone_hold_nothing_out_and_still_give_an_adapter(tiny_l
     )
     assert any("training set" in note for note in scoring.notes)
     assert scoring.gamma.gamma == 0.0
-    _, outcome = drain(train_adapter(tiny_language, references, None, p, surrogate.curves, None, snapshots, 0.0))
+    _, outcome = drain(train_adapter(tiny_language, references, Protection(), p, surrogate.curves, None, snapshots))
     assert outcome.confidence is None
     assert outcome.published_step in snapshots
 
@@ -228,7 +231,7 @@ def test_near_duplicates_alone_hold_nothing_out_and_still_give_an_adapter(tiny_l
 def test_validation_data_is_followed_beside_the_references(tiny_language) -> None:
     p = parameters("texts", stop="max_steps", max_steps=3, reasons={})
     references, held = tiny_language.encode(TONES[:4]), tiny_language.encode(TONES[4:])
-    steps, _ = drain(train_adapter(tiny_language, references, None, p, flat_curves(2), None, {}, 0.0, heldout=held))
+    steps, _ = drain(train_adapter(tiny_language, references, Protection(), p, flat_curves(2), None, {}, heldout=held))
     assert steps[0].heldout_loss is not None
     assert steps[-1].heldout_loss is not None
     assert isinstance(steps[0], Step)
@@ -271,7 +274,7 @@ def test_other_scores_select_as_many(tiny_language, score: str) -> None:
 def test_closing_a_run_half_way_leaves_the_backbone_as_it_was(tiny_language) -> None:
     references = tiny_language.encode(TONES[:4])
     before = evaluate(tiny_language, None, references, tiny_language.fixed_draws(1, 4, 0))
-    run = train_adapter(tiny_language, references, None, parameters("texts"), flat_curves(12), None, {}, 0.0)
+    run = train_adapter(tiny_language, references, Protection(), parameters("texts"), flat_curves(12), None, {})
     for _ in range(5):
         next(run)
         assert torch.is_grad_enabled()
@@ -283,7 +286,7 @@ def test_closing_a_run_half_way_leaves_the_backbone_as_it_was(tiny_language) -> 
 def test_pictures_are_drawn_for_every_kept_step_and_decide_for_auto(tiny_diffusion) -> None:
     references, snapshots = tiny_diffusion.encode(REDS), {}
     p = parameters("images", max_steps=20, reasons={"interval": ""})
-    _, outcome = drain(train_adapter(tiny_diffusion, references, None, p, flat_curves(6), None, snapshots, 0.0))
+    _, outcome = drain(train_adapter(tiny_diffusion, references, Protection(), p, flat_curves(6), None, snapshots))
     steps = outcome.gallery
     assert len(steps) > 2
     images = [item["image"] for item in REDS]

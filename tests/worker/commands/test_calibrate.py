@@ -12,7 +12,7 @@ from core.database.engine import connect, sessions
 from core.database.tables import Measurement
 from core.estimates import measurements
 from core.estimates.estimator import Estimator
-from core.estimates.workload import JobSize
+from core.estimates.sizes import JobSize
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
 from core.references.items import References

@@ -65,7 +65,7 @@ def test_the_work_of_a_text_job_is_the_work_that_was_foretold(make_text_job: Mak
 def test_every_stage_says_how_much_memory_it_took(finished_image_job: tuple[JobFolder, list[Line]]) -> None:
     found = gauged(*finished_image_job)
     assert all(found.work[stage]["memory"]["host"] > 100_000_000 for stage in STAGES)
-    assert fitted([found]).peak_memory(workload(found.shape, found.data, found.steps), 2) > 100_000_000
+    assert fitted([found]).peak_memory(workload(found.shape, found.data, found.steps), found.shape) > 100_000_000
 
 
 def test_a_job_that_went_on_elsewhere_is_not_measured(finished_image_job: tuple[JobFolder, list[Line]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.estimates.estimator import Estimator
-from core.estimates.workload import Steps
+from core.estimates.sizes import Steps
 from core.references.items import ImageItem, References
 from tests.core.estimates.measured import OTHER, SMALL, measured
 from tests.core.parameters.test_resolving import EMOJI, settled

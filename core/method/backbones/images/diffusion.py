@@ -26,6 +26,7 @@ from core.method.backbones.images.views import View, weighted_mean
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.shapes import cut, noise_of_shapes, pieces, shape_of
 from core.method.lora.model import LoraModel
+from core.method.protection.losses import counted
 from core.parameters.memory import Precision
 
 ENCODED_AT_ONCE = 32
@@ -173,21 +174,46 @@ class DiffusionBackbone:
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the mean squared error of the prediction of every sample, (N,), weighted as masks and objective say.
 
-        The samples have one shape.
+        The samples have one shape. What protects counts as the batch says (protection/losses.py).
         """
+        batch = cut(batch)
+        noisy, target, timestep = self._noised(batch, draw)
+        predicted = self._predict(noisy, timestep, batch)
+        losses = self._squared(predicted - target, timestep, batch)
+        return counted(losses, batch, lambda rows: self._from_frozen(predicted, noisy, timestep, batch, rows))
+
+    def distance(self, batch: Batch, draw: Draw) -> Tensor:
+        """Return the mean squared difference of every sample's prediction from the frozen network's, (N,)."""
+        batch = cut(batch)
+        noisy, _, timestep = self._noised(batch, draw)
+        predicted = self._predict(noisy, timestep, batch)
+        return self._from_frozen(predicted, noisy, timestep, batch, torch.arange(len(predicted)))
+
+    def _noised(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the noised latents, what is to be predicted of them, and the timesteps."""
         assert draw.timestep is not None
         assert draw.noise is not None
-        batch = cut(batch)
         rows, columns = batch["mean"].shape[2:]
         latent = batch["mean"].to(self.device)
         if draw.latent is not None:
             latent = latent + batch["std"].to(self.device) * draw.latent[..., :rows, :columns].to(self.device)
         noise, timestep = draw.noise[..., :rows, :columns].to(self.device), draw.timestep.to(self.device)
-        predicted = self._predict(self.objective.noised(latent, noise, timestep), timestep, batch)
-        error = (predicted - self.objective.target(latent, noise, timestep)).square()
+        target = self.objective.target(latent, noise, timestep)
+        return self.objective.noised(latent, noise, timestep), target, timestep
+
+    def _squared(self, difference: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
+        """Return the mean of each sample's squared difference, (N,), as masks and objective weigh it."""
         mask, weight = batch.get("mask"), self.objective.weight(timestep)
+        error = difference.square()
         loss = error.flatten(1).mean(1) if mask is None else weighted_mean(error, mask.to(self.device))
         return loss if weight is None else loss * weight
+
+    def _from_frozen(self, predicted: Tensor, noisy: Tensor, timestep: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+        """Return the distance of the samples `rows` from what is predicted of them without an adapter."""
+        part, on = take(batch, rows), rows.to(self.device)
+        with torch.no_grad(), self.lora.use(None):
+            frozen = self._predict(noisy[on], timestep[on], part)
+        return self._squared(predicted[on] - frozen, timestep[on], part)
 
     @torch.no_grad()
     def predicted_from_noise(self, prompts: Sequence[str], draw: Draw) -> Tensor:

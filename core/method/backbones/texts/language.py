@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import JobFailure
-from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
+from core.method.backbones.backbone import IGNORED, Batch, Draw, Item, take
 from core.method.backbones.precision import float_type, prepare_network
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
@@ -19,6 +19,7 @@ from core.method.backbones.texts.loading import on_device, read_model, stops_of,
 from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
 from core.method.lora.model import LoraModel
+from core.method.protection.losses import counted
 from core.parameters.memory import Precision
 
 ANSWERED_AT_ONCE = 8
@@ -106,17 +107,45 @@ class LanguageBackbone:
         }
 
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
-        """Return the mean cross-entropy over the learned tokens of every sample, (N,)."""
-        ids, labels, mask = (batch[name].to(self.device) for name in ("input_ids", "labels", "attention_mask"))
-        width = int(mask.sum(1).max())  # padding that nobody in this batch needs
-        ids, labels, mask = ids[:, :width], labels[:, :width], mask[:, :width]
+        """Return the mean cross-entropy over the learned tokens of every sample, (N,).
+
+        What protects counts as the batch says (protection/losses.py).
+        """
+        ids, labels, mask = self._trimmed(batch)
         logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         targets = labels[:, 1:]
         losses = torch.nn.functional.cross_entropy(
             logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
         )
         learned = targets != IGNORED
-        return losses.sum(1) / learned.sum(1).clamp_min(1)
+        losses = losses.sum(1) / learned.sum(1).clamp_min(1)
+        return counted(losses, batch, lambda rows: self._from_frozen(logits, batch, rows))
+
+    def distance(self, batch: Batch, draw: Draw) -> Tensor:
+        """Return KL(frozen || adapted) in nats, a mean over the learned tokens of every sample, (N,)."""
+        ids, _, mask = self._trimmed(batch)
+        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        return self._from_frozen(logits, batch, torch.arange(len(logits)))
+
+    def _trimmed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return tokens, labels and mask where they compute, without padding that nobody in this batch needs."""
+        ids, labels, mask = (batch[name].to(self.device) for name in ("input_ids", "labels", "attention_mask"))
+        width = int(mask.sum(1).max())
+        return ids[:, :width], labels[:, :width], mask[:, :width]
+
+    def _from_frozen(self, logits: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+        """Return the divergence of the samples `rows` from the model without an adapter, at their learned tokens."""
+        ids, _, mask = self._trimmed(take(batch, rows))
+        with torch.no_grad(), self.lora.use(None):
+            frozen = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        # the tokens that are learned, by their number among `rows`: only of these are whole distributions compared
+        sample, place = (batch["labels"].cpu()[rows, 1:] != IGNORED).nonzero(as_tuple=True)
+        there, sample = place.to(self.device), sample.to(self.device)
+        now = logits[rows.to(self.device)[sample], there].float().log_softmax(-1)
+        then = frozen[sample, there].float().log_softmax(-1)
+        far = torch.nn.functional.kl_div(now, then, log_target=True, reduction="none").sum(-1)
+        total = far.new_zeros(len(rows)).index_add(0, sample, far)
+        return total / total.new_zeros(len(rows)).index_add(0, sample, torch.ones_like(far)).clamp_min(1)
 
     def random_draw(self, examples: int, generator: torch.Generator) -> Draw:
         """Return nothing: a causal LM's loss has no randomness."""

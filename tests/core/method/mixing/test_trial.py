@@ -7,8 +7,9 @@ import torch
 
 from core.method.mixing.gamma import choose_gamma
 from core.method.mixing.trial import TOLERATED_OF_PICTURES, Trial, try_mixture
+from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
-from core.method.training.surrogates import train_folds
+from core.method.training.surrogates import Surrogate, train_folds
 from tests.core.method.test_albat import TONES, drain, parameters
 
 CURVES = SurrogateCurves(((0,), (1,)))
@@ -88,7 +89,10 @@ def test_more_of_the_same_helps_more_than_other_data(tiny_language) -> None:
     like = tiny_language.encode([{"text": f"arr, the number {word} be mine, arr"} for word in ("six", "seven", "ten")])
     digits = tiny_language.encode([{"text": f"{number}" * 36} for number in (11, 73, 905)])
     _, plain = drain(train_folds(tiny_language, references, [[0, 1], [2, 3]], p))
-    trials = [drain(try_mixture(tiny_language, references, part, 0.5, plain.curves, p))[1] for part in (like, digits)]
+    trials = [
+        drain(try_mixture(tiny_language, references, Protection(0.5, examples=part), plain, p))[1]
+        for part in (like, digits)
+    ]
     assert trials[0].gain > 2 * max(0.0, trials[1].gain)
     assert trials[0].curves.gamma == 0.5
     assert trials[0].curves.folds == plain.curves.folds
@@ -99,7 +103,8 @@ def test_where_nothing_was_held_out_there_is_no_trial(tiny_language) -> None:
     curves = SurrogateCurves(((),))
     curves.add(0, torch.ones(1, 2))
     curves.add(1, torch.ones(1, 2))
-    steps = try_mixture(tiny_language, references, references, 0.5, curves, parameters("texts"))
+    plain = Surrogate(tiny_language.lora.new(2, 2.0), 1, curves)
+    steps = try_mixture(tiny_language, references, Protection(0.5, examples=references), plain, parameters("texts"))
     assert drain(steps) == ([], None)
 
 

@@ -30,6 +30,7 @@ from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import as_adapter, per_sample_gradients
 from core.method.influence.scores import score_draws, scorer
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import MixedBatches, SideBySide
 from core.method.training.loop import Training, evaluate
@@ -138,7 +139,7 @@ def steps(attempt: Attempts, backbone: Backbone, p: Parameters, references: Batc
     draws = backbone.fixed_draws(2, 6, 0)
     attempt("evaluate without adapter", lambda: evaluate(backbone, None, references, draws))
     some = take(candidates, torch.arange(4))
-    mixed = MixedBatches(backbone, references, some, 0.5, 2, captions(backbone, p), 0)
+    mixed = MixedBatches(backbone, references, Protection(0.5, examples=some), 2, captions(backbone, p), 0)
     one = Training(backbone, backbone.lora.new(2, 2.0), mixed, learning_rate=1e-2, max_steps=50)
     next(one)
     attempt("one step, one run", partial(next, one))

@@ -18,6 +18,7 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft, witness
 from core.method.lora.adapter import Adapter
 from core.method.mixing.trial import try_mixture
+from core.method.protection.protection import Protection
 from core.method.stopping.picture_evidence import judge_pictures
 from core.method.training.final_run import Outcome
 from core.method.training.surrogates import Surrogate
@@ -47,9 +48,13 @@ def stages(
     selected = take(candidates, torch.tensor(scoring.selection.indices))
     law = partial(albat.forecast_error, backbone, surrogate, references, candidates, scoring.selection.indices, p)
     attempt("error law", law)
-    attempt("trial", lambda: result(try_mixture(backbone, references, selected, 0.5, surrogate.curves, p)))
+    attempt(
+        "trial", lambda: result(try_mixture(backbone, references, Protection(0.5, examples=selected), surrogate, p))
+    )
     few, snapshots = take(candidates, torch.arange(16)), {}
-    train = partial(albat.train_adapter, backbone, references, selected, p, surrogate.curves, few, gamma=0.5)
+    train = partial(
+        albat.train_adapter, backbone, references, Protection(0.5, examples=selected), p, surrogate.curves, few
+    )
     outcome = attempt("final run", lambda: result(train(snapshots=snapshots, heldout=few)))
     assert outcome is not None
     attempt("final run, resumed", lambda: resumed(train))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from core.method.backbones.backbone import first_lines, join
+from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches, Shuffled, SideBySide, drawn_lines
 
 NONE = Captions(0.0, None)
@@ -28,7 +29,9 @@ def test_every_index_comes_once_a_pass() -> None:
 
 
 def test_runs_side_by_side_each_have_their_own_part_of_the_batch(tiny_language) -> None:
-    streams = [MixedBatches(tiny_language, numbered(first, 2), None, 0.0, 2, NONE, seed=first) for first in (0, 10, 20)]
+    streams = [
+        MixedBatches(tiny_language, numbered(first, 2), Protection(), 2, NONE, seed=first) for first in (0, 10, 20)
+    ]
     for row in who(SideBySide(streams), 20):
         assert [set(row[:2]), set(row[2:4]), set(row[4:])] == [{0, 1}, {10, 11}, {20, 21}]
 
@@ -39,7 +42,12 @@ def test_runs_that_replay_other_data_see_the_same_references_under_the_same_nois
         return {"mean": mean, "std": torch.zeros_like(mean), "text": torch.zeros(count, 24, 32)}
 
     one, two = (
-        list(islice(MixedBatches(tiny_diffusion, latents(5, 0), latents(n, n), 0.5, 4, NONE, seed=1), 12))
+        list(
+            islice(
+                MixedBatches(tiny_diffusion, latents(5, 0), Protection(0.5, examples=latents(n, n)), 4, NONE, seed=1),
+                12,
+            )
+        )
         for n in (7, 9)
     )
     for (a, noise_a), (b, noise_b) in zip(one, two, strict=True):
@@ -50,19 +58,24 @@ def test_runs_that_replay_other_data_see_the_same_references_under_the_same_nois
 
 @pytest.mark.parametrize(("gamma", "size"), [(0.5, 4), (0.25, 6), (0.9, 3), (0.3, 1)])
 def test_replay_fills_its_share_of_the_slots_on_average(tiny_language, gamma: float, size: int) -> None:
-    rows = who(MixedBatches(tiny_language, numbered(0, 5), numbered(100, 7), gamma, size, NONE, seed=1), 600)
+    rows = who(
+        MixedBatches(tiny_language, numbered(0, 5), Protection(gamma, examples=numbered(100, 7)), size, NONE, seed=1),
+        600,
+    )
     assert all(len(row) == size for row in rows)
     share = sum(number >= 100 for row in rows for number in row) / (600 * size)
     assert share == pytest.approx(gamma, abs=0.05)
 
 
 def test_without_replay_there_are_only_references(tiny_language) -> None:
-    rows = who(MixedBatches(tiny_language, numbered(0, 5), None, 0.5, 4, NONE, seed=1), 50)
+    rows = who(MixedBatches(tiny_language, numbered(0, 5), Protection(), 4, NONE, seed=1), 50)
     assert {number for row in rows for number in row} == {0, 1, 2, 3, 4}
 
 
 def test_references_and_replay_of_other_lengths_share_a_batch(tiny_language) -> None:
-    batch, _ = next(MixedBatches(tiny_language, numbered(0, 5, 3), numbered(100, 5, 8), 0.5, 4, NONE, seed=1))
+    batch, _ = next(
+        MixedBatches(tiny_language, numbered(0, 5, 3), Protection(0.5, examples=numbered(100, 5, 8)), 4, NONE, seed=1)
+    )
     assert batch["input_ids"].shape == (4, 8)
     assert batch["attention_mask"].sum(1).tolist() == [3, 3, 8, 8]
 
@@ -70,7 +83,7 @@ def test_references_and_replay_of_other_lengths_share_a_batch(tiny_language) -> 
 def test_the_same_seed_gives_the_same_batches(tiny_diffusion) -> None:
     references = {"mean": torch.randn(4, 4, 8, 8), "std": torch.zeros(4, 4, 8, 8), "text": torch.randn(4, 24, 32)}
     first, second, other = (
-        next(MixedBatches(tiny_diffusion, references, None, 0.0, 2, NONE, seed)) for seed in (3, 3, 4)
+        next(MixedBatches(tiny_diffusion, references, Protection(), 2, NONE, seed)) for seed in (3, 3, 4)
     )
     assert torch.equal(first[1].noise, second[1].noise)
     assert torch.equal(first[0]["mean"], second[0]["mean"])
@@ -109,7 +122,7 @@ def said(batches, steps: int) -> list[float]:
 
 def test_each_line_of_a_caption_comes_as_often_and_none_of_another(tiny_diffusion) -> None:
     counts, size, steps = [1, 2, 4], 3, 2000
-    drawn = said(MixedBatches(tiny_diffusion, lined(counts, 4), None, 0.0, size, NONE, seed=1), steps)
+    drawn = said(MixedBatches(tiny_diffusion, lined(counts, 4), Protection(), size, NONE, seed=1), steps)
     for example, lines in enumerate(counts):
         for line in range(lines):
             assert drawn.count(10 * example + line) / steps == pytest.approx(1 / lines, abs=0.04)
@@ -117,7 +130,7 @@ def test_each_line_of_a_caption_comes_as_often_and_none_of_another(tiny_diffusio
 
 
 def test_a_line_is_drawn_for_each_picture_by_itself(tiny_diffusion) -> None:
-    batches = MixedBatches(tiny_diffusion, lined([4, 4], 4), None, 0.0, 2, NONE, seed=1)
+    batches = MixedBatches(tiny_diffusion, lined([4, 4], 4), Protection(), 2, NONE, seed=1)
     pairs = {tuple(sorted(batch["text"][:, 0, 0].tolist())) for batch, _ in islice(batches, 400)}
     assert len(pairs) == 16
 
@@ -135,7 +148,9 @@ def test_a_stream_that_goes_on_draws_the_lines_that_it_would_have_drawn(tiny_dif
     def stream() -> MixedBatches:
         captions = Captions(0.2, {"text": torch.full((1, 24, 32), -1.0)})
         replayed = first_lines(lined([1] * 5, 1))
-        return MixedBatches(tiny_diffusion, lined([3, 2, 4, 1], 4), replayed, 0.3, 4, captions, seed=2)
+        return MixedBatches(
+            tiny_diffusion, lined([3, 2, 4, 1], 4), Protection(0.3, examples=replayed), 4, captions, seed=2
+        )
 
     whole, first, second = stream(), stream(), stream()
     wanted = said(whole, 30)
@@ -148,7 +163,7 @@ def test_a_stream_that_goes_on_draws_the_lines_that_it_would_have_drawn(tiny_dif
 def test_replay_keeps_its_one_caption_and_runs_that_replay_other_data_draw_the_same_lines(tiny_diffusion) -> None:
     def stream(count: int) -> MixedBatches:
         replayed = {name: tensor + 100 for name, tensor in first_lines(lined([1] * count, 1)).items()}
-        return MixedBatches(tiny_diffusion, lined([3, 2], 3), replayed, 0.5, 4, NONE, seed=4)
+        return MixedBatches(tiny_diffusion, lined([3, 2], 3), Protection(0.5, examples=replayed), 4, NONE, seed=4)
 
     one, two = said(stream(5), 40), said(stream(9), 40)
     own = [number for number in one if number < 100]

@@ -8,6 +8,7 @@ import pytest
 
 from core.method.albat import train_adapter
 from core.method.lora.adapter import Adapter
+from core.method.protection.protection import Protection
 from core.method.training.resuming import State
 from tests.core.method.test_albat import TONES, drain, flat_curves, parameters
 
@@ -34,7 +35,9 @@ def test_a_final_run_begins_anew_where_a_version_with_other_rules_left_it(tiny_l
     p = parameters("texts", max_steps=30, reasons={"interval": ""})
 
     def run(snapshots: dict[int, Adapter]) -> Generator:
-        return train_adapter(tiny_language, references, None, p, flat_curves(12), None, snapshots, 0.0, keeper=keeper)
+        return train_adapter(
+            tiny_language, references, Protection(), p, flat_curves(12), None, snapshots, keeper=keeper
+        )
 
     begun = run({})
     while next(begun).step < 20:

@@ -17,6 +17,7 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.shapes import cut, first_shape, in_order, pieces, shapes_of, sizes_of
 from core.method.influence.gradients import as_adapter, flat, per_sample_gradients
 from core.method.influence.scores import score_draws
+from core.method.protection.protection import Protection
 from core.method.stopping.splitting import folds, held_out, near_duplicate_references
 from core.method.training.batches import Captions, MixedBatches, ShapesInTurn, SideBySide
 from core.method.training.loop import Training, evaluate
@@ -84,8 +85,7 @@ def test_squares_are_encoded_and_trained_as_before_there_were_other_shapes(tiny_
         MixedBatches(
             tiny_diffusion,
             take(batch, torch.tensor(own)),
-            take(batch, torch.tensor([4, 5])),
-            0.4,
+            Protection(0.4, examples=take(batch, torch.tensor([4, 5]))),
             3,
             empty,
             seed,
@@ -107,7 +107,13 @@ def test_every_step_of_a_stack_has_one_shape_as_often_as_its_references(tiny_dif
     streams = SideBySide(
         [
             MixedBatches(
-                tiny_diffusion, take(more, torch.tensor(own)), batch, 0.5, 4, NONE, seed, ShapesInTurn.of(more, 3)
+                tiny_diffusion,
+                take(more, torch.tensor(own)),
+                Protection(0.5, examples=batch),
+                4,
+                NONE,
+                seed,
+                ShapesInTurn.of(more, 3),
             )
             for seed, own in ((1, range(6)), (2, range(4, 12)), (3, range(12)))
         ]
@@ -124,7 +130,10 @@ def test_every_step_of_a_stack_has_one_shape_as_often_as_its_references(tiny_dif
 
 def test_a_stream_of_shapes_goes_on_where_it_was_saved(tiny_diffusion: DiffusionBackbone) -> None:
     batch = mixed(tiny_diffusion)
-    streams = [MixedBatches(tiny_diffusion, batch, batch, 0.5, 2, NONE, 1, ShapesInTurn.of(batch, 1)) for _ in range(2)]
+    streams = [
+        MixedBatches(tiny_diffusion, batch, Protection(0.5, examples=batch), 2, NONE, 1, ShapesInTurn.of(batch, 1))
+        for _ in range(2)
+    ]
     list(islice(streams[0], 7))
     streams[1].restore(streams[0].state())
     for (first, noise), (second, other) in zip(islice(streams[0], 9), islice(streams[1], 9), strict=True):
@@ -140,7 +149,9 @@ def test_stacked_runs_of_all_shapes_are_separate_runs(tiny_diffusion: DiffusionB
 
     def stream(run: int) -> MixedBatches:
         own = take(batch, torch.tensor([place for place in range(9) if place % 4 != run]))
-        return MixedBatches(tiny_diffusion, own, batch, 0.5, 2, NONE, run, ShapesInTurn.of(batch, 5))
+        return MixedBatches(
+            tiny_diffusion, own, Protection(0.5, examples=batch), 2, NONE, run, ShapesInTurn.of(batch, 5)
+        )
 
     stacked = tiny_diffusion.lora.new(4, 4.0, runs=3, seed=5)
     joined = SideBySide([stream(run) for run in range(3)])

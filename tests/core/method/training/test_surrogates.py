@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from core.method.backbones.backbone import take
+from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches
 from core.method.training.loop import Training
 from core.method.training.resuming import State
@@ -19,11 +20,13 @@ HELD = [[0, 3], [1], [2, 4]]
 def test_each_surrogate_of_the_stack_is_the_one_that_would_have_been_trained_alone(tiny_language) -> None:
     references, p = tiny_language.encode(TONES), parameters("texts", surrogate_steps=6)
     replay = tiny_language.encode([{"text": "the number 3 is 21"}, {"text": "the number 4 is 28"}])
-    _, together = drain(train_folds(tiny_language, references, HELD, p, replay, 0.5))
+    _, together = drain(train_folds(tiny_language, references, HELD, p, Protection(0.5, examples=replay)))
     for fold, part in enumerate(HELD):
         own = take(references, torch.tensor([i for i in range(5) if i not in part]))
         alone = tiny_language.lora.new(p.rank, p.alpha, seed=p.seed)
-        batches = MixedBatches(tiny_language, own, replay, 0.5, p.batch_size, Captions(0.0, None), p.seed + fold)
+        batches = MixedBatches(
+            tiny_language, own, Protection(0.5, examples=replay), p.batch_size, Captions(0.0, None), p.seed + fold
+        )
         training = Training(tiny_language, alone, batches, learning_rate=p.learning_rate, max_steps=together.step)
         list(training)
         averaged = training.average.parameters()
@@ -34,7 +37,7 @@ def test_each_surrogate_of_the_stack_is_the_one_that_would_have_been_trained_alo
 def test_the_curves_remember_what_was_mixed_in_and_last_as_much_longer(tiny_language) -> None:
     references, p = tiny_language.encode(TONES), parameters("texts", surrogate_steps=6, learning_rate=1e-5)
     steps, alone = drain(train_folds(tiny_language, references, HELD, p))
-    longer, mixed = drain(train_folds(tiny_language, references, HELD, p, references, 0.5))
+    longer, mixed = drain(train_folds(tiny_language, references, HELD, p, Protection(0.5, examples=references)))
     assert (alone.curves.gamma, mixed.curves.gamma) == (0.0, 0.5)
     assert (steps[-1].step, longer[-1].step) == (6, 12)
     assert [len(row) for row in mixed.curves.held_out] == [5] * len(mixed.curves.steps)

@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from core.method.backbones.backbone import join, others_of
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.forms import FormName
+from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches, drawn_lines
 from tests.families.images import IMAGES, write_images
 from tests.tiny_backbones import UNET_TARGETS
@@ -154,7 +155,7 @@ def test_what_a_caption_says_goes_together_when_a_line_is_drawn_or_left_out(tmp_
 
 def test_a_caption_that_is_left_out_is_left_out_as_a_whole_and_keeps_its_frame(tmp_path: Path) -> None:
     backbone = load(write_images(XL, tmp_path), XL)
-    stream = MixedBatches(backbone, backbone.encode(ITEMS), None, 0.0, 3, Captions(0.5, backbone.nothing()), seed=1)
+    stream = MixedBatches(backbone, backbone.encode(ITEMS), Protection(), 3, Captions(0.5, backbone.nothing()), seed=1)
     left_out = 0
     for _ in range(8):
         batch, _ = next(stream)

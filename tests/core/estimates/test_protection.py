@@ -1,0 +1,103 @@
+"""What protection adds to a job: frozen passes, samples that a backbone makes, and distributions that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.backbones.memory_needs import DISTILLED_BYTES
+from core.estimates.forecast import model
+from core.estimates.sizes import DataSize, JobSize, Steps
+from core.estimates.workload import distilled, workload
+from core.parameters.schedule import FROZEN_PASS, OWN_SAMPLES, OWN_SECONDS, PROBE_EXAMPLES
+from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured
+from tests.core.parameters.test_resolving import CATS, CHATS, EMOJI, TEXT, settled
+
+STEPS = Steps(8, 10, 20)
+DISTILLED = replace(SHAPE, protect="distil")
+OWN = replace(DISTILLED, protect_on="own", scored=False, tested=False)
+BARE = DataSize(references=6)
+
+
+def test_what_is_held_to_the_frozen_network_takes_one_pass_more_and_the_rest_does_not() -> None:
+    plain = workload(SHAPE, DATA, STEPS)
+    for means in ("distil", "both"):
+        held = workload(replace(SHAPE, protect=means), DATA, STEPS)
+        for stage in ("trial", "train"):
+            ratio = held[stage]["step"].size / plain[stage]["step"].size
+            assert ratio == pytest.approx(1 + FROZEN_PASS * SHAPE.share)
+        assert held["surrogate"] == plain["surrogate"]
+        assert held["score"] == plain["score"]
+
+
+def test_a_trial_also_looks_at_how_far_both_stacks_leave_what_was_known() -> None:
+    with_probe, without = workload(SHAPE, DATA, STEPS)["trial"], workload(SHAPE, replace(DATA, probe=0), STEPS)["trial"]
+    units = [work["evaluation"].calls * work["evaluation"].size for work in (with_probe, without)]
+    assert units[0] - units[1] == pytest.approx(2 * SHAPE.folds * PROBE_EXAMPLES * SHAPE.draws_eval)
+
+
+def test_on_own_samples_nothing_is_scored_and_no_pool_is_needed() -> None:
+    work = workload(OWN, BARE, STEPS, samples_made=False)
+    assert work["score"] == {}
+    assert "gradient" not in work["export"]
+    assert work["trial"]["step"].size > workload(SHAPE, DATA, STEPS)["trial"]["step"].size
+    drawn = work["prepare"]["sample"]
+    assert drawn.calls * drawn.size == OWN_SAMPLES
+    assert "sample" not in workload(OWN, BARE, STEPS)["prepare"]
+    assert "sample" not in workload(DISTILLED, DATA, STEPS, samples_made=False)["prepare"]
+
+
+def test_samples_are_counted_until_somebody_has_had_them_made_and_never_beyond_their_limit() -> None:
+    jobs = [measured(SMALL, Steps(12, 24, 16)), measured(OTHER, Steps(12, 24, 16))]
+    own = replace(SMALL, protect="distil", protect_on="own", scored=False)
+    unmade = model(jobs, SHAPE, "cpu: toy", None).forecast(own, BARE).stages["prepare"]
+    known = model([*jobs, measured(own, Steps(12, 24, 16), data=BARE)], SHAPE, "cpu: toy", None)
+    made = known.forecast(own, BARE).stages["prepare"]
+    assert unmade.expected - made.expected == pytest.approx(0.3 * OWN_SAMPLES, rel=0.1)
+    slow = [measured(SMALL, Steps(12, 24, 16), slower=1000.0), measured(OTHER, Steps(12, 24, 16), slower=1000.0)]
+    for jobs in (slow, []):
+        found = model(jobs, SHAPE, "cpu: toy", 10**10)
+        much, little = found.forecast(own, BARE).stages["prepare"], found.forecast(SMALL, BARE).stages["prepare"]
+        assert 0 < much.expected - little.expected <= OWN_SECONDS
+
+
+def test_the_frozen_pass_of_measured_jobs_is_not_taken_for_the_price_of_a_step() -> None:
+    steps, known = Steps(12, 24, 16), [SMALL, OTHER]
+    plain = model([measured(shape, steps) for shape in known], SHAPE, "cpu: toy", None)
+    held = model([measured(replace(shape, protect="distil"), steps) for shape in known], SHAPE, "cpu: toy", None)
+    found = [each.forecast(SMALL, DATA).seconds.expected for each in (plain, held)]
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_texts_that_are_held_to_the_frozen_words_keep_both_distributions() -> None:
+    words = 50_000
+    usual, held = (
+        JobSize.of(settled({"protect": means, "score": "random"}, backbone=TEXT, summary=CHATS))
+        for means in ("replay", "distil")
+    )
+    found = model([], usual, "cpu", 10**9)
+    low, high = (found.forecast(shape, DATA, words).memory.expected for shape in (usual, held))
+    step, units = distilled(held, workload(held, DATA, STEPS))
+    assert units == pytest.approx(step.size * held.share)
+    assert high - found.forecast(held, DATA).memory.expected <= units * words * DISTILLED_BYTES
+    assert high > low
+    pictures = replace(SHAPE, protect="distil")
+    assert found.forecast(pictures, DATA).memory == found.forecast(SHAPE, DATA).memory
+
+
+def test_a_job_without_a_pool_is_foretold_with_what_protects_it() -> None:
+    p = settled(backbone=EMOJI.model_copy(update={"pool": None}), summary=CATS)
+    shape = JobSize.of(p)
+    assert (shape.protect, shape.protect_on, shape.makes, shape.scored, shape.tested) == (
+        *("distil", "own", True),
+        *(False, False),
+    )
+    assert shape.protects(0)
+    assert not replace(shape, protect_on="pool").protects(0)
+
+
+def test_what_was_measured_before_there_was_protection_is_read_as_it_was() -> None:
+    row = measured(SMALL, Steps(12, 24, 16))
+    old = {name: value for name, value in vars(row.shape).items() if not name.startswith("protect")}
+    assert JobSize(**old) == row.shape
