@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def named(world: World) -> Record:
 
 def kind(world: World) -> str:
     """Return what the references are."""
-    return "dialect" if world.setting.family == "nano" else world.parameters.preset
+    return "dialect" if world.setting.family == "nano" else world.kind or world.parameters.preset
 
 
 def protected(label: str, arm: Arm) -> Record:
@@ -120,9 +120,9 @@ def write(file: Path, value: object) -> None:
     write_whole(file, (json.dumps(value, separators=(",", ":")) + "\n").encode())
 
 
-def gather(files: Iterable[Path]) -> dict[str, list[Record]]:
+def gather(files: Iterable[Path], sections: Sequence[str] = SECTIONS) -> dict[str, list[Record]]:
     """Return the records, facts, pictures and curves of all experiments that are done."""
-    whole: dict[str, list[Record]] = {name: [] for name in SECTIONS}
+    whole: dict[str, list[Record]] = {name: [] for name in sections}
     for file in files:
         part = json.loads(file.read_text())
         for name in whole:

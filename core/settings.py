@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     save_seconds: NonNegativeFloat = Field(
         default=60, description="a stage saves where it stands this often, and when its worker shuts down"
     )
+    own_seconds: PositiveFloat = Field(
+        default=900,
+        description="longest time for which a backbone makes samples of its own, once, for jobs that are protected on "
+        "these; too few of them are gone on with by the next job",
+    )
     stall_seconds: PositiveFloat = Field(default=600, description="a stage without progress for so long is killed")
     min_free_bytes: NonNegativeInt = Field(
         default=200_000_000, description="a worker with less room on its disk takes no job"

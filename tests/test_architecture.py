@@ -29,7 +29,9 @@ METHOD = """
 core.method.albat
 core.method.influence
 core.method.mixing
+core.method.protection.keeping
 core.method.training
+core.method.protection
 core.method.stopping core.method.formats
 core.method.backbones
 core.method.lora core.method.likeness

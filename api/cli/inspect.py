@@ -54,6 +54,7 @@ def lines(found: Inspection) -> Iterator[str]:
         "losses": _losses(card.get("curves") or {}, card.get("outcome") or {}),
         "data": _data(card.get("data") or {}),
         "replayed": _replayed(card),
+        "protected": _protected(card),
         "settings": _settings(card),
         "versions": ", ".join(f"{name} {number}" for name, number in (card.get("versions") or {}).items()),
         "card": f"sha256 {found.card_sha256}" if found.card_sha256 else NO_CARD,
@@ -165,6 +166,16 @@ def _replayed(card: dict[str, Any]) -> str:
     licences = ", ".join(f"{count} {licence}" for licence, count in replayed["licences"].items())
     source = f", out of a pool of {pool['candidates']}, sha256 {pool['sha256']}" if pool else ""
     return f"{replayed['count']} backbone examples ({licences}){source}"
+
+
+def _protected(card: dict[str, Any]) -> str:
+    """Say by what means the backbone was protected; nothing where a card is older than that, or nothing did."""
+    told = card.get("protected")
+    if not told:
+        return ""
+    on = {"pool": "backbone examples", "own": "samples of the backbone's own", "captions": "unrelated captions"}
+    what = f"{told['examples']} {on.get(told['on'], told['on'])}"
+    return f"by {told['means']} at weight {told['weight']:g}, in {told['share']:.0%} of the slots, on {what}"
 
 
 def _settings(card: dict[str, Any]) -> str:

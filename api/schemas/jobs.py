@@ -57,6 +57,7 @@ class JobBat(BaseModel):
     selected: int | None = None
     pool_size: int | None = None
     gamma: float | None = None
+    protected: dict[str, Any] | None = None
     verdict: str | None = None
     score_reliability: float | None = None
     trial: dict[str, Any] | None = None

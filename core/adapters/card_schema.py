@@ -70,6 +70,14 @@ class _Replayed(_Part):
     licences: dict[str, int]
 
 
+class _Protected(_Part):
+    means: str
+    weight: float
+    on: str
+    share: float
+    examples: int
+
+
 class _Parameters(_Part):
     learning_rate: Scalar = None
     batch_size: Scalar = None
@@ -84,6 +92,7 @@ class _Card(_Part):
     curves: _Curves | None = None
     data: _Data | None = None
     replayed: _Replayed | None = None
+    protected: _Protected | None = None
     parameters: _Parameters | None = None
     versions: dict[str, Scalar] | None = None
     seed: Scalar = None

@@ -30,6 +30,9 @@ CARD: dict[str, Any] = {
 }
 
 
+PROTECTED = {"means": "distil", "weight": 4, "on": "own", "share": 0.25, "examples": 64, "kept": None}
+
+
 def halves(module: str = Q, rank: int = 2) -> dict[str, np.ndarray]:
     return {
         f"{module}.lora_A.weight": np.ones((rank, 4), np.float32),
@@ -143,9 +146,29 @@ ODD_CARDS: list[dict[str, Any]] = [
     {"replayed": {"count": 3}},
     {"replayed": {"count": 3, "licences": ["CC0"]}},
     {"replayed": [3]},
+    {"protected": {"means": "distil"}},
+    {"protected": {"means": "distil", "weight": "much", "on": "own", "share": 0.5, "examples": 64}},
     {"versions": ["peft"]},
     {"parameters": "many"},
 ]
+
+
+@pytest.mark.parametrize(
+    ("protected", "told"),
+    [
+        (PROTECTED, "by distil at weight 4, in 25% of the slots, on 64 samples of the backbone's own"),
+        (PROTECTED | {"on": "captions", "kept": {"without": 2.0, "with": 1.0}}, "on 64 unrelated captions"),
+        (None, ""),
+    ],
+)
+def test_what_protected_a_backbone_is_told_where_the_card_says_it(
+    protected: dict[str, Any] | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "card.json").write_text(json.dumps(CARD | {"protected": protected}))
+    main(["inspect", str(tmp_path / "card.json")])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert told in shown
+    assert ("protected" in shown) == bool(protected)
 
 
 @pytest.mark.parametrize("odd", ODD_CARDS, ids=json.dumps)

@@ -21,6 +21,7 @@ from worker.protocol import Line, StageDone
 from worker.trainer.process import FIXED
 
 LAST_STAGE = "train"  # the export would only cost time
+OF_PROTECTION = ("augment", "gamma", "selected_count", "protect_weight", "protect_on")
 COLUMNS = ("published_step", "best_step", "heldout_change", "heldout_best_change", "forgetting", "gamma", "reliability")
 TITLES = ("loss on held-out references", "loss on backbone data that is never replayed")
 
@@ -30,19 +31,33 @@ class Ablation:
     """Say which parameter is turned, through which values, and which stages do not depend on it."""
 
     parameter: str
-    values: Sequence[float | int]
+    values: Sequence[float | int | str]
     same: Sequence[str]
     asks: str
     besides: Mapping[str, object]  # what else a job needs for the parameter to matter
 
 
-Which = Literal["surrogate-steps", "gamma", "sample-ratio", "window", "folds"]
+Which = Literal["surrogate-steps", "gamma", "protect", "protect-weight", "sample-ratio", "window", "folds"]
 ABLATIONS: Mapping[Which, Ablation] = {
     "surrogate-steps": Ablation(
         "surrogate_steps", (200, 400, 800), ("prepare",), "How long must surrogates train for useful scores?", {}
     ),
     "gamma": Ablation(
         "gamma", (0.0, 0.25, 0.5, 0.75, 0.9, 0.95), ("prepare", "surrogate"), "How much backbone data is too much?", {}
+    ),
+    "protect": Ablation(
+        "protect",
+        ("none", "replay", "distil", "both"),
+        ("prepare", "surrogate"),
+        "By what means is the backbone protected best?",
+        {},
+    ),
+    "protect-weight": Ablation(
+        "protect_weight",
+        (1, 4, 16),
+        ("prepare", "surrogate", "score"),
+        "How much may an example that protects count?",
+        {},
     ),
     "sample-ratio": Ablation(
         "sample_ratio", (0.1, 0.25, 0.5, 1.0), ("prepare", "surrogate"), "How much of the pool must be scored?", {}
@@ -62,14 +77,14 @@ QUESTIONS = "\n".join(f"  {name:16} {one.asks}" for name, one in ABLATIONS.items
 COMMANDS = CommandLine()
 
 
-def json_list(text: str) -> list[float | int]:
+def json_list(text: str) -> list[float | int | str]:
     """Read the JSON of --values; raises BadParameter."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"it is not JSON ({error})") from None
-    if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
-        raise typer.BadParameter("it is a list of numbers, e.g. [0, 0.5]")
+    if not isinstance(values, list) or not all(isinstance(value, int | float | str) for value in values):
+        raise typer.BadParameter('it is a list of numbers or words, e.g. [0, 0.5] or ["none", "distil"]')
     return values
 
 
@@ -86,7 +101,7 @@ def ablate(
     validation: Annotated[Path, typer.Option(metavar="PATH", help="more of the same, never trained on: the truth")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where jobs, figures and picture go")],
     values: Annotated[
-        Sequence[float] | None,
+        Sequence[float | str] | None,
         typer.Option(metavar="JSON", parser=json_list, help="other values than the usual, e.g. '[0, 0.5]'"),
     ] = None,
     seed: train.Seed = 0,
@@ -105,11 +120,11 @@ def ablate(
     print(f"The curves are in {out / 'ablation.png'}, the figures in {out / 'ablation.json'}.")
 
 
-def run(which: Which, told: train.Training, value: float | int, settings: Settings) -> dict[str, Any]:
+def run(which: Which, told: train.Training, value: float | int | str, settings: Settings) -> dict[str, Any]:
     """Do one job up to its training, or read it where it is done; returns what it showed."""
     ablation = ABLATIONS[which]
     print(f"{ablation.parameter} = {value}", file=sys.stderr)
-    bat = {**told.bat, **ablation.besides, ablation.parameter: value}
+    bat = {**_meant(told.bat, ablation, value), **ablation.besides, ablation.parameter: value}
     folder = train.prepare(replace(told, out=told.out / f"{which}-{value}", bat=bat), settings)
     _borrow(told.out, folder, ablation)
     os.environ |= FIXED
@@ -119,6 +134,12 @@ def run(which: Which, told: train.Training, value: float | int, settings: Settin
     train.draw(_until_trained(lines))
     lines.close()
     return {"value": value, **_shown(folder)}
+
+
+def _meant(bat: Mapping[str, Any], ablation: Ablation, value: float | int | str) -> dict[str, Any]:
+    """Return a job's settings without those that mean nothing at this value, and that a job refuses therefore."""
+    off = ablation.parameter == "protect" and value == "none"
+    return {name: one for name, one in bat.items() if not (off and name in OF_PROTECTION)}
 
 
 def _until_trained(lines: Iterator[Line]) -> Iterator[Line]:
@@ -139,9 +160,15 @@ def _borrow(out: Path, folder: JobFolder, ablation: Ablation) -> None:
 
 
 def _besides(folder: JobFolder, ablation: Ablation) -> dict[str, Any]:
-    """Return what a job was told, without the parameter that is turned and the reasons, which speak of it."""
+    """Return what a job was told, without the parameter that is turned and the reasons, which speak of it.
+
+    Whether and with what weight the backbone is protected follows from by what means, and what the pool is for.
+    """
     told = folder.spec()
-    kept = {k: v for k, v in told["parameters"].items() if k not in (ablation.parameter, "reasons")}
+    turned = {ablation.parameter, "reasons"}
+    if ablation.parameter == "protect":
+        turned |= {"pool", *OF_PROTECTION}
+    kept = {name: value for name, value in told["parameters"].items() if name not in turned}
     return {**told, "parameters": kept}
 
 
@@ -186,6 +213,10 @@ def _word(name: str, value: float | int | None) -> str:
     return f"{value:+.1%}" if name.endswith("change") or name == "forgetting" else f"{value:g}"
 
 
+def _label(value: float | int | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def draw(ablation: Ablation, rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Draw held-out loss and forgetting over the steps, a line for every value, the published step marked."""
     import matplotlib
@@ -197,7 +228,7 @@ def draw(ablation: Ablation, rows: Sequence[Mapping[str, Any]], file: Path) -> N
     for row in rows:
         for axis, name in zip(axes, ("heldout", "probe"), strict=True):
             steps, losses = [int(step) for step in row[name]], list(row[name].values())
-            (line,) = axis.plot(steps, losses, label=f"{row['value']:g}")
+            (line,) = axis.plot(steps, losses, label=_label(row["value"]))
             near = min(range(len(steps)), key=lambda at: abs(steps[at] - row["published_step"])) if steps else None
             if near is not None:
                 axis.plot(steps[near], losses[near], "o", color=line.get_color())

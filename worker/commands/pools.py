@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +15,17 @@ import typer
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
+from core.parameters.request import BatRequest
+from core.parameters.service_defaults import ServiceDefaults
+from core.parameters.summary import ReferenceSummary
 from core.runtime.command_line import CommandLine, Data, read_settings
+from core.settings import Settings
+from worker.commands.train import draw
+from worker.device import device_class
+from worker.job_folder import JobFolder
 from worker.stages.pool import load
+from worker.supervision.pool_encoding import USUAL_COUNT, PoolEncoding
+from worker.trainer.process import FIXED
 
 COMMANDS = CommandLine("Show candidate pools and build new ones.")
 
@@ -32,7 +44,7 @@ def describe(record: BackboneRecord) -> str:
 def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path) -> Path:
     """Write a pool folder of the backbone's own texts beside those it has already; returns the folder."""
     from core.method.backbones.texts.language import LanguageBackbone
-    from worker.commands.generation import generate
+    from core.method.protection.own import generate
 
     if record.kind != "texts":
         raise InvalidInput("Only text backbones can write candidates.", code="wrong_family", param="id")
@@ -76,6 +88,36 @@ def build(
         folder = write_generated(record, generate, seed, out or settings.data / "pools" / record.id)
         print(f"Wrote {folder}; register a backbone with `--pool {folder}` to use it.")
     print(describe(record))
+
+
+@COMMANDS.explained("own", "albatross pools own emoji-ldm")
+def own(
+    id: Annotated[str, typer.Argument(metavar="ID", help="a backbone")],
+    resolution: Annotated[int | None, typer.Option(metavar="PIXELS", help="of jobs of images (default: usual)")] = None,
+    max_tokens: Annotated[int | None, typer.Option(metavar="N", help="of jobs of texts (default: usual)")] = None,
+    data: Data = None,
+) -> None:
+    """Let a backbone make the samples of its own, ahead of the first job that is protected on them."""
+    settings = read_settings(data=data)
+    record = Registry.load(settings).get(id)
+    sizes = {"resolution": resolution, "max_tokens": max_tokens}
+    asked = {name: value for name, value in sizes.items() if value is not None}
+    request = BatRequest.model_validate({"protect_on": "own", **asked})
+    with tempfile.TemporaryDirectory() as place:
+        folder = JobFolder(Path(place))
+        folder.write_spec(own_samples(record, request, settings).specification())
+        os.environ |= FIXED
+        from worker.stages import run  # after the environment is set: it imports torch
+
+        draw(run(folder))
+
+
+def own_samples(record: BackboneRecord, request: BatRequest, settings: Settings) -> PoolEncoding:
+    """Return what a job of these sizes needs of the backbone's own data."""
+    summary = ReferenceSummary(kind=record.kind, count=USUAL_COUNT)
+    defaults = ServiceDefaults.load(settings, device_class(settings))
+    parameters = defaults.resolve(request, None, backbone=record, summary=summary, seed=0)
+    return PoolEncoding(record, parameters, datetime.now(UTC).date(), settings)
 
 
 @COMMANDS.explained("list", "albatross pools list")

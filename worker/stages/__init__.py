@@ -20,6 +20,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     from worker.stages.context import Context
     from worker.stages.costs import measured
     from worker.stages.export import stage as export
+    from worker.stages.protection import own
 
     functions = {
         "prepare": prepare.prepare,
@@ -33,6 +34,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     if "ready" in context.spec:  # no job: only the backbone's data are to be encoded
         yield from prepare.keep_pool(context)
         return
+    yield from own.ready(context)
     for stage in STAGES:
         if not folder.done(stage):
             with measured(context.profiler) as report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -102,6 +102,11 @@ class Context:
         assert p.max_tokens is not None
         return LanguageBackbone.load(record.path, max_tokens=p.max_tokens, **options)
 
+    def encoding(self) -> AbstractContextManager[object]:
+        """Keep text encoders in memory for a block: what other stages need of them is written down."""
+        backbone = self.backbone
+        return backbone.encoding() if isinstance(backbone, DiffusionBackbone) else nullcontext()
+
     def keeper(self, stage: str) -> StageKeeper:
         """What saves the stage on its way."""
         return StageKeeper(self.folder, stage, float(self.spec["save_seconds"]))
@@ -123,8 +128,12 @@ class Context:
         return isinstance(self.backbone, LanguageBackbone) and self.backbone.rendering.template.dated
 
     def pool_file(self, split: str) -> Path:
-        """Where the encoding is, or will be kept: for all jobs, or for this one where its trainer may not do that."""
+        """Where the encoding of the pool's candidates is, or will be kept, or that of its probe."""
         assert self.pool is not None
+        return self.encoding_file(self.pool, split)
+
+    def encoding_file(self, pool: pools.Pool, split: str) -> Path:
+        """Where an encoding is, or will be kept: for all jobs, or for this one where its trainer may not do that."""
         detail = f"{self.p.resolution} {self.p.max_tokens}"
         if self.record.kind == "texts":
             detail += f" cut {cutting.VERSION}"
@@ -133,7 +142,7 @@ class Context:
         elif float_type(self.p.precision, self.p.device_class) != float_type(None, self.p.device_class):
             detail += f" {self.p.precision}"  # the encoders compute in it too
         places = [Path(str(self.spec["pools"])), Path(str(self.spec.get("own_pools", self.spec["pools"])))]
-        for_all, own = (pools.cache_file(place, self.record, self.pool, split, detail) for place in places)
+        for_all, own = (pools.cache_file(place, self.record, pool, split, detail) for place in places)
         return for_all if for_all.is_file() else own
 
     @property

@@ -63,7 +63,7 @@ def load(record: BackboneRecord) -> Pool | None:
         rows = [json.loads(line) for line in content.split(b"\n") if line.strip()]
         pictures = _pictures(index.parent / "images.zip", rows)
         parts = {
-            split: tuple(_candidate(row, pictures) for row in rows if row["split"] == split)
+            split: tuple(candidate(row, pictures) for row in rows if row["split"] == split)
             for split in ("candidate", "probe")
         }
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -99,7 +99,8 @@ def cache_file(folder: Path, record: BackboneRecord, pool: Pool, split: str, det
     return folder / f"{record.id}-{split}-{key}.safetensors"
 
 
-def _candidate(row: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Candidate:
+def candidate(row: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Candidate:
+    """Return the example that a row of an index describes, with its picture where it has one."""
     item: dict[str, Any] = {name: row[name] for name in CONTENT if row.get(name) is not None}
     png = pictures.get(row.get("file", ""))
     if png is not None:

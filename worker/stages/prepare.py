@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from worker.stages.context import KIN_FILE, KNOWN_FILE, PROMPTS_FILE, REFERENCES
 from worker.stages.costs import note_examples
 from worker.stages.likeness.kinship import kin
 from worker.stages.likeness.known import known, told
+from worker.stages.protection import own, protection
 from worker.stages.references import picture_of, read_references
 
 PARTS_OF_PREPARING = 3
@@ -43,7 +43,7 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
     yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
     given = yield from captioning.add_captions(context, given)
-    with _encoders(context.backbone):
+    with context.encoding():
         yield from captioning.check_trigger(context, given)
         yield from too_long(context, given)
         sizes = shapes.chosen(context, given)
@@ -56,19 +56,29 @@ def prepare(context: Context) -> Generator[Line, None, None]:
 
 def keep_pool(context: Context) -> Generator[Line, None, None]:
     """Encode the backbone's own data for the jobs of all accounts, and note which files that are."""
-    assert context.pool is not None
-    splits = (["candidate"] if context.p.augment else []) + (["probe"] if context.pool.probe else [])
     yield Progress("prepare", 0, PARTS_OF_PREPARING)
-    with _encoders(context.backbone):
-        for split in splits:
+    files, whole = list[Path](), True
+    with context.encoding():
+        for split in _splits(context):
             context.encoded_pool(split)
-    files = [context.pool_file(split).name for split in splits]
-    write_json(Path(context.spec["ready"]), {"files": files, "day": str(context.day) if context.dated else None})
+            files.append(context.pool_file(split))
+        if own.wanted(context):
+            yield from own.made(context, "prepare")
+            whole = own.file_of(context).ready
+            if (samples := own.samples(context)) is not None:
+                own.encoded(context, samples)
+                files += [own.file_of(context).whole, context.encoding_file(samples, own.SPLIT)]
+    if whole:  # else the next job goes on with what was begun
+        told = {"files": [file.name for file in files], "day": str(context.day) if context.dated else None}
+        write_json(Path(context.spec["ready"]), told)
 
 
-def _encoders(backbone: DiffusionBackbone | LanguageBackbone) -> AbstractContextManager[object]:
-    """Keep text encoders in memory for this stage alone: what later stages need of them is written down."""
-    return backbone.encoding() if isinstance(backbone, DiffusionBackbone) else nullcontext()
+def _splits(context: Context) -> list[str]:
+    """Name the parts of the pool that jobs of these parameters need."""
+    if context.pool is None:
+        return []
+    replayed = context.p.selects
+    return (["candidate"] if replayed else []) + (["probe"] if context.pool.probe else [])
 
 
 def _write(context: Context, given: References, sizes: Sequence[Size]) -> Generator[Line, None, None]:
@@ -86,12 +96,13 @@ def _write(context: Context, given: References, sizes: Sequence[Size]) -> Genera
         if context.pool is not None:
             found = known(context.pool, sent)
             write_json(folder / KNOWN_FILE, found)
-            yield from told(context.pool, found) if context.p.augment else ()
+            yield from told(context.pool, found) if "candidate" in _splits(context) else ()
         yield Progress("prepare", 2, PARTS_OF_PREPARING)
-        if context.pool is not None and context.p.augment:
+        if "candidate" in _splits(context):
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
         if (probe := context.probe()) is not None:
             note_examples(context.profiler, "probe", probe)
+        protection.prepare(context, given, sizes, folder)
         if isinstance(context.backbone, DiffusionBackbone):
             context.backbone.prompts.hold([NOTHING, *context.p.sample_prompts, *context.p.unrelated_prompts])
             context.backbone.prompts.write(folder / PROMPTS_FILE)

@@ -7,8 +7,10 @@ import math
 from collections.abc import Generator, Iterator
 
 from core.method.albat import score_candidates
+from core.method.backbones.backbone import count
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
 from core.method.influence.reference_verdicts import judge_references
+from core.method.mixing.gamma import choose_gamma
 from core.method.stopping.splitting import near_duplicate_references
 from core.parameters.schedule import MIN_CANDIDATES
 from worker.job_folder import write_json, write_rows
@@ -16,9 +18,16 @@ from worker.protocol import Json, Line, Message
 from worker.stages import shapes
 from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.pool import Candidate, Pool
+from worker.stages.protection import protection
 from worker.stages.surrogate import read_surrogate
 
 DRAWN = "Examples of the backbone's own data are drawn at random, as was asked; none is scored."
+UNSCORED = {
+    "own": "The backbone is protected on {} samples that it made itself. Influence chooses among candidates of a pool, "
+    "and none is used, so none is scored.",
+    "captions": "The backbone is protected under {} captions that have nothing to do with the references. Influence "
+    "chooses among candidates of a pool, and none is used, so none is scored.",
+}
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
 
@@ -27,7 +36,9 @@ def score(context: Context) -> Generator[Line, None, None]:
     why, rows = unused(context), list[Json]()
     decided: Json = {"selected": [], "gamma": 0.0, "selection_reason": why, "reason": why}
     with context.folder.writing("score") as folder:
-        if context.pool is not None and not why:
+        if context.p.protect_on != "pool" and not why:
+            decided = unscored(context)
+        elif context.pool is not None and not why:
             scoring = yield from _scored(context, context.pool)
             rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
             shapes.write_replay(context, decided["selected"], folder)
@@ -39,17 +50,37 @@ def score(context: Context) -> Generator[Line, None, None]:
 
 def unused(context: Context) -> str:
     """Say why no backbone data can be used; an empty string where it can."""
-    if not context.p.augment:
-        return context.p.reasons.get("augment", "No backbone data was asked for.")
-    if context.pool is None or not context.p.selects:
-        return f"{context.record.id} has no candidate pool." if context.pool is None else "No pool is used."
-    amount = len(context.pool.candidates) - len(context.known("candidate"))
-    if amount < MIN_CANDIDATES:
+    p, pool = context.p, context.pool
+    if not p.augment:
+        return p.reasons.get("augment", "No backbone data was asked for.")
+    if p.protect_on != "pool":
+        return "" if protection.amount(context) else protection.NOTHING.format(context.record.id)
+    if pool is None:
+        return f"{context.record.id} has no candidate pool."
+    there = len(pool.candidates) - len(context.known("candidate"))
+    if there < MIN_CANDIDATES:
         return (
-            f"The pool of {context.record.id} holds {amount} candidates; fewer than {MIN_CANDIDATES} can't be told "
+            f"The pool of {context.record.id} holds {there} candidates; fewer than {MIN_CANDIDATES} can't be told "
             "apart by their scores, so the adapter is trained on the references alone."
         )
     return ""
+
+
+def unscored(context: Context) -> Json:
+    """What is decided where no candidate protects: nothing is chosen by its influence, so nothing is scored."""
+    p, there, held = context.p, protection.amount(context), read_surrogate(context).curves.folds
+    gamma = choose_gamma(
+        p.gamma,
+        comparable=all(held) and sum(map(len, held)) >= 2,
+        n=count(context.references()),
+        m=there,
+        preset=p.learns,
+        start=p.gamma_start,
+        name=p.preset,
+    )
+    why = UNSCORED[p.protect_on].format(there)
+    decided = {"selected": [], "gamma": gamma.gamma, "selection_reason": why, "reason": f"{why} {gamma.reason}"}
+    return decided | {"on": p.protect_on, "count": there}
 
 
 def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:

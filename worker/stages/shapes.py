@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from core.backbones.sides import USUAL_STEP, side_step
 from core.errors import JobFailure
 from core.findings.pictures import cut_off
-from core.method.backbones.backbone import Batch, join, take
+from core.method.backbones.backbone import Batch, Item, join, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.references.items import ImageItem, References
 from core.references.picture_shapes import Size, choose, nearest
@@ -74,17 +74,22 @@ def write_replay(context: Context, selected: Sequence[int], folder: Path) -> Non
     shapes, square = context.shapes, context.square
     if not selected or tuple(shapes) == (square,) or context.pool is None:
         return
-    backbone = context.backbone
-    assert isinstance(backbone, DiffusionBackbone)
     squares = take(context.encoded_pool("candidate"), torch.tensor(list(selected)))
-    pictures = [context.pool.candidates[place].item for place in selected]
+    batch = in_shapes(context, squares, [context.pool.candidates[place].item for place in selected], shapes)
+    save_file({name: tensor.contiguous() for name, tensor in batch.items()}, folder / REPLAY_FILE)
+
+
+def in_shapes(context: Context, squares: Batch, pictures: Sequence[Item], shapes: Sequence[Size]) -> Batch:
+    """Return pictures in every one of the shapes, of which `squares` is their encoding as such."""
+    backbone, square = context.backbone, context.square
+    assert isinstance(backbone, DiffusionBackbone)
     parts = [
         squares
         if shape == square
         else squares | backbone.encode_pictures([{**item, "size": shape} for item in pictures])
         for shape in shapes
     ]
-    save_file({name: tensor.contiguous() for name, tensor in join(parts).items()}, folder / REPLAY_FILE)
+    return join(parts)
 
 
 def replay(context: Context, selected: Sequence[int]) -> Batch:

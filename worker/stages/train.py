@@ -14,7 +14,8 @@ from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
-from worker.stages.trial import followed_curves, mixed
+from worker.stages.protection import protection as protecting
+from worker.stages.trial import followed_curves
 
 CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
 NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}
@@ -24,7 +25,7 @@ def train(context: Context) -> Generator[Line, None, None]:
     """Write the kept copies, the curve and the outcome."""
     p, keeper = context.p, context.keeper("train")
     keeper.beside["rows"] = list[Json]()  # the curve so far; another one when a state is found
-    protection = mixed(context)
+    protection = protecting.protection(context)
     gamma = protection.gamma
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
     pace = ProgressClock("train", budget, keeper=keeper)

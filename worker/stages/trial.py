@@ -7,15 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from core.method.mixing.trial import Trial, try_mixture
-from core.method.protection.protection import NONE, Means, Protection
+from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
 from core.parameters.schedule import extended, step_budget
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
+from worker.stages.protection import protection as protecting
 from worker.stages.saves import StageKeeper
-from worker.stages.shapes import replay
 from worker.stages.surrogate import read_curves, read_surrogate
 
 
@@ -23,8 +23,8 @@ def trial(context: Context) -> Generator[Line, None, None]:
     """Write gamma and why; a gamma that was asked for, or that is 0 already, is not tried."""
     scored, tried = context.read("score", "decision.json"), None
     with context.folder.writing("trial") as folder:
-        if context.p.gamma == "auto" and scored["selected"] and scored["gamma"]:
-            tried = yield from _trials(context, scored["selected"], float(scored["gamma"]))
+        if context.p.gamma == "auto" and (offered := protecting.offered(context)).used:
+            tried = yield from _trials(context, offered)
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:
             write_json(folder / "curves.json", asdict(tried.curves))
@@ -47,20 +47,6 @@ def mixture(scored: Json, tried: Trial | None) -> Json:
     return {"gamma": decided.gamma, "verdict": tried.verdict, "reason": reason, "trial": measured}
 
 
-def mixed(context: Context) -> Protection:
-    """Return what protects, as decided: the encoded selected candidates, or nothing."""
-    gamma = float(context.read("trial", "mixture.json")["gamma"])
-    selected = context.read("score", "decision.json")["selected"]
-    if not selected or not gamma:
-        return NONE
-    return Protection.by(means(context), context.p.protect_weight, gamma, replay(context, selected))
-
-
-def means(context: Context) -> Means:
-    """Return by which means a job protects that does; one that asks for a share of backbone data replays it."""
-    return "replay" if context.p.protect == "none" else context.p.protect
-
-
 def followed_curves(context: Context) -> SurrogateCurves:
     """Return the curves that the final run's stopping goes by: the trial's where its mixture is used."""
     gamma = context.read("trial", "mixture.json")["gamma"]
@@ -69,14 +55,14 @@ def followed_curves(context: Context) -> SurrogateCurves:
     return read_surrogate(context).curves
 
 
-def _trials(context: Context, chosen: list[int], gamma: float) -> Generator[Line, None, Trial | None]:
+def _trials(context: Context, offered: Protection) -> Generator[Line, None, Trial | None]:
     """Try gamma, and a smaller one where it harms; the steps of a second trial are counted on from the first."""
-    keeper = context.keeper("trial")
+    keeper, gamma = context.keeper("trial"), offered.gamma
     keeper.beside.update(done=0, gamma=gamma)
     keeper.found()  # an attempt before this one may have come as far as the second trial
     pace = ProgressClock("trial", step_budget(context.p.surrogate_steps, gamma), keeper=keeper)
     while True:
-        tried = yield from _tried(context, chosen, keeper, pace)
+        tried = yield from _tried(context, offered.at(float(keeper.beside["gamma"])), keeper, pace)
         if tried is None or tried.next_gamma is None:
             return tried
         context.folder.forget_saves()  # they are of the trial that is over
@@ -84,9 +70,9 @@ def _trials(context: Context, chosen: list[int], gamma: float) -> Generator[Line
 
 
 def _tried(
-    context: Context, chosen: list[int], keeper: StageKeeper, pace: ProgressClock
+    context: Context, protection: Protection, keeper: StageKeeper, pace: ProgressClock
 ) -> Generator[Line, None, Trial | None]:
-    done, gamma = int(keeper.beside["done"]), float(keeper.beside["gamma"])
+    done, gamma = int(keeper.beside["done"]), protection.gamma
     plain, last = read_surrogate(context), done + step_budget(context.p.surrogate_steps, gamma)
 
     def lines(step: Step) -> Iterator[Line]:
@@ -96,6 +82,5 @@ def _tried(
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
-    protection = Protection.by(means(context), context.p.protect_weight, gamma, replay(context, chosen))
     steps = try_mixture(context.backbone, context.references(), protection, plain, context.p, keeper, context.probe())
     return (yield from driven(steps, lines, keeper))

@@ -109,6 +109,7 @@ def specification(
         "device": device(settings),
         "pools": str(settings.data / "pools"),
         "own_pools": str(own_pools or settings.data / "pools"),
+        "own_seconds": settings.own_seconds,
         "suffix": suffix,
         "save_seconds": settings.save_seconds,
     }

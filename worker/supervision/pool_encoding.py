@@ -1,4 +1,4 @@
-"""The backbone's own data, encoded for the jobs of all accounts by a trainer that sees none of them.
+"""The backbone's own data, made and encoded for the jobs of all accounts by a trainer that sees none of them.
 
 A trainer that learns from uploads may only read what others read too: taken over by one of them, it could write pools
 that the next account's job takes for the backbone's. So what is not encoded yet is encoded by a trainer of its own,
@@ -26,6 +26,7 @@ from core.parameters.summary import ReferenceSummary
 from core.settings import Settings
 from core.version import VERSION
 from worker.job_folder import JobFolder
+from worker.protocol import Json
 from worker.supervision import inputs
 from worker.trainer import sandbox
 from worker.trainer.process import Trainer
@@ -33,7 +34,7 @@ from worker.trainer.sandbox import Cage
 
 TELLING = "Encoding the data of {} once, for all jobs of these sizes."
 # all of a job's parameters that an encoding depends on, or the memory that it takes
-SIZES = ("device_class", "augment", "resolution", "max_tokens", "precision", "checkpointing")
+SIZES = ("device_class", "augment", "protect_on", "resolution", "max_tokens", "precision", "checkpointing")
 
 USUAL_COUNT = 8  # of references, of which there are none: parameters are resolved for some
 
@@ -56,14 +57,19 @@ class PoolEncoding:
     def missing(self) -> bool:
         """Tell whether another trainer has to encode it before the job's own, which could not keep it for others."""
         built_in = self.settings.trainer is None  # of another one nobody knows what it keeps
-        return built_in and self.record.pool is not None and kept_apart(self.settings) and not self._ready()
+        return built_in and self._needed and kept_apart(self.settings) and not self._ready()
+
+    @property
+    def _needed(self) -> bool:
+        p = self.parameters
+        return self.record.pool is not None or (p.augment and p.protect_on == "own")
 
     @contextmanager
     def trainer(self) -> Iterator[Trainer]:
         """Start a trainer that encodes it and keeps it for all; it ends with the block."""
         cage = Cage(self.settings.data / "work" / f"encoding-{os.getpid()}", pools=True)
         folder = JobFolder(cage.work / "job")
-        folder.write_spec(self._specification())
+        folder.write_spec(self.specification())
         trainer = Trainer(self.settings, cage)
         try:
             trainer.run(folder.path)
@@ -72,13 +78,14 @@ class PoolEncoding:
             trainer.kill()
             shutil.rmtree(cage.work, ignore_errors=True)
 
-    def _specification(self) -> object:
+    def specification(self) -> Json:
+        """Return what its trainer is told, as spec.json holds it."""
         sizes = {name: getattr(self.parameters, name) for name in SIZES}
         summary = ReferenceSummary(kind=self.record.kind, count=USUAL_COUNT)
         usual = resolve(
             BatRequest(), None, backbone=self.record, summary=summary, device_class=self.parameters.device_class, seed=0
         )
-        parameters = usual.model_copy(update=sizes)
+        parameters = usual.model_copy(update=sizes | {"protect": self.parameters.protect})
         spec = inputs.specification(self.record, parameters, self.settings, None, self.day)
         return spec | {"ready": str(self._note)}
 
@@ -93,10 +100,10 @@ class PoolEncoding:
     @property
     def _note(self) -> Path:
         """The file that says what is encoded; another backbone, pool, size or version of ours is another one."""
-        pool = self.record.pool
-        assert pool is not None
-        index = pool if pool.is_file() else pool / "index.jsonl"
-        digest = hash_file(index) if index.is_file() else ""
+        pool, digest = self.record.pool, ""
+        if pool is not None:
+            index = pool if pool.is_file() else pool / "index.jsonl"
+            digest = hash_file(index) if index.is_file() else ""
         sizes = [getattr(self.parameters, name) for name in SIZES]
         key = hashlib.sha256(json.dumps([VERSION, self.record.revision, digest, *sizes]).encode()).hexdigest()[:16]
         return self.settings.data / "pools" / f"{self.record.id}-ready-{key}.json"

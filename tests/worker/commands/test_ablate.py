@@ -66,6 +66,17 @@ def test_a_stage_is_borrowed_only_from_a_job_that_differs_in_nothing_but_the_val
     assert "surrogate  [" in ablate("gamma", "[0.75]", "--seed", "1").stderr
 
 
+@pytest.mark.slow
+def test_means_are_turned_by_their_names(ablate: Ablate, tmp_path: Path) -> None:
+    done = ablate("protect", '["none", "distil"]')
+    rows = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]
+    assert [row["value"] for row in rows] == ["none", "distil"]
+    assert rows[0]["gamma"] == 0.0
+    assert done.stderr.count("surrogate  [") > 0
+
+
 def test_the_help_names_every_ablation(tmp_path: Path) -> None:
     told = run_module("worker.commands.ablate", tmp_path, "--help").stdout
-    assert all(name in told for name in ("surrogate-steps", "gamma", "sample-ratio", "window", "folds"))
+    assert all(
+        name in told for name in ("surrogate-steps", "gamma", "protect-weight", "sample-ratio", "window", "folds")
+    )

@@ -6,36 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
-from worker.commands.generation import FEWEST_WORDS, OPENINGS
+from core.method.protection.own import FEWEST_WORDS, OPENINGS
+from tests.word_backbones import write_word_folder
 from worker.commands.pools import write_generated
 
 
 def backbone_of_words(folder: Path, ends: str = ".!?") -> BackboneRecord:
-    """Write a random model whose tokens are whole words and ends of sentences, without a token for padding."""
-    words = sorted({word for opening in OPENINGS for word in opening.split()})
-    tokens = ["</s>", "<unk>", *words, *ends]
-    core = Tokenizer(models.WordLevel({token: at for at, token in enumerate(tokens)}, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokens),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=None,
-        eos_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return describe("words", folder, licence="CC0")
+    return describe("words", write_word_folder(folder, ends), licence="CC0")
 
 
 def test_a_backbone_without_a_token_for_padding_writes_candidates(tmp_path: Path) -> None:

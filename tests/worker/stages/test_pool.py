@@ -16,10 +16,10 @@ from core.backbones.registry import Registry
 from core.disk import ROOT
 from core.errors import InvalidInput, JobFailure
 from core.method.backbones.texts.language import LanguageBackbone
+from core.method.protection.own import to_last_sentence
 from core.settings import Settings
 from tests.tiny_backbones import LLAMA_TARGETS
 from worker.commands import pools
-from worker.commands.generation import to_last_sentence
 from worker.stages import pool as pools_pool
 
 ROWS = [

@@ -109,6 +109,7 @@ def test_without_backbone_data_nothing_is_scored(make_image_job: MakeJob) -> Non
     list(run(folder))
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert (outcome["gamma"], outcome["selected"], outcome["pool_size"]) == (0.0, 0, 0)
+    assert outcome["protected"] is read(folder, "export/card.json")["protected"] is None
     assert read(folder, "score/influence.json") == []
     assert outcome["forgetting"] is not None  # the probe is watched all the same
 
@@ -209,6 +210,12 @@ def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> Non
     list(run(folder))
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert (outcome["gamma"], outcome["trial"], outcome["verdict"]) == (0.4, None, None)
+    protected, p = read(folder, "export/card.json")["protected"], folder.spec()["parameters"]
+    assert protected == outcome["protected"]
+    assert (protected["share"], protected["examples"], protected["kept"]) == (0.4, outcome["selected"], None)
+    assert [protected[name] for name in ("means", "weight", "on")] == [
+        p[name] for name in ("protect", "protect_weight", "protect_on")
+    ]
 
 
 @pytest.mark.slow

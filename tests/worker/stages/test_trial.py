@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from core.method.protection.protection import NONE
 from tests.worker.stages.conftest import MakeJob
 from worker.protocol import Metrics, Progress
 from worker.stages import run, trial
 from worker.stages.context import Context
+from worker.stages.protection import protection
 
 
 @pytest.mark.slow
@@ -19,9 +21,9 @@ def test_what_harms_is_tried_once_more_with_half_and_then_left_out(
     shares = []
     real = trial.try_mixture
 
-    def found_to_harm(backbone, references, selected, gamma, plain, p, keeper):
-        shares.append(gamma)
-        found = yield from real(backbone, references, selected, gamma, plain, p, keeper)
+    def found_to_harm(backbone, references, offered, *others):
+        shares.append(offered.gamma)
+        found = yield from real(backbone, references, offered, *others)
         return replace(found, gain=-0.2, error=0.01)
 
     monkeypatch.setattr(trial, "try_mixture", found_to_harm)
@@ -31,7 +33,7 @@ def test_what_harms_is_tried_once_more_with_half_and_then_left_out(
     context = Context(folder)
     assert context.read("trial", "mixture.json")["gamma"] == 0.0
     assert context.read("trial", "mixture.json")["verdict"] == "harms"
-    assert trial.mixed(context) == (None, 0.0)
+    assert protection.protection(context) is NONE
     assert trial.followed_curves(context).gamma == 0.0  # the final run goes by the plain surrogates
     told = [line for line in lines if isinstance(line, Progress) and line.stage == "trial"]
     assert [line.step for line in told] == sorted(line.step for line in told)

@@ -18,6 +18,7 @@ from core.method.lora.adapter import Adapter
 from core.version import VERSION
 from worker.protocol import Json
 from worker.stages.context import Context
+from worker.stages.export.protected import protected
 from worker.stages.surrogate import read_surrogate
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "gguf")
@@ -65,6 +66,7 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
         "outcome": {name: summary[name] for name in OUTCOME},
         "data": _data(context),
         "replayed": _replayed(context, summary),
+        "protected": protected(context),
         "diagnostics": {"note": DIAGNOSTICS, "error_law": error_law(context)},
         "seed": p.seed,
         "parameters": p.model_dump(mode="json", exclude=UNSAID),
@@ -98,7 +100,7 @@ def error_law(context: Context) -> Json | None:
 
 
 def _data(context: Context) -> Json:
-    pool = context.pool if context.p.augment else None
+    pool = context.pool if context.p.augment and context.p.protect_on != "own" else None
     references = context.folder.references
     return {
         "kind": context.p.kind,

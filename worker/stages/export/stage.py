@@ -20,6 +20,7 @@ from worker.stages.export import answers, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
+from worker.stages.export.protected import protected
 from worker.stages.export.samples import Gallery, marks
 from worker.stages.export.serving import MODELFILE, modelfile
 from worker.stages.trial import followed_curves
@@ -116,7 +117,8 @@ def summarise(context: Context, outcome: Outcome) -> Json:
     evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
     return {
         "selected": len(scored["selected"]) if gamma else 0,
-        "pool_size": len(context.pool.candidates) if context.pool and context.p.augment else 0,
+        "pool_size": len(context.pool.candidates) if context.pool and context.p.selects else 0,
+        "protected": protected(context),
         "gamma": gamma,
         "verdict": mixture["verdict"],
         "score_reliability": scored.get("reliability"),

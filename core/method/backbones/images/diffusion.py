@@ -15,18 +15,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.method.backbones.backbone import Batch, Draw, Item, join, others_of, take
+from core.method.backbones.counting import counted
 from core.method.backbones.images import calls
 from core.method.backbones.images.activations import output_of
 from core.method.backbones.images.conditioner import Conditioner, Frame
 from core.method.backbones.images.forms import Folder, FormName, read
 from core.method.backbones.images.latents import Latents
-from core.method.backbones.images.objective import Ddpm
+from core.method.backbones.images.objective import Ddpm, mean_square
 from core.method.backbones.images.prompts import NOTHING, Prompts
-from core.method.backbones.images.views import View, weighted_mean
+from core.method.backbones.images.views import View
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.shapes import cut, noise_of_shapes, pieces, shape_of
 from core.method.lora.model import LoraModel
-from core.method.protection.losses import counted
 from core.parameters.memory import Precision
 
 ENCODED_AT_ONCE = 32
@@ -174,12 +174,12 @@ class DiffusionBackbone:
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the mean squared error of the prediction of every sample, (N,), weighted as masks and objective say.
 
-        The samples have one shape. What protects counts as the batch says (protection/losses.py).
+        The samples have one shape. What protects counts as the batch says (`counted`).
         """
         batch = cut(batch)
         noisy, target, timestep = self._noised(batch, draw)
         predicted = self._predict(noisy, timestep, batch)
-        losses = self._squared(predicted - target, timestep, batch)
+        losses = mean_square(predicted - target, timestep, batch.get("mask"), self.objective)
         return counted(losses, batch, lambda rows: self._from_frozen(predicted, noisy, timestep, batch, rows))
 
     def distance(self, batch: Batch, draw: Draw) -> Tensor:
@@ -201,19 +201,12 @@ class DiffusionBackbone:
         target = self.objective.target(latent, noise, timestep)
         return self.objective.noised(latent, noise, timestep), target, timestep
 
-    def _squared(self, difference: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
-        """Return the mean of each sample's squared difference, (N,), as masks and objective weigh it."""
-        mask, weight = batch.get("mask"), self.objective.weight(timestep)
-        error = difference.square()
-        loss = error.flatten(1).mean(1) if mask is None else weighted_mean(error, mask.to(self.device))
-        return loss if weight is None else loss * weight
-
     def _from_frozen(self, predicted: Tensor, noisy: Tensor, timestep: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the distance of the samples `rows` from what is predicted of them without an adapter."""
         part, on = take(batch, rows), rows.to(self.device)
         with torch.no_grad(), self.lora.use(None):
             frozen = self._predict(noisy[on], timestep[on], part)
-        return self._squared(predicted[on] - frozen, timestep[on], part)
+        return mean_square(predicted[on] - frozen, timestep[on], part.get("mask"), self.objective)
 
     @torch.no_grad()
     def predicted_from_noise(self, prompts: Sequence[str], draw: Draw) -> Tensor:

@@ -10,6 +10,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from core.errors import JobFailure
+from core.method.backbones.images.views import weighted_mean
 
 PREDICTIONS = ("epsilon", "v_prediction")
 
@@ -88,3 +89,11 @@ class Ddpm:
     @property
     def _timesteps(self) -> int:
         return int(self.scheduler.config.num_train_timesteps)
+
+
+def mean_square(difference: Tensor, timestep: Tensor, mask: Tensor | None, objective: Objective) -> Tensor:
+    """Return the mean of each sample's squared difference, (N,), as its mask and the objective weigh it."""
+    error = difference.square()
+    mean = error.flatten(1).mean(1) if mask is None else weighted_mean(error, mask.to(error.device))
+    weight = objective.weight(timestep)
+    return mean if weight is None else mean * weight

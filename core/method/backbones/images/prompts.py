@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -47,6 +47,10 @@ class Prompts:
     def forget(self) -> None:
         """Hold nothing: another job has other prompts."""
         self._held = {}
+
+    def forget_others(self, prompts: Collection[str | None]) -> None:
+        """Hold none but these any more."""
+        self._held = {prompt: said for prompt, said in self._held.items() if prompt in prompts}
 
     def write(self, file: Path) -> None:
         """Write all that is held."""

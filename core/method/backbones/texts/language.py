@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import JobFailure
 from core.method.backbones.backbone import IGNORED, Batch, Draw, Item, take
+from core.method.backbones.counting import counted
 from core.method.backbones.precision import float_type, prepare_network
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
@@ -19,7 +20,6 @@ from core.method.backbones.texts.loading import on_device, read_model, stops_of,
 from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
 from core.method.lora.model import LoraModel
-from core.method.protection.losses import counted
 from core.parameters.memory import Precision
 
 ANSWERED_AT_ONCE = 8
@@ -109,7 +109,7 @@ class LanguageBackbone:
     def loss(self, batch: Batch, draw: Draw) -> Tensor:
         """Return the mean cross-entropy over the learned tokens of every sample, (N,).
 
-        What protects counts as the batch says (protection/losses.py).
+        What protects counts as the batch says (`counted`).
         """
         ids, labels, mask = self._trimmed(batch)
         logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
@@ -129,9 +129,11 @@ class LanguageBackbone:
 
     def _trimmed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return tokens, labels and mask where they compute, without padding that nobody in this batch needs."""
-        ids, labels, mask = (batch[name].to(self.device) for name in ("input_ids", "labels", "attention_mask"))
-        width = int(mask.sum(1).max())
-        return ids[:, :width], labels[:, :width], mask[:, :width]
+        width = int(batch["attention_mask"].sum(1).max())  # where the batch is, so that no device is waited for
+        ids, labels, mask = (
+            batch[name][:, :width].to(self.device) for name in ("input_ids", "labels", "attention_mask")
+        )
+        return ids, labels, mask
 
     def _from_frozen(self, logits: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the divergence of the samples `rows` from the model without an adapter, at their learned tokens."""

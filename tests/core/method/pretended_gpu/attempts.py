@@ -30,6 +30,7 @@ from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import as_adapter, per_sample_gradients
 from core.method.influence.scores import score_draws, scorer
 from core.method.lora.adapter import Adapter
+from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import MixedBatches, SideBySide
@@ -143,6 +144,11 @@ def steps(attempt: Attempts, backbone: Backbone, p: Parameters, references: Batc
     one = Training(backbone, backbone.lora.new(2, 2.0), mixed, learning_rate=1e-2, max_steps=50)
     next(one)
     attempt("one step, one run", partial(next, one))
+    held = MixedBatches(backbone, references, Protection.by("both", 4.0, 0.5, some), 2, captions(backbone, p), 0)
+    kept = Training(backbone, backbone.lora.new(2, 2.0), held, learning_rate=1e-2, max_steps=50)
+    next(kept)
+    attempt("one step, distilled", partial(next, kept))
+    attempt("distance", lambda: kept_distance(backbone, kept.average, references, draws))
     adapter = backbone.lora.new(2, 2.0, runs=3, seed=0)
     stacked = folds(backbone, adapter, references)
     attempt("one step, three folds", partial(next, stacked))

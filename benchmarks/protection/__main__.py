@@ -1,0 +1,80 @@
+"""By what means is a backbone best protected? All arms on all sets of a family, against none and against BAT's replay.
+
+Resumable: an experiment whose results are there is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks import records
+from benchmarks.method import progress, settings
+from benchmarks.protection import means
+from benchmarks.protection.experiment import experiment
+from benchmarks.protection.means import ProtectionArm
+from benchmarks.world import Setting
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "protection.json"
+FAMILIES = ("emoji", "smollm2", "gemma270m")
+SECTIONS = ("records", "pictures", "facts")
+ARMS = {"means": (means.IMAGES, means.TEXTS), "others": (means.OTHERS, means.OTHERS_OF_TEXTS)}
+
+
+def main() -> None:
+    """Run what is missing and write the results."""
+    chosen = arguments()
+    torch.set_num_threads(chosen.threads)
+    wanted = [
+        (study, setting)
+        for study in chosen.studies
+        for family in chosen.families
+        for setting in list(settings(family, chosen.seeds, False))[: chosen.sets]
+    ]
+    missing = [(study, setting) for study, setting in wanted if not file_of(chosen.work, study, setting).is_file()]
+    began = time.monotonic()
+    for done, (study, setting) in enumerate(missing):
+        left = (time.monotonic() - began) / done * (len(missing) - done) if done else None
+        print(progress(done, len(missing), setting, left), file=sys.stderr, flush=True)
+        found = experiment(setting, chosen.work, arms(study, setting))
+        records.write(file_of(chosen.work, study, setting), found)
+    if not chosen.gather:
+        return
+    files = sorted((chosen.work / "protection").glob("*/*.json"))
+    whole = records.gather(files, SECTIONS)
+    records.write(chosen.results, whole)
+    print(f"{len(whole['records'])} runs of {len(whole['facts'])} experiments: {chosen.results}")
+
+
+def arms(study: str, setting: Setting) -> Sequence[ProtectionArm]:
+    """Return the arms of a study on a family."""
+    of_images, of_texts = ARMS[study]
+    return of_images if setting.family == "emoji" else of_texts
+
+
+def file_of(folder: Path, study: str, setting: Setting) -> Path:
+    """Return where an experiment's results are kept until all are there."""
+    return folder / "protection" / study / f"{setting.key.replace(' ', '_')}.json"
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.protection", description=__doc__)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--studies", nargs="+", choices=sorted(ARMS), default=["means"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one is a draw of references from each set")
+    parser.add_argument("--sets", type=int, default=None, help="only the first so many sets of each family")
+    parser.add_argument("--work", type=Path, default=Path("benchmark-work"), help="where unfinished results are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--gather", action="store_true", help="write all that is there to --results at the end")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""One experiment of the study: all arms from one start, what each showed all along, and where each would publish."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.arms import result_of
+from benchmarks.protection.material import Material
+from benchmarks.protection.means import ProtectionArm
+from benchmarks.records import Record, named
+from benchmarks.rules import at
+from benchmarks.runs import Arm, Curve, Kept, train_arms
+from benchmarks.world import Setting, World
+from core.method.albat import score_candidates, train_surrogate
+from core.method.backbones.backbone import Batch, count
+from core.method.backbones.shapes import sizes_of
+from core.method.protection.keeping import kept_distance
+from core.method.stopping.matched_loss import MatchedLoss
+from core.method.training.surrogates import Surrogate
+
+KEPT_SEED = 78  # the noise under which distances are measured
+DIGITS = 5
+PROTECTED = ("gamma", "protect", "protect_weight", "protect_on")
+
+
+def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) -> Record:
+    """Run one experiment and return its records."""
+    began, family = time.monotonic(), importlib.import_module(f"benchmarks.{setting.family}")
+    world: World = family.world(setting, folder)
+    surrogate = result_of(train_surrogate(world.backbone, world.references, world.parameters))
+    material = Material(world, _selected(world, surrogate), folder)
+    runs = {arm.name: Arm(arm.name, gamma=arm.gamma, protection=material.of(arm), updates=arm.updates) for arm in arms}
+    pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
+    steps = sorted({*pictured, *_looked_at(world)})
+    curves, kept = train_arms(world, runs, tuple(steps))
+    rows = [_row(world, surrogate, arm, curves[arm.name]) for arm in arms]
+    distances = _distances(world, kept, {**_others(world), "probe": world.probe})
+    for row in rows:
+        far = {name: {str(step): arms[row["arm"]] for step, arms in found.items()} for name, found in distances.items()}
+        row["kept"] = far
+    by_name = {row["arm"]: {name: row[name] for name in PROTECTED} for row in rows}
+    pictures = [{**by_name[row["arm"]], **row} for row in (family.pictures(world, kept) if pictured else [])]
+    facts = {**named(world), "folds": _folds(surrogate), "seconds": round(time.monotonic() - began, 1)}
+    return {"records": rows, "pictures": pictures, "facts": [facts]}
+
+
+def _selected(world: World, surrogate: Surrogate) -> tuple[int, ...]:
+    """Return what a job would replay: by influence where the family is scored, else a draw by chance."""
+    p = world.parameters
+    if p.kind == "images":  # scores of single pictures do not repeat there, and a job draws by chance too
+        order = torch.randperm(count(world.pool), generator=torch.Generator().manual_seed(500 + p.seed))
+        return tuple(order[: p.selected_count].tolist())
+    scored = result_of(score_candidates(world.backbone, surrogate, world.references, world.pool, p, world.sources))
+    return tuple(scored.selection.indices)
+
+
+def _looked_at(world: World) -> list[int]:
+    """Return steps of the grid at which distances are measured: about a sixth apart, up to the horizon."""
+    late = [step for step in world.grid if step >= world.horizon / 8]
+    return sorted({*late[::2], world.horizon})
+
+
+def _others(world: World) -> dict[str, Batch]:
+    """Return other data that shows how the backbone behaves, where a family has some."""
+    unrelated = getattr(world, "unrelated", None)
+    return {} if unrelated is None else {"unrelated": unrelated}
+
+
+def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -> Record:
+    evidence = surrogate.curves.evidence()
+    assert evidence is not None
+    # of a job whose mixture was not tried: by the surrogates without protection, in as many passes over references
+    rule = MatchedLoss(evidence, world.horizon, 1 / (1 - arm.gamma))
+    published = _published(rule, curve)
+    plain = max(1, round(published * (1 - arm.gamma)))
+    lowest = min(range(1, len(curve.steps)), key=curve.heldout.__getitem__)
+    return {
+        **named(world),
+        "arm": arm.name,
+        "gamma": arm.gamma,
+        "protect": arm.means,
+        "protect_weight": arm.weight,
+        "protect_on": arm.on,
+        "published": published,
+        "equal_compute": plain,
+        "best_step": curve.steps[lowest],
+        "best_at_end": lowest == len(curve.steps) - 1,
+        "steps": curve.steps,
+        "reference": _short(curve.reference),
+        "heldout": _short(curve.heldout),
+        "probe": _short(curve.probe),
+        "similarity": _short(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
+        "seconds": round(curve.seconds, 1),
+    }
+
+
+def _published(rule: MatchedLoss, curve: Curve) -> int:
+    from core.method.stopping.rule import Evaluation
+
+    for step in range(max(curve.steps) + 1):
+        if step in curve.steps or step == rule.cap:
+            rule.update(Evaluation(step, None, at(curve, curve.reference, step)))
+        if rule.stopped:
+            break
+    return max(1, rule.published_step)
+
+
+def _distances(world: World, kept: Kept, data: dict[str, Batch]) -> dict[str, dict[int, dict[str, float]]]:
+    """Return, for each data and kept step, how far every arm is from the frozen backbone."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for name, batch in data.items():
+        draws = world.backbone.fixed_draws(world.parameters.draws_eval, count(batch), KEPT_SEED, **sizes_of(batch))
+        found[name] = {}
+        for step in _looked_at(world):
+            stack = kept.copies[step].to(world.backbone.device)
+            far = kept_distance(world.backbone, stack, batch, draws).mean(1).tolist()
+            found[name][step] = {arm: round(value, DIGITS) for arm, value in zip(kept.names, far, strict=True)}
+    return found
+
+
+def _folds(surrogate: Surrogate) -> Record:
+    """Return the evidence that stopping goes by, so that rules can be replayed on the records."""
+    curves = surrogate.curves
+    seen, held = ([_short(list(row)) for row in rows] for rows in (curves.seen, curves.held_out))
+    return {"folds": curves.folds, "steps": curves.steps, "seen": seen, "held_out": held}
+
+
+def _short(values: list[float]) -> list[float]:
+    return [round(value, DIGITS) for value in values]

@@ -1,0 +1,85 @@
+"""What the arms protect on: a draw from the pool, samples of the backbone's own, and unrelated captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmarks.pictures.sets import UNRELATED
+from benchmarks.protection.means import ProtectionArm
+from benchmarks.world import World
+from core.method.backbones.backbone import Batch, caption_of, take
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.protection.protection import NONE, Protection
+
+OWN_IMAGES, OWN_TEXTS, CAPTIONS = 64, 32, 64
+DRAWING_STEPS = 20
+
+
+class Material:
+    """Makes the protection of each arm of one experiment; what the backbone draws itself is kept in `folder`."""
+
+    def __init__(self, world: World, selected: tuple[int, ...], folder: Path) -> None:
+        self._world, self._folder = world, folder
+        self._pool = take(world.pool, torch.tensor(selected))
+
+    def of(self, arm: ProtectionArm) -> Protection:
+        """Return what fills the slots of an arm."""
+        if arm.means == "none":
+            return NONE
+        if arm.on in ("captions", "blank"):
+            return Protection.by(arm.means, arm.weight, arm.gamma, captions=self._captions(blank=arm.on == "blank"))
+        return Protection.by(arm.means, arm.weight, arm.gamma, self._pool if arm.on == "pool" else self._own())
+
+    def _captions(self, *, blank: bool) -> Batch:
+        backbone, pool = self._world.backbone, self._world.pool
+        assert isinstance(backbone, DiffusionBackbone)
+        if blank:
+            return backbone.nothing()
+        places = torch.tensor(_not_judged_by())
+        order = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(self._world.setting.seed))]
+        return {name: pool[name][order[:CAPTIONS]] for name in caption_of(pool)}
+
+    def _own(self) -> Batch:
+        file = self._folder / f"{self._world.setting.family}-own.safetensors"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            made = self._pictures() if isinstance(self._world.backbone, DiffusionBackbone) else self._texts()
+            save_file({name: tensor.contiguous() for name, tensor in made.items()}, file)
+        return load_file(file)
+
+    def _pictures(self) -> Batch:
+        """Return pictures that the untouched backbone draws for captions that it has learned."""
+        from benchmarks.emoji import pool
+
+        backbone: Any = self._world.backbone
+        places = _not_judged_by()
+        order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0)).tolist()
+        prompts = [str(pool().candidates[places[at]].item["caption"]) for at in order[:OWN_IMAGES]]
+        drawn = backbone.sample(prompts, seed=1, steps=DRAWING_STEPS)
+        found: Batch = backbone.encode(
+            [{"image": image, "caption": caption} for image, caption in zip(drawn, prompts, strict=True)]
+        )
+        return found
+
+    def _texts(self) -> Batch:
+        """Return texts that the untouched backbone goes on with from short openings."""
+        from itertools import islice
+
+        from worker.commands.generation import generate
+
+        backbone: Any = self._world.backbone
+        texts = list(islice(generate(backbone, OWN_TEXTS, 1), OWN_TEXTS))
+        found: Batch = backbone.encode([{"text": text} for text in texts])
+        return found
+
+
+def _not_judged_by() -> list[int]:
+    """Return the candidates whose captions are none of those that swallowing is measured by."""
+    from benchmarks.emoji import pool
+
+    captions = [str(candidate.item["caption"]) for candidate in pool().candidates]
+    return [place for place, caption in enumerate(captions) if caption not in UNRELATED]

@@ -1,0 +1,119 @@
+"""Files of what a backbone has made itself: begun and whole ones, read as a pool is."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.disk import write_first, write_whole
+from worker.protocol import Json
+from worker.stages.pool import Pool, candidate
+
+COUNT = 64  # pictures or texts that a backbone makes
+FEWEST = 16  # with fewer of them nothing is protected
+PATIENCE = 8  # rounds without a usable one, before a backbone is taken for one that makes none
+STATE, INDEX = "state.json", "index.jsonl"
+ANY_DAY = (1980, 1, 1, 0, 0, 0)  # so that the same samples are the same file
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a backbone has made so far, how many rounds and seconds it took, and how many of the last gave nothing."""
+
+    rows: tuple[Json, ...] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    rounds: int = 0
+    in_vain: int = 0
+    seconds: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether no more are made: there are enough, or none come."""
+        return len(self.rows) >= COUNT or self.in_vain >= PATIENCE
+
+    @property
+    def enough(self) -> bool:
+        """Whether they are enough to protect with."""
+        return len(self.rows) >= FEWEST
+
+    def with_round(self, rows: Sequence[Json], pictures: Mapping[str, bytes], seconds: float) -> Samples:
+        """Return them with those of one more round."""
+        kept = (*self.rows, *rows)[:COUNT]
+        in_vain = 0 if rows else self.in_vain + 1
+        return Samples(kept, {**self.pictures, **pictures}, self.rounds + 1, in_vain, self.seconds + seconds)
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """Where a backbone's samples lie: whole, the first that were, so that jobs go on with what they began with."""
+
+    whole: Path
+
+    @property
+    def begun(self) -> Path:
+        """Where they lie until they are whole."""
+        return self.whole.with_suffix(".begun")
+
+    @property
+    def ready(self) -> bool:
+        """Whether they are whole, be they enough or not."""
+        return _read(self.whole) is not None
+
+    def so_far(self) -> Samples:
+        """Read what an earlier attempt has left; nothing where that is no file of ours."""
+        content = _read(self.begun)
+        return _unpacked(content) if content else Samples()
+
+    def keep(self, samples: Samples) -> None:
+        """Write what there is so far."""
+        write_whole(self.begun, _packed(samples))
+
+    def finish(self, samples: Samples) -> None:
+        """Let these be the samples, unless another trainer was first."""
+        if self.whole.exists() and not self.ready:
+            self.whole.unlink(missing_ok=True)
+        write_first(self.whole, _packed(samples))
+        self.begun.unlink(missing_ok=True)
+
+    def read(self) -> Pool | None:
+        """Return the whole samples as a pool without a probe; None where there are none, or too few to protect with."""
+        content = _read(self.whole)
+        if content is None or not (samples := _unpacked(content)).enough:
+            return None
+        made = tuple(candidate(row, samples.pictures) for row in samples.rows)
+        return Pool(made, (), hashlib.sha256(content).hexdigest())
+
+
+def _read(file: Path) -> bytes | None:
+    """Return what a file of samples holds; None where it is not there, or is none."""
+    try:
+        content = file.read_bytes()
+        _unpacked(content)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
+    return content
+
+
+def _packed(samples: Samples) -> bytes:
+    state = {"rounds": samples.rounds, "in_vain": samples.in_vain, "seconds": round(samples.seconds, 1)}
+    files: dict[str, bytes] = {STATE: json.dumps(state).encode()}
+    files[INDEX] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in samples.rows).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in [*files.items(), *sorted(samples.pictures.items())]:
+            archive.writestr(zipfile.ZipInfo(name, ANY_DAY), content)
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> Samples:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        state: dict[str, Any] = json.loads(archive.read(STATE))
+        rows = [json.loads(line) for line in archive.read(INDEX).split(b"\n") if line.strip()]
+        pictures = {row["file"]: archive.read(row["file"]) for row in rows if row.get("file")}
+    return Samples(tuple(rows), pictures, int(state["rounds"]), int(state["in_vain"]), float(state["seconds"]))
