@@ -40,6 +40,7 @@ def mixture(scored: Json, tried: Trial | None) -> Json:
         "gamma": tried.gamma,
         "gain": round(tried.gain, 5),
         "error": round(tried.error, 5),
+        "clusters": tried.clusters,
         "interval": [round(end, 5) for end in tried.interval],
         "kept": None if tried.kept is None else dict(zip(("without", "with"), tried.kept, strict=True)),
     }
@@ -82,5 +83,6 @@ def _tried(
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
     yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
-    steps = try_mixture(context.backbone, context.references(), protection, plain, context.p, keeper, context.probe())
+    references, probe = context.references(), context.probe()
+    steps = try_mixture(context.backbone, references, protection, plain, context.p, keeper, probe, context.kin)
     return (yield from driven(steps, lines, keeper))
