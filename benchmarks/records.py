@@ -39,7 +39,7 @@ def curves_of(world: World, prepared: Prepared, curves: dict[str, Curve]) -> lis
     """Return what every run showed all along, so that steps that no rule names can be looked at later."""
     rows = []
     for name, curve in curves.items():
-        best, series = _lowest(curve), {"heldout": curve.heldout, "probe": curve.probe}
+        best, series = _lowest(curve), {"heldout": curve.heldout, "probe": curve.probe, **_behaviour(curve)}
         shown = {title: [round(value, DIGITS_OF_CURVES) for value in values] for title, values in series.items()}
         ends = {"best_step": curve.steps[best], "steps": curve.steps}
         rows.append({**named(world), **protected(name, prepared.arms[name]), **ends, **shown})
@@ -75,9 +75,17 @@ def _measured(curve: Curve, rule: str, stop: Stop) -> Record:
         "heldout_best": _short(curve.heldout[lowest]),
         "forgetting": _short(at(curve, curve.probe, step) / curve.probe[0] - 1),
         "forgetting_at_best": _short(curve.probe[lowest] / curve.probe[0] - 1),
+        **{name: _short(at(curve, values, step)) for name, values in _behaviour(curve).items()},
+        **{f"{name}_at_best": _short(values[lowest]) for name, values in _behaviour(curve).items()},
         "seconds": round(curve.seconds, 2),
         **({} if stop.ended is None else {"end_step": stop.ended, "ended_by_turning": stop.by_turning}),
     }
+
+
+def _behaviour(curve: Curve) -> dict[str, list[float]]:
+    """Return how far behaviour had moved from the frozen backbone's, where that was measured."""
+    found = {"kept": curve.kept, "kept_own": curve.kept_own}
+    return {name: values for name, values in found.items() if values}
 
 
 def _lowest(curve: Curve) -> int:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from benchmarks.updates import USUAL, ChangedTraining, Updates
 from benchmarks.world import World
-from core.method.backbones.backbone import Batch, count, take
+from core.method.backbones.backbone import Batch, Draw, count, take
 from core.method.influence.gradients import per_sample_gradients
 from core.method.lora.adapter import Adapter
+from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
 from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import Captions, MixedBatches, SideBySide
@@ -55,18 +56,25 @@ class Curve:
     reference: list[float] = field(default_factory=list)
     heldout: list[float] = field(default_factory=list)
     probe: list[float] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)  # distance from the frozen backbone on the probe; texts only
+    kept_own: list[float] = field(default_factory=list)  # the same on its own answers to unrelated prompts
     left_out: list[float] = field(default_factory=list)  # loss on the references that the arm left out
     signal: list[float] = field(default_factory=list)  # gradient signal to noise on the references; plain runs only
     similarity: list[float] = field(default_factory=list)  # index 0 is step 1
     seconds: float = 0.0  # this run's part of the stack's time
 
 
-def train_arms(world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = ()) -> tuple[dict[str, Curve], Kept]:
-    """Train all arms to the horizon; also return deep copies of the stack at the steps `keep`."""
+def train_arms(
+    world: World, arms: Mapping[str, Arm], keep: tuple[int, ...] = (), *, lean: bool = False
+) -> tuple[dict[str, Curve], Kept]:
+    """Train all arms to the horizon; also return deep copies of the stack at the steps `keep`.
+
+    `lean` leaves out what takes longest on the way: gradients' signal, and the distance from the frozen backbone.
+    """
     began, p, backbone = time.monotonic(), world.parameters, world.backbone
     stack = backbone.lora.new(p.rank, p.alpha, runs=len(arms), seed=p.seed)
     curves, kept = {name: Curve() for name in arms}, Kept(list(arms), {})
-    measure = _Measure(world, arms, curves)
+    measure = _Measure(world, arms, curves, lean=lean)
     measure.losses(0, stack)
     batches = _side_by_side(world, list(arms.values()))
     similarity, grid = CosineSimilarity(backbone.lora.weights()), set(world.grid)
@@ -99,11 +107,18 @@ class Kept:
 class _Measure:
     """Evaluate the stack on references, held-out data and probe, always under the same noise."""
 
-    def __init__(self, world: World, arms: Mapping[str, Arm], curves: Mapping[str, Curve]) -> None:
+    def __init__(self, world: World, arms: Mapping[str, Arm], curves: Mapping[str, Curve], *, lean: bool) -> None:
         self.world, self.arms, self.curves = world, arms, curves
         sets = {"reference": world.references, "heldout": world.heldout, "probe": world.probe}
-        draws, fixed = world.parameters.draws_eval, world.backbone.fixed_draws
-        self.sets = {name: (batch, fixed(draws, count(batch), EVALUATION_SEED)) for name, batch in sets.items()}
+        self.sets = {name: self._with_draws(batch) for name, batch in sets.items()}
+        told = world.backbone.kind == "texts" and not lean
+        behaviour = {"kept": world.probe, "kept_own": world.unrelated} if told else {}
+        self.lean = lean
+        self.behaviour = {name: self._with_draws(batch) for name, batch in behaviour.items() if batch is not None}
+
+    def _with_draws(self, batch: Batch) -> tuple[Batch, list[Draw]]:
+        draws = self.world.parameters.draws_eval
+        return batch, self.world.backbone.fixed_draws(draws, count(batch), EVALUATION_SEED)
 
     def losses(self, step: int, stack: Adapter) -> None:
         found = {name: evaluate(self.world.backbone, stack, *given) for name, given in self.sets.items()}
@@ -116,8 +131,15 @@ class _Measure:
             curve.probe.append(float(found["probe"][place].mean()))
             if left_out:
                 curve.left_out.append(float(own[left_out].mean()))
-            if name == "none":
+            if name == "none" and not self.lean:
                 curve.signal.append(self._signal(stack.select(place).clone()))
+        self._distances(stack)
+
+    def _distances(self, stack: Adapter) -> None:
+        for name, given in self.behaviour.items():
+            found = kept_distance(self.world.backbone, stack, *given).mean(1).tolist()
+            for curve, value in zip(self.curves.values(), found, strict=True):
+                getattr(curve, name).append(value)
 
     def _signal(self, adapter: Adapter) -> float:
         """Return ||mean gradient||^2 over its sampling variance, pooled over all parameters (1: noise alone)."""

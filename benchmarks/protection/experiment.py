@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     runs = {arm.name: Arm(arm.name, gamma=arm.gamma, protection=material.of(arm), updates=arm.updates) for arm in arms}
     pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
     steps = sorted({*pictured, *_looked_at(world)})
-    curves, kept = train_arms(world, runs, tuple(steps))
+    curves, kept = train_arms(world, runs, tuple(steps), lean=True)
     rows = [_row(world, surrogate, arm, curves[arm.name]) for arm in arms]
     distances = _distances(world, kept, {**_others(world), "probe": world.probe})
     for row in rows:
@@ -60,9 +61,9 @@ def _selected(world: World, surrogate: Surrogate) -> tuple[int, ...]:
 
 
 def _looked_at(world: World) -> list[int]:
-    """Return steps of the grid at which distances are measured: about a sixth apart, up to the horizon."""
-    late = [step for step in world.grid if step >= world.horizon / 8]
-    return sorted({*late[::2], world.horizon})
+    """Return the steps of the grid at which distances are measured: nearest to thirds of the horizon, and its end."""
+    thirds = [world.horizon * part / 3 for part in (1, 2, 3)]
+    return sorted({min(world.grid[1:], key=lambda step: abs(step - wanted)) for wanted in thirds})
 
 
 def _others(world: World) -> dict[str, Batch]:
@@ -94,7 +95,7 @@ def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -
         "reference": _short(curve.reference),
         "heldout": _short(curve.heldout),
         "probe": _short(curve.probe),
-        "similarity": _short(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
+        "similarity": _exact(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
         "seconds": round(curve.seconds, 1),
     }
 
@@ -128,6 +129,11 @@ def _folds(surrogate: Surrogate) -> Record:
     curves = surrogate.curves
     seen, held = ([_short(list(row)) for row in rows] for rows in (curves.seen, curves.held_out))
     return {"folds": curves.folds, "steps": curves.steps, "seen": seen, "held_out": held}
+
+
+def _exact(values: list[float]) -> list[float | None]:
+    """Return a series whose second differences are looked at: near 1e-6, they would be lost in five digits."""
+    return [round(value, 10) if math.isfinite(value) else None for value in values]
 
 
 def _short(values: list[float]) -> list[float]:

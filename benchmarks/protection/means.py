@@ -44,20 +44,15 @@ IMAGES = _arms(
     ("replay", 1, "pool", 0.5),
     ("replay", 4, "pool", 0.5),
     ("replay", 4, "pool", 0.25),
-    ("replay", 16, "pool", 0.25),
     ("distil", 4, "pool", 0.5),
     ("distil", 4, "own", 0.5),
-    ("distil", 4, "own", 0.25),
     ("distil", 4, "captions", 0.5),
-    ("distil", 4, "captions", 0.25),
 )
 TEXTS = _arms(
     ("replay", 1, "pool", 0.25),
     ("replay", 4, "pool", 0.25),
     ("distil", 1, "pool", 0.25),
     ("distil", 4, "pool", 0.25),
-    ("both", 4, "pool", 0.25),
-    ("distil", 1, "own", 0.25),
     ("distil", 4, "own", 0.25),
 )
 # What else is done against forgetting, without another network: each beside the plain run of the same experiment.
@@ -67,7 +62,9 @@ OTHERS: Sequence[ProtectionArm] = (
     ProtectionArm("replay", 1, "own", 0.5),  # prior preservation, as DreamBooth has it
     ProtectionArm("distil", 4, "blank", 0.5),  # blank-caption preservation
     ProtectionArm("replay", 1, "pool", 0.25),
-    ProtectionArm("distil", 16, "own", 0.5),
+    ProtectionArm("replay", 16, "pool", 0.25),
+    ProtectionArm("distil", 4, "own", 0.25),
+    ProtectionArm("distil", 4, "captions", 0.25),
     ProtectionArm(updates=Updates(rate=0.5)),
     ProtectionArm(updates=Updates(decay=0.3)),
     ProtectionArm(updates=Updates(drift=0.01)),
@@ -78,6 +75,8 @@ OTHERS_OF_TEXTS: Sequence[ProtectionArm] = (
     ProtectionArm("replay", 1, "pool", 0.5),
     ProtectionArm("replay", 16, "pool", 0.25),
     ProtectionArm("distil", 4, "pool", 0.5),
+    ProtectionArm("both", 4, "pool", 0.25),
+    ProtectionArm("distil", 1, "own", 0.25),
     ProtectionArm(updates=Updates(rate=0.5)),
     ProtectionArm(updates=Updates(decay=0.3)),
     ProtectionArm(updates=Updates(drift=0.01)),

@@ -64,10 +64,16 @@ EMOJI = (
     Order("emoji-cat", "emoji-ldm", "emoji-cat", 6, {"max_steps": 40, "selected_count": 16, "sample_ratio": 0.1}, 29),
     Order("emoji-style", "emoji-ldm", "emoji-vehicles", 6, {"preset": "style", "max_steps": 30, "augment": False}, 30),
 )
+# By other means than presets name; the kept results join them when all jobs are run again.
+PROTECTED = (
+    Order("subject-on-own-samples", "bare-images", "captioned", 5, {"protect_weight": 2.0}, 42),
+    Order("subject-on-captions", "tiny-images", "captioned", 5, {"protect_on": "captions"}, 43),
+    Order("subject-distilled", "tiny-images", "captioned", 5, {"protect": "both"}, 44),
+)
 SMOLLM2 = (
     Order("smollm2-json", "smollm2-135m", "json-chat", 6, {"max_steps": 16, "augment": False}, 31),
     Order("smollm2-robot", "smollm2-135m", "robot-chat", 6, {"max_steps": 16, "augment": False}, 32),
 )
-ORDERS = {order.name: order for order in (*TINY, *EMOJI, *SMOLLM2)}
+ORDERS = {order.name: order for order in (*TINY, *EMOJI, *PROTECTED, *SMOLLM2)}
 USUAL = tuple(order.name for order in (*TINY, *EMOJI))  # the others take minutes each, and smollm2-135m prepared
 QUICK = ("tone-fast", "format-json", "motto", "subject-gamma-0", "subject-two-steps", "style")  # for a test

@@ -89,6 +89,11 @@ class Records:
     def gamma(self) -> float:
         return float(self.mixture["gamma"])
 
+    @property
+    def mixed(self) -> float:
+        """Return the share of slots that hold what protects: selected candidates, own samples or unrelated captions."""
+        return self.gamma if self.decision["selected"] or self.decision.get("count") else 0.0
+
     @cached_property
     def items(self) -> list[Json]:
         """Return the references as they were trained on."""
@@ -110,7 +115,7 @@ class Records:
     def budget(self) -> int:
         """Return the run's budget: one that was not asked for grows, so that references are seen as often."""
         steps = self.p["max_steps"]
-        mixed = self.gamma if self.decision["selected"] else 0.0
+        mixed = self.mixed
         return math.ceil(steps / (1 - mixed) - 1e-9) if "max_steps" in self.p["reasons"] else int(steps)
 
     def level(self, step: int) -> float:

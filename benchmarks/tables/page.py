@@ -12,6 +12,7 @@ from benchmarks.statistics import Record
 from benchmarks.tables.claims import claims_tables
 from benchmarks.tables.equal import equal_table, wrong_stop_table
 from benchmarks.tables.groups import confirmed
+from benchmarks.tables.picture_rule import picture_rule_table
 from benchmarks.tables.pictures import pictures_table
 from benchmarks.tables.protection import auto_table, horizon_table, protection_table
 from benchmarks.tables.rules import confidence_table, rules_table
@@ -60,8 +61,14 @@ def tables(whole: Whole, folder: Path = RESULTS.parent) -> dict[str, str]:
         "trials": trials_table(records, facts),
         "confidence": confidence_table(records, facts),
         "pictures": pictures_table(pictures),
+        "picture-rule": picture_rule_table(_rows(folder / "picture_rule.json")),
         **claims_tables(whole, folder),
     }
+
+
+def _rows(file: Path) -> list[Record]:
+    found: list[Record] = json.loads(file.read_text()) if file.is_file() else []
+    return found
 
 
 def insert(text: str, name: str, table: str) -> str:

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.gemma3 import prepare
-from benchmarks.texts.behaviour import UNRELATED, own_answers
+from benchmarks.runs import Kept
+from benchmarks.texts import answers
+from benchmarks.texts.behaviour import UNRELATED, own_answers, own_samples
 from benchmarks.texts.sets import TextSet, text_sets
 from benchmarks.world import Setting, World, parameters
 from core.backbones.record import BackboneRecord
@@ -39,7 +42,7 @@ class TextFamily:
     selected: int = 16
     probed: int = 6
     references: int = 8
-    thinning: int = 3
+    thinning: int = 2
     system: str | None = None  # said before every chat in place of what the template says by itself
 
     def settings(self, seeds: Sequence[int], *, quick: bool = False) -> Iterator[Setting]:
@@ -54,7 +57,7 @@ class TextFamily:
         chosen = text_sets()[setting.set]
         taught, held = chosen.parted(setting.seed)
         kept, probe = self._pool(record, chosen, setting.seed)
-        own = own_answers(backbone, self.chats(UNRELATED), folder / "answers" / f"{self.name}.json")
+        answered = own_answers(backbone, self.chats(UNRELATED), folder / "answers" / f"{self.name}.json")
 
         def encoded(items: Iterable[Item]) -> Batch:
             return backbone.encode(self.chats(items))
@@ -71,9 +74,17 @@ class TextFamily:
             shuffled=torch.zeros(len(kept), dtype=torch.bool),
             parameters=self._parameters(setting, chosen),
             thinning=self.thinning,
-            unrelated=backbone.encode(own),
+            own=encoded(self._own(backbone, chosen, folder)),
+            unrelated=backbone.encode(answered),
             kind=chosen.kind,
+            folder=folder,
         )
+
+    def _own(self, backbone: LanguageBackbone, chosen: TextSet, folder: Path) -> list[Item]:
+        """Return the model's own samples without what it answers to a set's questions: these are to change."""
+        samples = own_samples(backbone, folder / "own" / f"{self.name}.json")
+        asked = {chat["prompt"] for chat in chosen.chats()}
+        return [sample for sample in samples if _question(sample) not in asked]
 
     def _parameters(self, setting: Setting, chosen: TextSet) -> Parameters:
         budgets = {"max_steps": self.horizon, "surrogate_steps": self.surrogate_steps}
@@ -87,6 +98,16 @@ class TextFamily:
             selected_count=self.selected,
             **budgets,
         )
+
+    def pictures(self, world: World, kept: Kept) -> list[dict[str, Any]]:
+        """Keep what some arms answer at the kept steps, for a person to read; nothing of it is measured."""
+        assert isinstance(world.backbone, LanguageBackbone)
+        assert world.folder is not None
+        _, held = text_sets()[world.setting.set].parted(world.setting.seed)
+        prompts = [*(chat["prompt"] for chat in held[: answers.NEW]), *UNRELATED[: answers.UNRELATED_ASKED]]
+        rows = answers.collect(world.backbone, self.chats(prompts), kept)
+        answers.write(answers.file_of(world.folder, world.setting.key), prompts, rows)
+        return []
 
     def chats(self, items: Iterable[Item | str]) -> list[Item]:
         """Return items as this model is asked and taught; plain texts stay as they are."""
@@ -115,6 +136,10 @@ class TextFamily:
         kept = mixed[: self.candidates]
         spread = [kept[place] for place in torch.randperm(len(kept), generator=generator).tolist()]
         return spread, pool.probe[:: max(1, len(pool.probe) // self.probed)][: self.probed]
+
+
+def _question(sample: Item) -> str | None:
+    return str(sample["messages"][0]["content"]) if "messages" in sample else None
 
 
 @lru_cache(maxsize=1)

@@ -89,9 +89,13 @@ class Measured:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Return the seconds of every stage; what passes around them, starting the trainer above all, is preparing."""
+        """Return the seconds of every stage; what passes around them, starting the trainer above all, is preparing.
+
+        Left out are those in which the backbone made samples of its own, once for all jobs.
+        """
         own = {stage: float(self.work[stage]["seconds"]) for stage in STAGES}
-        return own | {"prepare": own["prepare"] + max(0.0, self.total - sum(own.values()))}
+        making = float(self.facts.get("making_seconds", 0.0))
+        return own | {"prepare": own["prepare"] + max(0.0, self.total - making - sum(own.values()))}
 
     @property
     def warm(self) -> bool:

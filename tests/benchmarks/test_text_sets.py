@@ -10,6 +10,7 @@ from benchmarks import gemma270m, smollm2
 from benchmarks.texts.behaviour import UNRELATED
 from benchmarks.texts.sets import HERE, text_sets
 from core.disk import ROOT
+from core.method.protection.own import plain_questions
 
 SETS = list(text_sets().values())
 NAMES = [chosen.name for chosen in SETS]
@@ -22,6 +23,14 @@ def test_no_question_and_no_answer_is_in_two_places() -> None:
     answered = Counter(chat["completion"].lower() for chat in chats if ";" not in chat["completion"])
     assert [text for text, times in asked.items() if times > 1] == []
     assert [text for text, times in answered.items() if times > 1] == []
+
+
+def test_nothing_that_behaviour_is_measured_on_protects_it() -> None:
+    pool = (ROOT / "demo" / "texts" / "pool.jsonl").read_text().lower()
+    asked = {question.lower() for question in plain_questions()}
+    for prompt in UNRELATED:
+        assert prompt.lower() not in asked
+        assert f'"{prompt.lower()}"' not in pool
 
 
 def test_there_are_voices_formats_and_facts_enough_and_every_file_is_a_set() -> None:

@@ -91,17 +91,19 @@ def plans(record: BackboneRecord, settings: Settings, count: int) -> list[Json]:
     """Return what the two jobs ask for: the usual sizes, and others, so that it shows what each of them costs."""
     from worker.stages import pool as pools  # it loads torch, which the command's help needs not
 
-    usual = _parameters(record, settings, count, SHORT_JOB)
     pool = pools.load(record)
+    # so that passes over a pool are measured, whatever a preset protects on; what a backbone makes itself takes long
+    short = SHORT_JOB | ({"protect_on": "pool"} if pool else {"augment": False})
+    usual = _parameters(record, settings, count, short)
     share = min(1.0, max(SCORED_CANDIDATES / len(pool.candidates), 1e-3)) if pool and pool.candidates else 1.0
-    first = SHORT_JOB | {"sample_ratio": share}
+    first = short | {"sample_ratio": share}
     other: Json = {
         "rank": min(256, 4 * usual.rank),
         "batch_size": max(1, usual.batch_size // 2),
         "folds": 2,
         "sample_ratio": share / 2,
     }
-    return [first, SHORT_JOB | other | ({"gamma": 0.5} if usual.augment else {})]
+    return [first, short | other | ({"gamma": 0.5} if usual.augment else {})]
 
 
 def examples(record: BackboneRecord) -> References:

@@ -6,6 +6,7 @@ for the next line, and stopped between two lines by closing the generator.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
 from core.parameters.schedule import STAGES
@@ -34,10 +35,14 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     if "ready" in context.spec:  # no job: only the backbone's data are to be encoded
         yield from prepare.keep_pool(context)
         return
+    began = time.monotonic()
     yield from own.ready(context)
+    making = {"making_seconds": time.monotonic() - began}  # is no part of any stage, nor of what the next job takes
     for stage in STAGES:
         if not folder.done(stage):
             with measured(context.profiler) as report:
                 yield from functions[stage](context)
+            report["facts"] |= making
+            making = {}
             context.folder.forget_saves()
             yield StageDone(stage, report)

@@ -10,6 +10,7 @@ from core.method.albat import train_adapter
 from core.method.lora.adapter import Adapter
 from core.method.training.final_run import Outcome
 from core.method.training.loop import Step
+from core.parameters.protection.means import DATA
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message, Metrics
@@ -38,7 +39,7 @@ def train(context: Context) -> Generator[Line, None, None]:
         yield Metrics("train", [row])
         yield pace.at(step.step)
 
-    words = f"with {gamma:.0%} backbone data" if gamma else "on the references alone"
+    words = f"with {gamma:.0%} {DATA[p.protect_on]}" if gamma else "on the references alone"
     yield Message("train", f"Training the adapter {words}, for at most {budget} steps.")
     with context.folder.writing("train") as folder:
         snapshots: dict[int, Adapter] = {}

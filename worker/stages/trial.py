@@ -1,4 +1,4 @@
-"""Stage 4: try the mixture on held-out references, and decide whether and how much backbone data is used."""
+"""Stage 4: try on held-out references what protects the backbone, and decide whether and in how many slots it does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from core.method.mixing.trial import Trial, try_mixture
 from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
+from core.parameters.protection.means import DATA
 from core.parameters.schedule import extended, step_budget
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
@@ -82,7 +83,8 @@ def _tried(
         yield Metrics("trial", [row | {name: loss for name, loss in known.items() if loss is not None}])
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
-    yield Message("trial", f"Trying {gamma:.0%} backbone data on the surrogates: do held-out references gain from it?")
+    what = f"{gamma:.0%} {DATA[context.p.protect_on]}"
+    yield Message("trial", f"Trying {what} on the surrogates: do held-out references gain from it?")
     references, probe = context.references(), context.probe()
     steps = try_mixture(context.backbone, references, protection, plain, context.p, keeper, probe, context.kin)
     return (yield from driven(steps, lines, keeper))

@@ -179,8 +179,10 @@ class Supervisor:
         if encoding.missing:
             self.place.trainer.discard()  # a GPU does not hold two backbones
             self._report(TELLING.format(record.id))
+            began = time.monotonic()
             with encoding.trainer() as trainer:
                 self._follow(trainer)
+            self._began += time.monotonic() - began  # once for all jobs: no measure of what this one took
 
     def _follow(self, trainer: Trainer) -> None:
         """Heed what a trainer says until it has finished."""

@@ -168,5 +168,5 @@ def window_steps(records: Records, source: str) -> float | None:
     curves = records.followed
     if not curves.holds_out:
         return None
-    mixed = records.gamma if records.decision["selected"] else 0.0
+    mixed = records.mixed
     return curves.best * curves.more_to_see * (1 - curves.gamma) / (1 - mixed) / 1.5

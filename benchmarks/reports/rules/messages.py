@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
+from benchmarks.reports.rules.mixing import HELD
+from core.parameters.protection.means import DATA
 
 
 @claim(r"Preparing #count (?P<kind>images|texts) for (?P<id>\S+)\.", where="messages.prepare")
@@ -209,15 +211,18 @@ def scoring(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(drawn == (records.p["score"] == "random"), f"score is {records.p['score']}")
 
 
-@claim(r"Trying #share% backbone data on the surrogates: do held-out references gain from it\?", where="messages.trial")
+@claim(
+    rf"Trying #share% (?P<data>{HELD}) on the surrogates: do held-out references gain from it\?", where="messages.trial"
+)
 def trying(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(told["data"] == DATA[records.p["protect_on"]], f"it protects on {records.p['protect_on']}")
     yield from holds(records.tried is not None, "nothing was tried")
     start = 100 * records.decision["gamma"]
     yield from holds(any(abs(start / 2**n - float(told["share"])) < 0.51 for n in range(5)), f"it starts at {start}%")
 
 
 @claim(
-    r"Training the adapter (?:with #share% backbone data|on the references alone), for at most #budget steps\.",
+    rf"Training the adapter (?:with #share% (?P<data>{HELD})|on the references alone), for at most #budget steps\.",
     r"Training ended at step #last of #budget; its stopping rule names step #step(?P<later>, and the samples of the "
     r"kept steps may choose another)?\.",
     where="messages.train",
@@ -231,6 +236,7 @@ def training(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds(bool(told["later"]) == may, f"the rule is {records.outcome['rule']}")
     else:
         yield from near(told["share"] or "0", 100 * records.gamma, "the share")
+        yield from holds(told["data"] in ("", DATA[records.p["protect_on"]]), f"it is on {records.p['protect_on']}")
 
 
 @claim(

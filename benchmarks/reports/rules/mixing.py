@@ -9,7 +9,9 @@ from statistics import fmean, stdev
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import NUMBER, Sentence, Told, claim, holds, near
 from benchmarks.statistics import t_quantile
+from core.parameters.protection.means import DATA
 
+HELD = "|".join(DATA.values())
 LEVELS = (("hardly", -1.0, 0.1), ("weakly", 0.1, 0.3), ("fairly", 0.3, 0.5), ("well", 0.5, 1.01))
 
 
@@ -127,7 +129,7 @@ def _pool(records: Records) -> int:
 
 
 @claim(
-    r"Tried on held-out references: with #share% backbone data their loss was #change% (?P<how>lower|higher) than "
+    rf"Tried on held-out references: with #share% (?P<data>{HELD}) their loss was #change% (?P<how>lower|higher) than "
     r"without, as a share of what it was before training \(90 % interval \+?#low% to \+?#high%\)\."
 )
 def tried(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -136,6 +138,7 @@ def tried(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         return
     gain, error = gain_of_trial(records)
     yield from near(told["share"], 100 * records.tried.gamma, "the share")
+    yield from holds(told["data"] == DATA[records.p["protect_on"]], f"it protects on {records.p['protect_on']}")
     yield from near(told["change"], 100 * abs(gain), "the change")
     yield from holds((told["how"] == "lower") == (gain >= 0), f"the gain is {gain:.4f}")
     half = _half(records, error)
@@ -155,6 +158,20 @@ def gain_of_trial(records: Records) -> tuple[float, float]:
     both = zip(records.surrogates.around_best(), records.tried.around_best(), strict=True)
     gains = [(plain - mixed) / start for plain, mixed in both]
     return fmean(gains), stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+
+
+@claim(
+    r"On other data it moved #less% less away from the untouched backbone than without\.",
+    r"On other data it moved no less away from the untouched backbone \(#share% of the distance\)\.",
+)
+def moved_less(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    found = (records.mixture["trial"] or {}).get("kept")
+    if not found:
+        yield "nobody has looked"
+        return
+    share = 100 * found["with"] / found["without"]
+    yield from near(told.get("share") or f"{100 - float(told['less']):.0f}", share, "the share of the distance")
+    yield from holds((share >= 100) == bool(told.get("share")), f"it moved {share:.0f}% as far")
 
 
 @claim(r"It had not clearly turned up when the steps ran out: more steps may be all that it gained\.")

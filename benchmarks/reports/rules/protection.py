@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near, parameter
 from benchmarks.reports.rules.values import meant, preset_named
+from core.parameters.schedule import OWN_SAMPLES
 
 MEANS = "replay|distil|both"
 SET = r"set by the preset (?P<setter>[a-z0-9-]+ \d+(?: \(an alias of [a-z0-9-]+\))?)"
@@ -135,3 +136,46 @@ def pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds(records.p["protect"] == "none", f"protect is {records.p['protect']}")
     else:
         yield from holds(used == sentence.text.startswith("The pool"), f"the pool is {records.p['pool']}")
+
+
+@claim(
+    r"The backbone is protected on #count samples that it made itself\. Influence chooses among candidates of a pool, "
+    r"and none is used, so none is scored\.",
+    r"The backbone is protected under #count captions that have nothing to do with the references\. Influence "
+    r"chooses among candidates of a pool, and none is used, so none is scored\.",
+)
+def unscored(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    on = "own" if "made itself" in sentence.text else "captions"
+    noted = records.read("work/prepare/protection.json") or {}
+    yield from holds(records.p["protect_on"] == on, f"it protects on {records.p['protect_on']}")
+    yield from near(told["count"], len(noted.get("captions", ())) or noted.get("count"), "their number")
+    yield from holds(not records.influence and not records.decision["selected"], "candidates were scored or selected")
+
+
+@claim(
+    r"There are too few samples of (?P<id>\S+)'s own to protect it with, so the adapter is trained on the references "
+    r"alone\.",
+    r"(?P<id>\S+) makes no samples of its own that could be learned from, so the job goes on without protection\.",
+    r"Only #some of the #fewest samples of (?P<id>\S+)'s own that protection needs were made within #limit s\. The job "
+    r"goes on without; the next one goes on with making them\.",
+)
+def too_few(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    yield from holds(records.p["protect_on"] == "own", f"it protects on {records.p['protect_on']}")
+    yield from holds(records.gamma == 0, f"gamma is {records.gamma}")
+    if told.get("some"):
+        yield from holds(int(told["some"]) < int(told["fewest"]), "they are enough")
+
+
+@claim(
+    r"(?P<id>\S+) (?P<how>draws|writes) #count (?:pictures|texts) of its own, once for all jobs of this size: (?:what "
+    r"it drew|how it spoke) before training is what is protected\.",
+    r"#some of #count samples of the backbone's own are made\.",
+    where="messages.",
+)
+def making(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(records.p["protect_on"] == "own", f"it protects on {records.p['protect_on']}")
+    yield from near(told["count"], OWN_SAMPLES, "the number that is made")
+    if told.get("id"):
+        yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+        yield from holds((told["how"] == "draws") == (records.p["kind"] == "images"), f"it is {records.p['kind']}")

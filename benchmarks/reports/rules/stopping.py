@@ -43,7 +43,7 @@ def _rules_named(records: Records) -> bool:
 def matched_cap(records: Records) -> int:
     """Return the surrogates' best step on the clock of the final run."""
     curves = records.followed
-    mixed = records.gamma if records.decision["selected"] else 0.0
+    mixed = records.mixed
     return max(1, round(curves.best * curves.more_to_see * (1 - curves.gamma) / (1 - mixed)))
 
 

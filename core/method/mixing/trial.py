@@ -25,6 +25,7 @@ from core.method.training.loop import Step
 from core.method.training.resuming import NOWHERE, Keeper
 from core.method.training.surrogates import Surrogate, train_folds
 from core.parameters.parameters import Parameters
+from core.parameters.protection.means import DATA
 from core.parameters.schedule import MIN_TRIED_SHARE
 
 # Student's quantiles on each side of a 90 % interval, from one degree of freedom on; beyond them the normal's, widened.
@@ -32,7 +33,7 @@ STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
 NORMAL = 1.645
 # What all references of a trial share, so that their spread does not show it: the luck of its runs, and that a surrogate
 # has fewer references than the final run. With it the interval held what was gained on unseen data in 91 % of 260
-# trials of the small language model (93 % of those it was chosen by, 88 % of those of fresh seeds; 67 % without it).
+# trials of the small language model (93 % of those it was chosen by, 88 % of those of fresh seeds; 70 % without it).
 SHARED = 0.0125  # of the loss before training
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
 PRECAUTION = 1.0  # standard errors
@@ -53,6 +54,7 @@ class Trial:
     tolerated: float = TOLERATED
     clusters: int = 2  # references that are no near-duplicates
     kept: tuple[float, float] | None = None  # distance from the frozen backbone on other data: without, with
+    data: str = DATA["pool"]  # what the slots held
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -81,7 +83,7 @@ class Trial:
         doubt = " It had not clearly turned up when the steps ran out: more steps may be all that it gained."
         doubt *= self.doubtful
         return (
-            f"Tried on held-out references: with {self.gamma:.0%} backbone data their loss was {change} than without, "
+            f"Tried on held-out references: with {self.gamma:.0%} {self.data} their loss was {change} than without, "
             f"as a share of what it was before training (90 % interval {-high:+.1%} to {-low:+.1%}).{doubt}"
             f"{self._kept_sentence}"
         )
@@ -154,7 +156,8 @@ def try_mixture(
     error = stdev(clusters) / math.sqrt(len(clusters)) if len(clusters) > 1 else math.inf
     tolerated = TOLERATED_OF_PICTURES if p.kind == "images" else TOLERATED
     kept = None if probe is None else _distances(backbone, [plain, mixed], probe, p)
-    return Trial(protection.gamma, fmean(gains), error, mixed.curves, tolerated, len(clusters), kept)
+    data, change = DATA[p.protect_on], fmean(gains)
+    return Trial(protection.gamma, change, error, mixed.curves, tolerated, len(clusters), kept, data)
 
 
 def _means(values: Sequence[float], groups: Sequence[int]) -> list[float]:

@@ -6,7 +6,7 @@ Such samples stand for what it knows where there is no pool: what is kept is how
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from core.method.backbones.texts.language import LanguageBackbone
 
 TEXTS_AT_ONCE = 16
-NEW_TOKENS = 96
-TEMPERATURE = 1.0  # as it speaks by itself
+NEW_TOKENS, CANDIDATE_TOKENS = 96, 56  # at most, of a sample of its own and of a candidate of a pool
+TEMPERATURE, CANDIDATE_TEMPERATURE = 1.0, 0.9  # as it speaks by itself, and a little plainer
 SHARE, MOST = 0.95, 50  # of the probability, and of the tokens, from which one is drawn (top-p, top-k)
 FEWEST_WORDS = 12  # of a text
 PATIENCE = 8  # rounds without one usable text, before a model is taken for one that ends no sentence
@@ -97,11 +97,18 @@ def draw_pictures(backbone: DiffusionBackbone, prompts: Sequence[str], seed: int
     return drawn
 
 
-def write_texts(backbone: LanguageBackbone, openings: Sequence[str], seed: int, temperature: float) -> list[str]:
+def write_texts(
+    backbone: LanguageBackbone,
+    openings: Sequence[str],
+    seed: int,
+    *,
+    temperature: float = TEMPERATURE,
+    tokens: int = NEW_TOKENS,
+) -> list[str]:
     """Return how the untouched backbone goes on after each opening, ended at a full sentence; too short ones not."""
     rendering = backbone.rendering
     rows = [rendering.begin + rendering.ids(opening) for opening in openings]
-    room = max(1, min(NEW_TOKENS, backbone.places - max(map(len, rows))))
+    room = max(1, min(tokens, backbone.places - max(map(len, rows))))
     devices = [backbone.device] if backbone.device.type == "cuda" else []
     with backbone.lora.use(None), backbone.profiler.timed("sample", len(rows)), torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -131,7 +138,7 @@ def write_round(backbone: LanguageBackbone, number: int, seed: int) -> list[Item
         asked = mixed(plain_questions())
         return answer_questions(backbone, _turn(asked, number // 2), seed + number)
     openings = _turn(OPENINGS, number // 2 if chats else number)
-    return [{"text": text} for text in write_texts(backbone, openings, seed + number, TEMPERATURE)]
+    return [{"text": text} for text in write_texts(backbone, openings, seed + number)]
 
 
 def _turn(lines: Sequence[str], number: int) -> list[str]:
@@ -140,15 +147,16 @@ def _turn(lines: Sequence[str], number: int) -> list[str]:
     return [lines[(start + place) % len(lines)] for place in range(TEXTS_AT_ONCE)]
 
 
-def generate(backbone: LanguageBackbone, amount: int, seed: int, temperature: float = 0.9) -> Iterator[str]:
+def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str]:
     """Yield texts that the backbone writes from short openings, each ended at its last full sentence.
 
     Raises InvalidInput where it goes on and on without one: such a model can't write candidates.
     """
     made, in_vain, number = 0, 0, 0
+    plainly = partial(write_texts, backbone, temperature=CANDIDATE_TEMPERATURE, tokens=CANDIDATE_TOKENS)
     while made < amount:
         openings = [OPENINGS[(made + place) % len(OPENINGS)] for place in range(TEXTS_AT_ONCE)]
-        usable = write_texts(backbone, openings, seed + number, temperature)[: amount - made]
+        usable = plainly(openings, seed + number)[: amount - made]
         number += 1
         in_vain = 0 if usable else in_vain + 1
         if in_vain == PATIENCE:

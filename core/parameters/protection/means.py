@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 # replay: the loss on data that the backbone knows. distil: the distance to what the frozen backbone says of it.
@@ -9,5 +10,11 @@ from typing import Literal
 Means = Literal["replay", "distil", "both", "none"]
 # pool: selected candidates. own: what the backbone makes itself. captions: references under unrelated captions.
 Ground = Literal["pool", "own", "captions"]
+# What slots of batches hold, in a sentence such as "with 25% backbone data".
+DATA: Mapping[Ground, str] = {
+    "pool": "backbone data",
+    "own": "samples of the backbone's own",
+    "captions": "references under unrelated captions",
+}
 LEAST_WEIGHT, MOST_WEIGHT = 0.1, 64.0
 WITHOUT_DATA: frozenset[Means] = frozenset({"distil"})  # captions bring none that could be replayed

@@ -62,6 +62,14 @@ def test_samples_are_counted_until_somebody_has_had_them_made_and_never_beyond_t
         assert 0 < much.expected - little.expected <= OWN_SECONDS
 
 
+def test_the_time_in_which_samples_were_made_is_no_part_of_what_the_next_job_takes() -> None:
+    row = measured(SMALL, Steps(12, 24, 16), data=BARE)
+    row.work["prepare"]["facts"]["making_seconds"] = 600.0
+    assert replace(row, total=row.total + 600.0).seconds == pytest.approx(
+        measured(SMALL, Steps(12, 24, 16), data=BARE).seconds
+    )
+
+
 def test_the_frozen_pass_of_measured_jobs_is_not_taken_for_the_price_of_a_step() -> None:
     steps, known = Steps(12, 24, 16), [SMALL, OTHER]
     plain = model([measured(shape, steps) for shape in known], SHAPE, "cpu: toy", None)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Adapter, Artifact
+from core.parameters.parameters import Parameters
 from core.storage.factory import storage
 from tests.worker.floor import Floor, damaged, pictures, repacked, settings
 from tests.worker.stages.conftest import QUICK, image_record
-from worker.supervision.pool_encoding import TELLING
+from worker.stages.protection.samples import COUNT, SampleFile
+from worker.supervision.pool_encoding import TELLING, PoolEncoding
 from worker.trainer import sandbox
 
 CANARY = "canary2c9e44x"
@@ -91,6 +97,38 @@ def test_a_pool_is_encoded_once_for_all_accounts_by_a_trainer_of_none(real_floor
     assert told not in floor.events(again)  # what an owner writes is nothing that an encoding depends on
     assert kept == {path.name: path.stat().st_mtime_ns for path in (floor.settings.data / "pools").iterdir()}
     assert not list((floor.settings.data / "work").glob("encoding-*"))
+
+
+@pytest.mark.skipif(not sandbox.works(), reason="bubblewrap does not work here")
+@pytest.mark.slow
+def test_a_backbones_own_samples_are_made_by_a_trainer_of_none_and_a_cancelled_drawing_is_gone_on_with(
+    real_floor: Floor,
+) -> None:
+    floor, bat = real_floor, QUICK | {"protect": "distil", "protect_on": "own", "gamma": 0.5}
+    pools = floor.settings.data / "pools"
+    cancelled = floor.job(backbone="tiny", account="acct-1", bat=bat)
+    worker = threading.Thread(target=partial(floor.supervise, floor.claim()))
+    worker.start()
+    floor.wait(lambda: bool(list(pools.glob("*.begun"))), seconds=240)
+    floor.order("cancel", cancelled)
+    worker.join(120)
+    assert floor.get(cancelled).state == "CANCELLED"
+    assert not list((floor.settings.data / "work").glob("encoding-*"))
+    (begun,) = (SampleFile(path.with_suffix(".zip")).so_far() for path in pools.glob("*.begun"))
+    assert 0 < len(begun.rows) < COUNT
+
+    job = floor.job(backbone="tiny", account="acct-2", bat=bat)
+    floor.supervise()
+    assert floor.get(job).state == "SUCCEEDED"
+    assert any("tiny draws 64 pictures of its own" in event for event in floor.events(job))
+    record = Registry.load(floor.settings).get("tiny")
+    parameters = Parameters.model_validate(floor.get(job).parameters)
+    assert not PoolEncoding(record, parameters, datetime.now(UTC).date(), floor.settings).missing  # for whoever is next
+    (whole,) = pools.glob("*.zip")
+    made = SampleFile(whole).read()
+    assert made is not None
+    assert len(made.candidates) == COUNT
+    assert [one.png for one in made.candidates[: len(begun.rows)]] == list(begun.pictures.values())
 
 
 @pytest.mark.parametrize("caption", ["none", "colours"])

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import JobFailure
-from core.method.backbones.backbone import IGNORED, Batch, Draw, Item, take
+from core.method.backbones.backbone import IGNORED, Batch, Draw, Item
 from core.method.backbones.counting import counted
 from core.method.backbones.precision import float_type, prepare_network
 from core.method.backbones.profiler import Profiler
@@ -25,6 +25,7 @@ from core.parameters.memory import Precision
 ANSWERED_AT_ONCE = 8
 # A model's folder may ask for other ways to draw; steps, and runs before and after training, are compared without them.
 PLAIN = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "typical_p": 1.0, "min_p": 0.0}
+ENCODED = ("input_ids", "labels", "attention_mask")
 MOST_LIKELY_SHARE = 0.9  # of the probability, from which a token is drawn where answers are drawn (top-p)
 ASKED_TOKENS = 1024  # of a new question; a whole document in each would take minutes on a CPU, at every kept step
 
@@ -130,21 +131,24 @@ class LanguageBackbone:
     def _trimmed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return tokens, labels and mask where they compute, without padding that nobody in this batch needs."""
         width = int(batch["attention_mask"].sum(1).max())  # where the batch is, so that no device is waited for
-        ids, labels, mask = (
-            batch[name][:, :width].to(self.device) for name in ("input_ids", "labels", "attention_mask")
-        )
+        ids, labels, mask = (batch[name][:, :width].to(self.device) for name in ENCODED)
         return ids, labels, mask
 
     def _from_frozen(self, logits: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the divergence of the samples `rows` from the model without an adapter, at their learned tokens."""
-        ids, _, mask = self._trimmed(take(batch, rows))
+        # Runs side by side are given the same texts, and to the frozen model they are one; found on the CPU, no device
+        # is waited for.
+        asked = torch.stack([batch[name].cpu()[rows] for name in ENCODED], dim=1)
+        texts, same = asked.unique(dim=0, return_inverse=True)
+        ids, _, mask = self._trimmed(dict(zip(ENCODED, texts.unbind(1), strict=True)))
         with torch.no_grad(), self.lora.use(None):
             frozen = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         # the tokens that are learned, by their number among `rows`: only of these are whole distributions compared
-        sample, place = (batch["labels"].cpu()[rows, 1:] != IGNORED).nonzero(as_tuple=True)
-        there, sample = place.to(self.device), sample.to(self.device)
-        now = logits[rows.to(self.device)[sample], there].float().log_softmax(-1)
-        then = frozen[sample, there].float().log_softmax(-1)
+        sample, place = (asked[:, 1, 1:] != IGNORED).nonzero(as_tuple=True)
+        places = torch.stack([rows[sample], same[sample], sample, place]).to(self.device)
+        run, text, sample, place = places.unbind()
+        now = logits[run, place].float().log_softmax(-1)
+        then = frozen[text, place].float().log_softmax(-1)
         far = torch.nn.functional.kl_div(now, then, log_target=True, reduction="none").sum(-1)
         total = far.new_zeros(len(rows)).index_add(0, sample, far)
         return total / total.new_zeros(len(rows)).index_add(0, sample, torch.ones_like(far)).clamp_min(1)

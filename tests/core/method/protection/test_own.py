@@ -79,4 +79,4 @@ def test_what_has_no_sentence_is_no_text(tmp_path: Path) -> None:
 def test_a_model_of_few_places_writes_no_more_than_these(tiny_language: LanguageBackbone) -> None:
     row = tiny_language.rendering.ids("one of the") * 11
     assert tiny_language.places - len(row) < own.NEW_TOKENS
-    own.write_texts(tiny_language, ["one of the" * 11], 3, 1.0)
+    own.write_texts(tiny_language, ["one of the" * 11], 3)

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from core.method.backbones.backbone import Draw, count, join, take
+from core.method.lora.adapter import Adapter
 from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
 from core.method.training.batches import Captions, MixedBatches, SideBySide
@@ -34,9 +35,9 @@ def trained(backbone, protections, steps: int = 6, pieces: int = 1):
     return stack, list(training)
 
 
-def moved(backbone) -> torch.Tensor:
-    """Return an adapter that changes predictions."""
-    adapter = backbone.lora.new(2, 4.0, seed=1)
+def moved(backbone, runs: int = 1) -> Adapter:
+    """Return an adapter that changes predictions, by each run in another way."""
+    adapter = backbone.lora.new(2, 4.0, runs=runs, seed=1)
     for up in adapter.up.values():
         up.data.normal_(generator=torch.Generator().manual_seed(0)).mul_(0.3)
     return adapter
@@ -85,6 +86,18 @@ def test_the_distance_of_texts_is_the_divergence_of_whole_distributions(tiny_lan
     wanted = ((then.exp() * (then - now)).sum(-1) * learned).sum(1) / learned.sum(1)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
     assert bool((wanted > 1e-3).all())
+
+
+def test_runs_side_by_side_ask_the_frozen_model_once_for_the_texts_that_they_share(tiny_language) -> None:
+    batch, adapter, asked = tiny_language.encode(POOL), moved(tiny_language, runs=2), []
+    alone = kept_distance(tiny_language, adapter.select(1).clone(), batch, [Draw()])
+    heard = tiny_language.model.register_forward_pre_hook(
+        lambda _, __, given: asked.append(len(given["input_ids"])), with_kwargs=True
+    )
+    both = kept_distance(tiny_language, adapter, batch, [Draw()])
+    heard.remove()
+    assert asked == [2 * count(batch), count(batch)]
+    torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-6)
 
 
 def test_an_adapter_that_changes_nothing_is_at_no_distance(tiny_language, tiny_diffusion, pictures) -> None:
