@@ -38,8 +38,7 @@ SHARED = 0.0125  # of the loss before training
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
 PRECAUTION = 1.0  # standard errors
 TOLERATED = 0.01  # of the loss before training
-# Without backbone data unrelated pictures change to the eye (emoji backbone, 300 steps: 3 of 8 stayed what they were, 6
-# with it), and in the demo a loss of 2 % did not show in the subject's.
+# Our choice: what a loss of pictures says of how they look is less, and without protection others change to the eye.
 TOLERATED_OF_PICTURES = 0.03
 
 
