@@ -51,8 +51,9 @@ def alike(texts: Sequence[Text], *, whole: bool = True) -> list[tuple[int, int]]
     pairs = ((i, j) for i in range(len(texts)) for j in range(i + 1, len(texts)))
     if whole:
         return [(i, j) for i, j in pairs if texts[i].like(texts[j], usual)]
-    return [(i, j) for i, j in pairs if texts[i].says_the_same(texts[j], usual)]
+    own = [bool(text.trigrams - usual) for text in texts]
+    return [(i, j) for i, j in pairs if own[i] and own[j] and texts[i].says_the_same(texts[j], usual)]
 
 
 def _share(first: Trigrams, second: Trigrams) -> bool:
-    return len(first & second) >= SAME_TEXT * len(first | second) > 0
+    return len(first & second) >= SAME_TEXT * len(first | second)

@@ -34,7 +34,7 @@ def kin(given: References) -> list[int]:
 def _parts(item: TextItem) -> tuple[list[str], list[str]]:
     """Return the words that are only read and those that are learned, whatever the letters' size and the marks."""
     if item.messages is not None:
-        read, learned = [], []
+        read, learned = list[str](), list[str]()
         for message in item.messages:
             (learned if chats.learned(message) else read).extend(phrases.words(chats.said(message)))
         return read, learned
