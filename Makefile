@@ -133,14 +133,8 @@ audit: $(AUDIT)/pip-audit $(CLIENTS)/node/.installed  ## Has any of the pinned d
 	node $(abspath $(NODE))/lib/node_modules/npm/bin/npm-cli.js audit --package-lock-only || failed=1; exit $$failed
 
 # Results that are there are not measured again; delete benchmark-work to start anew.
-<<<<<<< HEAD
-bench-method: $(VENV)/.test benchmark-work/wheels/.gemma3  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
+bench-method: $(VENV)/.eye benchmark-work/wheels/.gemma3  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
 	$(BIN)/python -m benchmarks.method
-=======
-bench-method: $(VENV)/.eye  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
-	ALBATROSS_DATA=benchmark-work/data $(BIN)/albatross backbones prepare smollm2-135m
-	ALBATROSS_DATA=benchmark-work/data $(BIN)/python -m benchmarks.method
->>>>>>> origin/main
 	$(BIN)/python -m benchmarks.retraining
 	$(BIN)/python -m benchmarks.tables
 

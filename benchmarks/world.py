@@ -46,7 +46,6 @@ class World:
     right: Tensor  # (c,) bool: candidates of the source that the references come from
     shuffled: Tensor  # (c,) bool: candidates whose labels were taken from another
     parameters: Parameters
-    own: Batch | None = None  # samples of the backbone's own, which may protect it in place of the pool
     unrelated: Batch | None = None  # what the frozen backbone itself gives for prompts that no reference is about
     thinning: int = 1  # of the evaluation grid, where evaluations are slow
     kind: str | None = None  # what is taught, where the preset does not say it

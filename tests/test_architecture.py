@@ -144,6 +144,18 @@ def test_core_knows_neither_door_and_the_doors_do_not_know_each_other() -> None:
     assert offences(modules("worker"), ("api", "demo", "tests", "benchmarks")) == []
 
 
+@pytest.mark.parametrize("house", [*HOUSES, "benchmarks", "demo", "tests"])
+def test_what_is_imported_of_ours_is_there(house: str) -> None:
+    ours = (*HOUSES, "benchmarks", "demo", "tests")
+    gone = [
+        f"{name_of(path)} imports {name}"
+        for path in modules(house)
+        for name in sorted(imports(path))
+        if within(name, ours) and not exists(name)
+    ]
+    assert gone == []
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     graph = {
         name_of(path): {name for name in imports(path) if name != name_of(path)}

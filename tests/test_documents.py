@@ -30,6 +30,11 @@ def test_every_path_that_is_named_exists(page: str) -> None:
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
 
 
+@pytest.mark.parametrize("page", PAGES + ALSO)
+def test_no_two_versions_stand_side_by_side_as_a_merge_left_them(page: str) -> None:
+    assert re.findall(r"^(?:<{7} |={7}$|>{7} ).*", text(page), flags=re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("page", [*PAGES, "demo/emoji_ldm/README.md"])
 def test_every_relative_link_leads_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", text(page)) + re.findall(r'<img src="([^"]+)"', text(page))

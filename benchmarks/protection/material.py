@@ -13,6 +13,8 @@ from benchmarks.protection.means import ProtectionArm
 from benchmarks.world import World
 from core.method.backbones.backbone import Batch, caption_of, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
+from core.method.protection.own import generate
 from core.method.protection.protection import NONE, Protection
 
 OWN_IMAGES, OWN_TEXTS, CAPTIONS = 64, 32, 64
@@ -67,14 +69,9 @@ class Material:
 
     def _texts(self) -> Batch:
         """Return texts that the untouched backbone goes on with from short openings."""
-        from itertools import islice
-
-        from worker.commands.generation import generate
-
-        backbone: Any = self._world.backbone
-        texts = list(islice(generate(backbone, OWN_TEXTS, 1), OWN_TEXTS))
-        found: Batch = backbone.encode([{"text": text} for text in texts])
-        return found
+        backbone = self._world.backbone
+        assert isinstance(backbone, LanguageBackbone)
+        return backbone.encode([{"text": text} for text in generate(backbone, OWN_TEXTS, seed=1)])
 
 
 def _not_judged_by() -> list[int]:

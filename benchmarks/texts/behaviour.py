@@ -9,7 +9,6 @@ from pathlib import Path
 from core.disk import write_whole
 from core.method.backbones.backbone import Item
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.protection.own import write_round
 
 UNRELATED = (
     "What is the capital of France?",
@@ -20,7 +19,6 @@ UNRELATED = (
     "Write a sentence about the morning.",
 )
 ANSWER_TOKENS = 24
-ROUNDS = 2  # of own samples: texts, and answers to plain questions
 
 
 def own_answers(backbone: LanguageBackbone, asked: Sequence[Item], file: Path) -> list[Item]:
@@ -35,12 +33,3 @@ def own_answers(backbone: LanguageBackbone, asked: Sequence[Item], file: Path) -
     ]
     write_whole(file, (json.dumps(chats, indent=1) + "\n").encode())
     return chats
-
-
-def own_samples(backbone: LanguageBackbone, file: Path) -> list[Item]:
-    """Return what the untouched model makes by itself, as where there is no pool, from `file` where it is there."""
-    if not file.is_file():
-        made = [item for number in range(ROUNDS) for item in write_round(backbone, number, seed=0)]
-        write_whole(file, (json.dumps(made, indent=1) + "\n").encode())
-    samples: list[Item] = json.loads(file.read_text())
-    return samples

@@ -13,7 +13,7 @@ import torch
 from benchmarks.gemma3 import prepare
 from benchmarks.runs import Kept
 from benchmarks.texts import answers
-from benchmarks.texts.behaviour import UNRELATED, own_answers, own_samples
+from benchmarks.texts.behaviour import UNRELATED, own_answers
 from benchmarks.texts.sets import TextSet, text_sets
 from benchmarks.world import Setting, World, parameters
 from core.backbones.record import BackboneRecord
@@ -74,17 +74,10 @@ class TextFamily:
             shuffled=torch.zeros(len(kept), dtype=torch.bool),
             parameters=self._parameters(setting, chosen),
             thinning=self.thinning,
-            own=encoded(self._own(backbone, chosen, folder)),
             unrelated=backbone.encode(answered),
             kind=chosen.kind,
             folder=folder,
         )
-
-    def _own(self, backbone: LanguageBackbone, chosen: TextSet, folder: Path) -> list[Item]:
-        """Return the model's own samples without what it answers to a set's questions: these are to change."""
-        samples = own_samples(backbone, folder / "own" / f"{self.name}.json")
-        asked = {chat["prompt"] for chat in chosen.chats()}
-        return [sample for sample in samples if _question(sample) not in asked]
 
     def _parameters(self, setting: Setting, chosen: TextSet) -> Parameters:
         budgets = {"max_steps": self.horizon, "surrogate_steps": self.surrogate_steps}
@@ -136,10 +129,6 @@ class TextFamily:
         kept = mixed[: self.candidates]
         spread = [kept[place] for place in torch.randperm(len(kept), generator=generator).tolist()]
         return spread, pool.probe[:: max(1, len(pool.probe) // self.probed)][: self.probed]
-
-
-def _question(sample: Item) -> str | None:
-    return str(sample["messages"][0]["content"]) if "messages" in sample else None
 
 
 @lru_cache(maxsize=1)
