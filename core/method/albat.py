@@ -80,7 +80,7 @@ def train_adapter(
     state, the run goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version
     with other rules has left that state.
     """
-    run = FinalRun(backbone, references, p, curves, protection.gamma if protection.used else 0.0, snapshots)
+    run = FinalRun(backbone, references, p, curves, protection.share, snapshots)
     run.watch(probe=probe, heldout=heldout)
     adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
     turns = ShapesInTurn.of(references, p.seed)

@@ -20,8 +20,9 @@ def preparing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
 
 
 @claim(
-    r"(?P<known>[\d,]+) of (?P<all>[\d,]+) examples of the backbone's own data (?:is|are) among what was sent, or "
-    r"nearly: (?P<named>.+?)\. So (?:it is|they are) neither scored nor replayed\.",
+    r"(?P<known>[\d,]+) of (?P<all>[\d,]+) examples of the backbone's own data (?:is|are) "
+    r"among what was sent, or nearly: "
+    r"(?P<named>.+?)\. So (?:it is|they are) neither scored nor replayed\.",
     where="messages.prepare",
 )
 def left_out_of_the_pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
