@@ -25,8 +25,8 @@ DRAWN = "Examples of the backbone's own data are drawn at random, as was asked; 
 UNSCORED = {
     "own": "The backbone is protected on {} samples that it made itself. Influence chooses among candidates of a pool, "
     "and none is used, so none is scored.",
-    "captions": "The backbone is protected under {} captions that have nothing to do with the references. Influence "
-    "chooses among candidates of a pool, and none is used, so none is scored.",
+    "captions": "The backbone is protected on the references under {} captions that have nothing to do with them. "
+    "Influence chooses among candidates of a pool, and none is used, so none is scored.",
 }
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
@@ -54,7 +54,7 @@ def unused(context: Context) -> str:
     if not p.augment:
         return p.reasons.get("augment", "No backbone data was asked for.")
     if p.protect_on != "pool":
-        return "" if protection.amount(context) else protection.NOTHING.format(context.record.id)
+        return "" if protection.amount(context) else protection.NOTHING[p.protect_on].format(context.record.id)
     if pool is None:
         return f"{context.record.id} has no candidate pool."
     there = len(pool.candidates)

@@ -203,11 +203,15 @@ def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(next(so for words, so in found.items() if why.startswith(words)), f"gain {gain} +- {error}")
 
 
+def mixable(records: Records) -> int:
+    """Return how many examples may fill slots: what was selected, samples of the backbone's own, or captions."""
+    return int(records.decision.get("count", len(records.decision["selected"])))
+
+
 @claim(
     r"No candidate was selected, so the batches hold references only\.",
     r"A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these "
-    r"or of the selected "
-    r"candidates are there\. So the batches hold references only\.",
+    r"or of what would be mixed in are there\. So the batches hold references only\.",
 )
 def references_only(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     selected = records.decision["selected"]
@@ -216,15 +220,15 @@ def references_only(records: Records, told: Told, sentence: Sentence) -> Iterato
         yield from holds(not selected, f"{len(selected)} are selected")
     else:
         curves = records.surrogates
-        yield from holds(not all(curves.folds) or len(selected) < 2 or curves.references < 2, "it can be tried")
+        yield from holds(not all(curves.folds) or mixable(records) < 2 or curves.references < 2, "it can be tried")
 
 
 @claim(
-    r"Natural mixing, as asked: #m selected beside #n references give #gamma(?P<most>, the most that there may be)?\."
+    r"Natural mixing, as asked: #m examples beside #n references give #gamma(?P<most>, the most that there may be)?\."
 )
 def natural(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    selected, references = len(records.decision["selected"]), len(records.items)
-    yield from near(told["m"], selected, "the number that was selected")
+    selected, references = mixable(records), len(records.items)
+    yield from near(told["m"], selected, "the number that can be mixed in")
     yield from near(told["n"], references, "the number of references")
     yield from near(told["gamma"], min(0.95, selected / (selected + references)), "the natural share")
     yield from near(told["gamma"], records.gamma, "gamma")

@@ -25,7 +25,12 @@ from worker.stages.protection.words import unrelated
 NOTE = "protection.json"  # of the prepare stage: what protects, beside the pool
 OWN_FILE = "own.safetensors"  # of the prepare stage: the own samples, where pictures have other shapes than the square
 
-NOTHING = "There are too few samples of {}'s own to protect it with, so the adapter is trained on the references alone."
+NOTHING = {
+    "own": "There are too few samples of {}'s own to protect it with, so the adapter is trained on the references "
+    "alone.",
+    "captions": "Every caption that {} could be protected under names what the references show, or holds the trigger "
+    "word, so the adapter is trained on the references alone.",
+}
 
 
 def prepare(context: Context, given: References, sizes: Sequence[tuple[int, int]], folder: Path) -> None:

@@ -12,19 +12,18 @@ SEEN_AT_ONCE = 8
 Look = Callable[[Sequence[Image.Image]], object]  # runs the network once over pictures
 
 
-def middle_means(network: nn.Module, images: Sequence[Image.Image], look: Look) -> Tensor:
-    """Return the mean activations of the middle block (n, f): what images show."""
-    middle = network.mid_block or network.down_blocks[-1]  # small SDXLs have no middle
+def means(middle: nn.Module, images: Sequence[Image.Image], look: Look) -> Tensor:
+    """Return the mean activations of a middle block (n, f): what images show."""
     return torch.cat([part.mean(2) for part in _activations(middle, images, look)])
 
 
-def shallow_statistics(network: nn.Module, images: Sequence[Image.Image], look: Look) -> Tensor:
-    """Return mean and spread of the first block's channels (n, f): how images are drawn.
+def means_and_spreads(shallow: nn.Module, images: Sequence[Image.Image], look: Look) -> Tensor:
+    """Return mean and spread of a first block's channels (n, f): how images are drawn.
 
     Channel statistics of a shallow layer hold colours and strokes, and not where things are (adaptive instance
     normalisation, Huang and Belongie 2017).
     """
-    parts = _activations(network.down_blocks[0], images, look)
+    parts = _activations(shallow, images, look)
     return torch.cat([torch.cat([part.mean(2), part.std(2)], dim=1) for part in parts])
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from core.method.backbones.backbone import Batch, Draw, Item, join, others_of, take
 from core.method.backbones.counting import counted
 from core.method.backbones.images import calls
-from core.method.backbones.images.activations import middle_means, shallow_statistics
+from core.method.backbones.images.activations import means, means_and_spreads
 from core.method.backbones.images.conditioner import Conditioner, Frame
 from core.method.backbones.images.forms import Folder, FormName, read
 from core.method.backbones.images.latents import Latents
@@ -283,11 +283,12 @@ class DiffusionBackbone:
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen network's own view of what images show, (n, f)."""
-        return middle_means(self.network, images, self._look)
+        middle = self.network.mid_block or self.network.down_blocks[-1]  # small SDXLs have no middle
+        return means(middle, images, self._look)
 
     def style_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return its view of how images are drawn, (n, f)."""
-        return shallow_statistics(self.network, images, self._look)
+        return means_and_spreads(self.network.down_blocks[0], images, self._look)
 
     @torch.no_grad()
     def _look(self, images: Sequence[Image.Image]) -> Tensor:

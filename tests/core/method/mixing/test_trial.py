@@ -75,9 +75,9 @@ def test_a_share_says_where_it_comes_from() -> None:
     assert choose_gamma("auto", **asked).reason == "0.5 of the batch slots is where the preset subject starts."
     assert "where the preset face starts" in choose_gamma("auto", **asked, name="face").reason
     assert choose_gamma(0.3, **asked).reason == "0.3 of the batch slots, as asked."
-    assert choose_gamma("natural", **asked).reason.endswith("8 selected beside 4 references give 0.67.")
+    assert choose_gamma("natural", **asked).reason.endswith("8 examples beside 4 references give 0.67.")
     most = choose_gamma("natural", comparable=True, n=4, m=400)
-    assert most.reason.endswith("400 selected beside 4 references give 0.95, the most that there may be.")
+    assert most.reason.endswith("400 examples beside 4 references give 0.95, the most that there may be.")
     assert "No candidate was selected" in choose_gamma("auto", comparable=True, n=4, m=0).reason
     alone = choose_gamma("auto", comparable=False, n=4, m=8)
     assert (alone.gamma, "A mixture can't be tried" in alone.reason) == (0.0, True)

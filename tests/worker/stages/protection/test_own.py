@@ -19,7 +19,7 @@ from worker.stages.pool import Pool
 from worker.stages.protection import own
 from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples
 
-OWN = {"protect": "distil", "protect_on": "own"}
+OWN = {"protect": "distil", "protect_on": "own", "selected_count": "auto", "sample_ratio": "auto"}
 NO_TIME = 1e-9
 ROUND = 4
 
