@@ -136,6 +136,7 @@ audit: $(AUDIT)/pip-audit $(CLIENTS)/node/.installed  ## Has any of the pinned d
 bench-method: $(VENV)/.eye benchmark-work/wheels/.gemma3  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
 	$(BIN)/python -m benchmarks.method
 	$(BIN)/python -m benchmarks.retraining
+	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.tables
 
 bench-method-quick: $(VENV)/.eye  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)

@@ -64,10 +64,10 @@ def world(setting: Setting, folder: Path) -> World:
     return World(
         setting,
         backbone,
-        references=_batch(_sentences(chain, setting.n, generator)),
-        heldout=_batch(_sentences(chain, HELD_OUT, generator)),
-        probe=_batch(torch.cat([_sentences(c, PROBE // LANGUAGES, generator) for c in _languages()])),
-        pool=_batch(tokens),
+        references=batch(sentences(chain, setting.n, generator)),
+        heldout=batch(sentences(chain, HELD_OUT, generator)),
+        probe=batch(torch.cat([sentences(c, PROBE // LANGUAGES, generator) for c in languages()])),
+        pool=batch(tokens),
         sources=tuple(sources),
         right=torch.tensor([source in own for source in sources]),
         shuffled=shuffled,
@@ -79,16 +79,17 @@ def _pool(
     setting: Setting, known: tuple[tuple[int, float], ...], generator: torch.Generator
 ) -> tuple[Tensor, list[str]]:
     parts, sources = [], []
-    for number, language in enumerate(_languages()):
+    for number, language in enumerate(languages()):
         if setting.pool == "unrelated" and number in dict(known):
             continue
-        parts.append(_sentences(language, PER_LANGUAGE, generator))
+        parts.append(sentences(language, PER_LANGUAGE, generator))
         sources += [f"language {number}"] * PER_LANGUAGE
     return torch.cat(parts), sources
 
 
 @lru_cache(maxsize=1)
-def _languages() -> tuple[Tensor, ...]:
+def languages() -> tuple[Tensor, ...]:
+    """Return the languages that the model knows, each as its transitions (symbols, symbols)."""
     generator = torch.Generator().manual_seed(7)
     return tuple(_chain(generator) for _ in range(LANGUAGES))
 
@@ -104,19 +105,21 @@ def _dialect(known: tuple[tuple[int, float], ...], generator: torch.Generator) -
     order, start = torch.randperm(SYMBOLS, generator=generator), 0
     for number, share in known:
         taken = order[start : start + round(share * SYMBOLS)]
-        chain[taken] = _languages()[number][taken]
+        chain[taken] = languages()[number][taken]
         start += len(taken)
     return chain
 
 
-def _sentences(chain: Tensor, amount: int, generator: torch.Generator) -> Tensor:
+def sentences(chain: Tensor, amount: int, generator: torch.Generator) -> Tensor:
+    """Return so many sentences of a language (amount, length)."""
     tokens = torch.randint(SYMBOLS, (amount, 1), generator=generator)
     while tokens.shape[1] < LENGTH:
         tokens = torch.cat([tokens, torch.multinomial(chain[tokens[:, -1]], 1, generator=generator)], dim=1)
     return tokens
 
 
-def _batch(tokens: Tensor) -> Batch:
+def batch(tokens: Tensor) -> Batch:
+    """Return sentences as a batch, all of whose tokens are learned."""
     return {"input_ids": tokens, "labels": tokens.clone(), "attention_mask": torch.ones_like(tokens)}
 
 
@@ -151,7 +154,7 @@ def _pretrain(model: LlamaForCausalLM) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=PRETRAINING_STEPS)
     each = -(-PRETRAINING_BATCH // LANGUAGES)
     for _ in range(PRETRAINING_STEPS):
-        tokens = torch.cat([_sentences(chain, each, generator) for chain in _languages()])
+        tokens = torch.cat([sentences(chain, each, generator) for chain in languages()])
         model(input_ids=tokens, labels=tokens).loss.backward()
         optimizer.step()
         schedule.step()

@@ -7,17 +7,19 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from benchmarks.arms import Prepared
 from benchmarks.runs import Arm, Curve
-from benchmarks.world import World
-from core.method.backbones.backbone import count
+from benchmarks.world import Setting, World
+from core.method.backbones.backbone import Batch, count
 from core.method.stopping.evidence import Evidence, SurrogateCurves
 from core.method.stopping.fluctuation import FluctuationDetector
 from core.method.stopping.matched_loss import MatchedLoss
 from core.method.stopping.rule import Evaluation, StopRule
 from core.method.stopping.rules import Auto, CSFluctuation
 from core.method.stopping.window import Window, calibrate_window
+from core.parameters.parameters import Parameters
 from core.parameters.schedule import look_ahead
 
 NOISE = 2.0  # ||mean gradient||^2 over its variance: below, the signal is smaller than the noise
@@ -50,21 +52,21 @@ def stops(
     world: World, prepared: Prepared, arm: Arm, curve: Curve, *, split: Curve | None, every_rule: bool
 ) -> dict[str, Stop]:
     """Return what each rule makes of the run; `split` is the run that left out what one split holds out."""
-    replay = _Replay(world, arm, curve)
-    found = {"never": world.horizon, "oracle": _lowest(curve.steps, curve.heldout), "random step": replay.random_step()}
+    replay = Replay(world, arm, curve)
+    found = {"never": world.horizon, "oracle": lowest(curve.steps, curve.heldout), "random step": replay.random_step()}
     own = prepared.curves_of(arm)
     if own:
-        found["matched loss K=4"] = replay.matched(_shown_by(own), own.gamma)
+        found["matched loss K=4"] = replay.matched(shown_by(own), own.gamma)
     if arm.gamma:
-        found["matched loss, stretched"] = replay.matched(_shown_by(prepared.surrogate.curves))
+        found["matched loss, stretched"] = replay.matched(shown_by(prepared.surrogate.curves))
     if curve.left_out:
-        found["hold out a quarter"] = _lowest(curve.steps, curve.left_out)
+        found["hold out a quarter"] = lowest(curve.steps, curve.left_out)
     elif split:
         evidence = one_split(len(prepared.arms["quarter"].left_out), count(world.references), split)
         found["one split, retrained"] = replay.matched(evidence)
     if own and every_rule:
         found |= replay.fluctuation_rules(own)
-        found["matched loss K=2"] = replay.matched(_shown_by(prepared.pair))
+        found["matched loss K=2"] = replay.matched(shown_by(prepared.pair))
     if curve.signal:
         found["gradient SNR"] = next(
             (s for s, x in zip(curve.steps, curve.signal, strict=True) if s and x < NOISE), world.horizon
@@ -82,10 +84,30 @@ def one_split(left_out: int, n: int, curve: Curve) -> Evidence:
     return replace(evidence, scale=n / (n - left_out), confidence="low")
 
 
-class _Replay:
+class Ran(Protocol):
+    """What a rule has to know of the experiment whose run it is shown."""
+
+    @property
+    def setting(self) -> Setting:
+        """Return its name."""
+
+    @property
+    def references(self) -> Batch:
+        """Return what is learned."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """Return the parameters of its runs."""
+
+    @property
+    def horizon(self) -> int:
+        """Return how many steps its runs have."""
+
+
+class Replay:
     """Show a finished run to a rule, evaluation by evaluation."""
 
-    def __init__(self, world: World, arm: Arm, curve: Curve) -> None:
+    def __init__(self, world: Ran, arm: Arm, curve: Curve) -> None:
         self.world, self.arm, self.curve = world, arm, curve
         self.rate = world.parameters.learning_rate
         self.losses = dict(zip(curve.steps, curve.reference, strict=True))
@@ -96,7 +118,7 @@ class _Replay:
 
     def auto(self, curves: SurrogateCurves) -> Stop:
         """Return what the job's default publishes before samples have their say, and where its run ends."""
-        p, window, evidence = self.world.parameters, self._window(curves), _shown_by(curves)
+        p, window, evidence = self.world.parameters, self._window(curves), shown_by(curves)
         turning = CSFluctuation(window.evaluations, self.rate, fallback=self._matched_rule(evidence, curves.gamma))
         ahead = look_ahead(p.kind, p.learns, past_best=p.past_best)
         return self._stop(Auto(turning, self._matched_rule(evidence, curves.gamma, ahead)), window)
@@ -115,7 +137,7 @@ class _Replay:
             found[f"fixed 2M, M={name}"] = min(2 * window, self.world.horizon)
         calibrated = self._window(curves)
         rule = CSFluctuation(
-            calibrated.evaluations, self.rate, fallback=self._matched_rule(_shown_by(curves), curves.gamma)
+            calibrated.evaluations, self.rate, fallback=self._matched_rule(shown_by(curves), curves.gamma)
         )
         found["CS, calibrated window"] = self._stop(rule, calibrated).step
         found["settle M=10"] = self._settled(10)
@@ -126,7 +148,7 @@ class _Replay:
 
     def _window(self, curves: SurrogateCurves) -> Window:
         return calibrate_window(
-            _shown_by(curves).best_step * (1 - curves.gamma) / (1 - self.arm.gamma), self.world.horizon
+            shown_by(curves).best_step * (1 - curves.gamma) / (1 - self.arm.gamma), self.world.horizon
         )
 
     def _stop(self, rule: StopRule, window: Window) -> Stop:
@@ -175,11 +197,13 @@ def at(curve: Curve, series: list[float], step: float) -> float:
     return series[-1]
 
 
-def _shown_by(curves: SurrogateCurves) -> Evidence:
+def shown_by(curves: SurrogateCurves) -> Evidence:
+    """Return what held-out references showed; some were held out."""
     evidence = curves.evidence()
     assert evidence is not None
     return evidence
 
 
-def _lowest(steps: list[int], losses: list[float]) -> int:
+def lowest(steps: list[int], losses: list[float]) -> int:
+    """Return the step, after the start, at which a loss is least."""
     return steps[min(range(1, len(losses)), key=losses.__getitem__)]

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmarks.statistics import Record, excess, unit
-from benchmarks.tables.equal import at
+from benchmarks.tables.study import at
 
 CONSTANTS = tuple(2 ** (power / 2) for power in range(-2, 15))  # steps for one reference at a learning rate of 1e-3
 # Which sets a constant may come from, by the name of the rule.

@@ -1,92 +1,83 @@
-"""The same comparison at equal exposures and at equal compute, and what a wrong stop costs: read off whole curves.
+"""The same comparison at equal exposures and at equal compute, and what a wrong stop costs.
 
-Equal exposures: a run whose slots hold a share gamma of backbone data is looked at after 1 / (1 - gamma) times the
+Equal exposures: a run whose slots hold a share gamma of other data is looked at after 1 / (1 - gamma) times the
 steps, when it has seen every reference as often. Equal compute: after as many steps or, where the frozen backbone has
 to predict the protecting slots too, after as many less as that forward pass costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import numpy
-
-from benchmarks.statistics import Record, Values, cluster, estimate, ratio, unit
-from benchmarks.tables.groups import FAMILIES, cell, size, table
-from benchmarks.tables.protection import cells, protecting, within
-from benchmarks.tables.selection import PLAIN
+from benchmarks.statistics import Record, cluster, estimate, ratio
+from benchmarks.tables.groups import cell, size, table
+from benchmarks.tables.study import NONE, Runs, arms, by_family, experiments, forgot, heldout
 
 FORWARD = 1 / 3  # what a forward pass without gradients costs of a training step
 
 
-def at(curve: Record, series: str, step: float) -> float:
-    """Return a series of a curve at any step, interpolated in the logarithm of the step."""
-    return float(numpy.interp(numpy.log1p(step), numpy.log1p(curve["steps"]), curve[series]))
-
-
-def equal_table(records: list[Record], curves: list[Record]) -> str:
+def equal_table(records: list[Record]) -> str:
     """Return every protection against none at the step that none publishes, at equal exposures and equal compute."""
-    stops = {unit(r): r["stop_step"] for r in records if (r["arm"], r["rule"]) == PLAIN}
 
     def rows() -> Iterator[list[str]]:
-        for family, name in cells(curves):
-            mine = within(curves, family, name)
-            plain = {unit(curve): curve for curve in mine if curve["arm"] == "none" and unit(curve) in stops}
-            for arm, its in protecting(mine).items():
-                runs = [c for c in mine if c["arm"] == arm and unit(c) in plain]
-                frozen = its.protect in ("distil", "both")
-                shares = 1 / (1 - its.gamma), 1 / (1 + FORWARD * its.gamma * frozen)
-                pairs = [[(run, plain[unit(run)], stops[unit(run)], share) for run in runs] for share in shares]
+        for name, mine in by_family(records).items():
+            for arm in arms(mine):
+                runs = [one for one in experiments(mine) if arm in one and one[arm]["gamma"]]
                 if runs:
-                    found = [part for compared in pairs for part in _compared(compared)]
-                    yield [f"{FAMILIES[family]}, {name}", its.text, *found, f"{len(runs)}"]
+                    found = [part for stretch in (exposures, compute) for part in _compared(arm, runs, stretch)]
+                    yield [name, arm, *found, str(len(runs))]
 
-    head = "data | protection | equal exposures: held-out - none's | forgetting / none's"
+    head = "data | arm | equal exposures: held-out - none's | forgetting / none's"
     return table(f"{head} | equal compute: held-out - none's | forgetting / none's | runs", rows())
 
 
-def _compared(runs: list[tuple[Record, Record, float, float]]) -> list[str]:
-    losses: list[tuple[str, float]] = []
-    forgot: list[tuple[str, float, float]] = []
-    for run, plain, step, share in runs:
-        later = min(step * share, run["steps"][-1])
-        start = plain["heldout"][0]
-        losses.append((cluster(run), (at(run, "heldout", later) - at(plain, "heldout", step)) / start))
-        forgot.append(
-            (cluster(run), *(at(c, "probe", s) / c["probe"][0] - 1 for c, s in ((run, later), (plain, step))))
-        )
-    return [cell(estimate(losses)), cell(ratio(forgot), 1, 2, "")]
+def exposures(run: Record) -> float:
+    """Return how many times the steps of a plain run see every reference as often."""
+    return 1 / (1 - float(run["gamma"]))
 
 
-def wrong_stop_table(records: list[Record], curves: list[Record]) -> str:
+def compute(run: Record) -> float:
+    """Return how many times the steps of a plain run cost as much."""
+    frozen = run["protect"] in ("distil", "both")
+    return 1 / (1 + FORWARD * float(run["gamma"]) * frozen)
+
+
+def _compared(arm: str, runs: list[Runs], stretch: Callable[[Record], float]) -> list[str]:
+    found = [(one[arm], one[NONE], one[NONE]["published"]) for one in runs]
+    placed = [(run, plain, step, min(step * stretch(run), run["steps"][-1])) for run, plain, step in found]
+    losses = [(cluster(run), heldout(run, later) - heldout(plain, step)) for run, plain, step, later in placed]
+    forgetting = [(cluster(run), forgot(run, later), forgot(plain, step)) for run, plain, step, later in placed]
+    return [cell(estimate(losses)), cell(ratio(forgetting), 1, 2, "")]
+
+
+def wrong_stop_table(records: list[Record]) -> str:
     """Return how much worse than its best a run is at twice its best step and at its end, in points of the start."""
 
     def rows() -> Iterator[list[str]]:
-        for family, name in cells(records):
-            ends = [r for r in within(records, family, name) if r["rule"] == "never"]
-            chosen = {"none": None, **protecting(ends)}
-            for arm, its in chosen.items():
-                late = [c for c in within(curves, family, name) if c["arm"] == arm]
-                twice: Values = [(cluster(c), _lost(c, 2 * c["best_step"])) for c in late]
-                last: Values = [
-                    (cluster(r), (r["heldout_at_stop"] - r["heldout_best"]) / r["heldout_start"])
-                    for r in ends
-                    if r["arm"] == arm
-                ]
-                if last:
-                    end = estimate(last)
-                    label = its.text if its else "none"
-                    label += " (random)" if arm.startswith("random") else ""
-                    yield [
-                        f"{FAMILIES[family]}, {name}",
-                        label,
-                        estimate(twice).text() if twice else "",
-                        end.text(),
-                        size(end),
-                    ]
+        for name, mine in by_family(records).items():
+            for arm in [NONE, *arms(mine)]:
+                runs = [run for run in mine if run["arm"] == arm]
+                twice = estimate([(cluster(run), lost(run, 2 * run["best_step"])) for run in runs])
+                last = estimate([(cluster(run), lost(run, run["horizon"])) for run in runs])
+                yield [name, arm, twice.text(), last.text(), size(last)]
 
-    return table("data | protection | at twice the best step | at the horizon | runs (clusters)", rows())
+    return table("data | arm | at twice the best step | at the horizon | runs (clusters)", rows())
 
 
-def _lost(curve: Record, step: float) -> float:
-    return (at(curve, "heldout", step) - min(curve["heldout"][1:])) / float(curve["heldout"][0])
+def wrong_stop_of_replay(records: list[Record]) -> str:
+    """Return the same of the earlier runs, which kept their end only."""
+
+    def rows() -> Iterator[list[str]]:
+        for arm in ("none", "random .25", "influence .25", "random .5", "influence .5"):
+            ends = [r for r in records if (r["family"], r["rule"], r["arm"]) == ("nano", "never", arm)]
+            if ends:
+                lost_there = [(r["heldout_at_stop"] - r["heldout_best"]) / r["heldout_start"] for r in ends]
+                last = estimate([(cluster(r), value) for r, value in zip(ends, lost_there, strict=True)])
+                yield [arm, last.text(), size(last)]
+
+    return table("small LM, arm | at the horizon (160 steps) | runs (clusters)", rows())
+
+
+def lost(run: Record, step: float) -> float:
+    """Return how far the held-out loss at a step is above the run's least, in shares of that before training."""
+    return heldout(run, step) - min(run["heldout"][1:]) / float(run["heldout"][0])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from benchmarks.statistics import Estimate, Record
+from benchmarks.texts.sets import text_sets
 
 Chosen = Callable[[Record], bool]
 Value = Callable[[Record], float]
 FAMILIES = {"nano": "small LM", "emoji": "emoji LDM", "smollm2": "SmolLM2-135M", "gemma270m": "Gemma 3 270M"}
 # Seeds that were run once, after everything had been decided.
-CONFIRMED_FROM = {"nano": 6}
+CONFIRMED_FROM = {"nano": 6, "emoji": 1, "smollm2": 1, "gemma270m": 1}
 
 
 def related(record: Record) -> bool:
@@ -31,32 +31,10 @@ GROUPS: dict[str, Chosen] = {
 }
 
 
-class Means(NamedTuple):
-    """By what a run protected the backbone: the means, its weight, on what, and in which share of the slots."""
-
-    protect: str
-    weight: float
-    on: str
-    gamma: float
-
-    @property
-    def text(self) -> str:
-        """Say it in a cell."""
-        if self.protect == "none":
-            return "none"
-        return f"{self.protect}, weight {self.weight:g}, {self.on}, gamma {self.gamma:g}"
-
-
-def means(record: Record) -> Means:
-    """Return by what a run protected."""
-    if not record["gamma"]:
-        return Means("none", 1.0, "pool", 0.0)
-    return Means(record["protect"], float(record["protect_weight"]), record["protect_on"], float(record["gamma"]))
-
-
 def kind(record: Record) -> str:
-    """Return what the references are: a subject, a style, a voice, a format; or a dialect."""
-    return str(record.get("kind", "dialect"))
+    """Return what the references are: a subject, a style, a voice, a format, facts; or a dialect."""
+    texts = text_sets()
+    return texts[record["set"]].kind if record["set"] in texts else str(record["kind"])
 
 
 def confirmed(record: Record) -> bool:

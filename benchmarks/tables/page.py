@@ -1,74 +1,121 @@
-"""Put the tables between their markers in docs/method.md."""
+"""Put the tables between their markers in docs/method.md and docs/evidence.md."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.method import RESULTS
 from benchmarks.records import SECTIONS
 from benchmarks.statistics import Record
-from benchmarks.tables.claims import claims_tables
-from benchmarks.tables.equal import equal_table, wrong_stop_table
+from benchmarks.tables.claims import first_part_table, foreigners_table, natural_table, precision_table, triggers_table
+from benchmarks.tables.constant import by_constant
+from benchmarks.tables.equal import equal_table, wrong_stop_of_replay, wrong_stop_table
 from benchmarks.tables.groups import confirmed
+from benchmarks.tables.jobs import presets_table, voices_table
 from benchmarks.tables.picture_rule import picture_rule_table
-from benchmarks.tables.pictures import pictures_table
-from benchmarks.tables.protection import auto_table, horizon_table, protection_table
+from benchmarks.tables.protection import PRINCIPAL, horizon_table, protection_table, seen_table, sets_table
+from benchmarks.tables.replays import stopped
+from benchmarks.tables.rules import PRINCIPAL as PRINCIPAL_RULES
 from benchmarks.tables.rules import confidence_table, rules_table
 from benchmarks.tables.scores import retraining_table, scores_table, trials_table
-from benchmarks.tables.selection import arms_table, selection_table
+from benchmarks.tables.selection import arms_table, auto_table, selection_table
+from benchmarks.tables.study import by_family, by_kind
 
-ROOT = RESULTS.parents[2]
-# The runs of before there was anything but replay at weight 1; of families that RESULTS has, nothing of them is read.
-EARLIER = RESULTS.with_name("replay.json")
-PAGE = ROOT / "docs/method.md"
+FOLDER = RESULTS.parent
+ROOT = FOLDER.parents[1]
+PAGES = (ROOT / "docs/method.md", ROOT / "docs/evidence.md")  # what is said, and every table
 Whole = dict[str, list[Record]]
 
 
 def read(results: Path = RESULTS) -> Whole:
-    """Return the records of the benchmark, with the earlier ones of families that it has not been run on since."""
-    whole: Whole = json.loads(results.read_text()) if results.is_file() else {}
-    known = {fact["family"] for fact in whole.get("facts", [])}
-    earlier: Whole = json.loads(EARLIER.read_text()) if results == RESULTS and EARLIER.is_file() else {}
-    sections = {name: whole.get(name, []) for name in SECTIONS}
+    """Return the records of the benchmark.
+
+    Of families that it has not been run on since, those of before there was anything but replay at weight 1.
+    """
+    whole = _sections(results, SECTIONS)
+    known = {fact["family"] for fact in whole["facts"]}
+    earlier = _sections(FOLDER / "replay.json" if results == RESULTS else Path(), SECTIONS)
+    return {name: rows + [row for row in earlier[name] if row["family"] not in known] for name, rows in whole.items()}
+
+
+def read_study(file: Path = FOLDER / "protection.json") -> Whole:
+    """Return the records of the study of protection."""
+    return _sections(file, ("records", "facts", "pictures"))
+
+
+def _sections(file: Path, names: Iterable[str]) -> Whole:
+    found: Whole = json.loads(file.read_text()) if file.is_file() else {}
+    return {name: found.get(name, []) for name in names}
+
+
+def tables(whole: Whole, study: Whole, folder: Path = FOLDER) -> dict[str, str]:
+    """Return every table by the name of its marker; `folder` has the smaller results beside the records."""
+    return {**_of_study(study), **_of_rules(whole, study), **_of_scores(whole), **_of_files(folder)}
+
+
+def _of_study(study: Whole) -> dict[str, str]:
+    records = study["records"]
+    first, once = ([run for run in records if confirmed(run) == late] for late in (False, True))
     return {
-        name: rows + [row for row in earlier.get(name, []) if row["family"] not in known]
-        for name, rows in sections.items()
+        "protection": protection_table(by_family(first), PRINCIPAL),
+        "protection-all": protection_table(by_kind(first)),
+        "protection-confirmed": protection_table(by_family(once), PRINCIPAL),
+        "protection-sets": sets_table(records, PRINCIPAL),
+        "seen": seen_table(records, study["pictures"]),
+        "equal": equal_table(records),
+        "wrong-stop": wrong_stop_table(records),
+        "horizon": horizon_table(records),
     }
 
 
-def tables(whole: Whole, folder: Path = RESULTS.parent) -> dict[str, str]:
-    """Return every table by the name of its marker; `folder` has the smaller results beside the records."""
-    records, facts, pictures = whole["records"], whole["facts"], whole["pictures"]
-    curves = whole["curves"]
+def _of_rules(whole: Whole, study: Whole) -> dict[str, str]:
+    replayed, curves = stopped(study["records"], study["facts"])
+    families = {run["family"] for run in curves}
+    records = [row for row in whole["records"] if row["family"] not in families] + replayed
+    records += by_constant(records, [*whole["curves"], *curves])
     once = [record for record in records if confirmed(record)]
     return {
-        "protection": protection_table(records, pictures),
-        "protection-confirmed": protection_table(once, [row for row in pictures if confirmed(row)]),
-        "auto": auto_table(records),
-        "equal": equal_table(records, curves),
-        "wrong-stop": wrong_stop_table(records, curves),
-        "horizon": horizon_table(records),
-        "arms": arms_table(records),
-        "selection": selection_table(records),
-        "selection-confirmed": selection_table(once),
         "rules": rules_table(records),
-        "rules-auto": rules_table(records, "auto"),
-        "rules-confirmed": rules_table(once),
-        "scores": scores_table(facts),
-        "retraining": retraining_table(json.loads((folder / "retraining.json").read_text())),
-        "trials": trials_table(records, facts),
-        "confidence": confidence_table(records, facts),
-        "pictures": pictures_table(pictures),
-        "picture-rule": picture_rule_table(_rows(folder / "picture_rule.json")),
-        **claims_tables(whole, folder),
+        "rules-confirmed": rules_table(once, PRINCIPAL_RULES),
+        "confidence": confidence_table(whole["records"], whole["facts"]),
     }
 
 
-def _rows(file: Path) -> list[Record]:
-    found: list[Record] = json.loads(file.read_text()) if file.is_file() else []
-    return found
+def _of_scores(whole: Whole) -> dict[str, str]:
+    records, facts = whole["records"], whole["facts"]
+    once = [record for record in records if confirmed(record) and record["family"] == "nano"]
+    return {
+        "arms": arms_table(records),
+        "auto": auto_table(records),
+        "natural": natural_table(records),
+        "selection": selection_table(records),
+        "selection-confirmed": selection_table(once),
+        "scores": scores_table(facts),
+        "trials": trials_table(records, facts),
+        "wrong-stop-replay": wrong_stop_of_replay(records),
+    }
+
+
+def _of_files(folder: Path) -> dict[str, str]:
+    claims: Any = _json(folder / "claims.json", {})
+    return {
+        "retraining": retraining_table(_json(folder / "retraining.json", [])),
+        "foreigners": foreigners_table(claims.get("foreigners", [])),
+        "first-part": first_part_table(claims.get("first_part", []), claims.get("noise", [])),
+        "picture-rule": picture_rule_table(_json(folder / "picture_rule.json", [])),
+        "triggers": triggers_table(claims.get("triggers", [])),
+        "precision": precision_table(claims.get("precision", [])),
+        "presets": presets_table(_json(folder / "presets.json", [])),
+        "voices": voices_table(_json(folder / "gemma3.json", [])),
+    }
+
+
+def _json(file: Path, missing: Any) -> Any:
+    return json.loads(file.read_text()) if file.is_file() else missing
 
 
 def insert(text: str, name: str, table: str) -> str:
@@ -81,17 +128,22 @@ def insert(text: str, name: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
+def filled(text: str, made: dict[str, str]) -> str:
+    """Return the text with all of its tables."""
+    for name, table in made.items():
+        text = insert(text, name, table)
+    return text
+
+
 def main() -> None:
     """Write or show the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--show", action="store_true", help="print the tables and write nothing")
     chosen = parser.parse_args()
-    made = tables(read(chosen.results))
+    made = tables(read(chosen.results), read_study())
     if chosen.show:
         print("\n\n".join(f"{name}\n{table}" for name, table in made.items()))
         return
-    text = PAGE.read_text()
-    for name, table in made.items():
-        text = insert(text, name, table)
-    PAGE.write_text(text)
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), made))

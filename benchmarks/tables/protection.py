@@ -1,157 +1,137 @@
-"""By what, on what and how strongly to protect: every arm against the paper's replay, and against none.
+"""By what means, on what and how strongly to protect: every arm against the paper's replay, and against none.
 
-Every run stops by the same evidence, the plain surrogates', so that only what protects differs. Forgetting, distance
-and swallowing are those of the published step.
+A run is looked at where it would have been published. All stop by the same evidence, the surrogates' without
+protection, stretched so that references are seen as often; so only what protects differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import log
 from statistics import fmean
-from typing import Any
 
-from benchmarks.statistics import Estimate, Record, cluster, estimate, paired, pairs, ratio, unit
-from benchmarks.tables.groups import FAMILIES, Means, best, cell, forgetting, kind, means, published, size, table
-from benchmarks.tables.selection import MIXED, PLAIN
+from benchmarks.statistics import Record, cluster, estimate, ratio, unit
+from benchmarks.tables.groups import cell, size, table
+from benchmarks.tables.study import NONE, Groups, Runs, arms, by_kind, distance, experiments, forgot, heldout, paper
 
-OTHER_SCORES = ("natural", "single", "datainf", "cosine", "kolossov", "oracle", "quarter", "auto")
-HARMLESS = 0.01  # of the starting loss: what `auto` may cost
-Arm = tuple[str, str]  # its name, and the rule that stops it
-
-
-def cells(records: Iterable[Record]) -> list[tuple[str, str]]:
-    """Return every family with every kind of references that it has, in the order of the page."""
-    found = {(record["family"], kind(record)) for record in records}
-    return [(family, name) for family in FAMILIES for _, name in sorted(x for x in found if x[0] == family)]
-
-
-def within(records: Iterable[Record], family: str, name: str) -> list[Record]:
-    """Return the records of one family and kind."""
-    return [record for record in records if record["family"] == family and kind(record) == name]
-
-
-def protecting(records: Iterable[Record]) -> dict[str, Means]:
-    """Return the arms that are compared, by what they protect with; other scores have a table of their own."""
-    found = {record["arm"]: means(record) for record in records if record["gamma"]}
-    chosen = {arm: its for arm, its in found.items() if not any(word in arm for word in OTHER_SCORES)}
-    return dict(sorted(chosen.items(), key=lambda item: (item[1].gamma, item[1].protect, item[1].on, item[1].weight)))
+# The arms that the first pages show: BAT as its paper has it, and what was found to keep more.
+PRINCIPAL = (
+    "replay 1 pool .5",
+    "replay 4 pool .5",
+    "distil 4 pool .5",
+    "distil 4 own .5",
+    "distil 4 captions .5",
+    "replay 1 pool .25",
+    "replay 4 pool .25",
+    "distil 4 pool .25",
+    "distil 4 own .25",
+)
+Measure = Callable[[Record, float], float]
+Triples = list[tuple[str, float, float]]
 
 
-def replayed(arm: str, arms: dict[str, Means]) -> str | None:
-    """Return the arm that protects as the paper has it, in the same share of the slots and with the same selection."""
-    wanted = Means("replay", 1.0, "pool", arms[arm].gamma)
-    same = [name for name, its in arms.items() if its == wanted]
-    if arm in same:
-        return arm
-    chosen = [name for name in same if name.split()[0] == arm.split()[0]] or [n for n in same if "influence" in n]
-    return next(iter(chosen or same), None)
-
-
-def protection_table(records: list[Record], pictures: list[Record]) -> str:
-    """Return, by family and kind, what every protection keeps and costs."""
+def protection_table(groups: Groups, only: Collection[str] = ()) -> str:
+    """Return what every arm, or those of `only`, keeps and what it costs."""
 
     def rows() -> Iterator[list[str]]:
-        for family, name in cells(records):
-            mine, seen = within(records, family, name), within(pictures, family, name)
-            arms = protecting(mine)
-            for arm, its in arms.items():
-                paper = replayed(arm, arms)
-                against = _Against(mine, (arm, MIXED), (paper, MIXED) if paper else None)
-                if against.count:
-                    yield [f"{FAMILIES[family]}, {name}", _label(arm, its), *against.cells(), *_seen(seen, mine, arm)]
+        for name, mine in groups.items():
+            for arm in arms(mine):
+                runs = [one for one in experiments(mine) if arm in one]
+                if runs and (not only or arm in only):
+                    yield [name, arm, *_cells(arm, runs)]
 
-    head = "data | protection | forgetting / replay's | / none's | distance / replay's | / none's"
-    head += " | held-out - replay's | - none's | runs (clusters) | similarity / none's | swallowed - none's"
-    return table(head, rows())
+    head = "data | arm | forgetting / replay's | / none's | distance / replay's | / none's"
+    return table(f"{head} | held-out - replay's | - none's | runs (clusters)", rows())
 
 
-def _label(arm: str, its: Means) -> str:
-    chosen = arm.split()[0]
-    return f"{its.text}{' (random)' if chosen == 'random' else ''}"
+def _cells(arm: str, runs: list[Runs]) -> list[str]:
+    ratios = [_ratio(_pairs(arm, runs, other, value)) for value in (forgot, distance) for other in (paper, plain)]
+    against_paper, against_none = (_pairs(arm, runs, other, heldout) for other in (paper, plain))
+    less = estimate([(key, a - b) for key, a, b in against_none])
+    than_paper = cell(estimate([(key, a - b) for key, a, b in against_paper])) if against_paper else ""
+    return [*ratios, than_paper, cell(less), size(less)]
 
 
-class _Against:
-    """Compare one arm with the paper's replay and with none."""
-
-    def __init__(self, records: list[Record], arm: Arm, paper: Arm | None) -> None:
-        self.records, self.arm = records, arm
-        self.paper = paper if paper != arm else None
-        self.count = len(pairs(records, arm, PLAIN, published))
-
-    def cells(self) -> list[str]:
-        """Return the cells of a row: ratios of forgetting and distance, differences of held-out loss, and the size."""
-        ratios = [self._ratio(other, name) for name in ("forgetting", "kept") for other in (self.paper, PLAIN)]
-        losses = [self._difference(other) for other in (self.paper, PLAIN)]
-        return [*ratios, *(cell(loss) for loss in losses), size(losses[1]) if losses[1] else ""]
-
-    def _ratio(self, other: Arm | None, name: str) -> str:
-        known = [record for record in self.records if record.get(name) is not None]
-        both = pairs(known, self.arm, other, lambda record: float(record[name])) if other else []
-        return cell(ratio(both), 1, 2, "") if both else ""
-
-    def _difference(self, other: Arm | None) -> Estimate | None:
-        return paired(self.records, self.arm, other, published) if other else None
+def plain(runs: Runs) -> str:
+    """Return the arm without protection."""
+    return NONE
 
 
-def _seen(pictures: list[Record], records: list[Record], arm: str) -> list[str]:
-    """Return similarity over none's and swallowing less none's, in the pictures drawn nearest the published step."""
-    stops = {(unit(r), r["arm"]): r["stop_step"] for r in records if (r["arm"], r["rule"]) in ((arm, MIXED), PLAIN)}
-    similar, swallowed = [], []
-    for place, row in {unit(row): row for row in pictures}.items():
-        pair = [_nearest(pictures, place, name, stops.get((place, name))) for name in (arm, "none")]
-        if pair[0] and pair[1]:
-            similar.append((cluster(row), pair[0]["similarity"], pair[1]["similarity"]))
-            swallowed.append((cluster(row), pair[0]["swallowed"] - pair[1]["swallowed"]))
-    if not similar:
-        return ["", ""]
-    return [cell(ratio(similar), 1, 2, ""), cell(estimate(swallowed), 1, 2)]
+def _pairs(arm: str, runs: list[Runs], other: Callable[[Runs], str | None], value: Measure) -> Triples:
+    """Return (cluster, value of the arm, value of the other), each at its published step; none of an arm and itself."""
+    found = [(one[arm], one[name]) for one in runs if (name := other(one)) and name != arm]
+    return [(cluster(a), value(a, a["published"]), value(b, b["published"])) for a, b in found]
 
 
-def _nearest(pictures: list[Record], place: tuple[Any, ...], arm: str, step: int | None) -> Record | None:
-    mine = [row for row in pictures if row["arm"] == arm and unit(row) == place]
-    if not mine or step is None:
-        return None
-    return min(mine, key=lambda row: abs(log(row["step"] / step)))
-
-
-def auto_table(records: list[Record]) -> str:
-    """Return what `auto` came to: its loss on held-out data against none, also of the worst set, and forgetting."""
-
-    def rows() -> Iterator[list[str]]:
-        for family, name in cells(records):
-            mine = within(records, family, name)
-            both = pairs(mine, ("auto", "auto"), ("none", "auto"), best)
-            if both:
-                less = [(key, a - b) for key, a, b in both]
-                worst = max(_less(mine, one).mean for one in {record["set"] for record in mine})
-                above = fmean(value > HARMLESS for _, value in less)
-                forgot = ratio(pairs(mine, ("auto", "auto"), ("none", "auto"), forgetting))
-                mean = estimate(less)
-                shown = [cell(mean), f"{100 * worst:+.1f}", f"{above:.0%}", cell(forgot, 1, 2, ""), size(mean)]
-                yield [f"{FAMILIES[family]}, {name}", *shown]
-
-    head = "data | held-out - none's | worst set | runs above +1 | forgetting / none's | runs (clusters)"
-    return table(head, rows())
-
-
-def _less(records: list[Record], name: str) -> Estimate:
-    """Return what `auto` costs one set."""
-    found = paired([record for record in records if record["set"] == name], ("auto", "auto"), ("none", "auto"), best)
-    assert found is not None
-    return found
+def _ratio(both: Triples) -> str:
+    return cell(ratio(both), 1, 2, "") if both else ""
 
 
 def horizon_table(records: list[Record]) -> str:
     """Return how many runs were best at the end of what they were given: there a longer run might be better."""
 
     def rows() -> Iterator[list[str]]:
-        for family, name in cells(records):
-            mine = [r for r in within(records, family, name) if r["rule"] == "never" and r["arm"] != "auto"]
-            for group, chosen in (("none", lambda r: not r["gamma"]), ("protected", lambda r: r["gamma"] > 0)):
-                runs = [record for record in mine if chosen(record)]
+        for name, mine in by_kind(records).items():
+            for group, plain_only in (("none", True), ("all others", False)):
+                runs = [run for run in mine if (run["arm"] == NONE) == plain_only]
                 if runs:
-                    at_end, steps = fmean(record["best_at_end"] for record in runs), runs[0]["horizon"]
-                    yield [f"{FAMILIES[family]}, {name}", group, str(steps), f"{at_end:.0%}", str(len(runs))]
+                    at_end = fmean(run["best_at_end"] for run in runs)
+                    steps = str(runs[0]["horizon"])
+                    yield [name, group, steps, f"{at_end:.0%}", str(len(runs))]
 
-    return table("data | runs | horizon in steps | best at the horizon | of", rows())
+    return table("data | arms | horizon in steps | best at the horizon | of runs", rows())
+
+
+def sets_table(records: list[Record], only: Collection[str]) -> str:
+    """Return, for the arms of `only`, in how many sets the held-out loss is above none's, and in which most."""
+
+    def rows() -> Iterator[list[str]]:
+        for name, mine in by_kind(records).items():
+            for arm in only:
+                by_set: dict[str, list[float]] = {}
+                for one in experiments(mine):
+                    if arm in one:
+                        less = heldout(one[arm], one[arm]["published"]) - heldout(one[NONE], one[NONE]["published"])
+                        by_set.setdefault(one[NONE]["set"], []).append(100 * less)
+                means = sorted(((fmean(values), name) for name, values in by_set.items()), reverse=True)
+                if means:
+                    worst = ", ".join(f"{title} {value:+.1f}" for value, title in means[:3])
+                    yield [name, arm, f"{sum(value > 1 for value, _ in means)} of {len(means)}", worst]
+
+    return table("data | arm | sets above +1 | the three worst, held-out - none's", rows())
+
+
+def seen_table(records: list[Record], pictures: list[Record]) -> str:
+    """Return what is seen at the kept step nearest the published one: the subject, and unrelated prompts."""
+    published = {(unit(run), run["arm"]): run["published"] for run in records}
+
+    def rows() -> Iterator[list[str]]:
+        for name, mine in by_kind(pictures).items():
+            by_arm: dict[str, dict[object, Record]] = {}
+            for row in mine:
+                near = by_arm.setdefault(row["arm"], {})
+                wanted, place = published.get((unit(row), row["arm"])), unit(row)
+                if wanted and (place not in near or _far(row, wanted) < _far(near[place], wanted)):
+                    near[place] = row
+            for arm, near in by_arm.items():
+                yield [name, arm, *_seen(near, by_arm.get(NONE, {}))]
+
+    head = "data | arm | similarity / none's | in the backbone's features / none's | swallowed | - none's"
+    return table(f"{head} | unrelated ones recognised | pictures of sets (clusters)", rows())
+
+
+def _far(row: Record, wanted: float) -> float:
+    return abs(log(row["step"] / wanted))
+
+
+def _seen(near: dict[object, Record], without: dict[object, Record]) -> list[str]:
+    both = [(row, without[place]) for place, row in near.items() if place in without]
+    ratios = []
+    for name in ("similarity", "backbone_similarity"):
+        known = [(cluster(a), a[name], b[name]) for a, b in both if name in a and name in b and a is not b]
+        ratios.append(_ratio(known))
+    swallowed = estimate([(cluster(row), row["swallowed"]) for row in near.values()])
+    less = [(cluster(a), a["swallowed"] - b["swallowed"]) for a, b in both if a is not b]
+    recognised = [(cluster(row), row["recognised"]) for row in near.values() if "recognised" in row]
+    shown = f"{estimate(recognised).mean:.0%}" if recognised else ""
+    return [*ratios, f"{swallowed.mean:.2f}", cell(estimate(less), 1, 2) if less else "", shown, size(swallowed)]

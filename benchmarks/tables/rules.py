@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from benchmarks.rules import NEEDS
 from benchmarks.statistics import Record, cluster, estimate, excess, unit
 from benchmarks.tables.groups import FAMILIES, table
 
-HELD_OUT = {  # rules that train surrogates, or hold data out
-    "auto",
-    "matched loss K=4",
-    "matched loss K=2",
-    "matched loss, stretched",
-    "hold out a quarter",
-    "CS, calibrated window",
-}
 RULES = (
     "auto",
     "matched loss K=4",
     "matched loss K=2",
     "matched loss, stretched",
     "hold out a quarter",
+    "one split, retrained",
     "CS, calibrated window",
+    "c n / lr",
+    "c n / lr, another family's c",
     "gradient SNR",
     "paper CS M=10",
     "permuted CS M=10",
@@ -34,35 +30,45 @@ RULES = (
     "permuted CS M=n",
     "fixed 2M, M=n",
     "settle M=10",
+    "random step",
     "never",
+    "oracle",
 )
+LAST = ("never", "oracle")
+PRINCIPAL = ("auto", "matched loss K=4", "c n / lr", "paper CS M=10", "fixed 2M, M=10", "random step", "never")
 
 
-def rules_table(records: list[Record], arm: str = "none") -> str:
-    """Return the mean excess of every stopping rule in each family, for one arm."""
-    judged = [(record, value) for record, value in excess(records) if record["arm"] in (arm, "quarter")]
-    families = [family for family in FAMILIES if any(record["family"] == family for record, _ in judged)]
+COLUMNS = {  # what stands in the table: a family's runs without backbone data, and the small model's with `auto`
+    **{(family, "none"): name for family, name in FAMILIES.items()},
+    ("nano", "auto"): "small LM with gamma auto",
+}
+
+
+def rules_table(records: list[Record], rules: Sequence[str] = RULES) -> str:
+    """Return the mean excess of every stopping rule in each family."""
+    judged = [(record, value) for record, value in excess(records) if record["arm"] in ("none", "auto", "quarter")]
+    columns = [place for place in COLUMNS if any((r["family"], r["arm"]) == place for r, _ in judged)]
 
     def rows() -> Iterator[list[str]]:
-        for rule in _ordered({record["rule"] for record, _ in judged}):
-            # the rule that trains on three quarters ships that run, which is an arm of its own
-            name = "quarter" if rule == "hold out a quarter" else arm
-            if name == "quarter" and arm != "none":
-                continue
-            cells = []
-            for family in families:
-                mine = [(r, x) for r, x in judged if (r["family"], r["arm"], r["rule"]) == (family, name, rule)]
-                cells.append(_excess(mine))
-            if any(cells):
-                yield [rule, "yes" if rule in HELD_OUT else "no", *cells]
+        for rule in _ordered({record["rule"] for record, _ in judged}, rules):
+            shown = [_excess([(r, x) for r, x in judged if _stands(r, rule, *place)]) for place in columns]
+            if any(shown):
+                yield [rule, NEEDS.get(rule, "nothing"), *shown]
 
-    return table("rule | held-out data | " + " | ".join(FAMILIES[family] for family in families), rows())
+    return table(f"rule | needs | {' | '.join(COLUMNS[place] for place in columns)}", rows())
 
 
-def _ordered(rules: set[str]) -> list[str]:
-    """Return the rules in the order of the table, those that it does not know before `never`."""
-    known = [rule for rule in RULES if rule in rules and rule != "never"]
-    return [*known, *sorted(rules - set(RULES)), *(["never"] if "never" in rules else [])]
+def _stands(record: Record, rule: str, family: str, arm: str) -> bool:
+    # the rule that trains on three quarters ships that run, which is an arm of its own
+    shipped = "quarter" if rule == "hold out a quarter" and arm == "none" else arm
+    return bool((record["family"], record["arm"], record["rule"]) == (family, shipped, rule))
+
+
+def _ordered(found: set[str], rules: Sequence[str]) -> list[str]:
+    """Return the rules in the order of the table, those that it does not know before the last."""
+    known = [rule for rule in rules if rule in found and rule not in LAST]
+    unknown = sorted(found - set(RULES)) if rules == RULES else []
+    return [*known, *unknown, *(rule for rule in LAST if rule in found)]
 
 
 def _excess(found: list[tuple[Record, float]]) -> str:

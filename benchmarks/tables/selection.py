@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 
-from benchmarks.statistics import Estimate, Record, paired
+from benchmarks.statistics import Estimate, Record, estimate, paired, pairs, ratio
 from benchmarks.tables.groups import GROUPS, best, cell, forgetting, published, size, table
 
 ARMS = (
@@ -14,14 +15,13 @@ ARMS = (
     "influence .5",
     "auto",
     "influence natural",
-    "single scores .5",
-    "datainf .5",
-    "cosine .5",
     "kolossov_bartlett .5",
     "oracle .5",
 )
 # Every arm stops by the same evidence, the plain surrogates', so that only what is replayed differs; `auto` by its own.
 PLAIN, MIXED, OWN = ("none", "matched loss K=4"), "matched loss, stretched", "auto"
+AUTO, ALONE = ("auto", OWN), ("none", OWN)
+HARMLESS = 0.01  # of the starting loss: what `auto` may cost
 MEASURED = (best, published, forgetting)
 COMPARED = (
     ("influence .25", "random .25"),
@@ -56,6 +56,31 @@ def selection_table(records: list[Record]) -> str:
                 yield from _row(mine, (first, MIXED), (second, MIXED), [group, f"{first} - {second}"])
 
     return table("data | difference | best step | published step | forgetting | runs (clusters)", rows())
+
+
+def auto_table(records: list[Record]) -> str:
+    """Return what `auto` came to: its loss on held-out data against none, also in the worst set, and forgetting."""
+
+    def rows() -> Iterator[list[str]]:
+        for group, belongs in GROUPS.items():
+            mine = [record for record in records if belongs(record)]
+            both = pairs(mine, AUTO, ALONE, best)
+            if both:
+                less = [(key, a - b) for key, a, b in both]
+                worst = max(_less(mine, name) for name in {record["set"] for record in mine})
+                above = fmean(value > HARMLESS for _, value in less)
+                forgot = ratio(pairs(mine, AUTO, ALONE, forgetting))
+                mean = estimate(less)
+                yield [group, cell(mean), f"{100 * worst:+.1f}", f"{above:.0%}", cell(forgot, 1, 2, ""), size(mean)]
+
+    head = "data | held-out - none's | worst set | runs above +1 | forgetting / none's | runs (clusters)"
+    return table(head, rows())
+
+
+def _less(records: list[Record], name: str) -> float:
+    """Return what `auto` costs one set."""
+    both = pairs([record for record in records if record["set"] == name], AUTO, ALONE, best)
+    return fmean(a - b for _, a, b in both)
 
 
 def _row(

@@ -12,7 +12,7 @@ from benchmarks import gemma3
 from core.disk import ROOT
 from worker.commands import smollm2
 
-PAGE = (ROOT / "docs" / "method.md").read_text()
+PAGE = (ROOT / "docs" / "evidence.md").read_text()
 SAID = [
     {"step": 0, "role": "subject", "prompt": "How do I save money?", "text": "Put a little away each month."},
     {"step": 0, "role": "unrelated", "prompt": "What is two plus three?", "text": "Five."},

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import NUMBER, Sentence, Told, claim, holds, near
+from benchmarks.statistics import t_quantile
 from core.parameters.protection.means import DATA
 
 HELD = "|".join(DATA.values())
@@ -140,8 +141,14 @@ def tried(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(told["data"] == DATA[records.p["protect_on"]], f"it protects on {records.p['protect_on']}")
     yield from near(told["change"], 100 * abs(gain), "the change")
     yield from holds((told["how"] == "lower") == (gain >= 0), f"the gain is {gain:.4f}")
-    yield from near(told["low"], 100 * (-gain - 1.645 * error), "the interval's lower end")
-    yield from near(told["high"], 100 * (-gain + 1.645 * error), "the interval's upper end")
+    half = _half(records, error)
+    yield from near(told["low"], 100 * (-gain - half), "the interval's lower end")
+    yield from near(told["high"], 100 * (-gain + half), "the interval's upper end")
+
+
+def _half(records: Records, error: float) -> float:
+    """Return half of the 90 % interval: Student's over references, and what they share (.0125 of the first loss)."""
+    return t_quantile(len(records.surrogates.held_out[0]) - 1, 0.9) * math.hypot(error, 0.0125)
 
 
 def gain_of_trial(records: Records) -> tuple[float, float]:
@@ -193,7 +200,7 @@ def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     gain, error = gain_of_trial(records)
     yield from near(told["share"], 100 * records.gamma, "gamma")
     why = told["why"]
-    low = gain - 1.645 * error
+    low = gain - _half(records, error)
     found = {
         "it helps": low > 0,
         "no harm": gain >= 0,

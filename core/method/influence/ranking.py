@@ -22,8 +22,7 @@ from core.method.influence.selection import TRUSTED
 MIN_SOURCES = 4  # with fewer, the agreement of their means is chance
 MAX_SPLITS = 64
 # Standard errors above 0 from which an agreement is told from chance: passed by noise in 5 % of cases by candidates and
-# in 16 % by sources. Those are few, and asked for 1.645 too a first part of the pool overlooked the right source in a
-# third of the cases in which the whole found it, instead of an eighth (the small language model, 16 references).
+# in 16 % by sources. Those are few: asked for 1.645 too, a right source is overlooked more often.
 CLEAR_OF_CANDIDATES, CLEAR_OF_SOURCES = 1.645, 1.0
 
 
@@ -72,9 +71,8 @@ def rank(scores: Tensor, sources: Sequence[Hashable] | None = None) -> Ranking:
 
     Two folds or more are split by fold, because draws of one fold share its surrogate and target and would agree too
     well; one fold is split by draw. Agreement is Pearson's: what matters is whether the halves agree on the few
-    candidates that stand out, and a rank correlation over a pool of mostly useless candidates does not see that
-    (measured: .05-.2 where the right source was found at six times chance). It is the agreement of halves, not stepped
-    up to the full length, so it errs low.
+    candidates that stand out, and a rank correlation over a pool of mostly useless candidates does not see that. It is
+    the agreement of halves, not stepped up to the full length, so it errs low.
     """
     parts = _parts(scores)
     known = parts.isfinite().all(0)

@@ -2,11 +2,8 @@
 
 The surrogates give it for nothing: when the fold of reference i is held out, the loss on i before and after training
 on the others says what the others teach about it. To first order that is also what i teaches about them, because the
-inner product of two gradients has no direction; so it stands for leave-one-out retraining. Measured on the small
-language model with one foreign text planted among the references (80 sets of 8 and 16): it was found in 96 % of them,
-and 7 % of the others were accused; the softer line, at `DOUBTED` of the median, found all and accused 12 %. The
-influence score of a reference that its surrogate has seen does not do it: its correlation with exact leave-one-out
-retraining was 0 (memorised data have no gradient left to speak with). Our own.
+inner product of two gradients has no direction; so it stands for leave-one-out retraining. How often a planted stranger
+is found so, and others accused, `python -m benchmarks.claims` counts (docs/evidence.md). Our own.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Evidence:
 
     @property
     def range(self) -> tuple[int, int]:
-        """Return the steps t*/2 .. 2t*, which held the true optimum in 69 % of the study's runs."""
+        """Return the steps t*/2 .. 2t*."""
         return max(1, self.best_step // 2), 2 * self.best_step
 
     def sentence(self) -> str:

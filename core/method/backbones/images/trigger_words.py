@@ -5,9 +5,8 @@ For a prompt p and the same prompt with the word, p', over a few timesteps and o
     change = |e(p') - e(p)|^2 / |e(p) - e("")|^2
 
 with e the prediction from pure noise: 0 where the word changes nothing, about 1 where as little is left of what the
-prompt says as of no prompt at all. Our own measure. Both limits come from pictures of our emoji backbone, looked at:
-up to .18 they show what the prompt names, at .24 some do not, and from .32 on hardly any does. Eight rare words in
-front of eight prompts change 1.0 (mean; .47 to 1.5), the same words at the end .008 (at most .08).
+prompt says as of no prompt at all. Our own measure. Both limits were set by eye, on pictures of our emoji backbone;
+what eight rare words do to eight prompts is a table of docs/method.md.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.claims.kept import kept_bytes
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Draw
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.precision import float_type, prepare_network
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.lora.model import LoraModel
-from tests.core.method.backbones.kept import kept_bytes
 from tests.core.method.lora import networks
 from tests.tiny_backbones import LLAMA_TARGETS, UNET_TARGETS
 

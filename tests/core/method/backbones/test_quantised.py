@@ -10,6 +10,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from benchmarks.claims.kept import kept_bytes
 from core.method.backbones.backbone import Draw
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.precision import prepare_network
@@ -18,7 +19,6 @@ from core.method.backbones.texts.language import LanguageBackbone
 from core.method.lora.layer import LoraLayer
 from core.method.lora.model import LoraModel
 from core.method.stopping.similarity import CosineSimilarity
-from tests.core.method.backbones.kept import kept_bytes
 from tests.core.method.lora import networks
 from tests.tiny_backbones import LLAMA_TARGETS, UNET_TARGETS
 
