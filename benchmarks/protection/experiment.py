@@ -22,6 +22,7 @@ from core.method.backbones.backbone import Batch, count
 from core.method.backbones.shapes import sizes_of
 from core.method.protection.keeping import kept_distance
 from core.method.stopping.matched_loss import MatchedLoss
+from core.method.stopping.rule import Evaluation
 from core.method.training.surrogates import Surrogate
 
 KEPT_SEED = 78  # the noise under which distances are measured
@@ -68,8 +69,7 @@ def _looked_at(world: World) -> list[int]:
 
 def _others(world: World) -> dict[str, Batch]:
     """Return other data that shows how the backbone behaves, where a family has some."""
-    unrelated = getattr(world, "unrelated", None)
-    return {} if unrelated is None else {"unrelated": unrelated}
+    return {} if world.unrelated is None else {"unrelated": world.unrelated}
 
 
 def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -> Record:
@@ -101,8 +101,6 @@ def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -
 
 
 def _published(rule: MatchedLoss, curve: Curve) -> int:
-    from core.method.stopping.rule import Evaluation
-
     for step in range(max(curve.steps) + 1):
         if step in curve.steps or step == rule.cap:
             rule.update(Evaluation(step, None, at(curve, curve.reference, step)))

@@ -6,7 +6,7 @@ so whoever drives them logs, saves, cancels (by closing them) or stops asking. `
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Generator, Iterator, MutableMapping, Sequence
 
 from core.method.backbones.backbone import Backbone, Batch
 from core.method.influence.mixing_forecast import forecast_mixing
@@ -25,10 +25,10 @@ from core.parameters.parameters import Parameters
 
 
 def train_surrogate(
-    backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE
+    backbone: Backbone, references: Batch, p: Parameters, keeper: Keeper = NOWHERE, kin: Sequence[int] | None = None
 ) -> Generator[Step, None, Surrogate]:
-    """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold."""
-    held = held_out(references, p.folds, p.seed)
+    """Train K surrogates in one pass, each blind to one fold; near-duplicates share a fold, and so do `kin`."""
+    held = held_out(references, p.folds, p.seed, kin)
     return (yield from train_folds(backbone, references, held, p, keeper=keeper))
 
 
@@ -40,10 +40,11 @@ def score_candidates(
     p: Parameters,
     sources: Sequence[str],
     keeper: Keeper = NOWHERE,
+    left_out: Collection[int] = (),
 ) -> Generator[ScoringProgress, None, Scoring]:
-    """Score a share `p.sample_ratio` of the candidates, select the best, and choose gamma (pool_scoring.py)."""
-    held = surrogate.curves.folds
-    return (yield from score_pool(backbone, surrogate.adapter, held, references, candidates, p, sources, keeper))
+    """Score a share `p.sample_ratio` of the candidates but those `left_out`, select the best, and choose gamma."""
+    held, adapter = surrogate.curves.folds, surrogate.adapter
+    return (yield from score_pool(backbone, adapter, held, references, candidates, p, sources, keeper, left_out))
 
 
 def forecast_error(
@@ -79,7 +80,7 @@ def train_adapter(
     state, the run goes on from there, and `snapshots` gets the copies of that state; it begins anew where a version
     with other rules has left that state.
     """
-    run = FinalRun(backbone, references, p, curves, protection.gamma if protection.used else 0.0, snapshots)
+    run = FinalRun(backbone, references, p, curves, protection.share, snapshots)
     run.watch(probe=probe, heldout=heldout)
     adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
     turns = ShapesInTurn.of(references, p.seed)

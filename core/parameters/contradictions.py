@@ -121,6 +121,8 @@ def _check_ground(request: BatRequest, backbone: BackboneRecord, kind: Kind) -> 
         )
     if on in ("own", "captions") and request.pool != "auto":
         raise _contradiction("bat.pool", f"with protect_on {on} no pool is used; leave one of the two out")
+    if on in ("own", "captions"):
+        _check_unchosen(request)
     if on != "captions":
         return
     if kind == "texts":
@@ -130,10 +132,24 @@ def _check_ground(request: BatRequest, backbone: BackboneRecord, kind: Kind) -> 
             "bat.protect_on",
             f"captions bring no data that {means} could use; let bat.protect be distil, or bat.protect_on pool or own",
         )
-    if request.gamma == "natural" or request.selected_count != "auto":
-        what = "gamma natural" if request.gamma == "natural" else "selected_count"
+    if request.gamma == "natural":
         raise _contradiction(
-            "bat.protect_on", f"{what} counts examples, and captions bring none; leave one of the two out"
+            "bat.protect_on", "gamma natural counts examples, and captions bring none; leave one of the two out"
+        )
+
+
+def _check_unchosen(request: BatRequest) -> None:
+    """Refuse to say how candidates are chosen where none are, rather than to take no heed of it."""
+    told = {
+        "selected_count": request.selected_count != "auto",
+        "sample_ratio": request.sample_ratio != "auto",
+        "score random": request.score == "random",
+    }
+    for what in (name for name, given in told.items() if given):
+        raise _contradiction(
+            f"bat.{what.split()[0]}",
+            f"{what} chooses from a candidate pool, and with protect_on {request.protect_on} none is used; "
+            "leave one of the two out",
         )
 
 

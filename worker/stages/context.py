@@ -36,6 +36,8 @@ _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
 REFERENCES = "references.safetensors"  # of the prepare stage
 SHAPES_FILE = "shapes.json"  # of the prepare stage: width and height of each, the commonest first
+KIN_FILE = "kin.json"  # of the prepare stage: a group number for every reference
+KNOWN_FILE = "known.json"  # of the prepare stage: which of the pool are references or validation data
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -160,12 +162,24 @@ class Context:
         """The encoded references."""
         return load_file(self.folder.stage("prepare") / REFERENCES)
 
+    @cached_property
+    def kin(self) -> list[int] | None:
+        """A group number for every reference, kin sharing one; None in a job of an older version."""
+        file = self.folder.stage("prepare") / KIN_FILE
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def known(self, split: str) -> list[int]:
+        """The places of the pool's candidates, or of its probe, that are references or validation data."""
+        file = self.folder.stage("prepare") / KNOWN_FILE
+        return json.loads(file.read_text())[split] if file.is_file() else []
+
     def probe(self) -> Batch | None:
-        """The encoded backbone data that are never replayed, on which forgetting shows."""
+        """The encoded backbone data that are never replayed nor sent, on which forgetting shows."""
         if self.pool is None or not self.pool.probe:
             return None
-        whole = self.encoded_pool("probe")
-        return take(whole, torch.arange(min(PROBE_EXAMPLES, count(whole))))
+        whole, known = self.encoded_pool("probe"), set(self.known("probe"))
+        places = [place for place in range(count(whole)) if place not in known][:PROBE_EXAMPLES]
+        return take(whole, torch.tensor(places)) if places else None
 
     def heldout(self) -> Batch | None:
         """The encoded validation file, where the user gave one."""

@@ -25,8 +25,10 @@ from core.references.picture_shapes import Size
 from worker.job_folder import write_rows
 from worker.protocol import Line, Message, Progress
 from worker.stages import captioning, shapes
-from worker.stages.context import PROMPTS_FILE, REFERENCES, Context
+from worker.stages.context import KIN_FILE, KNOWN_FILE, PROMPTS_FILE, REFERENCES, Context
 from worker.stages.costs import note_examples
+from worker.stages.likeness.kinship import kin
+from worker.stages.likeness.known import known, told
 from worker.stages.protection import own, protection
 from worker.stages.references import picture_of, read_references
 
@@ -84,10 +86,17 @@ def _write(context: Context, given: References, sizes: Sequence[Size]) -> Genera
         shapes.write(sizes, folder)
         _encode(context, given, sizes, folder / REFERENCES, shapes.REFERENCES)
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
+        write_rows(folder / KIN_FILE, kin(given))
         yield Progress("prepare", 1, PARTS_OF_PREPARING)
+        sent = [given]
         if context.folder.validation.is_dir():
             validation = read_references(context.folder.validation)
             _encode(context, validation, sizes, folder / "heldout.safetensors", "validation")
+            sent.append(validation)
+        if context.pool is not None:
+            found = known(context.pool, sent)
+            write_json(folder / KNOWN_FILE, found)
+            yield from told(context.pool, found) if "candidate" in _splits(context) else ()
         yield Progress("prepare", 2, PARTS_OF_PREPARING)
         if "candidate" in _splits(context):
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))

@@ -25,8 +25,8 @@ DRAWN = "Examples of the backbone's own data are drawn at random, as was asked; 
 UNSCORED = {
     "own": "The backbone is protected on {} samples that it made itself. Influence chooses among candidates of a pool, "
     "and none is used, so none is scored.",
-    "captions": "The backbone is protected under {} captions that have nothing to do with the references. Influence "
-    "chooses among candidates of a pool, and none is used, so none is scored.",
+    "captions": "The backbone is protected on the references under {} captions that have nothing to do with them. "
+    "Influence chooses among candidates of a pool, and none is used, so none is scored.",
 }
 THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
 
@@ -54,10 +54,10 @@ def unused(context: Context) -> str:
     if not p.augment:
         return p.reasons.get("augment", "No backbone data was asked for.")
     if p.protect_on != "pool":
-        return "" if protection.amount(context) else protection.NOTHING.format(context.record.id)
+        return "" if protection.amount(context) else protection.NOTHING[p.protect_on].format(context.record.id)
     if pool is None:
         return f"{context.record.id} has no candidate pool."
-    there = len(pool.candidates)
+    there = len(pool.candidates) - len(context.known("candidate"))
     if there < MIN_CANDIDATES:
         return (
             f"The pool of {context.record.id} holds {there} candidates; fewer than {MIN_CANDIDATES} can't be told "
@@ -85,7 +85,8 @@ def unscored(context: Context) -> Json:
 
 def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     sources = [candidate.source for candidate in pool.candidates]
-    amount, first = sample_sizes(len(sources), context.p)
+    known = context.known("candidate")
+    amount, first = sample_sizes(len(sources) - len(known), context.p)
     keeper, quarters = context.keeper("score"), [0]
     pace = ProgressClock("score", amount, keeper=keeper)
 
@@ -100,7 +101,8 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     yield Message("score", DRAWN if by_chance else _announced(amount, first, len(sources)))
     candidates = context.encoded_pool("candidate")
     surrogate = read_surrogate(context)
-    steps = score_candidates(context.backbone, surrogate, context.references(), candidates, context.p, sources, keeper)
+    references, p = context.references(), context.p
+    steps = score_candidates(context.backbone, surrogate, references, candidates, p, sources, keeper, known)
     scoring = yield from driven(steps, lines, keeper)
     context.profiler.facts |= {"sampled": scoring.sampled, "scored": scoring.scored}
     if not by_chance:
@@ -160,7 +162,9 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
 def reference_rows(context: Context) -> list[Json]:
     """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
     names = [row["name"] for row in context.read("prepare", "references.json")]
-    judged = judge_references(near_duplicate_references(context.references()), read_surrogate(context).curves)
+    judged = judge_references(
+        near_duplicate_references(context.references(), context.kin), read_surrogate(context).curves
+    )
     return [
         {
             "name": names[one.index],

@@ -39,9 +39,9 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
             yield Message("surrogate", NOT_TURNED.format(step=p.surrogate_steps, most=extended(p.surrogate_steps)))
         yield pace.at(step.step, extended(p.surrogate_steps) if beyond else p.surrogate_steps)
 
-    yield Message("surrogate", _announced(len(held_out(context.references(), p.folds, p.seed))))
+    yield Message("surrogate", _announced(len(held_out(context.references(), p.folds, p.seed, context.kin))))
     with context.folder.writing("surrogate") as folder:
-        steps = train_surrogate(context.backbone, context.references(), p, keeper)
+        steps = train_surrogate(context.backbone, context.references(), p, keeper, context.kin)
         result = yield from driven(steps, lines, keeper)
         write_stack(result.adapter, folder / "surrogate.safetensors")
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})

@@ -41,6 +41,7 @@ def mixture(scored: Json, tried: Trial | None) -> Json:
         "gamma": tried.gamma,
         "gain": round(tried.gain, 5),
         "error": round(tried.error, 5),
+        "clusters": tried.clusters,
         "interval": [round(end, 5) for end in tried.interval],
         "kept": None if tried.kept is None else dict(zip(("without", "with"), tried.kept, strict=True)),
     }
@@ -84,5 +85,6 @@ def _tried(
 
     what = f"{gamma:.0%} {DATA[context.p.protect_on]}"
     yield Message("trial", f"Trying {what} on the surrogates: do held-out references gain from it?")
-    steps = try_mixture(context.backbone, context.references(), protection, plain, context.p, keeper, context.probe())
+    references, probe = context.references(), context.probe()
+    steps = try_mixture(context.backbone, references, protection, plain, context.p, keeper, probe, context.kin)
     return (yield from driven(steps, lines, keeper))

@@ -20,6 +20,16 @@ def preparing(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
 
 
 @claim(
+    r"(?P<known>[\d,]+) of (?P<all>[\d,]+) examples of the backbone's own data (?:is|are) "
+    r"among what was sent, or nearly: "
+    r"(?P<named>.+?)\. So (?:it is|they are) neither scored nor replayed\.",
+    where="messages.prepare",
+)
+def left_out_of_the_pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(0 < _number(told["known"]) <= _number(told["all"]), "that can't be")
+
+
+@claim(
     r"(?P<over>[\d,]+) of (?P<all>[\d,]+) texts ha(?:s|ve) more than the (?P<most>[\d,]+) tokens that this job takes "
     r"of one: (?P<named>text .+?)\. Text (?P<worst>\d+) loses (?:the most, )?(?P<fewer>[\d,]+) tokens?"
     r"(?:, all of them together (?P<sum>[\d,]+))?\. Left out: (?P<lost>.+?)\.",

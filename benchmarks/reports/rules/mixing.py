@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import NUMBER, Sentence, Told, claim, holds, near
+from benchmarks.statistics import t_quantile
 from core.parameters.protection.means import DATA
 
 HELD = "|".join(DATA.values())
@@ -140,8 +141,14 @@ def tried(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(told["data"] == DATA[records.p["protect_on"]], f"it protects on {records.p['protect_on']}")
     yield from near(told["change"], 100 * abs(gain), "the change")
     yield from holds((told["how"] == "lower") == (gain >= 0), f"the gain is {gain:.4f}")
-    yield from near(told["low"], 100 * (-gain - 1.645 * error), "the interval's lower end")
-    yield from near(told["high"], 100 * (-gain + 1.645 * error), "the interval's upper end")
+    half = _half(records, error)
+    yield from near(told["low"], 100 * (-gain - half), "the interval's lower end")
+    yield from near(told["high"], 100 * (-gain + half), "the interval's upper end")
+
+
+def _half(records: Records, error: float) -> float:
+    """Return half of the 90 % interval: Student's over references, and what they share (.0125 of the first loss)."""
+    return t_quantile(len(records.surrogates.held_out[0]) - 1, 0.9) * math.hypot(error, 0.0125)
 
 
 def gain_of_trial(records: Records) -> tuple[float, float]:
@@ -193,7 +200,7 @@ def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     gain, error = gain_of_trial(records)
     yield from near(told["share"], 100 * records.gamma, "gamma")
     why = told["why"]
-    low = gain - 1.645 * error
+    low = gain - _half(records, error)
     found = {
         "it helps": low > 0,
         "no harm": gain >= 0,
@@ -203,11 +210,15 @@ def used(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(next(so for words, so in found.items() if why.startswith(words)), f"gain {gain} +- {error}")
 
 
+def mixable(records: Records) -> int:
+    """Return how many examples may fill slots: what was selected, samples of the backbone's own, or captions."""
+    return int(records.decision.get("count", len(records.decision["selected"])))
+
+
 @claim(
     r"No candidate was selected, so the batches hold references only\.",
     r"A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these "
-    r"or of the selected "
-    r"candidates are there\. So the batches hold references only\.",
+    r"or of what would be mixed in are there\. So the batches hold references only\.",
 )
 def references_only(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     selected = records.decision["selected"]
@@ -216,15 +227,15 @@ def references_only(records: Records, told: Told, sentence: Sentence) -> Iterato
         yield from holds(not selected, f"{len(selected)} are selected")
     else:
         curves = records.surrogates
-        yield from holds(not all(curves.folds) or len(selected) < 2 or curves.references < 2, "it can be tried")
+        yield from holds(not all(curves.folds) or mixable(records) < 2 or curves.references < 2, "it can be tried")
 
 
 @claim(
-    r"Natural mixing, as asked: #m selected beside #n references give #gamma(?P<most>, the most that there may be)?\."
+    r"Natural mixing, as asked: #m examples beside #n references give #gamma(?P<most>, the most that there may be)?\."
 )
 def natural(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
-    selected, references = len(records.decision["selected"]), len(records.items)
-    yield from near(told["m"], selected, "the number that was selected")
+    selected, references = mixable(records), len(records.items)
+    yield from near(told["m"], selected, "the number that can be mixed in")
     yield from near(told["n"], references, "the number of references")
     yield from near(told["gamma"], min(0.95, selected / (selected + references)), "the natural share")
     yield from near(told["gamma"], records.gamma, "gamma")

@@ -20,7 +20,10 @@ def usual(records: Records) -> Json:
     return {**PUBLISHED, **told} if told.get("means", "none") != "none" else PUBLISHED
 
 
-@claim(r"(?:The preset|the preset) (?P<name>[a-z0-9-]+) #version(?: \(an alias of [^)]+\))? uses none: (?P<why>.+?)\.$")
+@claim(
+    r"(?:The preset|the preset) (?P<name>[a-z0-9-]+) #version(?: \(an alias of [^)]+\))? protects nothing: "
+    r"(?P<why>.+?)\.$"
+)
 def uses_none(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     preset = meant(records)
     yield from holds(told["name"] == records.p["preset"], f"the preset is {records.p['preset']}")
@@ -96,7 +99,7 @@ def distance(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    r"(?P<id>\S+) has no candidate pool, so it protects what it says on samples that it makes itself\.",
+    r"(?P<id>\S+) has no candidate pool, so it is protected on samples that it makes itself\.",
     rf"(?P<means>{MEANS}) needs data, and (?P<id>\S+) has a candidate pool\.",
     where="parameters.protect_on",
 )
@@ -141,7 +144,7 @@ def pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 @claim(
     r"The backbone is protected on #count samples that it made itself\. Influence chooses among candidates of a pool, "
     r"and none is used, so none is scored\.",
-    r"The backbone is protected under #count captions that have nothing to do with the references\. Influence "
+    r"The backbone is protected on the references under #count captions that have nothing to do with them\. Influence "
     r"chooses among candidates of a pool, and none is used, so none is scored\.",
 )
 def unscored(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -150,6 +153,17 @@ def unscored(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(records.p["protect_on"] == on, f"it protects on {records.p['protect_on']}")
     yield from near(told["count"], len(noted.get("captions", ())) or noted.get("count"), "their number")
     yield from holds(not records.influence and not records.decision["selected"], "candidates were scored or selected")
+
+
+@claim(
+    r"Every caption that (?P<id>\S+) could be protected under names what the references show, or holds the trigger "
+    r"word, so the adapter is trained on the references alone\."
+)
+def no_captions(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    noted = records.read("work/prepare/protection.json") or {}
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    yield from holds(records.p["protect_on"] == "captions", f"it protects on {records.p['protect_on']}")
+    yield from holds(noted.get("captions") == [] and records.gamma == 0, "there are captions, or it is protected")
 
 
 @claim(

@@ -6,7 +6,7 @@ Shapes: F folds (one surrogate each), K draws, c candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -63,8 +63,11 @@ def score_pool(
     p: Parameters,
     sources: Sequence[str],
     keeper: Keeper = NOWHERE,
+    left_out: Collection[int] = (),
 ) -> Generator[ScoringProgress, None, Scoring]:
     """Score a sample of the pool with every surrogate, select, and choose the gamma to begin with.
+
+    Candidates that are `left_out`, being references themselves, are neither scored nor selected.
 
     Where nobody asked for a share of the pool, a first tenth of the sample is scored before the rest. Where its two
     halves agree no better than chance, the rest is not scored, and a draw replaces the selection (our own rule).
@@ -72,7 +75,7 @@ def score_pool(
     references its surrogate has not seen.
     """
     folds = ScoringFolds.of(backbone, surrogates, held, references)
-    sampled, first = _sample(candidates, p)
+    sampled, first = _sample(candidates, p, left_out)
     if p.score == "random":
         found = torch.rand(1, 1, len(sampled), generator=torch.Generator().manual_seed(p.seed))
     else:
@@ -84,7 +87,8 @@ def score_pool(
     ranking = rank(matrix, sources)
     if len(scored) < len(sampled):  # the weights behind `reliability` are fitted to what is noise, and flatter it
         ranking = replace(ranking, values=matrix.mean((0, 1)), reliability=ranking.by_candidate)
-    selection = _selected(ranking, scored, len(sampled), sources, _copies(candidates), p)
+    usable = torch.ones(count(candidates), dtype=torch.bool).index_fill(0, _indices(left_out), False)
+    selection = _selected(ranking, scored, len(sampled), sources, _copies(candidates), p, usable)
     gamma = choose_gamma(
         p.gamma,
         comparable=folds.comparable(selection.indices),
@@ -105,12 +109,13 @@ def _selected(
     sources: Sequence[str],
     duplicates: Sequence[Hashable],
     p: Parameters,
+    usable: Tensor,
 ) -> Selection:
-    """Select by what was scored or, where the rest of the sample was not worth scoring, draw from the whole pool."""
+    """Select by what was scored or, where the rest of the sample was not worth scoring, draw from what is usable."""
     if len(scored) == sampled:
         pooled = SCORED if ranking.by_source is None else POOLED
         return select(
-            ranking.values,
+            ranking.values.where(usable, math.nan),
             count=p.selected_count,
             sources=sources,
             duplicates=duplicates,
@@ -118,12 +123,12 @@ def _selected(
             seed=p.seed,
             words=DRAWN if p.score == "random" else pooled,
         )
-    usable = torch.zeros(len(sources))
-    usable[scored] = ranking.values[scored]  # what has no finite score is not replayed either
+    drawn_from = torch.where(usable, 0.0, math.nan)
+    drawn_from[scored] = ranking.values[scored].to(drawn_from)  # what has no finite score is not replayed either
     halves = f"Two halves of the scores of {len(scored)} candidates {ranking.doubt}"
     why = f"{halves}, so the other {sampled - len(scored)} were not scored"
     return select_at_random(
-        usable,
+        drawn_from,
         count=p.selected_count,
         sources=sources,
         duplicates=duplicates,
@@ -202,7 +207,7 @@ def _pieces(
 
 
 def sample_sizes(pool: int, p: Parameters) -> tuple[int, int]:
-    """Return how many candidates are to be scored, at least one, and how many of them before the rest.
+    """Return how many of `pool` candidates are to be scored, at least one, and how many of them before the rest.
 
     Who asks for a share of the pool has all of it scored.
     """
@@ -211,18 +216,23 @@ def sample_sizes(pool: int, p: Parameters) -> tuple[int, int]:
     return sampled, first_part(sampled) if tested else sampled
 
 
-def _sample(candidates: Batch, p: Parameters) -> tuple[Tensor, int]:
+def _sample(candidates: Batch, p: Parameters, left_out: Collection[int]) -> tuple[Tensor, int]:
     """Return the indices of a random share of the pool, those that are scored first in front, and how many these are.
 
     Each part is sorted, texts that are scored by their length.
     """
-    amount = count(candidates)
-    sampled, first = sample_sizes(amount, p)
-    order = torch.randperm(amount, generator=torch.Generator().manual_seed(p.seed))[:sampled]
+    order = torch.randperm(count(candidates), generator=torch.Generator().manual_seed(p.seed))
+    order = order[~torch.isin(order, _indices(left_out))]
+    sampled, first = sample_sizes(len(order), p)
+    order = order[:sampled]
     parts = [order[:first].sort().values, order[first:].sort().values]
     if p.score != "random":
         parts = [by_length(candidates, part) for part in parts]
     return torch.cat(parts), first
+
+
+def _indices(places: Collection[int]) -> Tensor:
+    return torch.tensor(sorted(places), dtype=torch.long)
 
 
 def _copies(candidates: Batch) -> Sequence[Hashable]:

@@ -6,8 +6,8 @@ from typing import Literal
 from core.parameters.schedule import MAX_SHARE, usual_share
 
 UNTRIED = (
-    "A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these or of the selected "
-    "candidates are there. So the batches hold references only."
+    "A mixture can't be tried: some surrogate has no held-out reference, or fewer than two of these or of what would "
+    "be mixed in are there. So the batches hold references only."
 )
 
 
@@ -42,7 +42,7 @@ def choose_gamma(
     if request == "natural":
         gamma = min(m / (n + m), MAX_SHARE)
         most = ", the most that there may be" if gamma == MAX_SHARE else ""
-        words = f"Natural mixing, as asked: {m} selected beside {n} references give {gamma:.2f}{most}."
+        words = f"Natural mixing, as asked: {m} examples beside {n} references give {gamma:.2f}{most}."
         return GammaChoice(gamma, words)
     if request != "auto":
         return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")

@@ -20,6 +20,7 @@ from core.method.mixing.gamma import GammaChoice
 from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
+from core.method.stopping.splitting import near_duplicate_references
 from core.method.training.loop import Step
 from core.method.training.resuming import NOWHERE, Keeper
 from core.method.training.surrogates import Surrogate, train_folds
@@ -27,12 +28,17 @@ from core.parameters.parameters import Parameters
 from core.parameters.protection.means import DATA
 from core.parameters.schedule import MIN_TRIED_SHARE
 
-ERRORS_OF_NINETY = 1.645  # standard errors on each side of a 90 % interval
+# Student's quantiles on each side of a 90 % interval, from one degree of freedom on; beyond them the normal's, widened.
+STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833)
+NORMAL = 1.645
+# What all references of a trial share, so that their spread does not show it: the luck of its runs, and that a
+# surrogate has fewer references than the final run. With it the interval held what was gained on unseen data in 91 %
+# of 260 trials of the small language model: 93 % of those it was chosen by, 88 % of those of fresh seeds; 70 % without.
+SHARED = 0.0125  # of the loss before training
 # Harm is a loss that is larger than its standard error and than what protection against forgetting is worth to us.
 PRECAUTION = 1.0  # standard errors
 TOLERATED = 0.01  # of the loss before training
-# Without backbone data unrelated pictures change to the eye (emoji backbone, 300 steps: 3 of 8 stayed what they were, 6
-# with it), and in the demo a loss of 2 % did not show in the subject's.
+# Our choice: what a loss of pictures says of how they look is less, and without protection others change to the eye.
 TOLERATED_OF_PICTURES = 0.03
 
 
@@ -42,16 +48,18 @@ class Trial:
 
     gamma: float
     gain: float  # positive: lower held-out loss with backbone data than without
-    error: float  # standard error over references
+    error: float  # standard error over references, near-duplicates counted as one
     curves: SurrogateCurves  # of the surrogates that trained on the mixture
     tolerated: float = TOLERATED
+    clusters: int = 2  # references that are no near-duplicates
     kept: tuple[float, float] | None = None  # distance from the frozen backbone on other data: without, with
     data: str = DATA["pool"]  # what the slots held
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return the 90 % interval of the gain (normal; a handful of references makes it a rough one)."""
-        return self.gain - ERRORS_OF_NINETY * self.error, self.gain + ERRORS_OF_NINETY * self.error
+        """Return the 90 % interval of what is gained on unseen data: Student's, with what all references share."""
+        half = _student(self.clusters - 1) * math.hypot(self.error, SHARED)
+        return self.gain - half, self.gain + half
 
     @property
     def verdict(self) -> Verdict:
@@ -113,6 +121,12 @@ class Trial:
         return "the harm is within its own error, and it is there to limit forgetting"
 
 
+def _student(freedom: int) -> float:
+    if freedom < 1:
+        return math.inf
+    return STUDENT[freedom - 1] if freedom <= len(STUDENT) else NORMAL + (NORMAL**3 + NORMAL) / (4 * freedom)
+
+
 def try_mixture(
     backbone: Backbone,
     references: Batch,
@@ -121,8 +135,11 @@ def try_mixture(
     p: Parameters,
     keeper: Keeper = NOWHERE,
     probe: Batch | None = None,
+    kin: Sequence[int] | None = None,
 ) -> Generator[Step, None, Trial | None]:
     """Train the folds of `plain` with protection and compare; None where nothing was held out.
+
+    References that `kin` numbers alike share their luck, as near-duplicates do.
 
     `probe` is data of the backbone's that nothing is trained on: how far either leaves it is told beside.
     """
@@ -134,10 +151,20 @@ def try_mixture(
     assert after is not None
     start = fmean(plain.curves.held_out[0])
     gains = [(a - b) / start for a, b in zip(before, after, strict=True)]
-    error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+    clusters = _means(gains, near_duplicate_references(references, kin))
+    error = stdev(clusters) / math.sqrt(len(clusters)) if len(clusters) > 1 else math.inf
     tolerated = TOLERATED_OF_PICTURES if p.kind == "images" else TOLERATED
     kept = None if probe is None else _distances(backbone, [plain, mixed], probe, p)
-    return Trial(protection.gamma, fmean(gains), error, mixed.curves, tolerated, kept, DATA[p.protect_on])
+    data, change = DATA[p.protect_on], fmean(gains)
+    return Trial(protection.gamma, change, error, mixed.curves, tolerated, len(clusters), kept, data)
+
+
+def _means(values: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """Return the mean of every group."""
+    members: dict[int, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        members.setdefault(group, []).append(value)
+    return [fmean(own) for own in members.values()]
 
 
 def _distances(backbone: Backbone, surrogates: Sequence[Surrogate], probe: Batch, p: Parameters) -> tuple[float, float]:

@@ -38,6 +38,11 @@ class Protection:
         return self.gamma > 0 and (self.examples is not None or self.captions is not None)
 
     @property
+    def share(self) -> float:
+        """The share of the slots that protect: gamma, or 0 where there is nothing to fill them with."""
+        return self.gamma if self.used else 0.0
+
+    @property
     def plain(self) -> bool:
         """Whether a slot counts as any other: BAT as the paper has it."""
         return (self.replay, self.distil) == (1.0, 0.0)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import IGNORED, Batch
 from core.method.backbones.shapes import shapes_of
-from core.method.stopping.evidence import MIN_REFERENCES
+from core.method.likeness import texts
+from core.method.likeness.groups import grouped, pairs
 
 SAME_IMAGE = 0.15  # relative distance of two latents; our choice: re-encodings lie below .1, other pictures above .5
-SAME_TEXT = 0.8  # share of the trigrams of learned tokens in common
-TELLING_TOKENS = 32  # learned tokens, with fewer of which answers to two questions are no copies; our choice
 MIDDLE_SIDE = 8  # rows and columns of what pictures of two shapes are compared by; our choice
 
 
@@ -43,13 +40,14 @@ def folds(
     return [sorted(fold) for fold in result]
 
 
-def held_out(references: Batch, parts: int, seed: int) -> list[list[int]]:
+def held_out(references: Batch, parts: int, seed: int, kin: Sequence[int] | None = None) -> list[list[int]]:
     """Return which references each surrogate does not see; one empty part where nothing can be held out.
 
-    Near-duplicates share a fold, unless that would leave a surrogate no picture of some shape to learn from.
+    Near-duplicates share a fold, and so do those that `kin` numbers alike, unless that would leave a surrogate no
+    picture of some shape to learn from.
     """
     shapes, count = shapes_of(references), len(next(iter(references.values())))
-    held = folds(count, parts, seed, near_duplicate_references(references), shapes)
+    held = folds(count, parts, seed, near_duplicate_references(references, kin), shapes)
     if len(held) > 1 and not _each_sees_all(held, shapes):
         held = folds(count, parts, seed, None, shapes)
     return held if len(held) > 1 else [[]]
@@ -60,21 +58,16 @@ def _each_sees_all(held: Sequence[Sequence[int]], shapes: Sequence[Hashable]) ->
     return all(each == set(shapes) for each in seen)
 
 
-def near_duplicate_references(batch: Mapping[str, Tensor]) -> list[int]:
+def near_duplicate_references(batch: Mapping[str, Tensor], kin: Sequence[int] | None = None) -> list[int]:
     """Return a group number per reference; near-duplicates share one (single linkage).
 
     Pictures are compared by the relative distance of their latents, those of two shapes by that of their middle squares
-    in little, texts by the trigrams of learned tokens that they
-    share (see `_alike_tokens`); every pair is looked at, so this is for references, not for pools (see
-    `near_duplicates_by_cosine`).
+    in little, texts by the trigrams of learned tokens that they share (likeness/texts.py); every pair is looked at, so
+    this is for references, not for pools (see `near_duplicates_by_cosine`). What latents and tokens do not tell, a
+    mirrored picture or a text in capitals, `kin` says: groups by what was seen before they were encoded.
     """
-    count = len(next(iter(batch.values())))
-    groups = list(range(count))
     alike = _alike_pictures(batch) if "mean" in batch else _alike_tokens(batch)
-    for first, second in alike:
-        old, new = groups[second], groups[first]
-        groups = [new if group == old else group for group in groups]
-    return groups
+    return grouped(len(next(iter(batch.values()))), [*alike, *pairs(kin or ())])
 
 
 def _alike_pictures(batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
@@ -107,44 +100,12 @@ def _alike_latents(latents: Tensor) -> list[tuple[int, int]]:
 
 
 def _alike_tokens(batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of texts of which nearly the same is learned; what is only read before it makes none.
-
-    A system prompt that all texts share says nothing about them. Where more than that differs, which is the question,
-    two answers are copies only if they say enough, for "yes" or the name of a class is right for many questions; and
-    if they also share what most answers have not in common, for the keys of a JSON object are in all of them.
-    """
-    texts = [_Text.of(*row) for row in zip(*(batch[name].tolist() for name in _NAMES), strict=True)]
-    counted = Counter(gram for text in texts for gram in text.trigrams) if len(texts) >= MIN_REFERENCES else {}
-    usual = frozenset(gram for gram, count in counted.items() if 2 * count > len(texts))
-    pairs = ((i, j) for i in range(len(texts)) for j in range(i + 1, len(texts)))
-    return [(i, j) for i, j in pairs if texts[i].like(texts[j], usual)]
+    return texts.alike([_text(*row) for row in zip(*(batch[name].tolist() for name in _NAMES), strict=True)])
 
 
 _NAMES = ("input_ids", "labels", "attention_mask")
-Trigrams = frozenset[tuple[int, ...]]
 
 
-@dataclass(frozen=True)
-class _Text:
-    """What two texts are compared by: the number of learned tokens, their trigrams, and the tokens only read."""
-
-    length: int
-    trigrams: Trigrams
-    read: tuple[int, ...]
-
-    @classmethod
-    def of(cls, ids: Sequence[int], labels: Sequence[int], mask: Sequence[int]) -> _Text:
-        tokens = [token for token, label, kept in zip(ids, labels, mask, strict=True) if kept and label != IGNORED]
-        read = [token for token, label, kept in zip(ids, labels, mask, strict=True) if kept and label == IGNORED]
-        grams = frozenset(tuple(tokens[at : at + 3]) for at in range(max(1, len(tokens) - 2)))
-        return cls(len(tokens), grams, tuple(read))
-
-    def like(self, other: _Text, usual: Trigrams) -> bool:
-        if not _share(self.trigrams, other.trigrams):
-            return False
-        telling = min(self.length, other.length) >= TELLING_TOKENS
-        return self.read == other.read or (telling and _share(self.trigrams - usual, other.trigrams - usual))
-
-
-def _share(first: Trigrams, second: Trigrams) -> bool:
-    return len(first & second) >= SAME_TEXT * len(first | second)
+def _text(ids: Sequence[int], labels: Sequence[int], mask: Sequence[int]) -> texts.Text:
+    kept = [(token, label != IGNORED) for token, label, kept in zip(ids, labels, mask, strict=True) if kept]
+    return texts.Text.of([token for token, own in kept if not own], [token for token, own in kept if own])

@@ -68,7 +68,8 @@ class MixedBatches:
         shapes: ShapesInTurn | None = None,
     ) -> None:
         self._backbone, self._captions, self._size = backbone, captions, size
-        self._protection, examples = protection, protection.examples if protection.used else None
+        self._protection = protection
+        examples = protection.examples if protection.used else None
         self._everything = references if examples is None else join([references, examples])
         self._shapes = shapes
         first, known = count(references), shapes_of(self._everything)
@@ -87,7 +88,8 @@ class MixedBatches:
         return self
 
     def __next__(self) -> tuple[Batch, Draw]:
-        slots = batch_slots(self._protection.gamma, self._size, self._noise) if self._protection.used else 0
+        share = self._protection.share
+        slots = batch_slots(share, self._size, self._noise) if share else 0
         shape = next(self._shapes) if self._shapes else None
         own = [next(self._own[shape]) for _ in range(self._size - slots)]
         index = torch.tensor(own + [next(self._replayed[shape]) for _ in range(slots)])

@@ -70,7 +70,7 @@ class FoldTraining:
         p: Parameters,
         protection: Protection,
     ) -> None:
-        gamma = protection.gamma if protection.used else 0.0
+        gamma = protection.share
         self.curves = SurrogateCurves(tuple(map(tuple, held)), gamma)
         holds_out = self.curves.holds_out
         self.budget = step_budget(p.surrogate_steps, gamma) if holds_out else min(p.surrogate_steps, WEAK_STEPS)

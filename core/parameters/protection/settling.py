@@ -10,7 +10,7 @@ from core.parameters.protection.means import Ground, Means
 from core.parameters.request import BatRequest
 
 PUBLISHED = Protect(means="replay", weight=1.0, on="pool", why="so the method was published")
-MADE = "it protects what it says on samples that it makes itself"
+MADE = "it is protected on samples that it makes itself"
 TRIED = "by a trial on held-out references"
 
 
@@ -96,7 +96,7 @@ class Protecting:
     def _why_none(self) -> str:
         if self.unwanted:
             told = self.preset.gamma if self.start == 0 else self.preset.protect
-            return f"{self._upper()} uses none: {told.why if told else ''}."
+            return f"{self._upper()} protects nothing: {told.why if told else ''}."
         if self.request.augment is False:
             return "augment is off, so nothing is protected."
         return "protect is none." if self.request.protect == "none" else "gamma is 0."

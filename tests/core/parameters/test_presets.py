@@ -107,7 +107,7 @@ def test_a_job_says_which_preset_and_version_it_was_made_with_and_why() -> None:
     assert (parameters.preset, parameters.preset_version, parameters.gamma_start) == ("style", 3, None)
     assert "times 1.25 by the preset style 3: on our test backbone a style" in parameters.reasons["max_steps"]
     assert (parameters.augment, parameters.gamma) == (False, 0.0)
-    assert parameters.reasons["augment"].startswith("The preset style 3 uses none: they are drawn")
+    assert parameters.reasons["augment"].startswith("The preset style 3 protects nothing: pictures that are")
     assert "name style or face" in settled().reasons["preset"]
     assert settled({"preset": "face"}).dropout_caption == 0.05
 

@@ -72,7 +72,7 @@ def test_a_backbone_without_a_pool_is_protected_on_what_it_makes_itself(backbone
     p = settled({"augment": True}, backbone=backbone, summary=summary)
     assert (p.augment, p.protect_on, p.pool) == (True, "own", None)
     assert p.reasons["protect_on"] == (
-        f"{backbone.id} has no candidate pool, so it protects what it says on samples that it makes itself."
+        f"{backbone.id} has no candidate pool, so it is protected on samples that it makes itself."
     )
     assert p.reasons["gamma"].startswith("It is chosen by a trial on held-out references.")
     assert p.reasons["pool"] == "No pool is used."
@@ -124,7 +124,10 @@ def test_every_auto_of_protection_says_what_and_why() -> None:
         ({"protect": "replay", "protect_on": "captions"}, "protect_on", "let bat.protect be distil"),
         ({"protect": "both", "protect_on": "captions"}, "protect_on", "let bat.protect be distil"),
         ({"protect_on": "captions", "gamma": "natural"}, "protect_on", "Gamma natural counts examples"),
-        ({"protect_on": "captions", "selected_count": 4}, "protect_on", "Selected_count counts examples"),
+        ({"protect_on": "captions", "selected_count": 4}, "selected_count", "chooses from a candidate pool"),
+        ({"protect_on": "own", "selected_count": 4}, "selected_count", "with protect_on own none is used"),
+        ({"protect_on": "own", "sample_ratio": 0.5}, "sample_ratio", "chooses from a candidate pool"),
+        ({"protect_on": "captions", "score": "random"}, "score", "Score random chooses from a candidate pool"),
         ({"protect_on": "own", "pool": "emoji-ldm"}, "pool", "with protect_on own no pool is used"),
     ],
     ids=str,

@@ -40,7 +40,9 @@ MakeJob = Callable[..., JobFolder]
 
 def picture(number: int) -> bytes:
     image = Image.new("RGB", (32, 32), (20 * number % 256, 255 - 30 * number % 256, 90))
-    ImageDraw.Draw(image).ellipse((number % 9, 3, 20 + number % 9, 25), fill=(250, 40 * number % 256, 10))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((number % 9, 3, 20 + number % 9, 25), fill=(250, 40 * number % 256, 10))
+    draw.line((3 * number % 32, 0, 31 - 11 * number % 32, 31), "white", 4)  # so that no two are kin
     content = io.BytesIO()
     image.save(content, "PNG")
     return content.getvalue()

@@ -104,7 +104,8 @@ def test_a_pool_is_encoded_once_for_all_accounts_by_a_trainer_of_none(real_floor
 def test_a_backbones_own_samples_are_made_by_a_trainer_of_none_and_a_cancelled_drawing_is_gone_on_with(
     real_floor: Floor,
 ) -> None:
-    floor, bat = real_floor, QUICK | {"protect": "distil", "protect_on": "own", "gamma": 0.5}
+    unchosen = {"selected_count": "auto", "sample_ratio": "auto"}
+    floor, bat = real_floor, QUICK | unchosen | {"protect": "distil", "protect_on": "own", "gamma": 0.5}
     pools = floor.settings.data / "pools"
     cancelled = floor.job(backbone="tiny", account="acct-1", bat=bat)
     worker = threading.Thread(target=partial(floor.supervise, floor.claim()))

@@ -17,7 +17,7 @@ def protected(context: Context) -> Json | None:
     if not mixture["gamma"]:
         return None
     return {
-        "means": "replay" if p.protect == "none" else p.protect,  # a version before there were means replayed
+        "means": p.protect,
         "weight": p.protect_weight,
         "on": p.protect_on,
         "share": mixture["gamma"],
@@ -27,5 +27,5 @@ def protected(context: Context) -> Json | None:
 
 
 def _kept(mixture: Json) -> Json | None:
-    kept = mixture.get("kept") or (mixture["trial"] or {}).get("kept")
+    kept = (mixture["trial"] or {}).get("kept")
     return {name: float(f"{kept[name]:.4g}") for name in ("without", "with")} if kept else None

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from core.errors import TransientFailure
 from core.method.backbones.backbone import Batch, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
-from core.method.protection.protection import NONE, Means, Protection
+from core.method.protection.protection import NONE, Protection
 from core.references.items import ImageItem, References
 from worker.job_folder import write_json
 from worker.protocol import Json
@@ -25,7 +25,12 @@ from worker.stages.protection.words import unrelated
 NOTE = "protection.json"  # of the prepare stage: what protects, beside the pool
 OWN_FILE = "own.safetensors"  # of the prepare stage: the own samples, where pictures have other shapes than the square
 
-NOTHING = "There are too few samples of {}'s own to protect it with, so the adapter is trained on the references alone."
+NOTHING = {
+    "own": "There are too few samples of {}'s own to protect it with, so the adapter is trained on the references "
+    "alone.",
+    "captions": "Every caption that {} could be protected under names what the references show, or holds the trigger "
+    "word, so the adapter is trained on the references alone.",
+}
 
 
 def prepare(context: Context, given: References, sizes: Sequence[tuple[int, int]], folder: Path) -> None:
@@ -64,7 +69,7 @@ def amount(context: Context) -> int:
 def offered(context: Context) -> Protection:
     """Return what scoring, or what needs none, offers: with the share of the slots that a trial begins with."""
     p, scored = context.p, context.read("score", "decision.json")
-    if not scored["gamma"]:
+    if not scored["gamma"] or p.protect == "none":
         return NONE
     examples = captions = None
     if p.protect_on == "captions":
@@ -75,8 +80,7 @@ def offered(context: Context) -> Protection:
         examples = shapes.replay(context, scored["selected"])
     if examples is None and captions is None:
         return NONE
-    means: Means = "replay" if p.protect == "none" else p.protect  # a share that is asked for is replayed
-    return Protection.by(means, p.protect_weight, float(scored["gamma"]), examples, captions)
+    return Protection.by(p.protect, p.protect_weight, float(scored["gamma"]), examples, captions)
 
 
 def protection(context: Context) -> Protection:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from core.disk import write_first, write_whole
+from core.method.protection.own import PATIENCE
 from core.parameters.schedule import OWN_SAMPLES
 from worker.protocol import Json
 from worker.stages.pool import Pool, candidate
 
 COUNT = OWN_SAMPLES  # pictures or texts that a backbone makes
 FEWEST = 16  # with fewer of them nothing is protected
-PATIENCE = 8  # rounds without a usable one, before a backbone is taken for one that makes none
 STATE, INDEX = "state.json", "index.jsonl"
 ANY_DAY = (1980, 1, 1, 0, 0, 0)  # so that the same samples are the same file
 

@@ -5,7 +5,7 @@ It is a network, its objective (what is predicted), its conditioner (what it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from core.method.backbones.backbone import Batch, Draw, Item, join, others_of, take
 from core.method.backbones.counting import counted
 from core.method.backbones.images import calls
-from core.method.backbones.images.activations import output_of
+from core.method.backbones.images.activations import means, means_and_spreads
 from core.method.backbones.images.conditioner import Conditioner, Frame
 from core.method.backbones.images.forms import Folder, FormName, read
 from core.method.backbones.images.latents import Latents
@@ -30,7 +30,6 @@ from core.method.lora.model import LoraModel
 from core.parameters.memory import Precision
 
 ENCODED_AT_ONCE = 32
-SEEN_AT_ONCE = 8
 DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
 NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
@@ -283,34 +282,22 @@ class DiffusionBackbone:
         return {name: tensor.to(self.device, self.network.dtype) for name, tensor in asked.items()}
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return the frozen network's own view of what images show: its middle block's mean activations (n, f)."""
+        """Return the frozen network's own view of what images show, (n, f)."""
         middle = self.network.mid_block or self.network.down_blocks[-1]  # small SDXLs have no middle
-        return torch.cat([part.mean(2) for part in self._activations(images, middle)])
+        return means(middle, images, self._look)
 
     def style_features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return its view of how images are drawn: mean and spread of the first block's channels (n, f).
-
-        Channel statistics of a shallow layer hold colours and strokes, and not where things are (adaptive instance
-        normalisation, Huang and Belongie 2017).
-        """
-        shallow = self._activations(images, self.network.down_blocks[0])
-        return torch.cat([torch.cat([part.mean(2), part.std(2)], dim=1) for part in shallow])
-
-    def _activations(self, images: Sequence[Image.Image], block: nn.Module) -> Iterator[Tensor]:
-        """Yield what a block of the frozen network makes of a few images at a time: a hundred would fill the memory."""
-        for start in range(0, len(images), SEEN_AT_ONCE):
-            yield self._activated(images[start : start + SEEN_AT_ONCE], block)
+        """Return its view of how images are drawn, (n, f)."""
+        return means_and_spreads(self.network.down_blocks[0], images, self._look)
 
     @torch.no_grad()
-    def _activated(self, images: Sequence[Image.Image], block: nn.Module) -> Tensor:
-        """Return what a block of the frozen network makes of nearly clean images, (n, channels, places) on the CPU."""
+    def _look(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return what the frozen network predicts of nearly clean images."""
         views = [View.of({"image": image}, self.drawn_size) for image in images]
         latent, _ = self.latents.encode(torch.stack([view.pixels() for view in views]))
         timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)
-        told = self._drawn(self.prompts.of([NOTHING] * len(images)), len(images))
         with self.lora.use(None):
-            seen = output_of(block, lambda: self._predict(latent, timestep, told))
-        return seen.float().flatten(2).cpu()
+            return self._predict(latent, timestep, self._drawn(self.prompts.of([NOTHING] * len(images)), len(images)))
 
     def _latent_shape(self, examples: int, shape: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
         """Return the sides of latents of a shape, rows and columns, or of squares."""

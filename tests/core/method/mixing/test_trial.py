@@ -27,7 +27,7 @@ CURVES = SurrogateCurves(((0,), (1,)))
     ],
 )
 def test_a_doubt_leaves_the_data_out_and_only_evidence_calls_it_helpful(gain, error, verdict, gamma) -> None:
-    trial = Trial(0.25, gain, error, CURVES)
+    trial = Trial(0.25, gain, error, CURVES, clusters=8)
     choice = trial.decide()
     assert (trial.verdict, choice.gamma) == (verdict, gamma)
     assert f"{abs(gain):.1%}" in choice.reason
@@ -35,26 +35,26 @@ def test_a_doubt_leaves_the_data_out_and_only_evidence_calls_it_helpful(gain, er
 
 
 def test_a_large_share_that_harms_is_halved_and_a_small_one_given_up() -> None:
-    assert Trial(0.5, -0.05, 0.01, CURVES).next_gamma == 0.25
-    assert Trial(0.25, -0.05, 0.01, CURVES).next_gamma is None
-    assert Trial(0.5, 0.0, 0.01, CURVES).next_gamma is None
+    assert Trial(0.5, -0.05, 0.01, CURVES, clusters=8).next_gamma == 0.25
+    assert Trial(0.25, -0.05, 0.01, CURVES, clusters=8).next_gamma is None
+    assert Trial(0.5, 0.0, 0.01, CURVES, clusters=8).next_gamma is None
 
 
 def test_a_gain_that_only_more_steps_may_have_made_is_not_called_help() -> None:
     falling = SurrogateCurves(((0,), (1,)), 0.5)
     for step in range(6):
         falling.add(step, torch.full((2, 2), 1.0 - 0.1 * step))
-    trial = Trial(0.5, 0.05, 0.001, falling)
+    trial = Trial(0.5, 0.05, 0.001, falling, clusters=8)
     assert trial.verdict == "neutral"
     assert "more steps may be all" in trial.sentence
-    assert "more steps" not in Trial(0.5, -0.05, 0.001, falling).sentence
+    assert "more steps" not in Trial(0.5, -0.05, 0.001, falling, clusters=8).sentence
     assert trial.decide().gamma == 0.5
 
 
 def test_the_sentence_says_lower_where_the_data_helps() -> None:
-    assert "loss was 5.0% lower" in Trial(0.25, 0.05, 0.01, CURVES).sentence
-    assert "-6.6% to -3.4%" in Trial(0.25, 0.05, 0.01, CURVES).sentence
-    assert "loss was 5.0% higher" in Trial(0.25, -0.05, 0.01, CURVES).sentence
+    assert "loss was 5.0% lower" in Trial(0.25, 0.05, 0.01, CURVES, clusters=8).sentence
+    assert "-8.0% to -2.0%" in Trial(0.25, 0.05, 0.01, CURVES, clusters=8).sentence
+    assert "loss was 5.0% higher" in Trial(0.25, -0.05, 0.01, CURVES, clusters=8).sentence
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_sentence_says_lower_where_the_data_helps() -> None:
     ],
 )
 def test_harm_that_was_seen_and_borne_is_not_called_none(gain: float, error: float, why: str) -> None:
-    assert Trial(0.25, gain, error, CURVES).decide().reason.endswith(why)
+    assert Trial(0.25, gain, error, CURVES, clusters=8).decide().reason.endswith(why)
 
 
 def test_a_share_says_where_it_comes_from() -> None:
@@ -75,9 +75,9 @@ def test_a_share_says_where_it_comes_from() -> None:
     assert choose_gamma("auto", **asked).reason == "0.5 of the batch slots is where the preset subject starts."
     assert "where the preset face starts" in choose_gamma("auto", **asked, name="face").reason
     assert choose_gamma(0.3, **asked).reason == "0.3 of the batch slots, as asked."
-    assert choose_gamma("natural", **asked).reason.endswith("8 selected beside 4 references give 0.67.")
+    assert choose_gamma("natural", **asked).reason.endswith("8 examples beside 4 references give 0.67.")
     most = choose_gamma("natural", comparable=True, n=4, m=400)
-    assert most.reason.endswith("400 selected beside 4 references give 0.95, the most that there may be.")
+    assert most.reason.endswith("400 examples beside 4 references give 0.95, the most that there may be.")
     assert "No candidate was selected" in choose_gamma("auto", comparable=True, n=4, m=0).reason
     alone = choose_gamma("auto", comparable=False, n=4, m=8)
     assert (alone.gamma, "A mixture can't be tried" in alone.reason) == (0.0, True)
@@ -109,7 +109,7 @@ def test_where_nothing_was_held_out_there_is_no_trial(tiny_language) -> None:
 
 
 def test_what_a_mixture_changed_is_told_as_a_share_of_the_loss_before_training() -> None:
-    told = Trial(0.25, 0.05, 0.01, CURVES).sentence
+    told = Trial(0.25, 0.05, 0.01, CURVES, clusters=8).sentence
     assert "as a share of what it was before training (90 % interval" in told
 
 
@@ -118,3 +118,9 @@ def test_pictures_take_more_loss_for_less_forgetting_and_say_so() -> None:
         choice = Trial(0.25, gain, 0.01, CURVES, TOLERATED_OF_PICTURES).decide()
         assert choice.gamma == used
         assert ("up to 3% is a price" in choice.reason) == bool(used)
+
+
+def test_intervals_of_few_references_are_wider_and_none_is_narrower_than_what_all_share() -> None:
+    few, many = (Trial(0.5, 0.0, 0.0, CURVES, clusters=count).interval for count in (3, 40))
+    assert few[1] > many[1] > 0.0125 * 1.645
+    assert Trial(0.5, 0.0, 0.01, CURVES, clusters=1).interval[1] == float("inf")

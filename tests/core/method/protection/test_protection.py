@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from core.method.backbones.backbone import Draw, count, join, take
+from core.method.backbones.shapes import sizes_of
 from core.method.lora.adapter import Adapter
 from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
-from core.method.training.batches import Captions, MixedBatches, SideBySide
+from core.method.training.batches import Captions, MixedBatches, Shuffled, SideBySide, batch_slots
 from core.method.training.loop import Training
 
 NO_CAPTIONS = Captions(0.0, None)
@@ -54,7 +55,47 @@ def test_means_and_weight_say_what_data_and_distance_count() -> None:
     assert not found["replay"].plain
 
 
-def test_replay_at_weight_one_is_the_paper_s_to_the_bit(tiny_language) -> None:
+class Published:
+    """Batches as versions before there were means of protection made them: own data in a share of the slots."""
+
+    def __init__(self, backbone, references, examples, gamma: float, size: int, seed: int) -> None:
+        self.backbone, self.gamma, self.size = backbone, gamma, size
+        self.everything, first = join([references, examples]), count(references)
+        self.noise = torch.Generator().manual_seed(3 * seed)
+        self.own = Shuffled(range(first), 3 * seed + 1)
+        self.replayed = Shuffled(range(first, count(self.everything)), 3 * seed + 2)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        slots = batch_slots(self.gamma, self.size, self.noise)
+        own = [next(self.own) for _ in range(self.size - slots)]
+        batch = take(self.everything, torch.tensor(own + [next(self.replayed) for _ in range(slots)]))
+        return batch, self.backbone.random_draw(self.size, self.noise, **sizes_of(batch))
+
+
+@pytest.mark.parametrize("kind", ["texts", "images"])
+def test_replay_at_weight_one_trains_what_was_published_to_the_bit(
+    tiny_language, tiny_diffusion, pictures, kind: str
+) -> None:
+    backbone, own, pool = tiny_diffusion, take(pictures, torch.arange(2)), take(pictures, torch.tensor([2]))
+    if kind == "texts":
+        backbone, own, pool = tiny_language, tiny_language.encode(OWN), tiny_language.encode(POOL)
+    told = Protection.by("replay", 1.0, 0.5, pool)
+    streams = [
+        MixedBatches(backbone, own, told, 4, NO_CAPTIONS, seed=1),
+        Published(backbone, own, pool, gamma=0.5, size=4, seed=1),
+    ]
+    hashes = set()
+    for batches in streams:
+        adapter = backbone.lora.new(2, 4.0, seed=3)
+        list(Training(backbone, adapter, batches, learning_rate=1e-2, max_steps=6))
+        hashes.add(adapter.sha256())
+    assert len(hashes) == 1
+
+
+def test_replay_at_weight_one_does_not_feel_runs_beside_it_that_distil(tiny_language) -> None:
     pool = tiny_language.encode(POOL)
     plain, _ = trained(tiny_language, [Protection(0.5, examples=pool)])
     weighed, _ = trained(tiny_language, [Protection(0.5, examples=pool), Protection(0.5, distil=1.0, examples=pool)])

@@ -21,8 +21,9 @@ from worker.stages.protection import own, protection
 from worker.stages.protection.samples import COUNT, FEWEST, Samples
 from worker.stages.protection.words import CAPTIONS
 
-OWN = {"protect": "distil", "protect_on": "own", "protect_weight": 4}
-ON_CAPTIONS = {"protect": "distil", "protect_on": "captions", "protect_weight": 4, "selected_count": "auto"}
+UNCHOSEN = {"protect": "distil", "protect_weight": 4, "selected_count": "auto", "sample_ratio": "auto"}
+OWN = UNCHOSEN | {"protect_on": "own"}
+ON_CAPTIONS = UNCHOSEN | {"protect_on": "captions"}
 
 
 def said(lines: list[Line]) -> str:
@@ -92,6 +93,18 @@ def test_captions_that_protect_are_encoded_while_text_encoders_are_there_and_nam
     assert not torch.equal(used.captions["text"][0], used.captions["text"][1])
 
 
+def test_a_trigger_that_every_caption_holds_leaves_none_to_protect_under_and_the_job_says_so(
+    make_image_job: MakeJob,
+) -> None:
+    folder = without_pool(make_image_job(**ON_CAPTIONS, trigger="emoji", sample_prompts=["a dog"]))
+    spec = folder.spec()
+    folder.write_spec(spec | {"backbone": spec["backbone"] | {"caption_prefix": "emoji of "}})
+    lines = until(folder, "score")
+    assert protection.noted(Context(folder))["captions"] == []
+    assert protection.NOTHING["captions"].format("tiny") in said(lines)
+    assert "samples of tiny's own" not in said(lines)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bat", [OWN, ON_CAPTIONS, OWN | {"protect": "replay"}, OWN | {"protect": "both"}])
 def test_a_stopped_job_that_goes_on_gives_the_same_adapter_to_the_bit(
@@ -117,7 +130,7 @@ def test_a_backbone_of_pictures_without_a_pool_is_protected_on_what_it_draws(mak
     folder = without_pool(make_image_job(**OWN, sample_prompts=["a dog"]))
     lines = list(run(folder))
     assert "tiny draws 64 pictures of its own" in said(lines)
-    assert "Trying 50% backbone data on the surrogates" in said(lines)
+    assert "Trying 50% samples of the backbone's own on the surrogates" in said(lines)
     context = Context(folder)
     assert context.read("score", "decision.json")["count"] == COUNT
     assert context.read("trial", "mixture.json")["trial"] is not None
@@ -141,7 +154,7 @@ def test_a_job_without_enough_samples_is_trained_on_its_references_alone_and_say
     folder = make_image_job(**OWN, sample_prompts=["a dog"])
     folder.write_spec(folder.spec() | {"own_seconds": 1e-9})
     lines = list(run(folder))
-    assert protection.NOTHING.format("tiny") in said(lines)
+    assert protection.NOTHING["own"].format("tiny") in said(lines)
     assert protection.protection(Context(folder)) is NONE
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import TransientFailure
-from core.method.protection.own import plain_prompts
+from core.method.protection.own import PATIENCE, plain_prompts
 from tests.word_backbones import write_word_folder
 from tests.worker.stages.conftest import MakeJob, image_jobs, text_jobs
 from worker.job_folder import JobFolder
@@ -17,9 +17,9 @@ from worker.stages import run
 from worker.stages.context import Context
 from worker.stages.pool import Pool
 from worker.stages.protection import own
-from worker.stages.protection.samples import COUNT, FEWEST, PATIENCE, SampleFile, Samples
+from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples
 
-OWN = {"protect": "distil", "protect_on": "own"}
+OWN = {"protect": "distil", "protect_on": "own", "selected_count": "auto", "sample_ratio": "auto"}
 NO_TIME = 1e-9
 ROUND = 4
 
