@@ -135,6 +135,7 @@ audit: $(AUDIT)/pip-audit $(CLIENTS)/node/.installed  ## Has any of the pinned d
 # Results that are there are not measured again; delete benchmark-work to start anew.
 bench-method: $(VENV)/.eye benchmark-work/wheels/.gemma3  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
 	$(BIN)/python -m benchmarks.method
+	$(BIN)/python -m benchmarks.protection --studies means others --seeds 0 1 --gather
 	$(BIN)/python -m benchmarks.retraining
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.tables

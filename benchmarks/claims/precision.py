@@ -48,7 +48,7 @@ class Pass:
             self.kept = kept_bytes(network, lambda: backbone.loss(batch, Draw()))
             loss = backbone.loss(batch, Draw()).mean()
             found = torch.autograd.grad(loss, adapter.parameters())
-        self.gradient, self.loss = torch.cat([part.flatten() for part in found]), float(loss)
+        self.gradient, self.loss = torch.cat([part.flatten() for part in found]).double(), float(loss.detach())
         ids, mask = batch["input_ids"], batch["attention_mask"]
         with torch.no_grad():
             self.logits = network(input_ids=ids, attention_mask=mask).logits.float()[mask.bool()]

@@ -64,7 +64,7 @@ def triggers_table(rows: list[Record]) -> str:
         places = dict.fromkeys(row["place"] for row in rows)
         for word in dict.fromkeys(row["word"] for row in rows):
             found = {row["place"]: row for row in rows if row["word"] == word}
-            yield [word, *(f"{100 * found[place]['mean']:.2g} % ({found[place]['most']:.1%})" for place in places)]
+            yield [word, *(f"{found[place]['mean']:.1%} ({found[place]['most']:.1%})" for place in places)]
 
     return table("word | in front of the thing | behind it | at the end", lines())
 
