@@ -14,15 +14,13 @@ from benchmarks.arms import result_of
 from benchmarks.protection.material import Material
 from benchmarks.protection.means import ProtectionArm
 from benchmarks.records import Record, named
-from benchmarks.rules import at
+from benchmarks.rules import Replay, lowest, shown_by
 from benchmarks.runs import Arm, Curve, Kept, train_arms
 from benchmarks.world import Setting, World
 from core.method.albat import score_candidates, train_surrogate
 from core.method.backbones.backbone import Batch, count
 from core.method.backbones.shapes import sizes_of
 from core.method.protection.keeping import kept_distance
-from core.method.stopping.matched_loss import MatchedLoss
-from core.method.stopping.rule import Evaluation
 from core.method.training.surrogates import Surrogate
 
 KEPT_SEED = 78  # the noise under which distances are measured
@@ -40,7 +38,7 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
     steps = sorted({*pictured, *_looked_at(world)})
     curves, kept = train_arms(world, runs, tuple(steps), lean=True)
-    rows = [_row(world, surrogate, arm, curves[arm.name]) for arm in arms]
+    rows = [_row(world, surrogate, arm, runs[arm.name], curves[arm.name]) for arm in arms]
     distances = _distances(world, kept, {**_others(world), "probe": world.probe})
     for row in rows:
         far = {name: {str(step): arms[row["arm"]] for step, arms in found.items()} for name, found in distances.items()}
@@ -72,14 +70,10 @@ def _others(world: World) -> dict[str, Batch]:
     return {} if world.unrelated is None else {"unrelated": world.unrelated}
 
 
-def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -> Record:
-    evidence = surrogate.curves.evidence()
-    assert evidence is not None
+def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, run: Arm, curve: Curve) -> Record:
     # of a job whose mixture was not tried: by the surrogates without protection, in as many passes over references
-    rule = MatchedLoss(evidence, world.horizon, 1 / (1 - arm.gamma))
-    published = _published(rule, curve)
-    plain = max(1, round(published * (1 - arm.gamma)))
-    lowest = min(range(1, len(curve.steps)), key=curve.heldout.__getitem__)
+    published = Replay(world, run, curve).matched(shown_by(surrogate.curves))
+    best = lowest(curve.steps, curve.heldout)
     return {
         **named(world),
         "arm": arm.name,
@@ -88,9 +82,9 @@ def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -
         "protect_weight": arm.weight,
         "protect_on": arm.on,
         "published": published,
-        "equal_compute": plain,
-        "best_step": curve.steps[lowest],
-        "best_at_end": lowest == len(curve.steps) - 1,
+        "equal_compute": max(1, round(published * (1 - arm.gamma))),
+        "best_step": best,
+        "best_at_end": best == curve.steps[-1],
         "steps": curve.steps,
         "reference": _short(curve.reference),
         "heldout": _short(curve.heldout),
@@ -98,15 +92,6 @@ def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, curve: Curve) -
         "similarity": _exact(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
         "seconds": round(curve.seconds, 1),
     }
-
-
-def _published(rule: MatchedLoss, curve: Curve) -> int:
-    for step in range(max(curve.steps) + 1):
-        if step in curve.steps or step == rule.cap:
-            rule.update(Evaluation(step, None, at(curve, curve.reference, step)))
-        if rule.stopped:
-            break
-    return max(1, rule.published_step)
 
 
 def _distances(world: World, kept: Kept, data: dict[str, Batch]) -> dict[str, dict[int, dict[str, float]]]:

@@ -55,6 +55,7 @@ TEXTS = _arms(
     ("distil", 4, "pool", 0.25),
     ("distil", 4, "own", 0.25),
 )
+HELD_BACK = tuple(ProtectionArm(updates=one) for one in (Updates(rate=0.5), Updates(decay=0.3), Updates(drift=0.01)))
 # What else is done against forgetting, without another network: each beside the plain run of the same experiment.
 OTHERS: Sequence[ProtectionArm] = (
     NONE,
@@ -65,9 +66,7 @@ OTHERS: Sequence[ProtectionArm] = (
     ProtectionArm("replay", 16, "pool", 0.25),
     ProtectionArm("distil", 4, "own", 0.25),
     ProtectionArm("distil", 4, "captions", 0.25),
-    ProtectionArm(updates=Updates(rate=0.5)),
-    ProtectionArm(updates=Updates(decay=0.3)),
-    ProtectionArm(updates=Updates(drift=0.01)),
+    *HELD_BACK,
 )
 OTHERS_OF_TEXTS: Sequence[ProtectionArm] = (
     NONE,
@@ -77,7 +76,5 @@ OTHERS_OF_TEXTS: Sequence[ProtectionArm] = (
     ProtectionArm("distil", 4, "pool", 0.5),
     ProtectionArm("both", 4, "pool", 0.25),
     ProtectionArm("distil", 1, "own", 0.25),
-    ProtectionArm(updates=Updates(rate=0.5)),
-    ProtectionArm(updates=Updates(decay=0.3)),
-    ProtectionArm(updates=Updates(drift=0.01)),
+    *HELD_BACK,
 )
