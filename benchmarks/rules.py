@@ -129,12 +129,10 @@ class Replay:
 
     def fluctuation_rules(self, curves: SurrogateCurves) -> dict[str, int]:
         """Return the paper's rule at several windows, its two nulls, settling, and the calibrated window."""
-        found: dict[str, int] = {}
-        n = len(self.world.references[next(iter(self.world.references))])
-        for name, window in (*((str(m), m) for m in FIXED_WINDOWS), ("n", max(2, n))):
+        found: dict[str, int] = self.fixed_steps()
+        for name, window in self._windows():
             found[f"paper CS M={name}"] = self._turning(self.curve.similarity, window)
             found[f"permuted CS M={name}"] = self._turning(self._permuted(), window)
-            found[f"fixed 2M, M={name}"] = min(2 * window, self.world.horizon)
         calibrated = self._window(curves)
         rule = CSFluctuation(
             calibrated.evaluations, self.rate, fallback=self._matched_rule(shown_by(curves), curves.gamma)
@@ -142,6 +140,13 @@ class Replay:
         found["CS, calibrated window"] = self._stop(rule, calibrated).step
         found["settle M=10"] = self._settled(10)
         return found
+
+    def fixed_steps(self) -> dict[str, int]:
+        """Return the null that looks at nothing: twice each window."""
+        return {f"fixed 2M, M={name}": min(2 * window, self.world.horizon) for name, window in self._windows()}
+
+    def _windows(self) -> list[tuple[str, int]]:
+        return [*((str(m), m) for m in FIXED_WINDOWS), ("n", max(2, count(self.world.references)))]
 
     def _matched_rule(self, evidence: Evidence, gamma: float, ahead: float = 1.0) -> MatchedLoss:
         return MatchedLoss(evidence, self.world.horizon, (1 - gamma) / (1 - self.arm.gamma), ahead)
@@ -152,10 +157,10 @@ class Replay:
         )
 
     def _stop(self, rule: StopRule, window: Window) -> Stop:
-        similar = {step: self.curve.similarity[step - 1] for step in range(1, self.world.horizon + 1)}
+        similar = dict(enumerate(self.curve.similarity, 1))  # of some recorded runs there is none
         for step in range(self.world.horizon + 1):
             value = similar.get(step) if step % window.interval == 0 else None
-            if step in self.losses or value is not None:
+            if step in self.losses or value is not None or not similar:
                 rule.update(Evaluation(step, value, self.losses.get(step)))
             if rule.stopped:
                 break

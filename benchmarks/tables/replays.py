@@ -63,9 +63,11 @@ def _rows(run: Record, curves: SurrogateCurves) -> list[Record]:
         "oracle": lowest(run["steps"], run["heldout"]),
         "random step": replay.random_step(),
         "matched loss K=4": replay.matched(shown_by(curves)),
-        **replay.fluctuation_rules(curves),
     }
-    named: dict[str, Stop] = {rule: Stop(step) for rule, step in found.items()} | {"auto": replay.auto(curves)}
+    # without the similarity nothing is said of CS-Fluctuation; auto's step is that of the matched loss
+    found |= replay.fluctuation_rules(curves) if run["similarity"] else replay.fixed_steps()
+    named: dict[str, Stop] = {rule: Stop(step) for rule, step in found.items()}
+    named["auto"] = replay.auto(curves) if run["similarity"] else Stop(found["matched loss K=4"])
     return [_row(run, rule, stop) for rule, stop in named.items()]
 
 

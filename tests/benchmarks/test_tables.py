@@ -129,6 +129,16 @@ def test_rules_are_replayed_on_the_runs_of_the_study() -> None:
     assert list(table)[-2:] == ["never", "oracle"]
 
 
+def test_of_a_run_whose_similarity_was_not_kept_nothing_is_said_of_cs_fluctuation() -> None:
+    facts = [SETTING | {"set": name, "folds": FOLDS} for name in SETS]
+    bare = [run | {"similarity": []} for run in study()]
+    records, _ = stopped(bare, facts)
+    assert not any("CS" in record["rule"] or "settle" in record["rule"] for record in records)
+    assert any(record["rule"].startswith("fixed 2M") for record in records)
+    steps = {(record["set"], record["rule"]): record["stop_step"] for record in records}
+    assert all(steps[name, "auto"] == steps[name, "matched loss K=4"] for name in SETS)
+
+
 def test_rules_that_the_table_does_not_know_stand_before_the_last() -> None:
     losses = {"heldout_start": 1.0, "heldout_best": 0.5, "heldout_at_stop": 0.5}
     rules = ("never", "a new rule", "auto")
