@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from benchmarks.pictures.rule import named_steps
+from benchmarks.pictures.rule import RESULTS, named_steps
 from benchmarks.tables.picture_rule import picture_rule_table, shown
 
 
@@ -36,3 +37,9 @@ def test_the_table_holds_every_rule_against_the_matched_loss_on_held_out_picture
     assert "| none | matched loss | 0.80 | 0.10 |  | 3 (3) |" in lines
     assert "| none | pictures | 0.60 | 0.10 | **-20.0 [-20.0, -20.0]** | 3 (3) |" in lines
     assert "| none | oracle | 0.50 | 0.10 | **-30.0 [-30.0, -30.0]** | 3 (3) |" in lines
+
+
+def test_what_is_recorded_is_what_the_rule_chooses_now() -> None:
+    records = json.loads(RESULTS.read_text())
+    assert records
+    assert [record["chosen"] for record in records] == [named_steps(record) for record in records]
