@@ -95,7 +95,7 @@ def _check_protection(request: BatRequest) -> None:
             raise _contradiction("bat.augment", f"protect {means} needs augment; leave one of the two out")
     if means == "none":
         if request.augment is True:
-            raise _contradiction("bat.protect", "protect none is augment false; leave one of the two out")
+            raise _contradiction("bat.protect", "augment true asks for what protect none turns off; leave one out")
         if shared or request.selected_count != "auto":
             raise _contradiction(
                 "bat.protect", "gamma and selected_count need protection; leave the two out or name another protect"
@@ -108,7 +108,7 @@ def _check_protection(request: BatRequest) -> None:
     for name in ("protect_weight", "protect_on"):
         if off and getattr(request, name) != "auto":
             raise _contradiction(
-                f"bat.{name}", f"{name} needs protection, which this request turns off; leave one of the two out"
+                f"bat.{name}", f"{name} says how to protect, and this request turns it off; leave one of the two out"
             )
 
 

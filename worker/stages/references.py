@@ -1,4 +1,4 @@
-"""The references in the job folder, and which are kin; pictures, only copied by the supervisor, are decoded here."""
+"""The references in the job folder; their pictures, which the supervisor has only copied, are decoded here."""
 
 from __future__ import annotations
 

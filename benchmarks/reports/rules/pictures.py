@@ -93,7 +93,10 @@ def swallowing(records: Records, told: Told, sentence: Sentence) -> Iterator[str
     yield from near(told["here"], rows[step]["similarity"], "the similarity")
     yield from near(told["best"], best, "the best similarity")
     yield from moved(records, told["moved"], step)
-    gone = [at for at in sorted(rows) if rows[at]["swallowed"] > float(told["share"]) / 100 * best - ROUNDED]
+    steps, limit = sorted(rows), float(told["share"]) / 100 * best - ROUNDED
+    # one step alone is noise, unless it is the last
+    pairs = zip(steps, [*steps[1:], steps[-1]], strict=True)
+    gone = [at for at, then in pairs if min(rows[at]["swallowed"], rows[then]["swallowed"]) > limit]
     begun = int(told.get("next") or step)
     yield from holds(bool(gone) and gone[0] == begun, f"they have gone clearly at {gone}")
     if told.get("then"):

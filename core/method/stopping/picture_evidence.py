@@ -119,7 +119,9 @@ def choose(judged: Sequence[Pictures], named: int, *, style: bool = False, besid
 def _subject(judged: Sequence[Pictures], best: float, *, beside: bool) -> PictureEvidence:
     """Name the first step at which the subject has levelled off, or the last before swallowing if that comes first."""
     levelled = next(one for one in judged if one.similarity >= SUBJECT_LEVELLED * best)
-    begun = next((place for place, one in enumerate(judged) if one.swallowed > SWALLOWED_SHARE * best), len(judged))
+    beyond = [one.swallowed > SWALLOWED_SHARE * best for one in judged]
+    # one step alone is noise: a handful of drawings moves by as much, and back at the next
+    begun = next((place for place, far in enumerate(beyond) if far and all(beyond[place : place + 2])), len(judged))
     if begun > judged.index(levelled):
         told = f" Unrelated prompts {_moved(levelled)}." if beside else ""
         return PictureEvidence(levelled.step, f"{_furthest(levelled, best, SUBJECT_LEVELLED)}{told}")

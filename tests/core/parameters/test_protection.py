@@ -111,7 +111,7 @@ def test_every_auto_of_protection_says_what_and_why() -> None:
 @pytest.mark.parametrize(
     ("bat", "param", "said"),
     [
-        ({"protect": "none", "augment": True}, "protect", "protect none is augment false"),
+        ({"protect": "none", "augment": True}, "protect", "Augment true asks for what protect none turns off"),
         ({"protect": "none", "gamma": 0.5}, "protect", "name another protect"),
         ({"protect": "none", "gamma": "natural"}, "protect", "name another protect"),
         ({"protect": "none", "selected_count": 4}, "protect", "name another protect"),

@@ -18,6 +18,7 @@ from worker.stages.pool import Candidate, Pool
 from worker.stages.references import picture_of
 
 MOST_NAMED = 5
+SEEN_AT_ONCE = 64  # candidates: what each is compared by takes 350 kB
 
 
 def known(pool: Pool, given: Sequence[References]) -> Json:
@@ -46,9 +47,14 @@ def told(pool: Pool, found: Json) -> Iterator[Line]:
 def _found(candidates: Sequence[Candidate], items: Sequence[ImageItem | TextItem]) -> list[int]:
     views = [Views.of(picture_of(item)) for item in items if isinstance(item, ImageItem)]
     if views:
-        own = [Views.of(candidate.item["image"]) for candidate in candidates]
-        return sorted({place for _, place in pictures.kin(views, own)})
+        return sorted(set(_same_pictures(candidates, views)))
     return _same_texts([_print(candidate.item) for candidate in candidates], [_print(vars(item)) for item in items])
+
+
+def _same_pictures(candidates: Sequence[Candidate], given: Sequence[Views]) -> Iterator[int]:
+    for start in range(0, len(candidates), SEEN_AT_ONCE):
+        own = [Views.of(candidate.item["image"]) for candidate in candidates[start : start + SEEN_AT_ONCE]]
+        yield from (start + place for _, place in pictures.kin(given, own))
 
 
 def _same_texts(candidates: Sequence[TextPrint], given: Sequence[TextPrint]) -> list[int]:

@@ -49,6 +49,15 @@ def test_swallowing_that_begins_earlier_takes_precedence() -> None:
     )
 
 
+def test_unrelated_prompts_that_move_at_one_step_and_are_back_at_the_next_are_noise() -> None:
+    noisy = ((6, 0.02, 0.05), (7, 0.05, 0.01), (9, 0.2, 0.01), (12, 0.22, 0.01))
+    assert choose(judged(*noisy)).published_step == 12
+    stays = ((6, 0.02, 0.05), (7, 0.05, 0.06), (9, 0.2, 0.01), (12, 0.22, 0.01))
+    assert choose(judged(*stays)).published_step == 6
+    late = ((6, 0.1, 0.0), (7, 0.15, 0.0), (9, 0.2, 0.0), (12, 0.3, 0.2))
+    assert choose(judged(*late)).published_step == 9
+
+
 def test_swallowing_from_the_first_kept_step_on_is_said_so() -> None:
     evidence = choose(judged((100, 0.5, 0.4), (150, 0.7, 0.5)))
     assert evidence.published_step == 100
