@@ -30,7 +30,7 @@ from core.method.protection.protection import Protection
 from core.method.training.surrogates import Surrogate
 
 RESULTS = Path(__file__).resolve().parent / "results" / "trial_bias.json"
-SEEDS = (20, 21, 22)
+SEEDS = tuple(range(20, 24))
 SIZES = ((8, 4e-3), (16, 4e-3))
 GAMMA = 0.5
 Picks = tuple[tuple[int, ...], ...]  # one for each surrogate
