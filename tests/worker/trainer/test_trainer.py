@@ -140,7 +140,8 @@ def test_a_picture_that_only_the_trainer_finds_damaged_ends_the_job_and_not_the_
     registered["backbones"]["tiny"]["pool"] = None  # which another trainer would encode first, in place of a warm one
     real_floor.settings.registry_file.write_text(json.dumps(registered))
     packed = repacked(damaged, pictures(captions=caption == "none"))
-    job_id = real_floor.job(backbone="tiny", bat={**QUICK, "caption": caption}, packed=packed)
+    told = {**QUICK, "caption": caption, "protect": "none", "selected_count": "auto"}
+    job_id = real_floor.job(backbone="tiny", bat=told, packed=packed)
     before = trainer_of(real_floor)
     real_floor.supervise()
     job = real_floor.get(job_id)
