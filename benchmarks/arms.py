@@ -71,10 +71,13 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ScoreWarning)
             picks[score] = _scored(world, surrogate, score).selection.indices
-    selected = take(world.pool, torch.tensor(picks["influence"]))
+    examples = take(world.pool, torch.tensor(picks["influence"]))
+    blind = tuple(take(world.pool, torch.tensor(pick)) for pick in scoring.blind)
     trials = {}
     for gamma in gammas:
-        trying = try_mixture(backbone, world.references, Protection(gamma, examples=selected), surrogate, p)
+        trying = try_mixture(
+            backbone, world.references, Protection(gamma, examples=examples, blind=blind), surrogate, p
+        )
         trial = clock(f"trial {gamma:g}", partial(result_of, trying))
         assert trial is not None
         trials[gamma] = trial

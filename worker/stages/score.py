@@ -41,7 +41,7 @@ def score(context: Context) -> Generator[Line, None, None]:
         elif context.pool is not None and not why:
             scoring = yield from _scored(context, context.pool)
             rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
-            shapes.write_replay(context, decided["selected"], folder)
+            shapes.write_replay(context, shapes.replayed(decided), folder)
         write_rows(folder / "influence.json", rows)
         write_rows(folder / "references.json", reference_rows(context))
         write_json(folder / "decision.json", decided)
@@ -121,6 +121,7 @@ def decision(scoring: Scoring) -> Json:
     """What was selected and how much of it is mixed in, with the reasons."""
     return {
         "selected": list(scoring.selection.indices),
+        "blind": [list(pick) for pick in scoring.blind],
         "gamma": scoring.gamma.gamma,
         "sampled": scoring.sampled,
         "scored": scoring.scored,

@@ -19,7 +19,7 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.references.items import ImageItem, References
 from core.references.picture_shapes import Size, choose, nearest
 from worker.job_folder import write_rows
-from worker.protocol import Line, Message
+from worker.protocol import Json, Line, Message
 from worker.stages.context import SHAPES_FILE, Context
 from worker.stages.references import greys_of
 
@@ -69,6 +69,13 @@ def seen(item: ImageItem, shapes: Sequence[Size], masks: bool | str, name: str =
     return found
 
 
+def replayed(decision: Json) -> list[int]:
+    """Return the candidates that a job replays, then those with which a trial alone tries a surrogate."""
+    return list(
+        dict.fromkeys([*decision["selected"], *(place for blind in decision.get("blind", []) for place in blind)])
+    )
+
+
 def write_replay(context: Context, selected: Sequence[int], folder: Path) -> None:
     """Write the selected candidates in every shape of the job, which the pool has as squares only."""
     shapes, square = context.shapes, context.square
@@ -96,7 +103,9 @@ def replay(context: Context, selected: Sequence[int]) -> Batch:
     """Return the encoded selected candidates, in every shape of the job."""
     file = context.folder.stage("score") / REPLAY_FILE
     if file.is_file():
-        return load_file(file)
+        order, whole = replayed(context.read("score", "decision.json")), load_file(file)
+        places = torch.tensor([order.index(place) for place in selected])
+        return take(whole, (torch.arange(len(context.shapes)).unsqueeze(1) * len(order) + places).flatten())
     return take(context.encoded_pool("candidate"), torch.tensor(list(selected)))
 
 

@@ -24,7 +24,7 @@ def trial(context: Context) -> Generator[Line, None, None]:
     """Write gamma and why; a gamma that was asked for, or that is 0 already, is not tried."""
     scored, tried = context.read("score", "decision.json"), None
     with context.folder.writing("trial") as folder:
-        if context.p.gamma == "auto" and (offered := protecting.offered(context)).used:
+        if context.p.gamma == "auto" and (offered := protecting.tried(context)).used:
             tried = yield from _trials(context, offered)
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:

@@ -6,8 +6,9 @@ Shapes: F folds (one surrogate each), K draws, c candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class Scoring:
     per_fold: Tensor  # (F, c)
     ranking: Ranking  # what the selection went by, and how far two halves of the evidence agree on it
     selection: Selection
+    blind: tuple[tuple[int, ...], ...]  # what each surrogate is tried with, selected without those it holds out
     gamma: GammaChoice
     notes: tuple[str, ...]  # what must be told beside the scores
 
@@ -88,7 +90,16 @@ def score_pool(
     if len(scored) < len(sampled):  # the weights behind `reliability` are fitted to what is noise, and flatter it
         ranking = replace(ranking, values=matrix.mean((0, 1)), reliability=ranking.by_candidate)
     usable = torch.ones(count(candidates), dtype=torch.bool).index_fill(0, _indices(left_out), False)
-    selection = _selected(ranking, scored, len(sampled), sources, _copies(candidates), p, usable)
+    choosing = partial(
+        _selected,
+        scored=scored,
+        sampled=len(sampled),
+        sources=sources,
+        duplicates=_copies(candidates),
+        p=p,
+        usable=usable,
+    )
+    selection = choosing(ranking)
     gamma = choose_gamma(
         p.gamma,
         comparable=folds.comparable(selection.indices),
@@ -98,8 +109,25 @@ def score_pool(
         start=p.gamma_start,
         name=p.preset,
     )
+    blind, notes = _blind(matrix, selection, len(held), sources, choosing), tuple(folds.notes)
     scores, per_fold = matrix.mean((0, 1)), matrix.mean(1)
-    return Scoring(len(sampled), len(scored), scores, per_fold, ranking, selection, gamma, tuple(folds.notes))
+    return Scoring(len(sampled), len(scored), scores, per_fold, ranking, selection, blind, gamma, notes)
+
+
+def _blind(
+    matrix: Tensor, selection: Selection, folds: int, sources: Sequence[str], choosing: Callable[[Ranking], Selection]
+) -> tuple[tuple[int, ...], ...]:
+    """Return a selection for every surrogate that its own held-out references had no part in.
+
+    A fold's scores are aimed at the references that it holds out. Judged by the same ones, what they select looks
+    better than it is to unseen data (`benchmarks/trial_bias.py`). A draw, and folds that were not scored, flatter
+    nobody.
+    """
+    scored = len(matrix)
+    if selection.rule == "random" or scored < 2:
+        return (selection.indices,) * folds
+    others = [choosing(rank(torch.cat([matrix[:fold], matrix[fold + 1 :]]), sources)) for fold in range(scored)]
+    return tuple((others[fold] if fold < scored else selection).indices for fold in range(folds))
 
 
 def _selected(

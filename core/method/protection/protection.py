@@ -23,7 +23,8 @@ class Protection:
     """Hold the examples that protect, the share gamma of the slots that they get, and what they count.
 
     With `captions` (c rows of what unrelated captions say, no latents) the slots hold the references' own latents under
-    these; only the distance may count then, for their data say nothing of such captions.
+    these; only the distance may count then, for their data say nothing of such captions. A trial judges by references
+    that scores were aimed at: `blind` has for each surrogate examples that were chosen without those it is judged by.
     """
 
     gamma: float = 0.0
@@ -31,6 +32,7 @@ class Protection:
     distil: float = 0.0  # of the distance to the frozen backbone's prediction
     examples: Batch | None = None
     captions: Batch | None = None
+    blind: tuple[Batch, ...] = ()
 
     @property
     def used(self) -> bool:
@@ -58,6 +60,10 @@ class Protection:
     def at(self, gamma: float) -> Protection:
         """Return it with another share."""
         return replace(self, gamma=gamma)
+
+    def of_fold(self, fold: int) -> Protection:
+        """Return what protects the surrogate that does not see a fold."""
+        return replace(self, examples=self.blind[fold], blind=()) if self.blind else self
 
     def weighed(self, batch: Batch, slots: int) -> Batch:
         """Return a batch whose last `slots` examples count as protection does; as it is where all count alike."""

@@ -5,6 +5,12 @@ With evaluations t = 0, 1, ... and a window of M evaluations:
     F_t = population variance(last M X) / learning rate             valid from t = 3M-2   (CS-Fluctuation)
 A valley lies at t when F fell into t and rises after it; the second one is the turning point.
 F_t rests on CS[t-3M+2 .. t], so the step it speaks of is its left edge, t - (3M-2): the latency is 3M-2 evaluations.
+
+Algorithm 1 labels F at evaluation j with j - M. That is the left edge of one window, but three are chained (the moving
+average, the mean of its slopes, their variance), and the released code keeps 3M-1 checkpoints and returns the oldest:
+it agrees with 3M, and so do we. Readings: the sum j..j+M of Eq. 3 has M+1 terms over M, we take M terms; the variance
+of Eq. 4 is the population's, of the last M slopes about their own mean, as in that code, which leaves out the division
+by the learning rate (the same place at a constant rate).
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def train_folds(
 ) -> Generator[Step, None, Surrogate]:
     """Train a surrogate without each of the folds `held`, in one stack, until held-out loss has clearly turned up.
 
-    Each has the same `protection`, of its own references where that is by captions. Losses in a Step are one for each
+    Each has the same `protection`, of its own references where that is by captions, of its own examples where these are
+    `blind`. Losses in a Step are one for each
     surrogate; on the evaluation grid it also holds T and H averaged over them. With a `keeper` that has found a state,
     it goes on from there, if that held out the same references.
     """
@@ -184,5 +185,6 @@ def _batches(
         trained = take(references, torch.tensor([i for i in everything if i not in part]))
         seed = p.seed + fold
         turns = ShapesInTurn.of(references, p.seed)  # not those of `trained`: all runs of a step have one shape
-        streams.append(MixedBatches(backbone, trained, protection, p.batch_size, left_out, seed, turns))
+        own = protection.of_fold(fold)
+        streams.append(MixedBatches(backbone, trained, own, p.batch_size, left_out, seed, turns))
     return SideBySide(streams)

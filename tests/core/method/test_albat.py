@@ -228,6 +228,31 @@ def test_near_duplicates_alone_hold_nothing_out_and_still_give_an_adapter(tiny_l
     assert outcome.published_step in snapshots
 
 
+def test_a_surrogate_is_tried_with_what_was_selected_without_its_own_held_out_references(tiny_language) -> None:
+    references, candidates = tiny_language.encode(TONES), tiny_language.encode(PLAIN)
+    p = parameters("texts", surrogate_steps=8, sample_ratio=1.0, selected_count=4)
+    _, surrogate = drain(train_surrogate(tiny_language, references, p))
+    _, scoring = drain(score_candidates(tiny_language, surrogate, references, candidates, p, ["a"] * 16))
+    assert len(scoring.blind) == len(surrogate.curves.folds)
+    for fold, other in ((0, 1), (1, 0)):  # two folds of texts are scored
+        best = set(scoring.per_fold[other].topk(4).indices.tolist())
+        assert set(scoring.blind[fold]) == (best if scoring.selection.rule == "top" else set(scoring.selection.indices))
+    drawn = parameters("texts", surrogate_steps=8, score="random", selected_count=4)
+    _, scoring = drain(score_candidates(tiny_language, surrogate, references, candidates, drawn, ["a"] * 16))
+    assert {frozenset(pick) for pick in scoring.blind} == {frozenset(scoring.selection.indices)}
+
+
+def test_a_candidate_that_was_sent_is_neither_scored_nor_selected(tiny_language) -> None:
+    references, candidates = tiny_language.encode(TONES), tiny_language.encode(PLAIN)
+    _, surrogate = drain(train_surrogate(tiny_language, references, parameters("texts", surrogate_steps=8)))
+    for score in ("influence", "random"):
+        p = parameters("texts", surrogate_steps=8, score=score, sample_ratio=1.0, selected_count=16)
+        found = score_candidates(tiny_language, surrogate, references, candidates, p, ["a"] * 16, left_out=[3, 7])
+        _, scoring = drain(found)
+        assert not {3, 7} & {*scoring.selection.indices, *(place for pick in scoring.blind for place in pick)}
+        assert scoring.scores.isnan().nonzero().flatten().tolist() == [3, 7]
+
+
 def test_validation_data_is_followed_beside_the_references(tiny_language) -> None:
     p = parameters("texts", stop="max_steps", max_steps=3, reasons={})
     references, held = tiny_language.encode(TONES[:4]), tiny_language.encode(TONES[4:])

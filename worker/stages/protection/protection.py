@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,6 +82,14 @@ def offered(context: Context) -> Protection:
     if examples is None and captions is None:
         return NONE
     return Protection.by(p.protect, p.protect_weight, float(scored["gamma"]), examples, captions)
+
+
+def tried(context: Context) -> Protection:
+    """Return what is offered, as each surrogate is tried with it: selected without the references that it holds out."""
+    given, blind = offered(context), context.read("score", "decision.json").get("blind", [])
+    if given.examples is None or context.p.protect_on != "pool":
+        return given
+    return replace(given, blind=tuple(shapes.replay(context, pick) for pick in blind))
 
 
 def protection(context: Context) -> Protection:

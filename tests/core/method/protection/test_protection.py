@@ -232,3 +232,13 @@ def test_what_is_distilled_moves_less_from_the_backbone_than_what_is_not(tiny_la
     stack, _ = trained(tiny_language, [Protection(), held], steps=30)
     alone, kept = kept_distance(tiny_language, stack, pool, [Draw()]).mean(1).tolist()
     assert kept < 0.5 * alone
+
+
+def test_a_surrogate_is_protected_by_the_examples_that_were_chosen_without_its_own_references(tiny_language) -> None:
+    whole = tiny_language.encode(POOL)
+    blind = tuple(take(whole, torch.tensor([place])) for place in (2, 0))
+    protection = Protection(0.5, 4.0, examples=whole, blind=blind)
+    for fold, examples in enumerate(blind):
+        own = protection.at(0.25).of_fold(fold)
+        assert (own.examples, own.gamma, own.replay) == (examples, 0.25, 4.0)
+    assert Protection(0.5, examples=whole).of_fold(1).examples is whole
