@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.claims.first_part import first_parts, noise
+from benchmarks.claims.forecasts import forecasts
 from benchmarks.claims.foreigners import foreigners
 from benchmarks.claims.precision import precisions
 from benchmarks.claims.triggers import triggers
@@ -23,6 +24,7 @@ MEASURED: dict[str, Callable[[Path], list[Record]]] = {
     "precision": precisions,
     "foreigners": foreigners,
     "first_part": first_parts,
+    "forecasts": forecasts,
 }
 
 

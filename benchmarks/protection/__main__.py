@@ -15,14 +15,15 @@ import torch
 
 from benchmarks import records
 from benchmarks.method import progress, settings
-from benchmarks.protection import means
+from benchmarks.protection import auto, means
 from benchmarks.protection.experiment import experiment
 from benchmarks.protection.means import ProtectionArm
+from benchmarks.records import Record
 from benchmarks.world import Setting
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "protection.json"
 FAMILIES = ("emoji", "smollm2", "gemma270m")
-SECTIONS = ("records", "pictures", "facts")
+SECTIONS = ("records", "pictures", "facts", "auto")
 ARMS = {"means": (means.IMAGES, means.TEXTS), "others": (means.OTHERS, means.OTHERS_OF_TEXTS)}
 
 
@@ -41,14 +42,22 @@ def main() -> None:
     for done, (study, setting) in enumerate(missing):
         left = (time.monotonic() - began) / done * (len(missing) - done) if done else None
         print(progress(done, len(missing), setting, left), file=sys.stderr, flush=True)
-        found = experiment(setting, chosen.work, arms(study, setting))
+        found = run(study, setting, chosen.work)
         records.write(file_of(chosen.work, study, setting), found)
     if not chosen.gather:
         return
     files = sorted((chosen.work / "protection").glob("*/*.json"))
     whole = records.gather(files, SECTIONS)
     records.write(chosen.results, whole)
-    print(f"{len(whole['records'])} runs of {len(whole['facts'])} experiments: {chosen.results}")
+    counted = f"{len(whole['records'])} runs of {len(whole['facts'])} experiments, {len(whole['auto'])} on auto"
+    print(f"{counted}: {chosen.results}")
+
+
+def run(study: str, setting: Setting, work: Path) -> Record:
+    """Run one experiment of a study."""
+    if study == "auto":
+        return auto.experiment(setting, work)
+    return experiment(setting, work, arms(study, setting))
 
 
 def arms(study: str, setting: Setting) -> Sequence[ProtectionArm]:
@@ -66,7 +75,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.protection", description=__doc__)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--studies", nargs="+", choices=sorted(ARMS), default=["means"])
+    parser.add_argument("--studies", nargs="+", choices=[*ARMS, "auto"], default=["means"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one is a draw of references from each set")
     parser.add_argument("--sets", type=int, default=None, help="only the first so many sets of each family")
     parser.add_argument("--work", type=Path, default=Path("benchmark-work"), help="where unfinished results are kept")

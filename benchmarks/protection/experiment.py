@@ -33,7 +33,7 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     began, family = time.monotonic(), importlib.import_module(f"benchmarks.{setting.family}")
     world: World = family.world(setting, folder)
     surrogate = result_of(train_surrogate(world.backbone, world.references, world.parameters))
-    material = Material(world, _selected(world, surrogate), folder)
+    material = Material(world, selected(world, surrogate)[0], folder)
     runs = {arm.name: Arm(arm.name, gamma=arm.gamma, protection=material.of(arm), updates=arm.updates) for arm in arms}
     pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
     steps = sorted({*pictured, *_looked_at(world)})
@@ -49,14 +49,17 @@ def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) ->
     return {"records": rows, "pictures": pictures, "facts": [facts]}
 
 
-def _selected(world: World, surrogate: Surrogate) -> tuple[int, ...]:
-    """Return what a job would replay: by influence where the family is scored, else a draw by chance."""
-    p = world.parameters
+def selected(world: World, surrogate: Surrogate) -> tuple[tuple[int, ...], ...]:
+    """Return what a job would protect on, then what it tries each surrogate with.
+
+    It is by influence where the family is scored, else a draw by chance.
+    """
+    p, folds = world.parameters, len(surrogate.curves.folds)
     if p.kind == "images":  # scores of single pictures do not repeat there, and a job draws by chance too
         order = torch.randperm(count(world.pool), generator=torch.Generator().manual_seed(500 + p.seed))
-        return tuple(order[: p.selected_count].tolist())
+        return (tuple(order[: p.selected_count].tolist()),) * (1 + folds)
     scored = result_of(score_candidates(world.backbone, surrogate, world.references, world.pool, p, world.sources))
-    return tuple(scored.selection.indices)
+    return scored.selection.indices, *scored.blind
 
 
 def _looked_at(world: World) -> list[int]:
@@ -86,9 +89,9 @@ def _row(world: World, surrogate: Surrogate, arm: ProtectionArm, run: Arm, curve
         "best_step": best,
         "best_at_end": best == curve.steps[-1],
         "steps": curve.steps,
-        "reference": _short(curve.reference),
-        "heldout": _short(curve.heldout),
-        "probe": _short(curve.probe),
+        "reference": short(curve.reference),
+        "heldout": short(curve.heldout),
+        "probe": short(curve.probe),
         "similarity": _exact(curve.similarity) if arm.name in ("none", "replay 1 pool .5", "replay 1 pool .25") else [],
         "seconds": round(curve.seconds, 1),
     }
@@ -110,7 +113,7 @@ def _distances(world: World, kept: Kept, data: dict[str, Batch]) -> dict[str, di
 def _folds(surrogate: Surrogate) -> Record:
     """Return the evidence that stopping goes by, so that rules can be replayed on the records."""
     curves = surrogate.curves
-    seen, held = ([_short(list(row)) for row in rows] for rows in (curves.seen, curves.held_out))
+    seen, held = ([short(list(row)) for row in rows] for rows in (curves.seen, curves.held_out))
     return {"folds": curves.folds, "steps": curves.steps, "seen": seen, "held_out": held}
 
 
@@ -119,5 +122,6 @@ def _exact(values: list[float]) -> list[float | None]:
     return [round(value, 10) if math.isfinite(value) else None for value in values]
 
 
-def _short(values: list[float]) -> list[float]:
+def short(values: list[float]) -> list[float]:
+    """Return a series as it is kept."""
     return [round(value, DIGITS) for value in values]

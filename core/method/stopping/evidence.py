@@ -14,6 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from core.method import student
 from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 
 Confidence = Literal["high", "medium", "low"]
@@ -24,6 +25,9 @@ CONFIDENT_REFERENCES = 8  # with fewer it is never high
 LOW_GAIN = 0.02  # relative improvement below which it is low
 CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
 SOON = 3  # steps within which a best step is too early to be told precisely
+# What all references of a forecast share, so that their spread does not show it: the luck of the runs, and that the
+# final run learns from more of them. COV1
+SHARED = 0.04  # of the loss before training
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,17 @@ class Evidence:
     at_end: bool  # held-out loss was lowest at one of the newest two evaluations when the surrogates' budget ended
     scale: float = 1.0  # of the final run's steps to the surrogates': n references for the fewer that each of them saw
     ended: int | None = None  # the surrogates' last step; None: t* itself
+    spread: float = 0.0  # sd of the improvements of single references / sqrt(n)
+    references: int = 1  # n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 90 % interval of the improvement on unseen data: Student's, with what all references share.
+
+        Near-duplicates share a fold, so that the larger of both errors is taken.
+        """
+        half = student.quantile(self.references - 1) * math.hypot(max(self.standard_error, self.spread), SHARED)
+        return self.gain - half, self.gain + half
 
     @property
     def range(self) -> tuple[int, int]:
@@ -47,8 +62,8 @@ class Evidence:
     def sentence(self) -> str:
         """Say it to a person."""
         text = (
-            f"{self._expected()} +- {100 * self.standard_error:.1f}, {self._where()}; confidence {self.confidence}. A "
-            "lower loss does not say how the samples look or read."
+            f"{self._expected()}{self._interval_told}, {self._where()}; confidence {self.confidence}. A lower "
+            "loss does not say how the samples look or read."
         )
         if self.gain - self.standard_error <= 0 or self.gain < LOW_GAIN:
             text += " The references do not show a clear benefit: add some."
@@ -67,6 +82,12 @@ class Evidence:
         if self.helps:
             return f"Expected improvement of the loss on unseen data {100 * self.gain:.1f} %"
         return f"No improvement of the loss on unseen data is expected: it got worse by {-100 * self.gain:.1f} %"
+
+    @property
+    def _interval_told(self) -> str:
+        low, high = (100 * end for end in self.interval)
+        of_what = "" if self.helps else "of the improvement "
+        return f" (90 % interval {of_what}{low:.0f} to {high:.0f} %)" if math.isfinite(low) else ""
 
     def _where(self) -> str:
         if self.at_end:
@@ -160,7 +181,9 @@ class SurrogateCurves:
         level = _mean([now / before for now, before in zip(self.seen[best], self.seen[0], strict=True)])
         confidence = self._confidence(gain, error)
         falling, scale = self.falling, self._scale()
-        return Evidence(self.steps[best], level, gain, error, confidence, falling, scale, self.steps[-1])
+        spread, references = self._spread(), len(self.held_out[0])
+        ended = self.steps[-1]
+        return Evidence(self.steps[best], level, gain, error, confidence, falling, scale, ended, spread, references)
 
     @property
     def falling(self) -> bool:
@@ -172,6 +195,13 @@ class SurrogateCurves:
         """Return n / (n - n/K), for folds of any size: what a surrogate saw was that much less."""
         references = sum(map(len, self.folds))
         return references / _mean([references - len(fold) for fold in self.folds])
+
+    def _spread(self) -> float:
+        """Return the standard error of the improvement over single references."""
+        there = self.at_best
+        assert there is not None
+        gains = [(before - now) / before for before, now in zip(self.held_out[0], there, strict=True)]
+        return _deviation(gains) / math.sqrt(len(gains))
 
     def _by_fold(self, at: int) -> list[float]:
         """Return H_f, the mean over every fold, at one evaluation."""

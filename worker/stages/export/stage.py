@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 from collections.abc import Generator
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from core.adapters import card as cards
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.stopping.evidence import Evidence
 from core.method.stopping.rule import as_proposal
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
@@ -141,13 +143,20 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "window": asdict(outcome.window),
         "proposals": {name: (step, as_proposal(why)) for name, (step, why) in outcome.proposals.items()},
         "expected_improvement": round(evidence.gain, 4) if evidence else None,
-        "expected_improvement_error": round(evidence.standard_error, 4) if evidence else None,
+        "expected_improvement_interval": _ends(evidence),
         "evidence": evidence.sentence() if evidence else None,
         "reference_change": _change(context, outcome.published_step, "reference_loss"),
         "heldout_change": _change(context, outcome.published_step, "heldout_loss"),
         "forgetting": _change(context, outcome.published_step, "probe_loss"),
         "trained_tokens": _trained_tokens(context, outcome),
     }
+
+
+def _ends(evidence: Evidence | None) -> list[float] | None:
+    """Return the ends of the forecast's 90 % interval; None where one reference alone gives none."""
+    if evidence is None or not math.isfinite(evidence.interval[0]):
+        return None
+    return [round(end, 4) for end in evidence.interval]
 
 
 def _trained_tokens(context: Context, outcome: Outcome) -> int | None:
