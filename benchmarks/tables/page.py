@@ -21,8 +21,8 @@ from benchmarks.tables.protection import PRINCIPAL, horizon_table, protection_ta
 from benchmarks.tables.replays import stopped
 from benchmarks.tables.rules import PRINCIPAL as PRINCIPAL_RULES
 from benchmarks.tables.rules import confidence_table, rules_table
-from benchmarks.tables.scores import retraining_table, scores_table, trials_table
-from benchmarks.tables.selection import arms_table, auto_table, selection_table
+from benchmarks.tables.scores import forecasts_table, retraining_table, scores_table, trials_table
+from benchmarks.tables.selection import arms_table, auto_table, selection_table, shipped_table
 from benchmarks.tables.study import by_family, by_kind
 
 FOLDER = RESULTS.parent
@@ -44,7 +44,7 @@ def read(results: Path = RESULTS) -> Whole:
 
 def read_study(file: Path = FOLDER / "protection.json") -> Whole:
     """Return the records of the study of protection."""
-    return _sections(file, ("records", "facts", "pictures"))
+    return _sections(file, ("records", "facts", "pictures", "auto"))
 
 
 def _sections(file: Path, names: Iterable[str]) -> Whole:
@@ -54,7 +54,7 @@ def _sections(file: Path, names: Iterable[str]) -> Whole:
 
 def tables(whole: Whole, study: Whole, folder: Path = FOLDER) -> dict[str, str]:
     """Return every table by the name of its marker; `folder` has the smaller results beside the records."""
-    return {**_of_study(study), **_of_rules(whole, study), **_of_scores(whole), **_of_files(folder)}
+    return {**_of_study(study), **_of_rules(whole, study), **_of_scores(whole), **_of_files(folder, study)}
 
 
 def _of_study(study: Whole) -> dict[str, str]:
@@ -69,6 +69,7 @@ def _of_study(study: Whole) -> dict[str, str]:
         "equal": equal_table(records),
         "wrong-stop": wrong_stop_table(records),
         "horizon": horizon_table(records),
+        "shipped": shipped_table(study["auto"]),
     }
 
 
@@ -100,11 +101,12 @@ def _of_scores(whole: Whole) -> dict[str, str]:
     }
 
 
-def _of_files(folder: Path) -> dict[str, str]:
+def _of_files(folder: Path, study: Whole) -> dict[str, str]:
     claims: Any = _json(folder / "claims.json", {})
     return {
         "retraining": retraining_table(_json(folder / "retraining.json", [])),
         "foreigners": foreigners_table(claims.get("foreigners", [])),
+        "forecasts": forecasts_table(claims.get("forecasts", []), study),
         "first-part": first_part_table(claims.get("first_part", []), claims.get("noise", [])),
         "picture-rule": picture_rule_table(_json(folder / "picture_rule.json", [])),
         "triggers": triggers_table(claims.get("triggers", [])),

@@ -44,11 +44,12 @@ def stopped(records: Sequence[Record], facts: Sequence[Record]) -> tuple[list[Re
     evidence = {unit(fact): fact["folds"] for fact in facts}
     runs = [run for run in records if run["arm"] == NONE and unit(run) in evidence]
     once = list({unit(run): run for run in runs}.values())
-    found = [row for run in once for row in _rows(run, _curves(evidence[unit(run)]))]
+    found = [row for run in once for row in _rows(run, curves_of(evidence[unit(run)]))]
     return found, once
 
 
-def _curves(told: Record) -> SurrogateCurves:
+def curves_of(told: Record) -> SurrogateCurves:
+    """Return the curves of an experiment's surrogates."""
     held = tuple(tuple(fold) for fold in told["folds"])
     seen, held_out = ([tuple(row) for row in told[name]] for name in ("seen", "held_out"))
     return SurrogateCurves(held, 0.0, list(told["steps"]), seen, held_out)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import correlation, fmean
 
+from benchmarks.rules import shown_by
 from benchmarks.statistics import Record, cluster, estimate, unit
-from benchmarks.tables.groups import GROUPS, best, cell, size, table
+from benchmarks.tables.groups import CONFIRMED_FROM, FAMILIES, GROUPS, best, cell, size, table
+from benchmarks.tables.replays import curves_of
+from benchmarks.tables.study import NONE, heldout
 from core.method.mixing.trial import PRECAUTION, TOLERATED
+from core.method.stopping.evidence import Evidence
+
+Forecast = tuple[Evidence, float]  # and what unseen data really gained
 
 
 def scores_table(facts: list[Record]) -> str:
@@ -85,3 +91,42 @@ def said_by_law(fact: Record, gamma: str) -> str | None:
     """Return what the error law forecast."""
     verdict: str | None = fact["law_verdict"]
     return verdict
+
+
+def forecasts_table(claims: list[Record], study: dict[str, list[Record]]) -> str:
+    """Return how far forecasts are from what unseen data gained, and how often the interval holds it."""
+
+    def lines() -> Iterator[list[str]]:
+        for name, found in forecasts(claims, study).items():
+            if found:
+                low = fmean(true - told.gain for told, true in found)
+                held = [holds(one) for one in found]
+                yield [name, f"{100 * low:+.1f}", f"{fmean(held):.0%}", str(len(found))]
+
+    return table("data | gained - forecast, points | the 90 % interval holds it | runs", lines())
+
+
+def forecasts(claims: list[Record], study: dict[str, list[Record]]) -> dict[str, list[Forecast]]:
+    """Return every forecast on record, by family; the small model's seeds by whether the interval was chosen on them."""
+    late = CONFIRMED_FROM["nano"]
+    found: dict[str, list[Forecast]] = {
+        f"small LM, seeds 0 to {late - 1}": [_claimed(row) for row in claims if row["seed"] < late],
+        f"small LM, seeds from {late} on": [_claimed(row) for row in claims if row["seed"] >= late],
+    }
+    plain = {unit(run): run for run in study["records"] if run["arm"] == NONE}
+    for fact in {unit(fact): fact for fact in study["facts"]}.values():
+        run = plain[unit(fact)]
+        gained = 1 - heldout(run, run["published"])
+        found.setdefault(FAMILIES[fact["family"]], []).append((shown_by(curves_of(fact["folds"])), gained))
+    return found
+
+
+def holds(forecast: Forecast) -> bool:
+    """Tell whether the interval holds what was gained."""
+    low, high = forecast[0].interval
+    return low <= forecast[1] <= high
+
+
+def _claimed(row: Record) -> Forecast:
+    told = {name: row[name] for name in ("gain", "standard_error", "spread")}
+    return Evidence(0, 1.0, confidence="low", at_end=False, references=row["n"], **told), row["true"]

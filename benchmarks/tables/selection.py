@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import fmean
 
-from benchmarks.statistics import Estimate, Record, estimate, paired, pairs, ratio
+from benchmarks.statistics import Estimate, Record, cluster, estimate, paired, pairs, ratio
 from benchmarks.tables.groups import GROUPS, best, cell, forgetting, published, size, table
+from benchmarks.tables.study import NONE, by_family, forgot, heldout
 
 ARMS = (
     "random .25",
@@ -90,3 +91,55 @@ def _row(
     found: Estimate | None = values[0]
     if found is not None:
         yield [*head, *map(cell, values), size(found)]
+
+
+def shipped_table(rows: list[Record]) -> str:
+    """Return what `auto` came to in every family, of the sets whose preset protects."""
+
+    def lines() -> Iterator[list[str]]:
+        for name, mine in by_family(row for row in rows if row["trials"]).items():
+            costs = [(cluster(row), cost(row)) for row in mine]
+            shares = ratio([(cluster(row), *forgotten(row)) for row in mine if row["gamma"]])
+            mean, above = estimate(costs), sum(value > HARMLESS for _, value in costs)
+            worst = max(mine, key=cost)
+            held = [trial_held(row) for row in mine if row["gamma"]]
+            yield [
+                name,
+                ", ".join(f"{gamma:g}: {count}" for gamma, count in decisions(mine)),
+                cell(mean),
+                f"{worst['set']} {100 * cost(worst):+.1f}",
+                f"{above} of {len(mine)}",
+                cell(shares, 1, 2, ""),
+                f"{sum(held)} of {len(held)}",
+                size(mean),
+            ]
+
+    head = "data | gamma that was decided: sets | held-out - none's | worst set | above +1 | forgetting / none's"
+    return table(f"{head} | trial's interval held | runs (clusters)", lines())
+
+
+def decisions(rows: Iterable[Record]) -> list[tuple[float, int]]:
+    """Return how often each share was decided, largest first."""
+    found = [row["gamma"] for row in rows]
+    return [(gamma, found.count(gamma)) for gamma in sorted(set(found), reverse=True)]
+
+
+def cost(row: Record) -> float:
+    """Return held-out loss above none's, each at its published step; nothing where `auto` came to none."""
+    if not row["gamma"]:
+        return 0.0
+    auto, none = row["runs"]["auto"], row["runs"][NONE]
+    return heldout(auto, auto["published"]) - heldout(none, none["published"])
+
+
+def forgotten(row: Record) -> tuple[float, float]:
+    """Return the rise of the loss on the probe with `auto` and with none, each at its published step."""
+    auto, none = row["runs"]["auto"], row["runs"][NONE]
+    return forgot(auto, auto["published"]), forgot(none, none["published"])
+
+
+def trial_held(row: Record) -> bool:
+    """Tell whether the interval of the trial that decided held what the mixture gained on unseen data at best."""
+    low, high = row["trials"][-1]["interval"]
+    least = {name: min(run["heldout"][1:]) / run["heldout"][0] for name, run in row["runs"].items()}
+    return bool(low <= least[NONE] - least["auto"] <= high)
