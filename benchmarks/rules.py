@@ -13,7 +13,7 @@ from benchmarks.arms import Prepared
 from benchmarks.runs import Arm, Curve
 from benchmarks.world import Setting, World
 from core.method.backbones.backbone import Batch, count
-from core.method.stopping.evidence import Evidence, SurrogateCurves
+from core.method.stopping.evidence import Evidence, SurrogateCurves, scale_of
 from core.method.stopping.fluctuation import FluctuationDetector
 from core.method.stopping.matched_loss import MatchedLoss
 from core.method.stopping.rule import Evaluation, StopRule
@@ -81,7 +81,7 @@ def one_split(left_out: int, n: int, curve: Curve) -> Evidence:
     twice = SurrogateCurves(((0,), (1,)), 0.0, list(curve.steps), list(seen), list(held_out))  # two folds that agree
     evidence = twice.evidence()
     assert evidence is not None
-    return replace(evidence, scale=n / (n - left_out), confidence="low")
+    return replace(evidence, scale=scale_of(n, n - left_out), confidence="low")
 
 
 class Ran(Protocol):

@@ -19,12 +19,18 @@ from benchmarks.protection import auto, means
 from benchmarks.protection.experiment import experiment
 from benchmarks.protection.means import ProtectionArm
 from benchmarks.records import Record
+from benchmarks.statistics import unit
+from benchmarks.tables.replays import published
 from benchmarks.world import Setting
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "protection.json"
-FAMILIES = ("emoji", "smollm2", "gemma270m")
+FAMILIES = ("emoji", "smollm2", "gemma270m")  # and the small language model, for the study of stops
 SECTIONS = ("records", "pictures", "facts", "auto")
-ARMS = {"means": (means.IMAGES, means.TEXTS), "others": (means.OTHERS, means.OTHERS_OF_TEXTS)}
+ARMS = {
+    "means": (means.IMAGES, means.TEXTS),
+    "others": (means.OTHERS, means.OTHERS_OF_TEXTS),
+    "stops": ((means.NONE,), (means.NONE,)),
+}
 
 
 def main() -> None:
@@ -35,7 +41,7 @@ def main() -> None:
         (study, setting)
         for study in chosen.studies
         for family in chosen.families
-        for setting in list(settings(family, chosen.seeds, False))[: chosen.sets]
+        for setting in settings_of(family, chosen.seeds)[: chosen.sets]
     ]
     missing = [(study, setting) for study, setting in wanted if not file_of(chosen.work, study, setting).is_file()]
     began = time.monotonic()
@@ -48,9 +54,15 @@ def main() -> None:
         return
     files = sorted((chosen.work / "protection").glob("*/*.json"))
     whole = records.gather(files, SECTIONS)
+    stop(whole)
     records.write(chosen.results, whole)
     counted = f"{len(whole['records'])} runs of {len(whole['facts'])} experiments, {len(whole['auto'])} on auto"
     print(f"{counted}: {chosen.results}")
+
+
+def settings_of(family: str, seeds: Sequence[int]) -> list[Setting]:
+    """Return a family's settings, each run without protection once: no pool changes it."""
+    return [setting for setting in settings(family, seeds, False) if setting.pool == "related"]
 
 
 def run(study: str, setting: Setting, work: Path) -> Record:
@@ -58,6 +70,14 @@ def run(study: str, setting: Setting, work: Path) -> Record:
     if study == "auto":
         return auto.experiment(setting, work)
     return experiment(setting, work, arms(study, setting))
+
+
+def stop(whole: dict[str, list[Record]]) -> None:
+    """Name every run's published step anew, by the rule of now: all that it goes by was kept."""
+    evidence = {unit(fact): fact["folds"] for fact in whole["facts"]}
+    for row in whole["records"]:
+        step = published(row, evidence[unit(row)])
+        row |= {"published": step, "equal_compute": max(1, round(step * (1 - row["gamma"])))}
 
 
 def arms(study: str, setting: Setting) -> Sequence[ProtectionArm]:
@@ -74,7 +94,7 @@ def file_of(folder: Path, study: str, setting: Setting) -> Path:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.protection", description=__doc__)
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--families", nargs="+", choices=[*FAMILIES, "nano"], default=list(FAMILIES))
     parser.add_argument("--studies", nargs="+", choices=[*ARMS, "auto"], default=["means"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one is a draw of references from each set")
     parser.add_argument("--sets", type=int, default=None, help="only the first so many sets of each family")

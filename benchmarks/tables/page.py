@@ -75,8 +75,10 @@ def _of_study(study: Whole) -> dict[str, str]:
 
 def _of_rules(whole: Whole, study: Whole) -> dict[str, str]:
     replayed, curves = stopped(study["records"], study["facts"])
-    families = {run["family"] for run in curves}
-    records = [row for row in whole["records"] if row["family"] not in families] + replayed
+    families = {run["family"] for run in curves} - {"nano"}  # of which runs with other arms are there too
+    again = {(row["family"], row["arm"], row["rule"]) for row in replayed}
+    kept = [row for row in whole["records"] if (row["family"], row["arm"], row["rule"]) not in again]
+    records = [row for row in kept if row["family"] not in families] + replayed
     records += by_constant(records, [*whole["curves"], *curves])
     once = [record for record in records if confirmed(record)]
     return {

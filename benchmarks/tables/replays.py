@@ -18,7 +18,14 @@ from core.method.backbones.backbone import Batch
 from core.method.stopping.evidence import SurrogateCurves
 from core.parameters.parameters import Parameters
 
-PRESETS = {"voice": "tone", "format": "format", "facts": "tone", "style": "style", "subject": "subject"}
+PRESETS = {
+    "dialect": "tone",
+    "voice": "tone",
+    "format": "format",
+    "facts": "tone",
+    "style": "style",
+    "subject": "subject",
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,14 @@ def curves_of(told: Record) -> SurrogateCurves:
     held = tuple(tuple(fold) for fold in told["folds"])
     seen, held_out = ([tuple(row) for row in told[name]] for name in ("seen", "held_out"))
     return SurrogateCurves(held, 0.0, list(told["steps"]), seen, held_out)
+
+
+def published(run: Record, folds: Record) -> int:
+    """Return the step that held-out evidence of surrogates without protection names on a recorded run."""
+    series = {name: run[name] for name in ("steps", "reference", "heldout", "probe", "similarity")}
+    return Replay(_Ran.of(run), Arm(run["arm"], gamma=run["gamma"]), Curve(**series)).matched(
+        shown_by(curves_of(folds))
+    )
 
 
 def _rows(run: Record, curves: SurrogateCurves) -> list[Record]:

@@ -107,7 +107,7 @@ def forecasts_table(claims: list[Record], study: dict[str, list[Record]]) -> str
 
 
 def forecasts(claims: list[Record], study: dict[str, list[Record]]) -> dict[str, list[Forecast]]:
-    """Return every forecast on record, by family; the small model's seeds by whether the interval was chosen on them."""
+    """Return every forecast on record, by family; seeds that the interval was not chosen on stand apart."""
     late = CONFIRMED_FROM["nano"]
     found: dict[str, list[Forecast]] = {
         f"small LM, seeds 0 to {late - 1}": [_claimed(row) for row in claims if row["seed"] < late],

@@ -15,7 +15,7 @@ class MatchedLoss:
     """Stop where held-out surrogates were best: at their relative training loss or their step, whichever comes first.
 
     `stretch` maps the surrogates' clock onto this run's: 1/(1-gamma), since replay takes a share gamma of every batch.
-    Their step is scaled by n / (n - n/K) too (evidence.scale), since this run has more references to see. A run goes on
+    Their step is scaled by sqrt(n / (n - n/K)) too (evidence.scale), since this run has more references. A run goes on
     past the stop by `look_ahead` times its step, to show what comes then: enough for pictures to choose from.
     """
 

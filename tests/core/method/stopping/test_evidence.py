@@ -1,5 +1,6 @@
 """Folds, grid and held-out evidence on curves whose best step is known."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -161,13 +162,13 @@ def test_a_best_step_at_the_end_says_that_the_budget_was_reached_and_is_never_of
 
 
 @pytest.mark.parametrize(
-    ("folds", "scale"), [(((0, 1), (2, 3)), 2.0), (((0,), (1,), (2,), (3,)), 4 / 3), (((0,), (1, 2)), 2.0)]
+    ("folds", "ratio"), [(((0, 1), (2, 3)), 2.0), (((0,), (1,), (2,), (3,)), 4 / 3), (((0,), (1, 2)), 2.0)]
 )
-def test_the_scale_is_that_of_all_references_to_those_that_a_surrogate_saw(folds, scale: float) -> None:
+def test_the_scale_is_the_root_of_all_references_over_those_that_a_surrogate_saw(folds, ratio: float) -> None:
     result, count = SurrogateCurves(folds), sum(map(len, folds))
     for step in range(3):
         result.add(step, torch.full((len(folds), count), 1.0))
-    assert result.evidence().scale == pytest.approx(scale)
+    assert result.evidence().scale == pytest.approx(ratio**0.5)
 
 
 @pytest.mark.parametrize(
@@ -258,3 +259,12 @@ def test_only_a_best_step_that_really_came_early_asks_for_a_lower_learning_rate(
     evidence = held_out(*losses).evidence()
     assert evidence.best_step <= 3
     assert ("with a lower learning rate" in evidence.sentence()) == told
+
+
+def test_the_interval_of_a_forecast_widens_with_few_references_and_one_alone_has_none() -> None:
+    few, many = curves(4, best=40).evidence(), curves(12, best=40).evidence()
+    assert few.interval[0] < few.gain < few.interval[1]
+    assert few.interval[1] - few.interval[0] > many.interval[1] - many.interval[0]
+    assert f"(90 % interval {100 * few.interval[0]:.0f} to" in few.sentence()
+    alone = replace(few, references=1)
+    assert "90 % interval" not in alone.sentence()
