@@ -42,6 +42,7 @@ def main() -> None:
         for study in chosen.studies
         for family in chosen.families
         for setting in settings_of(family, chosen.seeds)[: chosen.sets]
+        if not chosen.only or setting.set in chosen.only
     ]
     missing = [(study, setting) for study, setting in wanted if not file_of(chosen.work, study, setting).is_file()]
     began = time.monotonic()
@@ -98,6 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--studies", nargs="+", choices=[*ARMS, "auto"], default=["means"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one is a draw of references from each set")
     parser.add_argument("--sets", type=int, default=None, help="only the first so many sets of each family")
+    parser.add_argument("--only", nargs="+", metavar="SET", help="only sets of these names")
     parser.add_argument("--work", type=Path, default=Path("benchmark-work"), help="where unfinished results are kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--threads", type=int, default=2)

@@ -21,7 +21,7 @@ from benchmarks.tables.protection import PRINCIPAL, horizon_table, protection_ta
 from benchmarks.tables.replays import stopped
 from benchmarks.tables.rules import PRINCIPAL as PRINCIPAL_RULES
 from benchmarks.tables.rules import confidence_table, rules_table
-from benchmarks.tables.scores import forecasts_table, retraining_table, scores_table, trials_table
+from benchmarks.tables.scores import bias_table, forecasts_table, retraining_table, scores_table, trials_table
 from benchmarks.tables.selection import arms_table, auto_table, selection_table, shipped_table
 from benchmarks.tables.study import by_family, by_kind
 
@@ -110,6 +110,7 @@ def _of_files(folder: Path, study: Whole) -> dict[str, str]:
         "foreigners": foreigners_table(claims.get("foreigners", [])),
         "forecasts": forecasts_table(claims.get("forecasts", []), study),
         "first-part": first_part_table(claims.get("first_part", []), claims.get("noise", [])),
+        "trial-bias": bias_table(_json(folder / "trial_bias.json", [])),
         "picture-rule": picture_rule_table(_json(folder / "picture_rule.json", [])),
         "triggers": triggers_table(claims.get("triggers", [])),
         "precision": precision_table(claims.get("precision", [])),

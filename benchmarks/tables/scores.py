@@ -130,3 +130,24 @@ def holds(forecast: Forecast) -> bool:
 def _claimed(row: Record) -> Forecast:
     told = {name: row[name] for name in ("gain", "standard_error", "spread")}
     return Evidence(0, 1.0, confidence="low", at_end=False, references=row["n"], **told), row["true"]
+
+
+def bias_table(rows: list[Record]) -> str:
+    """Return by how much trials were better than the truth, by what each surrogate was tried with."""
+
+    def lines() -> Iterator[list[str]]:
+        for how, words in TRIED_WITH.items():
+            true = "random" if how == "random" else "selected"
+            found = [(row["cluster"][1], row["tried"][how] - row["true"][true]) for row in rows]
+            mean = estimate(found)
+            yield [words, cell(mean), size(mean)]
+
+    head = "each surrogate was tried with | gain in the trial - on unseen data | trials (seeds)"
+    return table(head, lines() if rows else ())
+
+
+TRIED_WITH = {
+    "same": "what all folds selected, its own among them",
+    "others": "what the other folds selected",
+    "random": "a draw",
+}
