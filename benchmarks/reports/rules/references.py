@@ -46,8 +46,8 @@ def fits_less(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
 
 
 @claim(
-    rf"{NAME} seems not to belong: what the others teach (?:makes it {SHARE} worse|does not help it at all)\. Look at "
-    r"it\.",
+    rf"{NAME} may not belong: what the others teach (?:makes it {SHARE} worse|does not help it at all), as happens to "
+    r"some that do\. Look at it\.",
     rf"{NAME}: what the others teach (?:makes it {SHARE} worse|does not help it at all), and so it is "
     rf"with at least half "
     r"of all references\.",
@@ -59,7 +59,7 @@ def does_not_belong(records: Records, told: Told, sentence: Sentence) -> Iterato
     if told["share"]:
         yield from of_loss(told["share"], -learnt[row])
     helped = median(learnt) > 0
-    yield from holds(helped == ("seems not to belong" in sentence.text), f"the usual share is {median(learnt):.4f}")
+    yield from holds(helped == ("may not belong" in sentence.text), f"the usual share is {median(learnt):.4f}")
 
 
 @claim(rf"{NAME} teaches nearly the same as (?P<others>.+); one of them is enough\.", where="references")

@@ -41,7 +41,7 @@ class OwnReference:
             worse = f"makes it {_share(-self.learnt)} worse" if self.learnt < 0 else "does not help it at all"
             if self.usual is not None and self.usual <= 0:
                 return f"{name}: what the others teach {worse}, and so it is with at least half of all references."
-            return f"{name} seems not to belong: what the others teach {worse}. Look at it."
+            return f"{name} may not belong: what the others teach {worse}, as happens to some that do. Look at it."
         if self.verdict == "doubtful":
             return (
                 f"{name} fits less than the rest: the others take {_share(self.learnt)} of its loss away, where "

@@ -22,7 +22,7 @@ def test_the_odd_one_out_is_named_and_twins_name_each_other() -> None:
     assert [one.verdict for one in judged] == ["helps", "duplicate", "helps", "hurts"]
     assert "take 30% of its loss away" in judged[0].sentence(NAMES)
     assert judged[1].sentence(NAMES) == "cat copy.png teaches nearly the same as cat.png; one of them is enough."
-    assert "house.png seems not to belong: what the others teach makes it 10% worse" in judged[3].sentence(NAMES)
+    assert "house.png may not belong: what the others teach makes it 10% worse" in judged[3].sentence(NAMES)
 
 
 def test_one_that_fits_far_less_than_the_rest_is_doubted() -> None:
@@ -52,4 +52,4 @@ def test_where_most_references_get_worse_none_is_said_not_to_belong() -> None:
     assert judged[0].sentence(NAMES) == (
         "cat.png: what the others teach makes it 7% worse, and so it is with at least half of all references."
     )
-    assert all("not to belong" not in one.sentence(NAMES) for one in judged)
+    assert all("not belong" not in one.sentence(NAMES) for one in judged)
