@@ -76,6 +76,12 @@ class Curves:
         gains = self.gains()
         return stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
 
+    @property
+    def spread(self) -> float:
+        """Return the standard error of the gain over single references, each around the best step."""
+        gains = self.learnt()
+        return stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
+
     def around_best(self) -> list[float]:
         """Return the loss of every reference, averaged over the best evaluation and its neighbours."""
         near = self.held_out[max(0, self.at_best - 1) : self.at_best + 2]
@@ -87,8 +93,8 @@ class Curves:
 
     @property
     def more_to_see(self) -> float:
-        """Return how many more references the final run sees than a surrogate did, as a ratio."""
-        return self.references / fmean(self.references - len(fold) for fold in self.folds)
+        """Return how much later the final run's best step is than a surrogate's, which sees fewer references."""
+        return math.sqrt(self.references / fmean(self.references - len(fold) for fold in self.folds))
 
 
 @dataclass(frozen=True)

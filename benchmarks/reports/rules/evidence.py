@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from benchmarks.reports.curves import Curves
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
 from benchmarks.reports.rules.stopping import not_turned
+from benchmarks.statistics import t_quantile
 
 
-@claim(r"Expected improvement of the loss on unseen data #gain % \+- #error, ")
+@claim(
+    r"Expected improvement of the loss on unseen data #gain % \(90 % interval #low to #high %\), ",
+    r"Expected improvement of the loss on unseen data #gain %, ",
+)
 def improvement(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     curves = _meant(records, sentence)
     yield from near(told["gain"], 100 * curves.gain, "the gain")
-    yield from near(told["error"], 100 * curves.error, "its error")
+    yield from _interval(curves, told)
     yield from holds(curves.gain > 0, "it got worse")
 
 
-@claim(r"No improvement of the loss on unseen data is expected: it got worse by #loss % \+- #error, ")
+@claim(
+    r"No improvement of the loss on unseen data is expected: it got worse by #loss % "
+    r"\(90 % interval of the improvement #low to #high %\), ",
+    r"No improvement of the loss on unseen data is expected: it got worse by #loss %, ",
+)
 def no_improvement(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     curves = _meant(records, sentence)
     yield from near(told["loss"], -100 * curves.gain, "the loss")
-    yield from near(told["error"], 100 * curves.error, "its error")
+    yield from _interval(curves, told)
     yield from holds(curves.gain <= 0, "it got better")
+
+
+def _interval(curves: Curves, told: Told) -> Iterator[str]:
+    """Check the ends: Student's over references, the larger of both errors, and what they share (.04)."""
+    if not told.get("low"):
+        yield from holds(curves.references < 2, "an interval is missing")
+        return
+    half = 100 * t_quantile(curves.references - 1, 0.9) * math.hypot(max(curves.error, curves.spread), 0.04)
+    yield from near(told["low"], 100 * curves.gain - half, "the interval's lower end")
+    yield from near(told["high"], 100 * curves.gain + half, "the interval's upper end")
 
 
 @claim(
