@@ -26,6 +26,7 @@ from core.method.backbones.texts.template import DAY
 from core.method.formats.peft import task_type
 from core.method.lora.adapter import PREFIX, Adapter, from_stack, from_tensors
 from core.parameters.parameters import Parameters
+from core.parameters.protection.means import Probed
 from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Progress, Saved
@@ -38,6 +39,7 @@ REFERENCES = "references.safetensors"  # of the prepare stage
 SHAPES_FILE = "shapes.json"  # of the prepare stage: width and height of each, the commonest first
 KIN_FILE = "kin.json"  # of the prepare stage: a group number for every reference
 KNOWN_FILE = "known.json"  # of the prepare stage: which of the pool are references or validation data
+PROBE_FILE = "probe.safetensors"  # of the prepare stage: held-out samples of the backbone's own, where no pool has any
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -173,9 +175,18 @@ class Context:
         file = self.folder.stage("prepare") / KNOWN_FILE
         return json.loads(file.read_text())[split] if file.is_file() else []
 
+    @property
+    def probed_on(self) -> Probed | None:
+        """Where the probe comes from; None where there is none."""
+        if self.pool is not None and self.pool.probe:
+            return "pool"
+        return "own" if (self.folder.stage("prepare") / PROBE_FILE).is_file() else None
+
     def probe(self) -> Batch | None:
-        """The encoded backbone data that are never replayed nor sent, on which forgetting shows."""
-        if self.pool is None or not self.pool.probe:
+        """The encoded backbone data that are never trained on nor sent, on which forgetting shows."""
+        if self.probed_on == "own":
+            return load_file(self.folder.stage("prepare") / PROBE_FILE)
+        if self.probed_on is None:
             return None
         whole, known = self.encoded_pool("probe"), set(self.known("probe"))
         places = [place for place in range(count(whole)) if place not in known][:PROBE_EXAMPLES]

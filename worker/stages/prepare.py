@@ -29,7 +29,7 @@ from worker.stages.context import KIN_FILE, KNOWN_FILE, PROMPTS_FILE, REFERENCES
 from worker.stages.costs import note_examples
 from worker.stages.likeness.kinship import kin
 from worker.stages.likeness.known import known, told
-from worker.stages.protection import own, protection
+from worker.stages.protection import own, probe, protection
 from worker.stages.references import picture_of, read_references
 
 PARTS_OF_PREPARING = 3
@@ -100,9 +100,10 @@ def _write(context: Context, given: References, sizes: Sequence[Size]) -> Genera
         yield Progress("prepare", 2, PARTS_OF_PREPARING)
         if "candidate" in _splits(context):
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
-        if (probe := context.probe()) is not None:
-            note_examples(context.profiler, "probe", probe)
+        if (examples := context.probe()) is not None:
+            note_examples(context.profiler, "probe", examples)
         protection.prepare(context, given, sizes, folder)
+        probe.prepare(context, folder)
         if isinstance(context.backbone, DiffusionBackbone):
             context.backbone.prompts.hold([NOTHING, *context.p.sample_prompts, *context.p.unrelated_prompts])
             context.backbone.prompts.write(folder / PROMPTS_FILE)

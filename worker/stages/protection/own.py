@@ -22,7 +22,7 @@ from core.parameters.schedule import STAGES
 from worker.protocol import Json, Line, Message, Progress
 from worker.stages import pool as pools
 from worker.stages.context import Context, ProgressClock
-from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples
+from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples, quarter
 from worker.stages.protection.words import prompts_of
 
 SEED = 90_000  # apart from the seeds of what jobs draw
@@ -123,10 +123,21 @@ def _told(pace: ProgressClock, done: int) -> Progress:
     return Progress(pace.stage, 0, COUNT, pace.at(done).eta_seconds)
 
 
+def held_out(context: Context, made: pools.Pool) -> list[int]:
+    """Return the places of samples that are the probe and protect nothing; none where the pool has one."""
+    return [] if context.pool is not None and context.pool.probe else quarter(made)
+
+
 def noted(context: Context) -> Json:
-    """Return what the prepare stage notes of the samples, so that later stages know whether they find the same."""
+    """Return what the prepare stage notes of the samples: which they are, how many protect, and which do not.
+
+    So later stages know whether they find the same, and go on with the same ones.
+    """
     found = samples(context)
-    return {"own": found.sha256, "count": len(found.candidates)} if found else {"own": None, "count": 0}
+    if found is None:
+        return {"own": None, "count": 0, "held_out": []}
+    held = held_out(context, found)
+    return {"own": found.sha256, "count": len(found.candidates) - len(held), "held_out": held}
 
 
 def as_begun(context: Context) -> Generator[Line, None, None]:
