@@ -35,6 +35,7 @@ from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
+PARTS_OF_PREPARING = 3  # beside the samples that a backbone makes for it
 REFERENCES = "references.safetensors"  # of the prepare stage
 SHAPES_FILE = "shapes.json"  # of the prepare stage: width and height of each, the commonest first
 KIN_FILE = "kin.json"  # of the prepare stage: a group number for every reference
@@ -54,6 +55,7 @@ class Context:
         self.p = Parameters.model_validate(self.spec["parameters"])
         self.record = BackboneRecord.model_validate(self.spec["backbone"])
         self.profiler = Profiler()  # of all that is computed for this job
+        self.made = 0  # samples of the backbone's own that are there since preparing had to wait for them
         torch.manual_seed(self.p.seed)
 
     @property
@@ -108,6 +110,11 @@ class Context:
         """Keep text encoders in memory for a block: what other stages need of them is written down."""
         backbone = self.backbone
         return backbone.encoding() if isinstance(backbone, DiffusionBackbone) else nullcontext()
+
+    def prepared(self, parts: int, samples: int | None = None, eta_seconds: float | None = None) -> Progress:
+        """Say how far preparing is: samples that it has to wait for, `samples` in all, come before its own parts."""
+        total = (self.made if samples is None else samples) + PARTS_OF_PREPARING
+        return Progress("prepare", self.made + parts, total, eta_seconds)
 
     def keeper(self, stage: str) -> StageKeeper:
         """What saves the stage on its way."""

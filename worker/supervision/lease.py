@@ -71,6 +71,11 @@ class Lease:
         """The stage that the job is in."""
         return self._position.stage
 
+    @property
+    def progress(self) -> float:
+        """The share of that stage that is done."""
+        return self._position.progress
+
     def step_of(self, stage: str) -> int | None:
         """The step that the stage was last heard of at; None where this attempt has not heard of it."""
         return self._position.step if self._position.stage == stage else None

@@ -197,6 +197,16 @@ def making(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds((told["how"] == "draws") == (records.p["kind"] == "images"), f"it is {records.p['kind']}")
 
 
+@claim(r"(?P<id>\S+) made #count samples of its own in #seconds s\.", where="messages.")
+def made(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    data = next(row["data"] for row in records.messages if row["text"] == sentence.text)
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    yield from holds(records.p["protect_on"] == "own", f"it protects on {records.p['protect_on']}")
+    yield from near(told["count"], data["samples"], "the number that was made")
+    yield from holds(0 <= data["samples"] <= OWN_SAMPLES, f"more than {OWN_SAMPLES} were made")
+    yield from near(told["seconds"], data["seconds"], "what they took")
+
+
 @claim(
     rf"On (?P<probe>{PROBED}) it moved #less% less away from the untouched backbone than without\.",
     rf"On (?P<probe>{PROBED}) it moved no less away from the untouched backbone \(#share% of the distance\)\.",

@@ -175,6 +175,9 @@ def test_a_backbone_of_pictures_without_a_pool_is_protected_on_what_it_draws(mak
     lines = list(run(folder))
     assert "tiny draws 64 pictures of its own" in said(lines)
     assert "surrogates again, 50% of every batch filled with samples of the backbone's own" in said(lines)
+    shares = [line.step / line.total for line in lines if isinstance(line, Progress) and line.stage == "prepare"]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
     context, held = Context(folder), COUNT // 4
     assert context.read("score", "decision.json")["count"] == COUNT - held
     told = context.read("export", "manifest.json")["outcome"]
