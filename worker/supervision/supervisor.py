@@ -213,7 +213,7 @@ class Supervisor:
     def _handle(self, line: Line) -> None:
         match line:
             case Progress():
-                self.lease.move(self._position(line))
+                self.lease.move(Position.of(line, self._measurement.left(line), self._encoded))
             case Metrics():
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():
@@ -225,13 +225,6 @@ class Supervisor:
                 self._stage_files.save(line.stage, self.lease)
             case Failed():
                 self._handle_failure(line)
-
-    def _position(self, line: Progress) -> Position:
-        """Say where the job stands; what another trainer has made for it beforehand is a first part of preparing."""
-        share = min(1.0, line.step / line.total) if line.total else 0.0
-        if line.stage == STAGES[0]:
-            share = self._encoded + (1 - self._encoded) * share
-        return Position(line.stage, line.step, share, self._measurement.left(line))
 
     def _handle_failure(self, line: Failed) -> None:
         if line.exhausted:
