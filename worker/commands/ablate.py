@@ -146,7 +146,7 @@ def _meant(bat: Mapping[str, Any], ablation: Ablation, value: float | int | str)
 def _until_trained(lines: Iterator[Line]) -> Iterator[Line]:
     for line in lines:
         yield line
-        if line == StageDone(LAST_STAGE):
+        if isinstance(line, StageDone) and line.stage == LAST_STAGE:
             return
 
 
