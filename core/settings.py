@@ -24,6 +24,7 @@ from core.keys.keyring import Keyring, parsed
 
 # sockaddr_un holds 108 bytes; a longer path can't be bound
 MAX_SOCKET_PATH = 100
+OWN_SECONDS = 900  # also what estimates count with, which are not told of a service's own limit
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # absolute, because other processes are started in other folders
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
         default=60, description="a stage saves where it stands this often, and when its worker shuts down"
     )
     own_seconds: PositiveFloat = Field(
-        default=900,
+        default=OWN_SECONDS,
         description="longest time for which a backbone makes samples of its own, once, for jobs that are protected on "
         "these; too few of them are gone on with by the next job",
     )

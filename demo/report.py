@@ -232,11 +232,13 @@ def series(report: Report, name: str) -> tuple[list[int], list[float]]:
 def draw_curves(report: Report) -> Figure:
     """Loss, cosine similarity and CS-Fluctuation over the steps, with the steps that matter marked."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    probe = report.bat.get("probe")
+    own = isinstance(probe, dict) and probe.get("on") == "own"
     for name, label in (
         ("loss", "batch"),
         ("reference_loss", "references"),
         ("heldout_loss", "held-out"),
-        ("probe_loss", "backbone probe"),
+        ("probe_loss", "backbone's own samples" if own else "backbone probe"),
     ):
         steps, values = series(report, name)
         if steps:

@@ -51,7 +51,7 @@ def lines(found: Inspection) -> Iterator[str]:
         "note": _note(card),
         "published": _published(card.get("outcome") or {}),
         "why": (card.get("outcome") or {}).get("stop_reason") or "",
-        "losses": _losses(card.get("curves") or {}, card.get("outcome") or {}),
+        "losses": _losses(card),
         "data": _data(card.get("data") or {}),
         "replayed": _replayed(card),
         "protected": _protected(card),
@@ -133,18 +133,22 @@ def _published(outcome: dict[str, Any]) -> str:
     return f"step {outcome['published_step']}{last}" + (f", {further}" if further else "")
 
 
-def _losses(curves: dict[str, Any], outcome: dict[str, Any]) -> str:
+def _losses(card: dict[str, Any]) -> str:
     """Say how each loss has changed up to the published step, or the row nearest to it."""
-    columns, rows, step = curves.get("columns") or [], curves.get("rows") or [], outcome.get("published_step")
+    curves, step = card.get("curves") or {}, (card.get("outcome") or {}).get("published_step")
+    columns, rows = curves.get("columns") or [], curves.get("rows") or []
     if "step" not in columns or not rows or step is None:
         return ""
     place = columns.index("step")
     nearest = min(rows, key=lambda row: abs(row[place] - step))
+    own = (card.get("probe") or {}).get("on") == "own"
+    named = {"reference_loss": "reference", "heldout_loss": "heldout"}
+    named["probe_loss"] = "probe of samples of the backbone's own" if own else "probe"
     parts = []
-    for name in ("reference_loss", "heldout_loss", "probe_loss"):
+    for name, words in named.items():
         at = columns.index(name) if name in columns else -1
         if at >= 0 and rows[0][at] is not None and nearest[at] is not None:
-            parts.append(f"{name.removesuffix('_loss')} {rows[0][at]:.4g} to {nearest[at]:.4g}")
+            parts.append(f"{words} {rows[0][at]:.4g} to {nearest[at]:.4g}")
     return ", ".join(parts)
 
 

@@ -6,8 +6,10 @@ from api.schemas.estimates import Basis, Bytes, EstimateObject, Queue, Spread
 from core.estimates.estimator import Estimate
 from core.estimates.forecast import Range
 from core.estimates.queue_wait import Waiting
+from core.estimates.sizes import JobSize
 from core.findings.finding import Finding
-from core.parameters.schedule import OWN_SAMPLES, OWN_SECONDS
+from core.parameters.schedule import OWN_SAMPLES
+from core.settings import OWN_SECONDS
 
 MERGED = "The merged network that was asked for is not counted: a file as large as the backbone's weights comes on top."
 NO_WORKER = "No worker is there to take jobs; start one with `albatross worker` or `albatross serve`."
@@ -52,7 +54,7 @@ def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = (
 def _protecting(found: Estimate) -> Iterator[str]:
     """Yield what protection costs beside its slots."""
     p = found.parameters
-    if p.augment and p.protect_on == "own" and not found.estimator.model.made:
+    if p.augment and p.protect_on == "own" and not found.estimator.model.has_made(JobSize.of(p)):
         yield OWN.format(found.estimator.record.id, OWN_SAMPLES, OWN_SECONDS)
     if p.kind == "texts" and p.protect in ("distil", "both"):
         yield BOTH

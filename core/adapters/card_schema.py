@@ -78,6 +78,10 @@ class _Protected(_Part):
     examples: int
 
 
+class _Probe(_Part):
+    on: str
+
+
 class _Parameters(_Part):
     learning_rate: Scalar = None
     batch_size: Scalar = None
@@ -93,6 +97,7 @@ class _Card(_Part):
     data: _Data | None = None
     replayed: _Replayed | None = None
     protected: _Protected | None = None
+    probe: _Probe | None = None
     parameters: _Parameters | None = None
     versions: dict[str, Scalar] | None = None
     seed: Scalar = None

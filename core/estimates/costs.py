@@ -11,7 +11,8 @@ from core.estimates import nnls
 from core.estimates.measurements import Measured
 from core.estimates.sizes import JobSize
 from core.estimates.workload import COPIES, STEPPED, Amount, Workload, distilled
-from core.parameters.schedule import OWN_SECONDS, STAGES
+from core.parameters.schedule import STAGES
+from core.settings import OWN_SECONDS
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
 # what the seconds of one call are made of, the likeliest first; `rank` is the work that adapters add

@@ -54,9 +54,9 @@ class Estimator:
         """Tell whether anything was measured at all."""
         return bool(self.model.jobs or self.model.calibrations)
 
-    def forecast(self, shape: JobSize, data: DataSize) -> Forecast:
-        """Foretell one job."""
-        return self.model.forecast(shape, data, vocabulary(self.record))
+    def forecast(self, shape: JobSize, data: DataSize, *, made: bool = False) -> Forecast:
+        """Foretell one job; with `made` the backbone has made its own samples already."""
+        return self.model.forecast(shape, data, vocabulary(self.record), made=made)
 
     @property
     def guess(self) -> TokenGuess:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from core.estimates.costs import CHECKED, Costs, fitted
@@ -12,7 +12,7 @@ from core.estimates.measurements import Measured, class_of
 from core.estimates.sizes import DataSize, JobSize
 from core.estimates.step_counts import StepCounts, endings
 from core.estimates.workload import Workload, workload
-from core.parameters.schedule import STAGES
+from core.parameters.schedule import OWN_SAMPLES, STAGES
 
 MEASURED_SPREAD, MIN_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
 THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor
@@ -76,23 +76,31 @@ class Model:
     device: str
     asked: str | None  # the device that jobs will run on
     spread: float
-    made: bool = False  # whether the backbone's own samples are there
+    made: frozenset[tuple[int | None, int | None]] = frozenset()  # sizes that the backbone's own samples are there of
     slowed: float = 1.0  # how much faster a machine without other work is than the measured one was
 
-    def forecast(self, shape: JobSize, data: DataSize, vocabulary: int = 0) -> Forecast:
-        """Foretell one job; `vocabulary` is the words of a backbone of texts."""
+    def has_made(self, shape: JobSize) -> bool:
+        """Tell whether the backbone has made samples of its own for a job of this size."""
+        return shape.size in self.made
+
+    def forecast(self, shape: JobSize, data: DataSize, vocabulary: int = 0, *, made: bool = False) -> Forecast:
+        """Foretell one job; `vocabulary` is the words of a backbone of texts.
+
+        With `made` its own samples are there, whatever is known of them.
+        """
+        there, measured = made or self.has_made(shape), bool(self.jobs or self.calibrations)
+        if measured:  # a rule of thumb needs no such detail
+            data = with_probe(data, own=shape.makes or there)
         protects = shape.protects(data.candidates)
-        measured = bool(self.jobs or self.calibrations)
         counts = (
             self.endings.fewest(shape, protects=protects),
             self.endings.steps(shape, protects=protects),
             self.endings.most(shape, protects=protects),
         )
         # at best somebody has had the backbone's own samples made
-        made = (True, self.made, self.made)
         works = [
             workload(shape, data, steps, pool_encoded=measured, samples_made=done)
-            for steps, done in zip(counts, made, strict=True)
+            for steps, done in zip(counts, (True, there, there), strict=True)
         ]
         factor = 1 + self.spread
         stages = {stage: self._range(stage, works, shape.rank).widened(factor) for stage in STAGES}
@@ -122,6 +130,11 @@ class Model:
         return f"Measured in {' and '.join(parts)} {where}."
 
 
+def with_probe(data: DataSize, *, own: bool) -> DataSize:
+    """Return the data with a probe of the backbone's own samples, where there are some and its pool has none."""
+    return replace(data, probe=OWN_SAMPLES // 4) if own and not data.probe else data
+
+
 def model(rows: Sequence[Measured], usual: JobSize, device: str | None, weights_bytes: int | None) -> Model:
     """Return what the measurements tell, the newest first, or a rule of thumb where there are none.
 
@@ -136,7 +149,7 @@ def model(rows: Sequence[Measured], usual: JobSize, device: str | None, weights_
     other = device is not None and device != whole[0].device
     spread = OTHER_DEVICE_SPREAD - 1 if other else _spread(prices, whole)
     slowed = median(row.slowed for row in whole[:CHECKED])
-    made = any(row.shape.makes for row in whole)
+    made = frozenset(row.shape.size for row in whole if row.shape.makes)
     known = endings(whole, usual)
     return Model(prices, known, jobs, len(whole) - jobs, whole[0].device, device, spread, made, slowed)
 

@@ -78,6 +78,11 @@ class JobSize:
         return (self.resolution / TYPICAL_SIDE) ** 2 if self.resolution else 1.0
 
     @property
+    def size(self) -> tuple[int | None, int | None]:
+        """The size of what is encoded, and made by the backbone itself: pixels of images, or tokens of texts."""
+        return self.resolution, self.max_tokens
+
+    @property
     def budget(self) -> int:
         """The steps that the final run has at most."""
         return schedule.step_budget(self.max_steps, self.share) if self.stretched else self.max_steps

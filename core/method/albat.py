@@ -82,27 +82,37 @@ def train_adapter(
     """
     run = FinalRun(backbone, references, p, curves, protection.share, snapshots)
     run.watch(probe=probe, heldout=heldout)
-    adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
-    turns = ShapesInTurn.of(references, p.seed)
-    batches = MixedBatches(backbone, references, protection, p.batch_size, captions(backbone, p), p.seed, turns)
-    training = Training(
-        backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=run.budget, pieces=p.accumulation
-    )
-    found = keeper.found()
-    if found is not None and not run.understands(found.part("run")):
-        found = None
-    if found is not None:
-        run.restore(found.part("run"))
-        training.restore(found.part("training"))
-
-    def measured() -> Iterator[Step]:
-        if found is None:
-            yield run.measure(Step(0, (), (), p.learning_rate), adapter, training.average)
-        while not run.ended and (step := next(training, None)) is not None:
-            yield run.measure(step, adapter, training.average)
+    training = _training(backbone, references, protection, p, run.budget)
+    goes_on = _goes_on(run, training, keeper)
 
     def state() -> State:
         return State.of({"run": run.state(), "training": training.state()})
 
-    yield from saved(measured(), keeper, state)
+    yield from saved(_measured(run, training, first=not goes_on), keeper, state)
     return run.outcome()
+
+
+def _training(backbone: Backbone, references: Batch, protection: Protection, p: Parameters, budget: int) -> Training:
+    """Return the training of a fresh adapter on references and protection."""
+    adapter = backbone.lora.new(p.rank, p.alpha, seed=p.seed)
+    turns = ShapesInTurn.of(references, p.seed)
+    batches = MixedBatches(backbone, references, protection, p.batch_size, captions(backbone, p), p.seed, turns)
+    return Training(backbone, adapter, batches, learning_rate=p.learning_rate, max_steps=budget, pieces=p.accumulation)
+
+
+def _goes_on(run: FinalRun, training: Training, keeper: Keeper) -> bool:
+    """Take up the state that the keeper has found; False where there is none, or rules have changed since."""
+    found = keeper.found()
+    if found is None or not run.understands(found.part("run")):
+        return False
+    run.restore(found.part("run"))
+    training.restore(found.part("training"))
+    return True
+
+
+def _measured(run: FinalRun, training: Training, *, first: bool) -> Iterator[Step]:
+    """Yield the steps as they are measured until the run has ended, the `first` before any training among them."""
+    if first:
+        yield run.measure(Step(0, (), (), run.p.learning_rate), training.adapter, training.average)
+    while not run.ended and (step := next(training, None)) is not None:
+        yield run.measure(step, training.adapter, training.average)

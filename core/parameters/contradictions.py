@@ -100,12 +100,24 @@ def _check_protection(request: BatRequest) -> None:
             raise _contradiction(
                 "bat.protect", "gamma and selected_count need protection; leave the two out or name another protect"
             )
-    if means not in ("auto", "none") and request.gamma == 0:
+    _check_off(request)
+
+
+def _check_off(request: BatRequest) -> None:
+    """Refuse a gamma of 0 beside what asks for protection, and to say how to protect where nothing is."""
+    means, nothing = request.protect, request.gamma == 0
+    if means not in ("auto", "none") and nothing:
         raise _contradiction(
             "bat.gamma", f"with gamma 0 there is nothing for {means} to work on; leave it out, or let protect be none"
         )
-    off = request.augment is False or means == "none" or request.gamma == 0
-    for name in ("protect_weight", "protect_on"):
+    if request.augment is True and nothing:
+        raise _contradiction(
+            "bat.gamma",
+            "augment true asks for protection, and gamma 0 leaves it no slot of a batch; leave gamma out, or let "
+            "augment be false",
+        )
+    off = request.augment is False or means == "none" or nothing
+    for name in ("protect_weight", "protect_on", "selected_count"):
         if off and getattr(request, name) != "auto":
             raise _contradiction(
                 f"bat.{name}", f"{name} says how to protect, and this request turns it off; leave one of the two out"

@@ -17,9 +17,7 @@ OVERSHOOT = 0.2  # share of a run of other texts, which only shows what training
 # What the frozen network's prediction of a sample costs beside a step with it: a pass forward is about a third of one
 # forward and backward.
 FROZEN_PASS = 1 / 3
-# Samples that a backbone makes once, where it is protected on its own, and the seconds that this takes at most where a
-# service sets no other limit.
-OWN_SAMPLES, OWN_SECONDS = 64, 900.0
+OWN_SAMPLES = 64  # that a backbone makes once, where it is protected on its own
 WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients

@@ -148,6 +148,8 @@ ODD_CARDS: list[dict[str, Any]] = [
     {"replayed": [3]},
     {"protected": {"means": "distil"}},
     {"protected": {"means": "distil", "weight": "much", "on": "own", "share": 0.5, "examples": 64}},
+    {"probe": "own"},
+    {"probe": {"on": 1}},
     {"versions": ["peft"]},
     {"parameters": "many"},
 ]
@@ -169,6 +171,23 @@ def test_what_protected_a_backbone_is_told_where_the_card_says_it(
     shown = " ".join(capsys.readouterr().out.split())
     assert told in shown
     assert ("protected" in shown) == bool(protected)
+
+
+@pytest.mark.parametrize(
+    ("probe", "told"),
+    [
+        ({"on": "own", "examples": 16}, "probe of samples of the backbone's own 2 to 2.5"),
+        ({"on": "pool", "examples": 16}, "probe 2 to 2.5"),
+        (None, "probe 2 to 2.5"),
+    ],
+)
+def test_the_loss_on_a_backbones_own_samples_is_called_that(
+    probe: dict[str, Any] | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curves = {"columns": ["step", "probe_loss"], "rows": [[0, 2.0], [2, 2.5]]}
+    (tmp_path / "card.json").write_text(json.dumps(CARD | {"curves": curves, "probe": probe}))
+    main(["inspect", str(tmp_path / "card.json")])
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("odd", ODD_CARDS, ids=json.dumps)

@@ -22,6 +22,7 @@ from worker.trainer.process import FIXED
 
 LAST_STAGE = "train"  # the export would only cost time
 OF_PROTECTION = ("augment", "gamma", "selected_count", "protect_weight", "protect_on")
+OFF: Mapping[str, object] = {"protect": "none", "gamma": 0}  # the value of either at which nothing is protected
 COLUMNS = ("published_step", "best_step", "heldout_change", "heldout_best_change", "forgetting", "gamma", "reliability")
 TITLES = ("loss on held-out references", "loss on backbone data that is never replayed")
 
@@ -138,14 +139,14 @@ def run(which: Which, told: train.Training, value: float | int | str, settings: 
 
 def _meant(bat: Mapping[str, Any], ablation: Ablation, value: float | int | str) -> dict[str, Any]:
     """Return a job's settings without those that mean nothing at this value, and that a job refuses therefore."""
-    off = ablation.parameter == "protect" and value == "none"
-    return {name: one for name, one in bat.items() if not (off and name in OF_PROTECTION)}
+    off = value == OFF.get(ablation.parameter)
+    return {name: one for name, one in bat.items() if not (off and name in ("protect", *OF_PROTECTION))}
 
 
 def _until_trained(lines: Iterator[Line]) -> Iterator[Line]:
     for line in lines:
         yield line
-        if line == StageDone(LAST_STAGE):
+        if isinstance(line, StageDone) and line.stage == LAST_STAGE:
             return
 
 
@@ -154,9 +155,19 @@ def _borrow(out: Path, folder: JobFolder, ablation: Ablation) -> None:
     others = [JobFolder(path) for path in sorted(out.absolute().glob("*/work")) if path != folder.path]
     alike = [other for other in others if _besides(other, ablation) == _besides(folder, ablation)]
     for stage in ablation.same:
-        lender = next((other for other in alike if other.done(stage)), None)
+        lender = next((other for other in alike if other.done(stage) and _lends(other, folder, stage)), None)
         if not folder.done(stage) and lender is not None:
             shutil.copytree(lender.stage(stage), folder.stage(stage), dirs_exist_ok=True)
+
+
+def _lends(lender: JobFolder, folder: JobFolder, stage: str) -> bool:
+    return stage != "prepare" or _protects_on(lender) == _protects_on(folder)
+
+
+def _protects_on(folder: JobFolder) -> str | None:
+    """Return what is encoded beside pool and references for a job's protection, which its prepare stage notes."""
+    p = folder.spec()["parameters"]
+    return p["protect_on"] if p["augment"] and p["protect_on"] != "pool" else None
 
 
 def _besides(folder: JobFolder, ablation: Ablation) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from core.method.backbones.texts.template import DAY
 from core.method.formats.peft import task_type
 from core.method.lora.adapter import PREFIX, Adapter, from_stack, from_tensors
 from core.parameters.parameters import Parameters
+from core.parameters.protection.means import Probed
 from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Progress, Saved
@@ -34,10 +35,12 @@ from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
 TIMED_CALLS = 20
+PARTS_OF_PREPARING = 3  # beside the samples that a backbone makes for it
 REFERENCES = "references.safetensors"  # of the prepare stage
 SHAPES_FILE = "shapes.json"  # of the prepare stage: width and height of each, the commonest first
 KIN_FILE = "kin.json"  # of the prepare stage: a group number for every reference
 KNOWN_FILE = "known.json"  # of the prepare stage: which of the pool are references or validation data
+PROBE_FILE = "probe.safetensors"  # of the prepare stage: held-out samples of the backbone's own, where no pool has any
 PROMPTS_FILE = "prompts.safetensors"  # of the prepare stage: what the prompts say that later stages draw
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -52,6 +55,7 @@ class Context:
         self.p = Parameters.model_validate(self.spec["parameters"])
         self.record = BackboneRecord.model_validate(self.spec["backbone"])
         self.profiler = Profiler()  # of all that is computed for this job
+        self.made = 0  # samples of the backbone's own that are there since preparing had to wait for them
         torch.manual_seed(self.p.seed)
 
     @property
@@ -106,6 +110,11 @@ class Context:
         """Keep text encoders in memory for a block: what other stages need of them is written down."""
         backbone = self.backbone
         return backbone.encoding() if isinstance(backbone, DiffusionBackbone) else nullcontext()
+
+    def prepared(self, parts: int, samples: int | None = None, eta_seconds: float | None = None) -> Progress:
+        """Say how far preparing is: samples that it has to wait for, `samples` in all, come before its own parts."""
+        total = (self.made if samples is None else samples) + PARTS_OF_PREPARING
+        return Progress("prepare", self.made + parts, total, eta_seconds)
 
     def keeper(self, stage: str) -> StageKeeper:
         """What saves the stage on its way."""
@@ -173,9 +182,18 @@ class Context:
         file = self.folder.stage("prepare") / KNOWN_FILE
         return json.loads(file.read_text())[split] if file.is_file() else []
 
+    @property
+    def probed_on(self) -> Probed | None:
+        """Where the probe comes from; None where there is none."""
+        if self.pool is not None and self.pool.probe:
+            return "pool"
+        return "own" if (self.folder.stage("prepare") / PROBE_FILE).is_file() else None
+
     def probe(self) -> Batch | None:
-        """The encoded backbone data that are never replayed nor sent, on which forgetting shows."""
-        if self.pool is None or not self.pool.probe:
+        """The encoded backbone data that are never trained on nor sent, on which forgetting shows."""
+        if self.probed_on == "own":
+            return load_file(self.folder.stage("prepare") / PROBE_FILE)
+        if self.probed_on is None:
             return None
         whole, known = self.encoded_pool("probe"), set(self.known("probe"))
         places = [place for place in range(count(whole)) if place not in known][:PROBE_EXAMPLES]

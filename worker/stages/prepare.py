@@ -23,21 +23,19 @@ from core.method.backbones.texts.language import LanguageBackbone
 from core.references.items import ImageItem, References
 from core.references.picture_shapes import Size
 from worker.job_folder import write_rows
-from worker.protocol import Line, Message, Progress
+from worker.protocol import Line, Message
 from worker.stages import captioning, shapes
-from worker.stages.context import KIN_FILE, KNOWN_FILE, PROMPTS_FILE, REFERENCES, Context
+from worker.stages.context import KIN_FILE, KNOWN_FILE, PARTS_OF_PREPARING, PROMPTS_FILE, REFERENCES, Context
 from worker.stages.costs import note_examples
 from worker.stages.likeness.kinship import kin
 from worker.stages.likeness.known import known, told
-from worker.stages.protection import own, protection
+from worker.stages.protection import own, probe, protection
 from worker.stages.references import picture_of, read_references
-
-PARTS_OF_PREPARING = 3
 
 
 def prepare(context: Context) -> Generator[Line, None, None]:
     """Write the encoded references (and validation data); the pool's encoding goes to the machine's cache."""
-    yield Progress("prepare", 0, PARTS_OF_PREPARING)
+    yield context.prepared(0)
     given = read_references(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
         context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
@@ -51,12 +49,12 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         yield from _write(context, given, sizes)
     if paths := context.backbone.lora.left_out:  # known once there are references to look with
         yield Message("prepare", left_out_told(paths))
-    yield Progress("prepare", PARTS_OF_PREPARING, PARTS_OF_PREPARING)
+    yield context.prepared(PARTS_OF_PREPARING)
 
 
 def keep_pool(context: Context) -> Generator[Line, None, None]:
     """Encode the backbone's own data for the jobs of all accounts, and note which files that are."""
-    yield Progress("prepare", 0, PARTS_OF_PREPARING)
+    yield context.prepared(0)
     files, whole = list[Path](), True
     with context.encoding():
         for split in _splits(context):
@@ -68,6 +66,7 @@ def keep_pool(context: Context) -> Generator[Line, None, None]:
             if (samples := own.samples(context)) is not None:
                 own.encoded(context, samples)
                 files += [own.file_of(context).whole, context.encoding_file(samples, own.SPLIT)]
+    yield context.prepared(0)
     if whole:  # else the next job goes on with what was begun
         told = {"files": [file.name for file in files], "day": str(context.day) if context.dated else None}
         write_json(Path(context.spec["ready"]), told)
@@ -87,7 +86,7 @@ def _write(context: Context, given: References, sizes: Sequence[Size]) -> Genera
         _encode(context, given, sizes, folder / REFERENCES, shapes.REFERENCES)
         write_rows(folder / "references.json", [{"name": name, "words": words} for name, words in described(given)])
         write_rows(folder / KIN_FILE, kin(given))
-        yield Progress("prepare", 1, PARTS_OF_PREPARING)
+        yield context.prepared(1)
         sent = [given]
         if context.folder.validation.is_dir():
             validation = read_references(context.folder.validation)
@@ -97,12 +96,13 @@ def _write(context: Context, given: References, sizes: Sequence[Size]) -> Genera
             found = known(context.pool, sent)
             write_json(folder / KNOWN_FILE, found)
             yield from told(context.pool, found) if "candidate" in _splits(context) else ()
-        yield Progress("prepare", 2, PARTS_OF_PREPARING)
+        yield context.prepared(2)
         if "candidate" in _splits(context):
             note_examples(context.profiler, "candidates", context.encoded_pool("candidate"))
-        if (probe := context.probe()) is not None:
-            note_examples(context.profiler, "probe", probe)
+        if (examples := context.probe()) is not None:
+            note_examples(context.profiler, "probe", examples)
         protection.prepare(context, given, sizes, folder)
+        probe.prepare(context, folder)
         if isinstance(context.backbone, DiffusionBackbone):
             context.backbone.prompts.hold([NOTHING, *context.p.sample_prompts, *context.p.unrelated_prompts])
             context.backbone.prompts.write(folder / PROMPTS_FILE)

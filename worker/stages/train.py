@@ -39,8 +39,8 @@ def train(context: Context) -> Generator[Line, None, None]:
         yield Metrics("train", [row])
         yield pace.at(step.step)
 
-    words = f"with {gamma:.0%} {DATA[p.protect_on]}" if gamma else "on the references alone"
-    yield Message("train", f"Training the adapter {words}, for at most {budget} steps.")
+    words = f", {gamma:.0%} of every batch filled with {DATA[p.protect_on]}" if gamma else " on the references alone"
+    yield Message("train", f"Training the adapter{words}, for at most {budget} steps.")
     with context.folder.writing("train") as folder:
         snapshots: dict[int, Adapter] = {}
         steps = train_adapter(

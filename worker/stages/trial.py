@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from core.method.mixing.trial import Trial, try_mixture
 from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.loop import Step
-from core.parameters.protection.means import DATA
+from core.parameters.protection.means import DATA, PROBE
 from core.parameters.schedule import extended, step_budget
 from worker.job_folder import write_json
 from worker.protocol import Json, Line, Message, Metrics
@@ -83,8 +83,9 @@ def _tried(
         yield Metrics("trial", [row | {name: loss for name, loss in known.items() if loss is not None}])
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
-    what = f"{gamma:.0%} {DATA[context.p.protect_on]}"
-    yield Message("trial", f"Trying {what} on the surrogates: do held-out references gain from it?")
+    what = f"{gamma:.0%} of every batch filled with {DATA[context.p.protect_on]}"
+    yield Message("trial", f"Training the surrogates again, {what}: do held-out references gain from it?")
     references, probe = context.references(), context.probe()
     steps = try_mixture(context.backbone, references, protection, plain, context.p, keeper, probe, context.kin)
-    return (yield from driven(steps, lines, keeper))
+    tried = yield from driven(steps, lines, keeper)
+    return replace(tried, probe=PROBE[context.probed_on or "pool"]) if tried else None

@@ -10,6 +10,7 @@ from core.estimates.measurements import Measured, Source
 from core.estimates.sizes import JobSize
 from core.findings.texts.lengths import TextSize
 from core.parameters.parameters import Parameters
+from core.parameters.schedule import STAGES
 from core.references.items import References, TextItem
 from worker.job_folder import JobFolder
 from worker.protocol import Json, Progress, StageDone
@@ -27,6 +28,7 @@ class JobMeasurement:
         self._references, self._validation = len(read.items), validation
         self._work: dict[str, Json] = {}
         self._forecast: Forecast | None = None
+        self._prepared: Forecast | None = None  # the same where the backbone's own samples are there
         self._stage, self._began = "", 0.0
 
     def foretell(self, estimator: Estimator) -> None:
@@ -34,6 +36,7 @@ class JobMeasurement:
         if estimator.measured:
             data = estimator.data(self._references, self.texts, self._validation)
             self._forecast = estimator.forecast(self.shape, data)
+            self._prepared = estimator.forecast(self.shape, data, made=True)
 
     def left(self, line: Progress) -> float | None:
         """Return the seconds to the end of the job; where nothing was measured, to the end of the stage."""
@@ -41,8 +44,16 @@ class JobMeasurement:
             self._stage, self._began = line.stage, time.monotonic()
         if self._forecast is None:
             return line.eta_seconds
+        if line.stage == STAGES[0] and line.eta_seconds is not None:
+            return self._making(line.eta_seconds)
         left = self._forecast.left(line.stage, time.monotonic() - self._began, line.eta_seconds)
         return line.eta_seconds if left is None else round(left, 1)
+
+    def _making(self, seconds: float) -> float | None:
+        """Return the seconds to the end of a job whose own samples take so many more; its preparing comes after."""
+        self._forecast, self._began = self._prepared, time.monotonic()
+        left = self._forecast.left(STAGES[0], 0.0, None) if self._forecast else None
+        return None if left is None else round(seconds + left, 1)
 
     def note(self, line: StageDone) -> None:
         """Take down what a stage has taken."""

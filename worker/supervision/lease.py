@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.database.engine import now
 from core.jobs import leases
 from core.jobs.leases import Claim
+from core.parameters.schedule import STAGES
 from core.settings import Settings
+from worker.protocol import Progress
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -40,6 +42,14 @@ class Position:
     step: int = 0
     progress: float = 0.0
     eta_seconds: float | None = None
+
+    @classmethod
+    def of(cls, line: Progress, eta_seconds: float | None, prepared: float = 0.0) -> Position:
+        """Return where a line says that the job stands; another trainer has done the share `prepared` before."""
+        share = min(1.0, line.step / line.total) if line.total else 0.0
+        if line.stage == STAGES[0]:
+            share = prepared + (1 - prepared) * share
+        return cls(line.stage, line.step, share, eta_seconds)
 
 
 class Lease:
@@ -70,6 +80,11 @@ class Lease:
     def stage(self) -> str:
         """The stage that the job is in."""
         return self._position.stage
+
+    @property
+    def progress(self) -> float:
+        """The share of that stage that is done."""
+        return self._position.progress
 
     def step_of(self, stage: str) -> int | None:
         """The step that the stage was last heard of at; None where this attempt has not heard of it."""

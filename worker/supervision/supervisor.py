@@ -82,6 +82,7 @@ class Supervisor:
         self._trainer: Trainer | None = None
         self._curves = Curves()
         self._began = time.monotonic()
+        self._encoded = 0.0  # share of preparing that another trainer has done before the job's own
 
     def run(self) -> None:
         """Work until the job has ended, has been given back, or belongs to somebody else."""
@@ -182,6 +183,7 @@ class Supervisor:
             began = time.monotonic()
             with encoding.trainer() as trainer:
                 self._follow(trainer)
+            self._encoded = self.lease.progress
             self._began += time.monotonic() - began  # once for all jobs: no measure of what this one took
 
     def _follow(self, trainer: Trainer) -> None:
@@ -211,8 +213,7 @@ class Supervisor:
     def _handle(self, line: Line) -> None:
         match line:
             case Progress():
-                share = min(1.0, line.step / line.total) if line.total else 0.0
-                self.lease.move(Position(line.stage, line.step, share, self._measurement.left(line)))
+                self.lease.move(Position.of(line, self._measurement.left(line), self._encoded))
             case Metrics():
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():

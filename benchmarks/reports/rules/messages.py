@@ -213,7 +213,9 @@ def scoring(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    rf"Trying #share% (?P<data>{HELD}) on the surrogates: do held-out references gain from it\?", where="messages.trial"
+    rf"Training the surrogates again, #share% of every batch filled with (?P<data>{HELD}): do held-out references gain "
+    r"from it\?",
+    where="messages.trial",
 )
 def trying(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(told["data"] == DATA[records.p["protect_on"]], f"it protects on {records.p['protect_on']}")
@@ -223,7 +225,8 @@ def trying(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(
-    rf"Training the adapter (?:with #share% (?P<data>{HELD})|on the references alone), for at most #budget steps\.",
+    rf"Training the adapter(?:, #share% of every batch filled with (?P<data>{HELD})| on the references alone), for at "
+    r"most #budget steps\.",
     r"Training ended at step #last of #budget; its stopping rule names step #step(?P<later>, and the samples of the "
     r"kept steps may choose another)?\.",
     where="messages.train",

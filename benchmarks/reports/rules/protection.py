@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near, parameter
 from benchmarks.reports.rules.values import meant, preset_named
-from core.parameters.schedule import OWN_SAMPLES
+from core.parameters.protection.means import PROBE
+from core.parameters.schedule import OWN_SAMPLES, PROBE_EXAMPLES
 
 MEANS = "replay|distil|both"
+PROBED = "|".join(PROBE.values())
 SET = r"set by the preset (?P<setter>[a-z0-9-]+ \d+(?: \(an alias of [a-z0-9-]+\))?)"
 PUBLISHED = {"means": "replay", "weight": 1.0, "on": "pool"}  # where a preset says nothing, or none, and a job asks
 
@@ -193,3 +195,48 @@ def making(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     if told.get("id"):
         yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
         yield from holds((told["how"] == "draws") == (records.p["kind"] == "images"), f"it is {records.p['kind']}")
+
+
+@claim(r"(?P<id>\S+) made #count samples of its own in #seconds s\.", where="messages.")
+def made(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    data = next(row["data"] for row in records.messages if row["text"] == sentence.text)
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    yield from holds(records.p["protect_on"] == "own", f"it protects on {records.p['protect_on']}")
+    yield from near(told["count"], data["samples"], "the number that was made")
+    yield from holds(0 <= data["samples"] <= OWN_SAMPLES, f"more than {OWN_SAMPLES} were made")
+    yield from near(told["seconds"], data["seconds"], "what they took")
+
+
+@claim(
+    rf"On (?P<probe>{PROBED}) it moved #less% less away from the untouched backbone than without\.",
+    rf"On (?P<probe>{PROBED}) it moved no less away from the untouched backbone \(#share% of the distance\)\.",
+)
+def moved_less(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    found, probe = (records.mixture["trial"] or {}).get("kept"), records.report["probe"]
+    if not found or not probe:
+        yield "nobody has looked"
+        return
+    yield from holds(told["probe"] == PROBE[probe["on"]], f"the probe is on {probe['on']}")
+    share = 100 * found["with"] / found["without"]
+    yield from near(told.get("share") or f"{100 - float(told['less']):.0f}", share, "the share of the distance")
+    yield from holds((share >= 100) == bool(told.get("share")), f"it moved {share:.0f}% as far")
+
+
+@claim(
+    r"At step #step the loss on #count held-out (?P<probe>examples of the backbone's data|samples of the backbone's "
+    r"own) is #change% (?P<how>higher|lower) than before training\.",
+    where="reasons.forgetting",
+)
+def forgotten(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    probe, own = records.report["probe"], told["probe"].startswith("samples")
+    seen = {at: row["probe_loss"] for at, row in records.curve.items() if "probe_loss" in row}
+    yield from holds((probe["on"] == "own") == own, f"the probe is on {probe['on']}")
+    yield from near(told["count"], probe["examples"], "the size of the probe")
+    noted = records.read("work/prepare/protection.json") or {}
+    if own and "held_out" in noted:
+        yield from near(told["count"], min(len(noted["held_out"]), PROBE_EXAMPLES), "the number that is held out")
+    step = records.report["published_step"]
+    yield from near(told["step"], step, "the step")
+    change = round(100 * (seen[min(seen, key=lambda at: abs(at - step))] / seen[0] - 1), 2)  # as the report has it
+    yield from near(told["change"], abs(change), "the change")
+    yield from holds((told["how"] == "higher") == (change >= 0) or abs(change) < 0.05, f"it changed by {change:.2f}%")

@@ -6,26 +6,18 @@ Shapes: F folds (one surrogate each), K draws, c candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, by_length, count, take, units
+from core.method.influence.choice import Choice
 from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import chunks
 from core.method.influence.ranking import Ranking, rank
-from core.method.influence.selection import (
-    DRAWN,
-    POOLED,
-    SCORED,
-    Selection,
-    near_duplicates_by_cosine,
-    select,
-    select_at_random,
-)
+from core.method.influence.selection import Selection, near_duplicates_by_cosine
 from core.method.lora.adapter import Adapter
 from core.method.mixing.gamma import GammaChoice, choose_gamma
 from core.method.training.resuming import NOWHERE, Keeper, State, saved
@@ -83,86 +75,34 @@ def score_pool(
     else:
         chosen = [sources[i] for i in sampled.tolist()]
         found = yield from _score(folds, take(candidates, sampled), chosen, first, p, keeper)
-    scored = sampled[: found.shape[2]]
-    matrix = torch.full((*found.shape[:2], count(candidates)), math.nan)
-    matrix[:, :, scored] = found
-    ranking = rank(matrix, sources)
-    if len(scored) < len(sampled):  # the weights behind `reliability` are fitted to what is noise, and flatter it
-        ranking = replace(ranking, values=matrix.mean((0, 1)), reliability=ranking.by_candidate)
     usable = torch.ones(count(candidates), dtype=torch.bool).index_fill(0, _indices(left_out), False)
-    choosing = partial(
-        _selected,
-        scored=scored,
-        sampled=len(sampled),
-        sources=sources,
-        duplicates=_copies(candidates),
-        p=p,
-        usable=usable,
-    )
-    selection = choosing(ranking)
+    choice = Choice(sampled[: found.shape[2]], len(sampled), sources, _copies(candidates), usable, p)
+    return _decided(folds, choice, choice.matrix(found), len(held))
+
+
+def _decided(folds: ScoringFolds, choice: Choice, matrix: Tensor, surrogates: int) -> Scoring:
+    """Select by the scores (F, K, c) that were found, and choose the gamma to begin with."""
+    ranking, p = choice.ranking(matrix), choice.p
+    selection = choice.selection(ranking)
     gamma = choose_gamma(
         p.gamma,
         comparable=folds.comparable(selection.indices),
-        n=count(references),
+        n=count(folds.references),
         m=len(selection.indices),
         preset=p.learns,
         start=p.gamma_start,
         name=p.preset,
     )
-    blind, notes = _blind(matrix, selection, len(held), sources, choosing), tuple(folds.notes)
-    scores, per_fold = matrix.mean((0, 1)), matrix.mean(1)
-    return Scoring(len(sampled), len(scored), scores, per_fold, ranking, selection, blind, gamma, notes)
-
-
-def _blind(
-    matrix: Tensor, selection: Selection, folds: int, sources: Sequence[str], choosing: Callable[[Ranking], Selection]
-) -> tuple[tuple[int, ...], ...]:
-    """Return a selection for every surrogate that its own held-out references had no part in.
-
-    A fold's scores are aimed at the references that it holds out. Judged by the same ones, what they select looks
-    better than it is to unseen data (`benchmarks/trial_bias.py`). A draw, and folds that were not scored, flatter
-    nobody.
-    """
-    scored = len(matrix)
-    if selection.rule == "random" or scored < 2:
-        return (selection.indices,) * folds
-    others = [choosing(rank(torch.cat([matrix[:fold], matrix[fold + 1 :]]), sources)) for fold in range(scored)]
-    return tuple((others[fold] if fold < scored else selection).indices for fold in range(folds))
-
-
-def _selected(
-    ranking: Ranking,
-    scored: Tensor,
-    sampled: int,
-    sources: Sequence[str],
-    duplicates: Sequence[Hashable],
-    p: Parameters,
-    usable: Tensor,
-) -> Selection:
-    """Select by what was scored or, where the rest of the sample was not worth scoring, draw from what is usable."""
-    if len(scored) == sampled:
-        pooled = SCORED if ranking.by_source is None else POOLED
-        return select(
-            ranking.values.where(usable, math.nan),
-            count=p.selected_count,
-            sources=sources,
-            duplicates=duplicates,
-            reliability=ranking.reliability,
-            seed=p.seed,
-            words=DRAWN if p.score == "random" else pooled,
-        )
-    drawn_from = torch.where(usable, 0.0, math.nan)
-    drawn_from[scored] = ranking.values[scored].to(drawn_from)  # what has no finite score is not replayed either
-    halves = f"Two halves of the scores of {len(scored)} candidates {ranking.doubt}"
-    why = f"{halves}, so the other {sampled - len(scored)} were not scored"
-    return select_at_random(
-        drawn_from,
-        count=p.selected_count,
-        sources=sources,
-        duplicates=duplicates,
-        reliability=ranking.reliability,
-        seed=p.seed,
-        why=why,
+    return Scoring(
+        sampled=choice.sampled,
+        scored=len(choice.scored),
+        scores=matrix.mean((0, 1)),
+        per_fold=matrix.mean(1),
+        ranking=ranking,
+        selection=selection,
+        blind=choice.blind(matrix, selection, surrogates),
+        gamma=gamma,
+        notes=tuple(folds.notes),
     )
 
 

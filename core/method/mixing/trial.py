@@ -26,7 +26,7 @@ from core.method.training.loop import Step
 from core.method.training.resuming import NOWHERE, Keeper
 from core.method.training.surrogates import Surrogate, train_folds
 from core.parameters.parameters import Parameters
-from core.parameters.protection.means import DATA
+from core.parameters.protection.means import DATA, PROBE
 from core.parameters.schedule import MIN_TRIED_SHARE
 
 # What all references of a trial share, so that their spread does not show it: the luck of its runs, and that a
@@ -53,6 +53,7 @@ class Trial:
     clusters: int = 2  # references that are no near-duplicates
     kept: tuple[float, float] | None = None  # distance from the frozen backbone on other data: without, with
     data: str = DATA["pool"]  # what the slots held
+    probe: str = PROBE["pool"]  # what `kept` was seen on
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -81,9 +82,9 @@ class Trial:
         doubt = " It had not clearly turned up when the steps ran out: more steps may be all that it gained."
         doubt *= self.doubtful
         return (
-            f"Tried on held-out references: with {self.gamma:.0%} {self.data} their loss was {change} than without, "
-            f"as a share of what it was before training (90 % interval {-high:+.1%} to {-low:+.1%}).{doubt}"
-            f"{self._kept_sentence}"
+            f"Tried on held-out references: with {self.gamma:.0%} of every batch filled with {self.data} their loss "
+            f"was {change} than without, as a share of what it was before training (90 % interval {-high:+.1%} to "
+            f"{-low:+.1%}).{doubt}{self._kept_sentence}"
         )
 
     @property
@@ -93,8 +94,8 @@ class Trial:
             return ""
         share = self.kept[1] / self.kept[0]
         if share >= 1:
-            return f" On other data it moved no less away from the untouched backbone ({share:.0%} of the distance)."
-        return f" On other data it moved {1 - share:.0%} less away from the untouched backbone than without."
+            return f" On {self.probe} it moved no less away from the untouched backbone ({share:.0%} of the distance)."
+        return f" On {self.probe} it moved {1 - share:.0%} less away from the untouched backbone than without."
 
     @property
     def next_gamma(self) -> float | None:

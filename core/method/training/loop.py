@@ -75,6 +75,11 @@ class Training:
         self.step = 0
 
     @property
+    def adapter(self) -> Adapter:
+        """The weights as the newest step has left them."""
+        return self._adapter
+
+    @property
     def average(self) -> Adapter:
         """The weights averaged over the newest part of the run, which are to be measured and kept; live, not a copy."""
         return self._average.adapter

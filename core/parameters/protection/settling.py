@@ -43,7 +43,7 @@ class Protecting:
     def refused(self) -> bool:
         """Whether the request says that nothing is protected."""
         asked = self.request
-        return asked.augment is False or asked.protect == "none" or (asked.gamma == 0 and asked.augment is not True)
+        return asked.augment is False or asked.protect == "none" or asked.gamma == 0
 
     @property
     def unwanted(self) -> bool:

@@ -10,7 +10,8 @@ from core.backbones.memory_needs import DISTILLED_BYTES
 from core.estimates.forecast import model
 from core.estimates.sizes import DataSize, JobSize, Steps
 from core.estimates.workload import distilled, workload
-from core.parameters.schedule import FROZEN_PASS, OWN_SAMPLES, OWN_SECONDS, PROBE_EXAMPLES
+from core.parameters.schedule import FROZEN_PASS, OWN_SAMPLES, PROBE_EXAMPLES
+from core.settings import OWN_SECONDS
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured
 from tests.core.parameters.test_resolving import CATS, CHATS, EMOJI, TEXT, settled
 
@@ -60,6 +61,25 @@ def test_samples_are_counted_until_somebody_has_had_them_made_and_never_beyond_t
         found = model(jobs, SHAPE, "cpu: toy", 10**10)
         much, little = found.forecast(own, BARE).stages["prepare"], found.forecast(SMALL, BARE).stages["prepare"]
         assert 0 < much.expected - little.expected <= OWN_SECONDS
+
+
+def test_samples_of_another_size_are_yet_to_be_made() -> None:
+    steps = Steps(12, 24, 16)
+    own = replace(SMALL, protect="distil", protect_on="own", scored=False)
+    known = model([measured(own, steps, data=BARE), measured(OTHER, steps)], SHAPE, "cpu: toy", None)
+    larger = replace(own, resolution=2 * (own.resolution or 0))
+    assert (known.has_made(own), known.has_made(larger)) == (True, False)
+    found = [known.forecast(larger, BARE, made=made).stages["prepare"].expected for made in (False, True)]
+    assert found[0] > found[1]
+
+
+def test_a_quarter_of_own_samples_is_looked_at_as_a_probe_where_the_pool_has_none() -> None:
+    steps = Steps(12, 24, 16)
+    own = replace(SMALL, protect="distil", protect_on="own", scored=False)
+    known = model([measured(own, steps, data=BARE), measured(OTHER, steps)], SHAPE, "cpu: toy", None)
+    with_probe = replace(BARE, probe=OWN_SAMPLES // 4)
+    assert known.forecast(own, BARE) == known.forecast(own, with_probe)
+    assert known.forecast(own, BARE) != known.forecast(own, replace(BARE, probe=1))
 
 
 def test_the_time_in_which_samples_were_made_is_no_part_of_what_the_next_job_takes() -> None:

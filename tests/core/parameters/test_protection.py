@@ -120,6 +120,8 @@ def test_every_auto_of_protection_says_what_and_why() -> None:
         ({"augment": False, "protect": "replay"}, "augment", "protect replay needs augment"),
         ({"augment": False, "protect_on": "pool"}, "protect_on", "leave one of the two out"),
         ({"gamma": 0, "protect": "both"}, "gamma", "let protect be none"),
+        ({"gamma": 0, "augment": True}, "gamma", "leave gamma out, or let augment be false"),
+        ({"gamma": 0, "selected_count": 4}, "selected_count", "leave one of the two out"),
         ({"gamma": 0, "protect_weight": 4.0}, "protect_weight", "leave one of the two out"),
         ({"protect": "replay", "protect_on": "captions"}, "protect_on", "let bat.protect be distil"),
         ({"protect": "both", "protect_on": "captions"}, "protect_on", "let bat.protect be distil"),

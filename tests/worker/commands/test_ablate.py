@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.backbones.record import BackboneRecord
 from tests.worker.floor import register, run_module
 from tests.worker.stages.conftest import QUICK, image_record, picture
 
@@ -19,7 +20,11 @@ Ablate = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:
     """Return a function that turns a knob through values, always in the folder `out`."""
-    data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
+    return ablating(image_record(tiny_diffusion_folder, tmp_path), tmp_path, QUICK)
+
+
+def ablating(record: BackboneRecord, tmp_path: Path, bat: dict[str, object]) -> Ablate:
+    data = register(record, tmp_path / "data")
     for part, numbers in (("own", range(4)), ("other", range(4, 6))):
         (tmp_path / part).mkdir()
         for number in numbers:
@@ -34,7 +39,7 @@ def ablate(tiny_diffusion_folder: Path, tmp_path: Path) -> Ablate:
         "--out",
         str(tmp_path / "out"),
         "--bat",
-        json.dumps(QUICK),
+        json.dumps(bat),
     )
 
     def run(which: str, values: str, *further: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +57,7 @@ def test_every_value_is_a_job_and_the_picture_shows_them_all(ablate: Ablate, tmp
     assert [(row["value"], row["gamma"]) for row in rows] == [(0, 0.0), (0.5, 0.5)]
     assert all(row["forgetting"] is not None and len(row["heldout"]) > 2 for row in rows)
     assert done.stderr.count("surrogate  [") > 0
+    assert "export" not in done.stderr  # which would only cost time
     assert "heldout_change" in done.stdout
     with Image.open(tmp_path / "out/ablation.png") as drawn:
         assert drawn.width > 500
@@ -72,6 +78,20 @@ def test_means_are_turned_by_their_names(ablate: Ablate, tmp_path: Path) -> None
     rows = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]
     assert [row["value"] for row in rows] == ["none", "distil"]
     assert rows[0]["gamma"] == 0.0
+    assert done.stderr.count("surrogate  [") > 0
+
+
+@pytest.mark.slow
+def test_without_a_pool_no_job_borrows_what_another_has_prepared_without_its_own_samples(
+    tiny_diffusion_folder: Path, tmp_path: Path
+) -> None:
+    record = image_record(tiny_diffusion_folder, tmp_path).model_copy(update={"pool": None})
+    done = ablating(record, tmp_path, QUICK | {"selected_count": "auto", "sample_ratio": "auto"})(
+        "protect", '["none", "distil", "none"]'
+    )
+    none, distil, again = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]
+    assert (none["gamma"], none["forgetting"], distil["forgetting"] is None) == (0.0, None, False)
+    assert again == none
     assert done.stderr.count("surrogate  [") > 0
 
 

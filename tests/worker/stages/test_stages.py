@@ -151,7 +151,9 @@ def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_im
     outcome = read(folder, "export/manifest.json")["outcome"]
     assert [row["name"] for row in outcome["references"]] == ["0.png", "1.png", "2.png", "3.png"]
     assert all(row["name"] in row["sentence"] for row in outcome["references"])
-    assert set(outcome["reasons"]) == {"scores", "backbone_data", "cs_fluctuation", "stop", "confidence"}
+    assert set(outcome["reasons"]) == {"scores", "backbone_data", "cs_fluctuation", "stop", "confidence", "forgetting"}
+    assert outcome["probe"] == {"on": "pool", "examples": 3}
+    assert "the loss on 3 held-out examples of the backbone's data is" in outcome["reasons"]["forgetting"]
     trial = outcome["trial"]
     assert trial["interval"][0] <= trial["gain"] <= trial["interval"][1]
     assert (outcome["verdict"] == "harms") == (outcome["gamma"] == 0)

@@ -46,6 +46,7 @@ OUTCOME = (
     "selection_reason",
     "score_reliability",
     "confidence",
+    "forgetting",
 )
 
 
@@ -67,6 +68,7 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
         "data": _data(context),
         "replayed": _replayed(context, summary),
         "protected": protected(context),
+        "probe": summary["probe"],
         "diagnostics": {"note": DIAGNOSTICS, "error_law": error_law(context)},
         "seed": p.seed,
         "parameters": p.model_dump(mode="json", exclude=UNSAID),

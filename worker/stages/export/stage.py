@@ -18,7 +18,7 @@ from core.method.training.final_run import Outcome
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock, checkpoint_file
-from worker.stages.export import answers, pictures
+from worker.stages.export import answers, forgetting, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
@@ -56,7 +56,7 @@ def export(context: Context) -> Generator[Line, None, None]:
         adapter = context.checkpoint(outcome.published_step)
         summary = summarise(context, outcome)
         summary |= {"pictures": gallery.pictures, "answers": gallery.answers}
-        summary["reasons"] |= gallery.reasons
+        summary["reasons"] |= forgetting.reasons(summary) | gallery.reasons
         provenance = card(context, adapter, summary)
         begun = pace.total - len(forms) - 1
         made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
@@ -148,6 +148,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "reference_change": _change(context, outcome.published_step, "reference_loss"),
         "heldout_change": _change(context, outcome.published_step, "heldout_loss"),
         "forgetting": _change(context, outcome.published_step, "probe_loss"),
+        "probe": forgetting.probe(context),
         "trained_tokens": _trained_tokens(context, outcome),
     }
 

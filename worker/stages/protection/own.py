@@ -22,7 +22,7 @@ from core.parameters.schedule import STAGES
 from worker.protocol import Json, Line, Message, Progress
 from worker.stages import pool as pools
 from worker.stages.context import Context, ProgressClock
-from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples
+from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples, quarter
 from worker.stages.protection.words import prompts_of
 
 SEED = 90_000  # apart from the seeds of what jobs draw
@@ -93,7 +93,7 @@ def made(context: Context, stage: str) -> Generator[Line, None, None]:
         return
     yield Message(stage, DRAWING[context.record.kind].format(context.record.id))
     with context.encoding():
-        so_far = yield from _rounds(context, file, limit, ProgressClock(stage, COUNT))
+        so_far = yield from _rounds(context, file, limit, stage)
     if so_far.over or so_far.enough:
         file.finish(so_far)
     if not so_far.enough:
@@ -103,30 +103,52 @@ def made(context: Context, stage: str) -> Generator[Line, None, None]:
         yield Message(stage, told, "warn")
 
 
-def _rounds(context: Context, file: SampleFile, limit: float, pace: ProgressClock) -> Generator[Line, None, Samples]:
-    so_far = file.so_far()
+def _rounds(context: Context, file: SampleFile, limit: float, stage: str) -> Generator[Line, None, Samples]:
+    begun = so_far = file.so_far()
+    pace = ProgressClock(stage, COUNT - len(begun.rows))  # what others have made says nothing of how fast it goes
     until = time.monotonic() + limit - (so_far.seconds if so_far.enough else 0.0)
-    yield _told(pace, len(so_far.rows))
+    yield _told(context, so_far, pace.at(0))
     while not so_far.over and time.monotonic() < until:
         began, quarter = time.monotonic(), 4 * len(so_far.rows) // COUNT
         rows, pictures = _round(context, so_far)
         so_far = so_far.with_round(rows, pictures, time.monotonic() - began)
         file.keep(so_far)
         if quarter < 4 * len(so_far.rows) // COUNT < 4:
-            yield Message(pace.stage, f"{len(so_far.rows)} of {COUNT} samples of the backbone's own are made.")
-        yield _told(pace, len(so_far.rows))
+            yield Message(stage, f"{len(so_far.rows)} of {COUNT} samples of the backbone's own are made.")
+        yield _told(context, so_far, pace.at(len(so_far.rows) - len(begun.rows)))
+    if so_far.rounds > begun.rounds:
+        yield _taken(context, stage, len(so_far.rows) - len(begun.rows), so_far.seconds - begun.seconds)
     return so_far
 
 
-def _told(pace: ProgressClock, done: int) -> Progress:
-    """Say how long the rest takes, and of the stage that none of it is done: what it is there for comes after."""
-    return Progress(pace.stage, 0, COUNT, pace.at(done).eta_seconds)
+def _told(context: Context, so_far: Samples, pace: Progress) -> Progress:
+    """Say how far preparing is by that; of another stage, which is gone on with, that none of it is done."""
+    context.made = len(so_far.rows)
+    if pace.stage != "prepare":
+        return Progress(pace.stage, 0, COUNT, pace.eta_seconds)
+    return context.prepared(0, COUNT, pace.eta_seconds)
+
+
+def _taken(context: Context, stage: str, count: int, seconds: float) -> Message:
+    text = f"{context.record.id} made {count} samples of its own in {seconds:.0f} s."
+    return Message(stage, text, data={"samples": count, "seconds": round(seconds, 1)})
+
+
+def held_out(context: Context, made: pools.Pool) -> list[int]:
+    """Return the places of samples that are the probe and protect nothing; none where the pool has one."""
+    return [] if context.pool is not None and context.pool.probe else quarter(made)
 
 
 def noted(context: Context) -> Json:
-    """Return what the prepare stage notes of the samples, so that later stages know whether they find the same."""
+    """Return what the prepare stage notes of the samples: which they are, how many protect, and which do not.
+
+    So later stages know whether they find the same, and go on with the same ones.
+    """
     found = samples(context)
-    return {"own": found.sha256, "count": len(found.candidates)} if found else {"own": None, "count": 0}
+    if found is None:
+        return {"own": None, "count": 0, "held_out": []}
+    held = held_out(context, found)
+    return {"own": found.sha256, "count": len(found.candidates) - len(held), "held_out": held}
 
 
 def as_begun(context: Context) -> Generator[Line, None, None]:

@@ -20,6 +20,7 @@ from worker.protocol import Json
 from worker.stages import shapes
 from worker.stages.context import Context
 from worker.stages.costs import note_examples
+from worker.stages.pool import Pool
 from worker.stages.protection import own
 from worker.stages.protection.words import unrelated
 
@@ -46,12 +47,14 @@ def prepare(context: Context, given: References, sizes: Sequence[tuple[int, int]
         backbone.prompts.hold(captions)
         write_json(folder / NOTE, {"captions": captions})
     elif context.p.protect_on == "own":
-        write_json(folder / NOTE, own.noted(context))
+        note = own.noted(context)
+        write_json(folder / NOTE, note)
         if (made := own.samples(context)) is not None:
-            batch = own.encoded(context, made)
+            places = _protecting(note, made)
+            batch = take(own.encoded(context, made), torch.tensor(places))
             note_examples(context.profiler, "own", batch)
             if tuple(sizes) not in ((), (context.square,)):
-                batch = shapes.in_shapes(context, batch, [each.item for each in made.candidates], sizes)
+                batch = shapes.in_shapes(context, batch, [made.candidates[place].item for place in places], sizes)
                 save_file({name: tensor.contiguous() for name, tensor in batch.items()}, folder / OWN_FILE)
 
 
@@ -111,5 +114,9 @@ def _own(context: Context) -> Batch:
     made = own.samples(context)
     if made is None:
         raise TransientFailure(own.GONE.format(context.record.id), code="internal_error")
-    batch = own.encoded(context, made)
-    return take(batch, torch.arange(len(made.candidates)))
+    return take(own.encoded(context, made), torch.tensor(_protecting(noted(context), made)))
+
+
+def _protecting(note: Json, made: Pool) -> list[int]:
+    held = set(note.get("held_out", ()))  # a job of an older version has none
+    return [place for place in range(len(made.candidates)) if place not in held]

@@ -15,7 +15,7 @@ from core.disk import write_first, write_whole
 from core.method.protection.own import PATIENCE
 from core.parameters.schedule import OWN_SAMPLES
 from worker.protocol import Json
-from worker.stages.pool import Pool, candidate
+from worker.stages.pool import Candidate, Pool, candidate
 
 COUNT = OWN_SAMPLES  # pictures or texts that a backbone makes
 FEWEST = 16  # with fewer of them nothing is protected
@@ -89,6 +89,24 @@ class SampleFile:
             return None
         made = tuple(candidate(row, samples.pictures) for row in samples.rows)
         return Pool(made, (), hashlib.sha256(content).hexdigest())
+
+
+def quarter(made: Pool) -> list[int]:
+    """Return the places of a quarter of them: whatever every fourth prompt or question has brought.
+
+    So the others were asked for in other words, and a text that was written twice is on one side.
+    """
+    asked: list[object] = [_asked(one) for one in made.candidates]
+    if len(set(asked)) < 4:  # pictures of hardly any prompt: each is one of its own
+        asked = list(range(len(asked)))
+    held = set(list(dict.fromkeys(asked))[3::4])
+    return [place for place, words in enumerate(asked) if words in held]
+
+
+def _asked(one: Candidate) -> str:
+    """Return the prompt of a picture, the question of an answer, and of a text all of it."""
+    messages = one.item.get("messages")
+    return str(messages[0]["content"]) if messages else one.words
 
 
 def _read(file: Path) -> bytes | None:

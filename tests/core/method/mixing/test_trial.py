@@ -10,6 +10,7 @@ from core.method.mixing.trial import TOLERATED_OF_PICTURES, Trial, try_mixture
 from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.training.surrogates import Surrogate, train_folds
+from core.parameters.protection.means import DATA, PROBE
 from tests.core.method.test_albat import TONES, drain, parameters
 
 CURVES = SurrogateCurves(((0,), (1,)))
@@ -55,6 +56,14 @@ def test_the_sentence_says_lower_where_the_data_helps() -> None:
     assert "loss was 5.0% lower" in Trial(0.25, 0.05, 0.01, CURVES, clusters=8).sentence
     assert "-8.0% to -2.0%" in Trial(0.25, 0.05, 0.01, CURVES, clusters=8).sentence
     assert "loss was 5.0% higher" in Trial(0.25, -0.05, 0.01, CURVES, clusters=8).sentence
+
+
+@pytest.mark.parametrize("data", DATA.values())
+@pytest.mark.parametrize("probe", PROBE.values())
+def test_the_sentence_says_what_the_batches_held_and_on_what_the_backbone_was_kept(data: str, probe: str) -> None:
+    told = Trial(0.5, 0.05, 0.01, CURVES, clusters=8, kept=(2.0, 1.0), data=data, probe=probe).sentence
+    assert told.startswith(f"Tried on held-out references: with 50% of every batch filled with {data} their loss was")
+    assert told.endswith(f"On {probe} it moved 50% less away from the untouched backbone than without.")
 
 
 @pytest.mark.parametrize(

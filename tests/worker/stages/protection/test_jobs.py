@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ from safetensors.torch import load_file
 
 from core.backbones.record import read_record
 from core.disk import ROOT
+from core.method.backbones.backbone import Batch
 from core.method.protection.protection import NONE
+from core.parameters.schedule import PROBE_EXAMPLES
 from tests.worker.stages.conftest import MakeJob, maker, picture
 from tests.worker.stages.test_shapes import SHAPED, shaped_jobs
-from worker.job_folder import JobFolder
+from worker.job_folder import JobFolder, write_json
 from worker.protocol import Line, Message, Progress, StageDone
 from worker.stages import run
-from worker.stages.context import Context
+from worker.stages.context import PROBE_FILE, Context
 from worker.stages.protection import own, protection
 from worker.stages.protection.samples import COUNT, FEWEST, Samples
 from worker.stages.protection.words import CAPTIONS
@@ -43,14 +46,16 @@ def without_pool(folder: JobFolder) -> JobFolder:
 
 
 def with_samples(folder: JobFolder, count: int = FEWEST) -> JobFolder:
-    """Let the backbone have made some samples already: pictures of its pool."""
-    context = Context(folder)
-    pool = context.pool
-    assert pool is not None
+    """Let the backbone have made some samples already."""
     rows = [{"id": str(n), "caption": f"thing {n}", "file": f"{n}.png"} for n in range(count)]
-    pictures = {f"{n}.png": one.png for n, one in enumerate(pool.candidates) if one.png}
-    own.file_of(context).finish(Samples(tuple(rows), dict(list(pictures.items())[:count])))
+    pictures = {f"{n}.png": picture(20 + n) for n in range(count)}
+    own.file_of(Context(folder)).finish(Samples(tuple(rows), pictures))
     return folder
+
+
+def shared(one: Batch, other: Batch) -> int:
+    """Count the pictures that are in both."""
+    return sum(any(torch.equal(mine, theirs) for theirs in other["mean"]) for mine in one["mean"])
 
 
 def until(folder: JobFolder, stage: str) -> list[Line]:
@@ -74,6 +79,45 @@ def test_a_job_on_its_own_samples_scores_nothing_and_is_protected_on_them(make_i
     assert (used.gamma, used.replay, used.distil) == (0.5, 0.0, 4.0)
     assert used.examples is not None
     assert len(used.examples["mean"]) == FEWEST
+
+
+def test_a_quarter_of_its_own_samples_is_the_probe_of_a_backbone_without_a_pool(make_image_job: MakeJob) -> None:
+    folder = with_samples(without_pool(make_image_job(**OWN, gamma=0.5, sample_prompts=["a dog"])))
+    until(folder, "trial")
+    context, held = Context(folder), FEWEST // 4
+    probe, used = context.probe(), protection.protection(context).examples
+    assert probe is not None
+    assert used is not None
+    assert (context.probed_on, len(probe["mean"]), len(used["mean"])) == ("own", held, FEWEST - held)
+    assert context.read("score", "decision.json")["count"] == FEWEST - held
+    assert shared(probe, used) == 0
+
+
+def test_without_protection_a_probe_of_own_samples_is_there_only_where_they_were_made_already(
+    make_image_job: MakeJob,
+) -> None:
+    unprotected = {"protect": "none", "selected_count": "auto", "sample_prompts": ["a dog"]}
+    folder = without_pool(make_image_job("before", **unprotected))
+    assert "of its own" not in said(until(folder, "prepare"))
+    assert (Context(folder).probe(), Context(folder).probed_on) == (None, None)
+    with_samples(folder)
+    folder = without_pool(make_image_job("after", **unprotected))
+    until(folder, "prepare")
+    assert Context(folder).probed_on == "own"
+    assert protection.noted(Context(folder)) == {}
+
+
+def test_a_job_that_began_before_samples_were_held_out_goes_on_with_all_of_them(make_image_job: MakeJob) -> None:
+    folder = with_samples(without_pool(make_image_job(**OWN, gamma=0.5, sample_prompts=["a dog"])))
+    until(folder, "score")
+    prepared = folder.stage("prepare")
+    note = json.loads((prepared / protection.NOTE).read_text())
+    write_json(prepared / protection.NOTE, {"own": note["own"], "count": FEWEST})
+    (prepared / PROBE_FILE).unlink()
+    offered = protection.offered(Context(folder))
+    assert offered.examples is not None
+    assert len(offered.examples["mean"]) == FEWEST
+    assert Context(folder).probe() is None
 
 
 @pytest.mark.slow
@@ -130,10 +174,20 @@ def test_a_backbone_of_pictures_without_a_pool_is_protected_on_what_it_draws(mak
     folder = without_pool(make_image_job(**OWN, sample_prompts=["a dog"]))
     lines = list(run(folder))
     assert "tiny draws 64 pictures of its own" in said(lines)
-    assert "Trying 50% samples of the backbone's own on the surrogates" in said(lines)
-    context = Context(folder)
-    assert context.read("score", "decision.json")["count"] == COUNT
-    assert context.read("trial", "mixture.json")["trial"] is not None
+    assert "surrogates again, 50% of every batch filled with samples of the backbone's own" in said(lines)
+    shares = [line.step / line.total for line in lines if isinstance(line, Progress) and line.stage == "prepare"]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    context, held = Context(folder), COUNT // 4
+    assert context.read("score", "decision.json")["count"] == COUNT - held
+    told = context.read("export", "manifest.json")["outcome"]
+    assert set(told["trial"]["kept"]) == {"without", "with"}
+    assert "On held-out samples of the backbone's own it moved" in told["selection_reason"]
+    card = context.read("export", "card.json")
+    assert told["probe"] == card["probe"] == {"on": "own", "examples": held}
+    assert told["forgetting"] == card["outcome"]["forgetting"] is not None
+    assert f"the loss on {held} held-out samples of the backbone's own is" in told["reasons"]["forgetting"]
+    assert "probe_loss" in card["curves"]["columns"]
     shares = protection.protection(context)
     assert shares is NONE or shares.distil == 4.0
 
@@ -146,7 +200,13 @@ def test_a_backbone_of_texts_without_a_pool_is_protected_on_what_it_writes(make_
     used = protection.protection(Context(folder))
     assert used.examples is not None
     assert used.gamma == 0.25
-    assert used.examples["input_ids"].shape[0] == COUNT
+    probe = Context(folder).probe()
+    assert probe is not None
+    held = [tuple(ids) for ids in probe["input_ids"].tolist()]
+    assert used.examples["input_ids"].shape[0] == COUNT - len(protection.noted(Context(folder))["held_out"])
+    assert 0 < len(held) <= PROBE_EXAMPLES
+    assert not set(held) & {tuple(ids) for ids in used.examples["input_ids"].tolist()}
+    assert "forgetting" in Context(folder).read("export", "report.json")["reasons"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.worker.stages.conftest import MakeJob, image_jobs, text_jobs
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Progress
 from worker.stages import run
-from worker.stages.context import Context
+from worker.stages.context import PARTS_OF_PREPARING, Context
 from worker.stages.pool import Pool
 from worker.stages.protection import own
 from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples
@@ -91,6 +91,11 @@ def test_pictures_are_made_once_and_another_job_finds_them(drawn: tuple[JobFolde
     told = [line for line in lines if isinstance(line, Progress)]
     assert len(told) == 1 + COUNT / ROUND
     assert told[1].eta_seconds > told[-1].eta_seconds == 0
+    assert [line.step for line in told] == list(range(0, COUNT + 1, ROUND))
+    assert {line.total for line in told} == {COUNT + PARTS_OF_PREPARING}  # preparing itself comes after
+    (taken,) = (line.data for line in lines if isinstance(line, Message) and line.data)
+    assert taken["samples"] == COUNT
+    assert f"tiny made {COUNT} samples of its own in {taken['seconds']:.0f} s." in said(lines)
     pool = found(folder)
     assert len(pool.candidates) == COUNT
     assert {one.item["image"].size for one in pool.candidates} == {(16, 16)}
@@ -112,7 +117,10 @@ def test_what_is_begun_is_gone_on_with_and_comes_out_the_same(
     drawing.close()
     assert not own.file_of(Context(stopped)).ready
     lines = made(stopped)
-    assert len([line for line in lines if isinstance(line, Progress)]) == 1 + COUNT / ROUND - 2
+    told = [line for line in lines if isinstance(line, Progress)]
+    assert [line.step for line in told] == list(range(2 * ROUND, COUNT + 1, ROUND))
+    assert told[0].eta_seconds is None  # what was there before says nothing of how fast it goes
+    assert f"tiny made {COUNT - 2 * ROUND} samples of its own in" in said(lines)
     assert [one.png for one in found(stopped).candidates] == [one.png for one in found(drawn[0]).candidates]
     assert files(stopped, "*.begun") == []
 
