@@ -29,6 +29,7 @@ NEEDS: Mapping[str, str] = {
     "auto": "K folds",
     "matched loss K=4": "K folds",
     "matched loss K=2": "2 folds",
+    "matched loss, in proportion": "K folds",  # their step scaled by n / (n - n/K) instead of its root
     "matched loss, stretched": "K folds",
     "one split, retrained": "one split",
     "hold out a quarter": "one split",

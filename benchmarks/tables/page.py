@@ -18,7 +18,7 @@ from benchmarks.tables.groups import confirmed
 from benchmarks.tables.jobs import presets_table, voices_table
 from benchmarks.tables.picture_rule import picture_rule_table
 from benchmarks.tables.protection import PRINCIPAL, horizon_table, protection_table, seen_table, sets_table
-from benchmarks.tables.replays import stopped
+from benchmarks.tables.replays import judged, stopped
 from benchmarks.tables.rules import PRINCIPAL as PRINCIPAL_RULES
 from benchmarks.tables.rules import confidence_table, rules_table
 from benchmarks.tables.scores import bias_table, forecasts_table, retraining_table, scores_table, trials_table
@@ -84,7 +84,7 @@ def _of_rules(whole: Whole, study: Whole) -> dict[str, str]:
     return {
         "rules": rules_table(records),
         "rules-confirmed": rules_table(once, PRINCIPAL_RULES),
-        "confidence": confidence_table(whole["records"], whole["facts"]),
+        "confidence": confidence_table(records, [*whole["facts"], *map(judged, study["facts"])]),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,6 +62,11 @@ def curves_of(told: Record) -> SurrogateCurves:
     return SurrogateCurves(held, 0.0, list(told["steps"]), seen, held_out)
 
 
+def judged(fact: Record) -> Record:
+    """Return an experiment's facts with the word of a job for its confidence."""
+    return {**fact, "confidence": shown_by(curves_of(fact["folds"])).confidence}
+
+
 def published(run: Record, folds: Record) -> int:
     """Return the step that held-out evidence of surrogates without protection names on a recorded run."""
     series = {name: run[name] for name in ("steps", "reference", "heldout", "probe", "similarity")}
@@ -73,12 +78,13 @@ def published(run: Record, folds: Record) -> int:
 def _rows(run: Record, curves: SurrogateCurves) -> list[Record]:
     ran = _Ran.of(run)
     series = {name: run[name] for name in ("steps", "reference", "heldout", "probe", "similarity")}
-    replay = Replay(ran, Arm(NONE), Curve(**series))
+    replay, told = Replay(ran, Arm(NONE), Curve(**series)), shown_by(curves)
     found: dict[str, Any] = {
         "never": run["horizon"],
         "oracle": lowest(run["steps"], run["heldout"]),
         "random step": replay.random_step(),
-        "matched loss K=4": replay.matched(shown_by(curves)),
+        "matched loss K=4": replay.matched(told),
+        "matched loss, in proportion": replay.matched(replace(told, scale=told.scale**2)),
     }
     # without the similarity nothing is said of CS-Fluctuation; auto's step is that of the matched loss
     found |= replay.fluctuation_rules(curves) if run["similarity"] else replay.fixed_steps()

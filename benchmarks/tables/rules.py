@@ -12,6 +12,7 @@ from benchmarks.tables.groups import FAMILIES, table
 RULES = (
     "auto",
     "matched loss K=4",
+    "matched loss, in proportion",
     "matched loss K=2",
     "matched loss, stretched",
     "hold out a quarter",
