@@ -131,9 +131,10 @@ def run(which: Which, told: train.Training, value: float | int | str, settings: 
     os.environ |= FIXED
     from worker.stages import run as stages  # after the environment is set: it imports torch
 
-    lines = stages(folder)
-    train.draw(_until_trained(lines))
-    lines.close()
+    if not folder.done(LAST_STAGE):
+        lines = stages(folder)
+        train.draw(_until_trained(lines))
+        lines.close()
     return {"value": value, **_shown(folder)}
 
 
