@@ -165,7 +165,7 @@ class SurrogateCurves:
 
     @property
     def learnt(self) -> list[float]:
-        """Return the share of each reference's loss that the others take away, around t*; empty where none is held out."""
+        """Return the share of each reference's loss that the others take away, around t*; nothing without folds."""
         there = self.at_best
         return [] if there is None else [improvement(a, b) for a, b in zip(self.held_out[0], there, strict=True)]
 
