@@ -67,7 +67,7 @@ def test_references_without_any_loss_before_training_are_stopped_at_the_step() -
     rule = MatchedLoss(evidence(best_step=4), 300)
     for step in range(5):
         rule.update(Evaluation(step, None, 0.0))
-    assert (rule.stopped, rule.published_step) == (False, 4)
+    assert (rule.stopped, rule.published_step) == (True, 4)
 
 
 @pytest.mark.parametrize(("level", "halving"), [(0.5, 20.0), (0.01, 50.0)])
