@@ -135,12 +135,14 @@ audit: $(AUDIT)/pip-audit $(CLIENTS)/node/.installed  ## Has any of the pinned d
 # Results that are there are not measured again; delete benchmark-work to start anew.
 bench-method: $(VENV)/.eye benchmark-work/wheels/.gemma3  ## What the method is worth: all experiments of docs/method.md's tables (hours on two cores; resumable)
 	$(BIN)/python -m benchmarks.method
-	$(BIN)/python -m benchmarks.protection --studies means others --seeds 0 1 --gather
+	$(BIN)/python -m benchmarks.protection --families nano --studies stops --seeds 0 1 2 6 7
+	$(BIN)/python -m benchmarks.protection --studies means others auto --seeds 0 1 --gather
+	$(BIN)/python -m benchmarks.trial_bias
 	$(BIN)/python -m benchmarks.retraining
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.tables
 
-bench-method-quick: $(VENV)/.eye  ## The same on one seed and fewer settings, tables on the screen (about 10 minutes)
+bench-method-quick: $(VENV)/.eye  ## The same on one seed and fewer settings, tables on the screen
 	$(BIN)/python -m benchmarks.method --quick --families nano emoji --results benchmark-work/quick.json
 	$(BIN)/python -m benchmarks.tables --results benchmark-work/quick.json --show
 

@@ -13,13 +13,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from core.method import student
 from core.method.backbones.backbone import Backbone, Batch, count
 from core.method.backbones.shapes import sizes_of
 from core.method.mixing.error_law import Verdict
 from core.method.mixing.gamma import GammaChoice
 from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
+from core.method.stopping import student
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.splitting import near_duplicate_references
 from core.method.training.loop import Step

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from core.method import student
+from core.method.stopping import student
 from core.parameters.schedule import EARLIEST_STOP, PATIENCE
 
 Confidence = Literal["high", "medium", "low"]
