@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -36,13 +37,13 @@ def mixture(scored: Json, tried: Trial | None) -> Json:
     """Return gamma, the verdict and the reason, and in `trial` what was measured."""
     if tried is None:
         return {"gamma": scored["gamma"], "verdict": None, "reason": scored["reason"], "trial": None}
-    decided = tried.decide()
+    decided, known = tried.decide(), math.isfinite(tried.error)  # it is not where all are near-duplicates
     measured = {
         "gamma": tried.gamma,
         "gain": round(tried.gain, 5),
-        "error": round(tried.error, 5),
+        "error": round(tried.error, 5) if known else None,
         "clusters": tried.clusters,
-        "interval": [round(end, 5) for end in tried.interval],
+        "interval": [round(end, 5) for end in tried.interval] if known else None,
         "kept": None if tried.kept is None else dict(zip(("without", "with"), tried.kept, strict=True)),
     }
     reason = f"{scored['selection_reason']} {decided.reason}"

@@ -130,8 +130,8 @@ def _pool(records: Records) -> int:
 
 @claim(
     rf"Tried on held-out references: with #share% of every batch filled with (?P<data>{HELD}) their loss was #change% "
-    r"(?P<how>lower|higher) than without, as a share of what it was before training \(90 % interval \+?#low% to "
-    r"\+?#high%\)\."
+    r"(?P<how>lower|higher) than without, as a share of what it was before training"
+    r"(?: \(90 % interval \+?#low% to \+?#high%\))?\."
 )
 def tried(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     if records.tried is None:
@@ -142,6 +142,9 @@ def tried(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(told["data"] == DATA[records.p["protect_on"]], f"it protects on {records.p['protect_on']}")
     yield from near(told["change"], 100 * abs(gain), "the change")
     yield from holds((told["how"] == "lower") == (gain >= 0), f"the gain is {gain:.4f}")
+    if not told["low"]:
+        yield from holds(records.mixture["trial"]["interval"] is None, "an interval is missing")
+        return
     half = _half(records, error)
     yield from near(told["low"], 100 * (-gain - half), "the interval's lower end")
     yield from near(told["high"], 100 * (-gain + half), "the interval's upper end")

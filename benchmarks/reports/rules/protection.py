@@ -235,8 +235,8 @@ def forgotten(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
     noted = records.read("work/prepare/protection.json") or {}
     if own and "held_out" in noted:
         yield from near(told["count"], min(len(noted["held_out"]), PROBE_EXAMPLES), "the number that is held out")
-    step = records.report["published_step"]
+    step = min(seen, key=lambda at: abs(at - records.report["published_step"]))
     yield from near(told["step"], step, "the step")
-    change = round(100 * (seen[min(seen, key=lambda at: abs(at - step))] / seen[0] - 1), 2)  # as the report has it
+    change = round(100 * (seen[step] / seen[0] - 1), 2)  # as the report has it
     yield from near(told["change"], abs(change), "the change")
     yield from holds((told["how"] == "higher") == (change >= 0) or abs(change) < 0.05, f"it changed by {change:.2f}%")

@@ -56,10 +56,10 @@ class Choice:
 
         A fold's scores are aimed at the references that it holds out. Judged by the same ones, what they select looks
         better than it is to unseen data (`benchmarks/trial_bias.py`). A draw, and folds that were not scored, flatter
-        nobody.
+        nobody; a share that was asked for is not tried.
         """
         scored = len(matrix)
-        if selection.rule == "random" or scored < 2:
+        if selection.rule == "random" or scored < 2 or self.p.gamma != "auto":
             return (selection.indices,) * folds
         others = [
             self.selection(rank(torch.cat([matrix[:fold], matrix[fold + 1 :]]), self.sources)) for fold in range(scored)

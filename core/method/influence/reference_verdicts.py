@@ -52,10 +52,7 @@ class OwnReference:
 
 def judge_references(groups: Sequence[int], curves: SurrogateCurves) -> list[OwnReference]:
     """Return what each reference does; `groups` numbers near-duplicates alike, `curves` are the plain surrogates'."""
-    best, judged = curves.at_best, []
-    learnt = [
-        (start - there) / start if start else 0.0 for start, there in zip(curves.held_out[0], best or (), strict=False)
-    ]
+    learnt, judged = curves.learnt, []
     usual = median(learnt) if learnt else None
     for i, group in enumerate(groups):
         twins = tuple(other for other, its in enumerate(groups) if its == group and other != i)

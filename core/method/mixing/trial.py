@@ -78,13 +78,14 @@ class Trial:
     def sentence(self) -> str:
         """Say it to a person."""
         low, high = self.interval
+        interval = f" (90 % interval {-high:+.1%} to {-low:+.1%})" if math.isfinite(low) else ""
         change = f"{abs(self.gain):.1%} {'lower' if self.gain >= 0 else 'higher'}"
         doubt = " It had not clearly turned up when the steps ran out: more steps may be all that it gained."
         doubt *= self.doubtful
         return (
             f"Tried on held-out references: with {self.gamma:.0%} of every batch filled with {self.data} their loss "
-            f"was {change} than without, as a share of what it was before training (90 % interval {-high:+.1%} to "
-            f"{-low:+.1%}).{doubt}{self._kept_sentence}"
+            f"was {change} than without, as a share of what it was before training{interval}.{doubt}"
+            f"{self._kept_sentence}"
         )
 
     @property
@@ -143,7 +144,7 @@ def try_mixture(
     mixed = yield from train_folds(backbone, references, plain.curves.folds, p, protection, keeper)
     after = mixed.curves.at_best
     assert after is not None
-    start = fmean(plain.curves.held_out[0])
+    start = fmean(plain.curves.held_out[0]) or 1.0  # of a loss of 0 there are no shares
     gains = [(a - b) / start for a, b in zip(before, after, strict=True)]
     clusters = _means(gains, near_duplicate_references(references, kin))
     error = stdev(clusters) / math.sqrt(len(clusters)) if len(clusters) > 1 else math.inf

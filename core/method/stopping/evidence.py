@@ -165,6 +165,12 @@ class SurrogateCurves:
         return tuple(_mean(losses) for losses in zip(*near, strict=True))
 
     @property
+    def learnt(self) -> list[float]:
+        """Return the share of each reference's loss that the others take away, around t*; nothing without folds."""
+        there = self.at_best
+        return [] if there is None else [improvement(a, b) for a, b in zip(self.held_out[0], there, strict=True)]
+
+    @property
     def turned(self) -> bool:
         """Tell whether held-out loss has clearly turned up, so that training surrogates further is pointless."""
         best = self.best()
@@ -176,14 +182,14 @@ class SurrogateCurves:
         if best is None:
             return None
         start, there = self._by_fold(0), self._by_fold(best)
-        gains = [(a - b) / a for a, b in zip(start, there, strict=True)]
+        gains = [improvement(a, b) for a, b in zip(start, there, strict=True)]
         error = _deviation(gains) / math.sqrt(len(gains))
         gain = _mean(gains)
-        level = _mean([now / before for now, before in zip(self.seen[best], self.seen[0], strict=True)])
+        level = _mean([b / a if a else 1.0 for a, b in zip(self.seen[0], self.seen[best], strict=True)])
         confidence = self._confidence(gain, error)
         falling, scale = self.falling, self._scale()
-        spread, references = self._spread(), len(self.held_out[0])
-        ended = self.steps[-1]
+        spread = _deviation(self.learnt) / math.sqrt(len(self.learnt))
+        references, ended = len(self.held_out[0]), self.steps[-1]
         return Evidence(self.steps[best], level, gain, error, confidence, falling, scale, ended, spread, references)
 
     @property
@@ -195,13 +201,6 @@ class SurrogateCurves:
     def _scale(self) -> float:
         references = sum(map(len, self.folds))
         return scale_of(references, _mean([references - len(fold) for fold in self.folds]))
-
-    def _spread(self) -> float:
-        """Return the standard error of the improvement over single references."""
-        there = self.at_best
-        assert there is not None
-        gains = [(before - now) / before for before, now in zip(self.held_out[0], there, strict=True)]
-        return _deviation(gains) / math.sqrt(len(gains))
 
     def _by_fold(self, at: int) -> list[float]:
         """Return H_f, the mean over every fold, at one evaluation."""
@@ -222,6 +221,11 @@ def scale_of(references: int, seen: float) -> float:
     the small language model, as with the ratio itself (docs/method.md; our own).
     """
     return math.sqrt(references / seen)
+
+
+def improvement(before: float, now: float) -> float:
+    """Return the share of a loss that is gone; none of a loss of 0, from which nothing can go."""
+    return (before - now) / before if before else 0.0
 
 
 def _mean(values: Sequence[float]) -> float:

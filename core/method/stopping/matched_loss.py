@@ -44,7 +44,7 @@ class MatchedLoss:
             self._start = loss
         if self.step is not None or evaluation.step < 1:
             return
-        if loss is not None and self._start is not None and self._matched(loss / self._start):
+        if loss is not None and self._start and self._matched(loss / self._start):
             self._name(evaluation.step, self._level_reached(loss / self._start))
         elif evaluation.step >= self.cap:
             self._name(evaluation.step, self._cap_reached())

@@ -49,9 +49,8 @@ def train_folds(
     """Train a surrogate without each of the folds `held`, in one stack, until held-out loss has clearly turned up.
 
     Each has the same `protection`, of its own references where that is by captions, of its own examples where these are
-    `blind`. Losses in a Step are one for each
-    surrogate; on the evaluation grid it also holds T and H averaged over them. With a `keeper` that has found a state,
-    it goes on from there, if that held out the same references.
+    `blind`. Losses in a Step are one for each surrogate; on the evaluation grid it also holds T and H averaged over
+    them. With a `keeper` that has found a state, it goes on from there, if that held out the same references.
     """
     folds, found = FoldTraining(backbone, references, held, p, protection), keeper.found()
     if found is not None and folds.continues(found):

@@ -56,7 +56,7 @@ def export(context: Context) -> Generator[Line, None, None]:
         adapter = context.checkpoint(outcome.published_step)
         summary = summarise(context, outcome)
         summary |= {"pictures": gallery.pictures, "answers": gallery.answers}
-        summary["reasons"] |= forgetting.reasons(summary) | gallery.reasons
+        summary["reasons"] |= forgetting.reasons(summary, context.read("train", "curve.json")) | gallery.reasons
         provenance = card(context, adapter, summary)
         begun = pace.total - len(forms) - 1
         made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
@@ -174,7 +174,7 @@ def _change(context: Context, step: int, name: str) -> float | None:
     curve = {row["step"]: row[name] for row in context.read("train", "curve.json") if name in row}
     if not curve.get(0):
         return None
-    return round(curve[min(curve, key=lambda at: abs(at - step))] / curve[0] - 1, 4)
+    return round(curve[forgetting.nearest(list(curve), step)] / curve[0] - 1, 4)
 
 
 def checkpoints(context: Context, outcome: Outcome) -> list[Json]:

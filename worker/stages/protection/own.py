@@ -83,7 +83,8 @@ def ready(context: Context) -> Generator[Line, None, None]:
 def made(context: Context, stage: str) -> Generator[Line, None, None]:
     """Make what is missing of the samples, round by round; each is kept, so that whoever comes next goes on with it.
 
-    It ends when there are COUNT, or FEWEST and no time is left, or when too many rounds gave nothing.
+    It ends when there are COUNT, or FEWEST and no time is left, when too many rounds gave nothing, or when another
+    trainer has made them meanwhile.
     """
     file, limit = file_of(context), float(context.spec["own_seconds"])
     if file.ready:
@@ -94,9 +95,10 @@ def made(context: Context, stage: str) -> Generator[Line, None, None]:
     yield Message(stage, DRAWING[context.record.kind].format(context.record.id))
     with context.encoding():
         so_far = yield from _rounds(context, file, limit, stage)
-    if so_far.over or so_far.enough:
+    others = file.ready
+    if others or so_far.over or so_far.enough:
         file.finish(so_far)
-    if not so_far.enough:
+    if not others and not so_far.enough:
         told = NONE_CAME.format(context.record.id)
         if not so_far.over:
             told = TOO_SLOW.format(len(so_far.rows), FEWEST, context.record.id, limit)
@@ -108,7 +110,7 @@ def _rounds(context: Context, file: SampleFile, limit: float, stage: str) -> Gen
     pace = ProgressClock(stage, COUNT - len(begun.rows))  # what others have made says nothing of how fast it goes
     until = time.monotonic() + limit - (so_far.seconds if so_far.enough else 0.0)
     yield _told(context, so_far, pace.at(0))
-    while not so_far.over and time.monotonic() < until:
+    while not so_far.over and not file.ready and time.monotonic() < until:
         began, quarter = time.monotonic(), 4 * len(so_far.rows) // COUNT
         rows, pictures = _round(context, so_far)
         so_far = so_far.with_round(rows, pictures, time.monotonic() - began)

@@ -97,7 +97,7 @@ def quarter(made: Pool) -> list[int]:
     So the others were asked for in other words, and a text that was written twice is on one side.
     """
     asked: list[object] = [_asked(one) for one in made.candidates]
-    if len(set(asked)) < 4:  # pictures of hardly any prompt: each is one of its own
+    if len(set(asked)) < 4 and made.candidates[0].png:  # pictures of hardly any prompt: each is one of its own
         asked = list(range(len(asked)))
     held = set(list(dict.fromkeys(asked))[3::4])
     return [place for place, words in enumerate(asked) if words in held]

@@ -133,3 +133,9 @@ def test_intervals_of_few_references_are_wider_and_none_is_narrower_than_what_al
     few, many = (Trial(0.5, 0.0, 0.0, CURVES, clusters=count).interval for count in (3, 40))
     assert few[1] > many[1] > 0.0125 * 1.645
     assert Trial(0.5, 0.0, 0.01, CURVES, clusters=1).interval[1] == float("inf")
+
+
+def test_where_all_references_are_near_duplicates_no_interval_is_told() -> None:
+    told = Trial(0.5, -0.02, float("inf"), CURVES, clusters=1)
+    assert "2.0% higher than without, as a share of what it was before training." in told.sentence
+    assert "interval" not in told.decide().reason

@@ -268,3 +268,13 @@ def test_the_interval_of_a_forecast_widens_with_few_references_and_one_alone_has
     assert f"(90 % interval {100 * few.interval[0]:.0f} to" in few.sentence()
     alone = replace(few, references=1)
     assert "90 % interval" not in alone.sentence()
+
+
+def test_a_reference_whose_loss_is_nothing_before_training_improves_by_nothing() -> None:
+    result = SurrogateCurves(((0, 1), (2,)))
+    for step, losses in enumerate(([0.0, 1.0, 0.0], [0.0, 0.5, 0.0])):
+        result.add(step, torch.tensor([losses, losses]))
+    evidence = result.evidence()
+    assert result.learnt == pytest.approx([0.0, 0.25, 0.0])
+    assert (evidence.gain, evidence.level) == pytest.approx((0.25, 0.75))
+    assert evidence.interval[0] < evidence.gain < evidence.interval[1]

@@ -63,6 +63,13 @@ def test_a_level_that_hardly_fell_is_no_level_to_stop_at() -> None:
     assert run(rule, two_stage) == 40
 
 
+def test_references_without_any_loss_before_training_are_stopped_at_the_step() -> None:
+    rule = MatchedLoss(evidence(best_step=4), 300)
+    for step in range(5):
+        rule.update(Evaluation(step, None, 0.0))
+    assert (rule.stopped, rule.published_step) == (True, 4)
+
+
 @pytest.mark.parametrize(("level", "halving"), [(0.5, 20.0), (0.01, 50.0)])
 def test_a_budget_of_the_surrogates_that_ended_is_not_called_their_best(level: float, halving: float) -> None:
     rule = MatchedLoss(evidence(best_step=40, level=level, at_end=True), 300)

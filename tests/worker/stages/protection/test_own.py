@@ -126,6 +126,22 @@ def test_what_is_begun_is_gone_on_with_and_comes_out_the_same(
 
 
 @pytest.mark.slow
+def test_what_another_trainer_has_made_meanwhile_is_not_made_again(make_image_job: MakeJob) -> None:
+    folder = make_image_job(**OWN)
+    drawing, others = own.made(Context(folder), "prepare"), own.file_of(Context(folder))
+    while len(others.so_far().rows) < ROUND:
+        next(drawing)
+    begun = others.so_far()
+    rows = tuple(begun.rows[place % ROUND] for place in range(FEWEST))
+    others.finish(Samples(rows, begun.pictures))
+    lines = list(drawing)
+    assert not [line for line in lines if isinstance(line, Progress)]
+    assert not [line for line in lines if isinstance(line, Message) and line.level == "warn"]
+    assert len(found(folder).candidates) == FEWEST
+    assert files(folder, "*.begun") == []
+
+
+@pytest.mark.slow
 def test_some_are_enough_once_the_time_is_over(make_image_job: MakeJob) -> None:
     folder = make_image_job(**OWN)
     drawing = own.made(Context(folder), "prepare")

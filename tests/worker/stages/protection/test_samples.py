@@ -37,3 +37,7 @@ def test_pictures_of_one_prompt_are_parted_too() -> None:
 
 def test_of_three_samples_none_is_held_out() -> None:
     assert quarter(pool({"text": "A."}, {"text": "B."}, {"text": "C."})) == []
+
+
+def test_of_texts_that_say_hardly_anything_else_none_is_held_out() -> None:
+    assert quarter(pool(*({"text": f"{'ABC'[n % 3]}."} for n in range(16)))) == []
