@@ -172,7 +172,9 @@ def doubtful(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 def _tolerated(records: Records) -> float:
     """Return the loss that is taken for less forgetting, as a share of the loss before training."""
-    return 0.03 if records.p["kind"] == "images" else 0.01
+    kept = (records.mixture["trial"] or {}).get("kept")
+    nearer = kept is not None and kept["without"] > 0 and kept["with"] / kept["without"] <= 0.6
+    return 0.03 if records.p["kind"] == "images" or nearer else 0.01
 
 
 @claim(r"So it is not used: it harms\.")

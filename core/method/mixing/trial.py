@@ -39,6 +39,11 @@ PRECAUTION = 1.0  # standard errors
 TOLERATED = 0.01  # of the loss before training
 # Our choice: what a loss of pictures says of how they look is less, and without protection others change to the eye.
 TOLERATED_OF_PICTURES = 0.03
+# So is what moves so much less away from the untouched backbone, of texts too: a trial, whose surrogates have fewer
+# references, called harmful what cost the final runs of voices nothing, and kept half of the distance away
+# (docs/method.md).
+NEARER = 0.6  # of the distance without protection
+TOLERATED_WHERE_NEARER = 0.03
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,13 @@ class Trial:
         """Say helps where the interval lies above 0, harms where the loss is more than noise and than is tolerated."""
         if self.interval[0] > 0 and not self.doubtful:
             return "helps"
-        return "harms" if self.gain < -max(PRECAUTION * self.error, self.tolerated) else "neutral"
+        return "harms" if self.gain < -max(PRECAUTION * self.error, self.price) else "neutral"
+
+    @property
+    def price(self) -> float:
+        """Return the loss that is no harm: more of it where the backbone's own ways are kept much nearer."""
+        share = self._kept_share
+        return max(self.tolerated, TOLERATED_WHERE_NEARER) if share is not None and share <= NEARER else self.tolerated
 
     @property
     def doubtful(self) -> bool:
@@ -89,11 +100,16 @@ class Trial:
         )
 
     @property
+    def _kept_share(self) -> float | None:
+        """Return how far the mixture leaves the backbone, as a share of how far without; None where nobody looked."""
+        return None if self.kept is None or self.kept[0] <= 0 else self.kept[1] / self.kept[0]
+
+    @property
     def _kept_sentence(self) -> str:
         """Say how much nearer the backbone's own ways are kept; nothing where that was not looked at."""
-        if self.kept is None or self.kept[0] <= 0:
+        share = self._kept_share
+        if share is None:
             return ""
-        share = self.kept[1] / self.kept[0]
         if share >= 1:
             return f" On {self.probe} it moved no less away from the untouched backbone ({share:.0%} of the distance)."
         return f" On {self.probe} it moved {1 - share:.0%} less away from the untouched backbone than without."
@@ -117,8 +133,8 @@ class Trial:
             return "it helps"
         if self.gain >= 0:
             return "no harm was seen, and it is there to limit forgetting"
-        if -self.gain <= self.tolerated:
-            return f"up to {self.tolerated:.0%} is a price that we pay for less forgetting"
+        if -self.gain <= self.price:
+            return f"up to {self.price:.0%} is a price that we pay for less forgetting"
         return "the harm is within its own error, and it is there to limit forgetting"
 
 

@@ -139,3 +139,10 @@ def test_where_all_references_are_near_duplicates_no_interval_is_told() -> None:
     told = Trial(0.5, -0.02, float("inf"), CURVES, clusters=1)
     assert "2.0% higher than without, as a share of what it was before training." in told.sentence
     assert "interval" not in told.decide().reason
+
+
+@pytest.mark.parametrize(("share", "gamma"), [(0.5, 0.25), (0.7, 0.0)])
+def test_what_keeps_the_backbone_much_nearer_may_cost_more(share: float, gamma: float) -> None:
+    choice = Trial(0.25, -0.02, 0.01, CURVES, kept=(2.0, 2.0 * share)).decide()
+    assert choice.gamma == gamma
+    assert ("up to 3% is a price" in choice.reason) == bool(gamma)
