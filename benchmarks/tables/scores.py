@@ -80,7 +80,7 @@ def true_effects(records: list[Record], facts: list[Record], gamma: str) -> list
 
 
 def said_by_trial(fact: Record, gamma: str) -> str:
-    """Return a trial's verdict by the present thresholds, which may be younger than the record."""
+    """Return a trial's verdict by the limit of one per cent: these records do not say what was kept."""
     trial = fact["trials"][gamma]
     if trial["gain"] < -max(PRECAUTION * trial["error"], TOLERATED):
         return "harms"

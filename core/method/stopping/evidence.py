@@ -217,8 +217,8 @@ class SurrogateCurves:
 def scale_of(references: int, seen: float) -> float:
     """Return sqrt(n / (n - n/K)): so much later a run on all references is best than one that saw `seen` of them.
 
-    Not in proportion: with the root final runs stopped nearer their best on the emoji LDM and SmolLM2, and as near on
-    the small language model, as with the ratio itself (docs/method.md; our own).
+    Not in proportion: with the root final runs of voices on SmolLM2 stopped nearer their best than with the ratio
+    itself, and those of the emoji LDM and of the small language model about as near (docs/method.md; our own).
     """
     return math.sqrt(references / seen)
 
