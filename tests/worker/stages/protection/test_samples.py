@@ -1,4 +1,4 @@
-"""A backbone's own samples as a file, and which are held out: whole prompts and questions, never a part of their yield."""
+"""A backbone's own samples as a file, and which are held out: whole prompts and questions, never a part of one's."""
 
 from __future__ import annotations
 
