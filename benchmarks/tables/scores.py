@@ -114,7 +114,7 @@ def forecasts(claims: list[Record], study: dict[str, list[Record]]) -> dict[str,
         f"small LM, seeds from {late} on": [_claimed(row) for row in claims if row["seed"] >= late],
     }
     plain = {unit(run): run for run in study["records"] if run["arm"] == NONE}
-    for fact in {unit(fact): fact for fact in study["facts"]}.values():
+    for fact in {unit(fact): fact for fact in study["facts"] if fact["family"] != "nano"}.values():
         run = plain[unit(fact)]
         gained = 1 - heldout(run, run["published"])
         found.setdefault(FAMILIES[fact["family"]], []).append((shown_by(curves_of(fact["folds"])), gained))

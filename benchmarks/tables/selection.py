@@ -99,10 +99,11 @@ def shipped_table(rows: list[Record]) -> str:
     def lines() -> Iterator[list[str]]:
         for name, mine in by_family(row for row in rows if row["trials"]).items():
             costs = [(cluster(row), cost(row)) for row in mine]
-            shares = ratio([(cluster(row), *forgotten(row)) for row in mine if row["gamma"]])
+            kept = [row for row in mine if row["gamma"]]
+            shares = ratio([(cluster(row), *forgotten(row)) for row in kept]) if kept else None
             mean, above = estimate(costs), sum(value > HARMLESS for _, value in costs)
             worst = max(mine, key=cost)
-            held = [trial_held(row) for row in mine if row["gamma"]]
+            held = [trial_held(row) for row in kept]
             yield [
                 name,
                 ", ".join(f"{gamma:g}: {count}" for gamma, count in decisions(mine)),

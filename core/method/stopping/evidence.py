@@ -26,7 +26,8 @@ LOW_GAIN = 0.02  # relative improvement below which it is low
 CLEAR_GAIN = 3.0  # standard errors that the improvement must be worth for it to be high
 SOON = 3  # steps within which a best step is too early to be told precisely
 # What all references of a forecast share, so that their spread does not show it: the luck of the runs, and that the
-# final run learns from more of them. COV1
+# final run learns from more of them. With it the interval held what was gained in 90 % of 72 runs of the small language
+# model, and in 89 % of 72 on seeds that it was not chosen on (docs/evidence.md).
 SHARED = 0.04  # of the loss before training
 
 
