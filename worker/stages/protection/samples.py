@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,10 @@ class SampleFile:
         write_whole(self.begun, _packed(samples))
 
     def finish(self, samples: Samples) -> None:
-        """Let these be the samples, unless another trainer was first."""
+        """Let these be the samples, unless another trainer was first; how long they took is no part of them."""
         if self.whole.exists() and not self.ready:
             self.whole.unlink(missing_ok=True)
-        write_first(self.whole, _packed(samples))
+        write_first(self.whole, _packed(replace(samples, seconds=0.0)))
         self.begun.unlink(missing_ok=True)
 
     def read(self) -> Pool | None:

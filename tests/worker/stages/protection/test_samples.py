@@ -1,9 +1,11 @@
-"""Which of a backbone's own samples are held out: whole prompts and questions, never a part of what one has brought."""
+"""A backbone's own samples as a file, and which are held out: whole prompts and questions, never a part of one's."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from worker.stages.pool import Candidate, Pool
-from worker.stages.protection.samples import COUNT, quarter
+from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples, quarter
 
 PNG = b"png"
 
@@ -41,3 +43,13 @@ def test_of_three_samples_none_is_held_out() -> None:
 
 def test_of_texts_that_say_hardly_anything_else_none_is_held_out() -> None:
     assert quarter(pool(*({"text": f"{'ABC'[n % 3]}."} for n in range(16)))) == []
+
+
+def test_the_same_samples_are_the_same_however_long_they_took(tmp_path: Path) -> None:
+    rows = tuple({"id": str(n), "text": f"Text {n}."} for n in range(FEWEST))
+    files = [SampleFile(tmp_path / f"{seconds}.zip") for seconds in (3, 40)]
+    for file, seconds in zip(files, (3.0, 40.0), strict=True):
+        file.finish(Samples(rows, rounds=4, seconds=seconds))
+    first, second = (file.read() for file in files)
+    assert first is not None
+    assert first == second
