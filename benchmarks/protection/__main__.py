@@ -16,7 +16,7 @@ import torch
 from benchmarks import records
 from benchmarks.method import progress, settings
 from benchmarks.protection import auto, means
-from benchmarks.protection.experiment import experiment
+from benchmarks.protection.experiment import DIGITS, experiment
 from benchmarks.protection.means import ProtectionArm
 from benchmarks.records import Record
 from benchmarks.statistics import unit
@@ -77,8 +77,15 @@ def stop(whole: dict[str, list[Record]]) -> None:
     """Name every run's published step anew, by the rule of now: all that it goes by was kept."""
     evidence = {unit(fact): fact["folds"] for fact in whole["facts"]}
     for row in whole["records"]:
+        if not exact(row["similarity"]):
+            row["similarity"] = []
         step = published(row, evidence[unit(row)])
         row |= {"published": step, "equal_compute": max(1, round(step * (1 - row["gamma"])))}
+
+
+def exact(similarity: Sequence[float | None]) -> bool:
+    """Tell whether a series has the digits that CS-Fluctuation looks at; the first runs kept five decimals."""
+    return any(value is not None and round(value, DIGITS) != value for value in similarity)
 
 
 def arms(study: str, setting: Setting) -> Sequence[ProtectionArm]:

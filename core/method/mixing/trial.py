@@ -40,8 +40,8 @@ TOLERATED = 0.01  # of the loss before training
 # Our choice: what a loss of pictures says of how they look is less, and without protection others change to the eye.
 TOLERATED_OF_PICTURES = 0.03
 # So is what moves so much less away from the untouched backbone, of texts too: a trial, whose surrogates have fewer
-# references, called harmful what cost the final runs of voices nothing, and kept half of the distance away
-# (docs/method.md).
+# references, saw losses of 1.6 and 2.6 points where the runs of two voices then lost 0.2 and 0.9 and stayed twice as
+# near (docs/method.md).
 NEARER = 0.6  # of the distance without protection
 TOLERATED_WHERE_NEARER = 0.03
 
