@@ -71,16 +71,7 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ScoreWarning)
             picks[score] = _scored(world, surrogate, score).selection.indices
-    examples = take(world.pool, torch.tensor(picks["influence"]))
-    blind = tuple(take(world.pool, torch.tensor(pick)) for pick in scoring.blind)
-    trials = {}
-    for gamma in gammas:
-        trying = try_mixture(
-            backbone, world.references, Protection(gamma, examples=examples, blind=blind), surrogate, p
-        )
-        trial = clock(f"trial {gamma:g}", partial(result_of, trying))
-        assert trial is not None
-        trials[gamma] = trial
+    trials = {gamma: clock(f"trial {gamma:g}", partial(_tried, world, surrogate, scoring, gamma)) for gamma in gammas}
     law = clock("law", lambda: _law(world, surrogate, picks["influence"]))
     intended = scoring.gamma.gamma
     auto, following = intended, trials.get(intended)
@@ -98,6 +89,15 @@ def prepare(world: World, *, lean: bool, gammas: Sequence[float]) -> Prepared:
         {name: _shares(world, pick) for name, pick in picks.items() if pick},
         clock.seconds,
     )
+
+
+def _tried(world: World, surrogate: Surrogate, scoring: Scoring, gamma: float) -> Trial:
+    """Try a share of what was selected, each surrogate with what its own held-out references had no part in."""
+    examples, *blind = (take(world.pool, torch.tensor(pick)) for pick in (scoring.selection.indices, *scoring.blind))
+    protection = Protection(gamma, examples=examples, blind=tuple(blind))
+    trial = result_of(try_mixture(world.backbone, world.references, protection, surrogate, world.parameters))
+    assert trial is not None
+    return trial
 
 
 def _arms(world: World, picks: dict[str, tuple[int, ...]]) -> dict[str, Arm]:

@@ -39,9 +39,9 @@ PRECAUTION = 1.0  # standard errors
 TOLERATED = 0.01  # of the loss before training
 # Our choice: what a loss of pictures says of how they look is less, and without protection others change to the eye.
 TOLERATED_OF_PICTURES = 0.03
-# So is what moves so much less away from the untouched backbone, of texts too: a trial, whose surrogates have fewer
-# references, saw losses of 1.6 and 2.6 points where the runs of two voices then lost 0.2 and 0.9 and stayed twice as
-# near (docs/method.md).
+# So is what moves so much less away from the untouched backbone, of texts too: trials, whose surrogates have fewer
+# references, saw losses of 1.6 and 2.6 points, at half of the distance, where the runs of two voices then lost 0.2 and
+# 0.9 (docs/method.md).
 NEARER = 0.6  # of the distance without protection
 TOLERATED_WHERE_NEARER = 0.03
 
