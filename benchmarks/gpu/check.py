@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from benchmarks.gpu.remedies import remedies
 from benchmarks.gpu.setup import Part, Setup
 from core.disk import ROOT, write_json
 
-RESULTS = ROOT / "benchmarks/results/gpu-check.json"
+RESULTS = ROOT / "benchmarks/results/gpu.json"
 TINY_RESULTS = ROOT / "benchmark-work/gpu-check.json"
 SHOWN = 6000  # characters of the results on the screen
 # in this order, with the seconds that each is thought to take on a GPU: what is timed comes before the jobs, beside
@@ -81,7 +82,7 @@ def parse() -> argparse.Namespace:
 def run(setup: Setup, out: Path, only: list[str]) -> int:
     """Run the parts that are asked for, and write what they find; returns the exit status."""
     began = time.monotonic()
-    content: Facts = {"device": setup.device, "tiny": setup.tiny, "parts": setup.found}
+    content: Facts = {"device": card(setup), "date": date.today().isoformat(), "tiny": setup.tiny, "parts": setup.found}
     failed, took, skipped = content.setdefault("failed", {}), content.setdefault("took", {}), []
     for part, seconds in PARTS:
         name = part.__name__
@@ -98,6 +99,11 @@ def run(setup: Setup, out: Path, only: list[str]) -> int:
     print(json.dumps(setup.found, default=str)[:SHOWN])
     print(f"failed: {list(failed)}  passed over: {skipped}  results: {out}")
     return 1 if failed else 0
+
+
+def card(setup: Setup) -> str:
+    """Name what everything runs on."""
+    return torch.cuda.get_device_name() if cuda() else setup.device
 
 
 def _run(part: Part, setup: Setup, failed: Facts) -> None:

@@ -1,4 +1,4 @@
-"""Put the tables between their markers in docs/method.md and docs/evidence.md."""
+"""Put the tables between their markers in README.md, docs/method.md and docs/evidence.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from benchmarks.statistics import Record
 from benchmarks.tables.claims import first_part_table, foreigners_table, natural_table, precision_table, triggers_table
 from benchmarks.tables.constant import by_constant
 from benchmarks.tables.equal import equal_table, wrong_stop_of_replay, wrong_stop_table
+from benchmarks.tables.gpu import gpu_table
 from benchmarks.tables.groups import confirmed
 from benchmarks.tables.jobs import presets_table, voices_table
 from benchmarks.tables.picture_rule import picture_rule_table
@@ -27,7 +28,8 @@ from benchmarks.tables.study import by_family, by_kind
 
 FOLDER = RESULTS.parent
 ROOT = FOLDER.parents[1]
-PAGES = (ROOT / "docs/method.md", ROOT / "docs/evidence.md")  # what is said, and every table
+# what a newcomer sees, what is said, and every table
+PAGES = (ROOT / "README.md", ROOT / "docs/method.md", ROOT / "docs/evidence.md")
 Whole = dict[str, list[Record]]
 
 
@@ -116,6 +118,7 @@ def _of_files(folder: Path, study: Whole) -> dict[str, str]:
         "precision": precision_table(claims.get("precision", [])),
         "presets": presets_table(_json(folder / "presets.json", [])),
         "voices": voices_table(_json(folder / "gemma3.json", [])),
+        "gpu": gpu_table(_json(folder / "gpu.json", {})),
     }
 
 
