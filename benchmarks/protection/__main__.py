@@ -54,7 +54,7 @@ def main() -> None:
     if not chosen.gather:
         return
     files = sorted((chosen.work / "protection").glob("*/*.json"))
-    whole = records.gather(files, SECTIONS)
+    whole = {name: once(rows) for name, rows in records.gather(files, SECTIONS).items()}
     stop(whole)
     records.write(chosen.results, whole)
     counted = f"{len(whole['records'])} runs of {len(whole['facts'])} experiments, {len(whole['auto'])} on auto"
@@ -71,6 +71,17 @@ def run(study: str, setting: Setting, work: Path) -> Record:
     if study == "auto":
         return auto.experiment(setting, work)
     return experiment(setting, work, arms(study, setting))
+
+
+def once(rows: list[Record]) -> list[Record]:
+    """Return each run, each of its pictures and each experiment's facts once, though two studies have the arm.
+
+    A stack's runs do not depend on what else is in it, so they are the same to the last digit.
+    """
+    found: dict[object, Record] = {}
+    for row in rows:
+        found.setdefault((unit(row), row.get("arm"), row.get("step")), row)
+    return list(found.values())
 
 
 def stop(whole: dict[str, list[Record]]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import smollm2
 from benchmarks.protection import auto, means
-from benchmarks.protection.__main__ import stop
+from benchmarks.protection.__main__ import once, stop
 from benchmarks.protection.experiment import experiment
 from benchmarks.texts import family
 from benchmarks.world import Setting
@@ -60,3 +60,12 @@ def test_what_auto_comes_to_is_a_trial_with_the_presets_protection_and_a_run_of_
     for run in row["runs"].values():
         assert 1 <= run["published"] <= run["steps"][-1] == 8
         assert run["heldout"][0] == row["runs"]["none"]["heldout"][0]
+
+
+def test_a_run_that_two_studies_share_is_counted_once() -> None:
+    run = {"family": "emoji", "set": "cat", "n": 6, "learning_rate": 1e-3, "seed": 0, "pool": "related"}
+    arms = [{**run, "arm": arm} for arm in ("none", "replay 1 pool .5", "none", "none, rate 0.5")]
+    drawn = [{**arms[0], "step": step} for step in (40, 80, 40)]
+    assert [row["arm"] for row in once(arms)] == ["none", "replay 1 pool .5", "none, rate 0.5"]
+    assert [row["step"] for row in once(drawn)] == [40, 80]
+    assert once([*arms, {**arms[0], "seed": 1}])[-1]["seed"] == 1
