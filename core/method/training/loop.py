@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from core.method.lora.adapter import Adapter
 from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
 from core.method.training.resuming import State
+from core.method.transfers import to_host
 from core.parameters.schedule import EVALUATED_AT_ONCE
 
 
@@ -52,7 +54,7 @@ class Training:
     A batch holds R b samples, run-major. Losses add over runs and AdamW works on single numbers, so R stacked runs are
     exactly R separate ones; gradients are clipped by the norm of each run. `pieces` computes every batch in so many
     parts, which needs less memory and gives the same gradient but for rounding. Raises JobFailure "diverged" on a loss
-    that is not finite.
+    or a gradient that is not finite, before any weight is changed by it.
     """
 
     def __init__(
@@ -70,7 +72,10 @@ class Training:
         self._backbone, self._adapter, self._batches = backbone, adapter, batches
         self._rate, self._budget, self._clip, self._pieces = learning_rate, max_steps, clip, pieces
         self._parameters = adapter.parameters()
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay)
+        fused = True if backbone.device.type == "cuda" else None  # one kernel instead of a dozen; None: as torch sees fit
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused
+        )
         self._average = WeightAverage(adapter)
         self.step = 0
 
@@ -120,29 +125,36 @@ class Training:
 
     def _fit(self, batch: Batch, draw: Draw) -> Step:
         losses = self._backward(batch, draw)
-        self.step += 1
-        if not bool(losses.isfinite().all()):
-            raise JobFailure(
-                f"The loss was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
-                "references.",
-                code="diverged",
-            )
         norms = _clip(self._parameters, self._clip)
+        # The step's only wait for the device, before anything changes: while the next batch is made, the device has
+        # what comes below to do.
+        loss, norm = torch.stack([losses, norms]).tolist()
+        self.step += 1
+        self._check(loss, norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average.update(self.step)
-        return Step(self.step, tuple(losses.tolist()), tuple(norms.tolist()), self._rate)
+        return Step(self.step, tuple(loss), tuple(norm), self._rate)
+
+    def _check(self, losses: Sequence[float], norms: Sequence[float]) -> None:
+        if not all(map(math.isfinite, (*losses, *norms))):
+            what = "gradient" if all(map(math.isfinite, losses)) else "loss"
+            raise JobFailure(
+                f"The {what} was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
+                "references.",
+                code="diverged",
+            )
 
     def _backward(self, batch: Batch, draw: Draw) -> Tensor:
         """Add every run's gradient of its mean loss; returns the losses (R,)."""
         by_run = torch.arange(count(batch)).view(self._adapter.runs, -1)
-        total = torch.zeros(self._adapter.runs)
+        total = torch.zeros(self._adapter.runs, device=self._backbone.device)
         for index in by_run.chunk(self._pieces, dim=1):
             part, noise = (batch, draw) if index.shape == by_run.shape else _cut(batch, draw, index.flatten())
             with torch.enable_grad(), self._backbone.lora.use(self._adapter, samples=count(part)):
                 losses = self._backbone.loss(part, noise).reshape(index.shape).mean(1)
                 (losses * (index.shape[1] / by_run.shape[1])).sum().backward()
-            total += losses.detach().float().cpu() * (index.shape[1] / by_run.shape[1])
+            total += losses.detach().float() * (index.shape[1] / by_run.shape[1])
         return total
 
 
@@ -153,10 +165,12 @@ def _cut(batch: Batch, draw: Draw, index: Tensor) -> tuple[Batch, Draw]:
 def _clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
     """Scale each run's gradient to at most `limit`; returns the norms before, (R,)."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
-    factors = (limit / norms.clamp_min(1e-12)).clamp_max(1.0).view(-1, 1, 1)
-    for gradient in gradients:
-        gradient.mul_(factors)
+    by_run = list(zip(*(gradient.unbind() for gradient in gradients), strict=True))
+    matrices = [matrix for run in by_run for matrix in run]
+    norms = torch.stack(torch._foreach_norm(matrices)).view(len(by_run), -1).square().sum(1).sqrt()
+    factors = (limit / norms.clamp_min(1e-12)).clamp_max(1.0)
+    for run, factor in zip(by_run, factors.unbind(), strict=True):
+        torch._foreach_mul_(list(run), factor)
     return norms
 
 
@@ -184,10 +198,11 @@ def evaluate(
     work = sum(units(take(batch, index), runs) for index in split) * len(draws)
     with backbone.profiler.timed("evaluation", work):
         for index in split:
-            total = torch.zeros(runs, len(index))
+            total = torch.zeros(runs, len(index), device=backbone.device)
             with backbone.lora.use(adapter, samples=runs * len(index)):
                 for draw in draws:
                     losses = measured(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
-                    total += losses.reshape(runs, -1).float().cpu()
+                    total += losses.reshape(runs, -1).float()
             parts.append(total / len(draws))
+        parts = to_host(parts)
     return in_order(parts, split, dim=1)
