@@ -110,7 +110,9 @@ def act(fault: str, folder: JobFolder) -> None:
         case "fault" | "glitch":
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         case "ecc":
-            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+            import torch  # which no other action needs
+
+            raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
         case "quote":
             words = (folder.references / "items.jsonl").read_text()
             print(words, f"KeyError: {words}", f'  File "{words}", line 1 in {words}', sep="\n", file=sys.stderr)

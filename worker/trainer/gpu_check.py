@@ -74,7 +74,7 @@ REASONS = (
     ),
     (
         "gpu_not_ready",
-        r"system not yet initialized|driver mismatch|initialization error|unknown error",
+        r"system not yet initialized|driver mismatch|cuda driver combination|initialization error|unknown error",
         "CUDA can't begin on this machine. Where GPUs are joined by NVSwitch the fabric manager has to run, of the "
         "driver's version; after an update of the driver the machine has to be started again.",
     ),

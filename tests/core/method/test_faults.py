@@ -47,6 +47,7 @@ HARDWARE = (
     RuntimeError("No CUDA GPUs are available"),
     RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."),
     RuntimeError("Found no NVIDIA driver on your system."),
+    RuntimeError("Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported display driver"),
     RuntimeError("CUDA unknown error - this may be due to an incorrectly set up environment"),
     AssertionError("Torch not compiled with CUDA enabled"),
 )

@@ -68,6 +68,7 @@ def test_a_job_that_makes_a_good_gpu_fail_ends_and_takes_no_worker_with_it(gpu_f
     assert gpu_floor.health.fit
 
 
+@pytest.mark.slow
 def test_a_gpu_that_says_itself_that_it_fails_is_not_believed_to_be_well(gpu_floor: Floor) -> None:
     job_id = gpu_floor.job("ecc-score")
     attempts(gpu_floor, 2)
