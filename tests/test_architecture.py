@@ -34,7 +34,7 @@ core.method.training
 core.method.protection
 core.method.stopping core.method.formats
 core.method.backbones
-core.method.lora core.method.likeness
+core.method.lora core.method.likeness core.method.faults
 """
 API = """
 api.__main__ api.cli
@@ -53,7 +53,7 @@ worker.supervision worker.comparison
 worker.trainer
 worker.stages
 worker.job_folder
-worker.protocol worker.device worker.occupation
+worker.protocol worker.device worker.occupation worker.fitness
 """
 # the only imports among the last line
 FOUNDATION = {

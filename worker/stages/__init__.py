@@ -40,7 +40,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     making = {"making_seconds": time.monotonic() - began}  # is no part of any stage, nor of what the next job takes
     for stage in STAGES:
         if not folder.done(stage):
-            with measured(context.profiler) as report:
+            with measured(context.profiler, str(context.spec["device"])) as report:
                 yield from functions[stage](context)
             report["facts"] |= making
             making = {}
