@@ -14,6 +14,7 @@ from torch import Tensor
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
 from core.method.backbones.shapes import pieces
 from core.method.lora.adapter import Adapter
+from core.method.transfers import to_device
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)
@@ -92,11 +93,12 @@ def per_sample_gradients(
     for index in pieces(batch, examples_at_once(part)):
         with _timed(backbone, some := take(batch, index), draws):
             each = (flattened(_gradients(backbone, adapter, part, some, part_of(draw, index))) for draw in draws)
+            place = to_device(index, rows.device)
             if per_draw:
                 for number, found in enumerate(each):
-                    rows[index, number] = found
+                    rows[place, number] = found
             else:
-                rows[index] = _mean(each, len(draws) * len(index) * rows.shape[-1])
+                rows[place] = _mean(each, len(draws) * len(index) * rows.shape[-1])
     return Gradients(rows.flatten(0, -2), layout)
 
 
