@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import torch
 
@@ -54,7 +55,7 @@ def faults(setup: Setup) -> Facts:
     return found | {"use": asdict(taken)}
 
 
-def _told(setup: Setup, name: str, visible: str | None = None) -> object:
+def _told(setup: Setup, name: str, visible: str | None = None) -> Any:
     variables = os.environ | fixed(setup.settings()) | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     command = [sys.executable, "-m", "benchmarks.gpu.faults", name, setup.device]
     done = subprocess.run(
