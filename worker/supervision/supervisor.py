@@ -230,8 +230,6 @@ class Supervisor:
         if line.exhausted:
             self.place.trainer.discard()
         self._trainer = None
-        if line.code == "out_of_memory":
-            interruptions.split_batches(self.folder.spec()["parameters"])
         if line.code == "diverged":
             interruptions.halve_learning_rate(self.folder.spec()["parameters"])
         if line.transient:

@@ -20,6 +20,7 @@ from core.method.backbones.texts.loading import on_device, read_model, stops_of,
 from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
 from core.method.lora.model import LoraModel
+from core.method.memory.memory import Memory, weights_of
 from core.parameters.memory import Precision
 
 ANSWERED_AT_ONCE = 8
@@ -48,6 +49,7 @@ class LanguageBackbone:
         self.rendering = Rendering(tokenizer, stops_of(model))
         self.lora = LoraModel(model, target_modules)
         self.max_tokens = min(max_tokens, self.places)
+        self.memory = Memory(self.device, weights_of(model))
 
     @classmethod
     def load(
