@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.method.training.resuming import State
+from core.method.transfers import to_host
 from core.parameters.memory import usual_precision
 from worker.job_folder import JobFolder, write_json
 from worker.protocol import Json
@@ -97,4 +98,5 @@ def _keep(tensors: dict[str, Tensor], file: Path, before: Path | None) -> None:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held = to_host(list(tensors.values()))
+    return {name: tensor.contiguous() for name, tensor in zip(tensors, held, strict=True)}

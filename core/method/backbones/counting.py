@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from core.method.backbones.shapes import Batch
+from core.method.transfers import to_device
 
 
 def counted(losses: Tensor, batch: Batch, distances: Callable[[Tensor], Tensor]) -> Tensor:
@@ -17,10 +18,10 @@ def counted(losses: Tensor, batch: Batch, distances: Callable[[Tensor], Tensor])
     """
     if "weight" not in batch:
         return losses
-    weight, distil = batch["weight"].to(losses.device), batch["distil"]
+    weight, distil = to_device(batch["weight"], losses.device), batch["distil"]
     losses = losses * weight
     rows = distil.nonzero().flatten()
     if not len(rows):
         return losses
-    far = distances(rows) * distil[rows].to(losses.device)
-    return losses.index_add(0, rows.to(losses.device), far)
+    far = distances(rows) * to_device(distil[rows], losses.device)
+    return losses.index_add(0, to_device(rows, losses.device), far)

@@ -25,7 +25,8 @@ def damping_of(rows: Tensor, blocks: Sequence[slice], factor: float = 0.1, *, po
     """
     if pooled:
         return (factor * rows.square().mean().item(),) * len(blocks)
-    return tuple(factor * rows[:, block].square().mean().item() for block in blocks)
+    means = torch.stack([rows[:, block].square().mean() for block in blocks])
+    return tuple(factor * mean for mean in means.tolist())
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Curvature:
             dampings: tuple[float, ...] = (damping * mean_square,) * len(blocks)
         else:
             dampings = damping_of(rows, blocks, damping, pooled=pooled)
-        factors = tuple(_factor(rows[:, block], lam) for block, lam in zip(blocks, dampings, strict=True))
+        factors = _factors([rows[:, block] for block in blocks], dampings)
         return cls(rows, blocks, dampings, factors)
 
     def solve(self, vectors: Tensor) -> Tensor:
@@ -96,10 +97,19 @@ class Curvature:
         return u
 
 
-def _factor(rows: Tensor, lam: float) -> Tensor:
-    """Factor N lambda I + JJ'; the N x N part is small, so it is kept in float64 even for float32 gradients."""
+def _factors(parts: Sequence[Tensor], dampings: Sequence[float]) -> tuple[Tensor, ...]:
+    """Factor each block's N lambda I + JJ'. Raises LinAlgError where one can't be, which is looked at once for all."""
+    systems = [_system(rows, lam) for rows, lam in zip(parts, dampings, strict=True)]
+    factors, failed = zip(*(torch.linalg.cholesky_ex(system) for system in systems), strict=True)
+    if bool(torch.stack(failed).any()):
+        raise torch.linalg.LinAlgError("the damped curvature of some block is not positive definite")
+    return factors
+
+
+def _system(rows: Tensor, lam: float) -> Tensor:
+    """Return N lambda I + JJ'; the N x N part is small, so it is kept in float64 even for float32 gradients."""
     gram = (rows @ rows.T).double()
     if lam == 0:
         return torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     gram.diagonal().add_(len(rows) * lam)
-    return torch.linalg.cholesky(gram)
+    return gram

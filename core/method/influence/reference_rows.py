@@ -21,6 +21,7 @@ from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of
 from core.method.influence.curvature import Curvature
 from core.method.influence.gradients import each_gradient, flattened, layout_of, per_sample_gradients
 from core.method.lora.adapter import Adapter
+from core.method.transfers import to_device
 
 Modules = tuple[str, ...]
 
@@ -76,8 +77,9 @@ class WholeRows:
         r = references
         gradients = per_sample_gradients(r.backbone, r.adapter, r.batch, r.draws, per_draw=True)
         rows = gradients.rows.unflatten(0, (-1, len(r.draws)))
-        self.target = rows.mean(1)[list(r.held)].mean(0)
-        trained = rows[list(r.trained)].flatten(0, 1)
+        held, trained_on = (to_device(torch.tensor(list(part)), rows.device) for part in (r.held, r.trained))
+        self.target = rows.mean(1)[held].mean(0)
+        trained = rows[trained_on].flatten(0, 1)
         del rows
         self._part = Part(None, gradients.blocks, Curvature.of(trained, gradients.blocks, r.damping, pooled=r.pooled))
 
@@ -122,17 +124,17 @@ def _target_and_mean_square(references: References) -> tuple[Tensor, float]:
     r = references
     amount, parameters = count(r.batch), layout_of(r.adapter)[-1].span.stop
     held, trained = _shares(r.held, amount), _shares(r.trained, amount)
-    target, square = None, 0.0
+    target, square = None, torch.zeros((), dtype=torch.float64, device=r.backbone.device)
     for index, gradients in each_gradient(r.backbone, r.adapter, r.batch, r.draws):
         device = gradients[0].device
-        weights, counted = held[index].to(device) / len(r.draws), trained[index].to(device) / len(r.draws)
-        sums = [(weights @ gradient.flatten(1).double())[None] for gradient in gradients] if weights.any() else None
-        if sums is not None:
+        if held[index].any():
+            weights = to_device(held[index] / len(r.draws), device)
+            sums = [(weights @ gradient.flatten(1).double())[None] for gradient in gradients]
             target = sums if target is None else [a.add_(b) for a, b in zip(target, sums, strict=True)]
         norms = torch.stack([gradient.flatten(1).square().sum(1, dtype=torch.float64) for gradient in gradients])
-        square += (norms.sum(0) @ counted).item()
+        square += norms.sum(0) @ to_device(trained[index] / len(r.draws), device)
     assert target is not None
-    return flattened(target)[0].float(), square / parameters
+    return flattened(target)[0].float(), square.item() / parameters
 
 
 def _shares(indices: Sequence[int], amount: int) -> Tensor:

@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from core.method.transfers import to_device, to_host
+
 PREFIX = "base_model.model."
 
 
@@ -47,11 +49,14 @@ class Adapter:
 
     def clone(self) -> Adapter:
         """Return a deep copy on the CPU that no further training can reach."""
-        return self._map(lambda matrix: matrix.detach().to("cpu", copy=True))
+        copies = iter(to_host(self.parameters(), copy=True))
+        pairs = {path: (next(copies), next(copies)) for path in self.down}
+        down, up = ({path: pair[side] for path, pair in pairs.items()} for side in (0, 1))
+        return Adapter(self.rank, self.alpha, down, up)
 
     def to(self, device: torch.device | str, *, trainable: bool = False) -> Adapter:
         """Return a copy on the device, as leaves that record gradients where `trainable`."""
-        return self._map(lambda matrix: matrix.detach().clone().to(device).requires_grad_(trainable))
+        return self._map(lambda matrix: to_device(matrix.detach().clone(), device).requires_grad_(trainable))
 
     def select(self, run: int) -> Adapter:
         """Return one run as an adapter of its own (R = 1)."""
@@ -72,7 +77,7 @@ class Adapter:
 
     def finite(self) -> bool:
         """Whether every number is finite."""
-        return all(bool(matrix.isfinite().all()) for matrix in self.parameters())
+        return bool(torch.stack([matrix.isfinite().all() for matrix in self.parameters()]).all())
 
     def sha256(self) -> str:
         """Hash of all names and numbers; equal for equal adapters wherever they live."""

@@ -57,17 +57,24 @@ class LoraLayer(nn.Module):
         if self.down is None or self.up is None:
             return outputs
         self._check_samples(inputs, len(self.down))
-        rows = self._patches(inputs).to(self.down.dtype)
-        rows = rows.reshape(self.down.shape[0], -1, rows.shape[-1])
-        inner = torch.bmm(rows, self.down.transpose(1, 2))
-        branch = torch.bmm(inner, self.up.transpose(1, 2))
+        rows = self._patches(inputs)
+        # As autocast would have it: what a bf16 network computes with is not copied to A's and B's own float32.
+        dtype = rows.dtype if rows.dtype == torch.bfloat16 else self.down.dtype
+        rows = rows.to(dtype).reshape(self.down.shape[0], -1, rows.shape[-1])
+        inner = torch.bmm(rows, self.down.to(dtype).transpose(1, 2))
+        branch = torch.bmm(inner, self.up.to(dtype).transpose(1, 2))
         if self.tangent is not None:
             branch = branch + self._tangent_branch(rows, inner, self.tangent)
-        branch = (self.scale * branch).to(outputs.dtype)
-        if self.convolution:
-            samples, channels, height, width = outputs.shape
-            return outputs + branch.reshape(samples, height * width, channels).transpose(1, 2).reshape(outputs.shape)
-        return outputs + branch.reshape(outputs.shape)
+        if branch.dtype == outputs.dtype == torch.bfloat16:
+            return torch.add(outputs, self._shaped(branch, outputs), alpha=self.scale)  # rounded once
+        return outputs + self._shaped((self.scale * branch).to(outputs.dtype), outputs)
+
+    def _shaped(self, branch: Tensor, outputs: Tensor) -> Tensor:
+        """Return the branch in the shape of what the frozen module made."""
+        if not self.convolution:
+            return branch.reshape(outputs.shape)
+        samples, channels, height, width = outputs.shape
+        return branch.reshape(samples, height * width, channels).transpose(1, 2).reshape(outputs.shape)
 
     def _patches(self, inputs: Tensor) -> Tensor:
         """Return what A sees: the inputs, or a convolution's patches (N, places, in k k)."""
@@ -94,8 +101,10 @@ class LoraLayer(nn.Module):
     def _tangent_branch(self, rows: Tensor, inner: Tensor, tangent: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         assert self.up is not None
         u_down, u_up, epsilon = tangent
+        u_down, u_up, up = (matrix.to(rows.dtype) for matrix in (u_down, u_up, self.up))
         moved = torch.bmm(inner, u_up.transpose(1, 2)) + torch.bmm(
-            torch.bmm(rows, u_down.transpose(1, 2)), self.up.transpose(1, 2)
+            torch.bmm(rows, u_down.transpose(1, 2)), up.transpose(1, 2)
         )
+        # epsilon stays in float32, and so does what its gradient is the sum of
         by_sample = moved.reshape(len(epsilon), -1, moved.shape[-1]) * epsilon.view(-1, 1, 1)
         return by_sample.reshape(moved.shape)

@@ -17,6 +17,7 @@ from core.method.lora.adapter import PREFIX, Adapter
 from core.method.lora.layer import LoraLayer
 from core.method.lora.peft_names import peft_targets
 from core.method.lora.targets import set_module, wrap
+from core.method.transfers import to_device
 
 
 class LoraModel:
@@ -42,7 +43,7 @@ class LoraModel:
             outputs, inputs = layer.outputs, math.prod(layer.inputs)
             bound = inputs**-0.5  # kaiming uniform with a = sqrt(5)
             drawn = (torch.rand(1, rank, inputs, generator=generator) * 2 - 1) * bound
-            down[path] = drawn.repeat(runs, 1, 1).to(device).requires_grad_()
+            down[path] = to_device(drawn.repeat(runs, 1, 1), device).requires_grad_()
             up[path] = torch.zeros(runs, outputs, rank, device=device, requires_grad=True)
         return Adapter(rank, alpha, down, up)
 

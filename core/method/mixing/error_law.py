@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from core.method.transfers import to_host
 from core.parameters.schedule import MAX_SHARE
 
 Verdict = Literal["helps", "neutral", "harms"]
@@ -78,8 +79,9 @@ def error_law(
     if min(len(held_gradients), len(backbone_gradients)) < 2:
         raise ValueError("the error law needs two held-out references and two candidates at least")
     rows = torch.cat([held_gradients, backbone_gradients])
-    ridge = damping * held_gradients.square().sum(1).mean().item()
-    gram = _Gram((rows @ rows.T).double(), len(held_gradients), ridge, n, m)
+    # all that follows asks for single numbers of small matrices, which would be a wait for the device each
+    products, size = to_host([(rows @ rows.T).double(), held_gradients.square().sum(1).mean()])
+    gram = _Gram(products, len(held_gradients), damping * size.item(), n, m)
     alone = gram.error(0.0)
     curve = tuple((share, gram.error(share) / alone) for share in grid)
     gamma_star = min(curve, key=lambda point: point[1])[0]
@@ -95,7 +97,7 @@ def error_law(
 class _Gram:
     """Inner products of all gradients with the sizes that give them meaning; float64."""
 
-    products: Tensor  # (N, N) = J J'
+    products: Tensor  # (N, N) = J J', on the CPU
     held: int  # n': rows of A, first
     damping: float
     n: int
@@ -161,7 +163,7 @@ class _Gram:
         """Draw references and backbone rows again, with replacement."""
         a = torch.randint(self.held, (self.held,), generator=generator)
         b = torch.randint(self.probed, (self.probed,), generator=generator) + self.held
-        index = torch.cat([a, b]).to(self.products.device)
+        index = torch.cat([a, b])
         return _Gram(self.products[index][:, index], self.held, self.damping, self.n, self.m)
 
 

@@ -5,7 +5,7 @@ Shapes: R runs, r rank, m modules of one shape; W (out, in), A (`down`) (R, r, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.method.lora.adapter import Adapter
 
 CosineMode = Literal["vec", "row"]
+FLOATS = 2**24  # of a weight that are copied to a wider type at once
 NO_BRANCH = 1e-12  # a branch with a smaller norm is B = 0: 0/0, and counting it as 0 would fake a jump
 
 
@@ -29,11 +30,11 @@ class CosineSimilarity:
     def __init__(self, weights: Mapping[str, Tensor], mode: CosineMode = "vec") -> None:
         self.weights = weights
         self.row = mode == "row"
-        dims = (1,) if self.row else (0, 1)
         self.norms: dict[str, Tensor] = {}
         self.shapes: dict[str, torch.Size] = {}
         for path, weight in weights.items():
-            self.norms[path], self.shapes[path] = weight.double().square().sum(dims).sqrt(), weight.shape
+            rows = torch.cat([part.double().square().sum(1) for part in _parts(weight)])
+            self.norms[path], self.shapes[path] = (rows if self.row else rows.sum()).sqrt(), weight.shape
 
     def modules(self, adapter: Adapter) -> Tensor:
         """Return the cosine of every module, (R, modules) in float64, NaN where BA = 0."""
@@ -65,5 +66,11 @@ class CosineSimilarity:
 def _project(weight: Tensor, down: Tensor) -> Tensor:
     """Return W A' for every run, (R, out, r), in one matrix product."""
     runs, rank, width = down.shape
-    flat = weight.float() @ down.reshape(runs * rank, width).T
+    parts = [weight] if weight.dtype == torch.float32 else _parts(weight)
+    flat = torch.cat([part.float() @ down.reshape(runs * rank, width).T for part in parts])
     return flat.reshape(-1, runs, rank).transpose(0, 1)
+
+
+def _parts(weight: Tensor) -> Sequence[Tensor]:
+    """Return a weight in parts of some rows."""
+    return weight.split(max(1, FLOATS // weight.shape[1]))

@@ -21,7 +21,7 @@ class WeightAverage:
     """The average of an adapter's weights, all runs of a stack alike; it lives where the adapter does."""
 
     def __init__(self, adapter: Adapter) -> None:
-        self._newest = adapter.parameters()
+        self._newest = [parameter.detach() for parameter in adapter.parameters()]  # the same memory
         self.adapter = adapter.to(self._newest[0].device)
         self._average = self.adapter.parameters()
 
@@ -29,7 +29,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights after `step` steps (at least 1); the first ones replace what was there."""
         share = 1.0 - (1.0 - 1.0 / step) ** (1.0 + EXPONENT)
-        torch._foreach_lerp_(self._average, [parameter.detach() for parameter in self._newest], share)
+        torch._foreach_lerp_(self._average, self._newest, share)
 
     def state(self) -> State:
         """Return the average."""

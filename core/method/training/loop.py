@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from core.method.memory.plan import grid, learning
 from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
 from core.method.training.resuming import State
+from core.method.transfers import to_host
 from core.parameters.schedule import EVALUATED_AT_ONCE
 
 
@@ -54,7 +56,7 @@ class Training:
     A batch holds R b samples, run-major. Losses add over runs and AdamW works on single numbers, so R stacked runs are
     exactly R separate ones; gradients are clipped by the norm of each run. A batch that does not fit into memory, or is
     to be computed in `pieces`, is computed in parts, which gives the same gradient but for rounding. Raises JobFailure
-    "diverged" on a loss that is not finite.
+    "diverged" on a loss or a gradient that is not finite, before any weight is changed by it.
     """
 
     def __init__(
@@ -73,7 +75,10 @@ class Training:
         self._rate, self._budget, self._clip, self._pieces = learning_rate, max_steps, clip, pieces
         self._parameters = adapter.parameters()
         self._at_once: dict[Hashable, int] = {}  # samples, by what a sample looks like
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay)
+        fused = (
+            True if backbone.device.type == "cuda" else None
+        )  # one kernel instead of a dozen; None: as torch sees fit
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused)
         self._average = WeightAverage(adapter)
         self.step = 0
 
@@ -123,18 +128,25 @@ class Training:
 
     def _fit(self, batch: Batch, draw: Draw) -> Step:
         losses = self._backward(batch, draw)
-        self.step += 1
-        if not bool(losses.isfinite().all()):
-            raise JobFailure(
-                f"The loss was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
-                "references.",
-                code="diverged",
-            )
         norms = _clip(self._parameters, self._clip)
+        # The step's only wait for the device, before anything changes: while the next batch is made, the device has
+        # what comes below to do.
+        loss, norm = torch.stack([losses, norms]).tolist()
+        self.step += 1
+        self._check(loss, norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._average.update(self.step)
-        return Step(self.step, tuple(losses.tolist()), tuple(norms.tolist()), self._rate)
+        return Step(self.step, tuple(loss), tuple(norm), self._rate)
+
+    def _check(self, losses: Sequence[float], norms: Sequence[float]) -> None:
+        if not all(map(math.isfinite, (*losses, *norms))):
+            what = "gradient" if all(map(math.isfinite, losses)) else "loss"
+            raise JobFailure(
+                f"The {what} was no longer a number at step {self.step}. Lower learning_rate, or look for broken "
+                "references.",
+                code="diverged",
+            )
 
     def _backward(self, batch: Batch, draw: Draw) -> Tensor:
         """Add every run's gradient of its mean loss; returns the losses (R,)."""
@@ -167,7 +179,7 @@ class Training:
     def _pieced(self, batch: Batch, draw: Draw, at_once: int) -> Tensor:
         """Do the work of `_backward` with so many samples at once, from its beginning."""
         self._optimizer.zero_grad(set_to_none=True)  # an attempt with more of them may have left something
-        runs, total = self._adapter.runs, torch.zeros(self._adapter.runs)
+        runs, total = self._adapter.runs, torch.zeros(self._adapter.runs, device=self._backbone.device)
         by_run = torch.arange(count(batch)).view(runs, -1)
         for some, columns in grid(runs, by_run.shape[1], at_once):
             index = by_run[some, columns]
@@ -175,7 +187,7 @@ class Training:
             with torch.enable_grad(), self._backbone.lora.use(self._adapter.part(some), samples=count(part)):
                 losses = self._backbone.loss(part, noise).reshape(index.shape).mean(1)
                 (losses * (index.shape[1] / by_run.shape[1])).sum().backward()
-            total[some] += losses.detach().float().cpu() * (index.shape[1] / by_run.shape[1])
+            total[some] += losses.detach().float() * (index.shape[1] / by_run.shape[1])
         return total
 
 
@@ -186,10 +198,12 @@ def _cut(batch: Batch, draw: Draw, index: Tensor) -> tuple[Batch, Draw]:
 def _clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
     """Scale each run's gradient to at most `limit`; returns the norms before, (R,)."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
-    factors = (limit / norms.clamp_min(1e-12)).clamp_max(1.0).view(-1, 1, 1)
-    for gradient in gradients:
-        gradient.mul_(factors)
+    by_run = list(zip(*(gradient.unbind() for gradient in gradients), strict=True))
+    matrices = [matrix for run in by_run for matrix in run]
+    norms = torch.stack(torch._foreach_norm(matrices)).view(len(by_run), -1).square().sum(1).sqrt()
+    factors = (limit / norms.clamp_min(1e-12)).clamp_max(1.0)
+    for run, factor in zip(by_run, factors.unbind(), strict=True):
+        torch._foreach_mul_(list(run), factor)
     return norms
 
 
@@ -220,6 +234,7 @@ def evaluate(
             parts.append(
                 _evaluated(backbone, adapter, take(batch, index), [part_of(d, index) for d in draws], measured)
             )
+        parts = to_host(parts)
     return in_order(parts, split, dim=1)
 
 
@@ -234,14 +249,14 @@ def _evaluated(
     runs, amount = adapter.runs if adapter else 1, count(batch)
 
     def computed(at_once: int) -> Tensor:
-        found = torch.zeros(runs, amount)
+        found = torch.zeros(runs, amount, device=backbone.device)
         for some, columns in grid(runs, amount, at_once):
             index, rows = torch.arange(amount)[columns], some.stop - some.start
             part = take(batch, index) if len(index) < amount else batch
             with backbone.lora.use(adapter.part(some) if adapter else None, samples=rows * len(index)):
                 for draw in draws:
                     losses = measured(tile(part, rows), tile_draw(part_of(draw, index), rows))
-                    found[some, columns] += losses.reshape(rows, -1).float().cpu()
+                    found[some, columns] += losses.reshape(rows, -1).float()
         return found / len(draws)
 
     def cost() -> Cost:

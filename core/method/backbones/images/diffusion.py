@@ -29,6 +29,7 @@ from core.method.backbones.shapes import cut, extents, noise_of_shapes, pieces, 
 from core.method.lora.model import LoraModel
 from core.method.memory.memory import Memory, weights_of
 from core.method.memory.plan import ENCODED_AT_ONCE
+from core.method.transfers import to_device
 from core.parameters.memory import Precision
 
 DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
@@ -200,16 +201,17 @@ class DiffusionBackbone:
         assert draw.timestep is not None
         assert draw.noise is not None
         rows, columns = batch["mean"].shape[2:]
-        latent = batch["mean"].to(self.device)
+        latent, timestep = to_device(batch["mean"], self.device), to_device(draw.timestep, self.device)
         if draw.latent is not None:
-            latent = latent + batch["std"].to(self.device) * draw.latent[..., :rows, :columns].to(self.device)
-        noise, timestep = draw.noise[..., :rows, :columns].to(self.device), draw.timestep.to(self.device)
+            spread = to_device(batch["std"], self.device)
+            latent = latent + spread * to_device(draw.latent[..., :rows, :columns], self.device)
+        noise = to_device(draw.noise[..., :rows, :columns], self.device)
         target = self.objective.target(latent, noise, timestep)
         return self.objective.noised(latent, noise, timestep), target, timestep
 
     def _from_frozen(self, predicted: Tensor, noisy: Tensor, timestep: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the distance of the samples `rows` from what is predicted of them without an adapter."""
-        part, on = take(batch, rows), rows.to(self.device)
+        part, on = take(batch, rows), to_device(rows, self.device)
         with torch.no_grad(), self.lora.use(None):
             frozen = self._predict(noisy[on], timestep[on], part)
         return mean_square(predicted[on] - frozen, timestep[on], part.get("mask"), self.objective)
@@ -237,7 +239,7 @@ class DiffusionBackbone:
         return self.call(network, noisy, draw.timestep.to(device), self._told(batch, device)).float()
 
     def _told(self, batch: Batch, device: torch.device) -> Batch:
-        return {name: batch[name].to(device) for name in self.conditioner.names}
+        return {name: to_device(batch[name], device) for name in self.conditioner.names}
 
     def random_draw(self, examples: int, generator: torch.Generator, sizes: Tensor | None = None) -> Draw:
         """Return fresh timesteps, noise and latent noise for one training step, whose pictures have one shape."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.errors import JobFailure
 from core.method.backbones.images.views import weighted_mean
+from core.method.transfers import to_device
 
 PREDICTIONS = ("epsilon", "v_prediction")
 
@@ -94,6 +95,6 @@ class Ddpm:
 def mean_square(difference: Tensor, timestep: Tensor, mask: Tensor | None, objective: Objective) -> Tensor:
     """Return the mean of each sample's squared difference, (N,), as its mask and the objective weigh it."""
     error = difference.square()
-    mean = error.flatten(1).mean(1) if mask is None else weighted_mean(error, mask.to(error.device))
+    mean = error.flatten(1).mean(1) if mask is None else weighted_mean(error, to_device(mask, error.device))
     weight = objective.weight(timestep)
     return mean if weight is None else mean * weight

@@ -17,10 +17,12 @@ from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
 from core.method.backbones.texts.cutting import Cut
 from core.method.backbones.texts.loading import on_device, read_model, stops_of, text_config, without_other_parts
+from core.method.backbones.texts.masks import padded_on_the_right
 from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
 from core.method.lora.model import LoraModel
 from core.method.memory.memory import Memory, weights_of
+from core.method.transfers import to_device
 from core.parameters.memory import Precision
 
 ANSWERED_AT_ONCE = 8
@@ -115,7 +117,7 @@ class LanguageBackbone:
         What protects counts as the batch says (`counted`).
         """
         ids, labels, mask = self._trimmed(batch)
-        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        logits = self._logits(ids, mask)
         targets = labels[:, 1:]
         losses = torch.nn.functional.cross_entropy(
             logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
@@ -127,14 +129,20 @@ class LanguageBackbone:
     def distance(self, batch: Batch, draw: Draw) -> Tensor:
         """Return KL(frozen || adapted) in nats, a mean over the learned tokens of every sample, (N,)."""
         ids, _, mask = self._trimmed(batch)
-        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        logits = self._logits(ids, mask)
         return self._from_frozen(logits, batch, torch.arange(len(logits)))
 
     def _trimmed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return tokens, labels and mask where they compute, without padding that nobody in this batch needs."""
         width = int(batch["attention_mask"].sum(1).max())  # where the batch is, so that no device is waited for
-        ids, labels, mask = (batch[name][:, :width].to(self.device) for name in ENCODED)
+        shown = torch.stack([batch[name][:, :width] for name in ENCODED])
+        ids, labels, mask = to_device(shown, self.device).unbind()
         return ids, labels, mask
+
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        with padded_on_the_right():
+            logits: Tensor = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        return logits
 
     def _from_frozen(self, logits: Tensor, batch: Batch, rows: Tensor) -> Tensor:
         """Return the divergence of the samples `rows` from the model without an adapter, at their learned tokens."""
@@ -144,11 +152,11 @@ class LanguageBackbone:
         texts, same = asked.unique(dim=0, return_inverse=True)
         ids, _, mask = self._trimmed(dict(zip(ENCODED, texts.unbind(1), strict=True)))
         with torch.no_grad(), self.lora.use(None):
-            frozen = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            frozen = self._logits(ids, mask)
         # the tokens that are learned, by their number among `rows`: only of these are whole distributions compared
         sample, place = (asked[:, 1, 1:] != IGNORED).nonzero(as_tuple=True)
-        places = torch.stack([rows[sample], same[sample], sample, place]).to(self.device)
-        run, text, sample, place = places.unbind()
+        places = torch.stack([rows[sample], same[sample], sample, place])
+        run, text, sample, place = to_device(places, self.device).unbind()
         now = logits[run, place].float().log_softmax(-1)
         then = frozen[text, place].float().log_softmax(-1)
         far = torch.nn.functional.kl_div(now, then, log_target=True, reduction="none").sum(-1)

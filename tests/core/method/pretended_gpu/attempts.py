@@ -21,15 +21,17 @@ from typing import Any, TypeVar
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.gpu.backbones import parameters, stream
 from core.disk import ROOT
-from core.method.backbones.backbone import Batch, take
+from core.method.backbones.backbone import Batch, Draw, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.influence.gradients import as_adapter, per_sample_gradients
+from core.method.influence.gradients import as_adapter, per_sample_gradients, restricted
 from core.method.influence.scores import score_draws, scorer
 from core.method.lora.adapter import Adapter
+from core.method.mixing.error_law import error_law
 from core.method.protection.keeping import kept_distance
 from core.method.protection.protection import Protection
 from core.method.stopping.similarity import CosineSimilarity
@@ -139,6 +141,8 @@ def steps(attempt: Attempts, backbone: Backbone, p: Parameters, references: Batc
     """Try steps of training and what is measured between them; each second step, for the first makes AdamW's state."""
     draws = backbone.fixed_draws(2, 6, 0)
     attempt("evaluate without adapter", lambda: evaluate(backbone, None, references, draws))
+    planted = partial(evaluate, backbone, None, references, draws, partial(left_on_the_cpu, backbone))
+    attempt("a planted mistake", planted)
     some = take(candidates, torch.arange(4))
     mixed = MixedBatches(backbone, references, Protection(0.5, examples=some), 2, captions(backbone, p), 0)
     one = Training(backbone, backbone.lora.new(2, 2.0), mixed, learning_rate=1e-2, max_steps=50)
@@ -164,6 +168,11 @@ def steps(attempt: Attempts, backbone: Backbone, p: Parameters, references: Batc
     attempt("CS by rows", lambda: float(CosineSimilarity(backbone.lora.weights(), "row")(adapter)[0]))
 
 
+def left_on_the_cpu(backbone: Backbone, batch: Batch, draw: Draw) -> Tensor:
+    """Return losses as somebody computes them who forgets to move a tensor."""
+    return backbone.loss(batch, draw) + torch.ones(count(batch))
+
+
 def folds(backbone: Backbone, adapter: Adapter, references: Batch, pieces: int = 1) -> Training:
     """Return a training of three folds after its first step."""
     batches = SideBySide([stream(backbone, references, 2, seed) for seed in range(3)])
@@ -181,6 +190,13 @@ def scores(attempt: Attempts, backbone: Backbone, references: Batch, candidates:
     attempt("per-sample gradients", gradients)
     ready = attempt("prepare a scorer", lambda: scorer(backbone, adapter, references, draws, **split))
     assert ready is not None
+    small = restricted(adapter, set(list(adapter.down)[:2]))
+    attempt("prepare a scorer, two modules", lambda: scorer(backbone, small, references, draws, **split))
+    grouped = partial(scorer, backbone, adapter, references, draws, **split, groups=[(path,) for path in adapter.down])
+    attempt("prepare a scorer, by each module", grouped)
+    for rows in (6, 24):
+        some = torch.randn(2, rows, 30, generator=torch.Generator().manual_seed(0)).to(backbone.device)
+        attempt(f"error law of {rows} rows", lambda: error_law(*some, n=rows, m=rows))  # noqa: B023
     direction = as_adapter(ready.direction, adapter)
     attempt("score 16, one draw", lambda: score_draws(backbone, adapter, direction, few, noise))
     for mode in OTHER_SCORES:

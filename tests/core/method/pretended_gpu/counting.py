@@ -40,9 +40,10 @@ class Count:
         if self.on:
             self.waits[kind, _place()] += 1
 
-    def moved(self, tensor: Tensor, *, into: bool) -> None:
-        """Note that a tensor was copied to the device, or from it: the host waits."""
-        self.waited("to device" if into else "to host")
+    def moved(self, tensor: Tensor, *, into: bool, waits: bool = True) -> None:
+        """Note that a tensor was copied to the device, or from it, and that the host has waited for it if it has."""
+        if waits:
+            self.waited("to device" if into else "to host")
         size = tensor.numel() * tensor.element_size() if self.on else 0
         if into:
             self.bytes_in += size

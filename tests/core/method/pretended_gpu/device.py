@@ -114,7 +114,7 @@ def _dispatch(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if func is aten._fused_sdp_choice.default:
         return 0  # the plain kernel; which one CUDA takes does not matter here
     to_cpu = kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cpu"
-    _note(func, args, to_cpu)
+    _note(func, args, kwargs, to_cpu)
     plain, more = _pytree.tree_map_only(Pretend, lambda part: part.inner, (args, kwargs))
     if "device" in more:
         more["device"] = None if more["device"] is None else torch.device("cpu")
@@ -124,12 +124,12 @@ def _dispatch(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return return_and_correct_aliasing(func, args, kwargs, _pytree.tree_map_only(Tensor, Pretend, out))
 
 
-def _note(func: OpOverload, args: tuple[Any, ...], to_cpu: bool) -> None:
+def _note(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], to_cpu: bool) -> None:
     """Count the operation, and what it makes the host wait for."""
     if func is aten.copy_.default and isinstance(args[0], Pretend) != isinstance(args[1], Pretend):
-        COUNT.moved(args[1], into=isinstance(args[0], Pretend))
+        _moved(args[1], args[0], non_blocking=bool(args[2:] and args[2]) or bool(kwargs.get("non_blocking")))
     if func is aten._to_copy.default and to_cpu and isinstance(args[0], Pretend):
-        COUNT.moved(args[0], into=False)
+        COUNT.moved(args[0], into=False, waits=not kwargs.get("non_blocking"))  # then into memory that is pinned
     if func in WAITING:
         COUNT.waited(WAITING[func])
     if func in INDEXED:
@@ -139,6 +139,13 @@ def _note(func: OpOverload, args: tuple[Any, ...], to_cpu: bool) -> None:
             elif not isinstance(index, Pretend):
                 COUNT.waited("to device")  # CUDA copies a CPU index over
     COUNT.launch(func._schema.name)
+
+
+def _moved(source: Tensor, target: Tensor, *, non_blocking: bool) -> None:
+    """Count a copy. CUDA does not wait for one from pinned memory that goes as it is; what pins is tested apart."""
+    into = isinstance(target, Pretend)
+    as_it_is = source.is_contiguous() and source.dtype == target.dtype
+    COUNT.moved(source, into=into, waits=not (into and non_blocking and as_it_is))
 
 
 def _check(func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -185,8 +192,7 @@ def _empty_strided(size: list[int], stride: list[int], dtype: torch.dtype | None
 
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
     """What `tensor[[0, 1]]` calls, below all that could be caught above: a list becomes a tensor on the device."""
-    into = isinstance(target, Pretend)
-    COUNT.moved(source, into=into)
+    _moved(source, target, non_blocking=non_blocking)
     inner = target.inner if isinstance(target, Pretend) else target
     inner.copy_(source.inner if isinstance(source, Pretend) else source)
     return target
