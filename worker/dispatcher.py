@@ -26,6 +26,7 @@ from core.errors import AlbatrossError
 from core.jobs import dispatch
 from core.runtime import broker, data_folder, logs
 from core.runtime.processes import hide_memory, told_at_start
+from core.runtime.pulse import Pulse
 from core.settings import Settings
 from core.storage.factory import storage
 from core.webhooks import deliveries, endpoint_secrets
@@ -51,6 +52,7 @@ class Dispatcher:
         self._tidier = retention.Tidier(self._sessions, self._storage, settings.tidy_seconds)
         self._webhook_sender = WebhookSender(settings, self._sessions)
         self._swept = self._counted = -SWEEP_SECONDS
+        self._pulse = Pulse(settings, "dispatcher")
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -58,6 +60,7 @@ class Dispatcher:
         self._webhook_sender.start()
         try:
             while not self._stopping.is_set():
+                self._pulse.beat()
                 try:
                     self.round()
                 except (SQLAlchemyError, OSError) as error:
@@ -65,6 +68,7 @@ class Dispatcher:
                 self._stopping.wait(self._settings.dispatcher_seconds)
         finally:  # whatever ends the rounds ends the process: one that only sent webhooks would pass for a whole one
             self._webhook_sender.stop()
+            self._pulse.end()
 
     def stop(self) -> None:
         """End after the present round."""

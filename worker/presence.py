@@ -14,6 +14,7 @@ from core.database.engine import connect, now, sessions
 from core.database.tables import Worker
 from core.erasure import scratch
 from core.runtime.broker import worker_id
+from core.runtime.pulse import Pulse
 from core.settings import Settings
 from worker import tasks
 from worker.device import hardware
@@ -30,6 +31,7 @@ class Presence:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._device, self._sandboxed = settings, hardware(settings), False
         self._sessions: sessionmaker[Session] = sessions(connect(settings.database))
+        self._pulse = Pulse(settings, "worker")
         self._gone = threading.Event()
         self.drain_file = tasks.drain_file(settings, os.getpid())
         self._busy_file = tasks.busy_file(settings, os.getpid())
@@ -62,6 +64,7 @@ class Presence:
         self._gone.set()
         self.drain_file.unlink(missing_ok=True)
         self._busy_file.unlink(missing_ok=True)
+        self._pulse.end()
         try:
             with self._sessions.begin() as session:
                 row = session.get(Worker, worker_id(os.getpid()))
@@ -84,6 +87,7 @@ class Presence:
             return None
 
     def _report(self) -> None:
+        self._pulse.beat()
         swept_at = self._sweep()
         try:
             with unoccupied(self._busy_file) as idle, self._sessions.begin() as session:

@@ -1,6 +1,6 @@
 """What real sizes need: saved activations and launched operations of a step, on the meta device: nothing is computed.
 
-`python -m benchmarks.gpu.sizes [sd15|sdxl|text ...]` prints a line of JSON for each case.
+`python -m benchmarks.gpu.sizes [sd15|sdxl|text|kept ...]` prints a line of JSON for each case.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ CASES: dict[str, tuple[tuple[Any, ...], ...]] = {
         ("8b", 1, 1024, True),
         ("1.7b", 1, 1024, True),
     ),
+    "kept": (("sd15", 512, 1, 1), ("1.7b", 1, 1024)),  # what a test holds the table of core.backbones.memory_needs to
 }
 RANK = 16
 
@@ -190,7 +191,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for group in sys.argv[1:] or CASES:
         for case in CASES[group]:
-            print(json.dumps(texts(*case) if group == "text" else images(*case)), flush=True)
+            print(json.dumps(texts(*case) if case[0] in LLAMAS else images(*case)), flush=True)
             gc.collect()
 
 

@@ -15,16 +15,20 @@ BYTES = {"cuda": 2, "cpu": 4}  # of a number: bfloat16 on a GPU, float32 on a CP
 ADAPTED_BYTES = 16  # of an adapter's number: float32 itself, its gradient, and Adam's two moments
 RANK, TOKENS = 16, 1024
 # What a U-Net keeps of one picture for its backward pass, in GiB (bfloat16, float32), with its side in pixels and its
-# parameters: counted with saved_tensors_hooks at full size, without the attention maps that fused kernels never hold.
+# parameters: counted with saved_tensors_hooks at full size, without the attention maps that fused kernels never hold,
+# with adapters of rank 16 on attention. In bfloat16 they keep what they see in float32 beside: .28 of SD 1.x's .975;
+# on an H200 a picture more took 1.01 GiB of the peak of a step. Of SD 2.x that part is reckoned from its sides.
 KEPT = {
-    "sd1": (0.69, 1.21, 512, 859_520_964),
-    "sd2": (1.51, 2.63, 768, 865_910_724),
-    "sdxl": (5.43, 9.27, 1024, 2_567_463_684),
+    "sd1": (0.975, 1.21, 512, 859_520_964),
+    "sd2": (2.12, 2.63, 768, 865_910_724),
+    "sdxl": (7.3, 9.27, 1024, 2_567_463_684),
 }
-# And a decoder of one token, in bytes for each layer and each of 8 hidden + 3 feed-forward sizes; the same way, the
-# mean of Llama 3.1 8B, SmolLM2 135M, Qwen3 8B and Gemma 2 9B, which lie within a third of it; and of each logit.
-KEPT_TEXT = {"cuda": 2.7, "cpu": 4.6}
-LOGIT_BYTES = 8
+# And a decoder of one token, in bytes for each layer and each of 8 hidden + 3 feed-forward sizes: in bfloat16 counted
+# the same way for LLaMAs of 135 million, 1.7 and 8 billion parameters, which lie within a tenth of it; in float32 the
+# mean of Llama 3.1 8B, SmolLM2 135M, Qwen3 8B and Gemma 2 9B, which lie within a third of it.
+KEPT_TEXT = {"cuda": 3.9, "cpu": 4.6}
+# And of each logit: as it is computed, in float32, its log-softmax and the gradient of that.
+LOGIT_BYTES = {"cuda": 14, "cpu": 12}
 # What is kept beside, of each logit of a text that is held to the frozen backbone's words: both distributions and their
 # divergence, in float32. Measured on a CPU as the peak of a step with them less that of one without: 16 to 20.
 DISTILLED_BYTES = 18
@@ -45,7 +49,7 @@ class Needs:
 def needs(found: Inspected, text: Mapping[str, object], device_class: str) -> Needs:
     """Estimate from parameters and sides; `text` is a language model's config.json, or what its text_config says."""
     weights = sum(parameters(network) for network in found.networks.values()) * BYTES[device_class]
-    words = 0 if found.family.kind == "images" else _number(text, "vocab_size")
+    words = 0 if found.family.kind == "images" else text_sides(text)[-1]
     return Needs(weights, _adapter(found), _example(found, text, device_class), TOKENS * words * DISTILLED_BYTES)
 
 
@@ -75,16 +79,32 @@ def _adapter(found: Inspected) -> int:
     return sum(RANK * (outputs + math.prod(inputs)) for outputs, *inputs in shapes) * ADAPTED_BYTES
 
 
-def _example(found: Inspected, text: Mapping[str, object], device_class: str) -> int:
-    row = found.family
-    if row.kind == "images":
-        small, large, side, count = KEPT[row.id]
-        share = (found.resolution or side) ** 2 / side**2 * found.parameters / count
-        return int((small if device_class == "cuda" else large) * GIB * share)
-    hidden, layers, words = (_number(text, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
+def kept_of_picture(family: str, side: int | None, count: int, device_class: str) -> int:
+    """Return the bytes that a U-Net of a family keeps of one picture; `count` is its parameters.
+
+    One that is smaller than the family's usual network keeps less in proportion.
+    """
+    small, large, usual_side, usual_count = KEPT[family]
+    share = (side or usual_side) ** 2 / usual_side**2 * count / usual_count
+    return int((small if device_class == "cuda" else large) * GIB * share)
+
+
+def kept_of_token(layers: int, hidden: int, inner: int, words: int, device_class: str) -> int:
+    """Return the bytes that a decoder keeps of one token: `inner` is its feed-forward size, `words` its vocabulary."""
+    return int(layers * (8 * hidden + 3 * inner) * KEPT_TEXT[device_class] + LOGIT_BYTES[device_class] * words)
+
+
+def text_sides(text: Mapping[str, object]) -> tuple[int, int, int, int]:
+    """Return the layers, hidden size, feed-forward size and vocabulary that a language model's configuration names."""
     inner = _number(text, "moe_intermediate_size") or _number(text, "intermediate_size")
     inner *= max(1, _number(text, "num_experts_per_tok"))
-    return int(TOKENS * (layers * (8 * hidden + 3 * inner) * KEPT_TEXT[device_class] + LOGIT_BYTES * words))
+    return _number(text, "num_hidden_layers"), _number(text, "hidden_size"), inner, _number(text, "vocab_size")
+
+
+def _example(found: Inspected, text: Mapping[str, object], device_class: str) -> int:
+    if found.family.kind == "images":
+        return kept_of_picture(found.family.id, found.resolution, found.parameters, device_class)
+    return TOKENS * kept_of_token(*text_sides(text), device_class)
 
 
 def _number(text: Mapping[str, object], name: str) -> int:

@@ -1,4 +1,4 @@
-"""The database's revision, and how it is brought to the newest."""
+"""The database's revision, and how it is brought to the newest: `python -m core.database.migrations`, anywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sqlalchemy.engine import make_url
 
 from core.database import file_remains
 from core.database.engine import connect
-from core.disk import ROOT
+from core.disk import ROOT, keep_private
+from core.settings import Settings
 
 
 def migrate(url: str, revision: str = "head") -> None:
@@ -53,3 +54,8 @@ def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     return config
+
+
+if __name__ == "__main__":
+    keep_private()
+    migrate(Settings().database)

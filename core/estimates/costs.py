@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from core.backbones.memory_needs import DISTILLED_BYTES
@@ -11,7 +11,7 @@ from core.estimates import nnls
 from core.estimates.measurements import Measured
 from core.estimates.sizes import JobSize
 from core.estimates.workload import COPIES, STEPPED, Amount, Workload, distilled
-from core.parameters.schedule import STAGES
+from core.parameters.schedule import EVALUATED_AT_ONCE, STAGES
 from core.settings import OWN_SECONDS
 
 CHECKED = 5  # newest measurements whose mean error is taken out of what the fit says
@@ -43,12 +43,15 @@ class Costs:
     fixed_bytes: float
     kept_bytes: float  # checkpoints: bytes of one for each rank
     copies: float  # checkpoints that a job keeps
+    floors: Mapping[str, float] = field(default_factory=dict)  # seconds that one call takes at least
+    evaluated_bytes: float = 0.0  # what a token of an evaluation takes beside the weights, where none was measured
 
     def of(self, kind: str, amount: Amount, rank: int) -> float:
         """Return the seconds of an amount of work; 0 for what was never measured."""
         if kind not in self.seconds:
             return 0.0
-        return amount.calls * _product(_features(FEATURES[kind], amount, rank), self.seconds[kind])
+        seconds = _product(_features(FEATURES[kind], amount, rank), self.seconds[kind])
+        return amount.calls * max(seconds, self.floors.get(kind, 0.0))
 
     def of_stage(self, stage: str, work: Workload, rank: int, *, warm: bool = False) -> float:
         """Return the seconds of a stage."""
@@ -70,7 +73,14 @@ class Costs:
         passes = [(work[stage][kind], 0.0) for stage, kind in GREEDY if kind in work[stage]]
         passes.append((step, held * vocabulary * DISTILLED_BYTES))
         peaks = (_product(_features(MEMORY, amount, shape.rank), self.memory) + more for amount, more in passes)
-        return max(self.least_memory, *(int(peak) for peak in peaks))
+        return max(self.least_memory, self._evaluating(work, shape), *(int(peak) for peak in peaks))
+
+    def _evaluating(self, work: Workload, shape: JobSize) -> int:
+        """Return the bytes of evaluating texts, whose logits are all there at once."""
+        if "evaluation" not in work["surrogate"]:
+            return 0
+        tokens = min(work["surrogate"]["evaluation"].size, EVALUATED_AT_ONCE * float(shape.max_tokens or 0))
+        return int(self.least_memory + self.evaluated_bytes * tokens)
 
     def result_bytes(self, rank: int) -> int:
         """Return the bytes of everything that a job publishes."""

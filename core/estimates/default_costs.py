@@ -1,18 +1,29 @@
-"""Costs for a backbone that nobody has measured yet: those of the built-in ones, by size."""
+"""Costs for a backbone that nobody has measured yet: of a CPU by the built-in ones, of a GPU by what it computes.
+
+On a GPU a call takes as long as its operations compute, at a share of a card's speed, or as its launches take the host,
+whichever is longer. The formula and its shares are our own reconstruction; a test holds them to what one H200 took.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from core.estimates.costs import Costs
+from core.backbones.families import DeviceClass, Kind
+from core.backbones.memory_needs import ADAPTED_BYTES, LOGIT_BYTES, kept_of_picture, kept_of_token, text_sides
+from core.backbones.record import BackboneRecord
+from core.estimates.costs import FEATURES, Costs
+from core.estimates.sizes import TYPICAL_SIDE, JobSize
 from core.estimates.workload import COPIES
+from core.parameters.memory import RECOMPUTED_ABOVE
 from core.parameters.schedule import STAGES
 
 GIGABYTE = 1e9
-# seconds for a unit of work and a gigabyte of weights: coefficients as in core.estimates.costs.FEATURES. On a CPU
-# they are those of the built-in backbones on one thread; a GPU's are guessed from what it computes in a second.
-SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
-    ("images", "cpu"): {
+# seconds for a unit of work and a gigabyte of weights: coefficients as in core.estimates.costs.FEATURES, those of the
+# built-in backbones on one thread
+CPU_SECONDS: Mapping[Kind, Mapping[str, Sequence[float]]] = {
+    "images": {
         "load": (2.0,),
         "encode": (60.0,),
         "step": (220.0, 0.02, 0.0, 0.0),
@@ -21,16 +32,7 @@ SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
         "score": (270.0, 0.0),
         "sample": (5000.0, 0.1),
     },
-    ("images", "cuda"): {
-        "load": (3.0,),
-        "encode": (0.02,),
-        "step": (0.1, 0.05, 0.0, 0.0),
-        "evaluation": (0.05, 0.02, 0.0),
-        "gradient": (0.1, 0.0),
-        "score": (0.1, 0.0),
-        "sample": (1.5, 0.3),
-    },
-    ("texts", "cpu"): {
+    "texts": {
         "load": (2.0,),
         "encode": (0.001,),
         "step": (0.038, 0.01, 0.0, 0.0),
@@ -39,38 +41,137 @@ SECONDS: Mapping[tuple[str, str], Mapping[str, Sequence[float]]] = {
         "score": (0.044, 0.0),
         "sample": (7.2, 0.1),
     },
-    ("texts", "cuda"): {
-        "load": (2.0,),
-        "encode": (0.001,),
-        "step": (2e-5, 0.05, 0.0, 0.0),
-        "evaluation": (1e-5, 0.02, 0.0),
-        "gradient": (3e-5, 0.0),
-        "score": (3e-5, 0.0),
-        "sample": (0.8, 0.1),
-    },
 }
 UNSIZED = ("load",)
+# Operations of a pass forward for each parameter: of a picture of 512 px (.68e12 for SD 1.5), and of a token.
+FORWARD: Mapping[Kind, float] = {"images": 700.0, "texts": 2.0}
+# Passes forward that a call of each kind is worth; weights are frozen, so a pass backward is one.
+PASSES: Mapping[str, float] = {"step": 2.0, "evaluation": 1.0, "gradient": 2.0, "score": 2.0}
+CARD = 989e12  # operations a second of an H100 in bfloat16, dense
+SHARE: Mapping[Kind, float] = {"images": 0.1, "texts": 0.3}  # of it, that networks reach
+# Launches of one call for each module that is adapted, and the seconds that one takes the host: 5,501 of 128 modules
+# of SD 1.5 and 8,801 of 210 of a LLaMA in a step, .2 and .37 s (benchmarks/results/gpu.json).
+LAUNCHES: Mapping[str, float] = {"step": 42.0, "evaluation": 12.0, "gradient": 48.0, "score": 55.0}
+LAUNCH_SECONDS = 38e-6
+DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
+RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
+ALL_PARTS = {"sd1": 1.24, "sd2": 1.49, "sdxl": 1.35}  # parameters with text encoders and VAE, for one of the U-Net
+ADAPTED = {"sd1": (199_296, 859_520_964), "sd2": (207_488, 865_910_724), "sdxl": (1_451_520, 2_567_463_684)}
+FILES: Mapping[Kind, int] = {"images": 3, "texts": 2}  # that hold an adapter's numbers, in float32
 REST = {"prepare": 12.0, "score": 1.0, "export": 3.0, "surrogate": 0.02, "trial": 0.02, "train": 0.02}
-TYPICAL_BYTES = {"images": 2_000_000_000, "texts": 1_000_000_000}
-LIBRARIES = 900_000_000  # bytes of a trainer that has loaded no backbone
-ADAPTER_SHARE = 0.002  # bytes of one adapter for each rank, as a share of the weights
+LIBRARIES = 900_000_000  # bytes of host memory of a trainer that has loaded no backbone
+TYPICAL_SIDES = (24, 1024, 2816, 50_000)
+TYPICAL_BYTES: Mapping[Kind, int] = {"images": 2_000_000_000, "texts": 1_000_000_000}
+FILE_BYTES: Mapping[Kind, int] = {"images": 4, "texts": 2}  # of a number in files whose numbers nobody has counted
+MODULES = 128  # of images; of texts seven a layer
 
 
-def thumb_prices(kind: str, device_class: str, weights_bytes: int | None) -> Costs:
-    """Return prices for a backbone of so many bytes of weights."""
-    size = float(weights_bytes or TYPICAL_BYTES[kind])
-    scale = size / GIGABYTE
-    table = SECONDS[kind, device_class if device_class == "cuda" else "cpu"]
-    seconds = {name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()}
+@dataclass(frozen=True)
+class BackboneSize:
+    """What the costs of a backbone follow from; `sides` are those of `text_sides`."""
+
+    kind: Kind
+    family: str
+    weights_bytes: int  # of its files
+    parameters: int  # of the network that is adapted
+    modules: int  # that are adapted
+    sides: tuple[int, int, int, int] = TYPICAL_SIDES
+
+    @classmethod
+    def of(cls, record: BackboneRecord, weights_bytes: int | None) -> BackboneSize:
+        """Read what is recorded of a backbone, and guess the rest."""
+        size = weights_bytes or TYPICAL_BYTES[record.kind]
+        sides = _sides(record) if record.kind == "texts" else TYPICAL_SIDES
+        parameters = record.parameters or _parameters(record.kind, record.family, size)
+        modules = record.adapted_modules or (MODULES if record.kind == "images" else 7 * sides[0])
+        return cls(record.kind, record.family, size, parameters, modules, sides)
+
+    @classmethod
+    def typical(cls, kind: Kind) -> BackboneSize:
+        """Return the size of a backbone of which nothing is known."""
+        family, size = "sd1" if kind == "images" else "llama", TYPICAL_BYTES[kind]
+        modules = MODULES if kind == "images" else 7 * TYPICAL_SIDES[0]
+        return cls(kind, family, size, _parameters(kind, family, size), modules)
+
+    @property
+    def adapter(self) -> float:
+        """The numbers of an adapter for each rank."""
+        if self.kind == "texts":
+            layers, hidden, inner, _ = self.sides
+            return layers * (10 * hidden + 3 * inner)
+        numbers, parameters = ADAPTED[self.family]
+        return numbers * (self.parameters / parameters) ** 0.5  # both sides of a matrix grow with its root
+
+    def kept(self, device_class: DeviceClass) -> float:
+        """Return the bytes that a pass keeps of a picture of 512 px, or of a token."""
+        if self.kind == "images":
+            return kept_of_picture(self.family, TYPICAL_SIDE, self.parameters, device_class)
+        return kept_of_token(*self.sides, device_class)
+
+
+def thumb_prices(usual: JobSize, device: str, size: BackboneSize) -> Costs:
+    """Return prices for a backbone of such a size; `usual` is a job that leaves everything to the service."""
+    device_class: DeviceClass = "cuda" if device == "cuda" else "cpu"
+    kept, numbers = size.kept(device_class), size.adapter
+    on_device = device_class == "cuda"
+    if on_device:
+        weights = 2 * size.parameters * ALL_PARTS.get(size.family, 1.0)
+        least = weights + ADAPTED_BYTES * numbers * usual.rank * usual.folds
+        kept *= RECOMPUTED_SHARE if size.parameters > RECOMPUTED_ABOVE else 1.0
+    else:
+        weights = LIBRARIES + float(size.weights_bytes)
+        least = weights + size.weights_bytes / 2
     return Costs(
-        seconds=seconds,
+        seconds=_gpu_seconds(size) if on_device else _cpu_seconds(size),
         rest={stage: REST[stage] for stage in STAGES},
         warm_rest=1.0,
-        memory=[LIBRARIES + 1.5 * size, 4e6 if kind == "texts" else 1.5e9, 0.0],
-        least_memory=int(LIBRARIES + size),
-        on_device=device_class == "cuda",
-        sized_bytes=ADAPTER_SHARE * size,
+        memory=[least, kept, 0.0],
+        least_memory=int(weights),
+        on_device=on_device,
+        sized_bytes=4 * numbers * FILES[size.kind],
         fixed_bytes=2e6,
-        kept_bytes=ADAPTER_SHARE * size,
+        kept_bytes=4 * numbers,
         copies=COPIES,
+        floors=_floors(size, usual.draws_eval) if on_device else {},
+        evaluated_bytes=LOGIT_BYTES["cuda"] * size.sides[-1] if on_device and size.kind == "texts" else 0.0,
     )
+
+
+def _cpu_seconds(size: BackboneSize) -> dict[str, Sequence[float]]:
+    scale = size.weights_bytes / GIGABYTE
+    table = CPU_SECONDS[size.kind]
+    return {name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()}
+
+
+def _gpu_seconds(size: BackboneSize) -> dict[str, Sequence[float]]:
+    """Return the coefficients of what is computed."""
+    forward = FORWARD[size.kind] * size.parameters / (SHARE[size.kind] * CARD)
+    again = RECOMPUTED_TIME if size.parameters > RECOMPUTED_ABOVE else 1.0
+    units = {kind: passes * forward * (again if kind == "step" else 1.0) for kind, passes in PASSES.items()}
+    units["sample"] = forward * (DENOISED * GUIDED if size.kind == "images" else ANSWERED)
+    units["encode"] = 0.02 if size.kind == "images" else 0.001
+    units["load"] = 2.0 + size.weights_bytes / GIGABYTE
+    return {kind: [each, *[0.0] * (len(FEATURES[kind]) - 1)] for kind, each in units.items()}
+
+
+def _floors(size: BackboneSize, draws: int) -> dict[str, float]:
+    """Return the seconds that the launches of one call take."""
+    each = {kind: count * size.modules * LAUNCH_SECONDS for kind, count in LAUNCHES.items()}
+    one = each["evaluation"]
+    each["evaluation"] = one * draws
+    each["sample"] = one * (DENOISED if size.kind == "images" else ANSWERED)
+    return each
+
+
+def _parameters(kind: Kind, family: str, weights_bytes: int) -> int:
+    return int(weights_bytes / FILE_BYTES[kind] / ALL_PARTS.get(family, 1.0))
+
+
+def _sides(record: BackboneRecord) -> tuple[int, int, int, int]:
+    try:
+        config = json.loads((record.path / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return TYPICAL_SIDES
+    inner = config.get("text_config") if isinstance(config, dict) else {}
+    found = text_sides(inner if isinstance(inner, dict) else config)
+    return found if all(found) else TYPICAL_SIDES

@@ -14,6 +14,7 @@ from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.sides import side_step
 from core.estimates import measurements
+from core.estimates.default_costs import BackboneSize
 from core.estimates.forecast import Forecast, Model, model
 from core.estimates.measurements import Measured
 from core.estimates.sizes import DataSize, JobSize
@@ -42,7 +43,8 @@ class Estimator:
     def __init__(self, record: BackboneRecord, rows: Sequence[Measured], device: str | None) -> None:
         self.record, self._rows = record, rows
         usual = usual_shape(record, device_class(device))
-        self.model: Model = model(rows, usual, device, None if rows else weights_bytes(record))
+        size = BackboneSize.of(record, None if rows else weights_bytes(record))
+        self.model: Model = model(rows, usual, device, size)
 
     @classmethod
     def of(cls, session: Session, record: BackboneRecord, device: str | None) -> Estimator:

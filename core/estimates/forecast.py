@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from core.estimates.costs import CHECKED, Costs, fitted
-from core.estimates.default_costs import thumb_prices
+from core.estimates.default_costs import BackboneSize, thumb_prices
 from core.estimates.measurements import Measured, class_of
 from core.estimates.sizes import DataSize, JobSize
 from core.estimates.step_counts import StepCounts, endings
@@ -135,14 +135,14 @@ def with_probe(data: DataSize, *, own: bool) -> DataSize:
     return replace(data, probe=OWN_SAMPLES // 4) if own and not data.probe else data
 
 
-def model(rows: Sequence[Measured], usual: JobSize, device: str | None, weights_bytes: int | None) -> Model:
+def model(rows: Sequence[Measured], usual: JobSize, device: str | None, size: BackboneSize | None) -> Model:
     """Return what the measurements tell, the newest first, or a rule of thumb where there are none.
 
-    `usual` is the shape of a job that leaves everything to the service; `weights_bytes` are those of the backbone.
+    `usual` is the shape of a job that leaves everything to the service; `size` is the backbone's, where it is known.
     """
     whole = [row for row in rows if row.complete]
     if not whole:
-        prices = thumb_prices(usual.kind, class_of(device or "cpu"), weights_bytes)
+        prices = thumb_prices(usual, class_of(device or "cpu"), size or BackboneSize.typical(usual.kind))
         return Model(prices, endings([], usual), 0, 0, "", device, THUMB_SPREAD - 1)
     prices = fitted(whole)
     jobs = sum(row.source == "job" for row in whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.backbones.families import Kind
 from core.parameters import schedule
 from core.parameters.parameters import Parameters
 from core.parameters.protection.means import Ground, Means
@@ -15,7 +16,7 @@ TYPICAL_SIDE = 512
 class JobSize:
     """The numbers of a job that its cost follows from; nothing that a person wrote."""
 
-    kind: str
+    kind: Kind
     rank: int
     batch_size: int
     folds: int

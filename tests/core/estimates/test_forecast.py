@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.estimates.default_costs import BackboneSize
 from core.estimates.estimator import Estimator
 from core.estimates.forecast import model
 from core.estimates.measurements import Measured
@@ -158,7 +159,9 @@ def test_memory_follows_the_batch_and_results_the_rank() -> None:
 
 
 def test_nothing_measured_is_a_rule_of_thumb_that_says_so() -> None:
-    forecast = model([], SHAPE, "cpu: toy", 15_000_000).forecast(SHAPE, DATA)
+    forecast = model([], SHAPE, "cpu: toy", BackboneSize("images", "sd1", 15_000_000, 3_000_000, 16)).forecast(
+        SHAPE, DATA
+    )
     assert "albatross calibrate" in forecast.basis
     assert forecast.seconds.high >= 9 * forecast.seconds.low > 0
 

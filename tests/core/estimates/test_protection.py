@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.backbones.memory_needs import DISTILLED_BYTES
+from core.estimates.default_costs import BackboneSize
 from core.estimates.forecast import model
 from core.estimates.sizes import DataSize, JobSize, Steps
 from core.estimates.workload import distilled, workload
@@ -58,7 +59,7 @@ def test_samples_are_counted_until_somebody_has_had_them_made_and_never_beyond_t
     assert unmade.expected - made.expected == pytest.approx(0.3 * OWN_SAMPLES, rel=0.1)
     slow = [measured(SMALL, Steps(12, 24, 16), slower=1000.0), measured(OTHER, Steps(12, 24, 16), slower=1000.0)]
     for jobs in (slow, []):
-        found = model(jobs, SHAPE, "cpu: toy", 10**10)
+        found = model(jobs, SHAPE, "cpu: toy", BackboneSize("images", "sd1", 10**10, 2 * 10**9, 128))
         much, little = found.forecast(own, BARE).stages["prepare"], found.forecast(SMALL, BARE).stages["prepare"]
         assert 0 < much.expected - little.expected <= OWN_SECONDS
 
@@ -104,7 +105,7 @@ def test_texts_that_are_held_to_the_frozen_words_keep_both_distributions() -> No
         JobSize.of(settled({"protect": means, "score": "random"}, backbone=TEXT, summary=CHATS))
         for means in ("replay", "distil")
     )
-    found = model([], usual, "cpu", 10**9)
+    found = model([], usual, "cpu", None)
     low, high = (found.forecast(shape, DATA, words).memory.expected for shape in (usual, held))
     step, units = distilled(held, workload(held, DATA, STEPS))
     assert units == pytest.approx(step.size * held.share)
