@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from core.backbones.memory_needs import ADAPTED_BYTES, LOGIT_BYTES
 from core.parameters.schedule import CANDIDATES_AT_ONCE, EVALUATED_AT_ONCE, GRADIENTS_AT_ONCE
 
 Sampled = Literal["step", "score", "gradient", "evaluation", "encode"]
@@ -19,11 +20,9 @@ SPARED = 0.1  # of what is free: for what libraries take, and for gaps between p
 HELD = 0.25  # of what is free, that rows of gradients may fill: they are there twice while they are sorted (our choice)
 # What is not there yet when a stage plans, of every number that learns: its gradient and Adam's two moments, in
 # float32. The number itself is.
-LEARNING_BYTES = 12
+LEARNING_BYTES = ADAPTED_BYTES - 4
 # Of a number of one example's own gradient: a copy of the adapter's, its gradient, and the row that is kept.
 OWN_GRADIENT_BYTES = 12
-# Of a logit where texts are evaluated: bfloat16, float32, and the two steps from there to a loss.
-EVALUATED_LOGIT_BYTES = 14
 # A pass that keeps nothing holds a few layers at once, of the many that one with a backward pass keeps (our choice).
 EVALUATED_SHARE = 1 / 8
 
@@ -44,7 +43,7 @@ class Sample:
 
         `logits` are those of a text, tokens times words.
         """
-        evaluated = EVALUATED_LOGIT_BYTES * logits if logits else int(kept * EVALUATED_SHARE)
+        evaluated = LOGIT_BYTES["cuda"] * logits if logits else int(kept * EVALUATED_SHARE)
         return cls(kept, scored or kept, kept + OWN_GRADIENT_BYTES * parameters, evaluated, encode)
 
 

@@ -94,8 +94,8 @@ def test_a_size_that_did_not_fit_is_not_tried_again_for_the_same_kind_of_work(ti
         trained(tiny_language)
         assert asked == [12, 6, 3] + [1] * 24
         evaluated(tiny_language)
-    assert asked[27:30] == [21, 10, 9]
-    assert [words.partition(":")[0] for words in tiny_language.memory.news] == ["Training"] * 3 + ["Evaluation"] * 4
+    assert asked[27:31] == [21, 9, 3, 2]
+    assert [words.partition(":")[0] for words in tiny_language.memory.news] == ["Training"] * 3 + ["Evaluation"] * 3
     news: list[str] = []
     tiny_language.memory.begin(0, news)  # another job
     trained(tiny_language)

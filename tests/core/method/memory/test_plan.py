@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from core.backbones.memory_needs import kept_of_picture, kept_of_token
 from core.method.memory import plan
 from core.method.memory.plan import Sample
 from core.parameters.schedule import CANDIDATES_AT_ONCE, EVALUATED_AT_ONCE, GRADIENTS_AT_ONCE
 
 GIB, MIB = 2**30, 2**20
 LLAMA_WORDS, LLAMA_D, LLAMA_PARAMETERS = 128_256, 41_943_040, 8_030_261_248  # 3.1 8B, all its projections at rank 16
+LLAMA_SIDES = (32, 4096, 14_336, LLAMA_WORDS)
 SD1_D, SD1_PARAMETERS = 3_188_736, 859_520_964
-SD1 = Sample.of(int(0.975 * GIB), SD1_D)
+SD1 = Sample.of(kept_of_picture("sd1", 512, SD1_PARAMETERS, "cuda"), SD1_D)
 
 
 def bf16(parameters: int) -> int:
@@ -37,7 +39,9 @@ def test_a_default_job_of_stable_diffusion_fits_24_gb_in_training_and_scoring() 
 
 def test_a_text_model_of_8_billion_trains_and_scores_1024_tokens_on_80_gb() -> None:
     free = 79 * GIB - bf16(LLAMA_PARAMETERS)
-    sample = Sample.of(int(1024 * 9.9 * MIB), LLAMA_D, logits=1024 * LLAMA_WORDS)
+    kept = 1024 * kept_of_token(*LLAMA_SIDES, "cuda")
+    assert kept >= 1024 * 9.9 * MIB
+    sample = Sample.of(kept, LLAMA_D, logits=1024 * LLAMA_WORDS)
     sizes = plan.plan(free, sample, LLAMA_D, runs=5, batch=4)
     assert all(plan.fits(free, getattr(sample, work)) for work in ("score", "gradient", "evaluation"))
     assert plan.fits(free, sample.step, plan.learning(LLAMA_D, 5))
@@ -47,8 +51,8 @@ def test_a_text_model_of_8_billion_trains_and_scores_1024_tokens_on_80_gb() -> N
 
 def test_a_text_model_of_8_billion_trains_and_scores_1024_tokens_on_24_gb_in_4_bits_computed_twice() -> None:
     free = 23 * GIB - nf4(LLAMA_PARAMETERS, LLAMA_WORDS, 4096)
-    # an input of each of 32 blocks in bfloat16, one block whole (its share of 9.9 MiB a token), and the logits
-    kept = 1024 * (32 * 4096 * 2 + int(9.9 * MIB / 32)) + 1024 * LLAMA_WORDS * 14
+    # the input of each of 32 blocks in bfloat16, and of one block and of the head all that they keep
+    kept = 1024 * (32 * 4096 * 2 + kept_of_token(1, *LLAMA_SIDES[1:], "cuda"))
     sample = Sample.of(kept, LLAMA_D, logits=1024 * LLAMA_WORDS)
     assert plan.fits(free, sample.step, plan.learning(LLAMA_D, 5))
     assert all(plan.fits(free, getattr(sample, work)) for work in ("score", "gradient", "evaluation"))
