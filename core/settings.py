@@ -185,6 +185,10 @@ class Settings(BaseSettings):
         default="auto", description="torch device of the trainer: auto, cpu or cuda"
     )
     threads: NonNegativeInt = Field(default=0, description="CPU threads of the trainer; 0: all cores")
+    device_memory_bytes: NonNegativeInt = Field(
+        default=0,
+        description="of the device, that jobs plan their sizes by; 0: what is free on a GPU, and no plan on a CPU",
+    )
     stop: Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"] = Field(
         default="auto", description="default stopping rule"
     )

@@ -34,6 +34,7 @@ core.method.training
 core.method.protection
 core.method.stopping core.method.formats
 core.method.backbones
+core.method.memory
 core.method.lora core.method.likeness core.method.faults
 """
 API = """

@@ -21,8 +21,9 @@ GradientStore = Literal["whole", "groups"]
 RECOMPUTED_ABOVE = 10**9  # parameters; below it activations rarely are what fills a device (our choice)
 # the parameters of an adapter can be counted once its backbone is loaded, and not here
 GRADIENTS = (
-    "While scores are made, the gradients of a fold's references are held whole where they fit into 1 GiB, and else "
-    "for one group of modules after another; which of both is known once the backbone is loaded."
+    "While scores are made, the gradients of a fold's references are held whole where they fit into 1 GiB, on a GPU "
+    "into a quarter of what is free, and else for one group of modules after another; which of both is known once the "
+    "backbone is loaded."
 )
 
 

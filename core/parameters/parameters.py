@@ -71,7 +71,7 @@ class Parameters(BaseModel):
     gradients: Auto | GradientStore = "whole"  # of the references, while scores are made
     merged: bool = False  # whether the whole network is published too
     calmed: bool = False  # whether the learning rate was halved, since the loss was no longer a number
-    accumulation: int = 1  # pieces that a batch is computed in, since the whole did not fit into memory
+    accumulation: int = 1  # pieces that a batch is computed in at least; from versions that found sizes in no other way
     reasons: dict[str, str]
 
     @model_validator(mode="before")

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import closing
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from core.parameters.schedule import STAGES
 from worker.job_folder import JobFolder
-from worker.protocol import Line, StageDone
+from worker.protocol import Line, Message, StageDone
+
+if TYPE_CHECKING:
+    from worker.stages.context import Context
 
 
 def run(folder: JobFolder) -> Generator[Line, None, None]:
@@ -41,8 +47,18 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     for stage in STAGES:
         if not folder.done(stage):
             with measured(context.profiler, str(context.spec["device"])) as report:
-                yield from functions[stage](context)
+                yield from _with_news(stage, functions[stage](context), context)
             report["facts"] |= making
             making = {}
             context.folder.forget_saves()
             yield StageDone(stage, report)
+
+
+def _with_news(stage: str, lines: Generator[Line, None, None], context: Context) -> Generator[Line, None, None]:
+    """Yield a stage's lines, and after each what there is to tell of its memory."""
+    with closing(lines):
+        for line in chain(lines, [None]):
+            if line is not None:
+                yield line
+            while context.memory_news:
+                yield Message(stage, context.memory_news.pop(0))

@@ -55,6 +55,7 @@ class Context:
         self.p = Parameters.model_validate(self.spec["parameters"])
         self.record = BackboneRecord.model_validate(self.spec["backbone"])
         self.profiler = Profiler()  # of all that is computed for this job
+        self.memory_news = list[str]()  # that nobody was told yet
         self.made = 0  # samples of the backbone's own that are there since preparing had to wait for them
         torch.manual_seed(self.p.seed)
 
@@ -80,6 +81,7 @@ class Context:
     def _hand_over(self, backbone: DiffusionBackbone | LanguageBackbone) -> None:
         """Let a backbone that another job may have used before serve this one."""
         backbone.profiler = self.profiler
+        backbone.memory.begin(int(self.spec.get("device_memory_bytes", 0)), self.memory_news)
         if isinstance(backbone, DiffusionBackbone):
             file = self.folder.stage("prepare") / PROMPTS_FILE
             backbone.objective.min_snr = self.p.min_snr

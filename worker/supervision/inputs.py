@@ -107,6 +107,7 @@ def specification(
         "backbone": record.model_dump(mode="json"),
         "tagger": tagger.model_dump(mode="json") if tagger else None,
         "device": device(settings),
+        "device_memory_bytes": settings.device_memory_bytes,
         "pools": str(settings.data / "pools"),
         "own_pools": str(own_pools or settings.data / "pools"),
         "own_seconds": settings.own_seconds,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from worker.protocol import Json
 
-MAX_PIECES = 8  # that a batch is computed in before a job is said not to fit
-SMALLER_PIECES = "The job did not fit into memory; it goes on with every batch computed in {} pieces."
 HALVED_RATE = "The loss was no longer a number; the stage begins anew with half the learning rate, {:g}."
 
 
@@ -23,13 +21,6 @@ class NeedsChange(Exception):
 
 class Draining(Exception):
     """The worker is shutting down."""
-
-
-def split_batches(parameters: Json) -> None:
-    """Have every batch computed in twice as many pieces, where that is possible and has not been all in vain."""
-    pieces = 2 * int(parameters["accumulation"])
-    if pieces <= min(MAX_PIECES, parameters["batch_size"]):
-        raise NeedsChange(SMALLER_PIECES.format(pieces), {"accumulation": pieces})
 
 
 def halve_learning_rate(parameters: Json) -> None:

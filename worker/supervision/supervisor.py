@@ -236,8 +236,6 @@ class Supervisor:
         if line.exhausted:
             self.place.trainer.discard()
         self._trainer = None
-        if line.code == "out_of_memory":
-            interruptions.split_batches(self.folder.spec()["parameters"])
         if line.code == "diverged":
             interruptions.halve_learning_rate(self.folder.spec()["parameters"])
         if line.code in GPU_CODES and not self.place.health.faulty(self.job.id, line.code):

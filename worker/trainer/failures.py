@@ -9,7 +9,10 @@ from core.errors import AlbatrossError, JobFailure, TransientFailure
 from core.method.faults import DeviceFault, device_fault, out_of_memory
 from worker.protocol import Failed
 
-OUT_OF_MEMORY = "The job did not fit into memory. Use a smaller batch_size, resolution or rank."
+OUT_OF_MEMORY = (
+    "The job did not fit into memory where nothing can be computed in smaller pieces. Use a smaller resolution, "
+    "max_tokens or rank, or bat.precision nf4; else the operator has to give it a larger GPU."
+)
 DISK_FULL = "The worker's disk is full. The operator has to make room; the job is tried again."
 FILE_TOO_LARGE = (
     "The trainer may not write files that large. Use a smaller rank, or have the operator raise max_trainer_file_bytes."
@@ -28,9 +31,8 @@ def failure(error: Exception) -> Failed:
     if (fault := device_fault(error)) is not None:  # whatever somebody took it for who met it first
         return Failed(*GPU_FAULTS[fault], transient=True, exhausted=True)
     if isinstance(error, JobFailure):
-        return Failed(
-            error.code, error.message, transient=isinstance(error, TransientFailure), exhausted=False, param=error.param
-        )
+        transient, full = isinstance(error, TransientFailure), error.code == "out_of_memory"
+        return Failed(error.code, error.message, transient=transient, exhausted=full, param=error.param)
     if isinstance(error, AlbatrossError):
         return Failed("invalid_training_file", error.message, param=error.param)
     if out_of_memory(error):

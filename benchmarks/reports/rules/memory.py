@@ -49,3 +49,23 @@ def left_out(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     paths = records.read("card.json")["adapter"]["left_out"]
     yield from near(told.get("count") or "1", len(paths), "the number of modules left out")
     yield from holds(told["first"] in paths, f"{told['first']} is adapted")
+
+
+@claim(
+    r"[A-Z][a-z' ]+: (?P<planned>[\d,]+) of (?P<usual>[\d,]+) samples are computed at once, since one takes about "
+    r"#each [GM]iB of the #room [GM]iB of memory that may be used\."
+)
+def planned(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(0 < _whole(told["planned"]) < _whole(told["usual"]), "they are no fewer than usual")
+
+
+@claim(
+    r"[A-Z][a-z' ]+: (?P<before>[\d,]+) (?:samples|numbers) at once did not fit into memory"
+    r"(?:, of which #free [GM]iB were free)?; the job goes on with (?P<after>[\d,]+)\."
+)
+def halved(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(_whole(told["after"]) == _whole(told["before"]) // 2, "it is not the half of them")
+
+
+def _whole(told: str) -> int:
+    return int(told.replace(",", ""))

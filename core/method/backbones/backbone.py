@@ -12,6 +12,7 @@ from torch import Tensor
 from core.method.backbones import shapes
 from core.method.backbones.profiler import Profiler
 from core.method.lora.model import LoraModel
+from core.method.memory.memory import Memory
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; what the first line of a caption says, text (n, tokens, width) and for
@@ -46,6 +47,7 @@ class Backbone(Protocol):
     """A frozen network with adapters, and what is needed to train, score and show them."""
 
     profiler: Profiler  # counts what is computed with it
+    memory: Memory  # says how much of that is computed at once
 
     @property
     def kind(self) -> str:

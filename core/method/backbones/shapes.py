@@ -20,6 +20,20 @@ def sizes_of(batch: Batch) -> dict[str, Tensor]:
     return {"sizes": batch["size"]} if "size" in batch else {}
 
 
+def extents(batch: Batch) -> Tensor:
+    """Return how large every example is (n,), on the CPU: a text by its tokens, a picture by the places of its latent.
+
+    What an example takes in memory grows with it.
+    """
+    if "attention_mask" in batch:
+        return batch["attention_mask"].sum(1).cpu().double().clamp_min(1)
+    if "size" in batch:
+        return batch["size"].cpu().double().prod(1)
+    first = next(iter(batch.values()))
+    area = batch["mean"].shape[-2:].numel() if "mean" in batch else 1
+    return torch.full((len(first),), float(area), dtype=torch.float64)
+
+
 def pieces(batch: Batch, most: int) -> list[Tensor]:
     """Return the indices of all examples in pieces of at most `most`, each of one shape."""
     if "size" not in batch:

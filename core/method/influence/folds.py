@@ -19,10 +19,11 @@ from core.method.influence.gradients import ROW_FLOATS, layout_of, module_groups
 from core.method.influence.reference_rows import Modules
 from core.method.influence.scores import Scorer, ScoreWarning, scorer
 from core.method.lora.adapter import Adapter
+from core.method.memory.plan import row_floats
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import TEXT_FOLDS
 
-MOST_GROUPS = 16  # of modules: each is a pass over a fold's references (our choice)
+GROUPED = "they were computed for one group of modules after another"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ScoringFolds:
     adapters: list[Adapter]
     held: list[list[int]]  # reference indices that each surrogate has not seen
     notes: list[str] = field(default_factory=list)
-    room: int = ROW_FLOATS  # floats of gradients that are held at once
+    room: int | None = None  # floats of gradients that are held at once; None: as many as have room
 
     @classmethod
     def of(
@@ -58,9 +59,10 @@ class ScoringFolds:
     def everything(self) -> list[int]:
         return list(range(count(self.references)))
 
-    def rows_allowed(self, draws: int = 1, groups: int = 1) -> int:
-        """Return how many examples' gradients fit in memory together, or by as many groups of modules."""
-        return max(4, groups * self.room // (self.parameters * draws))
+    @property
+    def floats(self) -> int:
+        """How many numbers of gradients are held at once."""
+        return row_floats(self.backbone.memory.free, ROW_FLOATS) if self.room is None else self.room
 
     @property
     def parameters(self) -> int:
@@ -85,57 +87,54 @@ class ScoringFolds:
         share = max(1, len(draws) // len(self.held))
         return [draws[(fold + turn * len(self.held)) % len(draws)] for turn in range(share)]
 
-    def plan(self, fold: int, p: Parameters) -> Plan:
-        """Return how one fold's gradients fit into memory: whole, by groups of modules, or by fewer references.
+    def plan(self, fold: int, p: Parameters, floats: int | None = None) -> Plan:
+        """Return how one fold's gradients fit into memory, so many numbers of them at once: whole, or by groups.
 
-        Whole where the gradients of all of them fit, or where that was asked for; by groups else, up to `MOST_GROUPS`.
-        References that fit in neither way are left out, evenly; this is noted.
+        Whole where the gradients of all references fit, or where that was asked for; else of one group of modules after
+        another, which gives the same scores however many groups there are.
         """
+        asked = p.gradients if floats is None else "auto"  # what did not fit is not tried again
+        floats = floats or self.floats
         draws = len(self.noise(fold, take(self.references, torch.arange(1)), p))
         held = self.held[fold] or self.everything
         trained = [i for i in self.everything if i not in self.held[fold]]
-        allowed, wanted = self.rows_allowed(draws), len(held) + len(trained)
-        fits = wanted * draws * self.parameters <= self.room
-        whole = p.gradients == "whole" or (p.gradients == "auto" and fits)
-        if not whole:
-            allowed = self.rows_allowed(draws, MOST_GROUPS)
-        held = thinned(held, max(1, allowed * len(held) // wanted))
-        trained = thinned(trained, max(1, allowed - len(held)))
-        groups = [] if whole else module_groups(self.adapters[fold], len(trained) * draws, self.room)
-        plan = Plan(held, trained, groups)
+        fits = (len(held) + len(trained)) * draws * self.parameters <= floats
+        whole = asked == "whole" or (asked == "auto" and fits)
+        plan = Plan(held, trained, [] if whole else module_groups(self.adapters[fold], len(trained) * draws, floats))
         self._note(plan, draws)
         return plan
 
     def _note(self, plan: Plan, draws: int) -> None:
         """Tell what does not fit, once for all folds: each has all references, held out or trained on."""
-        size = f"{count(self.references) * draws * self.parameters * 4 / 2**30:.1f} GiB"
-        told = f"The gradients of all references would take {size} for a fold, so "
-        if len({*plan.held, *plan.trained}) < count(self.references):
-            told += "scores go by a part of the references."
-        elif len(plan.groups) > 1:
-            told += "they were computed for one group of modules after another."
-        else:
+        if len(plan.groups) <= 1 or any(GROUPED in note for note in self.notes):
             return
-        if told not in self.notes:
-            self.notes.append(told)
+        size = f"{count(self.references) * draws * self.parameters * 4 / 2**30:.1f} GiB"
+        self.notes.append(f"The gradients of all references would take {size} for a fold, so {GROUPED}.")
 
     def scorer(self, fold: int, p: Parameters) -> Scorer:
-        """Prepare one fold's scores as `plan` says."""
-        plan = self.plan(fold, p)
-        used = sorted({*plan.held, *plan.trained})
-        place = {reference: at for at, reference in enumerate(used)}
-        shown = take(self.references, torch.tensor(used))
-        noise = self.noise(fold, shown, p)
+        """Prepare one fold's scores as `plan` says, by smaller groups of modules where their rows did not fit."""
+        rows = (count(self.references) + len(self.held[fold])) * len(self.noise(fold, self.references, p))
+        asked = rows * self.parameters
+        asked = asked if p.gradients == "whole" else min(self.floats, asked)
+
+        def ready(floats: int) -> Scorer:
+            return self._scorer(fold, self.plan(fold, p, None if floats == asked else floats), p)
+
+        largest = max(matrix[0].numel() for matrix in self.adapters[fold].parameters())
+        return self.backbone.memory.fitted("rows", asked, ready, least=rows * largest)
+
+    def _scorer(self, fold: int, plan: Plan, p: Parameters) -> Scorer:
+        noise = self.noise(fold, self.references, p)
         with self.heard():
             return scorer(
                 self.backbone,
                 self.adapters[fold],
-                shown,
+                self.references,
                 noise,
                 mode=p.score,
                 seed=p.seed,
-                held=[place[i] for i in plan.held],
-                trained=[place[i] for i in plan.trained],
+                held=plan.held,
+                trained=plan.trained,
                 groups=plan.groups,
             )
 
@@ -152,10 +151,3 @@ class ScoringFolds:
                 noise = self.backbone.fixed_draws(draws, len(part), seed, **sizes_of(batch))
                 rows.append(per_sample_gradients(self.backbone, adapter, batch, noise).rows)
         return torch.cat(rows)
-
-
-def thinned(indices: Sequence[int], most: int) -> list[int]:
-    """Return at most `most` of the indices, evenly spread."""
-    if len(indices) <= most:
-        return list(indices)
-    return [indices[at * len(indices) // most] for at in range(most)]

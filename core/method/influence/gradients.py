@@ -3,16 +3,16 @@
 Shapes: n examples, K draws of noise, R stacked runs, D adapter parameters.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
-from core.method.backbones.shapes import pieces
+from core.method.backbones.shapes import extents, pieces
 from core.method.lora.adapter import Adapter
 from core.method.transfers import to_device
 from core.parameters.schedule import GRADIENTS_AT_ONCE
@@ -20,6 +20,7 @@ from core.parameters.schedule import GRADIENTS_AT_ONCE
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)
 ROW_FLOATS = 2**28  # floats of gradients that are held at once (1 GiB)
 
+Result = TypeVar("Result")
 Matrix = Literal["down", "up"]
 MATRICES: tuple[Matrix, Matrix] = ("down", "up")  # the order of Adapter.parameters()
 
@@ -90,7 +91,8 @@ def per_sample_gradients(
     layout = layout_of(part)
     places = (count(batch), len(draws)) if per_draw else (count(batch),)
     rows = flat(part).new_empty(*places, layout[-1].span.stop)
-    for index in pieces(batch, examples_at_once(part)):
+
+    def compute(index: Tensor) -> None:
         with _timed(backbone, some := take(batch, index), draws):
             each = (flattened(_gradients(backbone, adapter, part, some, part_of(draw, index))) for draw in draws)
             place = to_device(index, rows.device)
@@ -99,6 +101,9 @@ def per_sample_gradients(
                     rows[place, number] = found
             else:
                 rows[place] = _mean(each, len(draws) * len(index) * rows.shape[-1])
+
+    for _ in _each(backbone, adapter, part, batch, draws, pieces(batch, examples_at_once(part)), compute):
+        pass  # every piece has its place in the rows
     return Gradients(rows.flatten(0, -2), layout)
 
 
@@ -108,9 +113,13 @@ def each_gradient(
     """Yield a few examples' indices and their gradients of one draw, matrix by matrix (n, a, b), and keep nothing."""
     batch = first_lines(batch)
     for index in pieces(batch, examples_at_once(adapter)):
-        with _timed(backbone, some := take(batch, index), draws):
+        with _timed(backbone, take(batch, index), draws):
             for draw in draws:
-                yield index, _gradients(backbone, adapter, adapter, some, part_of(draw, index))
+
+                def compute(some: Tensor, draw: Draw = draw) -> list[Tensor]:
+                    return _gradients(backbone, adapter, adapter, take(batch, some), part_of(draw, some))
+
+                yield from _each(backbone, adapter, adapter, batch, [draw], [index], compute)
 
 
 def restricted(adapter: Adapter, modules: Collection[str] | None) -> Adapter:
@@ -168,6 +177,24 @@ def _mean(rows: Iterator[Tensor], floats: int) -> Tensor:
 
 def _timed(backbone: Backbone, batch: Batch, draws: Sequence[Draw]) -> AbstractContextManager[None]:
     return backbone.profiler.timed("gradient", units(batch) * len(draws), len(draws))
+
+
+def _each(
+    backbone: Backbone,
+    adapter: Adapter,
+    part: Adapter,
+    batch: Batch,
+    draws: Sequence[Draw],
+    split: Sequence[Tensor],
+    compute: Callable[[Tensor], Result],
+) -> Iterator[tuple[Tensor, Result]]:
+    """Compute the pieces of `split`, as many examples at once as have room for a gradient each."""
+
+    def one(index: Tensor) -> Tensor:
+        return flattened(_gradients(backbone, adapter, part, take(batch, index), part_of(draws[0], index)))
+
+    key = layout_of(part)[-1].span.stop
+    return backbone.memory.each("gradient", split, compute, lambda: extents(batch), key=key, one=one)
 
 
 def _gradients(backbone: Backbone, adapter: Adapter, part: Adapter, batch: Batch, draw: Draw) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.method.backbones.backbone import Backbone, Batch, count
-from core.method.influence.folds import ScoringFolds, thinned
+from core.method.influence.folds import ScoringFolds
 from core.method.lora.adapter import Adapter
 from core.method.mixing.error_law import MixingReport, error_law
 from core.parameters.parameters import Parameters
@@ -27,7 +27,7 @@ def forecast_mixing(
     folds = ScoringFolds.of(backbone, surrogates, held, references)
     if not folds.comparable(selected):
         return None
-    allowed = folds.rows_allowed() // 2
+    allowed = max(4, folds.floats // folds.parameters) // 2  # a sample, where the gradients of all have no room
     mine = [thinned(part, max(1, allowed // len(folds.held))) for part in folds.held]
     others = thinned(selected, max(2, allowed))
     spread = [others[fold :: len(folds.held)] for fold in range(len(folds.held))]
@@ -39,3 +39,10 @@ def forecast_mixing(
         gamma=p.gamma if isinstance(p.gamma, float) else None,
         seed=p.seed,
     )
+
+
+def thinned(indices: Sequence[int], most: int) -> list[int]:
+    """Return at most `most` of the indices, evenly spread."""
+    if len(indices) <= most:
+        return list(indices)
+    return [indices[at * len(indices) // most] for at in range(most)]

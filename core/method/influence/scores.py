@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.errors import InvalidInput
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, part_of, take
-from core.method.backbones.shapes import in_order, pieces
+from core.method.backbones.shapes import extents, in_order, pieces
 from core.method.influence.gradients import ROW_FLOATS, as_adapter, chunks, layout_of, per_sample_gradients, restricted
 from core.method.influence.reference_rows import GroupedRows, Modules, Part, ReferenceRows, References, WholeRows
 from core.method.lora.adapter import Adapter
@@ -198,8 +198,13 @@ def score_draws(
     split = pieces(batch, CANDIDATES_AT_ONCE)
     rows = []
     for draw in draws:
-        parts = [_slopes(backbone, adapter, direction, take(batch, i), part_of(draw, i)) for i in split]
-        rows.append(in_order(parts, split))
+
+        def slopes(i: Tensor, draw: Draw = draw) -> Tensor:
+            return _slopes(backbone, adapter, direction, take(batch, i), part_of(draw, i))
+
+        found = backbone.memory.each("score", split, slopes, lambda: extents(batch), key=adapter.rank)
+        index, parts = zip(*found, strict=True)
+        rows.append(in_order(parts, index))
     return torch.stack(rows).float().cpu()
 
 
@@ -213,9 +218,12 @@ def _slopes(backbone: Backbone, adapter: Adapter, direction: Adapter, batch: Bat
 
 def _mean_loss(backbone: Backbone, adapter: Adapter, batch: Batch, draws: Sequence[Draw]) -> Tensor:
     """Return the loss of every example, averaged over the draws (n,)."""
-    split, most = pieces(batch, count(batch)), []
+
+    def losses(index: Tensor) -> Tensor:
+        part = take(batch, index)
+        return torch.stack([backbone.loss(part, part_of(draw, index)) for draw in draws]).mean(0)
+
     with torch.no_grad(), backbone.lora.use(adapter):
-        for index in split:
-            part = take(batch, index)
-            most.append(torch.stack([backbone.loss(part, part_of(draw, index)) for draw in draws]).mean(0))
-    return in_order(most, split)
+        found = backbone.memory.each("evaluation", pieces(batch, count(batch)), losses, lambda: extents(batch))
+        index, parts = zip(*found, strict=True)
+    return in_order(parts, index)

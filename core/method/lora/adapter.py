@@ -62,6 +62,10 @@ class Adapter:
         """Return one run as an adapter of its own (R = 1)."""
         return self._map(lambda matrix: matrix[run : run + 1])
 
+    def part(self, runs: slice) -> Adapter:
+        """Return some of the runs, through which these learn; the adapter itself where they are all."""
+        return self if len(range(*runs.indices(self.runs))) == self.runs else self._map(lambda matrix: matrix[runs])
+
     def expand(self, copies: int) -> Adapter:
         """Return the one run R = `copies` times, as fresh leaves: their gradients are per-sample gradients."""
         return self._map(lambda matrix: matrix.detach().repeat(copies, 1, 1).requires_grad_())

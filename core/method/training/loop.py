@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +23,10 @@ from core.method.backbones.backbone import (
     tile_draw,
     units,
 )
-from core.method.backbones.shapes import in_order, pieces
+from core.method.backbones.shapes import extents, in_order, pieces
 from core.method.lora.adapter import Adapter
+from core.method.memory.memory import Cost
+from core.method.memory.plan import grid, learning
 from core.method.training.averaging import WeightAverage
 from core.method.training.batches import Batches
 from core.method.training.resuming import State
@@ -52,9 +54,9 @@ class Training:
     """Fits the adapter's runs to their parts of each batch; every `next` is one optimizer step.
 
     A batch holds R b samples, run-major. Losses add over runs and AdamW works on single numbers, so R stacked runs are
-    exactly R separate ones; gradients are clipped by the norm of each run. `pieces` computes every batch in so many
-    parts, which needs less memory and gives the same gradient but for rounding. Raises JobFailure "diverged" on a loss
-    or a gradient that is not finite, before any weight is changed by it.
+    exactly R separate ones; gradients are clipped by the norm of each run. A batch that does not fit into memory, or is
+    to be computed in `pieces`, is computed in parts, which gives the same gradient but for rounding. Raises JobFailure
+    "diverged" on a loss or a gradient that is not finite, before any weight is changed by it.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Training:
         self._backbone, self._adapter, self._batches = backbone, adapter, batches
         self._rate, self._budget, self._clip, self._pieces = learning_rate, max_steps, clip, pieces
         self._parameters = adapter.parameters()
+        self._at_once: dict[Hashable, int] = {}  # samples, by what a sample looks like
         fused = (
             True if backbone.device.type == "cuda" else None
         )  # one kernel instead of a dozen; None: as torch sees fit
@@ -147,14 +150,44 @@ class Training:
 
     def _backward(self, batch: Batch, draw: Draw) -> Tensor:
         """Add every run's gradient of its mean loss; returns the losses (R,)."""
-        by_run = torch.arange(count(batch)).view(self._adapter.runs, -1)
-        total = torch.zeros(self._adapter.runs, device=self._backbone.device)
-        for index in by_run.chunk(self._pieces, dim=1):
+        planned = self._planned(batch, draw)
+        return self._backbone.memory.fitted("step", planned, lambda at_once: self._pieced(batch, draw, at_once))
+
+    def _planned(self, batch: Batch, draw: Draw) -> int:
+        """Return how many samples are computed at once: for each size of samples that is found out once."""
+        runs, key = self._adapter.runs, tuple(tensor.shape[1:] for tensor in batch.values())
+        if key not in self._at_once:
+            size = runs * -(-count(batch) // runs // self._pieces)
+            self._at_once[key] = self._backbone.memory.at_once("step", size, lambda: self._cost(batch, draw))
+        return self._at_once[key]
+
+    def _cost(self, batch: Batch, draw: Draw) -> Cost:
+        """Say what is known of a step's memory: of its largest sample, one that is held to the frozen network first."""
+        adapter, runs = self._adapter.select(0), self._adapter.runs
+        parameters = sum(matrix[0].numel() for matrix in self._parameters)
+
+        def one() -> None:
+            sizes = extents(batch) + batch.get("distil", torch.zeros(count(batch))).cpu().gt(0)
+            part, noise = _cut(batch, draw, sizes.argmax().view(1))
+            fresh = adapter.to(self._backbone.device, trainable=True)
+            with torch.enable_grad(), self._backbone.lora.use(fresh, samples=1):
+                torch.autograd.grad(self._backbone.loss(part, noise).sum(), fresh.parameters())
+
+        shape = tuple(tensor.shape[1:] for tensor in batch.values())
+        return Cost(one, (parameters, shape, "distil" in batch), reserved=learning(parameters, runs))
+
+    def _pieced(self, batch: Batch, draw: Draw, at_once: int) -> Tensor:
+        """Do the work of `_backward` with so many samples at once, from its beginning."""
+        self._optimizer.zero_grad(set_to_none=True)  # an attempt with more of them may have left something
+        runs, total = self._adapter.runs, torch.zeros(self._adapter.runs, device=self._backbone.device)
+        by_run = torch.arange(count(batch)).view(runs, -1)
+        for some, columns in grid(runs, by_run.shape[1], at_once):
+            index = by_run[some, columns]
             part, noise = (batch, draw) if index.shape == by_run.shape else _cut(batch, draw, index.flatten())
-            with torch.enable_grad(), self._backbone.lora.use(self._adapter, samples=count(part)):
+            with torch.enable_grad(), self._backbone.lora.use(self._adapter.part(some), samples=count(part)):
                 losses = self._backbone.loss(part, noise).reshape(index.shape).mean(1)
                 (losses * (index.shape[1] / by_run.shape[1])).sum().backward()
-            total += losses.detach().float() * (index.shape[1] / by_run.shape[1])
+            total[some] += losses.detach().float() * (index.shape[1] / by_run.shape[1])
         return total
 
 
@@ -198,11 +231,42 @@ def evaluate(
     work = sum(units(take(batch, index), runs) for index in split) * len(draws)
     with backbone.profiler.timed("evaluation", work):
         for index in split:
-            total = torch.zeros(runs, len(index), device=backbone.device)
-            with backbone.lora.use(adapter, samples=runs * len(index)):
-                for draw in draws:
-                    losses = measured(tile(take(batch, index), runs), tile_draw(part_of(draw, index), runs))
-                    total += losses.reshape(runs, -1).float()
-            parts.append(total / len(draws))
+            parts.append(
+                _evaluated(backbone, adapter, take(batch, index), [part_of(d, index) for d in draws], measured)
+            )
         parts = to_host(parts)
     return in_order(parts, split, dim=1)
+
+
+def _evaluated(
+    backbone: Backbone,
+    adapter: Adapter | None,
+    batch: Batch,
+    draws: Sequence[Draw],
+    measured: Callable[[Batch, Draw], Tensor],
+) -> Tensor:
+    """Return what `evaluate` does of a batch that is computed at once where it fits into memory."""
+    runs, amount = adapter.runs if adapter else 1, count(batch)
+
+    def computed(at_once: int) -> Tensor:
+        found = torch.zeros(runs, amount, device=backbone.device)
+        for some, columns in grid(runs, amount, at_once):
+            index, rows = torch.arange(amount)[columns], some.stop - some.start
+            part = take(batch, index) if len(index) < amount else batch
+            with backbone.lora.use(adapter.part(some) if adapter else None, samples=rows * len(index)):
+                for draw in draws:
+                    losses = measured(tile(part, rows), tile_draw(part_of(draw, index), rows))
+                    found[some, columns] += losses.reshape(rows, -1).float()
+        return found / len(draws)
+
+    def cost() -> Cost:
+        sizes = extents(batch)
+        largest = sizes.argmax().view(1)
+
+        def one() -> Tensor:
+            with backbone.lora.use(adapter.select(0) if adapter else None, samples=1):
+                return measured(take(batch, largest), part_of(draws[0], largest))
+
+        return Cost(one, (float(sizes[largest]), measured == backbone.loss))
+
+    return backbone.memory.fitted("evaluation", runs * amount, computed, cost)

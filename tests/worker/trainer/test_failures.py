@@ -17,6 +17,7 @@ from worker.trainer.failures import failure
         (TransientFailure("Soon.", code="disk_full"), "disk_full", True, False),
         (StorageUnavailable("Soon.", code="storage_unavailable"), "storage_unavailable", True, False),
         (InvalidInput("Line 3.", code="invalid_line"), "invalid_training_file", False, False),
+        (JobFailure("Training did not fit.", code="out_of_memory"), "out_of_memory", False, True),
         (MemoryError(), "out_of_memory", False, True),
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory", False, True),
         (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory", False, True),

@@ -25,12 +25,13 @@ from core.method.backbones.images.objective import Ddpm, mean_square
 from core.method.backbones.images.prompts import NOTHING, Prompts
 from core.method.backbones.images.views import View
 from core.method.backbones.profiler import Profiler
-from core.method.backbones.shapes import cut, noise_of_shapes, pieces, shape_of
+from core.method.backbones.shapes import cut, extents, noise_of_shapes, pieces, shape_of
 from core.method.lora.model import LoraModel
+from core.method.memory.memory import Memory, weights_of
+from core.method.memory.plan import ENCODED_AT_ONCE
 from core.method.transfers import to_device
 from core.parameters.memory import Precision
 
-ENCODED_AT_ONCE = 32
 DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
 NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
@@ -57,6 +58,7 @@ class DiffusionBackbone:
         self.latents, self.prompts = Latents(pipeline.vae), Prompts(conditioner)
         self.objective = Ddpm(pipeline.scheduler.config)
         self.lora = LoraModel(self.network, target_modules)
+        self.memory = Memory(self.device, weights_of(self.network, pipeline.vae))
         self.resolution = resolution
         self.drawn_size = (resolution, resolution)  # width and height in which pictures are drawn and looked at
 
@@ -112,15 +114,16 @@ class DiffusionBackbone:
     def _shape_by_shape(self, items: Sequence[Item], caption: Callable[[Item], str] | None) -> Batch:
         views = [View.of(item, (self.resolution, self.resolution)) for item in items]
         sized = {"size": torch.tensor([view.size for view in views])}
-        index, parts = pieces(sized, ENCODED_AT_ONCE), []
-        for piece in index:
+
+        def compute(piece: Tensor) -> Batch:
             with self.profiler.timed("encode", len(piece)):
                 part = self._seen([views[place] for place in piece])
                 if caption is not None:
                     part |= self.conditioner.encode([caption(items[place]) for place in piece])
-                parts.append(
-                    {name: tensor.cpu() if name == "size" else tensor.float().cpu() for name, tensor in part.items()}
-                )
+                return {name: each.cpu() if name == "size" else each.float().cpu() for name, each in part.items()}
+
+        split, one = pieces(sized, ENCODED_AT_ONCE), lambda place: self._seen([views[int(place)]])
+        index, parts = zip(*self.memory.each("encode", split, compute, lambda: extents(sized), one=one), strict=True)
         return take(join(parts), torch.cat(index).argsort())
 
     @property
@@ -151,11 +154,15 @@ class DiffusionBackbone:
             return {}
         held: Batch = {"lines": torch.tensor([1 + len(lines) for lines in others])}
         places = [(item, line) for item, lines in enumerate(others) for line in range(len(lines))]
-        for start in range(0, len(places), ENCODED_AT_ONCE):
-            some = places[start : start + ENCODED_AT_ONCE]
-            for name, tensor in self.conditioner.encode([others[item][line] for item, line in some]).items():
+
+        def compute(piece: Tensor) -> Batch:
+            return self.conditioner.encode([others[item][line] for item, line in map(places.__getitem__, piece)])
+
+        split = torch.arange(len(places)).split(ENCODED_AT_ONCE)
+        for piece, found in self.memory.each("encode", split, compute, lambda: torch.ones(len(places)), key="lines"):
+            for name, tensor in found.items():
                 rows = held.setdefault(others_of(name), torch.zeros(len(others), most, *tensor.shape[1:]))
-                rows[[item for item, _ in some], [line for _, line in some]] = tensor.float().cpu()
+                rows[tuple(torch.tensor(places)[piece].T)] = tensor.float().cpu()
         return held
 
     def conditions(self, prompts: Sequence[str]) -> Batch:

@@ -21,6 +21,7 @@ from core.method.backbones.texts.masks import padded_on_the_right
 from core.method.backbones.texts.rendering import Rendering
 from core.method.backbones.texts.template import Refused
 from core.method.lora.model import LoraModel
+from core.method.memory.memory import Memory, weights_of
 from core.method.transfers import to_device
 from core.parameters.memory import Precision
 
@@ -50,6 +51,7 @@ class LanguageBackbone:
         self.rendering = Rendering(tokenizer, stops_of(model))
         self.lora = LoraModel(model, target_modules)
         self.max_tokens = min(max_tokens, self.places)
+        self.memory = Memory(self.device, weights_of(model))
 
     @classmethod
     def load(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, take
-from core.method.influence.folds import MOST_GROUPS, ScoringFolds
+from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import layout_of, module_groups, per_sample_gradients
 from core.method.influence.scores import ScoreWarning, scorer
 from core.method.lora.adapter import Adapter
@@ -141,19 +141,16 @@ def test_who_asks_for_nothing_gets_gradients_whole_where_they_fit_and_by_groups_
     assert relative(*pairs) < 1e-5
 
 
-def test_what_fits_in_no_way_goes_by_a_part_of_the_references(tiny_language: Backbone) -> None:
+@pytest.mark.parametrize("references", [8, 60])
+def test_however_little_room_there_is_scores_go_by_all_references(tiny_language: Backbone, references: int) -> None:
     size = layout_of(used(tiny_language))[-1].span.stop
-    told = "so scores go by a part of the references."
-    whole, groups = (parameters("texts", gradients=how) for how in ("whole", "groups"))
-    held = folds(tiny_language, 5 * size, references=200)
-    plan = held.plan(0, whole)
-    assert (plan.groups, len(plan.held) + len(plan.trained)) == ([], 5)
-    assert held.notes[0].endswith(told)
-    many = folds(tiny_language, 5 * size, references=200)
-    plan = many.plan(0, groups)
-    assert len(plan.held) + len(plan.trained) == 5 * MOST_GROUPS
-    assert len(plan.groups) <= MOST_GROUPS
-    assert many.notes[0].endswith(told)
+    p = parameters("texts", gradients="auto")
+    whole, tight = (folds(tiny_language, room, references) for room in (2 * references * size, size // 4))
+    plan = tight.plan(0, p)
+    assert len(plan.groups) == len(used(tiny_language).down)
+    assert sorted([*plan.held, *plan.trained]) == list(range(references))
+    pool = texts(9, seed=9)
+    assert relative(*(one.scorer(0, p).score(pool, [Draw()]) for one in (whole, tight))) < 1e-5
 
 
 def test_scores_that_need_gradients_of_candidates_take_many_of_these_at_once(tiny_language: Backbone) -> None:
