@@ -4,7 +4,7 @@ Shapes: n examples, K draws of noise, R stacked runs, D adapter parameters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
 from core.method.backbones.shapes import extents, pieces
 from core.method.lora.adapter import Adapter
-from core.method.transfers import to_device
+from core.method.transfers import to_device, wait_for
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)
@@ -175,8 +175,12 @@ def _mean(rows: Iterator[Tensor], floats: int) -> Tensor:
     return total / amount
 
 
-def _timed(backbone: Backbone, batch: Batch, draws: Sequence[Draw]) -> AbstractContextManager[None]:
-    return backbone.profiler.timed("gradient", units(batch) * len(draws), len(draws))
+@contextmanager
+def _timed(backbone: Backbone, batch: Batch, draws: Sequence[Draw]) -> Iterator[None]:
+    """Count and time a piece; the only wait for its gradients is that at its end."""
+    with backbone.profiler.timed("gradient", units(batch) * len(draws), len(draws)):
+        yield
+        wait_for(backbone.device)
 
 
 def _each(

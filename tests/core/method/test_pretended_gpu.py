@@ -24,6 +24,7 @@ ONE_WAIT = (
     "one step, three folds, two pieces",
     "evaluate three folds",
     "distance",
+    "per-sample gradients",
     "snapshot",
     "state of training",
     "score 16, one draw",
@@ -31,12 +32,13 @@ ONE_WAIT = (
     "error law of 24 rows",
     "CS, once",
 )
-SCORER_WAITS = 3  # for the damping, for whether all curvatures could be factored, and for the references' loss
+# for the gradients, which are timed, the damping, whether all curvatures could be factored, and the references' loss
+SCORER_WAITS = 4
 # operations that launch kernels, most of them the frozen network's; with what they were when every matrix was cast,
 # measured and scaled by itself
 MOST_LAUNCHED = {
-    "texts": {"one step, one run": 720, "one step, distilled": 890, "one step, three folds": 720},  # 830, 1006, 830
-    "images": {"one step, one run": 2110, "one step, distilled": 2450, "one step, three folds": 2110},  # 2473, 2808
+    "texts": {"one step, one run": 660, "one step, distilled": 832, "one step, three folds": 662},  # 830, 1006, 830
+    "images": {"one step, one run": 1930, "one step, distilled": 2260, "one step, three folds": 1930},  # 2473, 2808
 }
 PLANTED = "a planted mistake"
 REFUSED = {"score by fisher_full", PLANTED}  # texts say that the first is not for them
@@ -74,7 +76,6 @@ def test_the_host_waits_once_for_a_step_an_evaluation_and_scores(seen: tuple[str
 
 def test_the_host_waits_for_no_matrix_of_an_adapter_by_itself(seen: tuple[str, Results]) -> None:
     _, results = seen
-    assert results["per-sample gradients"]["waits"] == 0
     for name in ("prepare a scorer", "prepare a scorer, two modules"):
         assert results[name]["waits"] <= SCORER_WAITS, results[name]["places"]
 

@@ -1,4 +1,4 @@
-"""In a bf16 network the branch computes in bf16 beside float32 A and B: its gradients and tangents are those of float32."""
+"""In a bf16 network the branch computes in bf16 beside float32 A and B; gradients and tangents are those of float32."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def drawn(backbone: Backbone, seed: int) -> Adapter:
 
 
 def found(backbone: Backbone, network: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return per-sample gradients (n, D), those of a batch as trained (D,), and scores (n,), of a network in `dtype`."""
+    """Return per-sample gradients (n, D), those of a batch as trained (D,), and scores (n,); computed in `dtype`."""
     network.to(torch.bfloat16).to(dtype)  # of the same weights
     if isinstance(backbone, LanguageBackbone):
         batch, draw = backbone.encode([{"text": "a small cat."}, {"text": "two dogs and a fish"}]), Draw()
@@ -55,6 +55,32 @@ def test_gradients_and_tangents_are_those_of_float32(
     for a, b in zip(ours, wanted, strict=True):
         assert a.dtype == torch.float32
         assert torch.cosine_similarity(torch.atleast_2d(a), torch.atleast_2d(b)).min() > ALIKE
+
+
+def test_only_what_is_differentiated_gets_gradients(tiny_language: LanguageBackbone) -> None:
+    tiny_language.model.to(torch.bfloat16)  # type: ignore[arg-type]
+    batch, adapter = tiny_language.encode([{"text": "a small cat."}]), drawn(tiny_language, 1)
+    some = set(list(adapter.down)[-3:])
+    whole = per_sample_gradients(tiny_language, adapter, batch, [Draw()])
+    part = per_sample_gradients(tiny_language, adapter, batch, [Draw()], modules=some)
+    wanted = torch.cat([whole.rows[:, block.span] for block in whole.layout if block.path in some], 1)
+    assert torch.allclose(part.rows, wanted, atol=1e-3 * float(wanted.abs().max()))
+    frozen = {path: matrix.detach() for path, matrix in adapter.down.items()}
+    mixed = Adapter(2, 6.0, frozen | {path: adapter.down[path] for path in some}, adapter.up)
+    with tiny_language.lora.use(mixed):
+        downs = {path: layer.down for path, layer in tiny_language.lora.layers.items() if layer.down is not None}
+    assert {down.dtype for down in downs.values()} == {torch.bfloat16}
+    assert {path for path, down in downs.items() if down.requires_grad} == some
+
+
+def test_modules_through_which_nothing_flows_are_found_in_bf16(tiny_language: LanguageBackbone) -> None:
+    tiny_language.model.to(torch.bfloat16)  # type: ignore[arg-type]
+    paths = list(tiny_language.lora.layers)
+    last = paths[-1].rpartition(".")[0]  # whose output is all that its other modules are for
+    tiny_language.lora.layers[paths[-1]].register_forward_hook(lambda _module, _inputs, output: output.detach())
+    batch = tiny_language.encode([{"text": "a small cat."}])
+    dead = tiny_language.lora.leave_out_dead(lambda: tiny_language.loss(batch, Draw()).sum(), 1)
+    assert dead == tuple(path for path in paths if path.startswith(last))
 
 
 def test_no_copy_of_the_inputs_is_kept_for_the_backward_pass() -> None:
