@@ -14,7 +14,8 @@ from core.backbones.memory_needs import ADAPTED_BYTES, LOGIT_BYTES
 from core.parameters.schedule import CANDIDATES_AT_ONCE, EVALUATED_AT_ONCE, GRADIENTS_AT_ONCE
 
 Sampled = Literal["step", "score", "gradient", "evaluation", "encode"]
-Work = Sampled | Literal["rows"]  # those of gradients, which are held by numbers and not by samples
+# Beside, what is not planned by samples, only halved: rows of gradients, by their numbers, and what a backbone draws.
+Work = Sampled | Literal["rows", "sample"]
 ENCODED_AT_ONCE = 32
 SPARED = 0.1  # of what is free: for what libraries take, and for gaps between pieces (our choice)
 HELD = 0.25  # of what is free, that rows of gradients may fill: they are there twice while they are sorted (our choice)

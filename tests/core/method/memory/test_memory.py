@@ -14,6 +14,7 @@ from core.errors import JobFailure
 from core.method.albat import train_adapter, train_surrogate
 from core.method.backbones.backbone import Backbone, Batch, Draw, count
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import each_gradient, flattened, per_sample_gradients
 from core.method.influence.scores import score_draws, scorer
 from core.method.lora.adapter import Adapter
@@ -170,6 +171,24 @@ def test_pictures_are_encoded_in_smaller_pieces_where_they_do_not_fit(tiny_diffu
         pieces = tiny_diffusion.encode(BLUES)
     assert budget.refused
     assert all(torch.allclose(pieces[name], tensor, atol=1e-5) for name, tensor in whole.items())
+
+
+def test_samples_are_drawn_in_smaller_pieces_where_they_do_not_fit(
+    tiny_diffusion: DiffusionBackbone, tiny_language: LanguageBackbone
+) -> None:
+    def drawn() -> list[bytes]:
+        return [image.tobytes() for image in tiny_diffusion.sample(["a", "b", "c"], seed=3, steps=2)]
+
+    def said() -> list[str]:
+        return tiny_language.answer([{"prompt": word} for word in ("one", "two", "three")], max_new_tokens=8)
+
+    for work, backbone in ((drawn, tiny_diffusion), (said, tiny_language)):
+        whole, peak = work(), peak_bytes(work)
+        with Budget(2 * peak // 3) as budget:
+            pieces = work()
+        assert budget.refused
+        assert len(pieces) == len(whole) == 3
+        assert backbone.memory.news[0].startswith("Drawing samples: 3 samples at once did not fit")
 
 
 @pytest.mark.parametrize("work", WORK)
