@@ -152,7 +152,8 @@ class Memory:
         try:
             return (compute(),)
         except Exception as error:
-            if isinstance(error, JobFailure) or not out_of_memory(error):
+            # what failed one by one inside may have room where fewer rows stand beside it
+            if not out_of_memory(error) or (isinstance(error, JobFailure) and work != "rows"):
                 raise
             if size <= least:
                 words = ALONE.format(_capital(NAMES[work]), self._told_free())
@@ -160,6 +161,8 @@ class Memory:
         # not above: as long as the error is there, so is all that its frames hold
         self._release()
         self._most[work] = size // 2
+        if work == "rows":
+            self._most.pop("gradient", None)
         what = "numbers" if work == "rows" else "samples"
         self._tell(
             f"{_capital(NAMES[work])}: {size:,} {what} at once did not fit into memory{self._told_free()}; the job "
