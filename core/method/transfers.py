@@ -31,3 +31,8 @@ def to_host(tensors: Sequence[Tensor], *, copy: bool = False) -> list[Tensor]:
     ]
     # What nobody waited for lies in pinned memory, which is not to be held for long.
     return [copied.clone() if copied.is_pinned() else copied for copied in copies] if away else copies
+
+
+def wait_for(device: torch.device | str) -> None:
+    """Wait until a device has done all that it was given: what is timed has to be over."""
+    torch.zeros((), device=device).item()

@@ -4,7 +4,7 @@ Shapes: n examples, K draws of noise, R stacked runs, D adapter parameters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from core.method.backbones.backbone import Backbone, Batch, Draw, count, first_lines, part_of, take, units
 from core.method.backbones.shapes import extents, pieces
 from core.method.lora.adapter import Adapter
+from core.method.transfers import to_device, wait_for
 from core.parameters.schedule import GRADIENTS_AT_ONCE
 
 GRADIENT_FLOATS = 2**26  # floats of per-sample gradients that one pass may make (256 MiB)
@@ -94,11 +95,12 @@ def per_sample_gradients(
     def compute(index: Tensor) -> None:
         with _timed(backbone, some := take(batch, index), draws):
             each = (flattened(_gradients(backbone, adapter, part, some, part_of(draw, index))) for draw in draws)
+            place = to_device(index, rows.device)
             if per_draw:
                 for number, found in enumerate(each):
-                    rows[index, number] = found
+                    rows[place, number] = found
             else:
-                rows[index] = _mean(each, len(draws) * len(index) * rows.shape[-1])
+                rows[place] = _mean(each, len(draws) * len(index) * rows.shape[-1])
 
     for _ in _each(backbone, adapter, part, batch, draws, pieces(batch, examples_at_once(part)), compute):
         pass  # every piece has its place in the rows
@@ -173,8 +175,12 @@ def _mean(rows: Iterator[Tensor], floats: int) -> Tensor:
     return total / amount
 
 
-def _timed(backbone: Backbone, batch: Batch, draws: Sequence[Draw]) -> AbstractContextManager[None]:
-    return backbone.profiler.timed("gradient", units(batch) * len(draws), len(draws))
+@contextmanager
+def _timed(backbone: Backbone, batch: Batch, draws: Sequence[Draw]) -> Iterator[None]:
+    """Count and time a piece; the only wait for its gradients is that at its end."""
+    with backbone.profiler.timed("gradient", units(batch) * len(draws), len(draws)):
+        yield
+        wait_for(backbone.device)
 
 
 def _each(

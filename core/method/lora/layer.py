@@ -47,6 +47,12 @@ class LoraLayer(nn.Module):
         """The width of what B makes."""
         return self.base.out_channels if isinstance(self.base, nn.Conv2d) else self.base.out_features
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floats of the frozen weight, or those that a quantised base makes it in."""
+        held: Tensor = self.base.weight if not hasattr(self.base, "like") else self.base.like
+        return held.dtype
+
     def matrix(self) -> Tensor:
         """The frozen weight as a matrix W (out, in), or (out, in k k); of a quantised base what it computes with."""
         return self.weight.detach().flatten(1)
@@ -59,12 +65,13 @@ class LoraLayer(nn.Module):
         self._check_samples(inputs, len(self.down))
         rows = self._patches(inputs)
         # As autocast would have it: what a bf16 network computes with is not copied to A's and B's own float32.
-        dtype = rows.dtype if rows.dtype == torch.bfloat16 else self.down.dtype
+        dtype = rows.dtype if rows.dtype == torch.bfloat16 else torch.promote_types(self.down.dtype, torch.float32)
         rows = rows.to(dtype).reshape(self.down.shape[0], -1, rows.shape[-1])
+        up = self.up.to(dtype)
         inner = torch.bmm(rows, self.down.to(dtype).transpose(1, 2))
-        branch = torch.bmm(inner, self.up.to(dtype).transpose(1, 2))
+        branch = torch.bmm(inner, up.transpose(1, 2))
         if self.tangent is not None:
-            branch = branch + self._tangent_branch(rows, inner, self.tangent)
+            branch = branch + _tangent_branch(rows, inner, up, self.tangent)
         if branch.dtype == outputs.dtype == torch.bfloat16:
             return torch.add(outputs, self._shaped(branch, outputs), alpha=self.scale)  # rounded once
         return outputs + self._shaped((self.scale * branch).to(outputs.dtype), outputs)
@@ -98,13 +105,12 @@ class LoraLayer(nn.Module):
                 param="target_modules",
             )
 
-    def _tangent_branch(self, rows: Tensor, inner: Tensor, tangent: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        assert self.up is not None
-        u_down, u_up, epsilon = tangent
-        u_down, u_up, up = (matrix.to(rows.dtype) for matrix in (u_down, u_up, self.up))
-        moved = torch.bmm(inner, u_up.transpose(1, 2)) + torch.bmm(
-            torch.bmm(rows, u_down.transpose(1, 2)), up.transpose(1, 2)
-        )
-        # epsilon stays in float32, and so does what its gradient is the sum of
-        by_sample = moved.reshape(len(epsilon), -1, moved.shape[-1]) * epsilon.view(-1, 1, 1)
-        return by_sample.reshape(moved.shape)
+
+def _tangent_branch(rows: Tensor, inner: Tensor, up: Tensor, tangent: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return what each sample's epsilon moves the branch by; in float32, as epsilon's gradient is a long sum."""
+    u_down, u_up, epsilon = tangent
+    moved = torch.bmm(inner, u_up.to(rows.dtype).transpose(1, 2)) + torch.bmm(
+        torch.bmm(rows, u_down.to(rows.dtype).transpose(1, 2)), up.transpose(1, 2)
+    )
+    by_sample = moved.reshape(len(epsilon), -1, moved.shape[-1]) * epsilon.view(-1, 1, 1)
+    return by_sample.reshape(moved.shape)

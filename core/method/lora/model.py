@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from core.errors import InvalidInput
 from core.method.lora.adapter import PREFIX, Adapter
+from core.method.lora.casting import cast
 from core.method.lora.layer import LoraLayer
 from core.method.lora.peft_names import peft_targets
 from core.method.lora.targets import set_module, wrap
 from core.method.transfers import to_device
+
+ByPath = dict[str, Tensor]  # A or B by module path
 
 
 class LoraModel:
@@ -58,6 +61,7 @@ class LoraModel:
         down, up, scale = (adapter.down, adapter.up, adapter.scale) if adapter else ({}, {}, 1.0)
         if unknown := sorted(down.keys() - self.layers.keys()):
             raise KeyError(f"the network has no place for the adapter's {unknown[0]}")
+        down, up = self._in_own_types(down, up)
         try:
             for path, layer in self.layers.items():
                 layer.down, layer.up, layer.scale, layer.samples = down.get(path), up.get(path), scale, samples
@@ -69,13 +73,24 @@ class LoraModel:
     @contextmanager
     def tangent(self, direction: Adapter, epsilon: Tensor) -> Iterator[None]:
         """Move sample i by epsilon_i along the direction, to first order: d loss_i / d epsilon_i = <grad L_i, u>."""
+        down, up = self._in_own_types(direction.down, direction.up)
         try:
             for path, layer in self.layers.items():
-                layer.tangent = (direction.down[path], direction.up[path], epsilon)
+                layer.tangent = (down[path], up[path], epsilon)
             yield
         finally:
             for layer in self.layers.values():
                 layer.tangent = None
+
+    def _in_own_types(self, down: ByPath, up: ByPath) -> tuple[ByPath, ByPath]:
+        """Return the matrices as the modules compute with them: in bf16 where these do."""
+        short = [path for path in down if self.layers[path].dtype == torch.bfloat16]
+        made = iter(cast([matrix for path in short for matrix in (down[path], up[path])], torch.bfloat16))
+        pairs = {path: (next(made), next(made)) for path in short}
+        return (
+            down | {path: pair[0] for path, pair in pairs.items()},
+            up | {path: pair[1] for path, pair in pairs.items()},
+        )
 
     def leave_out_dead(self, loss: Callable[[], Tensor], samples: int) -> tuple[str, ...]:
         """Make those target modules plain again through which no gradient of `loss` flows; returns their paths.

@@ -33,7 +33,7 @@ class CosineSimilarity:
         self.norms: dict[str, Tensor] = {}
         self.shapes: dict[str, torch.Size] = {}
         for path, weight in weights.items():
-            rows = torch.cat([part.double().square().sum(1) for part in _parts(weight)])
+            rows = _joined([part.double().square().sum(1) for part in _parts(weight)])
             self.norms[path], self.shapes[path] = (rows if self.row else rows.sum()).sqrt(), weight.shape
 
     def modules(self, adapter: Adapter) -> Tensor:
@@ -67,10 +67,14 @@ def _project(weight: Tensor, down: Tensor) -> Tensor:
     """Return W A' for every run, (R, out, r), in one matrix product."""
     runs, rank, width = down.shape
     parts = [weight] if weight.dtype == torch.float32 else _parts(weight)
-    flat = torch.cat([part.float() @ down.reshape(runs * rank, width).T for part in parts])
+    flat = _joined([part.float() @ down.reshape(runs * rank, width).T for part in parts])
     return flat.reshape(-1, runs, rank).transpose(0, 1)
 
 
 def _parts(weight: Tensor) -> Sequence[Tensor]:
     """Return a weight in parts of some rows."""
     return weight.split(max(1, FLOATS // weight.shape[1]))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -75,9 +75,8 @@ class Training:
         self._rate, self._budget, self._clip, self._pieces = learning_rate, max_steps, clip, pieces
         self._parameters = adapter.parameters()
         self._at_once: dict[Hashable, int] = {}  # samples, by what a sample looks like
-        fused = (
-            True if backbone.device.type == "cuda" else None
-        )  # one kernel instead of a dozen; None: as torch sees fit
+        # None: as torch sees fit, which is several kernels
+        fused = True if backbone.device.type == "cuda" else None
         self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused)
         self._average = WeightAverage(adapter)
         self.step = 0

@@ -38,6 +38,7 @@ from core.method.stopping.similarity import CosineSimilarity
 from core.method.training.batches import MixedBatches, SideBySide
 from core.method.training.loop import Training, evaluate
 from core.method.training.surrogates import captions
+from core.method.transfers import to_host
 from core.parameters.parameters import Parameters
 from tests.core.method.pretended_gpu.counting import counting
 from tests.core.method.pretended_gpu.device import DEVICE
@@ -161,7 +162,7 @@ def steps(attempt: Attempts, backbone: Backbone, p: Parameters, references: Batc
     attempt("one step, three folds, two pieces", partial(next, pieces))
     attempt("evaluate three folds", lambda: evaluate(backbone, adapter, references, draws))
     attempt("snapshot", adapter.clone)
-    attempt("state of training", lambda: {name: each.cpu() for name, each in stacked.state().tensors.items()})
+    attempt("state of training", lambda: to_host(list(stacked.state().tensors.values())))
     single = adapter.select(0).to(backbone.device)
     similarity = CosineSimilarity(backbone.lora.weights())
     attempt("CS, once", lambda: float(similarity(single)[0]))
@@ -192,8 +193,6 @@ def scores(attempt: Attempts, backbone: Backbone, references: Batch, candidates:
     assert ready is not None
     small = restricted(adapter, set(list(adapter.down)[:2]))
     attempt("prepare a scorer, two modules", lambda: scorer(backbone, small, references, draws, **split))
-    grouped = partial(scorer, backbone, adapter, references, draws, **split, groups=[(path,) for path in adapter.down])
-    attempt("prepare a scorer, by each module", grouped)
     for rows in (6, 24):
         some = torch.randn(2, rows, 30, generator=torch.Generator().manual_seed(0)).to(backbone.device)
         attempt(f"error law of {rows} rows", lambda: error_law(*some, n=rows, m=rows))  # noqa: B023

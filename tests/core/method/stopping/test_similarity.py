@@ -1,10 +1,14 @@
 """The fast formulas against the cosine of the materialised matrices."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from core.method.lora.adapter import Adapter
-from core.method.stopping.similarity import CosineSimilarity
+from core.method.stopping import similarity
+from core.method.stopping.similarity import CosineMode, CosineSimilarity
 from tests.core.method.stacks import stack
 
 SHAPES = {"a": (6, 5), "b": (6, 5), "c": (3, 7), "d": (6, 5)}
@@ -22,6 +26,18 @@ def adapter(seed: int, runs: int = 1, zero: tuple[str, ...] = ()) -> Adapter:
     return Adapter(2, 4.0, down, {path: 0 * matrix if path in zero else matrix for path, matrix in up.items()})
 
 
+class Widened(TorchFunctionMode):
+    """How many numbers of bf16 tensors are made wider at once."""
+
+    def __init__(self) -> None:
+        self.floats: list[int] = []
+
+    def __torch_function__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("float", "double", "to") and args[0].dtype == torch.bfloat16:
+            self.floats.append(args[0].numel())
+        return func(*args, **(kwargs or {}))
+
+
 def slow(one: Adapter, mode: str, run: int = 0) -> float:
     """Form BA and take the cosine of the whole matrix, or the mean cosine of its rows."""
     values = []
@@ -33,6 +49,19 @@ def slow(one: Adapter, mode: str, run: int = 0) -> float:
         whole = (branch * weight).sum() / (branch.norm() * weight.double().norm())
         values.append(float(rows if mode == "row" else whole))
     return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("mode", ["vec", "row"])
+def test_no_more_of_a_bf16_weight_than_some_rows_is_ever_copied_to_float32(
+    mode: CosineMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {path: weight.bfloat16() for path, weight in weights().items()}
+    wanted = CosineSimilarity({path: weight.float() for path, weight in short.items()}, mode)(adapter(1))
+    monkeypatch.setattr(similarity, "FLOATS", 12)  # two rows of most
+    with Widened() as widened:
+        found = CosineSimilarity(short, mode)(adapter(1))
+    assert torch.allclose(found, wanted, atol=1e-7)
+    assert max(widened.floats) <= 12
 
 
 @pytest.mark.parametrize("mode", ["vec", "row"])

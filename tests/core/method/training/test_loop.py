@@ -75,6 +75,22 @@ def test_a_loss_that_is_not_a_number_ends_the_job_with_a_code(tiny_diffusion: Di
     assert failure.value.code == "diverged"
 
 
+def test_a_gradient_that_is_not_a_number_ends_the_job_before_it_changes_a_weight(
+    tiny_language: LanguageBackbone,
+) -> None:
+    adapter = tiny_language.lora.new(4, 8.0)
+    before = adapter.clone()
+    next(iter(adapter.up.values())).register_hook(lambda gradient: gradient * torch.inf)
+    training = Training(
+        tiny_language, adapter, batches(tiny_language, [tiny_language.encode(TEXTS)]), learning_rate=1e-2, max_steps=3
+    )
+    with pytest.raises(JobFailure, match="gradient was no longer a number at step 1") as failure:
+        next(training)
+    assert failure.value.code == "diverged"
+    for now, then in zip(adapter.parameters(), before.parameters(), strict=True):
+        assert torch.equal(now, then)
+
+
 def test_the_gradient_of_each_run_is_clipped_by_its_own_norm(tiny_language: LanguageBackbone) -> None:
     batch = tiny_language.encode(TEXTS)
     adapter = tiny_language.lora.new(4, 8.0, runs=2)
