@@ -54,7 +54,7 @@ worker.supervision worker.comparison
 worker.trainer
 worker.stages
 worker.job_folder
-worker.protocol worker.device worker.occupation
+worker.protocol worker.device worker.occupation worker.fitness
 """
 # the only imports among the last line
 FOUNDATION = {

@@ -48,3 +48,9 @@ def test_the_failures_are_told_of_in_full() -> None:
 def test_every_file_that_is_named_exists() -> None:
     for path in re.findall(r"`((?:core|docs|api)/[\w/.]+|docker-compose\.yml)`", TEXT):
         assert (ROOT / path).exists(), path
+
+
+def test_every_code_of_a_gpu_is_told_of() -> None:
+    rooms = ("worker/trainer", "worker/supervision/gpu")
+    code = "\n".join(path.read_text() for room in rooms for path in (ROOT / room).glob("*.py"))
+    assert set(re.findall(r'"(gpu_[a-z_]+)"', code)) == set(re.findall(r"`(gpu_[a-z_]+)`", TEXT))

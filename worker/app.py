@@ -24,6 +24,7 @@ def _prepare(**_: object) -> None:
     data_folder.claim(Settings())
     with told_at_start():
         sandbox.announce(Settings())
+        presence.try_device()
 
 
 @worker_ready.connect

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import time
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -18,10 +19,14 @@ from core.runtime.pulse import Pulse
 from core.settings import Settings
 from worker import tasks
 from worker.device import hardware
+from worker.fitness import Problem
 from worker.occupation import unoccupied
+from worker.supervision.gpu.health import OUT_OF_SERVICE
 from worker.trainer import sandbox
+from worker.trainer.probe import probe
 
 log = logging.getLogger(__name__)
+TRY_AGAIN_SECONDS = 60.0  # between two tries of a device that can't be computed on
 LEAVE_SECONDS = 10.0  # for storing a save, on top of the grace that a trainer has
 
 
@@ -35,6 +40,23 @@ class Presence:
         self._gone = threading.Event()
         self.drain_file = tasks.drain_file(settings, os.getpid())
         self._busy_file = tasks.busy_file(settings, os.getpid())
+        self._fitness = tasks.fitness(settings, os.getpid())
+        self._tried, self._trying = 0.0, threading.Lock()
+
+    def try_device(self) -> None:
+        """Put the worker into service, or out of it where nothing can be computed on its device."""
+        with self._trying:
+            found, before = probe(self._settings), self._fitness.problem()
+            self._tried = time.monotonic()
+        if found.code is None:
+            self._fitness.come_back()
+            if before is not None:
+                log.warning("the worker is in service")
+            return
+        problem = Problem(found.code, found.message or "")
+        if before != problem:
+            log.error(OUT_OF_SERVICE, problem.message)
+        self._fitness.leave(problem)
 
     def begin(self) -> None:
         """Appear, and stay seen."""
@@ -65,6 +87,7 @@ class Presence:
         self.drain_file.unlink(missing_ok=True)
         self._busy_file.unlink(missing_ok=True)
         self._pulse.end()
+        self._fitness.come_back()
         try:
             with self._sessions.begin() as session:
                 row = session.get(Worker, worker_id(os.getpid()))
@@ -77,6 +100,14 @@ class Presence:
         self._report()
         while not self._gone.wait(self._settings.heartbeat_seconds):
             self._report()
+            self._try_again()
+
+    def _try_again(self) -> None:
+        """Try the device of a worker out of service, in case somebody has mended it."""
+        problem, due = self._fitness.problem(), time.monotonic() - self._tried > TRY_AGAIN_SECONDS
+        if due and problem is not None and not problem.lasting and not self._trying.locked():
+            # beside the heartbeats: a driver that hangs holds this up for minutes
+            threading.Thread(target=self.try_device, name="device", daemon=True).start()
 
     def _sweep(self) -> float | None:
         """Erase what attempts have left on this machine; None where it could not be done."""
@@ -104,7 +135,9 @@ class Presence:
                     session.add(row)
                 row.seen_at, row.draining = at, self.drain_file.exists()
                 if idle:  # a child that was killed, or that could not say it, has left its job all the same
-                    row.job_id = None
+                    row.job_id = row.gpu = None
+                problem = self._fitness.problem()
+                row.problem = {"code": problem.code, "message": problem.message} if problem else None
                 row.device, row.sandboxed = self._device, self._sandboxed
                 row.data, row.swept_at = str(self._settings.data), swept_at or row.swept_at
         except SQLAlchemyError as error:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -16,6 +16,8 @@ NO_TEXT = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # which no database takes; no
 LONGEST = 1e9  # seconds that anything is said to take
 Level = Literal["info", "warn", "error"]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
+Bytes = Annotated[int, Field(ge=0, le=2**53)]
+Percent = Annotated[int, Field(ge=0, le=100)]
 Json = dict[str, Any]  # what a JSON object holds is known only to whoever reads it
 
 
@@ -29,6 +31,39 @@ class Run:
 @dataclass(frozen=True)
 class Stop:
     """To the trainer: leave the job after the present step; a stage that can saves where it stands."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """To the trainer: say whether `device` computes, and computes right."""
+
+    device: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of a device; `code` and `message` say why nothing can be computed on it, and what to do."""
+
+    code: str | None = None
+    message: str | None = None
+    name: str | None = None
+    total: Bytes | None = None
+    free: Bytes | None = None
+
+
+@dataclass(frozen=True)
+class DeviceUse:
+    """Bytes on the GPU: what the trainer's tensors take and took at most in this stage, what it and all hold of it.
+
+    `utilization` is the percentage of the time in which it computed; None where nobody here can tell.
+    """
+
+    allocated: Bytes
+    peak: Bytes
+    reserved: Bytes
+    used: Bytes
+    total: Bytes
+    utilization: Percent | None = None
 
 
 @dataclass(frozen=True)
@@ -102,11 +137,10 @@ class Failed:
     param: str | None = None
 
 
-Line = Run | Stop | Ready | Progress | Metrics | Message | StageDone | Saved | Finished | Stopped | Failed
-KINDS: dict[str, type[Line]] = {
-    kind.__name__: kind
-    for kind in (Run, Stop, Ready, Progress, Metrics, Message, StageDone, Saved, Finished, Stopped, Failed)
-}
+Order = Run | Stop | Check
+Ended = Finished | Stopped | Failed
+Line = Order | Ready | Checked | DeviceUse | Progress | Metrics | Message | StageDone | Saved | Ended
+KINDS: dict[str, type[Line]] = {kind.__name__: kind for kind in get_args(Line)}
 
 
 CHECKS = {kind: TypeAdapter(kind) for kind in KINDS.values()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from functools import cache
+import time
+from functools import cache, partial
 from pathlib import Path
 
 from celery import shared_task
@@ -16,19 +17,29 @@ from core.database.tables import Job, Worker
 from core.erasure import scratch
 from core.jobs import leases
 from core.runtime.broker import WAKE, worker_id
+from core.runtime.broker import wake as wake_another
 from core.settings import Settings
 from core.storage.factory import storage
+from worker.fitness import Fitness
 from worker.occupation import occupied
+from worker.supervision.gpu.health import DeviceHealth
 from worker.supervision.supervisor import Supervisor
 from worker.supervision.workplace import Workplace
+from worker.trainer.probe import probe
 from worker.trainer.process import WarmTrainer
 
 log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.5  # between two looks of a worker out of service
 
 
 def drain_file(settings: Settings, pid: int) -> Path:
     """Name the file whose presence tells the worker's child to hand back its job; signals do not reach it."""
     return settings.data / "work" / f"drain-{worker_id(pid)}"
+
+
+def fitness(settings: Settings, pid: int) -> Fitness:
+    """Name the note that says why the worker takes no jobs."""
+    return Fitness(settings.data / "work" / f"unfit-{worker_id(pid)}")
 
 
 def busy_file(settings: Settings, pid: int) -> Path:
@@ -47,6 +58,7 @@ def workplace() -> Workplace:
         WarmTrainer(settings),
         worker_id(parent),
         drain_file(settings, parent).exists,
+        DeviceHealth(fitness(settings, parent), partial(probe, settings)),
     )
 
 
@@ -54,11 +66,27 @@ def workplace() -> Workplace:
 def wake() -> None:
     """Take jobs and work on them, one after the other, until none is due or the worker is told to stop."""
     try:
-        place = workplace()
-        with occupied(busy_file(place.settings, os.getppid())):
-            _take_jobs(place)
+        place, working = workplace(), True
+        while working:
+            with occupied(busy_file(place.settings, os.getppid())):
+                _take_jobs(place)
+            working = wait_out_of_service(place)
     except Exception:  # Celery would log what the error says
         log.exception("the work was left; the job goes back to the queue when its lease ends")
+
+
+def wait_out_of_service(place: Workplace) -> bool:
+    """Stay here while the worker is out of service, as who works is sent no wake-up; tell whether to work again.
+
+    The wake-up that came is for a worker that is in service.
+    """
+    if place.health.fit:
+        return False
+    place.trainer.discard()
+    wake_another(place.settings.queue)
+    while not place.health.fit and not place.draining():
+        time.sleep(LOOK_SECONDS)
+    return not place.draining()
 
 
 def _take_jobs(place: Workplace) -> None:
@@ -66,7 +94,7 @@ def _take_jobs(place: Workplace) -> None:
         scratch.sweep(place.settings.data, place.sessions)
     except (SQLAlchemyError, OSError) as error:
         log.warning("dead attempts could not be swept: %s", type(error).__name__)
-    while not place.draining() and (job := take(place)) is not None:
+    while place.health.fit and not place.draining() and (job := take(place)) is not None:
         Supervisor(job, place).run()
         show_job(place, None)
 

@@ -20,6 +20,7 @@ from core.errors import AlbatrossError, NotFound
 router = APIRouter(tags=["health"])
 SEEN_SECONDS = 60.0  # a worker that was seen since then is alive
 WITHOUT_SANDBOX = "{} of {} workers run trainers without a sandbox"
+OUT_OF_SERVICE = "{} of {} workers are out of service: {}"
 BROKER_OPTIONS = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
@@ -46,12 +47,17 @@ def readyz(services: ServicesDep, response: Response) -> Health:
 
 
 def _details(services: Services) -> dict[str, str]:
-    """Tell where trainers run without a sandbox, which is a choice and no fault."""
+    """Tell where trainers run without a sandbox, which is a choice, and which workers take no jobs; others may."""
     with services.reading.begin() as session:
-        alive = select(Worker.sandboxed).where(Worker.seen_at > now(session) - SEEN_SECONDS)
-        caged = list(session.scalars(alive))
-    without = sum(each is False for each in caged)
-    return {"sandbox": WITHOUT_SANDBOX.format(without, len(caged))} if without else {}
+        alive = select(Worker.sandboxed, Worker.problem).where(Worker.seen_at > now(session) - SEEN_SECONDS)
+        workers = list(session.execute(alive))
+    without = sum(sandboxed is False for sandboxed, _ in workers)
+    problems = [problem["message"] for _, problem in workers if problem is not None]
+    details = {"sandbox": WITHOUT_SANDBOX.format(without, len(workers))} if without else {}
+    if problems:
+        said = " ".join(sorted(set(problems)))
+        details["workers"] = OUT_OF_SERVICE.format(len(problems), len(workers), said)
+    return details
 
 
 def _check(check: Callable[[], str]) -> str:

@@ -3,7 +3,8 @@
 No figure carries an account, a job or any content.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from fastapi import APIRouter
@@ -23,6 +24,7 @@ from core.database.tables import Erasure, Job, JobState, Tally, Usage, WebhookDe
 
 router = APIRouter(tags=["health"])
 SEEN_SECONDS = 60.0
+GPU_BYTES = ("allocated", "peak", "reserved", "used", "total")
 Families = Iterable[Metric]
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
@@ -79,11 +81,38 @@ def _queue(session: Session) -> Families:
 
 def _workers(session: Session) -> Families:
     seen = GaugeMetricFamily("albatross_workers", "Workers that reported within a minute", labels=["queue", "doing"])
-    busy = Worker.job_id.is_not(None)
-    rows = select(Worker.queue, busy, func.count()).where(Worker.seen_at > now(session) - SEEN_SECONDS)
-    for queue, working, count in session.execute(rows.group_by(Worker.queue, busy)):
-        seen.add_metric([queue, "working" if working else "idle"], count)
-    return [seen]
+    problem = GaugeMetricFamily(
+        "albatross_worker_out_of_service", "Workers that take no jobs, and why", labels=["worker", "code"]
+    )
+    doing: Counter[tuple[str, str]] = Counter()
+    for worker in _present(session):
+        if worker.problem is not None:
+            problem.add_metric([worker.id, worker.problem["code"]], 1)
+        busy = "idle" if worker.job_id is None else "working"
+        doing[worker.queue, "out_of_service" if worker.problem is not None else busy] += 1
+    for key, count in sorted(doing.items()):
+        seen.add_metric(key, count)
+    return [seen, problem]
+
+
+def _gpus(session: Session) -> Families:
+    """What trainers tell of their GPUs beside their progress; of a worker that computes nothing there is nothing."""
+    memory = GaugeMetricFamily(
+        "albatross_gpu_memory_bytes", "Memory of the GPU: of tensors, its peak, held, all", labels=["worker", "kind"]
+    )
+    busy = GaugeMetricFamily("albatross_gpu_utilization_ratio", "Share of the time it computed", labels=["worker"])
+    for worker in _present(session):
+        told = worker.gpu or {}
+        for kind in GPU_BYTES:
+            if told.get(kind) is not None:
+                memory.add_metric([worker.id, kind], told[kind])
+        if told.get("utilization") is not None:
+            busy.add_metric([worker.id], told["utilization"] / 100)
+    return [memory, busy]
+
+
+def _present(session: Session) -> Sequence[Worker]:
+    return session.scalars(select(Worker).where(Worker.seen_at > now(session) - SEEN_SECONDS).order_by(Worker.id)).all()
 
 
 def _usage(session: Session) -> Families:
@@ -131,4 +160,7 @@ HELP = {
     counters.WEBHOOKS_GIVEN_UP: "Webhook deliveries that were given up after the last try",
     counters.WEBHOOK_ENDPOINTS_DISABLED: "Webhook endpoints that were disabled because they took nothing",
 }
-PARTS: tuple[Callable[[Session], Families], ...] = (_jobs, _queue, _workers, _usage, _tallies, _erasures, _webhooks)
+PARTS: tuple[Callable[[Session], Families], ...] = (
+    *(_jobs, _queue, _workers, _gpus, _usage),
+    *(_tallies, _erasures, _webhooks),
+)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu import product, right, rivals, speed, whole
+from benchmarks.gpu.faults import faults
 from benchmarks.gpu.measuring import Facts, cuda, release
 from benchmarks.gpu.remedies import remedies
 from benchmarks.gpu.setup import Part, Setup
@@ -44,6 +45,7 @@ PARTS: tuple[tuple[Part, float], ...] = (
     (whole.whole_texts, 60),
     (product.end_jobs, 60),
     (product.trainer_and_sandbox, 40),
+    (faults, 30),
     (right.right_images, 30),
     (right.right_texts, 30),
 )

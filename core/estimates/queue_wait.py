@@ -74,7 +74,7 @@ def present(session: Session, settings: Settings) -> list[Worker]:
     """Return the workers of the service's queue that live and take jobs."""
     since = now(session) - settings.lease_seconds
     alive = select(Worker).where(Worker.queue == settings.queue, Worker.seen_at > since, Worker.draining.is_(False))
-    return list(session.scalars(alive))
+    return list(session.scalars(alive.where(Worker.problem.is_(None))))
 
 
 def usual_device(workers: Sequence[Worker]) -> str | None:

@@ -21,6 +21,7 @@ from core.settings import Settings
 
 CLAIM_LOCK = 4_160_752  # any number that nothing else locks
 MAX_DELAY = 600.0  # seconds between two attempts
+SHUTTING_DOWN = "The worker is shutting down; the job goes on elsewhere."
 
 
 @dataclass(frozen=True)
@@ -179,13 +180,13 @@ def retry(session: Session, claim: Claim, code: str, message: str, settings: Set
     return True
 
 
-def release(session: Session, claim: Claim) -> bool:
-    """Give the job back because the worker is shutting down; this counts as neither crash nor retry."""
+def release(session: Session, claim: Claim, words: str = SHUTTING_DOWN) -> bool:
+    """Give the job back because the worker can't go on with any; this counts as neither crash nor retry."""
     job = held(session, claim)
     if job is None:
         return False
     if not stop_if_asked(session, job):
-        transition(session, job, JobState.QUEUED, "The worker is shutting down; the job goes on elsewhere.")
+        transition(session, job, JobState.QUEUED, words)
     return True
 
 

@@ -28,7 +28,8 @@ MEMORY_WORDS = re.compile(
 HARDWARE_WORDS = re.compile(
     r"\bECC error|uncorrectable|fallen off the bus|GPU is lost|\bXid\b|hardware stack error|NVLink error"
     r"|no CUDA-capable device|No CUDA GPUs are available|busy or unavailable"
-    r"|system not yet initialized|driver shutting down|CUDA unknown error|CUDA error: unknown error"
+    r"|system not yet initialized|cudaGetDeviceCount|cuda driver combination|driver shutting down"
+    r"|CUDA unknown error|CUDA error: unknown error"
     r"|NVIDIA driver on your system|driver version is insufficient|Torch not compiled with CUDA"
     r"|invalid device ordinal|driver initialization failed|CUDA error: initialization error"
     r"|no kernel image is available|unsupported toolchain"

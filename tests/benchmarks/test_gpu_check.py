@@ -27,9 +27,10 @@ def test_without_a_gpu_it_says_so_in_a_sentence() -> None:
 
 @pytest.mark.slow
 def test_in_toy_sizes_every_kind_of_part_runs_on_a_cpu(tmp_path: Path) -> None:
-    parts = ["environment", "steps_texts", "against_trainer", "whole_texts", "right_texts"]
+    parts = ["environment", "steps_texts", "against_trainer", "whole_texts", "faults", "right_texts"]
     done = check("--tiny", "--out", str(tmp_path / "found.json"), "--only", *parts)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert (sorted(found["took"]), found["failed"], found["skipped"]) == (sorted(parts), {}, [])
+    assert found["parts"]["faults"]["more memory than there is"] == "out_of_memory"
     assert found["parts"]["right_texts"]["verdict"]["float32 agrees"] is True

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from core.database.engine import connect, sessions
@@ -18,9 +19,11 @@ from core.settings import Settings
 from core.storage.factory import storage
 from tests.api.server import Service, serving
 from tests.clients import trainer
+from worker.supervision.gpu.health import DeviceHealth
 from worker.supervision.supervisor import Supervisor
 from worker.supervision.workplace import Workplace
-from worker.tasks import take
+from worker.tasks import fitness, take
+from worker.trainer.probe import probe
 from worker.trainer.process import WarmTrainer
 
 HERE = Path(__file__).parent
@@ -104,7 +107,8 @@ def planted(folder: Path, database_url: str | None = None, *, works: bool = True
 def _work(settings: Settings, end: threading.Event) -> None:
     engine = connect(settings)
     kept = WarmTrainer(settings)
-    place = Workplace(settings, sessions(engine), storage(settings), kept, "test", draining=end.is_set)
+    health = DeviceHealth(fitness(settings, os.getpid()), partial(probe, settings))
+    place = Workplace(settings, sessions(engine), storage(settings), kept, "test", end.is_set, health)
     while not end.is_set():
         job = take(place)
         if job is None:

@@ -3,8 +3,9 @@
 It saves its step after every step, and when it is stopped, and goes on from there.
 
 The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow,
-quote, or tell or babble, which say what stages took. Actions other than diverge, memory and kill happen only at the
-first attempt. Without a stage, crawl takes its time over every step, and trip kills its supervisor once in every stage.
+quote, fault and ecc (of a GPU), glitch (of one, once), gpu (says what it takes of one), or tell or babble, which say
+what stages took. Actions other than diverge, memory, kill, fault and ecc happen only at the first attempt. Without a
+stage, crawl takes its time over every step, and trip kills its supervisor once in every stage.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from core.errors import JobFailure, TransientFailure
 from core.parameters.schedule import STAGES
 from core.runtime.launcher import LAUNCHED_AS
 from worker.job_folder import JobFolder
-from worker.protocol import Json, Line, Message, Metrics, Progress, Saved, StageDone
+from worker.protocol import Checked, DeviceUse, Json, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.trainer.__main__ import serve
 
 STEPS = 10
 STEP_SECONDS, CRAWL_SECONDS = 0.02, 0.5
-EVERY_TIME = {"diverge", "memory", "kill"}
+EVERY_TIME = {"diverge", "memory", "kill", "fault", "ecc"}
+USE = DeviceUse(allocated=3 << 30, peak=5 << 30, reserved=6 << 30, used=7 << 30, total=80 << 30, utilization=97)
+GPU = Checked(name="GPU", total=80 << 30, free=79 << 30)
+BROKEN = Checked("gpu_broken", "The GPU fails at the simplest of computations.")
 
 
 def work(folder: JobFolder) -> Generator[Line, None, None]:
@@ -58,6 +62,8 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
                 yield Saved(stage)
                 yield Progress(stage, step, STEPS, (STEPS - step) * STEP_SECONDS)
                 yield Metrics(stage, [{"step": step, "loss": 1 / step}])
+                if fault == "gpu":
+                    yield USE
                 while fault == "slow":
                     time.sleep(0.05)
                     yield Progress(stage, step, STEPS, 60.0)
@@ -101,6 +107,12 @@ def act(fault: str, folder: JobFolder) -> None:
             raise TransientFailure("The scratch disk hiccuped.", code="disk_full")
         case "memory":
             raise MemoryError
+        case "fault" | "glitch":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        case "ecc":
+            import torch  # which no other action needs
+
+            raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
         case "quote":
             words = (folder.references / "items.jsonl").read_text()
             print(words, f"KeyError: {words}", f'  File "{words}", line 1 in {words}', sep="\n", file=sys.stderr)
@@ -142,5 +154,11 @@ def read(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+def check(device: str) -> Checked:
+    """Find a GPU; a broken one as long as there is the file that the command names."""
+    assert device == "cuda"
+    return BROKEN if any(Path(path).exists() for path in sys.argv[1:]) else GPU
+
+
 if __name__ == "__main__":
-    serve(work)
+    serve(work, check)

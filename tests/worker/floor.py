@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -28,10 +29,13 @@ from core.settings import Settings
 from core.storage.interface import Storage
 from core.storage.keys import file_key
 from tests.worker import fast_trainer
+from worker import tasks
 from worker.protocol import Json
 from worker.supervision.attempt_folders import cage
+from worker.supervision.gpu.health import DeviceHealth
 from worker.supervision.supervisor import Supervisor
 from worker.supervision.workplace import Workplace
+from worker.trainer.probe import probe
 from worker.trainer.process import Trainer, WarmTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,10 +97,12 @@ class Floor:
     sessions: sessionmaker[Session]
     storage: Storage
     trainer: WarmTrainer = field(init=False)
+    health: DeviceHealth = field(init=False)
     drain: bool = False
 
     def __post_init__(self) -> None:
         self.trainer = WarmTrainer(self.settings)
+        self.health = DeviceHealth(tasks.fitness(self.settings, os.getpid()), partial(probe, self.settings))
         records = {
             name: {
                 "id": name,
@@ -187,7 +193,9 @@ class Floor:
         return self.trainer.take(backbone, cage(self.settings, account))
 
     def place(self) -> Workplace:
-        return Workplace(self.settings, self.sessions, self.storage, self.trainer, "test", draining=lambda: self.drain)
+        return Workplace(
+            self.settings, self.sessions, self.storage, self.trainer, "test", lambda: self.drain, self.health
+        )
 
     def get(self, job_id: str) -> Job:
         with self.sessions() as session:

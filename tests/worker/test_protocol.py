@@ -4,7 +4,20 @@ import math
 
 import pytest
 
-from worker.protocol import Failed, Finished, Line, Message, Metrics, Progress, Run, from_line, to_line
+from worker.protocol import (
+    Check,
+    Checked,
+    DeviceUse,
+    Failed,
+    Finished,
+    Line,
+    Message,
+    Metrics,
+    Progress,
+    Run,
+    from_line,
+    to_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +28,9 @@ from worker.protocol import Failed, Finished, Line, Message, Metrics, Progress, 
         Metrics("train", [{"step": 1, "loss": 0.5}]),
         Message("score", "Zwei Zeilen\nund ein Ä", "warn", {"a": [1]}),
         Failed("diverged", "Lower the learning rate.", param="bat.learning_rate"),
+        Check("cuda"),
+        Checked("gpu_hidden", "Name one.", total=80 << 30),
+        DeviceUse(1, 2, 3, 4, 5, utilization=100),
         Finished(),
     ],
 )
@@ -37,6 +53,8 @@ def test_anything_else_is_refused(text: str) -> None:
     [
         '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": "soon"}',
         '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": NaN}',
+        '{"kind": "DeviceUse", "allocated": -1, "peak": 2, "reserved": 3, "used": 4, "total": 5}',
+        '{"kind": "DeviceUse", "allocated": "much", "peak": 2, "reserved": 3, "used": 4, "total": 5}',
         '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": 1e400}',
         '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": 1e300}',
         '{"kind": "Progress", "stage": "train", "step": 1, "total": 2, "eta_seconds": -1}',

@@ -16,9 +16,11 @@ import typer
 from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
 from worker.commands import train
+from worker.device import device
 from worker.job_folder import JobFolder
 from worker.protocol import Line, StageDone
-from worker.trainer.process import FIXED
+from worker.trainer import gpu_check
+from worker.trainer.process import fixed
 
 LAST_STAGE = "train"  # the export would only cost time
 OF_PROTECTION = ("augment", "gamma", "selected_count", "protect_weight", "protect_on")
@@ -128,7 +130,8 @@ def run(which: Which, told: train.Training, value: float | int | str, settings: 
     bat = {**_meant(told.bat, ablation, value), **ablation.besides, ablation.parameter: value}
     folder = train.prepare(replace(told, out=told.out / f"{which}-{value}", bat=bat), settings)
     _borrow(told.out, folder, ablation)
-    os.environ |= FIXED
+    os.environ |= fixed(settings)
+    gpu_check.require(device(settings))
     from worker.stages import run as stages  # after the environment is set: it imports torch
 
     if not folder.done(LAST_STAGE):

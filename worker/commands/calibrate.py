@@ -33,6 +33,8 @@ from worker.job_folder import JobFolder
 from worker.protocol import Failed, Finished, Json, StageDone
 from worker.supervision import inputs
 from worker.supervision.job_measurement import JobMeasurement
+from worker.trainer import gpu_check
+from worker.trainer.probe import probe
 from worker.trainer.process import Trainer, TrainerDied
 from worker.trainer.sandbox import Cage
 
@@ -75,6 +77,7 @@ def command(
 def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
     """Run both jobs in one trainer, as a worker would; raises JobFailure where one fails."""
     read = captions.captioned(examples(record), record, record.trigger_hint)
+    gpu_check.refuse(probe(settings))
     cage = Cage(settings.data / "work" / f"calibration-{os.getpid()}", pools=True)
     trainer = Trainer(settings, cage)
     try:

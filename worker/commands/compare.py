@@ -24,7 +24,8 @@ from core.text_safety import shown
 from worker import device as inputs
 from worker.comparison import sentences
 from worker.comparison.questions import Group, Question, Questions, chosen, read_questions
-from worker.trainer.process import FIXED
+from worker.trainer import gpu_check
+from worker.trainer.process import fixed
 
 if TYPE_CHECKING:
     from worker.comparison.encoder import Encoder
@@ -120,9 +121,10 @@ def run(comparing: Comparing, settings: Settings) -> Comparison:
         raise InvalidInput(f"{record.id} draws pictures; answers are compared of text backbones.", code="other_family")
     read = read_questions(comparing.answers, comparing.trained, comparing.model, settings)
     questions = chosen(read.items, comparing.limit)
-    os.environ |= FIXED
+    os.environ |= fixed(settings)
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    gpu_check.require(inputs.device(settings))
     from worker.comparison.model import AdaptedModel, adapter_folder  # after the environment is set: it imports torch
 
     folder = adapter_folder(comparing.model)

@@ -21,11 +21,12 @@ from core.parameters.summary import ReferenceSummary
 from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
 from worker.commands.train import draw
-from worker.device import device_class
+from worker.device import device, device_class
 from worker.job_folder import JobFolder
 from worker.stages.pool import load
 from worker.supervision.pool_encoding import USUAL_COUNT, PoolEncoding
-from worker.trainer.process import FIXED
+from worker.trainer import gpu_check
+from worker.trainer.process import fixed
 
 COMMANDS = CommandLine("Show candidate pools and build new ones.")
 
@@ -106,7 +107,8 @@ def own(
     with tempfile.TemporaryDirectory() as place:
         folder = JobFolder(Path(place))
         folder.write_spec(own_samples(record, request, settings).specification())
-        os.environ |= FIXED
+        os.environ |= fixed(settings)
+        gpu_check.require(device(settings))
         from worker.stages import run  # after the environment is set: it imports torch
 
         draw(run(folder))

@@ -31,11 +31,12 @@ from core.runtime.command_line import CommandLine, Data, problems, read_settings
 from core.runtime.progress import ProgressLine, bar, duration
 from core.settings import Settings
 from core.uploads import reading
-from worker.device import device_class
+from worker.device import device, device_class
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, Progress
 from worker.supervision import inputs
-from worker.trainer.process import FIXED
+from worker.trainer import gpu_check
+from worker.trainer.process import fixed
 
 KEPT_APART = {"adapter-peft.zip": "peft"}  # unpacked, so that peft can load the folder as it is
 COMMANDS = CommandLine()
@@ -141,9 +142,10 @@ def _check_apart(training: Training) -> None:
 
 def show(folder: JobFolder, out: Path, settings: Settings) -> None:
     """Run the stages with a progress bar, then copy what they exported out of the job folder."""
-    os.environ |= FIXED
+    os.environ |= fixed(settings)
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    gpu_check.require(device(settings))
     from worker.stages import run  # after the environment is set: it imports torch
 
     draw(run(folder))

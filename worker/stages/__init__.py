@@ -46,7 +46,7 @@ def run(folder: JobFolder) -> Generator[Line, None, None]:
     making = {"making_seconds": time.monotonic() - began}  # is no part of any stage, nor of what the next job takes
     for stage in STAGES:
         if not folder.done(stage):
-            with measured(context.profiler) as report:
+            with measured(context.profiler, str(context.spec["device"])) as report:
                 yield from _with_news(stage, functions[stage](context), context)
             report["facts"] |= making
             making = {}

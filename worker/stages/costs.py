@@ -13,6 +13,7 @@ import torch
 
 from core.method.backbones.backbone import Batch, count
 from core.method.backbones.profiler import Profiler
+from worker.device import is_gpu
 from worker.protocol import Json
 
 LENGTHS = 40  # quantiles that stand for the lengths of many texts
@@ -20,18 +21,18 @@ PEAK = "5"  # tells Linux to begin a new peak of resident memory
 
 
 @contextmanager
-def measured(profiler: Profiler) -> Iterator[Json]:
-    """Fill the report with what the block has taken, once it ends well; `profiler` counts from anew."""
+def measured(profiler: Profiler, device: str) -> Iterator[Json]:
+    """Fill the report with what the block has taken on a device, once it ends well; `profiler` counts from anew."""
     report: Json = {}
     profiler.begin()
-    _begin_peak()
+    _begin_peak(device)
     began, cpu = time.perf_counter(), time.process_time()
     yield report
     report |= {
         "seconds": time.perf_counter() - began,
         "cpu": time.process_time() - cpu,
         "facts": profiler.facts,
-        "memory": {"host": _resident_peak(), "device": _device_peak()},
+        "memory": {"host": _resident_peak(), "device": _device_peak(device)},
         "kinds": {kind: asdict(amount) for kind, amount in profiler.kinds.items()},
     }
 
@@ -47,8 +48,8 @@ def note_examples(profiler: Profiler, name: str, batch: Batch) -> None:
         ]
 
 
-def _begin_peak() -> None:
-    if torch.cuda.is_available():
+def _begin_peak(device: str) -> None:
+    if _computing(device):
         torch.cuda.reset_peak_memory_stats()
     try:
         Path("/proc/self/clear_refs").write_text(PEAK)
@@ -64,5 +65,11 @@ def _resident_peak() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
-def _device_peak() -> int | None:
-    return torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
+def _device_peak(device: str) -> int | None:
+    """Return the most bytes that tensors took on the GPU since `_begin_peak`; None where there was none of it."""
+    return torch.cuda.max_memory_allocated() if _computing(device) else None
+
+
+def _computing(device: str) -> bool:
+    # the device is asked first: a job on the CPU shall not begin with a GPU that is there
+    return is_gpu(device) and torch.cuda.is_initialized()

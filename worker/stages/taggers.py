@@ -9,6 +9,7 @@ from PIL import Image
 
 from core.backbones.taggers import COLOURS, TaggerRecord
 from core.errors import JobFailure
+from core.method.faults import device_fault, out_of_memory
 
 NAMED_COLOURS = {
     "black": (20, 20, 20),
@@ -46,6 +47,8 @@ def load(id: str, record: TaggerRecord | None, device: str) -> Tagger:
     try:
         return Model(record, device)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if out_of_memory(error) or device_fault(error):
+            raise
         raise _unusable(id, f"loading it failed with {type(error).__name__}") from error
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,43 +27,32 @@ from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
 from core.runtime import logs
 from worker.device import hardware
-from worker.protocol import Failed, Finished, Json, Line, Message, Metrics, Progress, Saved, StageDone
+from worker.protocol import DeviceUse, Failed, Finished, Line, Message, Metrics, Progress, Saved, StageDone
 from worker.supervision import interruptions
 from worker.supervision.attempt_folders import attempt_folder, cage, clear_older, draft_folder
 from worker.supervision.attempt_inputs import AttemptInputs
-from worker.supervision.gpu_time import GpuTimer
+from worker.supervision.curves import Curves
+from worker.supervision.gpu.health import GOES_ON, JOB_FAULT, OutOfService
+from worker.supervision.gpu.memory import DeviceMemory
+from worker.supervision.gpu.seconds import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
 from worker.supervision.lease import Lease, LeaseLost, Position
 from worker.supervision.pool_encoding import TELLING, PoolEncoding
 from worker.supervision.publishing import publish
 from worker.supervision.stage_files import StageFiles, left_behind
 from worker.supervision.workplace import Workplace
-from worker.trainer.failures import DISK_FULL, UNEXPECTED, disk_full
+from worker.trainer.failures import DISK_FULL, GPU_CODES, UNEXPECTED, disk_full
 from worker.trainer.process import Trainer, TrainerDied
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
-METRICS_SECONDS, GPU_TIME_SECONDS = 1.0, 5.0  # between two writes of them
 LOADING_FACTOR = 3  # so much longer than elsewhere a trainer may be silent while it loads a backbone
-CRASHED = "The trainer process was lost."
+CRASH, CRASHED = "worker_crashed", "The trainer process was lost."
 STALLED = "The trainer made no progress for {:.0f} s and was stopped."
 BUDGET_SPENT = (
     "The job used up the {:.0f} GPU seconds that it may spend. Create it again with fewer max_steps or references."
 )
 OVERDUE = "The job's deadline passed. Create it again with a later one, or with fewer max_steps."
-
-
-@dataclass
-class Curves:
-    """Metrics that wait to be written, by stage."""
-
-    rows: dict[str, list[Json]] = field(default_factory=dict)
-    written: float = field(default_factory=time.monotonic)
-
-    @property
-    def due(self) -> bool:
-        """Tell whether it is time to write them, and what was spent; that also where a stage has no curve."""
-        return time.monotonic() - self.written > (METRICS_SECONDS if self.rows else GPU_TIME_SECONDS)
 
 
 class Supervisor:
@@ -79,6 +67,7 @@ class Supervisor:
         self._inputs = AttemptInputs(job, place, self._draft, self.folder, self.lease, self._check)
         self._stage_files = StageFiles(job, self.folder, self._draft, place.storage, self._check)
         self._gpu_timer = GpuTimer(job)
+        self._device_memory = DeviceMemory(place.sessions, place.worker_id)
         self._trainer: Trainer | None = None
         self._curves = Curves()
         self._began = time.monotonic()
@@ -113,6 +102,8 @@ class Supervisor:
             adjust = partial(leases.adjust, claim=self.claim, changes=error.changes, words=error.words)
             self._stop_trainer()
             self.lease.write(adjust)
+        except OutOfService:
+            self._leave_to_others()
         except TransientFailure as error:
             self._retry(error.code, error.message)
         except JobFailure as error:
@@ -123,7 +114,7 @@ class Supervisor:
             )
         except TrainerDied as error:
             log.warning("%s", error)
-            self._retry("worker_crashed", CRASHED)
+            self._retry(CRASH, CRASHED)
         except LeaseLost:
             raise
         except Exception as error:
@@ -137,8 +128,18 @@ class Supervisor:
             log.error("an error that nobody expected", exc_info=error)
             self._retry("internal_error", UNEXPECTED)
 
+    def _leave_to_others(self) -> None:
+        self.place.trainer.discard()
+        self.lease.write(partial(leases.release, claim=self.claim, words=GOES_ON))
+
     def _retry(self, code: str, message: str) -> None:
         self.place.trainer.discard()
+        try:
+            if code == CRASH:  # a GPU that hangs or ends its processes says nothing by them
+                self.place.health.tried()
+        except OutOfService:
+            self._leave_to_others()
+            return
         self.lease.write(lambda session: leases.retry(session, self.claim, code, message, self.settings))
 
     def _stop_trainer(self, *, save: bool = False) -> None:
@@ -172,6 +173,9 @@ class Supervisor:
         self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}", own)
         trainer.run(self.folder.path)
         self._follow(trainer)
+        self.place.health.computed()
+        if (told := self._device_memory.told()) is not None:
+            self._report(told)
 
     def _encode_pool(self, record: BackboneRecord) -> None:
         """Have the backbone's data encoded for all, where that is not done yet."""
@@ -203,7 +207,7 @@ class Supervisor:
                 self._handle(line)
             elif time.monotonic() - last_heard > self._silence_limit:
                 trainer.dump_and_kill()
-                raise TransientFailure(STALLED.format(self._silence_limit), code="worker_crashed")
+                raise TransientFailure(STALLED.format(self._silence_limit), code=CRASH)
 
     @property
     def _silence_limit(self) -> float:
@@ -218,6 +222,8 @@ class Supervisor:
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():
                 self._report(line.text, line)
+            case DeviceUse():
+                self._device_memory.note(line, self.lease.stage)
             case StageDone():
                 self._measurement.note(line)
                 self._stage_files.upload(line.stage, self.lease)
@@ -232,6 +238,8 @@ class Supervisor:
         self._trainer = None
         if line.code == "diverged":
             interruptions.halve_learning_rate(self.folder.spec()["parameters"])
+        if line.code in GPU_CODES and not self.place.health.faulty(self.job.id, line.code):
+            raise JobFailure(JOB_FAULT, code=line.code)
         if line.transient:
             raise TransientFailure(line.message, code=line.code)
         raise JobFailure(line.message, code=line.code, param=line.param)

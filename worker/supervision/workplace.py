@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
 from core.storage.interface import Storage
+from worker.supervision.gpu.health import DeviceHealth
 from worker.trainer.process import WarmTrainer
 
 
@@ -22,3 +23,4 @@ class Workplace:
     trainer: WarmTrainer
     worker_id: str
     draining: Callable[[], bool]
+    health: DeviceHealth

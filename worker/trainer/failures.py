@@ -6,6 +6,7 @@ import errno
 import re
 
 from core.errors import AlbatrossError, JobFailure, TransientFailure
+from core.method.faults import DeviceFault, device_fault, out_of_memory
 from worker.protocol import Failed
 
 OUT_OF_MEMORY = (
@@ -17,18 +18,24 @@ FILE_TOO_LARGE = (
     "The trainer may not write files that large. Use a smaller rank, or have the operator raise max_trainer_file_bytes."
 )
 UNEXPECTED = "The trainer met an error of its own; the operator finds it in the worker's log."
-# torch's own classes, by name: this module must not load torch
-MEMORY_ERRORS = frozenset({"MemoryError", "OutOfMemoryError"})
+# by what failed: code and sentence
+GPU_FAULTS = {
+    DeviceFault.PROGRAM: ("gpu_fault", "What the GPU computed ended with a fault of its program, or of the GPU."),
+    DeviceFault.HARDWARE: ("gpu_broken", "The GPU, or its driver, has failed."),
+}
+GPU_CODES = frozenset(code for code, _ in GPU_FAULTS.values())
 
 
 def failure(error: Exception) -> Failed:
     """Describe an error; one that nobody raised on purpose also ends this process, whose state is then unknown."""
+    if (fault := device_fault(error)) is not None:  # whatever somebody took it for who met it first
+        return Failed(*GPU_FAULTS[fault], transient=True, exhausted=True)
     if isinstance(error, JobFailure):
         transient, full = isinstance(error, TransientFailure), error.code == "out_of_memory"
         return Failed(error.code, error.message, transient=transient, exhausted=full, param=error.param)
     if isinstance(error, AlbatrossError):
         return Failed("invalid_training_file", error.message, param=error.param)
-    if _out_of_memory(error):
+    if out_of_memory(error):
         return Failed("out_of_memory", OUT_OF_MEMORY, exhausted=True)
     if disk_full(error):
         return Failed("disk_full", DISK_FULL, transient=True, exhausted=True)
@@ -48,8 +55,3 @@ def _errno(error: Exception) -> int | None:
     # safetensors writes in Rust, which tells the number only in words
     found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
     return int(found[1]) if found else None
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # the CPU allocator of torch raises a plain RuntimeError
-    return type(error).__name__ in MEMORY_ERRORS or "can't allocate memory" in str(error)

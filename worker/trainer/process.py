@@ -21,13 +21,18 @@ from core.runtime.printed import kept_output
 from core.runtime.printed.known_code import KnownCode
 from core.runtime.printed.output_log import About, OutputLog
 from core.settings import Settings
-from worker.protocol import Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
+from worker.device import ORDER, USUAL_ORDER, VISIBLE, device, is_gpu
+from worker.protocol import Check, Failed, Finished, Line, Ready, Run, Stop, Stopped, from_line, to_line
 from worker.trainer import sandbox
 from worker.trainer.sandbox import Cage
 
 log = logging.getLogger(__name__)
 # all that a trainer inherits: no address and no credential of the database, the broker or the store
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", VISIBLE, ORDER, "OMP_NUM_THREADS")
+# what torch's allocator reads, the first where both are set
+ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+# batches differ in size: segments that grow leave no gaps behind that nothing fits into
+SEGMENTS = "expandable_segments:True"
 # what holds wherever torch runs: offline, reproducible on CUDA, and no threads that spin while they wait, which slow
 # everything else on a small machine by an order of magnitude
 FIXED = {
@@ -60,7 +65,18 @@ def environment(settings: Settings, cage: Cage, inherited: Mapping[str, str] = o
     kept = {name: inherited[name] for name in INHERITED if name in inherited}
     if settings.threads:
         kept["OMP_NUM_THREADS"] = str(settings.threads)
-    return kept | FIXED | {"PYTHONPATH": str(ROOT), "TMPDIR": str(cage.work)}
+    return kept | fixed(settings, inherited) | {"PYTHONPATH": str(ROOT), "TMPDIR": str(cage.work)}
+
+
+def fixed(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what holds wherever torch runs; of a GPU the operator's own choice, or else what we count and allocate by.
+
+    Where the CPU is computed on there is no GPU to be seen: none of a library's calls can begin with one.
+    """
+    if not is_gpu(device(settings)):
+        return FIXED | {VISIBLE: ""}
+    chosen = {name: inherited[name] for name in ALLOCATOR if name in inherited} or {ALLOCATOR[-1]: SEGMENTS}
+    return FIXED | {ORDER: inherited.get(ORDER, USUAL_ORDER)} | chosen
 
 
 def command(settings: Settings, cage: Cage) -> list[str]:
@@ -115,6 +131,10 @@ class Trainer:
         self._said = 0
         self._utterances.begin(About(folder.name.rpartition("-e")[0], kept))
         self._say(Run(str(folder)))
+
+    def check(self, device: str) -> None:
+        """Ask it whether a device can be computed on."""
+        self._say(Check(device))
 
     def receive(self, seconds: float) -> Line | None:
         """Wait that long for a line; None where there was none. Raises TrainerDied, and JobFailure for a flood."""

@@ -6,7 +6,6 @@ files; of the data folder the trainer sees the work folder that it was started f
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import shutil
@@ -91,7 +90,7 @@ def wrap(program: Sequence[str], settings: Settings, cage: Cage) -> list[str]:
     hidden = _hidden(settings)
     outside = [path for path in needed if not path.is_relative_to(data) and _inside(path, hidden)]
     inside = [path for path in needed if path.is_relative_to(data) and path != data and not _inside(path, writable)]
-    command = [shutil.which("bwrap") or "bwrap", *NAMESPACES, "--dev", "/dev", *_devices()]
+    command = [shutil.which("bwrap") or "bwrap", *NAMESPACES, "--dev", "/dev", *devices()]
     command += _each("--tmpfs", hidden) + _binds("--ro-bind", outside)
     command += ["--tmpfs", str(data), *_binds("--ro-bind", inside), *_binds("--bind", writable)]
     command += _each("--remount-ro", [data, *(path for path in hidden if str(path) != "/tmp")])
@@ -134,8 +133,12 @@ def _hidden(settings: Settings) -> list[Path]:
     return sorted(found - {Path("/"), settings.data.resolve()})
 
 
-def _devices() -> list[str]:
-    return [word for device in sorted(glob.glob("/dev/nvidia*")) for word in ("--dev-bind", device, device)]
+def devices(folder: Path = Path("/dev")) -> list[str]:
+    """Return the options that let the GPUs in, among them nvidia-caps, a folder of what parts of a GPU (MIG) ask for.
+
+    What CUDA looks up besides, /proc/driver/nvidia with the capabilities of those parts, is in every /proc.
+    """
+    return [word for device in sorted(folder.glob("nvidia*")) for word in ("--dev-bind", str(device), str(device))]
 
 
 def _inside(path: Path, folders: Iterable[Path]) -> bool:

@@ -24,6 +24,8 @@ class Worker(Table):
     swept_at: Mapped[float | None]  # when it last began to erase there what attempts have left behind
     sandboxed: Mapped[bool | None]  # whether its trainers are
     device: Mapped[str | None]  # that its trainers compute on
+    problem: Mapped[Json | None]  # code and message of what keeps it out of service
+    gpu: Mapped[Json | None]  # bytes on the GPU while it works, as worker.protocol.DeviceUse tells them
 
 
 class Measurement(Table):

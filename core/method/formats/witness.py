@@ -18,6 +18,7 @@ from core.errors import JobFailure
 from core.method.backbones.backbone import Batch, Draw, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
+from core.method.faults import device_fault, out_of_memory
 from core.method.lora.adapter import PREFIX, Adapter
 from core.method.lora.layer import LoraLayer
 from core.method.lora.targets import set_module
@@ -237,13 +238,13 @@ def folded(adapter: Adapter) -> Adapter:
 
 @contextmanager
 def loading(form: str, consumer: str) -> Iterator[None]:
-    """Turn whatever a consumer raises about a file into that format's failure; want of memory or disk stays itself."""
+    """Turn whatever a consumer raises about a file into that format's failure; what the machine lacks stays itself."""
     try:
         yield
-    except (JobFailure, MemoryError, torch.OutOfMemoryError):
+    except JobFailure:
         raise
     except Exception as error:
-        if "can't allocate memory" in str(error) or (isinstance(error, OSError) and error.errno):
+        if out_of_memory(error) or device_fault(error) or (isinstance(error, OSError) and error.errno):
             raise
         raise failure(form, f"{consumer} does not load it ({type(error).__name__})") from error
 

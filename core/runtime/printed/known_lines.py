@@ -20,8 +20,10 @@ AMOUNT = rf"{NUMBER} (?:[KMGT]iB|bytes)"
 CUDA_ERRORS = """an illegal memory access was encountered|an illegal instruction was encountered|misaligned address
 device-side assert triggered|unspecified launch failure|out of memory|invalid argument|invalid configuration argument
 no kernel image is available for execution on the device|invalid device function|invalid device ordinal
-uncorrectable ECC error encountered|hardware stack error|the launch timed out and was terminated|initialization error
-no CUDA-capable device is detected|all CUDA-capable devices are busy or unavailable|driver shutting down|unknown error
+uncorrectable ECC error encountered|uncorrectable NVLink error detected during the execution|hardware stack error
+the launch timed out and was terminated|initialization error|driver shutting down|unknown error
+no CUDA-capable device is detected|CUDA-capable device\\(s\\) is/are busy or unavailable
+all CUDA-capable devices are busy or unavailable
 CUDA driver version is insufficient for CUDA runtime version|system not yet initialized|operation not supported
 the provided PTX was compiled with an unsupported toolchain\\.""".replace("\n", "|")
 STATUS = "(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE)_STATUS_"
@@ -42,7 +44,8 @@ SENTENCES = [
         rf"you tried to allocate {AMOUNT}",
         rf"CUDA error: (?:{CUDA_ERRORS})",
         rf"\b{STATUS}(?:{STATUSES})\b",
-        r"Found no NVIDIA driver on your system|Torch not compiled with CUDA enabled",
+        r"Found no NVIDIA driver on your system|Torch not compiled with CUDA enabled|No CUDA GPUs are available",
+        rf"The NVIDIA driver on your system is too old \(found version {NUMBER}\)",
         rf"mat1 and mat2 shapes cannot be multiplied \({NUMBER}x{NUMBER} and {NUMBER}x{NUMBER}\)",
         r"Expected all tensors to be on the same device",
         r"terminate called after throwing an instance of '(?:c10::Error|c10::AcceleratorError|std::bad_alloc)'",

@@ -47,6 +47,7 @@ HARDWARE = (
     RuntimeError("No CUDA GPUs are available"),
     RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."),
     RuntimeError("Found no NVIDIA driver on your system."),
+    RuntimeError("Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported display driver"),
     RuntimeError("CUDA unknown error - this may be due to an incorrectly set up environment"),
     AssertionError("Torch not compiled with CUDA enabled"),
 )
@@ -91,13 +92,9 @@ def test_an_error_says_what_it_was_raised_from() -> None:
 
 
 def test_what_was_only_being_handled_says_nothing() -> None:
-    try:
-        try:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        except RuntimeError:
-            raise JobFailure("The file is damaged.", code="invalid_training_file")  # noqa: B904
-    except JobFailure as error:
-        assert not out_of_memory(error)
+    damaged = JobFailure("The file is damaged.", code="invalid_training_file")
+    damaged.__context__ = torch.OutOfMemoryError("CUDA out of memory.")
+    assert not out_of_memory(damaged)
 
 
 def test_who_asks_need_not_load_torch() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -24,7 +25,7 @@ from transformers import (
 )
 
 from api.cli.__main__ import main
-from core.backbones.taggers import Taggers
+from core.backbones.taggers import TaggerRecord, Taggers
 from core.errors import Conflict, InvalidInput, JobFailure
 from core.settings import Settings
 from worker.stages import taggers
@@ -95,6 +96,21 @@ def encoder_decoder(folder: Path) -> Path:
 
 MAKERS = {"blip": blip, "vit-gpt2": encoder_decoder}
 IMAGES = [Image.radial_gradient("L").convert("RGB").resize((48, 40)), Image.new("RGB", (30, 30), "red")] * 3
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), torch.AcceleratorError("CUDA error: misaligned address")]
+)
+def test_what_the_machine_lacks_is_no_fault_of_a_model(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lack(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", lack)
+    record = TaggerRecord(id="words", path=tmp_path, revision="1", sha256={}, licence="CC0")
+    with pytest.raises(type(error)):
+        taggers.load("words", record, "cpu")
 
 
 @pytest.fixture

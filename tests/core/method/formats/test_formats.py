@@ -207,8 +207,9 @@ def test_half_a_gguf_file_is_caught(texts: Witness, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["peft", "diffusers", "kohya", "gguf", "merged"])
-def test_want_of_memory_is_not_the_files_fault(form: str) -> None:
-    for error in (MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOSPC, "full")):
+def test_what_the_machine_lacks_is_not_the_files_fault(form: str) -> None:
+    fault = torch.AcceleratorError("CUDA error: unspecified launch failure")
+    for error in (MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOSPC, "full"), fault):
         with pytest.raises(type(error)), loading(form, "it"):
             raise error
     with pytest.raises(JobFailure, match=rf"in {form} format .* it does not load it \(KeyError\)"), loading(form, "it"):
