@@ -50,8 +50,8 @@ class LoraLayer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The floats of the frozen weight, or those that a quantised base makes it in."""
-        held: Tensor = self.base.weight if not hasattr(self.base, "like") else self.base.like
-        return held.dtype
+        like: Tensor | None = getattr(self.base, "like", None)
+        return self.base.weight.dtype if like is None else like.dtype
 
     def matrix(self) -> Tensor:
         """The frozen weight as a matrix W (out, in), or (out, in k k); of a quantised base what it computes with."""
