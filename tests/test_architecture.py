@@ -35,7 +35,8 @@ core.method.protection
 core.method.stopping core.method.formats
 core.method.backbones
 core.method.memory
-core.method.lora core.method.likeness core.method.faults
+core.method.lora core.method.likeness
+core.method.faults core.method.transfers
 """
 API = """
 api.__main__ api.cli

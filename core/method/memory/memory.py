@@ -28,6 +28,7 @@ NAMES: dict[Work, str] = {
     "gradient": "gradients of single examples",
     "evaluation": "evaluation",
     "encode": "encoding",
+    "sample": "drawing samples",
     "rows": "the references' gradients",
 }
 ALONE = (
@@ -93,18 +94,18 @@ class Memory:
         work: Work,
         split: Sequence[Tensor],
         compute: Callable[[Tensor], Result],
-        extents: Callable[[], Tensor],
+        extents: Callable[[], Tensor] | None = None,
         *,
         key: Hashable = (),
         one: Callable[[Tensor], object] | None = None,
     ) -> Iterator[tuple[Tensor, Result]]:
         """Yield every piece of `split` with what is computed of it; one that does not fit is cut into smaller ones.
 
-        `extents` (n,) say how large each example is, where that is asked for; a piece is planned by its largest. `one`
+        `extents` (n,) say how large each example is; a piece is planned by its largest, and without them by none. `one`
         computes a single example where `compute` can't be asked for it just to see what it takes.
         """
         waiting, sizes, costing = list(reversed(split)), None, None
-        if self.free is not None and split:
+        if extents is not None and split and self.free is not None:
             sizes = extents()
             alone = _largest(torch.cat(list(split)), sizes)
             extent = float(sizes[alone])
@@ -151,7 +152,8 @@ class Memory:
         try:
             return (compute(),)
         except Exception as error:
-            if isinstance(error, JobFailure) or not out_of_memory(error):
+            # what failed one by one inside may have room where fewer rows stand beside it
+            if not out_of_memory(error) or (isinstance(error, JobFailure) and work != "rows"):
                 raise
             if size <= least:
                 words = ALONE.format(_capital(NAMES[work]), self._told_free())
@@ -159,6 +161,8 @@ class Memory:
         # not above: as long as the error is there, so is all that its frames hold
         self._release()
         self._most[work] = size // 2
+        if work == "rows":
+            self._most.pop("gradient", None)
         what = "numbers" if work == "rows" else "samples"
         self._tell(
             f"{_capital(NAMES[work])}: {size:,} {what} at once did not fit into memory{self._told_free()}; the job "

@@ -10,17 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from core.backbones.memory_needs import ADAPTED_BYTES, LOGIT_BYTES
+from core.parameters.memory import EVALUATED_LOGIT_BYTES, LEARNING_BYTES
 from core.parameters.schedule import CANDIDATES_AT_ONCE, EVALUATED_AT_ONCE, GRADIENTS_AT_ONCE
 
 Sampled = Literal["step", "score", "gradient", "evaluation", "encode"]
-Work = Sampled | Literal["rows"]  # those of gradients, which are held by numbers and not by samples
+# Beside, what is not planned by samples, only halved: rows of gradients, by their numbers, and what a backbone draws.
+Work = Sampled | Literal["rows", "sample"]
 ENCODED_AT_ONCE = 32
 SPARED = 0.1  # of what is free: for what libraries take, and for gaps between pieces (our choice)
 HELD = 0.25  # of what is free, that rows of gradients may fill: they are there twice while they are sorted (our choice)
-# What is not there yet when a stage plans, of every number that learns: its gradient and Adam's two moments, in
-# float32. The number itself is.
-LEARNING_BYTES = ADAPTED_BYTES - 4
 # Of a number of one example's own gradient: a copy of the adapter's, its gradient, and the row that is kept.
 OWN_GRADIENT_BYTES = 12
 # A pass that keeps nothing holds a few layers at once, of the many that one with a backward pass keeps (our choice).
@@ -43,7 +41,7 @@ class Sample:
 
         `logits` are those of a text, tokens times words.
         """
-        evaluated = LOGIT_BYTES["cuda"] * logits if logits else int(kept * EVALUATED_SHARE)
+        evaluated = EVALUATED_LOGIT_BYTES * logits if logits else int(kept * EVALUATED_SHARE)
         return cls(kept, scored or kept, kept + OWN_GRADIENT_BYTES * parameters, evaluated, encode)
 
 

@@ -60,6 +60,19 @@ def test_progress_only_grows_and_its_estimates_are_times(finished_image_job: Fin
     assert measured == list(range(len(measured)))
 
 
+@pytest.mark.slow
+def test_a_job_on_a_device_with_hardly_any_room_computes_one_by_one_and_says_so(make_text_job: MakeJob) -> None:
+    folder = make_text_job()
+    folder.write_spec(folder.spec() | {"device_memory_bytes": 1})
+    lines = list(run(folder))
+    assert done(lines) == list(STAGES)
+    told = [line.text for line in lines if isinstance(line, Message) and "are computed at once" in line.text]
+    works = {words.partition(":")[0] for words in told}
+    assert works == {"Training", "Evaluation", "Scoring", "Gradients of single examples"}
+    assert len(told) == len(works)
+    assert all(": 1 of " in words for words in told)
+
+
 def test_candidates_and_samples_have_what_a_reader_needs(finished_image_job: Finished) -> None:
     folder, _ = finished_image_job
     candidates = read(folder, "score/influence.json")

@@ -269,20 +269,22 @@ class DiffusionBackbone:
         """Return one image for each prompt; the same seed gives each place in the list the same starting noise."""
         self.prompts.hold([NOTHING, *prompts])
         images: list[Image.Image] = []
+
+        def draw(places: Tensor) -> Sequence[Image.Image]:
+            answer = self.pipeline(
+                **self._asked([prompts[place] for place in places]),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                width=self.drawn_size[0],
+                height=self.drawn_size[1],
+                generator=[torch.Generator().manual_seed(seed + int(place)) for place in places],
+                output_type="latent",
+            )
+            return self.latents.decode(answer.images)
+
         with self.profiler.timed("sample", len(prompts)):
-            for start in range(0, len(prompts), DRAWN_AT_ONCE):
-                some = list(prompts[start : start + DRAWN_AT_ONCE])
-                generators = [torch.Generator().manual_seed(seed + start + place) for place in range(len(some))]
-                answer = self.pipeline(
-                    **self._asked(some),
-                    num_inference_steps=steps,
-                    guidance_scale=guidance,
-                    width=self.drawn_size[0],
-                    height=self.drawn_size[1],
-                    generator=generators,
-                    output_type="latent",
-                )
-                images += self.latents.decode(answer.images)
+            for _, drawn in self.memory.each("sample", torch.arange(len(prompts)).split(DRAWN_AT_ONCE), draw):
+                images += drawn
         return images
 
     def _asked(self, prompts: Sequence[str]) -> dict[str, Tensor]:

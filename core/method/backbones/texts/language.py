@@ -184,15 +184,17 @@ class LanguageBackbone:
         item that also holds the `completion` which is learned for it is asked exactly as `encode` reads it; another one
         is cut in the same way, but only to ASKED_TOKENS where those are more.
         """
-        answers: list[str] = []
         devices = [self.device] if self.device.type == "cuda" else []
         max_new_tokens = self._room_to_answer(max_new_tokens)
         with self.profiler.timed("sample", len(asked)), torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            for start in range(0, len(asked), ANSWERED_AT_ONCE):
-                rows = [self._asked(item, max_new_tokens) for item in asked[start : start + ANSWERED_AT_ONCE]]
-                answers += self._complete(rows, max_new_tokens, temperature)
-        return answers
+            rows = [self._asked(item, max_new_tokens) for item in asked]
+
+            def complete(some: Tensor) -> list[str]:
+                return self._complete([rows[place] for place in some], max_new_tokens, temperature)
+
+            found = self.memory.each("sample", torch.arange(len(rows)).split(ANSWERED_AT_ONCE), complete)
+            return [answer for _, said in found for answer in said]
 
     def reply(self, chats: Sequence[Sequence[Item]], *, max_new_tokens: int) -> list[str]:
         """Return the most likely answer (greedy) to each list of messages, computed side by side.

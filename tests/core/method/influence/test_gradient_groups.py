@@ -18,6 +18,7 @@ from core.method.influence.scores import ScoreWarning, scorer
 from core.method.lora.adapter import Adapter
 from core.parameters.request import ScoreName
 from tests.core.method.influence.test_scores import SamplingBackbone, case, latents, relative, texts, used
+from tests.core.method.memory.budget import Budget
 from tests.core.method.peak import peak_bytes
 from tests.core.method.test_albat import parameters
 
@@ -151,6 +152,25 @@ def test_however_little_room_there_is_scores_go_by_all_references(tiny_language:
     assert sorted([*plan.held, *plan.trained]) == list(range(references))
     pool = texts(9, seed=9)
     assert relative(*(one.scorer(0, p).score(pool, [Draw()]) for one in (whole, tight))) < 1e-5
+
+
+def test_rows_that_a_device_has_no_room_for_are_computed_by_groups_with_the_same_scores(
+    tiny_language: Backbone,
+) -> None:
+    adapters = [tiny_language.lora.new(16, 16.0, seed=seed).to("cpu") for seed in (1, 2)]
+    for adapter in adapters:
+        for matrix in adapter.up.values():
+            matrix.normal_(0, 0.05, generator=torch.Generator().manual_seed(3))
+    held = [list(range(fold, 60, 2)) for fold in range(2)]
+    whole, tight = (ScoringFolds(tiny_language, texts(60, seed=3), adapters, held, room=room) for room in (None, 2**18))
+    p, pool = parameters("texts", gradients="auto"), texts(9, seed=9)
+    scores = whole.scorer(0, p).score(pool, [Draw()])
+    needed, grouped = (peak_bytes(lambda: folds.scorer(0, p)) for folds in (whole, tight))  # noqa: B023
+    with Budget((needed + grouped) // 2) as budget:
+        found = whole.scorer(0, p)
+    assert budget.refused
+    assert relative(found.score(pool, [Draw()]), scores) < 1e-4
+    assert any(words.startswith("The references' gradients: ") for words in tiny_language.memory.news)
 
 
 def test_scores_that_need_gradients_of_candidates_take_many_of_these_at_once(tiny_language: Backbone) -> None:

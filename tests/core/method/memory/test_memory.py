@@ -14,6 +14,7 @@ from core.errors import JobFailure
 from core.method.albat import train_adapter, train_surrogate
 from core.method.backbones.backbone import Backbone, Batch, Draw, count
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.gradients import each_gradient, flattened, per_sample_gradients
 from core.method.influence.scores import score_draws, scorer
 from core.method.lora.adapter import Adapter
@@ -76,6 +77,7 @@ def trained(backbone: Backbone) -> Tensor:
 WORK: list[Callable[[Any], Tensor]] = [evaluated, scored, curved, differentiated, yielded, trained]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize("most", [1, 2])
 def test_what_a_device_refuses_is_computed_in_smaller_pieces_with_the_same_result(
@@ -89,6 +91,7 @@ def test_what_a_device_refuses_is_computed_in_smaller_pieces_with_the_same_resul
     assert any("did not fit into memory" in words for words in backbone.memory.news)
 
 
+@pytest.mark.slow
 def test_a_size_that_did_not_fit_is_not_tried_again_for_the_same_kind_of_work(tiny_language: Backbone) -> None:
     with narrow(tiny_language, 2) as asked:
         trained(tiny_language)
@@ -121,6 +124,7 @@ def _full(gradient: Tensor) -> Tensor:
     raise torch.OutOfMemoryError(WORDS)
 
 
+@pytest.mark.slow
 def test_where_one_at_once_does_not_fit_the_job_ends_and_says_what_to_do(backbone: Backbone) -> None:
     for work, what in ((trained, "Training"), (evaluated, "Evaluation"), (differentiated, "Gradients of single")):
         with narrow(backbone, 0), pytest.raises(JobFailure) as failure:
@@ -147,6 +151,7 @@ def surrogates(backbone: DiffusionBackbone) -> tuple[list[float], list[Tensor]]:
     return [loss for row in found.curves.seen for loss in row], found.adapter.parameters()
 
 
+@pytest.mark.slow
 def test_surrogates_and_the_final_run_end_where_they_end_with_more_memory(tiny_diffusion: DiffusionBackbone) -> None:
     def run() -> tuple[list[float], list[Tensor]]:
         p, kept = parameters("images", max_steps=4), dict[int, Adapter]()
@@ -163,6 +168,7 @@ def test_surrogates_and_the_final_run_end_where_they_end_with_more_memory(tiny_d
         assert all(torch.allclose(a, b, atol=2e-4) for a, b in zip(weights, others, strict=True))
 
 
+@pytest.mark.slow
 def test_pictures_are_encoded_in_smaller_pieces_where_they_do_not_fit(tiny_diffusion: DiffusionBackbone) -> None:
     whole = tiny_diffusion.encode(BLUES)
     peak = peak_bytes(lambda: tiny_diffusion.encode(BLUES))
@@ -172,6 +178,26 @@ def test_pictures_are_encoded_in_smaller_pieces_where_they_do_not_fit(tiny_diffu
     assert all(torch.allclose(pieces[name], tensor, atol=1e-5) for name, tensor in whole.items())
 
 
+@pytest.mark.slow
+def test_samples_are_drawn_in_smaller_pieces_where_they_do_not_fit(
+    tiny_diffusion: DiffusionBackbone, tiny_language: LanguageBackbone
+) -> None:
+    def drawn() -> list[bytes]:
+        return [image.tobytes() for image in tiny_diffusion.sample(["a", "b", "c"], seed=3, steps=2)]
+
+    def said() -> list[str]:
+        return tiny_language.answer([{"prompt": word} for word in ("one", "two", "three")], max_new_tokens=8)
+
+    for work, backbone in ((drawn, tiny_diffusion), (said, tiny_language)):
+        whole, peak = work(), peak_bytes(work)
+        with Budget(2 * peak // 3) as budget:
+            pieces = work()
+        assert budget.refused
+        assert len(pieces) == len(whole) == 3
+        assert backbone.memory.news[0].startswith("Drawing samples: 3 samples at once did not fit")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("work", WORK)
 def test_work_goes_on_within_a_real_limit_of_bytes(backbone: Backbone, work: Callable[[Any], Tensor]) -> None:
     whole, peak = work(backbone), peak_bytes(lambda: work(backbone))
@@ -181,6 +207,7 @@ def test_work_goes_on_within_a_real_limit_of_bytes(backbone: Backbone, work: Cal
     assert budget.refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", WORK)
 def test_what_is_planned_for_a_limit_of_bytes_fits_into_it(backbone: Backbone, work: Callable[[Any], Tensor]) -> None:
     whole, peak = work(backbone), peak_bytes(lambda: work(backbone))
