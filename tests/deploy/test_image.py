@@ -119,6 +119,9 @@ def test_a_change_of_the_code_installs_no_dependency_again() -> None:
         assert "-r /needs/requirements.txt" in before
         assert re.findall(r"pip install (?!--no-deps --no-build-isolation -e \.)", after) == []
     assert stage("worker").index("torch.txt") < stage("worker").index("COPY pyproject.toml")
+    (pattern,) = re.findall(r"grep '(.+)' /needs/constraints.txt", stage("worker"))
+    constraints = (ROOT / "constraints.txt").read_text().splitlines()
+    assert [line.startswith("torch>") for line in constraints if re.search(pattern, line)] == [True]
 
 
 def test_images_run_as_nobody_important_and_no_base_is_whatever_is_newest() -> None:

@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 NAMESPACES = ("--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc")
 SHARED_FOLDERS = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 PROBE_SECONDS = 10
-ADVICE = "install bubblewrap and let this user make namespaces, or set ALBATROSS_SANDBOX=off to accept it"
+ADVICE = (
+    "install bubblewrap and let this user make namespaces, as deploy/sandbox.yml does in a container, or set "
+    "ALBATROSS_SANDBOX=off to accept it"
+)
 
 
 @dataclass(frozen=True)
