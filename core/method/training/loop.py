@@ -186,7 +186,7 @@ class Training:
             with torch.enable_grad(), self._backbone.lora.use(self._adapter.part(some), samples=count(part)):
                 losses = self._backbone.loss(part, noise).reshape(index.shape).mean(1)
                 (losses * (index.shape[1] / by_run.shape[1])).sum().backward()
-            total[some] += losses.detach().float() * (index.shape[1] / by_run.shape[1])
+            total[some].add_(losses.detach().float() * (index.shape[1] / by_run.shape[1]))  # += would copy it back
         return total
 
 
@@ -255,7 +255,7 @@ def _evaluated(
             with backbone.lora.use(adapter.part(some) if adapter else None, samples=rows * len(index)):
                 for draw in draws:
                     losses = measured(tile(part, rows), tile_draw(part_of(draw, index), rows))
-                    found[some, columns] += losses.reshape(rows, -1).float()
+                    found[some, columns].add_(losses.reshape(rows, -1).float())
         return found / len(draws)
 
     def cost() -> Cost:
