@@ -145,6 +145,19 @@ def test_another_error_is_no_matter_of_memory(tiny_language: Backbone) -> None:
     assert memory.news == []
 
 
+def test_what_may_be_a_matter_of_memory_is_tried_in_smaller_pieces_and_stays_itself_in_the_smallest() -> None:
+    memory, words = Memory(torch.device("cpu")), "GET was unable to find an engine to execute this computation"
+
+    def computed(most: int, size: int) -> int:
+        if size > most:
+            raise RuntimeError(words)
+        return size
+
+    assert memory.fitted("encode", 8, partial(computed, 2)) == 2
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        memory.fitted("encode", 8, partial(computed, 0))
+
+
 def surrogates(backbone: DiffusionBackbone) -> tuple[list[float], list[Tensor]]:
     p = parameters("images", surrogate_steps=3, batch_size=3)
     _, found = drain(train_surrogate(backbone, backbone.encode(REDS), p))
