@@ -34,6 +34,6 @@ def verify(witness: Witness, folder: Path) -> float:
     with warnings.catch_warnings(), loading("peft", "peft"):
         warnings.filterwarnings("error", message=".*missing adapter keys.*")
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # an old name by which peft asks
-        # unless it is told, it reads files into a GPU's memory wherever there is one; from here they go where they belong
+        # unless it is told, it reads files into a GPU's memory wherever there is one; from here they go to the network
         loaded = PeftModel.from_pretrained(fresh, folder, torch_device="cpu").eval()
     return witness.compare(loaded, "peft")
