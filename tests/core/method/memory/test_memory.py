@@ -250,6 +250,14 @@ def test_texts_are_planned_by_their_length(tiny_language: Backbone) -> None:
     assert max(amount for amount, _ in sizes) <= 8
 
 
+def test_a_module_that_nothing_flows_through_keeps_no_step_from_being_planned(tiny_language: LanguageBackbone) -> None:
+    *_, last = tiny_language.lora.layers.values()
+    last.register_forward_hook(lambda _module, _inputs, output: output.detach())
+    tiny_language.memory.told = tiny_language.memory.weights + 2**30
+    assert trained(tiny_language).isfinite().all()
+    assert tiny_language.memory._each  # it was planned
+
+
 def test_storages_are_counted_as_long_as_they_live() -> None:
     weight = torch.ones(100, 100, requires_grad=True)
 
