@@ -78,3 +78,5 @@ def main(name: str, device: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(0)  # what a device has failed at may fail again on a process's usual way out

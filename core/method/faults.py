@@ -24,6 +24,8 @@ MEMORY_WORDS = re.compile(
     r"out of memory|can't allocate memory|not enough memory|std::bad_alloc|cudaErrorMemoryAllocation"
     r"|CU[A-Z]+_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED|INSUFFICIENT_RESOURCES|INTERNAL_ERROR_\w+_ALLOCATION_FAILED)"
 )
+# cuDNN says no more where no algorithm had room to work in; where none is made for the GPU it says the same
+NO_ALGORITHM = re.compile(r"unable to find an engine to execute|Unable to find a valid cuDNN algorithm")
 # after these the GPU itself is in doubt; in the words of CUDA's runtime, its driver and its tools
 HARDWARE_WORDS = re.compile(
     r"\bECC error|uncorrectable|fallen off the bus|GPU is lost|\bXid\b|hardware stack error|NVLink error"
@@ -41,12 +43,19 @@ PROGRAM_WORDS = re.compile(
 )
 # raised for anything that CUDA answers but success, and, unlike a RuntimeError, for nothing else
 PROGRAM_KINDS = frozenset({"AcceleratorError"})
+# raised from what CUDA could not begin with, whose words it repeats
+BEGINNING_KINDS = frozenset({"DeferredCudaCallError"})
 MAX_CAUSES = 8
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error, or what it was raised from, says that memory was short: the host's or the device's."""
     return any(_says_memory(each) for each in _causes(error))
+
+
+def smaller_may_fit(error: BaseException) -> bool:
+    """Tell whether what failed may go well with fewer samples at once: memory was short, or may have been."""
+    return any(_says_memory(each) or _no_algorithm(each) for each in _causes(error))
 
 
 def device_fault(error: BaseException) -> DeviceFault | None:
@@ -61,12 +70,17 @@ def _says_memory(error: BaseException) -> bool:
     if type(error).__name__ in MEMORY_KINDS:
         return True
     # an assertion or a KeyError may quote anything
-    return isinstance(error, RuntimeError) and MEMORY_WORDS.search(str(error)) is not None
+    told = isinstance(error, RuntimeError) or type(error).__name__ in BEGINNING_KINDS
+    return told and MEMORY_WORDS.search(str(error)) is not None
+
+
+def _no_algorithm(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and NO_ALGORITHM.search(str(error)) is not None
 
 
 def _fault(error: BaseException) -> DeviceFault | None:
     # torch raises an AssertionError where it was built without CUDA
-    if not isinstance(error, RuntimeError | AssertionError):
+    if not isinstance(error, RuntimeError | AssertionError) and type(error).__name__ not in BEGINNING_KINDS:
         return None
     words = str(error)
     if HARDWARE_WORDS.search(words):

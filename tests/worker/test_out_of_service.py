@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from worker import presence
 from worker.presence import Presence
 from worker.protocol import Checked
 from worker.trainer.probe import probe
+from worker.trainer.sandbox import Cage
 
 
 def with_gpu(floor: Floor) -> Path:
@@ -36,6 +39,12 @@ def test_a_gpu_is_tried_by_a_trainer_that_is_gone_afterwards(floor: Floor) -> No
     broken.unlink()
     assert probe(floor.settings) == fast_trainer.GPU
     assert not list(floor.settings.data.glob("work/check-*"))
+
+
+def test_workers_of_containers_with_one_data_folder_have_folders_of_their_own(floor: Floor) -> None:
+    name = Cage.of_process(floor.settings, "check").work.name
+    assert socket.gethostname() in name  # their processes have the same numbers
+    assert str(os.getpid()) in name
 
 
 def test_a_program_that_ends_without_a_word_is_no_gpu_to_compute_on(floor: Floor) -> None:

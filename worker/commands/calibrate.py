@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import sys
 import time
@@ -78,7 +77,7 @@ def calibrate(record: BackboneRecord, settings: Settings) -> list[Measured]:
     """Run both jobs in one trainer, as a worker would; raises JobFailure where one fails."""
     read = captions.captioned(examples(record), record, record.trigger_hint)
     gpu_check.refuse(probe(settings))
-    cage = Cage(settings.data / "work" / f"calibration-{os.getpid()}", pools=True)
+    cage = Cage.of_process(settings, "calibration", pools=True)
     trainer = Trainer(settings, cage)
     try:
         plan = plans(record, settings, len(read.items))

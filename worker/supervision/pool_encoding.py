@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +66,7 @@ class PoolEncoding:
     @contextmanager
     def trainer(self) -> Iterator[Trainer]:
         """Start a trainer that encodes it and keeps it for all; it ends with the block."""
-        cage = Cage(self.settings.data / "work" / f"encoding-{os.getpid()}", pools=True)
+        cage = Cage.of_process(self.settings, "encoding", pools=True)
         folder = JobFolder(cage.work / "job")
         folder.write_spec(self.specification())
         trainer = Trainer(self.settings, cage)

@@ -204,6 +204,8 @@ class Supervisor:
                 if isinstance(line, Finished):
                     self._trainer = None
                     return
+                if isinstance(line, Failed) and line.exhausted:
+                    trainer.kill()  # also one that only encodes: before the GPU is tried, it lets go of it
                 self._handle(line)
             elif time.monotonic() - last_heard > self._silence_limit:
                 trainer.dump_and_kill()

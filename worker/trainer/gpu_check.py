@@ -145,7 +145,7 @@ def _tried(device: str, files: Path, environment: Mapping[str, str]) -> Checked:
         if not right(device):
             return Checked("gpu_broken", WRONG.format(name), name, total, free)
         return Checked(None, None, name, total, free)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
         found = reason(error, environment, str(torch.version.cuda))
         # files tell it more plainly than CUDA does, but not everywhere are they what it needs
         return found if found.code in TOLD_PLAINLY else closed(files) or found

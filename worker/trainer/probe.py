@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from contextlib import suppress
@@ -31,7 +30,7 @@ def probe(settings: Settings) -> Checked:
     """Try the device of trainers, as a trainer would come to it; the CPU is not tried."""
     if not is_gpu(device(settings)):
         return Checked()
-    cage = Cage(settings.data / "work" / f"check-{os.getpid()}")
+    cage = Cage.of_process(settings, "check")
     trainer = Trainer(settings, cage)
     try:
         trainer.check(device(settings))

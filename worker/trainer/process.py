@@ -46,6 +46,9 @@ FIXED = {
     "TQDM_DISABLE": "1",
 }
 DUMP_SECONDS = 2.0
+# for its memory to be taken apart; while a driver holds a process, the kernel does not end it
+KILL_SECONDS = 30.0
+STUCK = "the trainer's process %d does not end though it is killed: a driver holds it; look into the kernel log"
 MAX_LINE = 4 << 20  # characters; a message of a hundred captions has 200,000
 MAX_SAID = 256 << 20  # characters of one attempt, most of which the database keeps; a long job says some 20 << 20
 SAID_TOO_MUCH = "The trainer said more than it may; the operator finds it in the worker's log."
@@ -122,8 +125,8 @@ class Trainer:
 
     @property
     def alive(self) -> bool:
-        """Tell whether the process runs."""
-        return self._process.poll() is None
+        """Tell whether the process runs, and nobody has ended it."""
+        return not self._killed.is_set() and self._process.poll() is None
 
     def run(self, folder: Path) -> None:
         """Give it a job."""
@@ -172,10 +175,13 @@ class Trainer:
         self.kill()
 
     def kill(self) -> None:
-        """End it and everything that it started."""
+        """End it and everything that it started; one that a driver keeps from ending is left to itself."""
         self._killed.set()
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        try:
+            self._process.wait(KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.error(STUCK, self.pid)
         self._utterances.end()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -41,6 +42,11 @@ class Cage:
 
     work: Path
     pools: bool = False
+
+    @classmethod
+    def of_process(cls, settings: Settings, purpose: str, *, pools: bool = False) -> Cage:
+        """Return one for a purpose of this process; processes of containers that share a data folder share numbers."""
+        return cls(settings.data / "work" / f"{purpose}-{socket.gethostname()}-{os.getpid()}", pools)
 
     def made(self) -> tuple[int, int]:
         """Make the work folder where it is missing; returns which one it is, for another of the same path is not it."""

@@ -99,7 +99,7 @@ class Curvature:
 
 def _factors(parts: Sequence[Tensor], dampings: Sequence[float]) -> tuple[Tensor, ...]:
     """Factor each block's N lambda I + JJ'. Raises LinAlgError where one can't be, which is looked at once for all."""
-    systems = [_system(rows, lam) for rows, lam in zip(parts, dampings, strict=True)]
+    systems = (_system(rows, lam) for rows, lam in zip(parts, dampings, strict=True))  # each gone once it is factored
     factors, failed = zip(*(torch.linalg.cholesky_ex(system) for system in systems), strict=True)
     if bool(torch.stack(failed).any()):
         raise torch.linalg.LinAlgError("the damped curvature of some block is not positive definite")

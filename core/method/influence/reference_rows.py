@@ -76,12 +76,12 @@ class WholeRows:
     def __init__(self, references: References) -> None:
         r = references
         gradients = per_sample_gradients(r.backbone, r.adapter, r.batch, r.draws, per_draw=True)
-        rows = gradients.rows.unflatten(0, (-1, len(r.draws)))
+        blocks, rows = gradients.blocks, gradients.rows.unflatten(0, (-1, len(r.draws)))
         held, trained_on = (to_device(torch.tensor(list(part)), rows.device) for part in (r.held, r.trained))
         self.target = rows.mean(1)[held].mean(0)
         trained = rows[trained_on].flatten(0, 1)
-        del rows
-        self._part = Part(None, gradients.blocks, Curvature.of(trained, gradients.blocks, r.damping, pooled=r.pooled))
+        del gradients, rows  # which are the same memory
+        self._part = Part(None, blocks, Curvature.of(trained, blocks, r.damping, pooled=r.pooled))
 
     def visit(self, look: Callable[[Part], None]) -> None:
         """Show the only part."""

@@ -53,6 +53,12 @@ class LoraLayer(nn.Module):
         like: Tensor | None = getattr(self.base, "like", None)
         return self.base.weight.dtype if like is None else like.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where the frozen weight lies."""
+        like: Tensor | None = getattr(self.base, "like", None)
+        return self.base.weight.device if like is None else like.device
+
     def matrix(self) -> Tensor:
         """The frozen weight as a matrix W (out, in), or (out, in k k); of a quantised base what it computes with."""
         return self.weight.detach().flatten(1)

@@ -38,16 +38,18 @@ class LoraModel:
         self.left_out: tuple[str, ...] | None = None
 
     def new(self, rank: int, alpha: float, *, runs: int = 1, seed: int = 0) -> Adapter:
-        """Return a fresh trainable adapter: A as peft draws it, the same for every run, and B zero."""
+        """Return a fresh trainable adapter: A as peft draws it, the same for every run, and B zero.
+
+        Each matrix lies where its module does: of a model that also sees, that part may be elsewhere.
+        """
         generator = torch.Generator().manual_seed(seed)
-        device = self._device()
         down, up = {}, {}
         for path, layer in self.layers.items():
             outputs, inputs = layer.outputs, math.prod(layer.inputs)
             bound = inputs**-0.5  # kaiming uniform with a = sqrt(5)
             drawn = (torch.rand(1, rank, inputs, generator=generator) * 2 - 1) * bound
-            down[path] = to_device(drawn.repeat(runs, 1, 1), device).requires_grad_()
-            up[path] = torch.zeros(runs, outputs, rank, device=device, requires_grad=True)
+            down[path] = to_device(drawn.repeat(runs, 1, 1), layer.device).requires_grad_()
+            up[path] = torch.zeros(runs, outputs, rank, device=layer.device, requires_grad=True)
         return Adapter(rank, alpha, down, up)
 
     @contextmanager
@@ -123,9 +125,6 @@ class LoraModel:
     def weights(self) -> Mapping[str, Tensor]:
         """The frozen matrix W (out, in) of every target module, made when it is looked at."""
         return Matrices(self.layers)
-
-    def _device(self) -> torch.device:
-        return next(iter(self.layers.values())).weight.device
 
     def save(
         self,

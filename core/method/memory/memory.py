@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from core.errors import JobFailure
-from core.method.faults import out_of_memory
+from core.method.faults import out_of_memory, smaller_may_fit
 from core.method.memory import plan
 from core.method.memory.measuring import peak_bytes
 from core.method.memory.plan import Work
@@ -153,9 +153,11 @@ class Memory:
             return (compute(),)
         except Exception as error:
             # what failed one by one inside may have room where fewer rows stand beside it
-            if not out_of_memory(error) or (isinstance(error, JobFailure) and work != "rows"):
+            if not smaller_may_fit(error) or (isinstance(error, JobFailure) and work != "rows"):
                 raise
             if size <= least:
+                if not out_of_memory(error):  # there was room: it is what the error says
+                    raise
                 words = ALONE.format(_capital(NAMES[work]), self._told_free())
                 raise JobFailure(words, code="out_of_memory") from error
         # not above: as long as the error is there, so is all that its frames hold

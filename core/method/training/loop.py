@@ -170,7 +170,7 @@ class Training:
             part, noise = _cut(batch, draw, sizes.argmax().view(1))
             fresh = adapter.to(self._backbone.device, trainable=True)
             with torch.enable_grad(), self._backbone.lora.use(fresh, samples=1):
-                torch.autograd.grad(self._backbone.loss(part, noise).sum(), fresh.parameters())
+                torch.autograd.grad(self._backbone.loss(part, noise).sum(), fresh.parameters(), allow_unused=True)
 
         shape = tuple(tensor.shape[1:] for tensor in batch.values())
         return Cost(one, (parameters, shape, "distil" in batch), reserved=learning(parameters, runs))

@@ -10,8 +10,9 @@ import torch
 
 from core.disk import ROOT
 from core.errors import JobFailure
-from core.method.faults import DeviceFault, device_fault, out_of_memory
+from core.method.faults import DeviceFault, device_fault, out_of_memory, smaller_may_fit
 
+NO_ALGORITHM = "Unable to find a valid cuDNN algorithm to run convolution"
 MEMORY = (
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB"),
@@ -42,6 +43,9 @@ HARDWARE = (
     torch.AcceleratorError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
     torch.AcceleratorError("CUDA error: no CUDA-capable device is detected"),
     torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device"),
+    torch.cuda.DeferredCudaCallError(
+        "CUDA call failed lazily at initialization with error: No CUDA GPUs are available"
+    ),
     RuntimeError("GPU has fallen off the bus"),
     RuntimeError("NVRM: Xid (PCI:0000:3b:00): 79"),
     RuntimeError("No CUDA GPUs are available"),
@@ -63,7 +67,15 @@ NEITHER = (
 @pytest.mark.parametrize("error", MEMORY, ids=str)
 def test_memory_that_was_short_is_no_fault(error: Exception) -> None:
     assert out_of_memory(error)
+    assert smaller_may_fit(error)
     assert device_fault(error) is None
+
+
+@pytest.mark.parametrize("words", ["GET was unable to find an engine to execute this computation", NO_ALGORITHM])
+def test_cudnn_that_finds_no_algorithm_may_have_had_no_room(words: str) -> None:
+    error = RuntimeError(words)
+    assert smaller_may_fit(error)
+    assert (out_of_memory(error), device_fault(error)) == (False, None)
 
 
 @pytest.mark.parametrize("error", PROGRAM, ids=str)

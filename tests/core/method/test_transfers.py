@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from core.disk import ROOT
-from core.method.transfers import to_device, to_host
+from core.method.transfers import _within, to_device, to_host
 
 
 class Calls(TorchFunctionMode):
@@ -42,6 +42,12 @@ def test_what_is_on_the_cpu_already_is_copied_only_when_asked() -> None:
     assert copied.data_ptr() != first.data_ptr()
     assert torch.equal(copied, first)
     assert not copied.requires_grad
+
+
+def test_no_more_is_pinned_at_once_than_there_may_be() -> None:
+    tensors = [torch.ones(amount) for amount in (1, 2, 1, 0, 9, 1)]
+    assert list(_within(16, tensors, [0, 1, 2, 4, 5])) == [[0, 1, 2], [4], [5]]
+    assert list(_within(16, tensors, [])) == []
 
 
 def test_nobody_else_copies_without_waiting() -> None:

@@ -12,7 +12,9 @@ from core.database.engine import now
 from core.database.tables import Worker
 from tests.worker import fast_trainer
 from tests.worker.floor import Floor
-from worker.supervision.gpu.health import GOES_ON
+from worker.fitness import Fitness, Problem
+from worker.protocol import Checked
+from worker.supervision.gpu.health import GOES_ON, DeviceHealth, OutOfService
 
 
 @pytest.fixture
@@ -104,6 +106,18 @@ def test_a_trainer_that_dies_on_a_gpu_that_is_broken_then_takes_the_worker_out(g
     gpu_floor.supervise()
     assert (gpu_floor.get(job_id).state, gpu_floor.get(job_id).retry_count) == ("QUEUED", 0)
     assert not gpu_floor.health.fit
+
+
+@pytest.mark.parametrize(
+    ("code", "lasting"), [("gpu_memory_taken", False), ("gpu_busy", False), ("gpu_check_hung", True)]
+)
+def test_a_gpu_that_others_hold_is_tried_again_and_one_that_fails_is_not(
+    tmp_path: Path, code: str, lasting: bool
+) -> None:
+    health = DeviceHealth(Fitness(tmp_path / "unfit"), lambda: Checked(code, "What is wrong."))
+    with pytest.raises(OutOfService):
+        health.tried()
+    assert health.fitness.problem() == Problem(code, "What is wrong.", lasting)
 
 
 def test_what_a_job_takes_of_a_gpu_is_shown_while_it_runs_and_told_at_its_end(gpu_floor: Floor) -> None:

@@ -22,6 +22,8 @@ IN_DOUBT = (
     "The GPU failed at {} in a row, though it passes its check. Look into the kernel log for Xid and for errors of its "
     "memory (`nvidia-smi -q`), set it back (`nvidia-smi -r`), then start the worker again."
 )
+# what others hold of the GPU they may let go again; all else keeps a worker out of service until it is started again
+PASSING = frozenset({"gpu_memory_taken", "gpu_busy"})
 TWO_JOBS, TWICE = "two jobs", "one job twice"
 GOES_ON = "The worker's GPU is out of order, and the worker out of service; the job goes on elsewhere."
 JOB_FAULT = (
@@ -73,5 +75,5 @@ class DeviceHealth:
 
     def _leave(self, code: str, message: str) -> None:
         log.error(OUT_OF_SERVICE, message)
-        self.fitness.leave(Problem(code, message, lasting=True))
+        self.fitness.leave(Problem(code, message, lasting=code not in PASSING))
         raise OutOfService

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from core.method.influence.curvature import Curvature, damping_of
+from core.method.memory.measuring import peak_bytes
 from tests.core.method.influence.oracles import precondition
 
 BLOCKS = (slice(0, 7), slice(7, 12), slice(12, 20))
@@ -28,6 +29,12 @@ def dense(v: Tensor, rows: Tensor, dampings: tuple[float, ...]) -> Tensor:
         matrix = g.T @ g / len(g) + lam * torch.eye(g.shape[1], dtype=g.dtype)
         parts.append(torch.linalg.solve(matrix, v[block]))
     return torch.cat(parts)
+
+
+def test_no_more_than_one_system_is_there_beside_the_factors() -> None:
+    amount, blocks = 64, [slice(at, at + 2) for at in range(0, 60, 2)]
+    rows = torch.randn(amount, 60, generator=torch.Generator().manual_seed(0))
+    assert peak_bytes(lambda: Curvature.of(rows, blocks)) < 1.3 * len(blocks) * amount**2 * 8
 
 
 @pytest.mark.parametrize("pooled", [True, False])

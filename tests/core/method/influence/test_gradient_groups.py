@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from core.method.backbones.backbone import Backbone, Batch, Draw, take
+from core.method.backbones.texts.language import LanguageBackbone
 from core.method.influence.folds import ScoringFolds
 from core.method.influence.gradients import layout_of, module_groups, per_sample_gradients
+from core.method.influence.reference_rows import References, WholeRows
 from core.method.influence.scores import ScoreWarning, scorer
 from core.method.lora.adapter import Adapter
+from core.method.memory.measuring import peak_bytes as living_bytes
 from core.parameters.request import ScoreName
 from tests.core.method.influence.test_scores import SamplingBackbone, case, latents, relative, texts, used
 from tests.core.method.memory.budget import Budget
@@ -47,6 +50,14 @@ def groups_of(adapter: Adapter, amount: int) -> list[tuple[str, ...]]:
 def candidates_of(backbone: Backbone, amount: int) -> tuple[Batch, list[Draw]]:
     batch = latents(backbone, amount) if backbone.kind == "images" else texts(amount, seed=9)
     return batch, backbone.fixed_draws(2, amount, seed=5)
+
+
+def test_gradients_are_there_no_more_than_twice(tiny_language: LanguageBackbone) -> None:
+    _, batch, _ = case(tiny_language, 6)
+    adapter, draws = tiny_language.lora.new(64, 64.0).to("cpu"), [Draw()] * 16
+    all_rows = 4 * 6 * len(draws) * layout_of(adapter)[-1].span.stop
+    whole = References(tiny_language, adapter, batch, draws, [5], [0, 1, 2, 3, 4], damping=0.1, pooled=True)
+    assert living_bytes(lambda: WholeRows(whole)) < 2.3 * all_rows
 
 
 def scores(

@@ -38,6 +38,17 @@ def test_a_vision_tower_is_left_out_where_texts_are_learned_and_peft_reads_what_
     assert lora.leave_out_dead(lambda: networks.logits(lora.model).sum(), samples=2) == ()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tower_that_lies_elsewhere_is_left_out_too(dtype: torch.dtype) -> None:
+    network = networks.gemma3().to(dtype)
+    network.get_submodule("model.vision_tower").to("meta")  # as it stays in main memory beside a GPU
+    lora = LoraModel(network, ["q_proj", "v_proj"])
+    dead = lora.leave_out_dead(lambda: networks.logits(network).sum(), samples=2)
+    assert dead
+    assert all("vision_tower" in path for path in dead)
+    assert {matrix.device.type for matrix in lora.new(2, 2.0).parameters()} == {"cpu"}
+
+
 def test_the_text_stream_of_a_last_block_that_is_thrown_away_is_left_out() -> None:
     torch.manual_seed(0)
     network = QwenImageTransformer2DModel(

@@ -145,6 +145,19 @@ def test_another_error_is_no_matter_of_memory(tiny_language: Backbone) -> None:
     assert memory.news == []
 
 
+def test_what_may_be_a_matter_of_memory_is_tried_in_smaller_pieces_and_stays_itself_in_the_smallest() -> None:
+    memory, words = Memory(torch.device("cpu")), "GET was unable to find an engine to execute this computation"
+
+    def computed(most: int, size: int) -> int:
+        if size > most:
+            raise RuntimeError(words)
+        return size
+
+    assert memory.fitted("encode", 8, partial(computed, 2)) == 2
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        memory.fitted("encode", 8, partial(computed, 0))
+
+
 def surrogates(backbone: DiffusionBackbone) -> tuple[list[float], list[Tensor]]:
     p = parameters("images", surrogate_steps=3, batch_size=3)
     _, found = drain(train_surrogate(backbone, backbone.encode(REDS), p))
@@ -235,6 +248,14 @@ def test_texts_are_planned_by_their_length(tiny_language: Backbone) -> None:
     tiny_language.memory.told = tiny_language.memory.weights + 8 * one
     evaluate(tiny_language, None, batch, [Draw()])
     assert max(amount for amount, _ in sizes) <= 8
+
+
+def test_a_module_that_nothing_flows_through_keeps_no_step_from_being_planned(tiny_language: LanguageBackbone) -> None:
+    *_, last = tiny_language.lora.layers.values()
+    last.register_forward_hook(lambda _module, _inputs, output: output.detach())
+    tiny_language.memory.told = tiny_language.memory.weights + 2**30
+    assert trained(tiny_language).isfinite().all()
+    assert tiny_language.memory._each  # it was planned
 
 
 def test_storages_are_counted_as_long_as_they_live() -> None:
