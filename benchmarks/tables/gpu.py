@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.gpu.right import OWN
-
 Found = Mapping[str, Any]
 FAMILIES = {"images": "the demo's image backbone", "texts": "a LLaMA of random weights"}
+OWN = "as it is"  # what was computed in the numbers of jobs; the check itself is not imported, for it sets variables
 NOT_RUN = "No GPU has run it yet."
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.gpu.check import RESULTS
 from benchmarks.tables.gpu import NOT_RUN, gpu_table
+from benchmarks.tables.page import FOLDER
 
-RECORD = json.loads(RESULTS.read_text())
+RECORD = json.loads((FOLDER / "gpu.json").read_text())
 
 
 def test_without_a_record_it_says_that_no_gpu_has_run_it() -> None:

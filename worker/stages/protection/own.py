@@ -132,8 +132,9 @@ def _told(context: Context, so_far: Samples, pace: Progress) -> Progress:
 
 
 def _taken(context: Context, stage: str, count: int, seconds: float) -> Message:
-    text = f"{context.record.id} made {count} samples of its own in {seconds:.0f} s."
-    return Message(stage, text, data={"samples": count, "seconds": round(seconds, 1)})
+    taken = round(seconds, 1)
+    text = f"{context.record.id} made {count} samples of its own in {taken:.0f} s."
+    return Message(stage, text, data={"samples": count, "seconds": taken})
 
 
 def held_out(context: Context, made: pools.Pool) -> list[int]:
