@@ -20,6 +20,7 @@ Values = Sequence[tuple[Any, float]]  # (cluster, value)
 UNIT = ("family", "set", "n", "learning_rate", "seed", "pool")
 CONFIDENCE = 0.95
 FEWEST = 3  # clusters, below which no interval is given
+WIDE = 2.0  # a ratio whose interval reaches further to each side says nothing, and is not given
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def estimate(values: Values) -> Estimate:
 
 
 def ratio(values: Sequence[tuple[Any, float, float]]) -> Estimate | None:
-    """Return mean(first) / mean(second) over clusters of (cluster, first, second); None where the second is at most 0.
+    """Return mean(first) / mean(second) over clusters of (cluster, first, second).
 
-    The interval is that of the residuals first - ratio second (the linearised ratio of means), so that single values
+    None where the second is at most 0, or so near to 0 that the interval is wider than WIDE to each side. The interval is that of the residuals first - ratio second (the linearised ratio of means), so that single values
     may be 0 or below. 1 says that nothing differs.
     """
     above = _means([(key, first) for key, first, _ in values])
@@ -81,6 +82,8 @@ def ratio(values: Sequence[tuple[Any, float, float]]) -> Estimate | None:
         return None
     middle = fmean(above) / scale
     half = _half_width([(a - middle * b) / scale for a, b in zip(above, below, strict=True)])
+    if half is not None and half > WIDE:
+        return None
     low, high = (None, None) if half is None else (middle - half, middle + half)
     return Estimate(middle, low, high, len(above), len(values), null=1.0)
 

@@ -66,6 +66,7 @@ def test_a_ratio_is_of_means_and_says_nothing_of_what_is_not_above_zero() -> Non
     assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.3758, 0.6242), abs=1e-4)
     assert found.clear
     assert ratio([("a", 1.0, 0.5), ("b", 1.0, -0.6)]) is None
+    assert ratio([("a", 1.0, 0.5), ("b", 1.0, -0.4), ("c", 1.0, 0.1)]) is None  # 15, with hundreds to each side
     level = ratio([("a", 1.1, 1.0), ("b", 0.9, 1.0), ("c", 1.0, 1.0)])
     assert level is not None
     assert not level.clear
