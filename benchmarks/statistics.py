@@ -72,8 +72,9 @@ def estimate(values: Values) -> Estimate:
 def ratio(values: Sequence[tuple[Any, float, float]]) -> Estimate | None:
     """Return mean(first) / mean(second) over clusters of (cluster, first, second).
 
-    None where the second is at most 0, or so near to 0 that the interval is wider than WIDE to each side. The interval is that of the residuals first - ratio second (the linearised ratio of means), so that single values
-    may be 0 or below. 1 says that nothing differs.
+    None where the second is at most 0, or so near to 0 that the interval is wider than WIDE to each side. The interval
+    is that of the residuals first - ratio second (the linearised ratio of means), so that single values may be 0 or
+    below. 1 says that nothing differs.
     """
     above = _means([(key, first) for key, first, _ in values])
     below = _means([(key, second) for key, _, second in values])
