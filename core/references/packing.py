@@ -20,6 +20,7 @@ NUMBERED = re.compile(r"(.*/|^)\d{3}-")  # what `pack` puts before a name
 PACKED = re.compile(r"([^/\\]+/)*[^/\\]+\.(png|txt|mask|alpha)")  # the names that it gives
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = struct.Struct(">8x4x4xII")  # signature, length and name of the first chunk; width and height
+ANY_DAY, OWNERS = (1980, 1, 1, 0, 0, 0), 0o600 << 16  # as zip has a day, and the rights of a file
 
 
 def pack(references: References, path: Path) -> None:
@@ -30,11 +31,18 @@ def pack(references: References, path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for number, item in enumerate(_images(references), 1):
             stem = names.kept(item.name, f"{number:03d}-")
-            archive.writestr(f"{stem}.png", item.png)
+            archive.writestr(entry(f"{stem}.png"), item.png)
             if item.caption:
-                archive.writestr(f"{stem}.txt", item.caption)
+                archive.writestr(entry(f"{stem}.txt"), item.caption)
             for layer, content in _layers(item).items():
-                archive.writestr(f"{stem}.{layer}", content)
+                archive.writestr(entry(f"{stem}.{layer}"), content)
+
+
+def entry(name: str) -> zipfile.ZipInfo:
+    """Return what a packed file says of a part: nothing of when it was written, so that the same parts are one file."""
+    said = zipfile.ZipInfo(name, ANY_DAY)
+    said.external_attr = OWNERS
+    return said
 
 
 def read_packed(path: Path, filename: str, limits: Settings) -> References:

@@ -43,12 +43,12 @@ def caption(path: Path, packed: Path, changes: Mapping[int, str]) -> dict[str, A
         names = _pictures(archive)
         captions = {place: _caption(archive, name) for place, name in enumerate(names)} | dict(changes)
         for place, name in enumerate(names):
-            changed.writestr(name, archive.read(name))
+            changed.writestr(packing.entry(name), archive.read(name))
             if captions[place]:
-                changed.writestr(_beside(name), captions[place])
+                changed.writestr(packing.entry(_beside(name)), captions[place])
             for layer in (_beside(name, f".{layer}") for layer in LAYERS):
                 if layer in archive.NameToInfo:
-                    changed.writestr(layer, archive.read(layer))
+                    changed.writestr(packing.entry(layer), archive.read(layer))
     shown = [(packing.shown_name(name), captions[place]) for place, name in enumerate(names)]
     return {
         "kind": "images",

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from core.errors import InvalidInput
 from core.references import packing
 from core.references.items import ImageItem, References, merge
 from core.settings import Settings
+from core.uploads import editing
 
 
 def png(level: int = 0, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -149,3 +151,16 @@ def test_of_two_copies_either_may_have_the_mask(tmp_path: Path, limits: Settings
     [item] = merge(parts).items
     assert isinstance(item, ImageItem)
     assert (item.name, item.mask) == ("a.png", png(9))
+
+
+def test_the_same_references_and_captions_are_the_same_file_whenever_they_are_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = References("images", (packing.image_item("cat.png", "a cat", png(1)),))
+    written = []
+    for at in (1e9, 1.5e9):
+        monkeypatch.setattr(time, "time", lambda at=at: at)
+        packing.pack(given, tmp_path / "packed")
+        editing.caption(tmp_path / "packed", tmp_path / "again", {0: "a red cat"})
+        written.append(((tmp_path / "packed").read_bytes(), (tmp_path / "again").read_bytes()))
+    assert written[0] == written[1]
