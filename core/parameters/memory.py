@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from core.backbones.families import DeviceClass
-from core.backbones.memory_needs import ADAPTED_BYTES, LOGIT_BYTES
+from core.backbones.memory_needs import ADAPTED_BYTES
 from core.backbones.record import BackboneRecord
 
 # How the frozen network is held. int8: every weight matrix in 8 bits with a scale for each output, computed in the
@@ -22,7 +22,6 @@ GradientStore = Literal["whole", "groups"]
 RECOMPUTED_ABOVE = 10**9  # parameters; below it activations rarely are what fills a device (our choice)
 # What is not there yet when a job plans its sizes, of every number that learns: all but the number itself.
 LEARNING_BYTES = ADAPTED_BYTES - 4
-EVALUATED_LOGIT_BYTES = LOGIT_BYTES["cuda"]  # an evaluation makes a logit into its loss by the same steps
 # the parameters of an adapter can be counted once its backbone is loaded, and not here
 GRADIENTS = (
     "While scores are made, the gradients of a fold's references are held whole where they fit into 1 GiB, on a GPU "

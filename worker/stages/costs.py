@@ -28,12 +28,13 @@ def measured(profiler: Profiler, device: str) -> Iterator[Json]:
     _begin_peak(device)
     began, cpu = time.perf_counter(), time.process_time()
     yield report
+    kinds = {kind: asdict(amount) for kind, amount in profiler.kinds.items()}  # waits for what a GPU still computes
     report |= {
         "seconds": time.perf_counter() - began,
         "cpu": time.process_time() - cpu,
         "facts": profiler.facts,
         "memory": {"host": _resident_peak(), "device": _device_peak(device)},
-        "kinds": {kind: asdict(amount) for kind, amount in profiler.kinds.items()},
+        "kinds": kinds,
     }
 
 

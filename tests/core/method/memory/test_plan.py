@@ -6,8 +6,9 @@ import pytest
 
 from core.backbones.memory_needs import kept_of_picture, kept_of_token
 from core.method.memory import plan
-from core.method.memory.plan import Sample
 from core.parameters.schedule import CANDIDATES_AT_ONCE, EVALUATED_AT_ONCE, GRADIENTS_AT_ONCE
+from tests.core.method.memory import foretold
+from tests.core.method.memory.foretold import Sample
 
 GIB, MIB = 2**30, 2**20
 LLAMA_WORDS, LLAMA_D, LLAMA_PARAMETERS = 128_256, 41_943_040, 8_030_261_248  # 3.1 8B, all its projections at rank 16
@@ -28,10 +29,10 @@ def nf4(parameters: int, words: int, hidden: int) -> int:
 
 def test_a_default_job_of_stable_diffusion_fits_24_gb_in_training_and_scoring() -> None:
     free = 23 * GIB - bf16(SD1_PARAMETERS + 200_000_000)  # and its VAE; the driver has taken the rest
-    sizes = plan.plan(free, SD1, SD1_D, runs=5, batch=4)
+    sizes = foretold.plan(free, SD1, SD1_D, runs=5, batch=4)
     for work in ("step", "score", "gradient", "evaluation"):
         reserved = plan.learning(SD1_D, 5) if work == "step" else 0
-        assert plan.fits(free, getattr(SD1, work), reserved)
+        assert foretold.fits(free, getattr(SD1, work), reserved)
         assert sizes[work] * getattr(SD1, work) + reserved <= free
     assert sizes["step"] >= 15  # of 20: two pieces a step
     assert sizes["score"] >= 16
@@ -42,9 +43,9 @@ def test_a_text_model_of_8_billion_trains_and_scores_1024_tokens_on_80_gb() -> N
     kept = 1024 * kept_of_token(*LLAMA_SIDES, "cuda")
     assert kept >= 1024 * 9.9 * MIB
     sample = Sample.of(kept, LLAMA_D, logits=1024 * LLAMA_WORDS)
-    sizes = plan.plan(free, sample, LLAMA_D, runs=5, batch=4)
-    assert all(plan.fits(free, getattr(sample, work)) for work in ("score", "gradient", "evaluation"))
-    assert plan.fits(free, sample.step, plan.learning(LLAMA_D, 5))
+    sizes = foretold.plan(free, sample, LLAMA_D, runs=5, batch=4)
+    assert all(foretold.fits(free, getattr(sample, work)) for work in ("score", "gradient", "evaluation"))
+    assert foretold.fits(free, sample.step, plan.learning(LLAMA_D, 5))
     assert sizes["step"] == 5  # a sample of each surrogate at once
     assert min(sizes.values()) >= 4
 
@@ -54,20 +55,20 @@ def test_a_text_model_of_8_billion_trains_and_scores_1024_tokens_on_24_gb_in_4_b
     # the input of each of 32 blocks in bfloat16, and of one block and of the head all that they keep
     kept = 1024 * (32 * 4096 * 2 + kept_of_token(1, *LLAMA_SIDES[1:], "cuda"))
     sample = Sample.of(kept, LLAMA_D, logits=1024 * LLAMA_WORDS)
-    assert plan.fits(free, sample.step, plan.learning(LLAMA_D, 5))
-    assert all(plan.fits(free, getattr(sample, work)) for work in ("score", "gradient", "evaluation"))
-    assert min(plan.plan(free, sample, LLAMA_D, runs=5, batch=4).values()) >= 4
+    assert foretold.fits(free, sample.step, plan.learning(LLAMA_D, 5))
+    assert all(foretold.fits(free, getattr(sample, work)) for work in ("score", "gradient", "evaluation"))
+    assert min(foretold.plan(free, sample, LLAMA_D, runs=5, batch=4).values()) >= 4
 
 
 def test_with_room_enough_every_size_is_the_usual_one() -> None:
-    sizes = plan.plan(2**50, SD1, SD1_D, runs=5, batch=4)
+    sizes = foretold.plan(2**50, SD1, SD1_D, runs=5, batch=4)
     usual = {"step": 20, "score": CANDIDATES_AT_ONCE, "gradient": GRADIENTS_AT_ONCE, "encode": plan.ENCODED_AT_ONCE}
     assert sizes == usual | {"evaluation": EVALUATED_AT_ONCE // 5 * 5}
 
 
 def test_one_sample_at_once_is_the_least_that_is_planned() -> None:
-    assert set(plan.plan(0, SD1, SD1_D, runs=5, batch=4).values()) == {1}
-    assert not plan.fits(GIB, 0.95 * GIB)
+    assert set(foretold.plan(0, SD1, SD1_D, runs=5, batch=4).values()) == {1}
+    assert not foretold.fits(GIB, 0.95 * GIB)
 
 
 @pytest.mark.parametrize("at_once", range(1, 22))
