@@ -75,8 +75,12 @@ export function useJob(id) {
       put((old) => ({ ...found, ...(items && { items }), job, error: null, metrics: metrics.length ? [...old.metrics, ...metrics] : old.metrics }));
       return ACTIVE.includes(job.status);
     }
+    let looking = false;
+    let asked = false; // while looking, to look once more afterwards
     async function keep() {
+      if (looking) return (asked = true);
       clearTimeout(timer);
+      looking = true;
       let again = true;
       try {
         again = await look();
@@ -84,7 +88,10 @@ export function useJob(id) {
         refused((error) => put(() => ({ error })))(failure);
         again = ![401, 404].includes(failure.status);
       }
-      if (again && !gone) timer = setTimeout(keep, document.hidden ? HIDDEN_TICK : TICK);
+      looking = false;
+      const soon = asked;
+      asked = false;
+      if (again && !gone) timer = setTimeout(keep, soon ? 0 : document.hidden ? HIDDEN_TICK : TICK);
     }
     wake.current = keep;
     keep();

@@ -13,7 +13,8 @@ function curveOf(metrics, last) {
   if (rows.length < 2) return [];
   const losses = rows.map((row) => row.reference_loss);
   const [low, high] = [Math.min(...losses), Math.max(...losses)];
-  return rows.map((row) => [row.step / last, 1 - (row.reference_loss - low) / (high - low || 1)]);
+  const points = rows.map((row) => [row.step / last, 1 - (row.reference_loss - low) / (high - low || 1)]);
+  return [...points, [1, points.at(-1)[1]]]; // the last step was kept after the last measurement
 }
 
 function heightAt(curve, x) {

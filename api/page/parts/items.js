@@ -3,10 +3,13 @@ import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { Refusal, Remark } from "./notes.js";
 import { MAKING as W } from "../words/making.js";
 
-const EMPTY = "empty_caption"; // said in the page's own words, at every picture that it is about
+export const EMPTY = "empty_caption"; // said in the page's own words, at every picture that it is about
 const TWINS = ["near_duplicate", "duplicate_item", "exact_duplicate"];
 
 export const remarksOf = (item) => item.findings.filter((finding) => finding.code !== EMPTY && finding.severity !== "info");
+
+/** Whether a picture has no caption, neither stored nor typed. */
+export const wordless = (item, drafts) => item.kind === "image" && !(drafts.read(item.filename) ?? item.caption);
 
 /** A file is chosen in place of this one. */
 function Replace({ item, upload }) {
@@ -41,7 +44,7 @@ export function PictureCard({ item, upload, drafts, alone }) {
   return html`<li class="item"><img src=${item.thumbnail} alt="" width="96" height="96" class=${item.width <= 64 ? "pixels" : ""} />
     <div><p class="row"><b class="file">${item.filename}</b><span class="meta num">${W.pixels(item.width).replace(/\d+$/, item.height)}</span></p>
       <${Caption} item=${item} upload=${upload} drafts=${drafts} />
-      ${!item.caption && !drafts.read(item.filename) && html`<p class="note">${W.noCaption}</p>`}
+      ${wordless(item, drafts) && html`<p class="note">${W.noCaption}</p>`}
       ${remarks.map((remark) => html`<${Remark} key=${remark.code} of=${remark} />`)}<${Refusal} error=${error} />
       <p class="acts">${!alone && html`<button type="button" class=${twin ? "link warm" : "link faint"} onClick=${() => upload.leaveOut(item)}>${W.leaveOut}</button>`}<${Replace} item=${item} upload=${upload} /></p></div></li>`;
 }

@@ -34,7 +34,7 @@ export function usePicture(sample, whole) {
   return address;
 }
 
-export function Shot({ sample, size = 96, alt }) {
+export function Shot({ sample, size = 84, alt }) {
   const address = usePicture(sample, false);
   if (!sample) return null;
   if (sample.text !== null && sample.text !== undefined) return html`<p class="said">${sample.text}</p>`;

@@ -7,7 +7,7 @@ import { Advanced } from "../parts/advanced.js";
 import { Choose, Drop, Sending, useDropped, Write } from "../parts/drop.js";
 import { Estimate, Worth } from "../parts/estimate.js";
 import { Example } from "../parts/example.js";
-import { PictureCard, remarksOf, TextCard } from "../parts/items.js";
+import { EMPTY, PictureCard, remarksOf, TextCard, wordless } from "../parts/items.js";
 import { go } from "../parts/link.js";
 import { refused, Refusal, Remark } from "../parts/notes.js";
 import { MAKING as W, PRESETS } from "../words/making.js";
@@ -113,8 +113,8 @@ function Items({ upload, drafts, add, startOver }) {
   const { items, kind, file } = upload;
   const shown = all ? items : items.slice(0, FIRST_ITEMS);
   const named = new Set(items.flatMap((item) => item.findings.map((finding) => finding.message)));
-  const whole = file.bat.findings.filter((finding) => !named.has(finding.message) && finding.severity !== "info");
-  const remarks = items.reduce((sum, item) => sum + remarksOf(item).length, whole.length);
+  const whole = file.bat.findings.filter((finding) => !named.has(finding.message) && finding.code !== EMPTY && finding.severity !== "info");
+  const remarks = items.reduce((sum, item) => sum + remarksOf(item).length + wordless(item, drafts), whole.length);
   const Card = kind === "images" ? PictureCard : TextCard;
   return html`<section aria-labelledby="files"><div class="row spread"><h2 id="files">${W.number(file.bat.items, kind)} <small>${remarks ? W.remarks(remarks) : W.fine}</small></h2>
       <span class="row"><${Choose} add=${add} label=${W.more} quiet /><button type="button" class="quiet" onClick=${startOver}>${W.startOver}</button></span></div>

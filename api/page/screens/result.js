@@ -12,13 +12,13 @@ import { byPrompt, stepsOf } from "../parts/samples.js";
 import { RESULT as W } from "../words/result.js";
 
 const NEAR = 0.7; // of the way to the references, below which the sentence says how far it went
-const MUCH = 0.1; // forgetting above which its figure stands out
+const MUCH = 0.1; // of what it knew, above which what was lost of it stands out
 
-/** How near the published step comes to the references, by what it draws or answers; null where that was not measured. */
-function wayOf(bat) {
-  const looked = bat.pictures?.length ? bat.pictures : bat.answers || [];
-  return looked.find((row) => row.step === bat.published_step)?.similarity ?? null;
-}
+/** What was measured of the published step's own pictures or answers, if anything was. */
+const lookedAt = (bat) => (bat.pictures?.length ? bat.pictures : bat.answers || []).find((row) => row.step === bat.published_step) || {};
+
+/** How near it comes to the references; null where that was not measured. */
+const wayOf = (bat) => lookedAt(bat).similarity ?? null;
 
 function reasonOf(bat) {
   const step = bat.published_step;
@@ -27,7 +27,10 @@ function reasonOf(bat) {
   if (rule === "max_steps") return W.reasons.told(step);
   const way = wayOf(bat);
   const bySimilarity = ["pictures", "answers"].some((name) => proposals[name]?.[0] === step);
-  if (bySimilarity && way !== null) return W.reasons.similarity(step, way, way < NEAR);
+  if (bySimilarity && way !== null) {
+    if (way < NEAR) return W.reasons.similarFar(step, way);
+    return lookedAt(bat).swallowed < MUCH ? W.reasons.similarApart(step) : W.reasons.similar(step);
+  }
   return proposals.matched_loss?.[0] === step || proposals.auto?.[0] === step ? W.reasons.heldout(step) : W.reasons.other(step);
 }
 

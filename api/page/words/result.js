@@ -22,8 +22,9 @@ export const RESULT = {
     time: "from start to end",
   },
   reasons: {
-    similarity: (step, way, far) =>
-      far ? `From step ${step} on it hardly comes closer to your files. It went ${percent(way)} of the way: look whether that is enough.` : `From step ${step} on it comes no closer to your files, and all else is still as it was.`,
+    similar: (step) => `From step ${step} on it comes no closer to your files.`,
+    similarFar: (step, way) => `From step ${step} on it comes hardly closer to your files. It went ${percent(way)} of the way: look whether that is enough.`,
+    similarApart: (step) => `From step ${step} on it comes no closer to your files, and nothing else has begun to look like them.`,
     heldout: (step) => `At step ${step} it understood best what it had never seen. After that it begins to memorise.`,
     turning: (step) => `At step ${step} what it learns stops changing direction. From there on it only repeats itself.`,
     told: (step) => `You asked for all steps, so this is the last one, ${step}. An earlier one may be better.`,
