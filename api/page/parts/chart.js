@@ -55,7 +55,7 @@ function optionsOf({ width, height, lines, log, sync, upto, marks, shown }) {
     cursor: { sync: sync ? { key: sync } : undefined, y: false, points: { size: 6 } },
     legend: { show: false },
     scales: { x: { time: false, range: (_, low, high) => [upto ? 0 : low, Math.max(high, upto || 0, low + 1)] }, y: { distr: log ? 3 : 1 } },
-    axes: [{ ...axis, grid: { show: false }, size: 28 }, { ...axis, size: 64, values: (_, values) => values.map((value) => (value === null ? "" : figure(value))) }],
+    axes: [{ ...axis, grid: { show: false }, size: 28 }, { ...axis, size: width < 500 ? 52 : 64, values: (_, values) => values.map((value) => (value === null ? "" : figure(value))) }],
     series: [{}, ...lines.map((line) => ({ stroke: token(line.color), width: line.thin ? 1 : 2, dash: line.dash ? [5, 4] : undefined, points: { show: line.points.length === 1 }, spanGaps: true }))],
     hooks: { draw: [drawMarks(marks)], setCursor: [(chart) => shown(chart.cursor.idx ?? null)] },
   };

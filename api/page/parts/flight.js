@@ -1,5 +1,5 @@
 // The kept steps on the curve they were taken from; choosing one changes the comparison and the download.
-import { html } from "../lib/html.js";
+import { html, useEffect, useRef } from "../lib/html.js";
 import { labelOf, labelsAt, Shot } from "./samples.js";
 import { RESULT as W } from "../words/result.js";
 
@@ -49,7 +49,12 @@ export function Flight({ row, steps, samples, metrics, chosen, choose }) {
     choose(next);
     event.currentTarget.querySelector(`[data-step="${next}"]`).focus();
   };
-  return html`<div class=${texts ? "flight texts" : "flight"}><div class="scroll"><div class="track" style=${{ "--steps": steps.length }}>
+  const scroller = useRef(null);
+  useEffect(() => {
+    const button = scroller.current.querySelector(".kept .chosen");
+    if (button) scroller.current.scrollLeft = button.offsetLeft - scroller.current.clientWidth / 2 + button.offsetWidth / 2;
+  }, []);
+  return html`<div class=${texts ? "flight texts" : "flight"}><div class="scroll" ref=${scroller}><div class="track" style=${{ "--steps": steps.length }}>
     <${Curve} metrics=${metrics} steps=${steps} chosen=${chosen} />
     <div class="kept" role="radiogroup" aria-label=${W.steps} onKeyDown=${move}>${steps.map((step) => html`<button key=${step} type="button" role="radio" data-step=${step} aria-checked=${step === chosen} tabindex=${step === chosen ? 0 : -1} class=${step === chosen ? "chosen" : ""} onClick=${() => choose(step)}>
       <${Shot} sample=${row.cells.get(step)} size=${80} alt="" /><b class="num">${step === 0 ? W.before : step}</b><small>${step === 0 ? "" : labelOf(labelsAt(samples, step))}</small></button>`)}</div></div></div></div>`;

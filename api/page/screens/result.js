@@ -95,8 +95,8 @@ export function Result({ job, samples, checkpoints, metrics, repeat }) {
   const right = steps.includes(chosen.right) ? chosen.right : steps.at(-1);
   const left = steps.includes(chosen.left) ? chosen.left : steps[0];
   const texts = samples.some((sample) => typeof sample.text === "string");
-  return html`<div class=${texts ? "outcome texts" : "outcome"}>${row && html`<${Compare} row=${row} steps=${steps} samples=${samples} left=${left} right=${right} choose=${change} />`}
-      <div class="why"><${Misfits} job=${job} repeat=${repeat} /><h2 class="meta">${W.why}</h2><p class="voice sentence">${reasonOf(bat)}</p><${Figures} job=${job} />
+  return html`<${Misfits} job=${job} repeat=${repeat} /><div class=${texts ? "outcome texts" : "outcome"}>${row && html`<${Compare} row=${row} steps=${steps} samples=${samples} left=${left} right=${right} choose=${change} />`}
+      <div class="why"><h2 class="meta">${W.why}</h2><p class="voice sentence">${reasonOf(bat)}</p><${Figures} job=${job} />
         ${bat.reasons?.stop && html`<${Exact} title=${W.exact}>${[bat.reasons.stop, bat.reasons.confidence, bat.reasons.forgetting].filter(Boolean).map((words) => html`<p>${words}</p>`)}<//>`}</div></div>
     ${row && html`<section aria-labelledby="steps"><h2 id="steps">${W.steps}</h2><p class="hint">${W.stepsLead}</p><${Prompts} rows=${rows} chosen=${row} choose=${(prompt) => change({ prompt })} texts=${texts} />
       <${Flight} row=${row} steps=${steps.filter((step) => row.cells.has(step))} samples=${samples} metrics=${metrics} chosen=${right} choose=${(step) => change({ right: step })} /></section>`}

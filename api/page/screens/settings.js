@@ -28,7 +28,7 @@ function Account({ leave }) {
     <dt>${W.stored}</dt><dd>${W.of(size(account.stored_bytes), limit(account.bytes_limit, size))}</dd>
     <dt>${W.computing}</dt><dd>${W.of(duration(account.gpu_seconds), limit(account.gpu_seconds_limit, duration))}</dd>
     <dt>${W.jobs}</dt><dd>${W.of(account.active_jobs, account.active_job_limit)}</dd><dt>${W.rates}</dt><dd>${W.ratesOf(account.jobs_per_minute, account.requests_per_minute)}</dd></dl>`}
-    <p class="row"><button type="button" class="quiet" onClick=${leave}>${W.signOut}</button></p><//>`;
+    <p class="row"><button type="button" class="button second small" onClick=${leave}>${W.signOut}</button></p><//>`;
 }
 
 function Models() {
