@@ -46,7 +46,7 @@ export function useUpload(start, remember) {
   }, []);
 
   /** One change after another: each names the version that it was made on. */
-  const inLine = (place, change) => {
+  const inLine = (place, change, again = null) => {
     setChanging((number) => number + 1);
     const done = line.current.then(async () => {
       try {
@@ -55,7 +55,7 @@ export function useUpload(start, remember) {
         setError(null);
         return true;
       } catch (failure) {
-        setError({ place, error: failure });
+        setError({ place, error: failure, again });
         if (failure.code === "file_changed") take(await call(`/v1/files/${now.current.id}`), await itemsOf(now.current.id));
         return false;
       } finally {
@@ -68,16 +68,21 @@ export function useUpload(start, remember) {
   };
   const at = (item) => `/v1/files/${now.current.id}/items/${item.id}`;
 
+  const add = (files) =>
+    inLine(
+      "add",
+      async (known) => {
+        setSent(0);
+        const path = known ? `/v1/files/${known.id}/items` : "/v1/files";
+        return send(path, formOf(await packed(files), known ? { sha256: known.bat.sha256 } : { purpose: "fine-tune" }), setSent).done;
+      },
+      () => add(files),
+    );
+
   return {
     file, items, sent, changing, error, setError,
     kind: file?.bat.kind || null,
-    add: (files) =>
-      inLine("add", async (known) => {
-        setSent(0);
-        const bundle = await packed(files);
-        const path = known ? `/v1/files/${known.id}/items` : "/v1/files";
-        return send(path, formOf(bundle, known ? { sha256: known.bat.sha256 } : { purpose: "fine-tune" }), setSent).done;
-      }),
+    add,
     caption: (item, caption) =>
       inLine(item.id, (known) => call(`/v1/files/${known.id}/items`, { method: "POST", body: { items: [{ id: item.id, caption }], sha256: known.bat.sha256 } })),
     leaveOut: (item) => inLine(item.id, (known) => call(`${at(item)}?sha256=${known.bat.sha256}`, { method: "DELETE" })),

@@ -48,6 +48,9 @@ function drawMarks(marks) {
   };
 }
 
+/** Of the lines of a logarithmic axis those at powers of ten. */
+const powers = (_, splits) => splits.map((split) => (Math.abs(Math.log10(split) - Math.round(Math.log10(split))) < 1e-6 ? split : null));
+
 function optionsOf({ width, height, lines, log, sync, upto, marks, shown }) {
   const axis = { stroke: token("--ink-3"), font: AXIS_FONT, grid: { stroke: token("--line"), width: 1 }, ticks: { show: false } };
   return {
@@ -55,7 +58,7 @@ function optionsOf({ width, height, lines, log, sync, upto, marks, shown }) {
     cursor: { sync: sync ? { key: sync } : undefined, y: false, points: { size: 6 } },
     legend: { show: false },
     scales: { x: { time: false, range: (_, low, high) => [upto ? 0 : low, Math.max(high, upto || 0, low + 1)] }, y: { distr: log ? 3 : 1 } },
-    axes: [{ ...axis, grid: { show: false }, size: 28 }, { ...axis, size: width < 500 ? 52 : 64, values: (_, values) => values.map((value) => (value === null ? "" : figure(value))) }],
+    axes: [{ ...axis, grid: { show: false }, size: 28 }, { ...axis, grid: { ...axis.grid, ...(log && { filter: powers }) }, size: width < 500 ? 52 : 64, values: (_, values) => values.map((value) => (value === null ? "" : figure(value))) }],
     series: [{}, ...lines.map((line) => ({ stroke: token(line.color), width: line.thin ? 1 : 2, dash: line.dash ? [5, 4] : undefined, points: { show: line.points.length === 1 }, spanGaps: true }))],
     hooks: { draw: [drawMarks(marks)], setCursor: [(chart) => shown(chart.cursor.idx ?? null)] },
   };

@@ -1,5 +1,6 @@
 // Where files come in: dropped, chosen, pasted or written.
 import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { draft } from "../lib/session.js";
 import { dropped, listed, pasted, written } from "../lib/upload.js";
 import { percent } from "../lib/format.js";
 import { MAKING as W } from "../words/making.js";
@@ -51,19 +52,25 @@ export function Drop({ over, add }) {
     <p class="hint">${W.takes}</p></div><${Write} add=${add} />`;
 }
 
+const kept = draft("written");
+const NOTHING = { question: "", answer: "" };
+
 /** A text typed here, with the question that it answers. */
 export function Write({ add }) {
-  const [question, setQuestion] = useState("");
-  const [answer, setAnswer] = useState("");
-  const submit = (event) => {
-    event.preventDefault();
-    add([written(question.trim(), answer.trim())]);
-    setQuestion("");
-    setAnswer("");
+  const [typed, setTyped] = useState(() => kept.read() || NOTHING);
+  const { question, answer } = typed;
+  const type = (part) => {
+    const next = { ...typed, ...part };
+    kept.write(next);
+    setTyped(next);
   };
-  return html`<details class="folded write"><summary>${W.write}</summary><form onSubmit=${submit}>
-    <label for="question">${W.writeQuestion}</label><textarea id="question" rows="2" maxlength="80000" value=${question} onInput=${(event) => setQuestion(event.target.value)}></textarea>
-    <label for="answer">${W.writeAnswer}</label><textarea id="answer" rows="5" maxlength="80000" required value=${answer} onInput=${(event) => setAnswer(event.target.value)} aria-describedby="write-hint"></textarea>
+  const submit = async (event) => {
+    event.preventDefault();
+    if (await add([written(question.trim(), answer.trim())])) type(NOTHING);
+  };
+  return html`<details class="folded write" open=${Boolean(question || answer)}><summary>${W.write}</summary><form onSubmit=${submit}>
+    <label for="question">${W.writeQuestion}</label><textarea id="question" rows="2" maxlength="80000" value=${question} onInput=${(event) => type({ question: event.target.value })}></textarea>
+    <label for="answer">${W.writeAnswer}</label><textarea id="answer" rows="5" maxlength="80000" required value=${answer} onInput=${(event) => type({ answer: event.target.value })} aria-describedby="write-hint"></textarea>
     <p class="hint" id="write-hint">${W.writeLead}</p><button class="button small" disabled=${!answer.trim()}>${W.writeAdd}</button></form></details>`;
 }
 

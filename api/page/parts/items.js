@@ -1,5 +1,6 @@
 // The user's own files, one card each: a picture with its caption, or a text; remarks beside them.
 import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { draft } from "../lib/session.js";
 import { Refusal, Remark } from "./notes.js";
 import { MAKING as W } from "../words/making.js";
 
@@ -55,12 +56,20 @@ export function Turns({ item }) {
   return html`<ol class="turns">${item.messages.map((message, number) => html`<li key=${number} class=${message.role}><small>${W.roles[message.role] || message.role}</small><p>${message.content}</p></li>`)}</ol>`;
 }
 
+const kept = draft("edit"); // the one text that is being edited, over a reload
+const edited = (item, upload) => (kept.read()?.of === `${upload.file.id} ${upload.file.bat.sha256} ${item.id}` ? kept.read().turns : null);
+const turnsOf = (item) => (item.messages?.length ? item.messages.map(({ role, content }) => ({ role, content })) : [{ role: null, content: item.text }]);
+
 function EditText({ item, upload, close }) {
-  const [turns, setTurns] = useState(item.messages?.length ? item.messages.map((message) => ({ ...message })) : [{ role: null, content: item.text }]);
-  const write = (place, content) => setTurns(turns.map((turn, number) => (number === place ? { ...turn, content } : turn)));
+  const [turns, setTurns] = useState(() => edited(item, upload) || turnsOf(item));
+  const write = (place, content) => {
+    const next = turns.map((turn, number) => (number === place ? { ...turn, content } : turn));
+    kept.write({ of: `${upload.file.id} ${upload.file.bat.sha256} ${item.id}`, turns: next });
+    setTurns(next);
+  };
   const submit = async (event) => {
     event.preventDefault();
-    const content = turns[0].role === null ? { text: turns[0].content } : { messages: turns.map(({ role, content }) => ({ role, content })) };
+    const content = turns[0].role === null ? { text: turns[0].content } : { messages: turns };
     if (await upload.rewrite(item, content)) close();
   };
   return html`<form class="edit" onSubmit=${submit}>${turns.map((turn, place) => {
@@ -71,14 +80,18 @@ function EditText({ item, upload, close }) {
 }
 
 export function TextCard({ item, upload, alone }) {
-  const [editing, setEditing] = useState(false);
+  const [editing, setEditing] = useState(() => edited(item, upload) !== null);
+  const close = () => {
+    kept.forget();
+    setEditing(false);
+  };
   const card = useRef(null);
   const error = upload.error?.place === item.id ? upload.error.error : null;
   useEffect(() => {
     if (editing) card.current.querySelector("textarea").focus();
   }, [editing]);
   return html`<li class="item text" ref=${card}><div>
-    ${editing ? html`<${EditText} item=${item} upload=${upload} close=${() => setEditing(false)} />` : html`<${Turns} item=${item} />${item.cut && html`<p class="meta">${W.cut(item.characters)}</p>`}`}
+    ${editing ? html`<${EditText} item=${item} upload=${upload} close=${close} />` : html`<${Turns} item=${item} />${item.cut && html`<p class="meta">${W.cut(item.characters)}</p>`}`}
     ${remarksOf(item).map((remark) => html`<${Remark} key=${remark.code} of=${remark} />`)}<${Refusal} error=${error} />
     ${!editing && html`<p class="acts">${!item.cut && html`<button type="button" class="link faint" onClick=${() => setEditing(true)}>${W.edit}</button>`}${!alone && html`<button type="button" class="link faint" onClick=${() => upload.leaveOut(item)}>${W.leaveOut}</button>`}</p>`}</div></li>`;
 }

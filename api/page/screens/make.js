@@ -146,7 +146,7 @@ export function Make() {
   const preset = inForce(offers, kind, choice, estimate).preset;
   const add = (files) => {
     setError(null);
-    upload.add(files);
+    return upload.add(files);
   };
   const over = useDropped(add);
   const startOver = () => {
@@ -177,7 +177,7 @@ export function Make() {
     ${file && offers && offers.models.length > 0 && !fitting.length && html`<p class="note bad" role="alert">${W.noModelOf[kind]}</p>`}
     ${sent !== null && !file ? html`<${Sending} share=${sent} />` : file ? html`<${Items} upload=${upload} drafts=${drafts} add=${add} startOver=${startOver} />` : html`<${Drop} over=${over} add=${add} />`}
     ${sent !== null && file && html`<${Sending} share=${sent} />`}
-    ${["add", "page"].includes(upload.error?.place) && html`<${Refusal} error=${upload.error.error} />`}
+    ${["add", "page"].includes(upload.error?.place) && html`<div class="row"><${Refusal} error=${upload.error.error} />${upload.error.again && passing(upload.error.error) && html`<button type="button" class="button small" onClick=${upload.error.again}>${W.sendAgain}</button>`}</div>`}
     ${!file && sent === null && html`<${Example} />`}
     ${file && model && html`<${Presets} of=${presets} chosen=${preset} pick=${(id) => change({ preset: id })} /><${Models} of=${fitting} chosen=${model} pick=${(id) => change({ model: id })} />
       <${Words} kind=${kind} choice=${choice} change=${change} resolved=${estimate?.resolved} />
@@ -187,6 +187,9 @@ export function Make() {
       ${!aboutSetting && html`<${Refusal} error=${failure} />`}
       <button type="button" class="button large" disabled=${!body || going || sent !== null} onClick=${submit}>${going ? W.going : W.go}</button></aside></div>`;
 }
+
+/** Whether a refusal is about the moment and not about what was sent. */
+const passing = (error) => error.status === 0 || error.status === 429 || error.status >= 500;
 
 /** Findings that are about the job and stand at no file. */
 function ofJob(estimate, upload) {

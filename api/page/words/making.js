@@ -17,6 +17,7 @@ export const MAKING = {
   writeAdd: "Add it",
   sending: (percent) => `Sending, ${percent} %`,
   reading: "Reading them",
+  sendAgain: "Send again",
   more: "Add more",
   startOver: "Start over",
   startOverAsk: "Everything here is dropped: files, captions and settings.",
