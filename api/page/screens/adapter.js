@@ -2,10 +2,10 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { ACTIVE, useJob } from "../lib/job.js";
 import { draft } from "../lib/session.js";
-import { Erase } from "../parts/erase.js";
+import { Erase } from "../parts/results/erase.js";
 import { go, Link } from "../parts/link.js";
 import { refused, Refusal, Status, titleOf } from "../parts/notes.js";
-import { sentenceOf, Stages } from "../parts/stages.js";
+import { sentenceOf, Stages } from "../parts/results/stages.js";
 import { Result } from "./result.js";
 import { Training } from "./training.js";
 import { GENERAL, say } from "../words/general.js";

@@ -2,13 +2,13 @@
 import { html, useMemo, useState } from "../lib/html.js";
 import { bytes, call, every, send } from "../lib/api.js";
 import { duration, percent } from "../lib/format.js";
-import { Compare } from "../parts/compare.js";
-import { Downloads } from "../parts/downloads.js";
-import { Erase } from "../parts/erase.js";
-import { Flight } from "../parts/flight.js";
+import { Compare } from "../parts/results/compare.js";
+import { Downloads } from "../parts/results/downloads.js";
+import { Erase } from "../parts/results/erase.js";
+import { Flight } from "../parts/results/flight.js";
 import { Exact, refused, Refusal } from "../parts/notes.js";
-import { misfits } from "../parts/own.js";
-import { byPrompt, stepsOf } from "../parts/samples.js";
+import { misfits } from "../parts/results/own.js";
+import { byPrompt, stepsOf } from "../parts/results/samples.js";
 import { RESULT as W } from "../words/result.js";
 
 const NEAR = 0.7; // of the way to the references, below which the sentence says how far it went

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { call } from "../lib/api.js";
 import { duration, moment, size } from "../lib/format.js";
-import { saveReceipt } from "../parts/erase.js";
+import { saveReceipt } from "../parts/results/erase.js";
 import { Copied, refused, Refusal } from "../parts/notes.js";
 import { GENERAL } from "../words/general.js";
 import { SETTINGS as W } from "../words/result.js";

@@ -2,11 +2,11 @@
 import { html } from "../lib/html.js";
 import { ACTIVE } from "../lib/job.js";
 import { moment } from "../lib/format.js";
-import { Curves } from "../parts/curves.js";
-import { Influence } from "../parts/influence.js";
+import { Curves } from "../parts/results/curves.js";
+import { Influence } from "../parts/results/influence.js";
 import { Exact, Remark } from "../parts/notes.js";
-import { Own } from "../parts/own.js";
-import { Samples } from "../parts/samples.js";
+import { Own } from "../parts/results/own.js";
+import { Samples } from "../parts/results/samples.js";
 import { WORKING as W } from "../words/working.js";
 
 function Later({ of }) {

@@ -1,9 +1,9 @@
 // The adapter in every format, with the lines that load it; another kept step as its weights.
-import { html, useState } from "../lib/html.js";
-import { download } from "../lib/api.js";
-import { size } from "../lib/format.js";
-import { Copied, refused, Refusal } from "./notes.js";
-import { RESULT as W } from "../words/result.js";
+import { html, useState } from "../../lib/html.js";
+import { download } from "../../lib/api.js";
+import { size } from "../../lib/format.js";
+import { Copied, refused, Refusal } from "../notes.js";
+import { RESULT as W } from "../../words/result.js";
 
 const ORDER = ["kohya", "diffusers", "gguf", "peft", "merged", "card"];
 

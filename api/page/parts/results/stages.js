@@ -1,8 +1,8 @@
 // Where a job stands: one sentence, six stages as wide as the time they take, and what is left.
-import { html } from "../lib/html.js";
-import { duration, percent, width } from "../lib/format.js";
-import { STAGES } from "../words/making.js";
-import { WORKING as W } from "../words/working.js";
+import { html } from "../../lib/html.js";
+import { duration, percent, width } from "../../lib/format.js";
+import { STAGES } from "../../words/making.js";
+import { WORKING as W } from "../../words/working.js";
 
 const NAMES = Object.keys(STAGES);
 const NARROWEST = 0.07; // a stage's word needs this share

@@ -1,8 +1,8 @@
 // Two kept steps against each other: pictures under a divider, answers side by side.
-import { html, useState } from "../lib/html.js";
+import { html, useState } from "../../lib/html.js";
 import { labelOf, labelsAt, usePicture } from "./samples.js";
-import { RESULT as W } from "../words/result.js";
-import { SAMPLES } from "../words/working.js";
+import { RESULT as W } from "../../words/result.js";
+import { SAMPLES } from "../../words/working.js";
 
 const WHOLE = 512; // a picture at least as wide is not enlarged pixel by pixel
 

@@ -1,8 +1,8 @@
 // What each kept step draws or writes for the same words.
-import { html, useEffect, useState } from "../lib/html.js";
-import { bytes } from "../lib/api.js";
-import { RESULT } from "../words/result.js";
-import { SAMPLES as W } from "../words/working.js";
+import { html, useEffect, useState } from "../../lib/html.js";
+import { bytes } from "../../lib/api.js";
+import { RESULT } from "../../words/result.js";
+import { SAMPLES as W } from "../../words/working.js";
 
 const NAMED = ["published", "turning_point", "matched_loss", "last"];
 

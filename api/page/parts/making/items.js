@@ -1,8 +1,8 @@
 // The user's own files, one card each: a picture with its caption, or a text; remarks beside them.
-import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { draft } from "../lib/session.js";
-import { Refusal, Remark } from "./notes.js";
-import { MAKING as W } from "../words/making.js";
+import { html, useEffect, useRef, useState } from "../../lib/html.js";
+import { draft } from "../../lib/session.js";
+import { Refusal, Remark } from "../notes.js";
+import { MAKING as W } from "../../words/making.js";
 
 export const EMPTY = "empty_caption"; // said in the page's own words, at every picture that it is about
 const TWINS = ["near_duplicate", "duplicate_item", "exact_duplicate"];

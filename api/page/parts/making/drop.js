@@ -1,9 +1,9 @@
 // Where files come in: dropped, chosen, pasted or written.
-import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { draft } from "../lib/session.js";
-import { dropped, listed, pasted, written } from "../lib/upload.js";
-import { percent } from "../lib/format.js";
-import { MAKING as W } from "../words/making.js";
+import { html, useEffect, useRef, useState } from "../../lib/html.js";
+import { draft } from "../../lib/session.js";
+import { dropped, listed, pasted, written } from "../../lib/upload.js";
+import { percent } from "../../lib/format.js";
+import { MAKING as W } from "../../words/making.js";
 
 export function Choose({ add, label, quiet, folder }) {
   const input = useRef(null);

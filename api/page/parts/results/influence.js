@@ -1,8 +1,8 @@
 // The backbone's own data: what was found in it, what was used, and whether that helped.
-import { html } from "../lib/html.js";
-import { percent } from "../lib/format.js";
-import { Exact } from "./notes.js";
-import { INFLUENCE as W } from "../words/working.js";
+import { html } from "../../lib/html.js";
+import { percent } from "../../lib/format.js";
+import { Exact } from "../notes.js";
+import { INFLUENCE as W } from "../../words/working.js";
 
 const SHOWN = 16;
 const HALF = 150; // of the ruler, in its own units

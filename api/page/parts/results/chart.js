@@ -1,8 +1,8 @@
 // One chart: uPlot on a canvas, with its values in words above, and everything in a table for whoever can't see it.
-import uPlot from "../vendor/uplot.js";
-import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { figure } from "../lib/format.js";
-import { CURVES as W } from "../words/working.js";
+import uPlot from "../../vendor/uplot.js";
+import { html, useEffect, useRef, useState } from "../../lib/html.js";
+import { figure } from "../../lib/format.js";
+import { CURVES as W } from "../../words/working.js";
 
 const AXIS_FONT = "12px Geist, system-ui, sans-serif";
 

@@ -1,8 +1,8 @@
 // What the job would take, before it is made.
-import { html } from "../lib/html.js";
-import { duration, size, width } from "../lib/format.js";
-import { Remark } from "./notes.js";
-import { MAKING, STAGES } from "../words/making.js";
+import { html } from "../../lib/html.js";
+import { duration, size, width } from "../../lib/format.js";
+import { Remark } from "../notes.js";
+import { MAKING, STAGES } from "../../words/making.js";
 
 const W = MAKING.estimate;
 

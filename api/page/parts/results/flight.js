@@ -1,7 +1,7 @@
 // The kept steps on the curve they were taken from; choosing one changes the comparison and the download.
-import { html, useEffect, useRef } from "../lib/html.js";
+import { html, useEffect, useRef } from "../../lib/html.js";
 import { labelOf, labelsAt, Shot } from "./samples.js";
-import { RESULT as W } from "../words/result.js";
+import { RESULT as W } from "../../words/result.js";
 
 const WIDE = 1000;
 const HIGH = 130;

@@ -1,7 +1,7 @@
 // The user's own files, judged by what the others teach about each.
-import { html } from "../lib/html.js";
-import { percent, width } from "../lib/format.js";
-import { OWN as W } from "../words/working.js";
+import { html } from "../../lib/html.js";
+import { percent, width } from "../../lib/format.js";
+import { OWN as W } from "../../words/working.js";
 
 const DOUBTED = ["hurts", "duplicate", "doubtful"];
 

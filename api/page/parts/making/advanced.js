@@ -1,8 +1,8 @@
 // A form made of the API's own schema of `bat`: what the service can do, the page can ask for.
-import { html, useState } from "../lib/html.js";
-import { call } from "../lib/api.js";
-import { Refusal } from "./notes.js";
-import { MAKING as W } from "../words/making.js";
+import { html, useState } from "../../lib/html.js";
+import { call } from "../../lib/api.js";
+import { Refusal } from "../notes.js";
+import { MAKING as W } from "../../words/making.js";
 
 const ELSEWHERE = ["training_files", "preset", "trigger"]; // which have a place of their own
 const WORDY = { integer: "number", number: "number" };

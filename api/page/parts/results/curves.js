@@ -1,8 +1,8 @@
 // The curves of a job, as its stages bring them.
-import { html, useMemo } from "../lib/html.js";
-import { figure } from "../lib/format.js";
+import { html, useMemo } from "../../lib/html.js";
+import { figure } from "../../lib/format.js";
 import { Chart } from "./chart.js";
-import { CURVES as W } from "../words/working.js";
+import { CURVES as W } from "../../words/working.js";
 
 const SMOOTHING = 0.9;
 const TABLE_ROWS = 60;

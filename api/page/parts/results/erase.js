@@ -1,11 +1,11 @@
 // Erasing for good, with the receipt that proves it.
-import { html, useRef, useState } from "../lib/html.js";
-import { call, save } from "../lib/api.js";
-import { pathOf } from "../lib/job.js";
-import { go, Link } from "./link.js";
-import { refused, Refusal, titleOf } from "./notes.js";
-import { GENERAL } from "../words/general.js";
-import { RESULT } from "../words/result.js";
+import { html, useRef, useState } from "../../lib/html.js";
+import { call, save } from "../../lib/api.js";
+import { pathOf } from "../../lib/job.js";
+import { go, Link } from "../link.js";
+import { refused, Refusal, titleOf } from "../notes.js";
+import { GENERAL } from "../../words/general.js";
+import { RESULT } from "../../words/result.js";
 
 const W = RESULT.erase;
 const PATIENCE = 20; // looks at the receipt, half a second apart
