@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from api.dependencies import Services
 from api.http import errors
-from api.http.middleware import RequestMiddleware
+from api.http.middleware import CompressionMiddleware, RequestMiddleware
 from api.http.openapi import describe
 from api.http.rate_limit import RateLimiter
 from api.http.static_files import StaticFiles
@@ -78,7 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for routes in ROUTES:
         app.include_router(routes.router)
     errors.install(app)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(CompressionMiddleware)
+    app.add_middleware(RequestMiddleware)  # the outer one: it sees what is really sent
     describe(app)
     return app
 
