@@ -112,7 +112,7 @@ function Items({ upload, drafts, add, startOver }) {
   const [all, setAll] = useState(false);
   const { items, kind, file } = upload;
   const shown = all ? items : items.slice(0, FIRST_ITEMS);
-  const named = new Set(items.flatMap((item) => item.findings.map((finding) => finding.message)));
+  const named = new Set(items.flatMap((item) => remarksOf(item).map((finding) => finding.message)));
   const whole = file.bat.findings.filter((finding) => !named.has(finding.message) && finding.code !== EMPTY && finding.severity !== "info");
   const remarks = items.reduce((sum, item) => sum + remarksOf(item).length + wordless(item, drafts), whole.length);
   const Card = kind === "images" ? PictureCard : TextCard;

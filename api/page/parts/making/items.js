@@ -7,7 +7,10 @@ import { MAKING as W } from "../../words/making.js";
 export const EMPTY = "empty_caption"; // said in the page's own words, at every picture that it is about
 const TWINS = ["near_duplicate", "duplicate_item", "exact_duplicate"];
 
-export const remarksOf = (item) => item.findings.filter((finding) => finding.code !== EMPTY && finding.severity !== "info");
+/** What is about many files is said once, above them. */
+export const aboutMany = (finding) => (finding.items?.length || 0) > 2;
+
+export const remarksOf = (item) => item.findings.filter((finding) => finding.code !== EMPTY && finding.severity !== "info" && !aboutMany(finding));
 
 /** Whether a picture has no caption, neither stored nor typed. */
 export const wordless = (item, drafts) => item.kind === "image" && !(drafts.read(item.filename) ?? item.caption);
