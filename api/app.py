@@ -3,15 +3,17 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from api.dependencies import Services
 from api.http import errors
-from api.http.middleware import RequestMiddleware
+from api.http.middleware import CompressionMiddleware, RequestMiddleware
 from api.http.openapi import describe
 from api.http.rate_limit import RateLimiter
+from api.http.static_files import StaticFiles
 from api.routes import (
     account,
     estimates,
@@ -22,6 +24,7 @@ from api.routes import (
     jobs,
     metrics,
     models,
+    page,
     presets,
     signed_files,
     webhook_deliveries,
@@ -38,6 +41,7 @@ from core.storage.factory import storage as open_storage
 from core.uploads.reader import Reader
 from core.version import VERSION
 
+PAGE = Path(__file__).parent / "page"
 # in the order of the API's document
 ROUTES = (
     files,
@@ -53,6 +57,7 @@ ROUTES = (
     webhook_deliveries,
     health,
     metrics,
+    page,
 )
 # more get in each other's way; the database's pool holds more connections, so that none waits for one
 ENDPOINT_THREADS = 8
@@ -73,7 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for routes in ROUTES:
         app.include_router(routes.router)
     errors.install(app)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(CompressionMiddleware)
+    app.add_middleware(RequestMiddleware)  # the outer one: it sees what is really sent
     describe(app)
     return app
 
@@ -92,6 +98,7 @@ def _services(settings: Settings) -> Services:
         live_presets=LivePresets(settings.presets_folder),
         rate_limiter=RateLimiter(settings.requests_per_minute, settings.broker),
         own_folder=OwnFolder(settings.data / "uploads"),
+        page=StaticFiles(PAGE),
     )
 
 

@@ -18,6 +18,7 @@ from api.http.errors import invalid
 from api.http.key_cache import KeyCache
 from api.http.outbound import OutboundCalls
 from api.http.rate_limit import RateLimiter
+from api.http.static_files import StaticFiles
 from api.http.stream_limit import StreamLimit
 from api.waker import Waker
 from core.accounts import api_keys, audit
@@ -57,6 +58,7 @@ class Services:
     live_presets: LivePresets
     rate_limiter: RateLimiter
     own_folder: OwnFolder
+    page: StaticFiles
     stream_limit: StreamLimit = field(default_factory=StreamLimit)
     outbound_calls: OutboundCalls = field(default_factory=OutboundCalls)
     key_cache: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
