@@ -199,7 +199,7 @@ def _item(item: ShownItem, findings: Sequence[Json]) -> ItemObject:
 
 def _named(finding: Json, kind: str) -> set[str]:
     """Return the items that a finding is about, as they are called now: an image is kept as PNG whatever it was."""
-    told = [name for name in (finding.get("item"), finding.get("other")) if name]
+    told = [name for name in (finding.get("item"), finding.get("other"), *(finding.get("items") or ())) if name]
     return {f"{names.kept(name)}.png" if kind == "image" else name for name in told}
 
 

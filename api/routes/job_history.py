@@ -13,15 +13,22 @@ from api.lookups import find_job
 from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
 from api.schemas.shared import Page
 from api.serializers import results
+from api.serializers.curves import thinned
 from api.serializers.event_stream import events_after, stream_events
 from api.serializers.jobs import checkpoint_object, event_object, metric_object
 from core.database.tables import Checkpoint, JobEvent, Metric
+from core.errors import InvalidInput
 from core.parameters.schedule import STAGES
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
 LimitDep = Annotated[int, Query(ge=1, le=1000)]
+PointsDep = Annotated[int | None, Query(ge=2, le=5000, description="rows of a stage at most, for a chart")]
 DEFAULT_EVENTS = 20
 MAX_EVENTS = 1000
+POINTS_AFTER = (
+    "`points` answers with whole curves on one page. Ask once with `points`, then with `after`, the last id that you "
+    "have, and without `points` for what is new."
+)
 
 
 @router.get("/events", response_model=Page[EventObject])
@@ -74,10 +81,19 @@ def list_metrics(
     after: AfterDep = None,
     limit: LimitDep = MAX_EVENTS,
     stage: Annotated[Literal["prepare", "surrogate", "score", "trial", "train", "export"] | None, Query()] = None,
+    points: PointsDep = None,
 ) -> Page[MetricObject]:
-    """List the curves, step by step in the order of the stages."""
+    """List the curves, step by step in the order of the stages; what is new since then follows `after` its last id.
+
+    With `points` they come whole on one page, each stage with so many rows at most: the first, the last and the
+    extremes of every curve are among them.
+    """
+    if points is not None and after is not None:
+        raise InvalidInput(POINTS_AFTER, code="contradiction", param="after")
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
+        if points is not None:
+            return page(thinned(session, job.id, STAGES if stage is None else (stage,), points), False)
         statement = select(Metric).where(Metric.job_id == job.id)
         if stage is not None:
             statement = statement.where(Metric.stage == stage)

@@ -65,6 +65,7 @@ class JobBat(BaseModel):
     reasons: dict[str, str] | None = None
     published_step: int | None = None
     turning_point_step: int | None = None
+    valleys: list[int] | None = None
     stopped_early: bool | None = None
     stop_reason: str | None = None
     confidence: str | None = None

@@ -136,10 +136,10 @@ def event_object(event: JobEvent) -> EventObject:
     )
 
 
-def metric_object(metric: Metric) -> MetricObject:
-    """Show the curves' values at one step."""
+def metric_object(metric: Metric, nothing: Mapping[str, None] | None = None) -> MetricObject:
+    """Show the curves' values at one step; `nothing` names those that are null where they have none."""
     fixed = {"id": f"{metric.stage}:{metric.step}", "created_at": int(metric.created_at)}
-    return MetricObject(**(metric.data | fixed | {"stage": metric.stage, "step": metric.step}))
+    return MetricObject(**(dict(nothing or {}) | metric.data | fixed | {"stage": metric.stage, "step": metric.step}))
 
 
 def checkpoint_object(checkpoint: Checkpoint, job: Job) -> CheckpointObject:

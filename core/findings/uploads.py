@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from core.findings import captions as special_captions
 from core.findings import fingerprints
-from core.findings.finding import Finding
+from core.findings.finding import MAX_ITEMS, Finding
 from core.findings.fingerprints import TextPrint
 from core.findings.texts import languages
 from core.references import chats
@@ -57,9 +57,11 @@ def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
             Finding(
                 "empty_caption",
                 f"{_count(len(bare), 'image has', 'images have')} no caption, {bare[0]} first.",
-                "Add a .txt of the same name to the archive, set captions with POST /v1/files/{id}/items, or name a "
-                "tagger in bat.caption.",
+                "Say in a few words what each shows, or let a tagger say it (bat.caption): what no caption names is "
+                "learned as part of the subject. Captions are written item by item, or sent as a .txt of the same "
+                "name beside the image.",
                 bare[0],
+                items=bare[:MAX_ITEMS],
             )
         )
     written = [caption for _, caption in captions if caption]
@@ -128,12 +130,14 @@ def _near_images(items: Sequence[Seen]) -> Iterator[Finding]:
     for place, item in enumerate(items):
         for other in items[:place]:
             if item.print and other.print and fingerprints.same_picture(item.print, other.print):
+                # the one that has a caption is the one to keep, wherever it stands
+                copy, kept = (other, item) if item.caption and not other.caption else (item, other)
                 yield Finding(
                     "near_duplicate",
-                    f"{item.name} and {other.name} are nearly the same picture.",
+                    f"{copy.name} and {kept.name} are nearly the same picture.",
                     "Keep the better one: two copies pull twice, and a copy that is held out tells nothing.",
-                    item.name,
-                    other.name,
+                    copy.name,
+                    kept.name,
                 )
                 break
 
@@ -240,6 +244,7 @@ def _limited(found: Iterable[Finding]) -> Iterator[Finding]:
                 last.fix,
                 last.item,
                 severity=last.severity,
+                items=[name for finding in alike[MAX_FINDINGS_OF_A_CODE:] if (name := finding.item)][:MAX_ITEMS],
             )
 
 

@@ -5,20 +5,21 @@ Under a claim that is over they change nothing, and say so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.accounts import stored_bytes
 from core.database.engine import now
-from core.database.tables import Artifact, Checkpoint, JobEvent, Json, Metric
+from core.database.tables import Artifact, Checkpoint, Job, JobEvent, Json, Metric
 from core.findings.finding import from_wire
 from core.jobs import standing
 from core.jobs.events import record, tell
 from core.jobs.leases import Claim, held
 
 LOSS_SECONDS = 10.0
+MOST_VALLEYS = 2  # the second one is the turning point
 SAVE = "save"  # the kind of artifacts that say where a stage stood
 
 
@@ -46,7 +47,8 @@ def report(
 
 def add_metrics(session: Session, claim: Claim, stage: str, rows: Sequence[Json]) -> bool:
     """Write rows of a curve, each with its `step`; rows of an earlier attempt at the same steps are replaced."""
-    if held(session, claim) is None:
+    job = held(session, claim)
+    if job is None:
         return False
     at = now(session)
     steps = {int(row["step"]): {name: value for name, value in row.items() if name != "step"} for row in rows}
@@ -56,8 +58,18 @@ def add_metrics(session: Session, claim: Claim, stage: str, rows: Sequence[Json]
         for step, data in steps.items()
     )
     if stage == "train" and steps:
+        _note_valleys(job, steps)
         _tell_loss(session, claim, max(steps), steps[max(steps)].get("loss"))
     return True
+
+
+def _note_valleys(job: Job, rows: Mapping[int, Json]) -> None:
+    """Let a running job's outcome have the valleys of CS-Fluctuation as soon as they are known; a new run has none."""
+    told = [row.get("valleys", [] if step == 0 else None) for step, row in sorted(rows.items())]
+    valleys = next((found for found in reversed(told) if isinstance(found, list)), None)
+    if valleys is not None and valleys != (job.outcome or {}).get("valleys", []):
+        steps = [standing.counted(step) for step in valleys[:MOST_VALLEYS] if isinstance(step, int)]
+        job.outcome = {**(job.outcome or {}), "valleys": steps}
 
 
 def _tell_loss(session: Session, claim: Claim, step: int, loss: object) -> None:

@@ -41,7 +41,7 @@ class Facts(BaseModel):
 
     kind: Literal["images", "texts"]
     items: Annotated[int, Field(ge=1)]
-    findings: list[dict[str, str | None]]
+    findings: list[dict[str, str | list[str] | None]]
     profile: dict[str, Any]  # of core.findings.profiles
 
 
@@ -72,7 +72,7 @@ class Recaptioned(BaseModel):
     kind: Literal["images"]
     items: Annotated[int, Field(ge=1)]
     captions: list[str]
-    findings: list[dict[str, str | None]]
+    findings: list[dict[str, str | list[str] | None]]
 
 
 class Refusal(BaseModel):

@@ -18,8 +18,16 @@ from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.protection import protection as protecting
 from worker.stages.trial import followed_curves
 
-CURVE = ("reference_loss", "heldout_loss", "probe_loss", "fluctuation", "similarity", "turning_point")
-NAMES = {"fluctuation": "cs_fluctuation", "similarity": "cosine_similarity"}
+CURVE = (
+    "reference_loss",
+    "heldout_loss",
+    "probe_loss",
+    "fluctuation",
+    "fluctuation_step",
+    "similarity",
+    "turning_point",
+)
+NAMES = {"fluctuation": "cs_fluctuation", "fluctuation_step": "cs_step", "similarity": "cosine_similarity"}
 
 
 def train(context: Context) -> Generator[Line, None, None]:
@@ -74,4 +82,5 @@ def curve_row(step: Step) -> Json:
     """What a step shows, under the wire's names; what was not measured is left out."""
     row: Json = {"step": step.step, "loss": sum(step.loss) / len(step.loss), "learning_rate": step.learning_rate}
     measured = {NAMES.get(field, field): getattr(step, field) for field in CURVE}
-    return row | {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
+    row |= {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
+    return row | {"valleys": list(step.valleys)} if step.valleys else row

@@ -73,6 +73,16 @@ class FluctuationDetector:
         return self.valleys[TURNING - 1] if len(self.valleys) >= TURNING else None
 
     @property
+    def found(self) -> list[int]:
+        """Return the left edges of the valleys up to the turning point."""
+        return [valley.left for valley in self.valleys[:TURNING]]
+
+    @property
+    def left_edge(self) -> int | None:
+        """Return the step that the newest F speaks of; None while its windows are not full."""
+        return self._steps[1 - 3 * self.window] if len(self._steps) >= 3 * self.window - 1 else None
+
+    @property
     def pending(self) -> list[int]:
         """Return the steps that a valley still to come could name: the last 3M evaluations."""
         return list(self._steps)
@@ -131,7 +141,7 @@ class FluctuationDetector:
             return
         self._quiet = self._quiet + 1 if fluctuation < SETTLED * self.peak else 0
         if self.settled is None and self._quiet == self.window:
-            self.settled = self._steps[1 - 3 * self.window]
+            self.settled = self.left_edge
 
 
 def variance(values: Sequence[float] | deque[float]) -> float:

@@ -65,6 +65,11 @@ class CSFluctuation:
             self.fallback.update(evaluation)
 
     @property
+    def speaks_of(self) -> int | None:
+        """Return the step that this F speaks of, where turning points are counted too; None where there is none."""
+        return None if self.fluctuation is None else self.detector.left_edge
+
+    @property
     def turning_point(self) -> int | None:
         """Return the left edge of the second valley, or None."""
         valley = self.detector.turning_point

@@ -43,6 +43,7 @@ class Outcome:
     gallery: tuple[int, ...]  # all kept steps, from early to late
     proposals: Mapping[str, tuple[int, str]]  # what every rule would have published, and its sentence
     ended_by_turning: bool = False  # whether CS-Fluctuation ended the run
+    valleys: tuple[int, ...] = ()  # of CS-Fluctuation, up to the turning point
 
     def favouring(self, step: int | None, reason: str, by: str) -> Outcome:
         """Return the outcome that publishes what the samples favour; only `auto` lets them decide.
@@ -127,7 +128,14 @@ class FinalRun:
             self.snapshots[step.step] = average.clone()
         self._show(Evaluation(step.step, step.similarity, step.reference_loss))
         self._let_go()
-        return replace(step, fluctuation=self._turning.fluctuation, turning_point=self._turning.turning_point)
+        turning = self._turning
+        return replace(
+            step,
+            fluctuation=turning.fluctuation,
+            fluctuation_step=turning.speaks_of,
+            turning_point=turning.turning_point,
+            valleys=tuple(turning.detector.found),
+        )
 
     def outcome(self) -> Outcome:
         """Name the step to publish and let go of every copy that nothing names."""
@@ -158,6 +166,7 @@ class FinalRun:
             gallery=tuple(gallery),
             proposals={name: (rule.published_step, rule.reason) for name, rule in self.rules.items()},
             ended_by_turning=isinstance(self.chosen, Auto | CSFluctuation) and self.chosen.ended_by_turning,
+            valleys=tuple(self._turning.detector.found),
         )
 
     def state(self) -> State:

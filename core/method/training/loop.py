@@ -44,10 +44,12 @@ class Step:
     learning_rate: float
     similarity: float | None = None
     fluctuation: float | None = None
+    fluctuation_step: int | None = None  # which it speaks of: the left edge of its windows
     reference_loss: float | None = None
     heldout_loss: float | None = None
     probe_loss: float | None = None
     turning_point: int | None = None
+    valleys: tuple[int, ...] = ()
 
 
 class Training:

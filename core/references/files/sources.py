@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from core.errors import InvalidInput, TooLarge
+from core.references.faults import param_of
 from core.references.files import litter, names
 
 MAX_ENTRIES = 400  # of one ending: an image may have a caption, a mask and a thumbnail beside it
@@ -73,7 +74,7 @@ def one_name(first: Member, second: Member) -> InvalidInput:
     labels = names.label(first.path), names.label(second.path)
     same = f"{labels[0]} is there twice; keep one of them."
     message = same if labels[0] == labels[1] else f"{labels[0]} and {labels[1]} have one name; give each its own."
-    return InvalidInput(message, code="duplicate_name", param="file")
+    return InvalidInput(message, code="duplicate_name", param=param_of(labels[1]))
 
 
 def _too_many(most: int, what: str) -> TooLarge:
@@ -88,11 +89,12 @@ def too_large_in_all(most: int) -> TooLarge:
 
 def too_large(path: str, most: int) -> TooLarge:
     """Say that one file of a set is too large."""
-    return TooLarge(
-        f"{names.label(path)} has more than {most:,} bytes; save it smaller.", code="entry_too_large", param="file"
-    )
+    label = names.label(path)
+    message = f"{label} has more than {most:,} bytes; save it smaller."
+    return TooLarge(message, code="entry_too_large", param=param_of(label))
 
 
 def refused(path: str, what: str, code: str) -> InvalidInput:
     """Refuse a set because of one of its files."""
-    return InvalidInput(f"The entry {names.label(path)} {what}.", code=code, param="file")
+    label = names.label(path)
+    return InvalidInput(f"The entry {label} {what}.", code=code, param=param_of(label))

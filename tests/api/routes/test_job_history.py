@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 import httpx
@@ -15,7 +16,7 @@ import pytest
 from api.http.stream_limit import MAX_STREAMS
 from core.accounts import api_keys
 from core.database.engine import now
-from core.database.tables import ApiKey
+from core.database.tables import ApiKey, Metric
 from core.erasure import request as erasing
 from core.jobs import events
 from tests.api.outcome import OUTCOME
@@ -168,6 +169,39 @@ def test_curves_come_in_the_order_of_the_stages(http: httpx.Client, published: d
 @pytest.mark.parametrize("after", ["train", "train:x", "train:99", "x:1", "train:" + "9" * 50])
 def test_a_curve_after_no_step_is_400(http: httpx.Client, published: dict[str, str], after: str) -> None:
     refused(http.get(f"{JOBS}/{published['job']}/metrics", params={"after": after}), 400, "invalid_cursor")
+
+
+def test_a_chart_takes_whole_curves_at_once_and_then_only_what_is_new(
+    service: Service, http: httpx.Client, create
+) -> None:
+    job = create().json()["id"]
+    address = f"{JOBS}/{job}/metrics"
+
+    def draw(stage: str, steps: Iterable[int]) -> list[Metric]:
+        fixed = {"job_id": job, "stage": stage, "attempt": 1, "created_at": 1.0}
+        return [Metric(**fixed, step=step, data={"loss": 1 / (step + 1)}) for step in steps]
+
+    with service.sessions.begin() as session:
+        session.add_all(draw("train", range(90)) + draw("surrogate", range(90)))
+    whole = http.get(address, params={"points": 12, "limit": 1}).json()
+    assert not whole["has_more"]
+    stages = [row["stage"] for row in whole["data"]]
+    assert stages == sorted(stages)
+    assert all(8 <= stages.count(stage) <= 12 for stage in ("surrogate", "train"))
+    assert {"train:0", "train:89", "surrogate:0"} <= {row["id"] for row in whole["data"]}
+    assert whole["last_id"] == "train:89"
+    assert http.get(address, params={"after": whole["last_id"]}).json()["data"] == []
+    with service.sessions.begin() as session:
+        session.add_all(draw("train", [90]) + draw("export", [0]))
+    new = http.get(address, params={"after": whole["last_id"]}).json()["data"]
+    assert [row["id"] for row in new] == ["train:90", "export:0"]
+    assert {row["stage"] for row in http.get(address, params={"points": 5, "stage": "train"}).json()["data"]} == {
+        "train"
+    }
+    error = refused(http.get(address, params={"points": 5, "after": "train:90"}), 400, "contradiction")
+    assert "without `points`" in error["message"]
+    for points in ("1", "5001", "x"):
+        assert refused(http.get(address, params={"points": points}), 400)["param"] == "points"
 
 
 def test_influence_comes_with_the_most_helpful_first(http: httpx.Client, published: dict[str, str]) -> None:

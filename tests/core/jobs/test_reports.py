@@ -55,6 +55,24 @@ def test_metrics_of_a_repeated_step_replace_the_earlier_ones(database: Sessions)
     assert [(row.step, row.data["loss"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, None), (4, 2)]
 
 
+def test_valleys_stand_in_the_job_as_soon_as_they_are_known_and_go_with_a_run_that_begins_anew(
+    database: Sessions,
+) -> None:
+    held = running(database)
+
+    def valleys(*rows: dict[str, object]) -> object:
+        with database.begin() as session:
+            assert reports.add_metrics(session, held, "train", rows)
+        with database() as session:
+            return (session.get_one(Job, held.job_id).outcome or {}).get("valleys")
+
+    assert valleys({"step": 0, "loss": 1.0}, {"step": 1, "loss": 1.0}) is None
+    assert valleys({"step": 20, "valleys": [3]}, {"step": 21, "loss": 1.0}) == [3]
+    assert valleys({"step": 30, "loss": 1.0}) == [3]
+    assert valleys({"step": 40, "valleys": [3, 11, "x", 12]}) == [3, 11]
+    assert valleys({"step": 0, "loss": 1.0}) == []
+
+
 def test_a_finding_of_the_trainer_is_told_once_and_stands_in_the_job(database: Sessions) -> None:
     held = running(database)
     finding = {"code": "too_long", "message": "It is long.", "fix": "Shorten it.", "item": "text 2", "severity": "warn"}

@@ -39,6 +39,7 @@ CSV_COLUMNS = (
     "learning_rate",
     "reference_loss",
     "probe_loss",
+    "cs_step",
 )
 CSV_SOURCES = {"train_loss": "loss", "valid_loss": "heldout_loss"}
 
@@ -90,7 +91,8 @@ def verified(made: Made) -> Message:
 def read_outcome(context: Context) -> Outcome:
     """Read what training came to."""
     stored = context.read("train", "outcome.json")
-    return Outcome(**stored | {"window": Window(**stored["window"]), "gallery": tuple(stored["gallery"])})
+    tuples = {name: tuple(stored.get(name, ())) for name in ("gallery", "valleys")}
+    return Outcome(**stored | {"window": Window(**stored["window"])} | tuples)
 
 
 def _write_papers(context: Context, provenance: Json, summary: Json, folder: Path) -> None:
@@ -131,6 +133,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "reasons": reasons(scored, mixture, outcome, evidence),
         "published_step": outcome.published_step,
         "turning_point_step": outcome.turning_point_step,
+        "valleys": list(outcome.valleys),
         "matched_loss_step": outcome.matched_loss_step,
         "last_step": outcome.last_step,
         "stopped_early": outcome.stopped_early,
@@ -183,6 +186,7 @@ def checkpoints(context: Context, outcome: Outcome) -> list[Json]:
     rows = []
     for step in outcome.gallery:
         metrics = {("train_loss" if name == "loss" else name): value for name, value in curve.get(step, {}).items()}
+        metrics.pop("valleys", None)  # which are the run's
         file = f"train/{checkpoint_file(step)}"
         rows.append({"file": file, "step": step, "labels": marks(outcome, step), "metrics": metrics})
     return rows

@@ -65,6 +65,19 @@ def test_streaming_equals_the_definition(window: int) -> None:
     assert [valley.left for valley in detector.valleys] == offline_valleys(expected)
 
 
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_valley_lies_where_the_curve_drawn_over_the_steps_it_speaks_of_has_one(every: int) -> None:
+    detector, curve = FluctuationDetector(5, 1e-3), dict[int, float]()
+    for number, value in enumerate(walk(3)):
+        found = detector.update(value, every * number)
+        assert (found is None) == (detector.left_edge is None)
+        if found is not None:
+            curve[detector.left_edge] = found
+    assert list(curve) == [every * number for number in range(len(curve))]
+    assert [curve[valley.left] for valley in detector.valleys] == [valley.value for valley in detector.valleys]
+    assert detector.found == [valley.left for valley in detector.valleys[:2]]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_released_semantics_counts_an_initial_rise_as_a_valley(seed: int) -> None:
     cs = walk(seed)
