@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,11 @@ MISSING = "Chromium is missing: as root, `make system` installs it"
 PATIENCE_MS = 30_000
 # what the browser itself says of an answer above 399, which a test may expect
 REFUSED = r"status of (4\d\d|5\d\d)|net::ERR_"
+SIGN_IN = """key => {
+  if (location.protocol !== "http:" || sessionStorage.getItem("signed")) return;
+  sessionStorage.setItem("signed", "once");
+  sessionStorage.setItem("albatross.key", key);
+}"""
 WATCH = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
@@ -56,12 +62,6 @@ class Tab:
         with self.page.expect_file_chooser() as chooser:
             self.press(button)
         chooser.value.set_files(files)
-
-    def sign_in(self, key: str) -> None:
-        """Hold the key as the page does, in this tab alone."""
-        self.key = key
-        self.page.goto(f"{self.address}/healthz")
-        self.page.evaluate("key => sessionStorage.setItem('albatross.key', key)", key)
 
     def expect(self, pattern: str = REFUSED) -> None:
         """Forget faults that a test has caused on purpose."""
@@ -104,13 +104,13 @@ def visited(browser: Browser, address: str, key: str | None = None, **options: A
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
     context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(WATCH)
+    if key:
+        context.add_init_script(f"({SIGN_IN})({json.dumps(key)})")
     page = context.new_page()
     tab = Tab(page, address, key)
     page.on("console", tab._console)
     page.on("pageerror", tab._error)
     page.on("request", tab._request)
-    if key:
-        tab.sign_in(key)
     try:
         yield tab
         assert not tab.faults, "\n".join(tab.faults)

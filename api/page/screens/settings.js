@@ -9,19 +9,29 @@ import { SETTINGS as W } from "../words/result.js";
 
 const EVENTS = ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"];
 
-function useLoaded(path) {
-  const [state, setState] = useState({ value: null, error: null });
-  const load = () => call(path).then((value) => setState({ value, error: null }), refused((error) => setState({ value: null, error })));
-  useEffect(() => void load(), [path]);
-  return [state.value, state.error, load];
+const SOURCES = ["/v1/account", "/v1/models?limit=100", "/v1/webhook_endpoints?limit=100", "/v1/erasures?limit=20", "/v1/capabilities", "/readyz"];
+
+const asked = (path) => call(path).then((value) => ({ value, error: null }), (error) => ({ value: null, error }));
+
+/** Ask for everything at once, so that nothing jumps when the last answer comes. */
+function useAnswers() {
+  const [answers, setAnswers] = useState(null);
+  useEffect(() => {
+    Promise.all(SOURCES.map(asked)).then((all) => {
+      const out = all.find(({ error }) => error?.status === 401);
+      if (out) refused(() => {})(out.error);
+      else setAnswers(all);
+    });
+  }, []);
+  const again = (place) => asked(SOURCES[place]).then((answer) => setAnswers((old) => old.map((one, index) => (index === place ? answer : one))));
+  return [answers, again];
 }
 
 function Sheet({ title, lead, error, children }) {
   return html`<section><h2>${title}</h2>${lead && html`<p class="hint">${lead}</p>`}<div class="sheet"><${Refusal} error=${error} />${children}</div></section>`;
 }
 
-function Account({ leave }) {
-  const [account, error] = useLoaded("/v1/account");
+function Account({ of: { value: account, error }, leave }) {
   const limit = (value, words) => (value === null ? null : words(value));
   return html`<${Sheet} title=${W.account} error=${error}>${account && html`<dl class="facts"><dt>${W.accountName}</dt><dd>${account.name}</dd>
     <dt>${W.scopes}</dt><dd>${account.scopes.map((scope) => W.scopeWords[scope] || scope).join(", ")}</dd>
@@ -31,8 +41,7 @@ function Account({ leave }) {
     <p class="row"><button type="button" class="button second small" onClick=${leave}>${W.signOut}</button></p><//>`;
 }
 
-function Models() {
-  const [models, error] = useLoaded("/v1/models?limit=100");
+function Models({ of: { value: models, error } }) {
   const backbones = (models?.data || []).filter((model) => model.bat.kind === "backbone");
   return html`<${Sheet} title=${W.models} error=${error}>${models && backbones.length === 0 && html`<p class="hint">${W.modelsNone}</p>`}
     ${backbones.length > 0 && html`<div class="scroll"><table class="ledger"><tbody>${backbones.map((model) => html`<tr key=${model.id}><td><b>${model.bat.title || model.id}</b><br /><span class="meta">${[model.bat.description || GENERAL.learns[model.bat.learns_from], model.bat.good_for].filter(Boolean).join(" ")}</span></td><td class="meta">${model.id}</td><td class="meta">${model.bat.licence}</td></tr>`)}</tbody></table></div>`}<//>`;
@@ -48,8 +57,7 @@ function Endpoint({ endpoint, reload }) {
     <td><span class="row"><button type="button" class="quiet" onClick=${test}>${W.webhookTest}</button><button type="button" class="quiet" onClick=${remove}>${W.webhookDelete}</button></span></td></tr>`;
 }
 
-function Webhooks() {
-  const [list, error, reload] = useLoaded("/v1/webhook_endpoints?limit=100");
+function Webhooks({ of: { value: list, error }, reload }) {
   const [fields, setFields] = useState({ name: "", url: "" });
   const [secret, setSecret] = useState(null);
   const [wrong, setWrong] = useState(null);
@@ -68,21 +76,22 @@ function Webhooks() {
     <form class="inline-form" onSubmit=${add}>${field("name", W.webhookName, "text")}${field("url", W.webhookUrl, "url")}<button class="button">${W.webhookAdd}</button></form><${Refusal} error=${wrong} /><//>`;
 }
 
-function Erasures() {
-  const [list, error] = useLoaded("/v1/erasures?limit=20");
+function Erasures({ of: { value: list, error } }) {
   return html`<${Sheet} title=${W.erasures} error=${error}>${list?.data.length === 0 && html`<p class="hint">${W.erasuresNone}</p>`}
     ${list?.data.length > 0 && html`<div class="scroll"><table class="ledger"><tbody>${list.data.map((erasure) => html`<tr key=${erasure.id}><td>${moment(erasure.requested_at)}</td><td class="meta">${erasure.kind} ${erasure.target}</td><td>${erasure.status === "completed" && html`<button type="button" class="quiet" onClick=${() => saveReceipt(erasure)}>${W.receipt}</button>`}</td></tr>`)}</tbody></table></div>`}<//>`;
 }
 
-function Service() {
-  const [about] = useLoaded("/v1/capabilities");
-  const [ready] = useLoaded("/readyz");
+function Service({ about, ready }) {
   return html`<${Sheet} title=${W.service}><dl class="facts">${about && html`<dt>${W.version}</dt><dd>${about.version}</dd><dt>${W.largest}</dt><dd>${size(about.limits.file_bytes)}</dd>`}
     <dt>${W.workers}</dt><dd>${ready?.status === "ready" ? W.ready : W.notReady}</dd></dl>
     ${Object.values(ready?.details || {}).map((words) => html`<p class="note">${words}</p>`)}<p class="hint">${W.docs} <a href="/docs">/docs</a></p><//>`;
 }
 
 export function Settings({ leave }) {
-  return html`<h1>${W.title}</h1><${Account} leave=${leave} />
-    <${Sheet} title=${W.keys} lead=${W.keysLead}><${Copied} text="albatross keys create NAME" /><//><${Models} /><${Webhooks} /><${Erasures} /><${Service} />`;
+  const [answers, again] = useAnswers();
+  if (!answers) return html`<h1>${W.title}</h1>`;
+  const [account, models, webhooks, erasures, about, ready] = answers;
+  return html`<h1>${W.title}</h1><${Account} of=${account} leave=${leave} />
+    <${Sheet} title=${W.keys} lead=${W.keysLead}><${Copied} text="albatross keys create NAME" /><//><${Models} of=${models} />
+    <${Webhooks} of=${webhooks} reload=${() => again(2)} /><${Erasures} of=${erasures} /><${Service} about=${about.value} ready=${ready.value} />`;
 }
