@@ -18,6 +18,7 @@ from api.routes import (
     file_items,
     files,
     health,
+    item_edits,
     job_history,
     jobs,
     metrics,
@@ -42,6 +43,7 @@ from core.version import VERSION
 ROUTES = (
     files,
     file_items,
+    item_edits,
     presets,
     job_history,
     estimates,
