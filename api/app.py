@@ -27,6 +27,7 @@ from api.routes import (
     page,
     presets,
     signed_files,
+    start,
     webhook_deliveries,
     webhook_endpoints,
 )
@@ -52,6 +53,7 @@ ROUTES = (
     jobs,
     models,
     account,
+    start,
     signed_files,
     webhook_endpoints,
     webhook_deliveries,
@@ -59,6 +61,7 @@ ROUTES = (
     metrics,
     page,
 )
+START_TRIES = 60  # in a minute; nobody guesses a token, but every try is a look at the disk
 # more get in each other's way; the database's pool holds more connections, so that none waits for one
 ENDPOINT_THREADS = 8
 
@@ -99,6 +102,7 @@ def _services(settings: Settings) -> Services:
         rate_limiter=RateLimiter(settings.requests_per_minute, settings.broker),
         own_folder=OwnFolder(settings.data / "uploads"),
         page=StaticFiles(PAGE),
+        start_limiter=RateLimiter(START_TRIES, who="This machine"),
     )
 
 

@@ -8,10 +8,11 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas.items import CaptionsRequest
 from api.schemas.shared import Error
+from api.schemas.start import StartRequest
 from api.schemas.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.parameters.request import JobRequest
 
-BODY_MODELS = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
+BODY_MODELS = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest, StartRequest)
 REFERENCE = "#/components/schemas/{model}"
 
 

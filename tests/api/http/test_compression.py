@@ -29,9 +29,7 @@ def test_a_short_answer_is_not_packed(http: httpx.Client) -> None:
     assert "content-encoding" not in http.get("/healthz", headers=PACKED).headers
 
 
-def test_an_event_of_a_job_that_goes_on_comes_at_once(
-    http: httpx.Client, create: Callable[..., httpx.Response]
-) -> None:
+def test_an_event_of_a_running_job_comes_at_once(http: httpx.Client, create: Callable[..., httpx.Response]) -> None:
     address = f"{JOBS}/{create().json()['id']}/events"
     with http.stream("GET", address, headers={**PACKED, "Accept": "text/event-stream"}) as answer:
         assert "content-encoding" not in answer.headers
