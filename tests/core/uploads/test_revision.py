@@ -81,7 +81,7 @@ def about_what_is_there(findings: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True) for row in findings if row["code"] in ANEW)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_any_edits_end_where_an_upload_of_what_is_left_would_begin(tmp_path: Path, seed: int) -> None:
     random, number = Random(seed), 5
     held = {f"{n}.jpg": (drawn(n), f"cat {n}" if n % 2 else None) for n in range(number)}
