@@ -131,6 +131,7 @@ def test_pictures_and_their_captions_are_added_several_at_once(service: Service,
     assert sorted(acted) == ["file.add", "file.create"]
 
 
+@pytest.mark.slow
 def test_a_second_file_of_a_name_gets_a_name_of_its_own(service: Service, http: httpx.Client) -> None:
     file = upload(http, pictures(2))
     done(add(http, file["id"], ("0.png", png(10))))
@@ -166,6 +167,7 @@ def test_another_picture_takes_the_place_of_one_and_the_caption_stays(service: S
     assert list(named(http, file["id"]).items())[1] == ("bare.png", None)
 
 
+@pytest.mark.slow
 def test_what_stands_in_one_place_does_not_stand_in_another(http: httpx.Client) -> None:
     file = upload(http, pictures(4))
     refused(put(http, file["id"], "item-2", "x.png", png(0)), 400, "duplicate_item")
@@ -191,6 +193,7 @@ def test_texts_are_taken_out_added_and_rewritten(service: Service, http: httpx.C
     kept_whole(service, http, after)
 
 
+@pytest.mark.slow
 def test_a_text_that_is_none_is_refused_where_it_stands(http: httpx.Client, text_file: str) -> None:
     address = f"/v1/files/{text_file}/items/item-1"
     error = refused(http.put(address, json={"messages": [{"role": "pirate", "content": "Arr"}]}), 400, "invalid_line")
@@ -202,6 +205,7 @@ def test_a_text_that_is_none_is_refused_where_it_stands(http: httpx.Client, text
     assert http.get(f"/v1/files/{text_file}").json()["bat"]["items"] == 4
 
 
+@pytest.mark.slow
 def test_pictures_and_texts_do_not_mix(http: httpx.Client, image_file: str, text_file: str) -> None:
     refused(add(http, image_file, ("a.jsonl", chats(2))), 400, "mixed_kinds")
     refused(add(http, text_file, ("a.png", png())), 400, "mixed_kinds")
@@ -210,6 +214,7 @@ def test_pictures_and_texts_do_not_mix(http: httpx.Client, image_file: str, text
     assert refused(http.put(f"/v1/files/{image_file}/items/item-1", json={"text": "x"}), 400, "no_texts")
 
 
+@pytest.mark.slow
 def test_what_was_done_to_a_picture_is_told_as_long_as_it_is_there(http: httpx.Client) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -239,6 +244,7 @@ def test_what_was_done_to_a_picture_is_told_as_long_as_it_is_there(http: httpx.C
     assert shown == {"c.png": ["too_small", "empty_caption"], "e.png": ["empty_caption"]}
 
 
+@pytest.mark.slow
 def test_an_upload_whose_profile_is_not_known_is_judged_from_its_pixels(service: Service, http: httpx.Client) -> None:
     file = upload(http, pictures(4))
     with service.sessions.begin() as session:
@@ -267,6 +273,7 @@ def test_who_knows_another_version_is_told_and_a_job_keeps_its_file(http: httpx.
     assert len(items(http, image_file)) == 5
 
 
+@pytest.mark.slow
 def test_of_several_edits_at_once_each_is_whole_or_refused(service: Service, http: httpx.Client) -> None:
     file = upload(http, pictures(6))
 
@@ -285,6 +292,7 @@ def test_of_several_edits_at_once_each_is_whole_or_refused(service: Service, htt
     kept_whole(service, http, http.get(f"/v1/files/{file['id']}").json())
 
 
+@pytest.mark.slow
 def test_an_edit_whose_job_was_made_meanwhile_leaves_nothing_behind(
     service: Service, http: httpx.Client, image_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +309,7 @@ def test_an_edit_whose_job_was_made_meanwhile_leaves_nothing_behind(
     kept_whole(service, http, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "item", ["item-0", "item-9", "item-99999999999", "nobody.png", "..%2F..%2Fetc%2Fpasswd", "%00", "%F0%9F%90%B1" * 60]
 )
@@ -310,6 +319,7 @@ def test_an_item_that_is_not_there_is_404(http: httpx.Client, image_file: str, i
     refused(put(http, image_file, item, "x.png", png(9)), 404, "item_not_found")
 
 
+@pytest.mark.slow
 def test_a_name_that_several_images_have_is_refused_and_a_folder_tells_them_apart(http: httpx.Client) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -321,6 +331,7 @@ def test_a_name_that_several_images_have_is_refused_and_a_folder_tells_them_apar
     assert list(named(http, file)) == ["a/1.png", "c.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../../x.png", "a\u202eb.png", "x" * 300 + ".png", ".png", "..", "a\\b.png", " "])
 def test_a_file_of_any_name_is_added_under_a_plain_one(service: Service, http: httpx.Client, name: str) -> None:
     file = upload(http, pictures(2))
@@ -351,6 +362,7 @@ def zipfile_of_nothing() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_a_form_that_makes_no_sense_changes_nothing(service: Service, http: httpx.Client, image_file: str) -> None:
     before = http.get(f"/v1/files/{image_file}").json()
     address = f"/v1/files/{image_file}/items"
@@ -366,6 +378,7 @@ def test_a_form_that_makes_no_sense_changes_nothing(service: Service, http: http
     kept_whole(service, http, before)
 
 
+@pytest.mark.slow
 def test_more_than_a_file_may_hold_is_not_added(service: Service, http: httpx.Client) -> None:
     file = upload(http, zipped(**{f"a{n}_png": png(n, 40) for n in range(99)}))
     error = refused(add(http, file["id"], ("x.png", png(200, 41)), ("y.png", png(201, 42))), 400, "too_many_images")
@@ -379,6 +392,7 @@ def noise(seed: int, side: int = 600) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_a_file_does_not_grow_beyond_what_an_upload_may_have(service: Service, http: httpx.Client) -> None:
     file = upload(http, noise(1), "a.png")  # of 2 MB that are taken it has more than a half
     refused(add(http, file["id"], ("b.png", noise(2))), 400, "file_too_large")
