@@ -20,6 +20,7 @@ from api.routes import (
     file_items,
     files,
     health,
+    item_edits,
     job_history,
     jobs,
     metrics,
@@ -47,6 +48,7 @@ PAGE = Path(__file__).parent / "page"
 ROUTES = (
     files,
     file_items,
+    item_edits,
     presets,
     job_history,
     estimates,
