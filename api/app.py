@@ -16,6 +16,7 @@ from api.http.rate_limit import RateLimiter
 from api.http.static_files import StaticFiles
 from api.routes import (
     account,
+    capabilities,
     estimates,
     file_items,
     files,
@@ -54,6 +55,7 @@ ROUTES = (
     estimates,
     jobs,
     models,
+    capabilities,
     account,
     start,
     signed_files,

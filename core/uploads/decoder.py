@@ -31,7 +31,7 @@ from core.errors import InvalidInput
 from core.findings import profiles
 from core.references import packing
 from core.references.files import images
-from core.references.files.images import FORMATS
+from core.references.files.formats import PICTURES
 from core.runtime.processes import die_with_parent, hide_memory
 from core.settings import Settings
 from core.uploads import editing, reading, revision
@@ -204,7 +204,7 @@ def _warm(limits: Settings) -> None:
     """Read pictures of our own, so that every child inherits what a decoder loads at its first use."""
     with tempfile.TemporaryDirectory() as folder:
         path, side = Path(folder) / "warm", max(limits.min_image_side, 16)
-        for format in FORMATS:
+        for format in PICTURES:
             Image.radial_gradient("L").resize((side, side)).save(path, format)
             packing.pack(reading.read(path, "warm", limits), Path(folder) / "packed")
             (Path(folder) / "packed").rename(path)
