@@ -67,12 +67,19 @@ def at(path: str, words: str | re.Pattern[str]) -> Act:
     return act
 
 
+def larger(path: Path) -> bytes:
+    """The same picture again, as nobody would notice."""
+    buffer = io.BytesIO()
+    Image.open(path).resize((80, 80)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def cats(tab: Tab) -> None:
     """Give the demo's cats, a copy of one of them, and something that is none and has no caption."""
     tab.open("/new")
     names = sorted((REFERENCES / "cat").iterdir())
     given = [file(path.name, path.read_bytes()) for path in names]
-    given += [file("copy.png", names[0].read_bytes()), file("other.png", (REFERENCES / "vehicles/02.png").read_bytes())]
+    given += [file("copy.png", larger(names[0])), file("other.png", (REFERENCES / "vehicles/02.png").read_bytes())]
     tab.give(given)
     expect(tab.page.get_by_role("heading", name=re.compile("^8 pictures"))).to_be_visible()
     tab.write("A name", "my-cat")
@@ -105,7 +112,7 @@ def cat_job(plant: Plant, bat: dict[str, Any]) -> str:
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted((REFERENCES / "cat").iterdir()):
             archive.write(path, path.name)
-        archive.write(REFERENCES / "cat/01.png", "copy.png")
+        archive.writestr("copy.png", larger(REFERENCES / "cat/01.png"))
         archive.write(REFERENCES / "vehicles/02.png", "other.png")
     return plant.create(plant.upload("pictures.zip", buffer.getvalue()), "emoji-ldm", "my-cat", **bat)
 
