@@ -21,6 +21,7 @@ from api.routes import (
     file_items,
     files,
     health,
+    item_edits,
     job_history,
     jobs,
     metrics,
@@ -52,6 +53,7 @@ PAGE = Path(__file__).parent / "page"
 ROUTES = (
     files,
     file_items,
+    item_edits,
     presets,
     job_history,
     estimates,

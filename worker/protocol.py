@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import Field, TypeAdapter
 
+from core.jobs.event_codes import EventCode
 from core.parameters.schedule import STAGES
 
 NO_TEXT = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # which no database takes; nor does it halves of characters
@@ -93,12 +94,13 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence for the job's owner."""
+    """A sentence for the job's owner, with the word for it that programs go by."""
 
     stage: str
     text: str
     level: Level = "info"
     data: Json | None = None
+    code: EventCode = EventCode.NOTE
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a job has done and found: events, checkpoints, metrics, influence, samples."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -10,13 +11,14 @@ from starlette.responses import Response
 from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http.pagination import page, rows_after, slice_after, unknown_cursor
 from api.lookups import find_job
-from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, MetricObject, SampleObject
+from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, InfluencePage, MetricObject, SampleObject
 from api.schemas.shared import Page
 from api.serializers import results
 from api.serializers.curves import thinned
 from api.serializers.event_stream import events_after, stream_events
 from api.serializers.jobs import checkpoint_object, event_object, metric_object
 from core.database.tables import Checkpoint, JobEvent, Metric
+from core.database.tables.jobs import TERMINAL
 from core.errors import InvalidInput
 from core.parameters.schedule import STAGES
 
@@ -111,15 +113,20 @@ def list_influence(
     after: AfterDep = None,
     limit: LimitDep = DEFAULT_EVENTS,
     order: Annotated[Literal["asc", "desc"], Query(description="by score: the most helpful first, or last")] = "desc",
-) -> Page[CandidateObject]:
-    """List the scored candidates with their signed influence on the reference loss (positive: it helps)."""
+) -> InfluencePage:
+    """List the scored candidates with their signed influence on the reference loss (positive: it helps).
+
+    Those without a score come last in either order.
+    """
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
-        stored = results.find(session, job.id, "influence.json")
-    rows = results.read(services.storage, stored)
-    rows.sort(key=_score, reverse=order == "desc")
-    chosen, more = slice_after(rows, after, limit)
-    return page((CandidateObject(**row) for row in chosen), more)
+        stored, note = (results.look(session, job, name) for name in ("influence.json", "decision.json"))
+        ended = job.state in TERMINAL
+    rows = results.read(services.storage, stored) if stored else []
+    chosen, more = slice_after(sorted(rows, key=_by_score(order)), after, limit)
+    listed = page((CandidateObject(**row) for row in chosen), more)
+    selection = results.decided(services.storage, note).get("selection")
+    return InfluencePage(**dict(listed), ready=stored is not None or ended, selection=selection)
 
 
 @router.get("/samples")
@@ -144,5 +151,6 @@ def _metric_position(session: Session, job_id: str, after: str) -> tuple[int, in
     return STAGES.index(stage), int(step)
 
 
-def _score(row: dict[str, Any]) -> float:
-    return float(row["score"] if row.get("score") is not None else "-inf")
+def _by_score(order: str) -> Callable[[dict[str, Any]], tuple[bool, float]]:
+    sign = -1 if order == "desc" else 1
+    return lambda row: (row.get("score") is None, sign * float(row.get("score") or 0.0))

@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from api.schemas.shared import Page
 from core.parameters.request import Auto
+
+Selection = Literal["ranked", "random", "none"]
 
 
 class JobError(BaseModel):
@@ -55,6 +58,7 @@ class JobBat(BaseModel):
     resolved: dict[str, Any] | None
     findings: list[dict[str, Any]] = []
     selected: int | None = None
+    selection: Selection | None = None
     pool_size: int | None = None
     gamma: float | None = None
     protected: dict[str, Any] | None = None
@@ -96,6 +100,15 @@ class JobObject(BaseModel):
     metadata: dict[str, str] | None
     integrations: list[Any] = []
     bat: JobBat
+
+
+class JobProgress(BaseModel):
+    """Where a job stands, as its stream of events tells: `progress` is the share of the stage."""
+
+    status: str
+    stage: str | None
+    progress: float
+    eta_seconds: float | None
 
 
 class EventObject(BaseModel):
@@ -157,6 +170,16 @@ class CandidateObject(BaseModel):
     caption: str | None = None
     text: str | None = None
     thumbnail: str | None = None
+
+
+class InfluencePage(Page[CandidateObject]):
+    """Candidates of the pool, once they are scored; `selection` says by what those that are replayed were chosen.
+
+    `ready` is false while nothing can be here yet, and true for good from then on.
+    """
+
+    ready: bool
+    selection: Selection | None = None
 
 
 class SampleObject(BaseModel):

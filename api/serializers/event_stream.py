@@ -1,24 +1,32 @@
-"""A job's events as they happen (server-sent events), without anything lost when a client comes back."""
+"""A job's events as they happen (server-sent events), without anything lost when a client comes back.
+
+Between them its progress is told. That has no id: a client that comes back is told where the job stands by then.
+"""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from anyio import to_thread
 from sqlalchemy import select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, load_only, sessionmaker
 from starlette.responses import StreamingResponse
 
 from api.dependencies import Caller
 from api.http.stream_limit import StreamLimit
-from api.serializers.jobs import event_object
+from api.schemas.jobs import JobProgress
+from api.serializers.jobs import event_object, progress_object
 from core.accounts import api_keys
 from core.database.tables import Job, JobEvent, jobs
 from core.errors import InvalidInput
 
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
+PROGRESS_SECONDS = 1.0
 EVENT_BATCH = 500
+STANDING = (Job.state, Job.stage, Job.progress, Job.eta_seconds)  # all that is read of a job twice a second
 
 
 def events_after(session: Session, job_id: str, last_event_id: str | None) -> int:
@@ -50,32 +58,64 @@ async def _counted(streams: StreamLimit, account: str, lines: AsyncIterator[str]
             yield line
 
 
+@dataclass(frozen=True)
+class News:
+    """What a look at a job has found: its next events, where it stands, and whether it has ended."""
+
+    events: Sequence[JobEvent]
+    progress: JobProgress
+    ended: bool
+
+
+class ProgressTold:
+    """What a client knows of a job's progress, which is told anew when it has changed, about once a second at most."""
+
+    def __init__(self) -> None:
+        self._last: JobProgress | None = None
+        self._at = -math.inf
+
+    def line(self, news: News) -> str | None:
+        """Return what there is to tell by now; None for nothing new, and for what can wait."""
+        # a clock that runs on is no news
+        changed = (
+            self._last is None or news.progress.model_copy(update={"eta_seconds": self._last.eta_seconds}) != self._last
+        )
+        if not changed or (not news.ended and time.monotonic() - self._at < PROGRESS_SECONDS):
+            return None
+        self._last, self._at = news.progress, time.monotonic()
+        return f"event: progress\ndata: {news.progress.model_dump_json()}\n\n"
+
+
 async def _lines(reading: sessionmaker[Session], key: str, job_id: str, seen: int) -> AsyncIterator[str]:
-    spoken = time.monotonic()
+    spoken, told = time.monotonic(), ProgressTold()
     while (news := await to_thread.run_sync(_read, reading, key, job_id, seen)) is not None:
-        events, ended = news
-        for event in events:
-            seen = event.seq
-            yield f"id: {event.id}\ndata: {event_object(event).model_dump_json()}\n\n"
-        if events:
+        lines = [f"id: {event.id}\ndata: {event_object(event).model_dump_json()}\n\n" for event in news.events]
+        seen = news.events[-1].seq if news.events else seen
+        if (progress := told.line(news)) is not None:
+            lines.append(progress)
+        if not lines and not news.ended and time.monotonic() - spoken > KEEP_ALIVE_SECONDS:
+            lines.append(": waiting\n\n")
+        for line in lines:
             spoken = time.monotonic()
-        elif ended:
+            yield line
+        if news.events:
+            continue
+        if news.ended:
             yield "event: done\ndata: [DONE]\n\n"
             return
-        elif time.monotonic() - spoken > KEEP_ALIVE_SECONDS:
-            spoken = time.monotonic()
-            yield ": waiting\n\n"
-        if not events:
-            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-def _read(reading: sessionmaker[Session], key: str, job_id: str, seen: int) -> tuple[Sequence[JobEvent], bool] | None:
-    """Return the next events, and whether the job has ended; None where the key may not see it any more."""
+def _read(reading: sessionmaker[Session], key: str, job_id: str, seen: int) -> News | None:
+    """Return what is new of a job; None where the key may not see it any more."""
     with reading.begin() as session:
         # the state first: an event that is written after it is read belongs to a job that had not ended
-        state = session.scalar(select(Job.state).where(Job.id == job_id, Job.deleted_at.is_(None)))
+        job = session.scalar(
+            select(Job).where(Job.id == job_id, Job.deleted_at.is_(None)).options(load_only(*STANDING))
+        )
         statement = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seen)
         events = session.scalars(statement.order_by(JobEvent.seq).limit(EVENT_BATCH)).all()
         # the key last: what was read before it was revoked is its to see
-        seen_no_more = state is None or not api_keys.opens(session, key)
-        return None if seen_no_more else (events, state in jobs.TERMINAL)
+        if job is None or not api_keys.opens(session, key):
+            return None
+        return News(events, progress_object(job), job.state in jobs.TERMINAL)

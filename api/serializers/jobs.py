@@ -16,6 +16,7 @@ from api.schemas.jobs import (
     JobHyperparameters,
     JobMethod,
     JobObject,
+    JobProgress,
     MetricObject,
 )
 from core.adapters import card
@@ -122,6 +123,18 @@ def _error(job: Job) -> JobError | None:
     if job.error_code is None:
         return None
     return JobError(code=job.error_code, message=job.error_message or "", param=job.error_param)
+
+
+def progress_object(job: Job) -> JobProgress:
+    """Show where a job stands."""
+    return JobProgress(
+        status=WIRE_STATUS[job.state], stage=job.stage, progress=stage_progress(job), eta_seconds=job.eta_seconds
+    )
+
+
+def stage_progress(job: Job) -> float:
+    """Return the share of the stage; what an earlier attempt reached is no progress."""
+    return 0.0 if job.state == JobState.QUEUED else job.progress
 
 
 def event_object(event: JobEvent) -> EventObject:

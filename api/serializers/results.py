@@ -29,6 +29,16 @@ def find(session: Session, job_id: str, filename: str) -> Artifact:
     raise NotFound("The job has not come so far yet; follow its events.", code="not_ready")
 
 
+def look(session: Session, job: Job, filename: str) -> Artifact | None:
+    """Return the same, or None while there is none; NotFound where the job once had it."""
+    try:
+        return find(session, job.id, filename)
+    except NotFound as error:
+        if error.code == "not_ready":
+            return None
+        raise
+
+
 def images(session: Session, job_id: str) -> dict[str, Artifact]:
     """Return the job's pictures by file name."""
     artifacts = session.scalars(select(Artifact).where(Artifact.job_id == job_id))
@@ -40,6 +50,15 @@ def read(storage: Storage, artifact: Artifact) -> Rows:
     with storage.open(artifact.storage_key) as file:
         rows: Rows = json.load(file)
     return [{"id": str(number), **row} for number, row in enumerate(rows)]
+
+
+def decided(storage: Storage, artifact: Artifact | None) -> Mapping[str, Any]:
+    """Return what a stage has decided, from the note that it wrote of it; empty while it has written none."""
+    if artifact is None:
+        return {}
+    with storage.open(artifact.storage_key) as file:
+        note: dict[str, Any] = json.load(file)
+    return note
 
 
 def sample_object(storage: Storage, row: Mapping[str, Any], pictures: Mapping[str, Artifact]) -> SampleObject:

@@ -144,3 +144,14 @@ SENTENCES: Sentences = {
     "captions_joined": _captions_joined,
     "caption_left_out": _captions_left_out,
 }
+# of what was done to the pixels of pictures, of which each picture knows its own
+CHANGES = frozenset(
+    {
+        "turned_upright",
+        "converted_to_srgb",
+        "colours_uncertain",
+        "transparency_filled",
+        "nothing_visible",
+        "scaled_down",
+    }
+)

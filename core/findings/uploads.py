@@ -26,6 +26,16 @@ MAX_TEXT_CHARACTERS = 8_000
 MAX_FINDINGS_OF_A_CODE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # of which the longest shape that is trained in, 2 : 1, cuts off a fifth
 CAPTION_CODES = special_captions.CODES | {"empty_caption", "same_captions", "mixed_languages", "caption_without_image"}
+JUDGED = (CAPTION_CODES - {"caption_without_image"}) | {  # of what is kept; all others are of what was sent
+    "few_items",
+    "too_small",
+    "extreme_aspect_ratio",
+    "single_colour",
+    "near_duplicate",
+    "too_long",
+    "duplicate_text",
+    "conflicting_examples",
+}
 MIN_OTHER_LANGUAGES, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 
 

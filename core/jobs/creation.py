@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 from core.accounts import quotas, reservations
 from core.database.engine import now
 from core.database.tables import Account, Job, JobEvent, JobState
+from core.jobs.event_codes import EventCode
+from core.jobs.events import coded
 from core.settings import Settings
 
 
@@ -31,7 +33,13 @@ def create(
     reservations.for_job(session, job.id, account.id, needs.bytes)
     # nobody else knows the job yet: there is no last event to look for and nobody to wait for
     queued = JobEvent(
-        job_id=job.id, seq=1, created_at=at, message="The job is queued.", to_state=job.state, actor="api"
+        job_id=job.id,
+        seq=1,
+        created_at=at,
+        message="The job is queued.",
+        data=coded(EventCode.QUEUED),
+        to_state=job.state,
+        actor="api",
     )
     session.add(queued)
     return job

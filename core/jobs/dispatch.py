@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.database.engine import now
 from core.database.tables import Job, JobState
 from core.jobs import standing
+from core.jobs.event_codes import EventCode
 from core.jobs.states import end_failed, stop_if_asked, transition
 
 WORKER_LOST = (
@@ -33,7 +34,9 @@ def reap(session: Session, max_crashes: int) -> list[str]:
             end_failed(session, job, "worker_crashed", message, actor="dispatcher")
         else:
             words = WORKER_LOST.format(number=job.crash_count, most=max_crashes, place=place)
-            transition(session, job, JobState.QUEUED, words, level="warn", actor="dispatcher")
+            transition(
+                session, job, JobState.QUEUED, words, code=EventCode.WORKER_LOST, level="warn", actor="dispatcher"
+            )
     return [job.id for job in rows]
 
 
@@ -44,7 +47,8 @@ def expire(session: Session) -> int:
     for job in rows:
         job.error_code = "deadline_exceeded"
         job.error_message = "The job's deadline passed before a worker was free. Create it again, or add workers."
-        transition(session, job, JobState.EXPIRED, job.error_message, level="error", actor="dispatcher")
+        words, code = job.error_message, EventCode.EXPIRED
+        transition(session, job, JobState.EXPIRED, words, code=code, level="error", actor="dispatcher")
     return len(rows)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.database.engine import now
 from core.database.tables import Job, JobEvent, Json
 from core.findings.finding import Finding
+from core.jobs.event_codes import EventCode
 
 
 def record(
@@ -17,6 +18,7 @@ def record(
     job_id: str,
     message: str,
     *,
+    code: EventCode,
     actor: str,
     level: str = "info",
     type: str = "message",
@@ -26,7 +28,11 @@ def record(
     stage: str | None = None,
     attempt: int | None = None,
 ) -> JobEvent:
-    """Append one event; numbers are dense and appear in their order, since writers of one job wait for each other."""
+    """Append one event, its code and stage in its data.
+
+    `type` is one of the two that OpenAI's clients know. Numbers are dense and appear in their order, since writers of
+    one job wait for each other.
+    """
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
     last = session.scalar(select(func.max(JobEvent.seq)).where(JobEvent.job_id == job_id)) or 0
     event = JobEvent(
@@ -36,7 +42,7 @@ def record(
         level=level,
         type=type,
         message=message.replace("\0", ""),  # PostgreSQL has no such character
-        data=data,
+        data=coded(code, data, stage),
         from_state=from_state,
         to_state=to_state,
         stage=stage,
@@ -46,6 +52,11 @@ def record(
     session.add(event)
     session.flush()
     return event
+
+
+def coded(code: EventCode, data: Json | None = None, stage: str | None = None) -> Json:
+    """Return the data of an event: what it is, in which stage, and what belongs to it."""
+    return {**(data or {}), "code": code, **({"stage": stage} if stage else {})}
 
 
 def tell(
@@ -60,6 +71,7 @@ def tell(
         session,
         job.id,
         f"{finding.message} {finding.fix}",
+        code=EventCode.FINDING,
         level=finding.severity,
         data={"finding": row},
         actor=actor,

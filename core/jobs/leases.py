@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Job, JobState, Json
 from core.jobs import standing
+from core.jobs.event_codes import EventCode
 from core.jobs.states import end_failed, stop_if_asked, transition
 from core.settings import Settings
 
@@ -60,7 +61,8 @@ def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float,
     job.progress, job.progress_step, job.progress_at, job.eta_seconds = 0.0, 0, at, None
     job.started_at = job.started_at or at
     which = "" if job.attempt == 1 else f" (attempt {job.attempt})"
-    transition(session, job, JobState.RUNNING, f"A worker has taken the job{which}.", actor=worker_id)
+    words, data = f"A worker has taken the job{which}.", {"attempt": job.attempt}
+    transition(session, job, JobState.RUNNING, words, code=EventCode.TAKEN, data=data, actor=worker_id)
     _note_served(session, job.account_id, at)
     return job
 
@@ -148,7 +150,8 @@ def finish(session: Session, claim: Claim, adapter: Adapter, outcome: Json, toke
     adapter.created_at = now(session)
     session.add(adapter)
     job.outcome, job.trained_tokens, job.progress = outcome, tokens, 1.0
-    transition(session, job, JobState.SUCCEEDED, f"The job succeeded: {adapter.id} is ready.")
+    words, data = f"The job succeeded: {adapter.id} is ready.", {"model": adapter.id, "step": adapter.published_step}
+    transition(session, job, JobState.SUCCEEDED, words, code=EventCode.PUBLISHED, data=data)
     return True
 
 
@@ -176,7 +179,8 @@ def retry(session: Session, claim: Claim, code: str, message: str, settings: Set
         return True
     delay = min(settings.retry_seconds * 2 ** (job.retry_count - 1), MAX_DELAY)
     job.not_before = now(session) + delay
-    transition(session, job, JobState.QUEUED, f"{message} Trying again in {delay:.0f} s.", level="warn")
+    words, data = f"{message} Trying again in {delay:.0f} s.", {"error_code": code, "seconds": delay}
+    transition(session, job, JobState.QUEUED, words, code=EventCode.RETRIED, data=data, level="warn")
     return True
 
 
@@ -186,7 +190,7 @@ def release(session: Session, claim: Claim, words: str = SHUTTING_DOWN) -> bool:
     if job is None:
         return False
     if not stop_if_asked(session, job):
-        transition(session, job, JobState.QUEUED, words)
+        transition(session, job, JobState.QUEUED, words, code=EventCode.RELEASED)
     return True
 
 
@@ -203,7 +207,8 @@ def adjust(session: Session, claim: Claim, changes: Json, words: str) -> bool:
         return False
     job.parameters = {**(job.parameters or {}), **changes}
     if not stop_if_asked(session, job):
-        transition(session, job, JobState.QUEUED, words, level="warn")
+        told = {"changes": {name: value for name, value in changes.items() if name != "reasons"}}
+        transition(session, job, JobState.QUEUED, words, code=EventCode.ADJUSTED, data=told, level="warn")
     return True
 
 

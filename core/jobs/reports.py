@@ -15,6 +15,7 @@ from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, Job, JobEvent, Json, Metric
 from core.findings.finding import from_wire
 from core.jobs import standing
+from core.jobs.event_codes import EventCode
 from core.jobs.events import record, tell
 from core.jobs.leases import Claim, held
 
@@ -28,6 +29,7 @@ def report(
     claim: Claim,
     message: str,
     *,
+    code: EventCode = EventCode.NOTE,
     level: str = "info",
     data: Json | None = None,
     stage: str | None = None,
@@ -40,7 +42,15 @@ def report(
         tell(session, job, finding, actor="worker", attempt=claim.attempt, stage=stage)
     else:
         record(
-            session, claim.job_id, message, level=level, data=data, stage=stage, attempt=claim.attempt, actor="worker"
+            session,
+            claim.job_id,
+            message,
+            code=code,
+            level=level,
+            data=data,
+            stage=stage,
+            attempt=claim.attempt,
+            actor="worker",
         )
     return True
 
@@ -83,6 +93,7 @@ def _tell_loss(session: Session, claim: Claim, step: int, loss: object) -> None:
             session,
             claim.job_id,
             words,
+            code=EventCode.LOSS,
             type="metrics",
             data=data,
             stage="train",

@@ -10,14 +10,25 @@ from sqlalchemy.orm import Session
 
 from core.accounts import reservations
 from core.database.engine import now
-from core.database.tables import Job, JobState
+from core.database.tables import Job, JobState, Json
 from core.database.tables.jobs import MOVES, TERMINAL
+from core.jobs.event_codes import EventCode
 from core.jobs.events import record
 from core.webhooks.events import announce
 
+PAUSED = "The job is paused; resume it when you like."
+
 
 def transition(
-    session: Session, job: Job, to: JobState, message: str, *, level: str = "info", actor: str = "worker"
+    session: Session,
+    job: Job,
+    to: JobState,
+    message: str,
+    *,
+    code: EventCode,
+    data: Json | None = None,
+    level: str = "info",
+    actor: str = "worker",
 ) -> None:
     """Move a locked job to another state and write the event of it."""
     origin = JobState(job.state)
@@ -36,7 +47,18 @@ def transition(
     if to in TERMINAL:
         announce(session, job)
         reservations.release(session, job.id)
-    record(session, job.id, message, level=level, from_state=origin, to_state=to, attempt=job.attempt, actor=actor)
+    record(
+        session,
+        job.id,
+        message,
+        code=code,
+        data=data,
+        level=level,
+        from_state=origin,
+        to_state=to,
+        attempt=job.attempt,
+        actor=actor,
+    )
 
 
 def end_failed(
@@ -45,15 +67,17 @@ def end_failed(
     """End a locked job with an error."""
     message = message.replace("\0", "")  # PostgreSQL has no such character
     job.error_code, job.error_message, job.error_param = code, message, param
-    transition(session, job, JobState.FAILED, f"The job failed: {message}", level="error", actor=actor)
+    told: Json = {"error_code": code, "param": param}
+    words = f"The job failed: {message}"
+    transition(session, job, JobState.FAILED, words, code=EventCode.FAILED, data=told, level="error", actor=actor)
 
 
 def stop_if_asked(session: Session, job: Job, *, actor: str = "worker") -> bool:
     """End or pause a locked running job whose owner has asked for it; False where nothing was asked."""
     if job.cancel_requested_at is not None:
-        transition(session, job, JobState.CANCELLED, "The job was cancelled.", actor=actor)
+        transition(session, job, JobState.CANCELLED, "The job was cancelled.", code=EventCode.CANCELLED, actor=actor)
         return True
     if job.pause_requested_at is not None:
-        transition(session, job, JobState.PAUSED, "The job is paused; resume it when you like.", actor=actor)
+        transition(session, job, JobState.PAUSED, PAUSED, code=EventCode.PAUSED, actor=actor)
         return True
     return False

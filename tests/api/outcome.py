@@ -18,13 +18,16 @@ from tests.api.server import Service, pictures, png
 CANDIDATES = [
     {"id": f"emoji/{n}", "source": "faces", "score": 1.0 - n, "rank": n + 1, "selected": n < 2, "caption": f"face {n}"}
     for n in range(5)
-]
+] + [{"id": "emoji/5", "source": "faces", "score": None, "rank": None, "selected": True, "caption": "face 5"}]
+DECISION = {"selected": [0, 1, 5], "selection": "ranked", "gamma": 0.25}
 SAMPLES = [
     {"step": step, "labels": labels, "prompt": "sks cat", "role": "subject", "image": f"step-{step}.png"}
     for step, labels in ((0, ["before"]), (120, ["published", "turning_point"]), (300, ["overfitted"]))
 ]
 OUTCOME = {
     "selected": 2,
+    "selection": "ranked",
+    "valleys": [40, 120],
     "pool_size": 5,
     "gamma": 0.25,
     "verdict": "helps",
@@ -48,6 +51,7 @@ def adapter_zip() -> bytes:
 
 FILES: dict[str, tuple[str, str | None, bytes]] = {
     "score/influence.json": ("stage", None, json.dumps(CANDIDATES).encode()),
+    "score/decision.json": ("stage", None, json.dumps(DECISION).encode()),
     "train/samples/samples.json": ("stage", None, json.dumps(SAMPLES).encode()),
     **{f"train/samples/step-{s['step']}.png": ("stage", None, png(int(str(s["step"])))) for s in SAMPLES},
     "metrics.csv": ("result", None, b"step,train_loss\n1,0.5\n"),

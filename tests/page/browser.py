@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 MISSING = "Chromium is missing: as root, `make system` installs it"
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 # what the browser itself says of an answer above 399, which a test may expect
 REFUSED = r"status of (4\d\d|5\d\d)|net::ERR_"
 SIGN_IN = """key => {

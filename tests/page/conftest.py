@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from core.settings import Settings
 from tests.api.outcome import publish
 from tests.api.server import Service, started
-from tests.page.browser import CHROMIUM, MISSING, PATIENCE_MS, Tab, chromium, visited
+from tests.page.browser import CHROMIUM, MISSING, Tab, chromium, visited
 
 if TYPE_CHECKING:
     from tests.page.plant import Plant
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="package")

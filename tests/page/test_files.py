@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.api.server import chats
 from tests.page.browser import Tab
 from tests.page.references import captioned, file, packed, picture, pictures, texts
 
@@ -29,11 +30,17 @@ def test_a_zip_brings_its_captions(tab: Tab) -> None:
     expect(caption(page, "2.png")).to_have_value("sks cat number 2")
 
 
-def test_pictures_and_texts_together_are_refused_in_words(tab: Tab) -> None:
+def test_texts_among_pictures_are_told_of_and_the_pictures_are_taken(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give([*pictures(3), *texts(3)])
-    expect(page.get_by_role("alert")).to_contain_text(re.compile("pictures|images"))
-    expect(page.get_by_text("Drop pictures or texts here")).to_be_visible()
+    number(page, "3 pictures")
+    expect(page.get_by_text("0.txt, 1.txt, 2.txt")).to_be_visible()
+
+
+def test_pictures_and_conversations_together_are_told_in_words(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give([*pictures(3), file("pirate.jsonl", chats(), "application/jsonl")])
+    expect(page.get_by_text(re.compile("pirate.jsonl|images and texts|pictures and texts")).first).to_be_visible()
     tab.expect()
 
 

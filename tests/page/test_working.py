@@ -12,7 +12,7 @@ from tests.page.browser import Tab, visited
 from tests.page.plant import JOBS, Plant
 
 pytestmark = pytest.mark.slow
-LONG = {"max_steps": 100_000, "surrogate_steps": 40_000, "stop": "max_steps", "interval": 10}
+LONG = {"max_steps": 20_000, "surrogate_steps": 20_000, "stop": "max_steps", "interval": 10}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_job_is_paused_resumed_stopped_and_asked_for_again(visitor: Tab, plant
     expect(page.get_by_role("heading", name=re.compile("^6 pictures"))).to_be_visible()
     expect(page.get_by_label("A name")).to_have_value("long")
     page.get_by_text("Settings for those who know them").click()
-    expect(page.get_by_label("max steps", exact=True)).to_have_value("100000")
+    expect(page.get_by_label("max steps", exact=True)).to_have_value("20000")
 
 
 def test_of_two_tabs_one_pauses_and_the_other_sees_it(browser: Browser, plant: Plant, long_job: str) -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from core.jobs.event_codes import EventCode
 from worker.protocol import (
     Check,
     Checked,
@@ -26,7 +27,7 @@ from worker.protocol import (
         Run("/somewhere"),
         Progress("train", 3, 10, 1.5),
         Metrics("train", [{"step": 1, "loss": 0.5}]),
-        Message("score", "Zwei Zeilen\nund ein Ä", "warn", {"a": [1]}),
+        Message("score", "Zwei Zeilen\nund ein Ä", "warn", {"a": [1]}, EventCode.SCORED),
         Failed("diverged", "Lower the learning rate.", param="bat.learning_rate"),
         Check("cuda"),
         Checked("gpu_hidden", "Name one.", total=80 << 30),

@@ -12,6 +12,7 @@ from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from core.jobs.event_codes import EventCode
 from core.parameters.schedule import STAGES
 from worker.job_folder import JobFolder
 from worker.protocol import Line, Message, StageDone
@@ -61,4 +62,4 @@ def _with_news(stage: str, lines: Generator[Line, None, None], context: Context)
             if line is not None:
                 yield line
             while context.memory_news:
-                yield Message(stage, context.memory_news.pop(0))
+                yield Message(stage, context.memory_news.pop(0), code=EventCode.MEMORY)

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 
 from core.backbones.taggers import NONE, TaggerRecord
 from core.findings.finding import Finding
+from core.jobs.event_codes import EventCode
 from core.method.backbones.images import trigger_words
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.trigger_words import Change
@@ -45,7 +46,8 @@ def add_captions(context: Context, given: References) -> Generator[Line, None, R
         for (place, item), words in zip(wanting.items(), made, strict=True)
     }
     captions = _named(list(captioned.values()))
-    yield Message("prepare", _told(captions, p.caption), data={"captions": captions, "tagger": p.caption})
+    told = {"captions": captions, "tagger": p.caption}
+    yield Message("prepare", _told(captions, p.caption), data=told, code=EventCode.CAPTIONED)
     return replace(given, items=tuple(captioned.get(place, item) for place, item in enumerate(given.items)))
 
 
@@ -86,7 +88,7 @@ def check_trigger(context: Context, given: References) -> Generator[Line, None, 
         backbone, plain, wording.marked, list(dict.fromkeys([word, *trigger_words.CANDIDATES]))
     )
     finding = Finding("trigger_erases", _erases(word, change, len(pairs)), instead(word, better))
-    yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
+    yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)}, EventCode.FINDING)
 
 
 def _with_and_without(context: Context, given: References) -> list[tuple[str, str]]:

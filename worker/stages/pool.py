@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from core.method.backbones.backbone import Backbone
 
+THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
+SMALL_PNG = 4_000  # bytes of a picture that is its own thumbnail
 CONTENT = ("caption", "text", "messages", "prompt", "completion")
 
 
@@ -42,6 +45,17 @@ class Candidate:
             return "\n".join(f"{message['role']}: {message['content']}" for message in self.item["messages"])
         parts = [self.item.get("caption"), self.item.get("text"), self.item.get("prompt"), self.item.get("completion")]
         return "\n".join(str(part) for part in parts if part)
+
+    def thumbnail(self) -> str | None:
+        """Return the picture as a data URI of a few thousand bytes, as it is where it is that small; None of a text."""
+        if self.png is None:
+            return None
+        if len(self.png) <= SMALL_PNG and max(self.item["image"].size) <= THUMBNAIL_SIDE:
+            return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        small, buffer = self.item["image"].copy(), io.BytesIO()
+        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from core.findings.finding import Finding
 from core.findings.texts import cut_texts, written_chats
 from core.findings.texts.cut_texts import CutText
 from core.findings.texts.written_chats import WrittenChat
+from core.jobs.event_codes import EventCode
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.prompts import NOTHING
 from core.method.backbones.probing import left_out_told
@@ -39,7 +40,8 @@ def prepare(context: Context) -> Generator[Line, None, None]:
     given = read_references(context.folder.references)
     if isinstance(context.backbone, LanguageBackbone):
         context.profiler.facts["chat_tokens"] = context.backbone.chat_tokens
-    yield Message("prepare", f"Preparing {len(given.items)} {given.kind} for {context.record.id}.")
+    words, told = f"Preparing {len(given.items)} {given.kind} for {context.record.id}.", {"items": len(given.items)}
+    yield Message("prepare", words, data=told, code=EventCode.STAGE_STARTED)
     given = yield from captioning.add_captions(context, given)
     with context.encoding():
         yield from captioning.check_trigger(context, given)
@@ -48,7 +50,7 @@ def prepare(context: Context) -> Generator[Line, None, None]:
         yield from shapes.told(given, sizes)
         yield from _write(context, given, sizes)
     if paths := context.backbone.lora.left_out:  # known once there are references to look with
-        yield Message("prepare", left_out_told(paths))
+        yield Message("prepare", left_out_told(paths), code=EventCode.MODULES_LEFT_OUT)
     yield context.prepared(PARTS_OF_PREPARING)
 
 
@@ -115,7 +117,7 @@ def too_long(context: Context, given: References) -> Generator[Line, None, None]
     else:
         found = list(_long_captions(context, given))
     for finding in found:
-        yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
+        yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)}, EventCode.FINDING)
 
 
 def _long_texts(context: Context, backbone: LanguageBackbone, given: References) -> Iterator[Finding]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Generator, Iterator
 
+from core.jobs.event_codes import EventCode
 from core.method.albat import score_candidates
 from core.method.backbones.backbone import count
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
@@ -28,24 +28,29 @@ UNSCORED = {
     "captions": "The backbone is protected on the references under {} captions that have nothing to do with them. "
     "Influence chooses among candidates of a pool, and none is used, so none is scored.",
 }
-THUMBNAILS = 50  # of the best and of the worst; the selected have theirs too
+SHOWN = 20  # of the best and of the worst; the selected are shown too
+TEXT_CHARACTERS, BEGINNING = 1000, 100  # of a text that is shown, and of any other
+CAPTION_CHARACTERS = 300
 
 
 def score(context: Context) -> Generator[Line, None, None]:
     """Write every candidate's score and what was decided; without a pool, that nothing was."""
     why, rows = unused(context), list[Json]()
-    decided: Json = {"selected": [], "gamma": 0.0, "selection_reason": why, "reason": why}
+    decided: Json = {"selected": [], "selection": "none", "gamma": 0.0, "selection_reason": why, "reason": why}
     with context.folder.writing("score") as folder:
         if context.p.protect_on != "pool" and not why:
             decided = unscored(context)
         elif context.pool is not None and not why:
             scoring = yield from _scored(context, context.pool)
-            rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
+            by_chance = context.p.score == "random"
+            rows = candidate_rows(context.pool.candidates, scoring, by_chance=by_chance)
+            decided = decision(scoring, by_chance=by_chance)
             shapes.write_replay(context, shapes.replayed(decided), folder)
         write_rows(folder / "influence.json", rows)
         write_rows(folder / "references.json", reference_rows(context))
         write_json(folder / "decision.json", decided)
-    yield Message("score", decided["reason"])
+    told = {"selection": decided["selection"], "count": len(decided["selected"]), "gamma": decided["gamma"]}
+    yield Message("score", decided["reason"], data=told, code=EventCode.SELECTED)
 
 
 def unused(context: Context) -> str:
@@ -79,8 +84,8 @@ def unscored(context: Context) -> Json:
         name=p.preset,
     )
     why = UNSCORED[p.protect_on].format(there)
-    decided = {"selected": [], "gamma": gamma.gamma, "selection_reason": why, "reason": f"{why} {gamma.reason}"}
-    return decided | {"on": p.protect_on, "count": there}
+    decided = {"selected": [], "selection": "none", "gamma": gamma.gamma, "selection_reason": why}
+    return decided | {"reason": f"{why} {gamma.reason}", "on": p.protect_on, "count": there}
 
 
 def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
@@ -95,10 +100,12 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
         quarter = 4 * progress.done // progress.total
         if quarters[-1] < quarter < 4:
             quarters.append(quarter)
-            yield Message("score", f"Scoring {amount} candidates: {progress.done / progress.total:.0%} is done.")
+            words = f"Scoring {amount} candidates: {progress.done / progress.total:.0%} is done."
+            yield Message("score", words, code=EventCode.SCORING_PROGRESS)
 
     by_chance = context.p.score == "random"
-    yield Message("score", DRAWN if by_chance else _announced(amount, first, len(sources)))
+    words = DRAWN if by_chance else _announced(amount, first, len(sources))
+    yield Message("score", words, data={"candidates": 0 if by_chance else amount}, code=EventCode.STAGE_STARTED)
     candidates = context.encoded_pool("candidate")
     surrogate = read_surrogate(context)
     references, p = context.references(), context.p
@@ -106,7 +113,8 @@ def _scored(context: Context, pool: Pool) -> Generator[Line, None, Scoring]:
     scoring = yield from driven(steps, lines, keeper)
     context.profiler.facts |= {"sampled": scoring.sampled, "scored": scoring.scored}
     if not by_chance:
-        yield Message("score", f"Scored {scoring.scored} candidates.")
+        told = {"candidates": scoring.scored}
+        yield Message("score", f"Scored {scoring.scored} candidates.", data=told, code=EventCode.SCORED)
     return scoring
 
 
@@ -117,10 +125,12 @@ def _announced(amount: int, first: int, of: int) -> str:
     return f"{words}, the first {first} of them to see whether scores repeat: else the rest is left out."
 
 
-def decision(scoring: Scoring) -> Json:
-    """What was selected and how much of it is mixed in, with the reasons."""
+def decision(scoring: Scoring, *, by_chance: bool) -> Json:
+    """What was selected and how much of it is mixed in, with the reasons; `by_chance` says that nothing was scored."""
+    drawn = by_chance or scoring.selection.rule == "random"
     return {
         "selected": list(scoring.selection.indices),
+        "selection": "none" if not scoring.selection.indices else "random" if drawn else "ranked",
         "blind": [list(pick) for pick in scoring.blind],
         "gamma": scoring.gamma.gamma,
         "sampled": scoring.sampled,
@@ -137,27 +147,36 @@ def decision(scoring: Scoring) -> Json:
     }
 
 
-def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[Json]:
-    """A row for every scored candidate, the most helpful first."""
-    scores = scoring.scores.tolist()
+def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring, *, by_chance: bool) -> list[Json]:
+    """A row for every scored candidate, the most helpful first, then those that were drawn without a score.
+
+    The selected ones can be looked at, and the first and last of the scored; the others are told of in a few words, so
+    that a large pool does not make a large file.
+    """
+    scores = [math.nan] * len(candidates) if by_chance else scoring.scores.tolist()
     order = sorted((i for i, value in enumerate(scores) if math.isfinite(value)), key=lambda i: -scores[i])
     chosen = set(scoring.selection.indices)
-    order += sorted(chosen - set(order))  # a random replay may hold candidates that were not scored
-    pictured = {*order[:THUMBNAILS], *order[-THUMBNAILS:], *chosen}
-    return [
-        {
-            "id": candidates[i].id,
-            "source": candidates[i].source,
-            "licence": candidates[i].licence,
-            "score": scores[i] if math.isfinite(scores[i]) else None,
-            "rank": rank,
-            "selected": i in chosen,
-            "caption": candidates[i].item.get("caption"),
-            "text": None if candidates[i].png else candidates[i].words,
-            "thumbnail": _thumbnail(candidates[i]) if i in pictured else None,
-        }
-        for rank, i in enumerate(order, 1)
-    ]
+    shown = {*order[:SHOWN], *order[-SHOWN:], *chosen}
+    rows = [_candidate_row(candidates[i], i in chosen, shown=i in shown) for i in order]
+    for rank, (i, row) in enumerate(zip(order, rows, strict=True), 1):
+        row |= {"score": scores[i], "rank": rank}
+    return rows + [_candidate_row(candidates[i], True, shown=True) for i in sorted(chosen - set(order))]
+
+
+def _candidate_row(candidate: Candidate, selected: bool, *, shown: bool) -> Json:
+    caption, words = candidate.item.get("caption"), None if candidate.png else candidate.words
+    return {
+        "id": candidate.id,
+        "source": candidate.source,
+        "licence": candidate.licence,
+        "score": None,
+        "rank": None,
+        "selected": selected,
+        "caption": caption[:CAPTION_CHARACTERS] if caption else caption,
+        "text": words[: TEXT_CHARACTERS if shown else BEGINNING] if words else words,
+        "characters": len(words) if words else None,
+        "thumbnail": candidate.thumbnail() if shown else None,
+    }
 
 
 def reference_rows(context: Context) -> list[Json]:
@@ -176,10 +195,6 @@ def reference_rows(context: Context) -> list[Json]:
         }
         for one in judged
     ]
-
-
-def _thumbnail(candidate: Candidate) -> str | None:
-    return f"data:image/png;base64,{base64.b64encode(candidate.png).decode()}" if candidate.png else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from core.backbones.sides import USUAL_STEP, side_step
 from core.errors import JobFailure
 from core.findings.pictures import cut_off
+from core.jobs.event_codes import EventCode
 from core.method.backbones.backbone import Batch, Item, join, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.references.items import ImageItem, References
@@ -41,9 +42,10 @@ def told(given: References, shapes: Sequence[Size]) -> Iterator[Line]:
     if any(width != height for width, height in shapes):
         taken = Counter(nearest(size, shapes) for _, size in pictures)
         counts = [f"{taken[shape]} in {shape[0]} x {shape[1]}" for shape in shapes]
-        yield Message("prepare", f"Pictures are trained in these shapes: {', '.join(counts)}.")
+        words, sizes = f"Pictures are trained in these shapes: {', '.join(counts)}.", [list(shape) for shape in shapes]
+        yield Message("prepare", words, data={"shapes": sizes}, code=EventCode.SHAPES_CHOSEN)
     if shapes and (finding := cut_off(pictures, shapes)) is not None:
-        yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)})
+        yield Message("prepare", finding.message, "warn", {"finding": asdict(finding)}, EventCode.FINDING)
 
 
 def write(shapes: Sequence[Size], folder: Path) -> None:

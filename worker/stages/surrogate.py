@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
+from core.jobs.event_codes import EventCode
 from core.method.albat import train_surrogate
 from core.method.stopping.evidence import SurrogateCurves
 from core.method.stopping.splitting import held_out
@@ -36,17 +37,20 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         yield Metrics("surrogate", [row | {name: loss for name, loss in measured.items() if loss is not None}])
         beyond = step.step > p.surrogate_steps
         if step.step == p.surrogate_steps + 1:
-            yield Message("surrogate", NOT_TURNED.format(step=p.surrogate_steps, most=extended(p.surrogate_steps)))
+            words = NOT_TURNED.format(step=p.surrogate_steps, most=extended(p.surrogate_steps))
+            yield Message("surrogate", words, code=EventCode.SURROGATES_WENT_ON)
         yield pace.at(step.step, extended(p.surrogate_steps) if beyond else p.surrogate_steps)
 
-    yield Message("surrogate", _announced(len(held_out(context.references(), p.folds, p.seed, context.kin))))
+    folds = len(held_out(context.references(), p.folds, p.seed, context.kin))
+    yield Message("surrogate", _announced(folds), data={"surrogates": folds}, code=EventCode.STAGE_STARTED)
     with context.folder.writing("surrogate") as folder:
         steps = train_surrogate(context.backbone, context.references(), p, keeper, context.kin)
         result = yield from driven(steps, lines, keeper)
         write_stack(result.adapter, folder / "surrogate.safetensors")
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()
-    yield Message("surrogate", evidence.sentence() if evidence else ALL_REFERENCES_ALIKE)
+    words = evidence.sentence() if evidence else ALL_REFERENCES_ALIKE
+    yield Message("surrogate", words, data={"step": result.step}, code=EventCode.EVIDENCE)
 
 
 def _announced(surrogates: int) -> str:

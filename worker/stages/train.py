@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
+from core.jobs.event_codes import EventCode
 from core.method.albat import train_adapter
 from core.method.lora.adapter import Adapter
 from core.method.training.final_run import Outcome
@@ -48,7 +49,8 @@ def train(context: Context) -> Generator[Line, None, None]:
         yield pace.at(step.step)
 
     words = f", {gamma:.0%} of every batch filled with {DATA[p.protect_on]}" if gamma else " on the references alone"
-    yield Message("train", f"Training the adapter{words}, for at most {budget} steps.")
+    words, told = f"Training the adapter{words}, for at most {budget} steps.", {"gamma": gamma, "max_steps": budget}
+    yield Message("train", words, data=told, code=EventCode.STAGE_STARTED)
     with context.folder.writing("train") as folder:
         snapshots: dict[int, Adapter] = {}
         steps = train_adapter(
@@ -67,7 +69,9 @@ def train(context: Context) -> Generator[Line, None, None]:
         write_rows(folder / "curve.json", keeper.beside["rows"])
         write_json(folder / "outcome.json", asdict(outcome))
     asked = p.sample_prompts or (p.kind == "texts" and context.folder.validation.is_dir())
-    yield Message("train", ended(outcome, budget, sampled=bool(asked)))
+    code = EventCode.EARLY_STOP if outcome.stopped_early else EventCode.BUDGET_SPENT
+    told = {"step": outcome.last_step, "max_steps": budget, "named_step": outcome.published_step}
+    yield Message("train", ended(outcome, budget, sampled=bool(asked)), data=told, code=code)
 
 
 def ended(outcome: Outcome, budget: int, *, sampled: bool) -> str:

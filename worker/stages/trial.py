@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from core.jobs.event_codes import EventCode
 from core.method.mixing.trial import Trial, try_mixture
 from core.method.protection.protection import Protection
 from core.method.stopping.evidence import SurrogateCurves
@@ -30,7 +31,8 @@ def trial(context: Context) -> Generator[Line, None, None]:
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:
             write_json(folder / "curves.json", asdict(tried.curves))
-            yield Message("trial", tried.decide().reason)
+            decided, told = tried.decide(), {"verdict": tried.verdict, "gamma": tried.decide().gamma}
+            yield Message("trial", decided.reason, data=told, code=EventCode.TRIAL_DECIDED)
 
 
 def mixture(scored: Json, tried: Trial | None) -> Json:
@@ -85,7 +87,8 @@ def _tried(
         yield pace.at(done + step.step, last if done + step.step <= last else done + extended(last - done))
 
     what = f"{gamma:.0%} of every batch filled with {DATA[context.p.protect_on]}"
-    yield Message("trial", f"Training the surrogates again, {what}: do held-out references gain from it?")
+    words = f"Training the surrogates again, {what}: do held-out references gain from it?"
+    yield Message("trial", words, data={"gamma": gamma}, code=EventCode.STAGE_STARTED)
     references, probe = context.references(), context.probe()
     steps = try_mixture(context.backbone, references, protection, plain, context.p, keeper, probe, context.kin)
     tried = yield from driven(steps, lines, keeper)

@@ -22,6 +22,7 @@ from core.errors import JobFailure, NotFound, TransientFailure
 from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
+from core.jobs.event_codes import EventCode
 from core.jobs.leases import Claim
 from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
@@ -159,7 +160,8 @@ class Supervisor:
         done = self._stage_files.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
         self._draft.move(self.folder)
         if done:
-            self._report(f"Going on after {done[-1]}: what earlier attempts finished is still good.")
+            words = f"Going on after {done[-1]}: what earlier attempts finished is still good."
+            self._report(Message(done[-1], words, code=EventCode.WENT_ON))
         if len(done) < len(STAGES):
             self._train(record)
         publish(self.job, self.folder, self.lease)
@@ -175,7 +177,7 @@ class Supervisor:
         self._follow(trainer)
         self.place.health.computed()
         if (told := self._device_memory.told()) is not None:
-            self._report(told)
+            self._report(Message(self.lease.stage, told, code=EventCode.MEMORY))
 
     def _encode_pool(self, record: BackboneRecord) -> None:
         """Have the backbone's data encoded for all, where that is not done yet."""
@@ -183,7 +185,7 @@ class Supervisor:
         encoding = PoolEncoding(record, parameters, self._inputs.day, self.settings)
         if encoding.missing:
             self.place.trainer.discard()  # a GPU does not hold two backbones
-            self._report(TELLING.format(record.id))
+            self._report(Message(STAGES[0], TELLING.format(record.id), code=EventCode.ENCODING_POOL))
             began = time.monotonic()
             with encoding.trainer() as trainer:
                 self._follow(trainer)
@@ -223,7 +225,7 @@ class Supervisor:
             case Metrics():
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():
-                self._report(line.text, line)
+                self._report(line)
             case DeviceUse():
                 self._device_memory.note(line, self.lease.stage)
             case StageDone():
@@ -256,9 +258,9 @@ class Supervisor:
         if self.lease.overdue:
             raise JobFailure(OVERDUE, code="deadline_exceeded")
 
-    def _report(self, text: str, line: Message | None = None) -> None:
-        level, data, stage = (line.level, line.data, line.stage) if line else ("info", None, None)
-        self.lease.write(lambda session: reports.report(session, self.claim, text, level=level, data=data, stage=stage))
+    def _report(self, line: Message) -> None:
+        told = {name: value for name, value in vars(line).items() if name != "text"}
+        self.lease.write(lambda session: reports.report(session, self.claim, line.text, **told))
 
     def _write_curves(self) -> None:
         waiting, self._curves = self._curves, Curves()

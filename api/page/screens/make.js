@@ -5,7 +5,7 @@ import { draft } from "../lib/session.js";
 import { useUpload } from "../lib/upload.js";
 import { Advanced } from "../parts/making/advanced.js";
 import { Choose, Drop, Sending, useDropped, Write } from "../parts/making/drop.js";
-import { Estimate, Worth } from "../parts/making/estimate.js";
+import { About, Estimate, Worth } from "../parts/making/estimate.js";
 import { Example } from "../parts/example.js";
 import { EMPTY, PictureCard, remarksOf, TextCard, wordless } from "../parts/making/items.js";
 import { go } from "../parts/link.js";
@@ -127,7 +127,8 @@ function Items({ upload, drafts, add, startOver }) {
 /** The choices that are in force: what was picked, as far as it is there and fits. */
 function inForce(offers, kind, choice, estimate) {
   const fitting = (offers?.models || []).filter((model) => !kind || model.bat.learns_from === kind);
-  const presets = (offers?.presets || []).filter((preset) => preset.kind === kind);
+  const known = (preset) => (preset.id in PRESETS ? Object.keys(PRESETS).indexOf(preset.id) : Infinity);
+  const presets = (offers?.presets || []).filter((preset) => preset.kind === kind).sort((a, b) => known(a) - known(b) || 0);
   const model = fitting.find((one) => one.id === choice.model) || fitting[0] || null;
   const preset = presets.find((one) => one.id === choice.preset)?.id || estimate?.resolved?.preset || null;
   return { fitting, presets, model, preset };
@@ -183,9 +184,10 @@ export function Make() {
       <${Words} kind=${kind} choice=${choice} change=${change} resolved=${estimate?.resolved} />
       <${Advanced} bat=${choice.bat} change=${(bat) => change({ bat })} resolved=${estimate?.resolved} error=${aboutSetting ? failure : null} />`}</div>
     <aside aria-labelledby="before"><h2 id="before">${W.estimate.title}</h2>
-      ${estimate ? html`<${Estimate} of=${estimate} /><${Worth} findings=${ofJob(estimate, upload)} />` : html`<p class="hint">${body ? W.computing : W.tooSmallSet}</p>`}
+      ${estimate ? html`<${About} of=${estimate} />` : html`<p class="figure hint">${body ? W.computing : W.tooSmallSet}</p>`}
       ${!aboutSetting && html`<${Refusal} error=${failure} />`}
-      <button type="button" class="button large" disabled=${!body || going || sent !== null} onClick=${submit}>${going ? W.going : W.go}</button></aside></div>`;
+      <button type="button" class="button large" disabled=${!body || going || sent !== null} onClick=${submit}>${going ? W.going : W.go}</button>
+      ${estimate && html`<${Estimate} of=${estimate} /><${Worth} findings=${ofJob(estimate, upload)} />`}</aside></div>`;
 }
 
 /** Whether a refusal is about the moment and not about what was sent. */

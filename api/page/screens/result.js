@@ -27,6 +27,8 @@ function reasonOf(bat) {
   if (rule === "max_steps") return W.reasons.told(step);
   const way = wayOf(bat);
   const bySimilarity = ["pictures", "answers"].some((name) => proposals[name]?.[0] === step);
+  const { fitting, asked } = lookedAt(bat);
+  if (bySimilarity && asked) return W.reasons.voice(step, fitting, asked);
   if (bySimilarity && way !== null) {
     if (way < NEAR) return W.reasons.similarFar(step, way);
     return lookedAt(bat).swallowed < MUCH ? W.reasons.similarApart(step) : W.reasons.similar(step);
@@ -42,8 +44,10 @@ function Figures({ job }) {
   const { bat } = job;
   const way = wayOf(bat);
   const gain = bat.expected_improvement;
-  const texts = bat.resolved?.kind === "texts";
-  return html`<div class="figures">${way !== null && html`<${Figure} value=${percent(way)} words=${texts ? W.figures.wayTexts : W.figures.way} warm=${way < NEAR} />`}
+  const { asked, fitting, unrelated_asked: unrelated, unrelated_fitting: swallowed } = lookedAt(bat);
+  return html`<div class="figures">${way !== null && html`<${Figure} value=${percent(way)} words=${W.figures.way} warm=${way < NEAR} />`}
+    ${asked > 0 && html`<${Figure} value=${W.figures.of(fitting, asked)} words=${W.figures.voiced} warm=${fitting < NEAR * asked} />`}
+    ${unrelated > 0 && html`<${Figure} value=${W.figures.of(swallowed, unrelated)} words=${W.figures.voicedToo} warm=${swallowed > 0} />`}
     ${typeof gain === "number" && html`<${Figure} value=${percent(Math.abs(gain))} words=${gain < 0 ? W.figures.worse : W.figures.gain} warm=${gain < 0} />`}
     ${typeof bat.forgetting === "number" && html`<${Figure} value=${percent(Math.abs(bat.forgetting))} words=${bat.forgetting < 0 ? W.figures.keptBetter : W.figures.kept} warm=${bat.forgetting > MUCH} />`}
     <${Figure} value=${duration(job.finished_at - job.created_at)} words=${W.figures.time} /></div>`;

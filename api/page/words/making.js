@@ -2,7 +2,7 @@
 import { count } from "../lib/format.js";
 
 export const MAKING = {
-  title: "What shall the model learn?",
+  title: "What should the model learn?",
   lead: "Five to twenty pictures of one thing, or a dozen texts in one voice. They stay on this machine, and nobody else gets to see them.",
   drop: "Drop pictures or texts here",
   choose: "choose files",
@@ -40,7 +40,7 @@ export const MAKING = {
   earlier: (number) => `Show all ${number}`,
   roles: { system: "Instruction", user: "Question", assistant: "Answer", tool: "Tool", developer: "Instruction" },
   common: "What do they have in common?",
-  model: "Which model shall learn it?",
+  model: "Which model should learn it?",
   word: "A word that calls it",
   wordHint: "Made up, so that it means nothing else yet. Left empty, one is chosen.",
   wordUse: (word) => `You will ask for “a picture of ${word}”.`,
@@ -57,7 +57,7 @@ export const MAKING = {
   settings: "Settings for those who know them",
   settingsLead: "What you leave alone is worked out from your files and this machine; the result says to what, and why.",
   settingsFind: "Find a setting",
-  auto: (value) => (value === undefined || value === null || value === "" ? "auto" : `auto: ${value}`),
+  auto: (value) => ([undefined, null, "", "auto"].includes(value) ? "auto" : `auto: ${value}`),
   pixels: (number) => `${number} × ${number}`,
   go: "Make the adapter",
   going: "Handing it over",

@@ -14,7 +14,9 @@ export const RESULT = {
   exact: "In exact words",
   figures: {
     way: "of the way to your pictures",
-    wayTexts: "of the way to your voice",
+    of: (some, all) => `${some} of ${all}`,
+    voiced: "new questions are answered in your voice",
+    voicedToo: "unrelated questions, too, which should stay as they were",
     gain: "fewer mistakes to expect on new files like yours",
     worse: "more mistakes to expect on new files like yours",
     kept: "more mistakes on everything else",
@@ -27,6 +29,7 @@ export const RESULT = {
     similarApart: (step) => `From step ${step} on it comes no closer to your files, and nothing else has begun to look like them.`,
     heldout: (step) => `At step ${step} it understood best what it had never seen. After that it begins to memorise.`,
     turning: (step) => `At step ${step} what it learns stops changing direction. From there on it only repeats itself.`,
+    voice: (step, fitting, asked) => (fitting === asked ? `At step ${step} every new question is answered in your voice.` : `From step ${step} on hardly more new questions are answered in your voice: ${fitting} of ${asked}.`),
     told: (step) => `You asked for all steps, so this is the last one, ${step}. An earlier one may be better.`,
     other: (step) => `Step ${step} was chosen.`,
   },

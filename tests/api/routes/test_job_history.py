@@ -16,9 +16,10 @@ import pytest
 from api.http.stream_limit import MAX_STREAMS
 from core.accounts import api_keys
 from core.database.engine import now
-from core.database.tables import ApiKey, Metric
+from core.database.tables import ApiKey, Job, Metric
 from core.erasure import request as erasing
 from core.jobs import events
+from core.jobs.event_codes import EventCode
 from tests.api.outcome import OUTCOME
 from tests.api.server import Service, pictures, png, refused
 from tests.conftest import until
@@ -53,7 +54,11 @@ def test_events_come_newest_first_in_pages(client: openai.OpenAI, published: dic
     listed = list(client.fine_tuning.jobs.list_events(published["job"], limit=1))
     assert len(listed) == 4
     assert "succeeded" in listed[0].message
-    assert (listed[1].type, listed[1].data) == ("metrics", {"step": 2, "train_loss": 1 / 3})
+    loss = {"code": "loss", "stage": "train", "step": 2, "train_loss": 1 / 3}
+    assert (listed[1].type, listed[1].data) == ("metrics", loss)
+    assert listed[0].data == {"code": "published", "model": published["model"], "step": 120}
+    assert [event.data["code"] for event in listed[2:]] == ["taken", "queued"]
+    assert {event.type for event in listed} == {"message", "metrics"}  # all that OpenAI's clients know
     assert listed[-1].message == "The job is queued."
 
 
@@ -62,9 +67,9 @@ def test_a_stream_gives_every_event_in_order_and_goes_on_where_a_client_left(
 ) -> None:
     blocks = streamed(http, published["job"])
     newest_first = http.get(f"{JOBS}/{published['job']}/events").json()["data"]
-    assert [block["id"] for block in blocks[:-1]] == [event["id"] for event in newest_first[::-1]]
+    assert [block["id"] for block in blocks[:-2]] == [event["id"] for event in newest_first[::-1]]
     assert json.loads(blocks[0]["data"])["message"] == "The job is queued."
-    assert blocks[-1]["event"] == "done"
+    assert [block["event"] for block in blocks[-2:]] == ["progress", "done"]
     again = streamed(http, published["job"], **{"Last-Event-ID": blocks[1]["id"]})
     assert again == blocks[2:]
 
@@ -95,7 +100,7 @@ def test_a_stream_ends_with_the_right_to_see_it(service: Service, what: str) -> 
                 else:
                     erasing.request(session, key.account_id, "job", job)
             with service.sessions.begin() as session:
-                events.record(session, job, "This is nobody's to see.", actor="test")
+                events.record(session, job, "This is nobody's to see.", code=EventCode.NOTE, actor="test")
             rest = list(lines)
         assert not any("nobody's" in line or "DONE" in line for line in rest)
 
@@ -132,12 +137,49 @@ def test_a_stream_shows_an_event_soon_after_it_happens(service: Service, http: h
     listener.start()
     time.sleep(0.7)
     with service.sessions.begin() as session:
-        events.record(session, job, "tick", actor="worker")
+        events.record(session, job, "tick", code=EventCode.NOTE, actor="worker")
     until(lambda: bool(arrived))  # while the stream is still open
     with service.http() as other:
         other.post(f"{JOBS}/{job}/cancel")
     listener.join(60)
     assert len(arrived) == 1
+
+
+def test_a_stream_tells_where_the_job_stands_when_that_has_changed(
+    service: Service, http: httpx.Client, create
+) -> None:
+    job = create().json()["id"]
+    told: list[dict[str, object]] = []
+
+    def move(state: str, stage: str | None, progress: float, eta: float | None) -> None:
+        with service.sessions.begin() as session:
+            row = session.get_one(Job, job)
+            row.stage, row.progress, row.eta_seconds = stage, progress, eta
+            row.state, row.lease_until = state, now(session) + 600 if state == "RUNNING" else None
+
+    def listen() -> None:
+        with http.stream("GET", f"{JOBS}/{job}/events", headers={"Accept": "text/event-stream"}) as answer:
+            lines = answer.iter_lines()
+            for line in lines:
+                if line == "event: progress":
+                    told.append(json.loads(next(lines).removeprefix("data: ")))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    until(lambda: len(told) == 1)
+    move("RUNNING", "train", 0.25, 90.0)
+    until(lambda: len(told) == 2)
+    move("RUNNING", "train", 0.25, 80.0)
+    move("RUNNING", "train", 0.5, 60.0)
+    until(lambda: len(told) == 3)
+    move("QUEUED", None, 0.5, None)
+    with service.http() as other:
+        other.post(f"{JOBS}/{job}/cancel")
+    listener.join(60)
+    assert told[0] == {"status": "queued", "stage": None, "progress": 0.0, "eta_seconds": None}
+    assert told[1] == {"status": "running", "stage": "train", "progress": 0.25, "eta_seconds": 90.0}
+    assert told[2] == {"status": "running", "stage": "train", "progress": 0.5, "eta_seconds": 60.0}
+    assert (told[-1]["status"], len(told)) in (("cancelled", 4), ("cancelled", 5))  # queued in between, perhaps
 
 
 def test_a_checkpoint_names_its_weights(client: openai.OpenAI, http: httpx.Client, published: dict[str, str]) -> None:
@@ -210,9 +252,11 @@ def test_influence_comes_with_the_most_helpful_first(http: httpx.Client, publish
     assert [row["score"] for row in first["data"]] == [1, 0, -1]
     assert first["has_more"]
     rest = http.get(address, params={"after": first["last_id"]}).json()
-    assert [row["score"] for row in rest["data"]] == [-2, -3]
+    assert [row["score"] for row in rest["data"]] == [-2, -3, None]
     assert not rest["has_more"]
-    assert http.get(address, params={"order": "asc", "limit": 1}).json()["data"][0]["score"] == -3
+    assert (rest["ready"], rest["selection"]) == (True, "ranked")
+    worst_first = http.get(address, params={"order": "asc"}).json()["data"]
+    assert [row["score"] for row in worst_first] == [-3, -2, -1, 0, 1, None]
     refused(http.get(address, params={"after": "nobody"}), 400, "invalid_cursor")
 
 
@@ -223,6 +267,13 @@ def test_samples_show_before_right_and_too_late(http: httpx.Client, published: d
     assert httpx.get(str(http.base_url) + rows[1]["url"]).content == png(120)
 
 
-@pytest.mark.parametrize("what", ["influence", "samples"])
-def test_what_is_not_there_yet_is_404(create, http: httpx.Client, what: str) -> None:
-    refused(http.get(f"{JOBS}/{create().json()['id']}/{what}"), 404, "not_ready")
+def test_what_is_not_there_yet_is_404(create, http: httpx.Client) -> None:
+    refused(http.get(f"{JOBS}/{create().json()['id']}/samples"), 404, "not_ready")
+
+
+def test_influence_that_can_not_be_there_yet_is_an_empty_list_that_is_not_ready(create, http: httpx.Client) -> None:
+    address = f"{JOBS}/{create().json()['id']}"
+    nothing = {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None, "selection": None}
+    assert http.get(f"{address}/influence").json() == nothing | {"ready": False}
+    assert http.post(f"{address}/cancel").status_code == 200
+    assert http.get(f"{address}/influence").json() == nothing | {"ready": True}  # nothing is to come any more

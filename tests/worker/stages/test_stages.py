@@ -79,6 +79,10 @@ def test_candidates_and_samples_have_what_a_reader_needs(finished_image_job: Fin
     assert [row["rank"] for row in candidates] == list(range(1, CANDIDATES + 1))
     assert sum(row["selected"] for row in candidates) == 4
     assert all(row["thumbnail"].startswith("data:image/png;base64,") for row in candidates)
+    assert read(folder, "score/decision.json")["selection"] in ("ranked", "random")
+    assert (
+        read(folder, "export/manifest.json")["outcome"]["selection"] == read(folder, "score/decision.json")["selection"]
+    )
     samples = read(folder, "export/samples.json")
     assert {row["role"] for row in samples} == {"subject", "unrelated"}
     assert next(row["labels"] for row in samples if row["step"] == 0) == ["before"]
@@ -93,6 +97,10 @@ def test_the_curves_are_a_table_under_the_wires_names(finished_image_job: Finish
     assert list(rows[0])[:5] == ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
     assert rows[0]["probe_loss"]
     assert any(row["cosine_similarity"] for row in rows)
+    speaking = [row for row in rows if row["cs_fluctuation"]]
+    assert speaking
+    assert all(0 < int(row["cs_step"]) < int(row["step"]) for row in speaking)
+    assert not any(row["cs_step"] for row in rows if row not in speaking)
 
 
 def test_a_resumed_job_gives_the_same_adapter_to_the_bit(make_image_job: MakeJob) -> None:

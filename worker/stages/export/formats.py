@@ -13,6 +13,7 @@ from typing import Any
 from core.adapters import card as cards
 from core.adapters.card import CARD_FILE, Format
 from core.backbones.record import BackboneRecord
+from core.jobs.event_codes import EventCode
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.shapes import cut, first_shape, sizes_of
 from core.method.backbones.texts.language import LanguageBackbone
@@ -66,7 +67,8 @@ def write_formats(
             made.results.append({"file": file, "format": form})
         else:
             made.left_out[form] = refusal
-            yield Message("export", f"There is no {form} file of this adapter: {refusal}", "warn")
+            words = f"There is no {form} file of this adapter: {refusal}"
+            yield Message("export", words, "warn", {"format": form}, EventCode.FORMAT_LEFT_OUT)
         yield pace.at(begun + number)
     return made
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.adapters import card as cards
+from core.jobs.event_codes import EventCode
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.stopping.evidence import Evidence
 from core.method.stopping.rule import as_proposal
@@ -67,7 +68,7 @@ def export(context: Context) -> Generator[Line, None, None]:
             (folder / MODELFILE).write_text(modelfile(context.record))
         _write_manifest(context, outcome, made, summary, folder)
     yield pace.at(pace.total)
-    yield Message("export", outcome.reason)
+    yield Message("export", outcome.reason, data={"step": outcome.published_step}, code=EventCode.STEP_CHOSEN)
     yield verified(made)
 
 
@@ -85,7 +86,7 @@ def verified(made: Made) -> Message:
     text = f"Every file was loaded back and gave the same numbers but for rounding: {names}."
     if errors.get("merged", 0.0) >= TOLD_ROUNDING:
         text += f" Rounding the merged weights moved their outputs by {errors['merged']:.0%} of what the adapter does."
-    return Message("export", text, data={"relative_errors": errors})
+    return Message("export", text, data={"relative_errors": errors}, code=EventCode.VERIFIED)
 
 
 def read_outcome(context: Context) -> Outcome:
@@ -121,6 +122,7 @@ def summarise(context: Context, outcome: Outcome) -> Json:
     evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
     return {
         "selected": len(scored["selected"]) if gamma else 0,
+        "selection": scored.get("selection"),  # None where a version has scored that did not say
         "pool_size": len(context.pool.candidates) if context.pool and context.p.selects else 0,
         "protected": protected(context),
         "gamma": gamma,

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.findings import fingerprints
 from core.findings.fingerprints import NearTexts, TextPrint
+from core.jobs.event_codes import EventCode
 from core.method.likeness import pictures
 from core.method.likeness.pictures import Views
 from core.references.items import ImageItem, References, TextItem
@@ -41,6 +42,8 @@ def told(pool: Pool, found: Json) -> Iterator[Line]:
         "prepare",
         f"{len(places)} of {len(pool.candidates)} examples of the backbone's own data {are} among what was sent, or "
         f"nearly: {named}{more}. So {they} neither scored nor replayed.",
+        data={"examples": len(places)},
+        code=EventCode.KNOWN_EXAMPLES,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from core.errors import TransientFailure
+from core.jobs.event_codes import EventCode
 from core.method.backbones.backbone import Batch
 from core.method.backbones.images.diffusion import DRAWN_AT_ONCE, DiffusionBackbone
 from core.method.backbones.precision import float_type
@@ -90,9 +91,11 @@ def made(context: Context, stage: str) -> Generator[Line, None, None]:
     if file.ready:
         return
     if not _may_keep(context):  # another trainer has tried
-        yield Message(stage, TOO_SLOW.format(len(file.so_far().rows), FEWEST, context.record.id, limit), "warn")
+        words = TOO_SLOW.format(len(file.so_far().rows), FEWEST, context.record.id, limit)
+        yield Message(stage, words, "warn", code=EventCode.OWN_SAMPLES_FEW)
         return
-    yield Message(stage, DRAWING[context.record.kind].format(context.record.id))
+    words = DRAWING[context.record.kind].format(context.record.id)
+    yield Message(stage, words, code=EventCode.OWN_SAMPLES_STARTED)
     with context.encoding():
         so_far = yield from _rounds(context, file, limit, stage)
     others = file.ready
@@ -102,7 +105,7 @@ def made(context: Context, stage: str) -> Generator[Line, None, None]:
         told = NONE_CAME.format(context.record.id)
         if not so_far.over:
             told = TOO_SLOW.format(len(so_far.rows), FEWEST, context.record.id, limit)
-        yield Message(stage, told, "warn")
+        yield Message(stage, told, "warn", code=EventCode.OWN_SAMPLES_FEW)
 
 
 def _rounds(context: Context, file: SampleFile, limit: float, stage: str) -> Generator[Line, None, Samples]:
@@ -116,7 +119,8 @@ def _rounds(context: Context, file: SampleFile, limit: float, stage: str) -> Gen
         so_far = so_far.with_round(rows, pictures, time.monotonic() - began)
         file.keep(so_far)
         if quarter < 4 * len(so_far.rows) // COUNT < 4:
-            yield Message(stage, f"{len(so_far.rows)} of {COUNT} samples of the backbone's own are made.")
+            words = f"{len(so_far.rows)} of {COUNT} samples of the backbone's own are made."
+            yield Message(stage, words, code=EventCode.OWN_SAMPLES_PROGRESS)
         yield _told(context, so_far, pace.at(len(so_far.rows) - len(begun.rows)))
     if so_far.rounds > begun.rounds:
         yield _taken(context, stage, len(so_far.rows) - len(begun.rows), so_far.seconds - begun.seconds)
@@ -134,7 +138,7 @@ def _told(context: Context, so_far: Samples, pace: Progress) -> Progress:
 def _taken(context: Context, stage: str, count: int, seconds: float) -> Message:
     taken = round(seconds, 1)
     text = f"{context.record.id} made {count} samples of its own in {taken:.0f} s."
-    return Message(stage, text, data={"samples": count, "seconds": taken})
+    return Message(stage, text, data={"samples": count, "seconds": taken}, code=EventCode.OWN_SAMPLES_MADE)
 
 
 def held_out(context: Context, made: pools.Pool) -> list[int]:
@@ -165,7 +169,7 @@ def as_begun(context: Context) -> Generator[Line, None, None]:
     if found is None:
         raise TransientFailure(GONE.format(context.record.id), code="internal_error")
     context.folder.forget_saves()
-    yield Message("prepare", OTHERS, "warn")
+    yield Message("prepare", OTHERS, "warn", code=EventCode.OWN_SAMPLES_CHANGED)
 
 
 def _may_keep(context: Context) -> bool:
