@@ -84,6 +84,11 @@ def nowhere(tab: Tab, _: dict[str, str]) -> None:
     tab.expect("status of 404")
 
 
+def docs(tab: Tab, _: dict[str, str]) -> None:
+    tab.open("/docs")
+    expect(tab.page.get_by_role("heading", name="JobRequest", exact=True)).to_be_attached()
+
+
 STATES: tuple[Callable[[Tab, dict[str, str]], None], ...] = (
     sign_in,
     new,
@@ -95,6 +100,7 @@ STATES: tuple[Callable[[Tab, dict[str, str]], None], ...] = (
     erasing,
     settings,
     nowhere,
+    docs,
 )
 
 
