@@ -1,20 +1,15 @@
 """The small JSON files that a job leaves beside its adapter, and the pictures that they name."""
 
-import base64
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.schemas.jobs import SampleObject
 from core.database.tables import Artifact, Job, JobState
 from core.errors import NotFound
 from core.storage.interface import Storage
 
-URL_SECONDS = 3600
-INLINE_BYTES = 200_000
 Rows = list[dict[str, Any]]
 
 
@@ -29,6 +24,16 @@ def find(session: Session, job_id: str, filename: str) -> Artifact:
     raise NotFound("The job has not come so far yet; follow its events.", code="not_ready")
 
 
+def look(session: Session, job: Job, filename: str) -> Artifact | None:
+    """Return the same, or None while there is none; NotFound where the job once had it."""
+    try:
+        return find(session, job.id, filename)
+    except NotFound as error:
+        if error.code == "not_ready":
+            return None
+        raise
+
+
 def images(session: Session, job_id: str) -> dict[str, Artifact]:
     """Return the job's pictures by file name."""
     artifacts = session.scalars(select(Artifact).where(Artifact.job_id == job_id))
@@ -40,15 +45,3 @@ def read(storage: Storage, artifact: Artifact) -> Rows:
     with storage.open(artifact.storage_key) as file:
         rows: Rows = json.load(file)
     return [{"id": str(number), **row} for number, row in enumerate(rows)]
-
-
-def sample_object(storage: Storage, row: Mapping[str, Any], pictures: Mapping[str, Artifact]) -> SampleObject:
-    """Show a sample; a small picture is in the answer itself, every picture has an address for a while."""
-    artifact = pictures.get(str(row.get("image", "")).rpartition("/")[2])
-    shown = dict(row) | {"image": None, "url": None}
-    if artifact is not None:
-        shown["url"] = storage.url(artifact.storage_key, seconds=URL_SECONDS, filename=artifact.name)
-        if artifact.bytes <= INLINE_BYTES:
-            with storage.open(artifact.storage_key) as file:
-                shown["image"] = f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
-    return SampleObject(**shown)

@@ -9,17 +9,16 @@ from collections.abc import Generator, Iterator
 from core.method.albat import score_candidates
 from core.method.backbones.backbone import count
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
-from core.method.influence.reference_verdicts import judge_references
 from core.method.mixing.gamma import choose_gamma
-from core.method.stopping.splitting import near_duplicate_references
 from core.parameters.schedule import MIN_CANDIDATES
 from worker.job_folder import write_json, write_rows
-from worker.protocol import Json, Line, Message
+from worker.protocol import Json, Known, Line, Message
 from worker.stages import shapes
 from worker.stages.context import Context, ProgressClock, driven
+from worker.stages.export.explanations import scores
 from worker.stages.pool import Candidate, Pool
 from worker.stages.protection import protection
-from worker.stages.surrogate import read_surrogate
+from worker.stages.surrogate import read_surrogate, reference_rows
 
 DRAWN = "Examples of the backbone's own data are drawn at random, as was asked; none is scored."
 UNSCORED = {
@@ -43,9 +42,21 @@ def score(context: Context) -> Generator[Line, None, None]:
             rows, decided = candidate_rows(context.pool.candidates, scoring), decision(scoring)
             shapes.write_replay(context, shapes.replayed(decided), folder)
         write_rows(folder / "influence.json", rows)
-        write_rows(folder / "references.json", reference_rows(context))
+        write_rows(folder / "references.json", reference_rows(context, read_surrogate(context).curves))
         write_json(folder / "decision.json", decided)
+    yield Known("score", chosen(context, decided) | {"reasons": {"scores": told} if (told := scores(decided)) else {}})
     yield Message("score", decided["reason"])
+
+
+def chosen(context: Context, decided: Json) -> Json:
+    """Return what the outcome tells of the candidates; whether they are used at last, the trial decides."""
+    return {
+        "selected": len(decided["selected"]) if decided["gamma"] else 0,
+        "pool_size": len(context.pool.candidates) if context.pool and context.p.selects else 0,
+        "score_reliability": decided.get("reliability"),
+        "selection_reason": decided["reason"],
+        "notes": decided.get("notes", []),
+    }
 
 
 def unused(context: Context) -> str:
@@ -157,24 +168,6 @@ def candidate_rows(candidates: tuple[Candidate, ...], scoring: Scoring) -> list[
             "thumbnail": _thumbnail(candidates[i]) if i in pictured else None,
         }
         for rank, i in enumerate(order, 1)
-    ]
-
-
-def reference_rows(context: Context) -> list[Json]:
-    """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
-    names = [row["name"] for row in context.read("prepare", "references.json")]
-    judged = judge_references(
-        near_duplicate_references(context.references(), context.kin), read_surrogate(context).curves
-    )
-    return [
-        {
-            "name": names[one.index],
-            "learnt": _rounded(one.learnt),
-            "twins": [names[twin] for twin in one.twins],
-            "verdict": one.verdict,
-            "sentence": one.sentence(names),
-        }
-        for one in judged
     ]
 
 

@@ -48,6 +48,7 @@ class Step:
     heldout_loss: float | None = None
     probe_loss: float | None = None
     turning_point: int | None = None
+    looked_at: bool = False  # whether what its adapter draws or writes is to be seen
 
 
 class Training:
