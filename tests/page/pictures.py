@@ -47,6 +47,7 @@ class Camera:
                 act(tab)
                 tab.page.evaluate("document.fonts.ready")
                 tab.page.mouse.move(0, 0)
+                tab.page.evaluate("scrollTo(0, 0)")
                 self._save(f"{name}-{form}", tab.page.screenshot(full_page=True, animations="disabled"))
                 tab.expect()
 

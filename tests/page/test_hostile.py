@@ -17,7 +17,7 @@ from tests.page.references import file, packed, picture
 
 pytestmark = pytest.mark.slow
 SCRIPT = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>${window.owned=1}'
-LONG = "w" * 4000
+LONG = "w" * 1800
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
 
