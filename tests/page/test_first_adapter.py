@@ -35,7 +35,7 @@ def test_a_start_link_and_files_become_a_job_in_a_few_touches(
         page.wait_for_url(re.compile(r"/adapters/ftjob-"))
         expect(page.get_by_role("heading", level=1)).to_contain_text("Waiting")
         assert tab.acts <= MOST_ACTS
-        tab.shift()
+        tab.stands_still()
     job = page.url.rpartition("/")[2]
     with service.http(kind) as http:
         assert http.get(f"/v1/fine_tuning/jobs/{job}").json()["model"] in model
@@ -64,4 +64,4 @@ def test_a_result_says_why_and_what_to_download(tab: Tab, published: dict[str, s
     expect(page.get_by_text("Why it stopped here")).to_be_visible()
     for name in ("ComfyUI, A1111, Forge", "diffusers", "PEFT, transformers, vLLM"):
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
-    tab.shift()
+    tab.stands_still()
