@@ -44,6 +44,10 @@ from core.storage.factory import storage as open_storage
 from core.uploads.reader import Reader
 from core.version import VERSION
 
+DESCRIPTION = (
+    "A few images or texts in, the right LoRA adapter out, with the reason why it is right. The calls are those of "
+    "OpenAI's files and fine-tuning API; what is only here stands under bat."
+)
 PAGE = Path(__file__).parent / "page"
 # in the order of the API's document
 ROUTES = (
@@ -76,7 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="Albatross",
         version=VERSION,
-        description=__doc__,
+        description=DESCRIPTION,
+        docs_url=None,  # these of the framework load their scripts from another host: api.routes.page has its own
+        redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what generators name their functions after

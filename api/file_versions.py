@@ -90,11 +90,12 @@ def write(
             if file.storage_key != old.storage_key:
                 raise changed()
             left = quotas.bytes_left(session, account, services.settings, apart_from=room.identifier)
-            left.check(max(0, stored.bytes - file.bytes))
+            if (more := stored.bytes - file.bytes) > 0:  # who has too much already may take something out
+                left.check(more)
             room.release(session)
             enter(file, result)
             if anew := stored.sha256 != file.sha256:
-                stored_bytes.add(session, caller.account, stored.bytes - file.bytes)
+                stored_bytes.add(session, caller.account, more)
                 file.storage_key, file.bytes, file.sha256 = stored.key, stored.bytes, stored.sha256
                 caller.note(session, action, file_id)
     except (AlbatrossError, SQLAlchemyError):

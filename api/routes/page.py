@@ -10,7 +10,7 @@ from api.dependencies import ServicesDep
 from core.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
-DOCUMENT = "index.html"
+DOCUMENT, DOCS = "index.html", "docs/index.html"
 READS = ["GET", "HEAD"]
 
 
@@ -22,6 +22,12 @@ READS = ["GET", "HEAD"]
 async def page_document(request: Request, services: ServicesDep) -> Response:
     """Send the page, which finds its way from the address."""
     return _file(DOCUMENT, request, services)
+
+
+@router.api_route("/docs", methods=READS)
+async def docs_document(request: Request, services: ServicesDep) -> Response:
+    """Send the reader of the API's document: the calls as a person reads them, without any other host."""
+    return _file(DOCS, request, services)
 
 
 @router.api_route("/page/{path:path}", methods=READS)

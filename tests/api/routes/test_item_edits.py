@@ -17,7 +17,7 @@ from api import file_versions
 from api.dependencies import Services
 from core.accounts import api_keys
 from core.database import invariants
-from core.database.tables import Audit, File
+from core.database.tables import Account, Audit, File
 from core.references import packing
 from core.storage.factory import storage
 from tests.api.server import Service, chats, pictures, png, refused
@@ -397,6 +397,17 @@ def test_a_file_does_not_grow_beyond_what_an_upload_may_have(service: Service, h
     file = upload(http, noise(1), "a.png")  # of 2 MB that are taken it has more than a half
     refused(add(http, file["id"], ("b.png", noise(2))), 400, "file_too_large")
     assert http.get(f"/v1/files/{file['id']}").json() == file
+
+
+@pytest.mark.slow
+def test_who_stores_too_much_may_take_something_out_and_add_nothing(service: Service) -> None:
+    with service.http("full") as http:
+        file = upload(http, pictures(4))
+        with service.sessions.begin() as session:
+            session.get_one(Account, session.get_one(File, file["id"]).account_id).bytes_limit = 100
+        refused(add(http, file["id"], ("a.png", png(9))), 429, "insufficient_quota")
+        refused(put(http, file["id"], "item-1", "a.png", noise(1, 100)), 429, "insufficient_quota")
+        kept_whole(service, http, done(remove(http, file["id"], "item-1")))
 
 
 def test_another_accounts_file_is_not_there_and_reading_is_not_writing(

@@ -52,6 +52,14 @@ def test_a_browser_that_holds_a_file_is_told_so_and_no_more(service: Service, pa
         assert client.get("/", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+def test_the_apis_document_is_read_on_a_page_of_our_own(service: Service) -> None:
+    answer = httpx.get(f"{service.address}/docs")
+    assert answer.content == (PAGE / "docs/index.html").read_bytes()
+    assert answer.headers["content-security-policy"] == POLICY
+    for other in ("/redoc", "/docs/oauth2-redirect"):
+        refused(httpx.get(f"{service.address}{other}"), 404)
+
+
 def test_head_is_what_get_is_without_the_body(service: Service) -> None:
     got, head = (httpx.request(method, f"{service.address}/new") for method in ("GET", "HEAD"))
     own = ("date", "x-request-id")
