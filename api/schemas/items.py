@@ -35,6 +35,15 @@ class CaptionsRequest(Request):
     )
 
 
+class TurnObject(BaseModel):
+    """What one side says in a conversation: plain text, with calls of functions in words."""
+
+    role: str
+    content: str
+    cut: bool
+    learned: bool
+
+
 class ItemObject(BaseModel):
     """One image or text of an upload."""
 
@@ -47,6 +56,7 @@ class ItemObject(BaseModel):
     text: str | None
     characters: int | None
     cut: bool | None
+    messages: list[TurnObject] | None
     width: int | None
     height: int | None
     thumbnail: str | None

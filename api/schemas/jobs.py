@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.shared import Page
 from core.parameters.request import Auto
@@ -41,6 +41,7 @@ class JobArtifact(BaseModel):
     file_id: str | None
     sha256: str
     bytes: int
+    usage: str | None = Field(None, description="the lines that load it, run where it lies")
 
 
 class JobBat(BaseModel):

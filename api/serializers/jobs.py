@@ -91,9 +91,8 @@ def _place(result: Artifact) -> tuple[bool, int, str]:
 
 
 def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> JobBat:
-    artifacts = [
-        JobArtifact(name=r.name, format=r.format, file_id=r.file_id, sha256=r.sha256, bytes=r.bytes) for r in results
-    ]
+    outcome = dict(job.outcome or {})
+    artifacts = _artifacts(results, outcome.pop("usage", {}))
     progress = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
     ours: dict[str, Any] = {
         "stage": job.stage,
@@ -107,7 +106,22 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> Job
         "findings": job.findings,
         "artifacts": artifacts,
     }
-    return JobBat(**((job.outcome or {}) | ours))
+    return JobBat(**(outcome | ours))
+
+
+def _artifacts(results: Sequence[Artifact], usage: Mapping[str, str]) -> list[JobArtifact]:
+    """Show the files of a job, each with the lines that load it."""
+    return [
+        JobArtifact(
+            name=result.name,
+            format=result.format,
+            file_id=result.file_id,
+            sha256=result.sha256,
+            bytes=result.bytes,
+            usage=usage.get(result.format or ""),
+        )
+        for result in results
+    ]
 
 
 def _hyperparameters(job: Job) -> JobHyperparameters:

@@ -39,6 +39,7 @@ OUTCOME = {
     "confidence": "medium",
     "formats": ["peft", "diffusers", "kohya"],
 }
+USAGE = {"peft": "import zipfile\n", "diffusers": "import torch\n", "kohya": "cp\n"}
 
 
 def adapter_zip() -> bytes:
@@ -132,5 +133,5 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
             attempt=1,
             published_step=120,
         )
-        assert leases.finish(session, held, adapter, OUTCOME)
+        assert leases.finish(session, held, adapter, OUTCOME | {"usage": USAGE})
     return {"job": job_id, "model": name, "file": file.id}

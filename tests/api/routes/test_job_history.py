@@ -20,7 +20,7 @@ from core.database.tables import ApiKey, Job, Metric
 from core.erasure import request as erasing
 from core.jobs import events
 from core.jobs.event_codes import EventCode
-from tests.api.outcome import OUTCOME
+from tests.api.outcome import OUTCOME, USAGE
 from tests.api.server import Service, pictures, png, refused
 from tests.conftest import until
 
@@ -47,6 +47,8 @@ def test_a_finished_job_tells_what_came_of_it(client: openai.OpenAI, published: 
     assert len(job.result_files) == 5
     assert client.files.content(job.result_files[0]).text.startswith("step,train_loss")
     assert {"peft", "diffusers", "card"} <= {artifact["format"] for artifact in bat["artifacts"]}
+    assert {a["format"]: a["usage"] for a in bat["artifacts"] if a["usage"]} == USAGE
+    assert "usage" not in bat
     assert client.files.retrieve(job.result_files[1]).purpose == "fine-tune-results"
 
 
