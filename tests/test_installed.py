@@ -25,6 +25,7 @@ from tests.api.cli.test_serve import Tree, eventually
 pytestmark = pytest.mark.slow
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "api", "core", "worker", "demo", "migrations")
 DATA = (
+    "api/page",
     "core/backbones/single_files",
     "core/parameters/presets",
     "migrations",

@@ -78,6 +78,11 @@ def add_backbone(
     revision: Annotated[
         str | None, typer.Option(metavar="COMMIT", help="which commit of the hub; unset: the newest of now")
     ] = None,
+    title: Annotated[str | None, typer.Option(metavar="WORDS", help="what people are shown as its name")] = None,
+    description: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="what it is, in a sentence for people")
+    ] = None,
+    good_for: Annotated[str | None, typer.Option(metavar="WORDS", help="what it is good for, in a sentence")] = None,
     family: Annotated[str | None, typer.Option(hidden=True, help="is read from the files")] = None,
     data: Data = None,
 ) -> None:
@@ -100,6 +105,9 @@ def add_backbone(
         objective=None if objective is None else SAID[objective],
         config=config,
         revision=revision,
+        title=title,
+        description=description,
+        good_for=good_for,
     )
     added = bring(path, brought, settings)
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.backbones import introductions
 from core.backbones.families import Objective
 from core.backbones.folders.pipelines import distilled
 from core.backbones.hub import fetch
@@ -47,6 +48,14 @@ class Brought:
     objective: Objective | None = None
     config: Path | None = None
     revision: str | None = None
+    title: str | None = None
+    description: str | None = None
+    good_for: str | None = None
+
+    @property
+    def words(self) -> dict[str, str | None]:
+        """What people are told of it."""
+        return {"title": self.title, "description": self.description, "good_for": self.good_for}
 
 
 def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:
@@ -93,6 +102,7 @@ def _check(brought: Brought) -> None:
     if brought.hub_name is not None:
         check_hub_name(brought.hub_name)
     check_pool(brought.pool)
+    introductions.check(**brought.words)
 
 
 def _refuse(brought: Brought, **others: str) -> None:
@@ -120,7 +130,7 @@ def _described(
         raise InvalidInput(
             "A model of texts has no pictures; leave --resolution out.", code="contradiction", param="resolution"
         )
-    return record
+    return record.model_copy(update=brought.words)
 
 
 def _convert(file: Path, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:

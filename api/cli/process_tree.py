@@ -78,6 +78,7 @@ class Tree:
     environment: Mapping[str, str]
     address: str
     worker_seen: Callable[[int], bool]
+    when_ready: Callable[[], None]
     ready: bool = False
     failed: bool = False
     stop_asked_at: float | None = None
@@ -124,6 +125,7 @@ class Tree:
         self.next_probe = time.monotonic() + 0.2
         if self.ready:
             say(f"Albatross is ready at {self.address} (docs: {self.address}/docs)")
+            self.when_ready()
 
     def _stop(self) -> None:
         say("stopping: running jobs go back to the queue" if self.ready else "stopping")

@@ -9,18 +9,20 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from api.cli.process_tree import Child, Tree
+from api.cli.process_tree import Child, Tree, say
+from core.accounts import start_links
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Worker
-from core.errors import Conflict, Unavailable
+from core.errors import Conflict, NotFound, Unavailable
 from core.runtime import data_folder, logs
 from core.settings import Settings
 
@@ -33,11 +35,45 @@ def serve(settings: Settings) -> int:
     data = settings.data.resolve()
     data_folder.claim(settings)
     settings.keyring.read()  # one that can't be used is told here
-    with only_one(data / "serve.lock"), bound(settings.host, settings.port) as listener:
+    with only_one(data) as lock, bound(settings.host, settings.port) as listener:
         migrate(settings.database)
         address = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"
+        lock.write(address)
+        lock.flush()
         environment = {**os.environ, "ALBATROSS_DATA": str(data)}
-        return Tree(children(settings, listener.fileno()), environment, address, partial(worker_seen, settings)).run()
+        seen, invite = partial(worker_seen, settings), partial(show_start_link, settings, address)
+        return Tree(children(settings, listener.fileno()), environment, address, seen, invite).run()
+
+
+def show_start_link(settings: Settings, address: str) -> None:
+    """Print a start link where a person sits before it; a log would keep it for others, so it only says how to get one.
+
+    What listens to other machines too is not invited to: its people have keys of their own.
+    """
+    if not start_links.loopback(settings.host):
+        return
+    if sys.stdout.isatty():
+        print(f"Open the page, once: {start_link(settings, address)}", flush=True)
+    else:
+        say("`albatross link`, with the same data folder, prints an address that opens the page once")
+
+
+def start_link(settings: Settings, address: str, account: str | None = None, path: str = "/") -> str:
+    """Make an address of the page that signs in whoever opens it first; what follows # is never sent or logged."""
+    return f"{address}{path}#start={start_links.make(settings.data, account)}"
+
+
+def address_of_running(data: Path) -> str:
+    """Return the address of the `albatross serve` that runs over the data folder; NotFound where none does."""
+    with suppress(FileNotFoundError), _lock_file(data).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if address := file.read():
+                return address
+    raise NotFound(
+        f"No `albatross serve` runs over {data}; start it, or name its folder with --data.", code="not_found"
+    )
 
 
 def worker_seen(settings: Settings, process: int) -> bool:
@@ -89,14 +125,19 @@ def broker_command(settings: Settings) -> tuple[str, ...]:
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold the data folder: two services over one folder would fight for its broker."""
-    with path.open("w") as file:
+def only_one(data: Path) -> Iterator[IO[str]]:
+    """Hold the data folder: two services over one folder would fight for its broker. Gives the file to write into."""
+    with _lock_file(data).open("a") as file:  # it holds the address of the one that runs, which is not to be emptied
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Conflict(f"Another `albatross serve` uses {path.parent}.", code="already_running") from None
-        yield
+            raise Conflict(f"Another `albatross serve` uses {data}.", code="already_running") from None
+        file.truncate(0)
+        yield file
+
+
+def _lock_file(data: Path) -> Path:
+    return data.resolve() / "serve.lock"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`albatross serve`, and its parts where they run by themselves: `albatross worker` and `albatross dispatcher`."""
+"""`albatross serve`, a `link` to its page, and its parts by themselves: `albatross worker` and `dispatcher`."""
 
 from typing import Annotated
 
@@ -25,6 +25,28 @@ def serve(
 
     presets.load(settings.presets_folder)  # one that can't be used is told here, not in the log of a child
     raise typer.Exit(whole.serve(settings))
+
+
+@COMMANDS.explained("link", "albatross link --data /srv/albatross", "albatross link --account alice")
+def link(
+    account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="whose key it gives (default: this machine's own, `local`)")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Print an address that opens the page of the service that runs on this machine: once, and within an hour.
+
+    Whoever opens it has a key of the account for twelve hours.
+    """
+    settings = read_settings(data=data)
+    from api.cli.accounts import account_named, database
+    from api.cli.serve import address_of_running, start_link
+
+    address = address_of_running(settings.data)
+    if account is not None:
+        with database(settings) as session:
+            account = account_named(session, account).name  # a slip of the pen shall make no account
+    print(start_link(settings, address, account))
 
 
 @COMMANDS.explained(

@@ -135,15 +135,15 @@ def _answer_http_error(request: Request, error: HTTPException) -> Response:
     message = messages.get(error.status_code, error.detail or phrase)
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_methods(request))
+        headers["Allow"] = ", ".join(sorted(_methods(request) | set(re.findall(r"\w+", headers.get("Allow", "")))))
     return envelope(error.status_code, message, phrase.lower().replace(" ", "_"), headers=headers)
 
 
-def _methods(request: Request) -> list[str]:
-    """List the methods of this address; the framework names only those of the first route that fits."""
+def _methods(request: Request) -> set[str]:
+    """Return the methods of this address, as far as the document has it; the framework names only the first route's."""
     paths = request.app.openapi()["paths"].items()
     fitting = [methods for pattern, methods in paths if compile_path(pattern)[0].match(request.url.path)]
-    return sorted({method.upper() for methods in fitting for method in methods})
+    return {method.upper() for methods in fitting for method in methods}
 
 
 def _answer_client_gone(request: Request, error: ClientDisconnect) -> Response:

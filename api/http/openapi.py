@@ -6,19 +6,25 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.schemas.items import CaptionsRequest
+from api.schemas.items import CaptionsRequest, TextChange
 from api.schemas.shared import Error
+from api.schemas.start import StartRequest
 from api.schemas.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.parameters.request import JobRequest
 
-BODY_MODELS = (JobRequest, CaptionsRequest, WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest)
+BODY_MODELS = (
+    *(JobRequest, CaptionsRequest, TextChange, StartRequest),
+    *(WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest),
+)
 REFERENCE = "#/components/schemas/{model}"
 
 
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe the body of a route that reads it on its own; `model` is one of BODY_MODELS."""
-    schema = {"$ref": REFERENCE.format(model=model.__name__)}
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
+def body_of(model: type[BaseModel], form: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Describe the body of a route that reads it on its own; `model` is one of BODY_MODELS, `form` the other choice."""
+    content = {"application/json": {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
+    if form is not None:
+        content["multipart/form-data"] = {"schema": form}
+    return {"requestBody": {"content": content, "required": True}}
 
 
 def describe(app: FastAPI) -> None:

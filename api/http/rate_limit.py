@@ -42,7 +42,9 @@ class RateLimiter:
         window_seconds: int = MINUTE,
         answer_seconds: float = ANSWER_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
+        who: str = "This account",
     ) -> None:
+        self._who = who
         self._requests, self._patience, self._pause = requests, answer_seconds, pause_seconds
         self._limit = RateLimitItemPerSecond(max(1, requests), window_seconds, namespace="requests")
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -59,7 +61,7 @@ class RateLimiter:
             wait = await _seconds_to_wait(self._own, self._limit, account)
         if wait:
             raise RateLimited(
-                f"This account has sent {self._requests} requests within a minute, which is the limit.",
+                f"{self._who} has sent {self._requests} requests within a minute, which is the limit.",
                 code="rate_limit_exceeded",
                 retry_after=wait,
             )

@@ -16,6 +16,7 @@ from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, 
 from api.http import downloads
 from api.http.multipart import Upload, holding, receive
 from api.http.pagination import page, plausible, rows_after, unknown_cursor
+from api.item_forms import is_strict
 from api.lookups import check_replaceable, check_unused, files_of, find_file, place_of_erased
 from api.schemas.erasures import Deleted
 from api.schemas.files import FileObject
@@ -56,7 +57,7 @@ async def create_file(request: Request, services: ServicesDep, caller: CallerDep
         holding(services.upload_room(caller.account)) as room,
         receive(request, services.settings, services.uploads_of(caller.account), room) as upload,
     ):
-        kept_seconds, strict = _check_form(upload.fields), _is_strict(upload.fields)
+        kept_seconds, strict = _check_form(upload.fields), is_strict(upload.fields)
         keeping = partial(_keep, services, caller, upload, room, kept_seconds, strict)
         return await to_thread.run_sync(keeping, limiter=services.decoder_slots)
 
@@ -144,22 +145,15 @@ def _check_form(fields: dict[str, str]) -> int | None:
     return int(str(seconds))
 
 
-def _is_strict(fields: dict[str, str]) -> bool:
-    """Tell whether the sender wants a set refused of which one image can't be used."""
-    said = fields.get("bat[strict]", "false").lower()
-    if said not in ("true", "false"):
-        raise InvalidInput("bat[strict] is true or false.", code="invalid_parameter", param="bat[strict]")
-    return said == "true"
-
-
 def _keep(
     services: Services, caller: Caller, upload: Upload, room: UploadRoom, kept_seconds: int | None, strict: bool
 ) -> FileObject:
     file_id = new_id("file-")
     most = room.for_writing(services.settings.max_file_bytes, services.copies_on_disk)
-    with tempfile.TemporaryDirectory(dir=upload.path.parent) as folder:
+    (sent,) = upload.files
+    with tempfile.TemporaryDirectory(dir=sent.path.parent) as folder:
         packed = Path(folder) / "references"
-        facts = services.reader.read(upload.path, upload.filename, packed, strict=strict, most=most)
+        facts = services.reader.read(sent.path, sent.filename, packed, strict=strict, most=most)
         stored = services.storage.put(file_key(caller.account, file_id), packed)
     try:
         with services.writing.begin() as session:
@@ -190,7 +184,7 @@ def _row(
     return File(
         id=file_id,
         account_id=account,
-        filename=upload.filename,
+        filename=upload.files[0].filename,
         purpose=PURPOSE,
         bytes=stored.bytes,
         sha256=stored.sha256,

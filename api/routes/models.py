@@ -21,6 +21,7 @@ from core.adapters.card import Format
 from core.database.tables import Adapter, Artifact, Checkpoint, Job
 from core.erasure import request as erasing
 from core.errors import Forbidden, NotFound
+from core.estimates import measurements
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 CHECKPOINT = ":ckpt-step-"
@@ -49,10 +50,11 @@ def list_models(
 ) -> Page[ModelObject]:
     """List the backbones, then the account's adapters, the oldest first; all of them, unless `limit` asks for pages."""
     registry = services.registry
-    backbones = [backbone_object(record, registry.aliases(record.id)) for record in registry]
-    names = [backbone.id for backbone in backbones]
-    shown = backbones if after is None else backbones[names.index(after) + 1 :] if after in names else []
     with services.reading.begin() as session:
+        measured = measurements.measured(session)
+        backbones = [backbone_object(record, registry.aliases(record.id), measured) for record in registry]
+        names = [backbone.id for backbone in backbones]
+        shown = backbones if after is None else backbones[names.index(after) + 1 :] if after in names else []
         last = None if after is None or after in names else _position(session, account, after)
         left = None if limit is None else max(0, limit - len(shown))
         adapters = adapter_objects(session, _following(account, last, None if left is None else left + 1))
@@ -64,9 +66,9 @@ def list_models(
 def retrieve_model(model: str, services: ServicesDep, account: AccountDep) -> ModelObject:
     """Show a backbone or one of the account's adapters."""
     registry = services.registry
-    if (record := registry.find(model)) is not None:
-        return backbone_object(record, registry.aliases(record.id))
     with services.reading.begin() as session:
+        if (record := registry.find(model)) is not None:
+            return backbone_object(record, registry.aliases(record.id), measurements.measured(session))
         return adapter_objects(session, _adapters(account).where(Adapter.id == _find(session, account, model).id))[0]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Spread(BaseModel):
@@ -53,4 +53,7 @@ class EstimateObject(BaseModel):
     result_bytes: Bytes
     resolved: dict[str, Any]
     basis: Basis
+    findings: list[dict[str, Any]] = Field(
+        description="of the files, each with its file_id, and of the job, as it would carry them"
+    )
     notes: list[str]

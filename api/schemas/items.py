@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field, model_validator
 from core.parameters.request import Request
 from core.runtime.complaints import Written
 
+Sha256 = Annotated[str, Written(r"^[0-9a-f]{64}$", "64 of 0-9 a-f")]
+KNOWN = "of the file as you know it: where it has changed since, the call is refused"
 Caption = Annotated[str, Field(max_length=20_000)]
 
 
@@ -30,9 +32,29 @@ class CaptionsRequest(Request):
     """The body of POST /v1/files/{file_id}/items."""
 
     items: Annotated[list[CaptionChange], Field(min_length=1, max_length=1000)]
-    sha256: Annotated[str, Written(r"^[0-9a-f]{64}$", "64 of 0-9 a-f")] | None = Field(
-        None, description="of the file as you know it: where it has changed since, the call is refused"
-    )
+    sha256: Sha256 | None = Field(None, description=KNOWN)
+
+
+class TextChange(Request):
+    """The body of PUT /v1/files/{file_id}/items/{item_id} of a text: what shall stand there, as in a line of JSONL."""
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    tools: list[dict[str, Any]] | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    text: str | None = None
+    sha256: Sha256 | None = Field(None, description=KNOWN)
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> "TextChange":
+        pair = self.prompt is not None and self.completion is not None
+        if [self.messages is not None, self.text is not None, pair].count(True) != 1:
+            raise ValueError("send messages, or text, or prompt with completion")
+        return self
+
+    def row(self) -> dict[str, Any]:
+        """Return it as a line of JSONL holds it."""
+        return self.model_dump(exclude={"sha256"}, exclude_none=True)
 
 
 class TurnObject(BaseModel):

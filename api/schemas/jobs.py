@@ -44,6 +44,18 @@ class JobArtifact(BaseModel):
     usage: str | None = Field(None, description="the lines that load it, run where it lies")
 
 
+StageState = Literal["waiting", "running", "done", "skipped"]
+
+
+class JobStage(BaseModel):
+    """One stage of a job: the seconds that all attempts have spent in it, and those that it is expected to take."""
+
+    name: str
+    state: StageState
+    seconds: float
+    expected: float | None
+
+
 class JobBat(BaseModel):
     """Everything of ours about a job; keys of the outcome follow once the job has one."""
 
@@ -51,6 +63,8 @@ class JobBat(BaseModel):
 
     stage: str | None
     progress: float
+    stages: list[JobStage]
+    overall: float
     eta_seconds: float | None
     queue_position: int | None
     cancel_requested: bool
@@ -104,11 +118,12 @@ class JobObject(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """Where a job stands, as its stream of events tells: `progress` is the share of the stage."""
+    """Where a job stands, as its stream of events tells: `progress` is the share of the stage, `overall` of all."""
 
     status: str
     stage: str | None
     progress: float
+    overall: float
     eta_seconds: float | None
 
 
@@ -181,19 +196,3 @@ class InfluencePage(Page[CandidateObject]):
 
     ready: bool
     selection: Selection | None = None
-
-
-class SampleObject(BaseModel):
-    """What the adapter of one kept step draws or writes for one prompt, always from the same seed."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    object: Literal["fine_tuning.job.sample"] = "fine_tuning.job.sample"
-    step: int
-    labels: list[str] = []
-    prompt: str
-    role: str | None = None
-    text: str | None = None
-    image: str | None = None
-    url: str | None = None

@@ -2,13 +2,21 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class ModelBat(BaseModel):
     """What a model is and where it comes from."""
 
     kind: str
+    title: str | None = Field(default=None, description="of a backbone, for people who have never heard of it")
+    learns_from: Literal["images", "texts"] | None = None
+    resolution: int | None = Field(default=None, description="side of the pictures that a backbone draws, in pixels")
+    description: str | None = None
+    good_for: str | None = None
+    measured_here: bool | None = Field(
+        default=None, description="whether a job or a calibration of this service tells how long one takes"
+    )
     family: str | None = None
     licence: str | None = None
     backbone: str | None = None

@@ -1,8 +1,10 @@
 """What a job would take, as the wire shows it: the same answer before the job as its end will give, within a range."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from api.schemas.estimates import Basis, Bytes, EstimateObject, Queue, Spread
+from core.database.tables import File, Json
 from core.estimates.estimator import Estimate
 from core.estimates.forecast import Range
 from core.estimates.queue_wait import Waiting
@@ -19,13 +21,15 @@ OWN = "{} makes {} samples of its own, once for all jobs of this size; usually f
 EARLY = "Training may stop early, or try a second share of backbone data: hence the range of seconds."
 
 
-def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = ()) -> EstimateObject:
-    """Show an estimate, how long the job would wait, and what else is told of its texts."""
+def estimate_object(
+    found: Estimate, queue: Waiting, texts: Iterable[Finding], job: Iterable[Finding], files: Iterable[File]
+) -> EstimateObject:
+    """Show an estimate, how long the job would wait, what else is told of its texts, of the job, and of its files."""
     forecast, parameters, model = found.forecast, found.parameters, found.estimator.model
     notes = [EARLY, ROUGH] if parameters.stop != "max_steps" else [ROUGH]
     notes += _protecting(found)
-    said = [*(finding for finding in (found.cut, found.long) if finding is not None), *told]
-    notes = [*(f"{finding.message} {finding.fix}" for finding in said), *notes]
+    estimated = [finding for finding in (found.cut, found.long) if finding is not None]
+    notes = [*(f"{finding.message} {finding.fix}" for finding in [*estimated, *texts]), *notes]
     return EstimateObject(
         model=found.estimator.record.id,
         seconds=_spread(forecast.seconds),
@@ -47,8 +51,15 @@ def estimate_object(found: Estimate, queue: Waiting, told: Iterable[Finding] = (
             device=model.device or None,
             message=forecast.basis,
         ),
+        findings=[*_of_files(files), *({**asdict(finding), "file_id": None} for finding in [*job, *estimated])],
         notes=[*notes, *([] if queue.workers else [NO_WORKER]), *([MERGED] if parameters.merged else [])],
     )
+
+
+def _of_files(files: Iterable[File]) -> Iterator[Json]:
+    """Yield what uploads told when they were read, each with its file."""
+    for file in files:
+        yield from ({**finding, "file_id": file.id} for finding in file.findings)
 
 
 def _protecting(found: Estimate) -> Iterator[str]:

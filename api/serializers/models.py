@@ -1,17 +1,32 @@
 """From backbones and finished jobs to the models on the wire."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from api.schemas.models import ModelBat, ModelObject
 from core.adapters import card
+from core.backbones.introductions import introduction
 from core.backbones.record import BackboneRecord
 from core.database.tables import Adapter, Artifact
 
 
-def backbone_object(record: BackboneRecord, aliases: list[str]) -> ModelObject:
-    """Show a backbone that jobs may name, by its id or one of its aliases."""
-    bat = ModelBat(kind="backbone", family=record.family, licence=record.licence, aliases=aliases)
+def backbone_object(record: BackboneRecord, aliases: list[str], measured: Collection[tuple[str, str]]) -> ModelObject:
+    """Show a backbone that jobs may name, by its id or one of its aliases, and whether it is among the `measured`."""
+    told = introduction(record)
+    bat = ModelBat(
+        kind="backbone",
+        title=told.title,
+        learns_from=record.kind,
+        resolution=record.resolution if record.kind == "images" else None,
+        description=told.description,
+        good_for=told.good_for,
+        measured_here=(record.id, record.revision) in measured,
+        family=record.family,
+        licence=record.licence,
+        aliases=aliases,
+    )
     return ModelObject(id=record.id, created=0, owned_by="albatross", bat=bat)
 
 
@@ -30,6 +45,7 @@ def adapter_objects(session: Session, chosen: Select[Adapter]) -> list[ModelObje
 def _adapter_object(adapter: Adapter, formats: list[str]) -> ModelObject:
     bat = ModelBat(
         kind="adapter",
+        learns_from="texts" if adapter.kind == "texts" else "images",
         backbone=adapter.backbone,
         job_id=adapter.job_id,
         published_step=adapter.published_step,

@@ -83,18 +83,23 @@ def checksum(secret: str) -> str:
 
 
 def authenticate(session: Session, presented: str) -> Access:
-    """Return what the key opens, or raise Unauthenticated; the work is the same for both, and nothing is written."""
+    """Return what the key opens, or raise Unauthenticated; the work is the same for all, and nothing is written."""
     match = KEY.fullmatch(presented[:100])
     public, secret, check = match.groups() if match else ("", "", "")
     found = select(ApiKey, Account.erased_at, clock(session)).join(Account, Account.id == ApiKey.account_id)
     row = session.execute(found.where(ApiKey.id == public)).one_or_none()
     key, erased_at, at = row if row else (None, None, 0.0)
     right = hmac.compare_digest(_hash(secret).encode(), (key.secret_sha256 if key else _hash("nobody")).encode())
-    alive = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
-    alive = alive and erased_at is None
+    alive = key is not None and key.revoked_at is None and erased_at is None
     if key is None or not (match and right and alive and check == checksum(secret)):
         raise Unauthenticated(
             "The API key is not valid. Make one with `albatross keys create NAME`.", code="invalid_api_key"
+        )
+    if key.expires_at is not None and key.expires_at <= at:  # told only to who has the whole key
+        raise Unauthenticated(
+            "The API key has expired. Make another with `albatross keys create NAME`; where a start link gave it, open "
+            "one that `albatross link` prints.",
+            code="expired_api_key",
         )
     stale = key.last_used_at is None or key.last_used_at < at - USED_AGAIN_SECONDS
     return Access(key.account_id, key.id, frozenset(key.scopes), stale)

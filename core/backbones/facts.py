@@ -9,6 +9,7 @@ from core.backbones.folders.files import json_object
 from core.backbones.folders.inspecting import Inspected, inspect_folder
 from core.backbones.folders.language import text_config
 from core.backbones.folders.weights import parameters
+from core.backbones.introductions import introduction
 from core.backbones.memory_needs import sentence
 from core.backbones.record import BackboneRecord
 from core.backbones.sides import USUAL_STEP, side_step
@@ -18,6 +19,11 @@ def facts(record: BackboneRecord) -> Iterator[tuple[str, str]]:
     """Yield the lines about a backbone; raises InvalidInput where its folder is no longer what was added."""
     found = inspect_folder(record.path, record.target_modules)
     row = family(record.family)
+    told = introduction(record)
+    yield "title", told.title
+    yield "about", told.description
+    if told.good_for is not None:
+        yield "good for", told.good_for
     yield "family", f"{row.name} ({record.kind})"
     if found.objective is not None:
         yield "predicts", found.objective

@@ -45,7 +45,8 @@ class BackboneRecord(BaseModel):
     Of `unrelated_prompts` the first that a job does not train on are asked; `settings` are what a subject is put into,
     in words that this backbone knows: () means the usual ones. `hub_name` is ORG/NAME, the name that others know it by.
     `parameters` and `adapted_modules` are counts; `variant` is in the names of its weights ("fp16"), where one is;
-    `notes` are sentences that were told when it was added.
+    `notes` are sentences that were told when it was added. `title`, `description` and `good_for` are what its operator
+    says of it to people; where they are None, core.backbones.introductions speaks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +72,9 @@ class BackboneRecord(BaseModel):
     adapted_modules: int | None = None
     variant: str | None = None
     notes: tuple[str, ...] = ()
+    title: str | None = None
+    description: str | None = None
+    good_for: str | None = None
     chat: ChatFacts | None = None  # of texts; None in records of before it was looked at
 
     @field_validator("family")

@@ -152,6 +152,12 @@ def add(session: Session, backbone: str, revision: str, measured: Measured) -> N
     session.execute(delete(Measurement).where(mine, Measurement.id.not_in(session.scalars(kept).all())))
 
 
+def measured(session: Session) -> set[tuple[str, str]]:
+    """Return the backbones, each with its revision, that a job or a calibration of this service was measured on."""
+    found = session.execute(select(Measurement.backbone, Measurement.revision).distinct())
+    return {(backbone, revision) for backbone, revision in found}
+
+
 def recent(session: Session, backbone: str, revision: str, device: str | None) -> list[Measured]:
     """Return the newest measurements of a backbone on the device, else on any other of its class; newest first."""
     statement = select(Measurement).where(Measurement.backbone == backbone, Measurement.revision == revision)
@@ -162,6 +168,12 @@ def recent(session: Session, backbone: str, revision: str, device: str | None) -
         alike = [row for row in rows if wanted in (None, class_of(row.device))]
         same = [row for row in alike if row.device == alike[0].device]
     return [one for row in same[:LOOKED_AT] if (one := _measured(row)) is not None]
+
+
+def newest(session: Session, backbone: str, revision: str) -> str | None:
+    """Return the id of the newest measurement of a backbone."""
+    statement = select(Measurement.id).where(Measurement.backbone == backbone, Measurement.revision == revision)
+    return session.scalar(statement.order_by(*_NEWEST).limit(1))
 
 
 def class_of(device: str) -> str:

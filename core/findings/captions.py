@@ -33,6 +33,7 @@ def _lines(names: Sequence[str], captions: int) -> Iterator[Finding]:
             'bat.caption_lines "join", which takes all as one; "first" takes only the first.',
             names[0],
             severity="info",
+            items=list(names),
         )
 
 
@@ -45,6 +46,7 @@ def _lists(names: Sequence[str], captions: int) -> Iterator[Finding]:
             'Nothing needs to be done where it is a list; bat.caption_lines "first" takes only the first line.',
             names[0],
             severity="info",
+            items=list(names),
         )
 
 
@@ -59,6 +61,7 @@ def _placeholders(found: Sequence[tuple[str, str]]) -> Iterator[Finding]:
             "Name the word in bat.trigger when you create the job.",
             name,
             severity="info",
+            items=[name for name, _ in found],
         )
 
 
@@ -71,4 +74,5 @@ def _choices(names: Sequence[str]) -> Iterator[Finding]:
             "stand, for no choice is drawn here.",
             "Write each choice as a line of its own: of several lines one is drawn each time.",
             names[0],
+            items=list(names),
         )

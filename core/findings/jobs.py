@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from core.backbones.record import BackboneRecord
 from core.errors import InvalidInput
-from core.findings import fingerprints, profiles
+from core.findings import copies, profiles
+from core.findings.copies import MAX_ITEMS_NAMED
 from core.findings.finding import Finding
 from core.findings.fingerprints import TextPrint
 from core.findings.profiles import PictureProfile, Profile
@@ -16,7 +17,6 @@ from core.parameters.request import BatRequest
 from core.references import phrases, templates
 from core.references.captions import PLACEHOLDER
 
-MAX_ITEMS_NAMED = 3
 LOW_TRIGGER_SHARE = 0.5  # share of captions that hold the word
 
 
@@ -59,10 +59,10 @@ def of(data: Data, backbone: BackboneRecord, request: BatRequest) -> list[Findin
     found += _placeholders(data.pictures, backbone, request)
     found += of_template(data, backbone)
     found += of_masks(data.pictures, request)
-    found += _across_files(data)
+    found += copies.across_files(data.training)
     if data.validation is not None:
-        found += _leaked_pictures(data.pictures, data.validation.pictures)
-        found += _leaked_texts(data.texts, data.validation.texts)
+        found += copies.leaked_pictures(data.pictures, data.validation.pictures)
+        found += copies.leaked_texts(data.texts, data.validation.texts)
     return found
 
 
@@ -77,6 +77,7 @@ def _small(pictures: Sequence[PictureProfile], backbone: BackboneRecord, request
             f"at, {first.name} ({first.width} x {first.height}) first; they are enlarged.",
             "Send larger originals: what is enlarged is learned as blur.",
             first.name,
+            items=[picture.name for picture in small],
         )
 
 
@@ -92,6 +93,7 @@ def of_masks(pictures: Sequence[PictureProfile], request: BatRequest) -> Iterato
                 "Set bat.masks to true, where only what is white in them shall be learned.",
                 masked[0],
                 severity="info",
+                items=masked,
             )
         return
     if bare := [picture.name for picture in pictures if layer not in picture.layers]:
@@ -101,6 +103,7 @@ def of_masks(pictures: Sequence[PictureProfile], request: BatRequest) -> Iterato
             "Nothing needs to be done, if that is meant; else send the images anew with what is missing.",
             bare[0],
             severity="warn" if len(bare) == len(pictures) else "info",
+            items=bare,
         )
 
 
@@ -147,6 +150,7 @@ def _trigger(pictures: Sequence[PictureProfile], backbone: BackboneRecord, reque
             "the end of the others.",
             "Write it at the end of the captions that it belongs to, or check its spelling.",
             without[0].name,
+            items=[picture.name for picture in without],
         )
 
 
@@ -174,6 +178,7 @@ def _placeholders(
             if always
             else "Name the word in bat.trigger.",
             held[0] if held else None,
+            items=held or None,
         )
 
 
@@ -208,86 +213,3 @@ def unknown_to_template(
             f"{backbone.id} has no place in a chat; {'it is' if one else 'they are'} left out.",
             "Choose a backbone whose chat template knows tools, or write the calls as words.",
         )
-
-
-def _across_files(data: Data) -> Iterator[Finding]:
-    """Say where two files of one job hold the same; within a file its own findings say so."""
-    before: list[PictureProfile] = []
-    for profile in data.training:
-        copied, others = _split(profile.pictures, before)
-        yield from _copied(copied)
-        pairs = [(picture, other) for picture in others if (other := _like(picture, before))]
-        for picture, other in pairs[:MAX_ITEMS_NAMED]:
-            yield Finding(
-                "near_duplicate",
-                f"{picture.name} and {other.name}, of another file, are nearly the same picture.",
-                "Keep the better one in one of the files.",
-                picture.name,
-                other.name,
-            )
-        before += others
-
-
-Pairs = list[tuple[PictureProfile, PictureProfile]]
-
-
-def _split(pictures: Sequence[PictureProfile], before: Sequence[PictureProfile]) -> tuple[Pairs, list[PictureProfile]]:
-    """Return those that other files hold too, each with its copy, and the others."""
-    known = {picture.digest: picture for picture in before}
-    copied = [(picture, known[picture.digest]) for picture in pictures if picture.digest in known]
-    return copied, [picture for picture in pictures if picture.digest not in known]
-
-
-def _copied(pairs: Pairs) -> Iterator[Finding]:
-    if not pairs:
-        return
-    named = ", ".join(f"{picture.name} (as {other.name})" for picture, other in pairs[:MAX_ITEMS_NAMED])
-    more = f" and {len(pairs) - MAX_ITEMS_NAMED} more" if len(pairs) > MAX_ITEMS_NAMED else ""
-    joined = sum(bool(picture.words and other.words and picture.words != other.words) for picture, other in pairs)
-    lines = f"; of {joined} of them the captions differ, and each is kept as a line" if joined else ""
-    are = "picture is" if len(pairs) == 1 else "pictures are"
-    yield Finding(
-        "duplicate_item",
-        f"{len(pairs)} {are} in another file of this job too, and count once: {named}{more}{lines}.",
-        "Nothing needs to be done; a caption that only one of the copies has is kept.",
-        pairs[0][0].name,
-        pairs[0][1].name,
-    )
-
-
-def _leaked_pictures(training: Sequence[PictureProfile], validation: Sequence[PictureProfile]) -> Iterator[Finding]:
-    pairs = [(picture, other) for picture in validation if (other := _like(picture, training))]
-    if pairs:
-        named = ", ".join(f"{picture.name} (as {other.name})" for picture, other in pairs[:MAX_ITEMS_NAMED])
-        item, other = pairs[0]
-        yield _leaked(f"{len(pairs)} of {len(validation)} validation images", named, item.name, other.name)
-
-
-def _leaked_texts(training: Sequence[TextPrint], validation: Sequence[TextPrint]) -> Iterator[Finding]:
-    exact = {text.exact: place for place, text in reversed(list(enumerate(training)))}
-    near = fingerprints.NearTexts((place, text.near) for place, text in enumerate(training))
-    pairs = []
-    for place, text in enumerate(validation):
-        other = exact.get(text.exact, near.find(text.near))
-        if other is not None:
-            pairs.append((f"text {place + 1}", f"text {other + 1}"))
-    if pairs:
-        named = ", ".join(f"{item} (as {other})" for item, other in pairs[:MAX_ITEMS_NAMED])
-        yield _leaked(f"{len(pairs)} of {len(validation)} validation texts", named, *pairs[0])
-
-
-def _leaked(what: str, named: str, item: str, other: str) -> Finding:
-    return Finding(
-        "validation_in_training",
-        f"{what} are in the training data too, or nearly: {named}.",
-        "Take them out of one of the two files; a loss on what was trained on says nothing.",
-        item,
-        other,
-    )
-
-
-def _like(picture: PictureProfile, others: Sequence[PictureProfile]) -> PictureProfile | None:
-    def alike(other: PictureProfile) -> bool:
-        return bool(picture.print and other.print and fingerprints.same_picture(picture.print, other.print))
-
-    return next((other for other in others if alike(other)), None)

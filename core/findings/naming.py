@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.findings.finding import MAX_ITEMS
 from core.references.notices import Notice
 
 MAX_NAMED = 5  # places that one sentence names
@@ -16,6 +17,11 @@ def named(group: Group) -> str:
     told = [f"{notice.place} ({notice.detail})" if notice.detail else notice.place for notice in group[:MAX_NAMED]]
     more = f" and {len(group) - MAX_NAMED} more" if len(group) > MAX_NAMED else ""
     return ", ".join(told) + more
+
+
+def places(group: Group) -> list[str]:
+    """Return all places of a group, of which a sentence names the first few."""
+    return list(dict.fromkeys(notice.place for notice in group))[:MAX_ITEMS]
 
 
 def counted(group: Group, one: str, many: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from core.findings.finding import Finding
-from core.findings.naming import Group, counted, named, was_or_were
+from core.findings.naming import Group, counted, named, places, was_or_were
 from core.findings.texts import notices as text_notices
 from core.references.kohya import kohya_folder
 from core.references.notices import Notice
@@ -20,7 +21,8 @@ def of_notices(notices: Iterable[Notice], sentences: Sentences | None = None) ->
     for notice in notices:
         groups.setdefault(notice.code, []).append(notice)
     said = SENTENCES if sentences is None else sentences
-    return [said[code](group) for code, group in groups.items()]
+    found = [(said[code](group), group) for code, group in groups.items()]
+    return [finding if finding.item is None else replace(finding, items=places(group)) for finding, group in found]
 
 
 def _captions_without_image(group: Group) -> Finding:

@@ -28,6 +28,7 @@ def cut_off(pictures: Sequence[Sized], shapes: Sequence[Size]) -> Finding | None
         f"of {their} area, the most {worst}{more}.",
         "Cut out what matters yourself, in about such a shape; else what is cut off is not learned.",
         pictures[over[0]][0],
+        items=[pictures[place][0] for place in over],
     )
 
 
@@ -116,8 +117,7 @@ def _captions_joined(group: Group) -> Finding:
         "captions_joined",
         f"{counted(group, 'caption', 'captions')} of a copy became a line of its own beside the caption of the picture "
         f"that was kept: {named(group)}.",
-        "Nothing needs to be done, unless only one of the captions is right: then set it with POST "
-        "/v1/files/{id}/items.",
+        "Nothing needs to be done, unless only one of the captions is right: then write that one for the picture.",
         group[0].place,
         severity="info",
     )
@@ -144,3 +144,14 @@ SENTENCES: Sentences = {
     "captions_joined": _captions_joined,
     "caption_left_out": _captions_left_out,
 }
+# of what was done to the pixels of pictures, of which each picture knows its own
+CHANGES = frozenset(
+    {
+        "turned_upright",
+        "converted_to_srgb",
+        "colours_uncertain",
+        "transparency_filled",
+        "nothing_visible",
+        "scaled_down",
+    }
+)

@@ -17,6 +17,7 @@ from core.findings.texts.lengths import TextSize
 from core.references import phrases, templates
 from core.references.captions import PLACEHOLDER
 from core.references.items import LAYERS, ImageItem, TextItem
+from core.references.notices import Notice
 
 PLACED = -1  # stands for a placeholder
 VERSION = 3  # of what is kept: prints of another making can't be compared with these
@@ -34,6 +35,7 @@ class PictureProfile:
     words: tuple[int, ...]
     layers: frozenset[str] = frozenset()  # what it has of LAYERS
     blank: frozenset[str] = frozenset()  # and which of them leave nothing to be learned
+    changes: tuple[Notice, ...] | None = None  # what was done to its pixels; None: from before that was kept
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,16 @@ def of(
         layer: [place for place, item in enumerate(pictures) if getattr(item, layer) is not None] for layer in LAYERS
     }
     layers = {"layers": held, "blank": {layer: list(places) for layer, places in (blank or {}).items()}}
-    return {"version": VERSION, "images": images, "texts": texts, "sizes": sizes, **counts, **layers}
+    changes = [[[change.code, change.detail] for change in item.changes] for item in pictures]
+    return {
+        "version": VERSION,
+        "images": images,
+        "texts": texts,
+        "sizes": sizes,
+        "changes": changes,
+        **counts,
+        **layers,
+    }
 
 
 def with_captions(content: dict[str, Any], captions: Sequence[str | None]) -> dict[str, Any]:
@@ -99,6 +110,7 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
                 tuple(words),
                 _at(place, content.get("layers", {})),
                 _at(place, content.get("blank", {})),
+                _changes(place, name, content),
             )
             for place, (name, width, height, print, digest, words) in enumerate(content["images"])
         ]
@@ -106,8 +118,15 @@ def parse(content: dict[str, Any] | None) -> Profile | None:
         sizes = tuple(TextSize(int(length), int(exchanges)) for length, exchanges in content.get("sizes", ()))
         system, tools = (min(len(texts), max(0, int(content.get(key, 0)))) for key in ("with_system", "with_tools"))
         return Profile(tuple(pictures), texts, sizes, system, tools)
-    except (KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
+    except (IndexError, KeyError, TypeError, ValueError):  # a decoder that was taken over may have written anything
         return None
+
+
+def _changes(place: int, name: str, content: Mapping[str, Any]) -> tuple[Notice, ...] | None:
+    """Return what was done to the picture at a place; None where that was not kept."""
+    if "changes" not in content:
+        return None
+    return tuple(Notice(str(code), name, str(detail)) for code, detail in content["changes"][place])
 
 
 def _at(place: int, layers: Mapping[str, Sequence[int]]) -> frozenset[str]:

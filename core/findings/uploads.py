@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from core.findings import captions as special_captions
 from core.findings import fingerprints
-from core.findings.finding import Finding
+from core.findings.finding import MAX_ITEMS, Finding
 from core.findings.fingerprints import TextPrint
 from core.findings.texts import languages
 from core.references import chats
@@ -26,6 +26,16 @@ MAX_TEXT_CHARACTERS = 8_000
 MAX_FINDINGS_OF_A_CODE = 10  # findings of one code; more of them say nothing new
 EXTREME_RATIO = 2.5  # of which the longest shape that is trained in, 2 : 1, cuts off a fifth
 CAPTION_CODES = special_captions.CODES | {"empty_caption", "same_captions", "mixed_languages", "caption_without_image"}
+JUDGED = (CAPTION_CODES - {"caption_without_image"}) | {  # of what is kept; all others are of what was sent
+    "few_items",
+    "too_small",
+    "extreme_aspect_ratio",
+    "single_colour",
+    "near_duplicate",
+    "too_long",
+    "duplicate_text",
+    "conflicting_examples",
+}
 MIN_OTHER_LANGUAGES, SHARE_OF_OTHERS = 2, 0.05  # texts in other languages than most; of fewer some are guessed wrongly
 
 
@@ -57,9 +67,11 @@ def of_captions(captions: Sequence[tuple[str, str | None]]) -> list[Finding]:
             Finding(
                 "empty_caption",
                 f"{_count(len(bare), 'image has', 'images have')} no caption, {bare[0]} first.",
-                "Add a .txt of the same name to the archive, set captions with POST /v1/files/{id}/items, or name a "
-                "tagger in bat.caption.",
+                "Say in a few words what each shows, or let a tagger say it (bat.caption): what no caption names is "
+                "learned as part of the subject. Captions are written item by item, or sent as a .txt of the same "
+                "name beside the image.",
                 bare[0],
+                items=bare[:MAX_ITEMS],
             )
         )
     written = [caption for _, caption in captions if caption]
@@ -128,12 +140,14 @@ def _near_images(items: Sequence[Seen]) -> Iterator[Finding]:
     for place, item in enumerate(items):
         for other in items[:place]:
             if item.print and other.print and fingerprints.same_picture(item.print, other.print):
+                # the one that has a caption is the one to keep, wherever it stands
+                copy, kept = (other, item) if item.caption and not other.caption else (item, other)
                 yield Finding(
                     "near_duplicate",
-                    f"{item.name} and {other.name} are nearly the same picture.",
+                    f"{copy.name} and {kept.name} are nearly the same picture.",
                     "Keep the better one: two copies pull twice, and a copy that is held out tells nothing.",
-                    item.name,
-                    other.name,
+                    copy.name,
+                    kept.name,
                 )
                 break
 
@@ -240,6 +254,7 @@ def _limited(found: Iterable[Finding]) -> Iterator[Finding]:
                 last.fix,
                 last.item,
                 severity=last.severity,
+                items=[name for finding in alike[MAX_FINDINGS_OF_A_CODE:] if (name := finding.item)][:MAX_ITEMS],
             )
 
 

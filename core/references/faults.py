@@ -11,11 +11,17 @@ from core.errors import InvalidInput, TooLarge
 MAX_TOLD = 50
 
 
+def param_of(label: str) -> str:
+    """Return the param of an error that is about one file of several."""
+    return f"file:{label}"
+
+
 @dataclass
 class Faults:
     """Collects refusals of single parts of an upload. What endangers the reader itself is raised at once, not kept."""
 
     _found: list[InvalidInput] = field(default_factory=list)
+    _about: str | None = None  # the file of a set that is read at present
 
     def __len__(self) -> int:
         return len(self._found)
@@ -28,8 +34,19 @@ class Faults:
         except InvalidInput as error:
             self.add(error)
 
+    @contextmanager
+    def about(self, label: str) -> Iterator[None]:
+        """Let what is kept inside name the file that it is about: `file:` and its label."""
+        self._about = label
+        try:
+            yield
+        finally:
+            self._about = None
+
     def add(self, error: InvalidInput) -> None:
         """Keep a refusal."""
+        if self._about is not None and error.param == "file":
+            error.param = param_of(self._about)
         self._found.append(error)
 
     def raise_all(self) -> None:

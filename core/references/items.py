@@ -110,15 +110,16 @@ def without_copies(
 
 
 def _pictures_once(items: Sequence[ImageItem], notices: Notices, longest: int | None) -> list[ImageItem]:
-    """Keep the first of equal pictures, with what the captions of all say."""
+    """Keep the first of equal pictures that has a caption, at the place of the first, with what all captions say."""
     kept: dict[str, ImageItem] = {}
     for item in items:
         first = kept.setdefault(item.sha256, item)
         if first is not item:
-            notices.add("picture_copy", item.name, f"as {first.name}")
+            original, copy = (item, first) if item.caption and not first.caption else (first, item)
+            notices.add("picture_copy", copy.name, f"as {original.name}")
             kept[item.sha256] = replace(
-                first,
-                caption=_joined(first, item, notices, longest),
+                original,
+                caption=_joined(original, copy, notices, longest),
                 mask=first.mask or item.mask,
                 alpha=first.alpha or item.alpha,
             )

@@ -31,10 +31,12 @@ from core.errors import InvalidInput
 from core.findings import profiles
 from core.references import packing
 from core.references.files import images
-from core.references.files.images import FORMATS
+from core.references.files.formats import PICTURES
 from core.runtime.processes import die_with_parent, hide_memory
 from core.settings import Settings
-from core.uploads import editing, reading
+from core.uploads import editing, reading, revision
+from core.uploads.changes import Change
+from core.uploads.reading import JudgedReferences
 
 TICK_SECONDS = 0.05
 MAX_MESSAGE_BYTES = 65_536
@@ -51,8 +53,8 @@ class Task:
     packed: str
     cpu_seconds: int
     seconds: float
-    work: Literal["read", "show", "caption"] = "read"
-    options: dict[str, Any] = field(default_factory=dict)  # of editing.show, or where the new captions are
+    work: Literal["read", "show", "caption", "revise"] = "read"
+    options: dict[str, Any] = field(default_factory=dict)  # of editing.show, or where it is written what to change
     strict: bool = False  # whether an image that can't be used refuses the whole upload
     most: int | None = None  # bytes that the disk has room for, where that is less than an upload may have
 
@@ -151,7 +153,10 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
             path = Path(task.path)
             changes = editing.read_changes(Path(task.options["changes"]), editing.pictures_in(path))
             return editing.caption(path, Path(task.packed), changes)
-        return _read(task, limits)
+        if task.work == "revise":
+            asked = Change.model_validate_json(Path(task.options["change"]).read_bytes())
+            return _kept(revision.revised(Path(task.path), asked, limits), task, limits)
+        return _kept(reading.read(Path(task.path), task.filename, limits, strict=task.strict), task, limits)
     except InvalidInput as error:
         return _refusal(error)
     except OSError as error:
@@ -164,9 +169,9 @@ def _outcome(task: Task, limits: Settings) -> dict[str, Any]:
         raise
 
 
-def _read(task: Task, limits: Settings) -> dict[str, Any]:
+def _kept(read: JudgedReferences, task: Task, limits: Settings) -> dict[str, Any]:
+    """Write what is kept of an upload, and return what the API keeps beside it."""
     packed = Path(task.packed)
-    read = reading.read(Path(task.path), task.filename, limits, strict=task.strict)
     packing.pack(read, packed)
     if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
         packing.read_packed(packed, task.filename, limits)
@@ -199,7 +204,7 @@ def _warm(limits: Settings) -> None:
     """Read pictures of our own, so that every child inherits what a decoder loads at its first use."""
     with tempfile.TemporaryDirectory() as folder:
         path, side = Path(folder) / "warm", max(limits.min_image_side, 16)
-        for format in FORMATS:
+        for format in PICTURES:
             Image.radial_gradient("L").resize((side, side)).save(path, format)
             packing.pack(reading.read(path, "warm", limits), Path(folder) / "packed")
             (Path(folder) / "packed").rename(path)

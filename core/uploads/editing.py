@@ -16,7 +16,7 @@ from core.errors import InvalidInput
 from core.findings import uploads
 from core.references import packing
 from core.references.files import texts
-from core.references.files.images import FORMATS
+from core.references.files.formats import PICTURES
 from core.references.items import LAYERS, ImageItem, TextItem
 from core.settings import Settings
 from core.uploads import turns
@@ -87,7 +87,7 @@ def _caption(archive: zipfile.ZipFile, name: str) -> str:
 
 
 def _picture(archive: zipfile.ZipFile, name: str, place: int, thumbnails: bool) -> Row:
-    with Image.open(io.BytesIO(archive.read(name)), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(archive.read(name)), formats=PICTURES) as image:
         width, height = image.size
         small = _thumbnail(image) if thumbnails else None
     return {

@@ -26,6 +26,7 @@ from core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from core.runtime.printed.known_code import KnownCode
 from core.runtime.printed.output_log import OutputLog
 from core.settings import Settings
+from core.uploads.changes import Change
 
 # all that the decoders inherit: no address and no credential of the database, the broker or the store
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
@@ -41,7 +42,7 @@ class Facts(BaseModel):
 
     kind: Literal["images", "texts"]
     items: Annotated[int, Field(ge=1)]
-    findings: list[dict[str, str | None]]
+    findings: list[dict[str, str | list[str] | None]]
     profile: dict[str, Any]  # of core.findings.profiles
 
 
@@ -82,7 +83,7 @@ class Recaptioned(BaseModel):
     kind: Literal["images"]
     items: Annotated[int, Field(ge=1)]
     captions: list[str]
-    findings: list[dict[str, str | None]]
+    findings: list[dict[str, str | list[str] | None]]
 
 
 class Refusal(BaseModel):
@@ -147,8 +148,15 @@ class Reader:
             {"packed": str(packed), "work": "caption", "options": {"changes": str(changes)}, "most": most},
         )
 
-    def _ask(self, kind: type[A], path: Path, more: Mapping[str, object]) -> A:
-        cpu_seconds = self._settings.reader_cpu_seconds + path.stat().st_size // 1_000_000
+    def revise(self, path: Path, change: Change, packed: Path, *, most: int | None = None) -> Facts:
+        """Write a packed file anew with an item less, more items or another one; raises as `read`."""
+        described = packed.with_name("change.json")
+        described.write_text(change.model_dump_json())
+        more = {"packed": str(packed), "work": "revise", "options": {"change": str(described)}, "most": most}
+        return self._ask(Facts, path, more, sum(file.path.stat().st_size for file in change.sent))
+
+    def _ask(self, kind: type[A], path: Path, more: Mapping[str, object], sent: int = 0) -> A:
+        cpu_seconds = self._settings.reader_cpu_seconds + (path.stat().st_size + sent) // 1_000_000
         task = {
             "path": str(path),
             "filename": "",

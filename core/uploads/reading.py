@@ -18,7 +18,7 @@ from core.findings.notices import of_notices
 from core.findings.pictures import SENTENCES
 from core.findings.uploads import Seen
 from core.references import masks
-from core.references.files.parsing import parse
+from core.references.files.parsing import Parsed, parse
 from core.references.items import LAYERS, ImageItem, References, TextItem, without_copies
 from core.references.notices import Notice, Notices
 from core.settings import Settings
@@ -55,22 +55,37 @@ class JudgedReferences(References):
 def read(path: Path, filename: str, limits: Settings, *, strict: bool = False) -> JudgedReferences:
     """Read an upload by its content and judge it; raises as parsing.parse, and where it is empty."""
     parsed = parse(path, filename, limits, strict=strict)
+    found = told_of(parsed, filename)
+    copies = Notices()
+    items = without_copies(parsed.items, copies, limits.max_caption_characters)
+    found += of_notices([*changes_of(parsed.items), *copies], SENTENCES)
+    if parsed.kind == "texts" and len(items) < len(parsed.items):
+        found.append(uploads.copies_left_out(len(parsed.items) - len(items)))
+    return judged(References(parsed.kind, tuple(items)), found)
+
+
+def told_of(parsed: Parsed, filename: str) -> list[Finding]:
+    """Return what was noticed while a file was read; raise InvalidInput where there is nothing in it to learn from."""
     found = of_notices(parsed.notices)
     if not parsed.items:
         why = next((finding.message for finding in found if finding.code != "read_as"), "no image and no text.")
         name = text_safety.display_name(filename)
         raise InvalidInput(f"{name} holds no references: {why}", code="no_items", param="file")
-    copies = Notices()
-    items = without_copies(parsed.items, copies, limits.max_caption_characters)
-    pictures = [item for item in items if isinstance(item, ImageItem)]
-    said = [item for item in items if isinstance(item, TextItem)]
-    found += of_notices([*_changes(parsed.items), *copies], SENTENCES)
-    if parsed.kind == "texts" and len(items) < len(parsed.items):
-        found.append(uploads.copies_left_out(len(parsed.items) - len(items)))
-    prints, text_prints = tuple(map(_print, pictures)), tuple(map(fingerprints.text_print, said))
-    found += uploads.of_images([_seen(item, print) for item, print in zip(pictures, prints, strict=True)])
-    found += uploads.of_texts(said, text_prints)
-    return JudgedReferences(parsed.kind, tuple(items), tuple(found), prints, text_prints, _blank(pictures))
+    return found
+
+
+def judged(
+    references: References, found: Sequence[Finding], known: Mapping[str, bytes | None] | None = None
+) -> JudgedReferences:
+    """Judge references, of which some was found already; `known` are prints of pictures, by the hash of their bytes."""
+    pictures = [item for item in references.items if isinstance(item, ImageItem)]
+    said = [item for item in references.items if isinstance(item, TextItem)]
+    known = known or {}
+    prints = tuple(known[item.sha256] if item.sha256 in known else _print(item) for item in pictures)
+    text_prints = tuple(map(fingerprints.text_print, said))
+    seen = [_seen(item, print) for item, print in zip(pictures, prints, strict=True)]
+    found = (*found, *uploads.of_images(seen), *uploads.of_texts(said, text_prints))
+    return JudgedReferences(references.kind, references.items, found, prints, text_prints, _blank(pictures))
 
 
 def _blank(pictures: Sequence[ImageItem]) -> dict[str, list[int]]:
@@ -87,7 +102,8 @@ def _seen(item: ImageItem, print: bytes | None) -> Seen:
     return Seen(item.name, item.width, item.height, item.caption, print, empty)
 
 
-def _changes(items: Sequence[ImageItem | TextItem]) -> list[Notice]:
+def changes_of(items: Sequence[ImageItem | TextItem]) -> list[Notice]:
+    """Return what was done to pictures while they were decoded."""
     return [change for item in items if isinstance(item, ImageItem) for change in item.changes]
 
 

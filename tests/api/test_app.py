@@ -17,7 +17,15 @@ BAD_KEYS = ["alb_short", "sk-" + "x" * 48, PUBLIC + "x" * 49, "x" * 10_000, "ün
 BAD_PATHS = ["files/%00", "files/..%2f..%2fetc", "models/%F0%9F%98%80", "fine_tuning/jobs/" + "x" * 5000]
 BAD_LIMITS = ["0", "-1", "1000000000", "ten", "1.5", "9" * 5000]
 BAD_QUERIES = [*(f"limit={limit}" for limit in BAD_LIMITS), "order=;drop", "after=", "after=%00"]
-UNGUARDED = {"/healthz", "/readyz", "/metrics", "/v1/storage/{key}", "/v1/accounts/{account_id}/erasure"}
+UNGUARDED = {
+    "/v1/capabilities",
+    "/start",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1/storage/{key}",
+    "/v1/accounts/{account_id}/erasure",
+}
 
 
 def routes(service: Service) -> list[tuple[str, str]]:

@@ -127,8 +127,8 @@ pipe = StableDiffusionPipeline.from_pretrained({str(record.path)!r}, dtype=torch
     unchanged = float(run_usage(tmp_path, "diffusers", bare + draw, record.path))
     effect = abs(drawn["diffusers"] - unchanged)
     assert effect > 0
-    for form in ("peft", "merged"):
-        assert abs(drawn[form] - drawn["diffusers"]) < 0.05 * effect, form
+    for form, most in (("peft", 1e-3), ("merged", 0.2)):  # merged weights are rounded
+        assert abs(drawn[form] - drawn["diffusers"]) < most * effect, form
 
 
 @pytest.mark.slow

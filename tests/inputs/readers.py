@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from api.http.bodies import clean_text, parse_json
-from api.http.multipart import holding, receive
+from api.http.multipart import UPLOAD, Layout, holding, receive
 from core import text_safety
 from core.accounts.upload_room import UploadRoom
 from core.database.engine import connect, now, sessions
@@ -89,14 +89,16 @@ def pixels(item: object) -> tuple[object, object]:
 
 
 @contextmanager
-def form_reader(kind: str = "multipart/form-data; boundary=the-boundary", piece: int = 1_000) -> Iterator[Reader]:
+def form_reader(
+    kind: str = "multipart/form-data; boundary=the-boundary", piece: int = 1_000, layout: Layout = UPLOAD
+) -> Iterator[Reader]:
     """Receive a form in pieces; nothing stays behind."""
     with tempfile.TemporaryDirectory() as name, asyncio.Runner() as runner:
         folder = Path(name)
 
         def read(content: bytes) -> bool:
             try:
-                size = runner.run(_received(content, folder, kind, piece))
+                size = runner.run(_received(content, folder, kind, piece, layout))
             except InvalidInput as error:
                 return _said_well(error)
             finally:
@@ -119,7 +121,7 @@ def _account() -> sessionmaker[Session]:
     return opened
 
 
-async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
+async def _received(content: bytes, folder: Path, kind: str, piece: int, layout: Layout) -> int:
     pieces = [content[at : at + piece] for at in range(0, len(content), piece)] or [b""]
 
     async def next_piece() -> Message:
@@ -129,10 +131,12 @@ async def _received(content: bytes, folder: Path, kind: str, piece: int) -> int:
     room = UploadRoom(_account(), settings, "acct-1")
     headers = [(b"content-type", kind.encode("latin-1", "replace"))]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    async with holding(room), receive(Request(scope, next_piece), settings, folder, room) as upload:
-        assert 0 < len(upload.filename) <= 100
-        assert text_safety.UNCLEAN.search(upload.filename) is None
-        return upload.path.stat().st_size
+    async with holding(room), receive(Request(scope, next_piece), settings, folder, room, layout) as upload:
+        assert 1 <= len(upload.files) <= layout.most_files
+        for sent in upload.files:
+            assert 0 < len(sent.filename) <= 100
+            assert text_safety.UNCLEAN.search(sent.filename) is None
+        return sum(sent.path.stat().st_size for sent in upload.files)
 
 
 @contextmanager

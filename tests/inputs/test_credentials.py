@@ -75,7 +75,7 @@ KEY_CASES = [
         401,
         "invalid_api_key",
     ),
-    Case("C34", "an expired key", with_made(expires_in=-1), 401, "invalid_api_key"),
+    Case("C34", "an expired key", with_made(expires_in=-1), 401, "expired_api_key"),
     Case("C34", "a revoked key", with_made(revoked=True), 401, "invalid_api_key"),
 ]
 

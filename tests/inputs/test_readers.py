@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from api.http.multipart import UPLOAD, Layout
 from core import text_safety
 from core.text_safety import visible_name
 from tests.inputs.mutation import NASTY, SAMPLES, mutate
@@ -20,7 +21,9 @@ from tests.inputs.wire import ending, form, part
 CPU_SECONDS = 2.0
 fast = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 2**32 - 1)
+SEVERAL = Layout({"sha256": 100, "caption": 200}, most_files=3)
 names = st.text() | st.sampled_from(NASTY).map(lambda nasty: nasty.decode("latin-1"))
+fields = names | st.sampled_from(["file", "caption", "sha256"])
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +93,18 @@ def test_json_is_taken_or_refused(read_json: Reader, value: object, seed: int, d
 
 
 @fast
-@given(parts=st.lists(st.tuples(names, st.binary(max_size=300), st.none() | names), max_size=10), cut=st.floats(0, 1))
-def test_a_form_is_taken_or_refused(parts: list[tuple[str, bytes, str | None]], cut: float) -> None:
+@given(
+    parts=st.lists(st.tuples(fields, st.binary(max_size=300), st.none() | names), max_size=10),
+    cut=st.floats(0, 1),
+    layout=st.sampled_from([UPLOAD, SEVERAL]),
+)
+def test_a_form_is_taken_or_refused(parts: list[tuple[str, bytes, str | None]], cut: float, layout: Layout) -> None:
     written = [
         part(name.encode("utf-8", "replace").decode(), content, file and file.encode("utf-8", "replace"))
         for name, content, file in parts
     ]
     whole = b"".join([*written, ending()])
-    with form_reader(piece=7) as reader:
+    with form_reader(piece=7, layout=layout) as reader:
         reader(whole[: int(len(whole) * cut)] if cut < 0.5 else whole)
 
 

@@ -42,7 +42,8 @@ def _rows_read_as(group: Group) -> Finding:
     return Finding(
         "rows_read_as",
         f"Rows in another shape than the three were understood: {firsts(group)}.",
-        "Nothing needs to be done, if that is what they are; GET /v1/files/{id}/content shows how they were read.",
+        "Nothing needs to be done, if that is what they are; the items of the file, and its content, show how they "
+        "were read.",
         severity="info",
     )
 

@@ -64,7 +64,8 @@ class Bundle:
         captions = Captions([member.path for member in pictured], self.limits, self.faults, self.notices)
         for member, use in uses.items():
             if use == "words":
-                captions.read(member.path, self.source.read(member))
+                with self.faults.about(names.label(member.path)):
+                    captions.read(member.path, self.source.read(member))
             elif use == "passed_over":
                 self._pass_over(member, captions.is_beside(member.path))
         self._say_same_names(list(pictures))
@@ -117,7 +118,8 @@ class Bundle:
         missing = [path for path in bad if names.key(names.without_ending(path)) not in readable]  # no raw of a JPEG
         for path, why in bad.items():
             if self.strict or len(missing) > len(pictures):
-                self.faults.add(why)
+                with self.faults.about(names.label(path)):
+                    self.faults.add(why)
             else:
                 self.notices.add("image_left_out", names.label(path), why.message.removesuffix("."))
         return pictures
@@ -177,7 +179,7 @@ class Bundle:
             elif member.path in apart:
                 self.notices.add("set_aside", label, apart[member.path])
             else:
-                with self.faults.kept():
+                with self.faults.about(label), self.faults.kept():
                     found += self._text(self.source.read(member), label)
         if len(found) > self.limits.max_items:
             message = f"There are {len(found):,} texts; {self.limits.max_items:,} are taken."

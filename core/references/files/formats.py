@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 Class = Literal["image", "drawing", "media", "archive", "document", "table", "weights", "program", "markup", "pointer"]
+# What is read, by its content; whoever reads a picture opens it as one of these and as nothing else: no format that
+# runs another program (EPS) or holds a document.
+PICTURES = ("JPEG", "PNG", "WEBP")
+TEXTS = ("JSONL", "JSON", "CSV", "TSV", "SRT", "VTT", "TXT")
+ARCHIVES = ("ZIP",)
 HEAD_BYTES = 4096  # as many of a file's first bytes are looked at
 
 

@@ -18,7 +18,6 @@ from core.references.items import ImageItem
 from core.references.notices import Notice, Notices
 from core.settings import Settings
 
-FORMATS = ("JPEG", "PNG", "WEBP")  # nothing that runs another program (EPS) or holds a document
 # A JPEG is decoded at a half, a fourth or an eighth of its size; no other format can be
 REDUCTIONS = (1, 2, 4, 8)
 MAX_PHOTO_PIXELS = 200_000_000  # of a JPEG: what phones take
@@ -65,7 +64,7 @@ def decode(content: bytes, name: str, limits: Settings) -> Picture:
     if not looks_like_image(content[:12]):
         raise unread(content[:4096], name)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        with Image.open(io.BytesIO(content), formats=formats.PICTURES) as opened:
             _check_header(opened, name, limits)
             if opened.format == "PNG":
                 _check_sums(content)

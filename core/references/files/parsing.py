@@ -9,9 +9,11 @@ from pathlib import Path
 
 from core import text_safety
 from core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from core.references.faults import param_of
 from core.references.files import archives, formats, images, names, texts
 from core.references.files.bundle import Bundle
 from core.references.files.folders import Folder
+from core.references.files.sources import SentFiles
 from core.references.items import ImageItem, Kind, TextItem
 from core.references.notices import Notice
 from core.references.rows import hygiene
@@ -54,6 +56,28 @@ def parse(path: Path, filename: str, limits: Settings, *, strict: bool = False) 
         content = _bounded(path, limits.max_image_bytes, name)
         return Parsed("images", [images.item(images.decode(content, name, limits), name, None)])
     return _read_texts(path, name, head, limits)
+
+
+def parse_several(files: Sequence[tuple[Path, str]], limits: Settings, *, strict: bool = False) -> list[Parsed]:
+    """Read files that were sent together, each by its path and name: zips one by one, all others as one set.
+
+    Raises as `parse`, with an error that names the file.
+    """
+    if len(files) == 1:
+        return [parse(*files[0], limits, strict=strict)]
+    zips = [file for file in files if zipfile.is_zipfile(file[0])]
+    others = [file for file in files if file not in zips]
+    found = []
+    for path, name in zips:
+        try:
+            found.append(parse(path, name, limits, strict=strict))
+        except InvalidInput as error:
+            error.param = param_of(names.label(name)) + (error.param or "")[len("file") :].replace(":", "/", 1)
+            raise
+    if others:
+        source = SentFiles(others, limits.max_file_bytes, limits.max_image_bytes)
+        found.append(_read_set(Bundle(source, limits, strict)))
+    return found
 
 
 def _read_folder(path: Path, limits: Settings, strict: bool) -> Parsed:

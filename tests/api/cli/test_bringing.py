@@ -19,6 +19,7 @@ import pytest
 from api.cli import __main__ as cli
 from api.cli.bringing import draft_folder, locked, run_converter
 from core.backbones.hub import selected
+from core.backbones.registry import Registry
 from core.disk import ROOT
 from core.errors import InvalidInput
 from core.settings import Settings
@@ -51,6 +52,20 @@ def test_adding_says_what_was_taken_and_show_says_it_again(tmp_path: Path, capsy
         assert any(word in told for word in words.split("|"))
     assert cli.main(["backbones", "show", "mine", "--data", str(tmp_path / "data")]) == 0
     assert capsys.readouterr().out == told
+
+
+def test_people_are_told_of_a_backbone_in_its_operators_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, data = write_texts(tmp_path / "texts"), ["--licence", "CC0", "--data", str(tmp_path / "data")]
+    words = ["--title", "Our letters", "--description", "It has read our mail.", "--good-for", "Answers in our voice."]
+    assert cli.main(["backbones", "add", "mine", str(folder), *words, *data]) == 0
+    told = capsys.readouterr().out
+    assert all(said in told for said in words[1::2])
+    record = Registry.load(Settings(data=tmp_path / "data")).get("mine")
+    assert [record.title, record.description, record.good_for] == words[1::2]
+    assert cli.main(["backbones", "add", "other", str(folder), "--title", "x" * 61, *data]) == 2
+    assert "--title is one line of 1 to 60 characters." in capsys.readouterr().err
 
 
 def test_a_backbone_whose_folder_is_gone_is_shown_as_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

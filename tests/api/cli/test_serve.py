@@ -16,7 +16,9 @@ import httpx
 import openai
 import pytest
 
+from api.cli.serve import address_of_running, only_one
 from core.disk import ROOT
+from core.errors import Conflict, NotFound
 
 CHILDREN = {"broker", "api", "dispatcher", "worker"}
 
@@ -134,3 +136,46 @@ def test_a_key_made_beside_a_running_service_works_and_a_second_service_does_not
     )
     assert second.returncode == 2
     assert "Another `albatross serve`" in second.stderr
+    linked = subprocess.run(
+        command("link", "--data", str(tree.data)), cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    address, token = linked.stdout.strip().split("/#start=")
+    assert address == tree.address()
+    assert httpx.post(f"{address}/start", json={"token": token}).json()["key"].startswith("alb_")
+    assert "#start=" not in tree.log.read_text()  # what is logged is kept
+
+
+def test_a_link_is_made_only_for_a_service_that_runs(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="No `albatross serve` runs"):
+        address_of_running(tmp_path)
+    with only_one(tmp_path) as lock:
+        lock.write("http://127.0.0.1:8123")
+        lock.flush()
+        assert address_of_running(tmp_path) == "http://127.0.0.1:8123"
+        with pytest.raises(Conflict), only_one(tmp_path):
+            pass
+        assert address_of_running(tmp_path) == "http://127.0.0.1:8123"
+    with pytest.raises(NotFound):
+        address_of_running(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "on_terminal", "shown"),
+    [("127.0.0.1", True, True), ("::1", True, True), ("127.0.0.1", False, False), ("0.0.0.0", True, False)],
+)
+def test_a_start_link_is_shown_on_a_terminal_and_written_into_no_log(
+    tmp_path: Path, host: str, on_terminal: bool, shown: bool
+) -> None:
+    program = (
+        "from api.cli.serve import show_start_link; from core.settings import Settings; from core.runtime import logs; "
+        f"s = Settings(data={str(tmp_path)!r}, host={host!r}); logs.configure(s, 'serve'); "
+        "show_start_link(s, 'http://127.0.0.1:8123')"
+    )
+    ours, theirs = os.openpty()
+    with (tmp_path / "log").open("wb") as log:
+        output = theirs if on_terminal else log
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=output, stderr=log, check=True)
+    os.write(theirs, b"end\n")
+    said = os.read(ours, 65536).decode()
+    assert ("http://127.0.0.1:8123/#start=" in said) is shown
+    assert "#start=" not in (tmp_path / "log").read_text()

@@ -20,7 +20,7 @@ from core.estimates.measurements import Measured
 from core.estimates.sizes import DataSize, JobSize, Steps
 from core.parameters.sample_prompts import EVERYDAY_QUESTIONS, QUESTIONS
 from core.parameters.schedule import STAGES
-from tests.api.server import Service, refused
+from tests.api.server import Service, pictures, refused
 from tests.core.estimates.measured import DATA, OTHER, SMALL, measured
 
 ESTIMATE, JOBS = "/v1/fine_tuning/jobs/estimate", "/v1/fine_tuning/jobs"
@@ -311,6 +311,30 @@ def test_what_a_chat_template_has_no_place_for_is_told_before_the_job_and_by_it(
     assert {finding["code"] for finding in job.json()["bat"]["findings"]} >= {"system_unknown", "tools_unknown"}
     known = ask(http, model="tiny-texts", training_file=file)["notes"]
     assert not any("tools" in note or "system prompt" in note for note in known)
+
+
+def test_what_its_files_say_and_what_the_job_would_carry_is_told_before_it_is_made(
+    http: httpx.Client, image_file: str
+) -> None:
+    content = {"file": ("held.zip", pictures(2))}
+    held = http.post("/v1/files", files=content, data={"purpose": "fine-tune"}).json()
+    bat = {"trigger": "zwx", "resolution": 64}
+    body: dict[str, Any] = {"model": "tiny-images", "training_file": image_file, "bat": bat}
+    told = ask(http, **body, validation_file=held["id"])["findings"]
+    of_files = [finding for finding in told if finding["file_id"]]
+    assert {finding["file_id"] for finding in of_files} == {image_file, held["id"]}
+    assert [
+        {key: value for key, value in finding.items() if key != "file_id"}
+        for finding in of_files
+        if finding["file_id"] == held["id"]
+    ] == held["bat"]["findings"]
+    assert http.delete(f"/v1/files/{held['id']}").status_code == 200  # no job holds it
+    own = [finding for finding in ask(http, **body)["findings"] if finding["file_id"] is None]
+    assert "None of 4 captions hold the trigger 'zwx'" in str(own)
+    carried = http.post(JOBS, json=body).json()["bat"]["findings"]
+    assert own == [{**finding, "file_id": None} for finding in carried]
+    assert {finding["code"] for finding in carried} == {"captions_without_trigger", "too_small"}
+    assert all(finding["items"] == [f"{number}.png" for number in range(4)] for finding in carried)
 
 
 def test_where_most_texts_need_tools_that_the_template_lacks_the_job_is_refused(

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
+from api import file_versions
 from api.dependencies import Services
-from api.routes import file_items
 from core.accounts import api_keys
 from core.database.tables import Audit, File, Job
 from core.jobs.leases import Claim, claim, stopped
@@ -90,8 +90,8 @@ def test_a_finding_stands_with_its_item(http: httpx.Client) -> None:
         Image.new("RGB", (90, 90), "red").save(flat, "JPEG")
         archive.writestr("red.jpg", flat.getvalue())
     shown = items(http, upload(http, buffer.getvalue())["id"])["data"]
-    assert [row["code"] for row in shown[4]["findings"]] == ["single_colour"]
-    assert "empty_caption" in [row["code"] for row in shown[0]["findings"]]
+    assert [row["code"] for row in shown[4]["findings"]] == ["single_colour", "empty_caption"]
+    assert [row["code"] for row in shown[0]["findings"]] == ["empty_caption"]
     assert "single_colour" not in str(shown[:4])
 
 
@@ -121,6 +121,7 @@ def test_captions_are_written_and_the_file_says_so(service: Service, http: httpx
     assert after["bat"]["sha256"] != before["bat"]["sha256"]
     (finding,) = (row for row in after["bat"]["findings"] if row["code"] == "empty_caption")
     assert finding["message"] == "2 images have no caption, cat-0.png first."
+    assert finding["items"] == ["cat-0.png", "cat-2.png"]
     assert http.get(f"/v1/files/{before['id']}").json() == after
     content = http.get(f"/v1/files/{before['id']}/content").content
     assert len(content) == after["bytes"]
@@ -208,14 +209,14 @@ def test_an_edit_that_another_has_overtaken_is_told_that_the_file_has_changed(
     service: Service, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = upload(http, bare())["id"]
-    fetch = file_items._fetch
+    fetch = file_versions.fetch
 
     def overtaken(services: Services, before: File, path: Path) -> None:
-        monkeypatch.setattr(file_items, "_fetch", fetch)
+        monkeypatch.setattr(file_versions, "fetch", fetch)
         assert caption(http, file, {"id": "item-2", "caption": "the first"}).status_code == 200
         fetch(services, before, path)
 
-    monkeypatch.setattr(file_items, "_fetch", overtaken)
+    monkeypatch.setattr(file_versions, "fetch", overtaken)
     refused(caption(http, file, {"id": "item-1", "caption": "too late"}), 409, "file_changed")
     assert captions(http, file)[:2] == [None, "the first"]
     assert len(stored(service, file)) == 1

@@ -9,9 +9,9 @@ import zipfile
 import httpx
 import openai
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
-from core.database.tables import Account, Adapter, Artifact, Job
+from core.database.tables import Account, Adapter, Artifact, Job, Measurement
 from tests.api.server import Service, refused
 
 FORMATS = ("peft", "diffusers", "kohya", "card")
@@ -23,6 +23,27 @@ def test_backbones_and_adapters_are_models(client: openai.OpenAI, published: dic
     assert models[published["model"]].model_extra["bat"]["formats"] == ["peft", "diffusers", "kohya", "card"]
     assert client.models.retrieve("tiny-images").id == "tiny-images"
     assert client.models.retrieve(published["model"]).model_extra["bat"]["job_id"] == published["job"]
+    assert client.models.retrieve(published["model"]).model_extra["bat"]["learns_from"] == "images"
+
+
+def test_a_backbone_says_what_it_is_and_whether_it_was_measured_here(
+    service: Service, client: openai.OpenAI, http: httpx.Client
+) -> None:
+    told = {model.id: model.model_extra["bat"] for model in client.models.list()}
+    images, texts = told["tiny-images"], told["tiny-texts"]
+    assert (images["learns_from"], images["resolution"]) == ("images", 32)
+    assert (texts["learns_from"], texts["resolution"]) == ("texts", None)
+    assert images["description"] == "Stable Diffusion 1.x: draws pictures of 32 by 32 pixels."
+    assert images["title"] == "tiny-images"
+    assert not images["measured_here"]
+    with service.sessions.begin() as session:
+        row = {"device": "cpu", "source": "job", "data": {}, "created_at": 1.0}
+        session.add(Measurement(backbone="tiny-images", revision="1", **row))
+        session.add(Measurement(backbone="tiny-texts", revision="another", **row))
+    assert http.get("/v1/models/tiny-images").json()["bat"]["measured_here"]
+    assert not http.get("/v1/models/tiny-texts").json()["bat"]["measured_here"]
+    with service.sessions.begin() as session:
+        session.execute(delete(Measurement))
 
 
 def stock(service: Service, account: str, count: int) -> None:

@@ -160,26 +160,55 @@ def test_a_small_part_of_another_colour_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "kept"),
+    ("first", "second", "kept", "copy"),
     [
-        (None, "a cat", "a cat"),
-        ("a cat", None, "a cat"),
-        ("a cat", "a cat", "a cat"),
-        (None, None, None),
-        ("a cat", "a cat in the sun", "a cat\na cat in the sun"),
+        (None, "a cat", "a cat", "a.png (as b.png)"),
+        ("a cat", None, "a cat", "b.png (as a.png)"),
+        ("a cat", "a cat", "a cat", "b.png (as a.png)"),
+        (None, None, None, "b.png (as a.png)"),
+        ("a cat", "a cat in the sun", "a cat\na cat in the sun", "b.png (as a.png)"),
     ],
 )
-def test_of_copies_what_their_captions_say_is_kept(
-    read: Read, first: str | None, second: str | None, kept: str | None
+def test_of_copies_what_their_captions_say_is_kept_under_the_name_of_one_that_has_a_caption(
+    read: Read, first: str | None, second: str | None, kept: str | None, copy: str
 ) -> None:
     files = {"a.png": packed(landscape()), "b.png": packed(landscape())}
     files |= {f"{n}.png": content for n, content in enumerate(four().values()) if n}
     files |= {f"{name}.txt": words.encode() for name, words in (("a", first), ("b", second)) if words}
     given = read(files)
-    assert captions(given)["a.png"] == kept
+    assert next(iter(captions(given).items())) == ("b.png" if copy.startswith("a") else "a.png", kept)
     told = codes(given)
-    assert "b.png (as a.png)" in told["duplicate_item"].message
+    assert copy in told["duplicate_item"].message
     assert ("captions_joined" in told) == (kept is not None and "\n" in kept)
+
+
+def test_of_two_alike_the_one_without_a_caption_is_called_the_copy(read: Read) -> None:
+    wide = {"wide.png": packed(landscape().resize((90, 90)))}
+    said = codes(read(four() | wide | {"wide.txt": b"a hill"}))["near_duplicate"]
+    assert (said.item, said.other) == ("0.png", "wide.png")
+    for captions in ({}, {"0.txt": b"a hill"}, {"0.txt": b"a hill", "wide.txt": b"a field"}):
+        said = codes(read(four() | wide | captions))["near_duplicate"]
+        assert (said.item, said.other) == ("wide.png", "0.png")
+
+
+def test_of_two_files_with_one_picture_the_copy_is_the_one_without_a_caption(read: Read) -> None:
+    bare, full = (
+        profile(read({"x.png": packed(landscape())})),
+        profile(read({"y.png": packed(landscape()), "y.txt": b"a"})),
+    )
+    for files in ((bare, full), (full, bare)):
+        (finding,) = of(Data(files), EMOJI, BatRequest())
+        assert (finding.code, finding.item, finding.other) == ("duplicate_item", "x.png", "y.png")
+
+
+def test_a_finding_names_all_that_it_is_about_and_its_sentence_the_first_few(read: Read) -> None:
+    more = {f"p{n}.png": packed(shape((9, 30 * n, 200)), icc_profile=P3.profile()) for n in range(7)}
+    finding = codes(read(four() | more))["converted_to_srgb"]
+    assert "and 2 more" in finding.message
+    assert finding.items == [f"p{n}.png" for n in range(7)]
+    bare = {finding.code: finding for finding in read(four() | {"2.txt": b"a"}).findings}["empty_caption"]
+    assert bare.items == ["0.png", "1.png", "3.png"]
+    assert "/v1/" not in bare.fix
 
 
 def test_captions_that_are_too_long_together_are_not_joined(read: Read) -> None:
@@ -211,7 +240,7 @@ def test_captions_of_a_second_file_reach_the_bare_pictures_of_a_first(read: Read
         read({f"x{name}": content for name, content in captioned(p0="a cat", p1="a dog").items()}),
     )
     merged = captions(items.merge([bare, full]))
-    assert merged == {"0.png": "a cat", "1.png": "a dog", "2.png": None, "3.png": None}
+    assert merged == {"x0.png": "a cat", "x1.png": "a dog", "2.png": None, "3.png": None}
 
 
 def test_copies_in_two_files_of_a_job_are_named_and_what_becomes_of_their_captions(read: Read) -> None:

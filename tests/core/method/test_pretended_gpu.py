@@ -47,7 +47,7 @@ REFUSED = {"score by fisher_full", PLANTED}  # texts say that the first is not f
 def tried(family: str, *more: str) -> Results:
     command = [sys.executable, "-m", "tests.core.method.pretended_gpu.attempts", family, *more]
     variables = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 

@@ -147,6 +147,35 @@ def test_the_owner_may_ask_for_strictness(read_zip: ReadZip) -> None:
     assert read_zip(photos(6) | {".DS_Store": b"x"}, strict=True).items
 
 
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ({"cats/broken.png": drawn()[:200]}, "cats/broken.png"),
+        ({"evil\u202e\n.png": b"\x89PNG\r\n\x1a\n" + b"x" * 40}, "evil.png"),
+        ({"3.txt": b"x" * 3_000}, "3.txt"),
+        ({"captions.csv": b'file_name,text\n1.png,"' + b"x" * 3_000 + b'"\n'}, "captions.csv"),
+        ({"deep/1.PNG": drawn(7), "deep/1.png": drawn(8)}, "deep/1.png"),
+        ({"../out.png": drawn(7)}, "unnamed/out.png"),
+        ({"set.zip": b"PK"}, "set.zip"),
+    ],
+)
+def test_a_refusal_names_the_file_of_the_set_that_it_is_about(
+    read_zip: ReadZip, bad: Mapping[str, bytes], named: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_zip(photos(6) | bad, strict=True)
+    assert caught.value.param == f"file:{named}"
+
+
+def test_a_refusal_of_texts_names_their_file_and_of_the_whole_set_none(read_zip: ReadZip) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_zip({"a.jsonl": LINE.format("x").encode(), "b.jsonl": b'{"promt": 1}\n'})
+    assert caught.value.param == "file:b.jsonl"
+    with pytest.raises(InvalidInput) as caught:
+        read_zip({"README.md": b"x"})
+    assert caught.value.param == "file"
+
+
 def test_a_set_of_which_most_is_bad_is_refused_with_all_its_faults(read_zip: ReadZip) -> None:
     bad = {f"x{number}.heic": HEIC for number in range(60)}
     with pytest.raises(InvalidInput) as refused:

@@ -1,0 +1,106 @@
+// The one place that talks to the service, over its public API. The key is a header, never a part of an address.
+import { key } from "./session.js";
+
+export const JOBS = "/v1/fine_tuning/jobs";
+
+/** What the service refused, or that it did not answer at all (`status` 0). */
+export class ApiError extends Error {
+  constructor(status, body) {
+    super(body?.error?.message || "");
+    this.status = status;
+    this.code = body?.error?.code || (status ? "unknown" : "service_away");
+    this.param = body?.error?.param || null;
+    this.wait = 0;
+  }
+}
+
+let reached = true;
+const watchers = new Set();
+
+/** Be told whenever the service stops answering, or answers again. */
+export function watchReach(watcher) {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+
+export function tellReach(now) {
+  if (now === reached) return;
+  reached = now;
+  for (const watcher of watchers) watcher(now);
+}
+
+export const authorization = () => (key.read() ? { authorization: `Bearer ${key.read()}` } : {});
+
+async function answered(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (failure) {
+    if (failure.name === "AbortError") throw failure;
+    tellReach(false);
+    throw new ApiError(0, null);
+  }
+  tellReach(answer.status !== 502);
+  if (answer.ok) return answer;
+  const error = new ApiError(answer.status, await answer.json().catch(() => null));
+  error.wait = Number(answer.headers.get("retry-after")) || 0;
+  throw error;
+}
+
+/** Call the API with JSON or a form and return its answer. */
+export async function call(path, { method = "GET", body, signal } = {}) {
+  const form = body instanceof FormData;
+  const headers = { ...authorization(), ...(body === undefined || form ? {} : { "content-type": "application/json" }) };
+  const sent = body === undefined || form ? body : JSON.stringify(body);
+  return (await answered(path, { method, signal, headers, body: sent })).json();
+}
+
+/** Every row of a list, page by page. */
+export async function every(path, limit) {
+  const rows = [];
+  for (let after = ""; ; ) {
+    const page = await call(`${path}${path.includes("?") ? "&" : "?"}limit=${limit}${after && `&after=${encodeURIComponent(after)}`}`);
+    rows.push(...page.data);
+    if (!page.has_more || !page.last_id) return rows;
+    after = page.last_id;
+  }
+}
+
+/** Send a form and tell how much of it has left; fetch can't, XMLHttpRequest can. */
+export function send(path, form, progress) {
+  const request = new XMLHttpRequest();
+  const done = new Promise((resolve, reject) => {
+    request.open("POST", path);
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
+    request.onload = () => {
+      let body = null;
+      try {
+        body = JSON.parse(request.responseText);
+      } catch {
+        // a proxy's own page of an error
+      }
+      if (request.status < 300) resolve(body);
+      else reject(new ApiError(request.status, body));
+    };
+    request.onabort = request.onerror = () => reject(new ApiError(0, null));
+    request.send(form);
+  });
+  return { done, abort: () => request.abort() };
+}
+
+/** The bytes behind an address that needs the key. */
+export const bytes = async (path) => (await answered(path, { headers: authorization() })).blob();
+
+/** Save what lies behind an address under `name`, or as the service calls it. */
+export async function download(path, name) {
+  const answer = await answered(path, { headers: authorization() });
+  const said = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") || "")?.[1];
+  save(await answer.blob(), said || name);
+}
+
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  Object.assign(document.createElement("a"), { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

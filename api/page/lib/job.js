@@ -1,0 +1,114 @@
+// Everything that is known of one job, kept fresh while it works.
+import { useEffect, useRef, useState } from "./html.js";
+import { call, every, JOBS } from "./api.js";
+import { follow } from "./stream.js";
+import { refused } from "../parts/notes.js";
+
+export const ACTIVE = ["queued", "running", "paused"];
+const TICK = 3_000;
+const HIDDEN_TICK = 15_000;
+const POINTS = 1_500; // a curve has fewer pixels
+const LOG = 500; // lines of it that are kept
+const SAMPLES_EVERY = 4; // ticks, while a job trains
+
+export const pathOf = (id) => `${JOBS}/${id}`;
+
+/** What may not be there yet, or not any more: empty then. */
+const ifThere = (loaded) => loaded.catch((error) => (error.status === 404 ? null : Promise.reject(error)));
+
+/** Fetch the curves: thinned out at first, and afterwards what is new. */
+function curves(id) {
+  let last = null;
+  let first = true;
+  return async () => {
+    const fresh = [];
+    for (let more = true; more; ) {
+      const page = await call(`${pathOf(id)}/metrics?${first ? `points=${POINTS}` : `limit=1000${last ? `&after=${encodeURIComponent(last)}` : ""}`}`);
+      fresh.push(...page.data);
+      last = page.last_id || last;
+      more = page.has_more;
+      first = false;
+    }
+    return fresh;
+  };
+}
+
+/** Fetch everything else that the stage or the end of the job has brought. */
+async function results(job, had, tick) {
+  const path = pathOf(job.id);
+  const ended = !ACTIVE.includes(job.status);
+  const training = ["train", "export"].includes(job.bat.stage);
+  const due = ended ? !had.final : training && tick % SAMPLES_EVERY === 0;
+  const found = {};
+  if (due) {
+    found.samples = (await ifThere(every(`${path}/samples`, 100))) || [];
+    found.checkpoints = (await ifThere(every(`${path}/checkpoints`, 100))) || [];
+  }
+  if ((ended && !had.final) || (!had.influence && ["trial", "train", "export"].includes(job.bat.stage))) {
+    const influence = await ifThere(call(`${path}/influence?limit=60`));
+    const hurt = influence?.data.length && (await ifThere(call(`${path}/influence?limit=20&order=asc`)));
+    if (influence?.data.length) found.influence = { selection: influence.selection, helped: influence.data, hurt: hurt?.data || [] };
+  }
+  if (ended) found.final = true;
+  return found;
+}
+
+export function useJob(id) {
+  const [state, setState] = useState({ job: null, metrics: [], events: [], items: null, samples: [], checkpoints: [], influence: null, error: null, live: true });
+  const wake = useRef(() => {});
+  useEffect(() => {
+    let gone = false;
+    let timer;
+    let tick = 0;
+    let had = {};
+    const more = curves(id);
+    const put = (part) => gone || setState((old) => ({ ...old, ...part(old) }));
+
+    async function look() {
+      const job = await call(pathOf(id));
+      const [metrics, found, items] = await Promise.all([
+        more(),
+        results(job, had, tick++),
+        had.items ? null : ifThere(every(`/v1/files/${job.training_file}/items`, 100)),
+      ]);
+      had = { ...had, ...found, items: true };
+      put((old) => ({ ...found, ...(items && { items }), job, error: null, metrics: metrics.length ? [...old.metrics, ...metrics] : old.metrics }));
+      return ACTIVE.includes(job.status);
+    }
+    let looking = false;
+    let asked = false; // while looking, to look once more afterwards
+    async function keep() {
+      if (looking) return (asked = true);
+      clearTimeout(timer);
+      looking = true;
+      let again = true;
+      try {
+        again = await look();
+      } catch (failure) {
+        refused((error) => put(() => ({ error })))(failure);
+        again = ![401, 404].includes(failure.status);
+      }
+      looking = false;
+      const soon = asked;
+      asked = false;
+      if (again && !gone) timer = setTimeout(keep, soon ? 0 : document.hidden ? HIDDEN_TICK : TICK);
+    }
+    wake.current = keep;
+    keep();
+    const stop = follow(
+      id,
+      (name, event) => name === "message" && put((old) => ({ events: [...old.events.slice(1 - LOG), event] })),
+      (live) => put(() => ({ live })),
+    );
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+      stop();
+    };
+  }, [id]);
+  const order = (what) => call(`${pathOf(id)}/${what}`, { method: "POST" }).then((job) => {
+    setState((old) => ({ ...old, job }));
+    wake.current();
+  });
+  return [state, order];
+}

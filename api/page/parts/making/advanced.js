@@ -1,0 +1,50 @@
+// A form made of the API's own schema of `bat`: what the service can do, the page can ask for.
+import { html, useState } from "../../lib/html.js";
+import { call } from "../../lib/api.js";
+import { Refusal } from "../notes.js";
+import { MAKING as W } from "../../words/making.js";
+
+const ELSEWHERE = ["training_files", "preset", "trigger"]; // which have a place of their own
+const WORDY = { integer: "number", number: "number" };
+
+/** What a field takes: the choices of its schema, a number with its bounds, lines, or words. */
+export function kindOf(schema) {
+  const kinds = (schema.anyOf || [schema]).filter((kind) => kind.type !== "null");
+  const number = kinds.find((kind) => WORDY[kind.type]);
+  const lines = kinds.find((kind) => kind.type === "array");
+  const choices = kinds.flatMap((kind) => kind.enum || ("const" in kind ? [kind.const] : kind.type === "boolean" ? [true, false] : []));
+  if (lines) return { type: "lines" };
+  if (number) return { type: "number", number, choices: choices.filter((choice) => choice !== "auto") };
+  if (choices.length) return { type: "choice", choices: choices.filter((choice) => choice !== "auto") };
+  return { type: "words" };
+}
+
+function Field({ name, schema, value, put, auto, wrong }) {
+  const id = `set-${name}`;
+  const kind = kindOf(schema);
+  const hint = html`<p class="hint" id=${`${id}-hint`}>${schema.description || ""}</p>`;
+  const common = { id, "aria-describedby": `${id}-hint` };
+  const field = {
+    lines: () => html`<textarea ...${common} rows="3" value=${(value || []).join("\n")} onInput=${(event) => put(event.target.value.split("\n").filter((line) => line.trim()))}></textarea>`,
+    number: () => html`<input ...${common} type="number" step="any" min=${kind.number.minimum} max=${kind.number.maximum} value=${value ?? ""} placeholder=${auto} onInput=${(event) => put(event.target.value === "" ? undefined : Number(event.target.value))} />`,
+    choice: () => html`<select ...${common} value=${value === undefined ? "" : String(value)} onChange=${(event) => put(kind.choices.find((choice) => String(choice) === event.target.value))}>
+      <option value="">${auto}</option>${kind.choices.map((choice) => html`<option key=${choice} value=${String(choice)}>${String(choice)}</option>`)}</select>`,
+    words: () => html`<input ...${common} value=${value ?? ""} placeholder=${auto} onInput=${(event) => put(event.target.value || undefined)} />`,
+  }[kind.type]();
+  return html`<div class="setting"><label for=${id}>${name.replaceAll("_", " ")}</label>${field}${hint}<${Refusal} error=${wrong} /></div>`;
+}
+
+export function Advanced({ bat, change, resolved, error }) {
+  const [schema, setSchema] = useState(null);
+  const [find, setFind] = useState("");
+  const open = (event) => event.target.open && !schema && call("/openapi.json").then((document) => setSchema(document.components.schemas.BatRequest.properties), () => {});
+  const put = (name) => (value) => {
+    const { [name]: _, ...rest } = bat;
+    change(value === undefined || value?.length === 0 ? rest : { ...rest, [name]: value });
+  };
+  const names = Object.keys(schema || {}).filter((name) => !ELSEWHERE.includes(name) && `${name} ${schema[name].description || ""}`.replaceAll("_", " ").includes(find.toLowerCase()));
+  const shown = (name) => (resolved && typeof resolved[name] !== "object" ? resolved[name] : undefined);
+  return html`<details class="folded advanced" onToggle=${open}><summary>${W.settings}</summary><p class="hint">${W.settingsLead}</p>
+    <label for="find-setting" class="meta">${W.settingsFind}</label><input id="find-setting" type="search" value=${find} onInput=${(event) => setFind(event.target.value)} />
+    <div class="settings">${names.map((name) => html`<${Field} key=${name} name=${name} schema=${schema[name]} value=${bat[name]} put=${put(name)} auto=${W.auto(shown(name))} wrong=${error?.param?.split(".")[1] === name ? error : null} />`)}</div></details>`;
+}

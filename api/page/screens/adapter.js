@@ -1,0 +1,67 @@
+// One adapter at one address for its whole life: waiting, working, paused, failed, ready.
+import { html, useEffect, useState } from "../lib/html.js";
+import { ACTIVE, useJob } from "../lib/job.js";
+import { draft } from "../lib/session.js";
+import { Erase } from "../parts/results/erase.js";
+import { go, Link } from "../parts/link.js";
+import { refused, Refusal, Status, titleOf } from "../parts/notes.js";
+import { sentenceOf, Stages } from "../parts/results/stages.js";
+import { Result } from "./result.js";
+import { Training } from "./training.js";
+import { GENERAL, say } from "../words/general.js";
+import { RESULT } from "../words/result.js";
+import { WORKING as W } from "../words/working.js";
+
+/** Open the form with what this job was asked for. */
+export function repeat(job, file = job.training_file) {
+  const { preset, trigger, training_files, ...bat } = job.bat.request;
+  draft("new").write({ file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, captions: {} });
+  go("/new");
+}
+
+function Orders({ job, order }) {
+  const [error, setError] = useState(null);
+  const { pause_requested: pausing, cancel_requested: stopping } = job.bat;
+  const give = (what) => () => order(what).then(() => setError(null), refused(setError));
+  const stop = () => confirm(W.stopAsk) && give("cancel")();
+  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" onClick=${give("resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${pausing || stopping} onClick=${give("pause")}>${W.pause}</button>`}
+    <button type="button" class="quiet" disabled=${stopping} onClick=${stop}>${W.stop}</button></span><${Refusal} error=${error} />`;
+}
+
+/** The user's own pictures, small, so that it is seen whose job this is. */
+function Strip({ items }) {
+  const pictures = (items || []).filter((item) => item.thumbnail).slice(0, 14);
+  return pictures.length > 0 && html`<div class="strip" aria-hidden="true">${pictures.map((item) => html`<img key=${item.id} src=${item.thumbnail} alt="" width="40" height="40" class=${item.width <= 64 ? "pixels" : ""} />`)}</div>`;
+}
+
+function Now({ job, items, live }) {
+  const active = ACTIVE.includes(job.status);
+  return html`<section class=${`now ${job.status}`}><${Strip} items=${items} /><p class="voice sentence" aria-live="polite">${sentenceOf(job)}</p>
+    ${(active || job.bat.stage) && html`<${Stages} job=${job} />`}
+    <p class="hint">${active ? W.close : html`<button type="button" class="button" onClick=${() => repeat(job)}>${W.again}</button>`}${active && !live ? ` ${W.reconnecting}` : ""}</p></section>`;
+}
+
+function Tabs({ id, tab }) {
+  const here = (name) => (tab === name ? "page" : undefined);
+  return html`<nav class="tabs" aria-label=${RESULT.tabs.training}><${Link} to=${`/adapters/${id}`} aria-current=${here("result")}>${RESULT.tabs.result}<//><${Link} to=${`/adapters/${id}/training`} aria-current=${here("training")}>${RESULT.tabs.training}<//></nav>`;
+}
+
+function Missing({ error }) {
+  return html`<section class="quiet-page"><h1>${GENERAL.notFound.title}</h1><p class="voice">${say(error)}</p><${Link} to="/" class="button">${GENERAL.nav.list}<//></section>`;
+}
+
+export function Adapter({ id, tab }) {
+  const [state, order] = useJob(id);
+  const { job, error, items, live } = state;
+  useEffect(() => {
+    if (job) document.title = `${titleOf(job)} · ${GENERAL.status[job.status]} · ${GENERAL.product}`;
+  }, [job?.status]);
+  if (!job) return error ? html`<${Missing} error=${error} />` : html`<p class="hint" role="status">${GENERAL.loading}</p>`;
+  const ready = job.status === "succeeded";
+  return html`<div class="row spread head"><h1>${titleOf(job)} <${Status} job=${job} /></h1>
+      ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>
+    ${error && error.status !== 0 && html`<${Refusal} error=${error} />`}
+    ${!ready && html`<${Now} job=${job} items=${items} live=${live} />`}
+    ${ready && tab === "result" ? html`<${Result} ...${state} repeat=${repeat} />` : html`<${Training} ...${state} />`}
+    ${!ready && !ACTIVE.includes(job.status) && html`<${Erase} job=${job} />`}`;
+}

@@ -1,0 +1,72 @@
+"""How a backbone is introduced to somebody who has never heard of it: its title, what it is, what it is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from core.backbones.families import family
+from core.backbones.record import BackboneRecord
+from core.errors import InvalidInput
+
+MAX_TITLE, MAX_SENTENCE = 60, 200  # characters
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What people are told; `good_for` only where somebody knows."""
+
+    title: str
+    description: str
+    good_for: str | None = None
+
+
+BUILT_IN: Mapping[str, Introduction] = MappingProxyType(
+    {
+        "emoji-ldm": Introduction(
+            "Emoji",
+            "A small model of emoji, 32 by 32 pixels, that comes with the service.",
+            "Trying out how this works: a handful of drawings takes minutes, without a GPU.",
+        ),
+        "smollm2-135m": Introduction(
+            "SmolLM2 135M",
+            "A small language model, 135 million parameters, that answers in English.",
+            "A voice or a form of short answers, without a GPU.",
+        ),
+    }
+)
+
+
+def introduction(record: BackboneRecord) -> Introduction:
+    """Introduce a backbone in its operator's words, in ours where it is built in, else by what its files have told."""
+    known = BUILT_IN.get(record.id)
+    told = known or Introduction((record.hub_name or record.id).rpartition("/")[2], _description(record))
+    return Introduction(
+        record.title or told.title, record.description or told.description, record.good_for or told.good_for
+    )
+
+
+def check(**words: str | None) -> None:
+    """Raise InvalidInput for words that are no line of text, or too long a one: people read them on the page."""
+    for name, said in words.items():
+        longest = MAX_TITLE if name == "title" else MAX_SENTENCE
+        if said is not None and (not said.strip() or len(said) > longest or not said.isprintable()):
+            option = name.replace("_", "-")
+            message = f"--{option} is one line of 1 to {longest} characters."
+            raise InvalidInput(message, code=f"invalid_{name}", param=name)
+
+
+def _description(record: BackboneRecord) -> str:
+    name = family(record.family).name
+    if record.kind == "images":
+        side = f" of {record.resolution} by {record.resolution} pixels" if record.resolution else ""
+        return f"{name}: draws pictures{side}."
+    return f"{name}: writes text{_size(record.parameters)}."
+
+
+def _size(parameters: int | None) -> str:
+    if parameters is None:
+        return ""
+    count = f"{parameters / 1e9:.2g} billion" if parameters >= 1e9 else f"{parameters / 1e6:.3g} million"
+    return f"; {count} parameters"

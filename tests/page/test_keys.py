@@ -1,0 +1,52 @@
+"""Keys that open the page, that end in the middle of it, and that never stand in an address."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from api.http.key_cache import REMEMBERED_SECONDS
+from core.accounts import api_keys
+from tests.api.server import Service
+from tests.page.browser import Tab, visited
+from tests.page.references import pictures
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_key_that_ends_in_the_middle_of_typing_costs_no_word(browser: Browser, service: Service) -> None:
+    key = service.key("ends")
+    with visited(browser, service.address, key) as tab:
+        page = tab.open("/new")
+        tab.give(pictures(3))
+        caption = page.get_by_label("What cat-1.png shows")
+        caption.fill("a cat that was about to be described")
+        with service.sessions.begin() as session:
+            api_keys.revoke(session, key.split("_")[1])
+        time.sleep(REMEMBERED_SECONDS)  # so long it may still be taken
+        page.get_by_label("What cat-0.png shows").focus()
+        expect(page.get_by_text("Your key has expired or was withdrawn")).to_be_visible()
+        tab.expect("status of 401")
+        with service.sessions.begin() as session:
+            tab.key = service.keys["ends"] = api_keys.create(session, "ends")
+        tab.write("Your key", tab.key)
+        tab.press("Sign in")
+        expect(caption).to_have_value("a cat that was about to be described")
+
+
+def test_signing_out_leaves_nothing_of_the_key(tab: Tab) -> None:
+    page = tab.open("/settings")
+    tab.press("Sign out")
+    expect(page.get_by_label("Your key")).to_be_visible()
+    assert tab.key not in page.evaluate("JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie])")
+    page.reload()
+    expect(page.get_by_label("Your key")).to_be_visible()
+
+
+def test_an_address_that_leads_nowhere_says_so(tab: Tab) -> None:
+    page = tab.open("/adapters/ftjob-nobody")
+    expect(page.get_by_role("heading", name=re.compile("nothing here"))).to_be_visible()
+    tab.expect("status of 404")
