@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.shared import Page
 from core.parameters.request import Auto
@@ -41,6 +41,7 @@ class JobArtifact(BaseModel):
     file_id: str | None
     sha256: str
     bytes: int
+    usage: str | None = Field(None, description="the lines that load it, run where it lies")
 
 
 StageState = Literal["waiting", "running", "done", "skipped"]
@@ -117,11 +118,12 @@ class JobObject(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """Where a job stands, as its stream of events tells: `progress` is the share of the stage."""
+    """Where a job stands, as its stream of events tells: `progress` is the share of the stage, `overall` of all."""
 
     status: str
     stage: str | None
     progress: float
+    overall: float
     eta_seconds: float | None
 
 

@@ -92,13 +92,11 @@ def _place(result: Artifact) -> tuple[bool, int, str]:
 
 
 def _job_bat(job: Job, results: Sequence[Artifact], position: int | None, eta: float | None) -> JobBat:
-    artifacts = [
-        JobArtifact(name=r.name, format=r.format, file_id=r.file_id, sha256=r.sha256, bytes=r.bytes) for r in results
-    ]
-    share = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
+    outcome = dict(job.outcome or {})
+    artifacts = _artifacts(results, outcome.pop("usage", {}))
     ours: dict[str, Any] = {
         "stage": job.stage,
-        "progress": share,
+        "progress": stage_progress(job),
         "stages": progress.stages(job),
         "overall": progress.overall(job),
         "eta_seconds": eta,
@@ -110,7 +108,22 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None, eta: f
         "findings": job.findings,
         "artifacts": artifacts,
     }
-    return JobBat(**((job.outcome or {}) | ours))
+    return JobBat(**(outcome | ours))
+
+
+def _artifacts(results: Sequence[Artifact], usage: Mapping[str, str]) -> list[JobArtifact]:
+    """Show the files of a job, each with the lines that load it."""
+    return [
+        JobArtifact(
+            name=result.name,
+            format=result.format,
+            file_id=result.file_id,
+            sha256=result.sha256,
+            bytes=result.bytes,
+            usage=usage.get(result.format or ""),
+        )
+        for result in results
+    ]
 
 
 def _hyperparameters(job: Job) -> JobHyperparameters:
@@ -128,10 +141,14 @@ def _error(job: Job) -> JobError | None:
     return JobError(code=job.error_code, message=job.error_message or "", param=job.error_param)
 
 
-def progress_object(job: Job) -> JobProgress:
-    """Show where a job stands."""
+def progress_object(job: Job, time: float) -> JobProgress:
+    """Show where a job stands at this time of the database."""
     return JobProgress(
-        status=WIRE_STATUS[job.state], stage=job.stage, progress=stage_progress(job), eta_seconds=job.eta_seconds
+        status=WIRE_STATUS[job.state],
+        stage=job.stage,
+        progress=stage_progress(job),
+        overall=progress.overall(job),
+        eta_seconds=progress.eta_seconds(job, time),
     )
 
 

@@ -40,6 +40,7 @@ OUTCOME = {
     "confidence": "medium",
     "formats": ["peft", "diffusers", "kohya"],
 }
+USAGE = {"peft": "import zipfile\n", "diffusers": "import torch\n", "kohya": "cp\n"}
 
 
 def adapter_zip() -> bytes:
@@ -134,7 +135,7 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
             attempt=1,
             published_step=120,
         )
-        assert leases.finish(session, held, adapter, OUTCOME)
+        assert leases.finish(session, held, adapter, OUTCOME | {"usage": USAGE})
     return {"job": job_id, "model": name, "file": file.id}
 
 

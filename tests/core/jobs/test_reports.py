@@ -84,7 +84,7 @@ def test_a_finding_of_the_trainer_is_told_once_and_stands_in_the_job(database: S
         told = session.scalars(select(JobEvent).where(JobEvent.job_id == held.job_id).order_by(JobEvent.seq)).all()
         assert [event.message for event in told[-2:]] == ["It is long. Shorten it.", "no finding"]
         assert (told[-2].level, told[-2].stage) == ("warn", "prepare")
-        assert session.get_one(Job, held.job_id).findings == [finding | {"other": None}]
+        assert session.get_one(Job, held.job_id).findings == [finding | {"other": None, "items": None}]
 
 
 def test_what_is_known_before_the_end_is_added_to_what_was_known(database: Sessions) -> None:

@@ -63,6 +63,7 @@ def export(context: Context) -> Generator[Line, None, None]:
         begun = pace.total - len(forms) - 1
         made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
         summary |= {"formats": [row["format"] for row in made.results], "formats_left_out": made.left_out}
+        summary["usage"] = made.usage
         _write_papers(context, provenance, summary, folder)
         if "gguf" in summary["formats"]:
             (folder / MODELFILE).write_text(modelfile(context.record))
