@@ -30,7 +30,7 @@ from core.backbones.taggers import Taggers
 from core.erasure.eraser import Eraser
 from core.erasure.scratch import OwnFolder
 from core.errors import Forbidden, StorageUnavailable, Unauthenticated
-from core.estimates.estimator import device_class
+from core.estimates.estimator import Estimators, device_class
 from core.parameters.presets import LivePresets, Presets
 from core.parameters.request import JobRequest
 from core.parameters.service_defaults import ServiceDefaults
@@ -66,6 +66,7 @@ class Services:
     stream_limit: StreamLimit = field(default_factory=StreamLimit)
     outbound_calls: OutboundCalls = field(default_factory=OutboundCalls)
     key_cache: KeyCache[api_keys.Access] = field(default_factory=KeyCache)
+    estimators: Estimators = field(default_factory=Estimators)
 
     @property
     def registry(self) -> Registry:

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     save_seconds: NonNegativeFloat = Field(
         default=60, description="a stage saves where it stands this often, and when its worker shuts down"
     )
+    live_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.25,
+        description="share of the training time in which kept steps are sampled at once, at most; 0: all at the end",
+    )
     own_seconds: PositiveFloat = Field(
         default=OWN_SECONDS,
         description="longest time for which a backbone makes samples of its own, once, for jobs that are protected on "

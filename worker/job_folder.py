@@ -2,6 +2,7 @@
 
 spec.json       parameters, backbone, seed: all that the stages need to know
 saves/          where the stage in work stood when it last saved itself, newest last
+live/           what the steps that training has kept so far draw or write, for its owner to look at
 temporary/      the trainer's temporary files; pools/ the encoded pools that it could not find ready
 incoming/       uploads as they were stored, until they are read
 references/     the references as core.references.packing leaves them; validation/ likewise, if there is any
@@ -24,6 +25,7 @@ from worker.protocol import Json
 
 DONE = "done.json"
 SAVES = "saves"
+LIVE = "live"
 MAX_NOTE = 64 << 20  # bytes of JSON that are read of a folder
 SAVES_KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
@@ -52,6 +54,11 @@ class JobFolder:
     def incoming(self) -> Path:
         """Where stored uploads lie until they are read."""
         return self.path / "incoming"
+
+    @property
+    def live(self) -> Path:
+        """Where samples lie that are shown while the job trains."""
+        return self.path / LIVE
 
     @property
     def temporary(self) -> Path:
@@ -193,7 +200,8 @@ def seal(folder: Path) -> None:
     """Write done.json after every file of the folder is safely on disk."""
     paths = sorted(folder.rglob("*"))
     sync_tree(folder)
-    content = {"files": [asdict(fact_of(folder, path)) for path in paths if path.is_file()]}
+    files = [path for path in paths if path.is_file() and path != folder / DONE]  # of a folder that has grown
+    content = {"files": [asdict(fact_of(folder, path)) for path in files]}
     write_whole(folder / DONE, json.dumps(content, indent=1).encode())
 
 

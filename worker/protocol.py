@@ -119,6 +119,21 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a stage has found out of that which the job's outcome will tell, under the same names."""
+
+    stage: str
+    facts: Json
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """There are more samples to look at, in the job folder's `live`."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """All stages are done; what came out lies in the job folder."""
 
@@ -141,7 +156,7 @@ class Failed:
 
 Order = Run | Stop | Check
 Ended = Finished | Stopped | Failed
-Line = Order | Ready | Checked | DeviceUse | Progress | Metrics | Message | StageDone | Saved | Ended
+Line = Order | Ready | Checked | DeviceUse | Progress | Metrics | Message | StageDone | Saved | Sampled | Known | Ended
 KINDS: dict[str, type[Line]] = {kind.__name__: kind for kind in get_args(Line)}
 
 

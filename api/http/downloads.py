@@ -18,7 +18,7 @@ def send(storage: Storage, key: str, filename: str, size: int, sha256: str) -> R
     if url is not None:
         return RedirectResponse(url, 307)
     headers = {"Content-Length": str(size), "Content-Disposition": attachment(filename), "ETag": f'"{sha256}"'}
-    return StreamingResponse(_pieces(storage.open(key)), headers=headers, media_type="application/octet-stream")
+    return StreamingResponse(pieces(storage.open(key)), headers=headers, media_type="application/octet-stream")
 
 
 def attachment(filename: str) -> str:
@@ -33,7 +33,8 @@ def _public_url(storage: Storage, key: str, filename: str) -> str | None:
     return url if url and url.startswith("http") else None
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield an open file piece by piece, and close it."""
     with file:
         while piece := file.read(CHUNK):
             yield piece

@@ -7,7 +7,7 @@ from api.http.openapi import body_of
 from api.lookups import check_files, find_backbone
 from api.schemas.estimates import EstimateObject
 from api.serializers.estimates import estimate_object
-from core.estimates.estimator import Estimator, estimate
+from core.estimates.estimator import estimate
 from core.estimates.queue_wait import QueuedJobs, present, usual_device, waiting
 from core.estimates.summaries import files_of
 from core.findings import jobs
@@ -27,7 +27,7 @@ def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep
         training, data = check_files(session, services, account, body, record, lock=False)
         device = usual_device(present(session, services.settings))
         defaults = services.job_defaults(device)
-        estimator = Estimator.of(session, record, device)
+        estimator = services.estimators.of(session, record, device)
         found = estimate(session, services.storage, estimator, defaults, body, training, data.sizes, data.sized)
         queued = QueuedJobs(session, services.registry, defaults, device)
         wait = waiting(session, services.settings, queued.seconds)

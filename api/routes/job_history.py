@@ -6,20 +6,22 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import case, select
 from sqlalchemy.orm import Session
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
+from api.http.downloads import pieces
 from api.http.pagination import page, rows_after, slice_after, unknown_cursor
 from api.lookups import find_job
-from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, InfluencePage, MetricObject, SampleObject
+from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, InfluencePage, MetricObject
+from api.schemas.samples import SamplePage
 from api.schemas.shared import Page
-from api.serializers import results
+from api.serializers import results, samples
 from api.serializers.curves import thinned
 from api.serializers.event_stream import events_after, stream_events
 from api.serializers.jobs import checkpoint_object, event_object, metric_object
 from core.database.tables import Checkpoint, JobEvent, Metric
 from core.database.tables.jobs import TERMINAL
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 from core.parameters.schedule import STAGES
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning jobs"])
@@ -31,6 +33,13 @@ POINTS_AFTER = (
     "`points` answers with whole curves on one page. Ask once with `points`, then with `after`, the last id that you "
     "have, and without `points` for what is new."
 )
+PNG = "image/png"
+# a picture is looked at and nothing else, whatever it holds; who has cached it asks whether it is still there
+SHOWN = {
+    "Content-Disposition": "inline",
+    "Content-Security-Policy": "default-src 'none'",
+    "Cache-Control": "private, no-cache",
+}
 
 
 @router.get("/events", response_model=Page[EventObject])
@@ -132,15 +141,46 @@ def list_influence(
 @router.get("/samples")
 def list_samples(
     job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = DEFAULT_EVENTS
-) -> Page[SampleObject]:
-    """List the samples of the kept steps, always drawn from the same seeds: before, right, and too late."""
+) -> SamplePage:
+    """List the samples of the kept steps, always drawn from the same seeds: before, right, and too late.
+
+    A few come while the job trains; what comes at the end for the same step and prompt is the same.
+    """
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
-        stored = results.find(session, job.id, "samples.json")
-        images = results.images(session, job.id)
-    rows = results.read(services.storage, stored)
+        ended = job.state in TERMINAL
+        stored, pictures = results.look(session, job, "samples.json"), results.images(session, job.id)
+    rows = results.read(services.storage, stored) if stored else []
     chosen, more = slice_after(rows, after, limit)
-    return page((results.sample_object(services.storage, row, images) for row in chosen), more)
+    shown = [samples.sample_object(services.storage, job_id, row, pictures) for row in chosen]
+    return SamplePage(**dict(page(shown, more)), ready=ended)
+
+
+@router.get(
+    "/samples/{sample_id}/image",
+    response_class=StreamingResponse,
+    responses={200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}, "description": "A PNG."}},
+)
+def show_sample(
+    job_id: str,
+    sample_id: str,
+    services: ServicesDep,
+    account: AccountDep,
+    size: Annotated[Literal["256"] | None, Query(description="the longer side in pixels, at most")] = None,
+) -> Response:
+    """Show the picture of a sample, to be looked at where it is."""
+    with services.reading.begin() as session:
+        job = find_job(session, account, job_id)
+        stored, pictures = results.look(session, job, "samples.json"), results.images(session, job.id)
+    rows = results.read(services.storage, stored) if stored else []
+    row = next((row for row in rows if row["id"] == sample_id), {})
+    small = samples.picture_of(row, pictures, small=True) if size else None
+    picture = small or samples.picture_of(row, pictures)
+    if picture is None:
+        message = "There is no picture of this sample; the job's samples list those that there are, with image_url."
+        raise NotFound(message, code="sample_not_found", param="sample_id")
+    headers = SHOWN | {"Content-Length": str(picture.bytes), "ETag": f'"{picture.sha256}"'}
+    return StreamingResponse(pieces(services.storage.open(picture.storage_key)), headers=headers, media_type=PNG)
 
 
 def _metric_position(session: Session, job_id: str, after: str) -> tuple[int, int]:

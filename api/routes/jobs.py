@@ -34,7 +34,7 @@ from core.backbones.record import BackboneRecord
 from core.database.tables import Account, Job
 from core.erasure import request as erasing
 from core.errors import InvalidInput
-from core.estimates import stored_bytes
+from core.estimates import course, stored_bytes
 from core.estimates.estimator import long_texts
 from core.estimates.queue_wait import present, usual_device
 from core.findings import jobs
@@ -191,8 +191,10 @@ def _create(
     )
     bat, settings = body.bat_or_defaults(), services.settings
     stores = stored_bytes.expected(session, backbone, bat, settings.job_bytes)
-    creation.create(session, job, settings, account=account, stores=stores)
     device = usual_device(present(session, settings))
+    estimator, defaults = services.estimators.of(session, backbone, device), services.job_defaults(device)
+    job.course = course.planned(estimator, defaults, body, job.seed, data.count or 0, data.sizes)
+    creation.create(session, job, settings, account=account, stores=stores)
     long = long_texts(session, backbone, bat, data.sizes, device)
     for finding in [*jobs.of(data, backbone, bat), *([long] if long is not None else [])]:
         events.tell(session, job, finding, actor="api")

@@ -57,6 +57,15 @@ class TextChange(Request):
         return self.model_dump(exclude={"sha256"}, exclude_none=True)
 
 
+class TurnObject(BaseModel):
+    """What one side says in a conversation: plain text, with calls of functions in words."""
+
+    role: str
+    content: str
+    cut: bool
+    learned: bool
+
+
 class ItemObject(BaseModel):
     """One image or text of an upload."""
 
@@ -69,6 +78,7 @@ class ItemObject(BaseModel):
     text: str | None
     characters: int | None
     cut: bool | None
+    messages: list[TurnObject] | None
     width: int | None
     height: int | None
     thumbnail: str | None

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.shared import Page
 from core.parameters.request import Auto
@@ -41,6 +41,19 @@ class JobArtifact(BaseModel):
     file_id: str | None
     sha256: str
     bytes: int
+    usage: str | None = Field(None, description="the lines that load it, run where it lies")
+
+
+StageState = Literal["waiting", "running", "done", "skipped"]
+
+
+class JobStage(BaseModel):
+    """One stage of a job: the seconds that all attempts have spent in it, and those that it is expected to take."""
+
+    name: str
+    state: StageState
+    seconds: float
+    expected: float | None
 
 
 class JobBat(BaseModel):
@@ -50,6 +63,8 @@ class JobBat(BaseModel):
 
     stage: str | None
     progress: float
+    stages: list[JobStage]
+    overall: float
     eta_seconds: float | None
     queue_position: int | None
     cancel_requested: bool
@@ -103,11 +118,12 @@ class JobObject(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """Where a job stands, as its stream of events tells: `progress` is the share of the stage."""
+    """Where a job stands, as its stream of events tells: `progress` is the share of the stage, `overall` of all."""
 
     status: str
     stage: str | None
     progress: float
+    overall: float
     eta_seconds: float | None
 
 
@@ -180,19 +196,3 @@ class InfluencePage(Page[CandidateObject]):
 
     ready: bool
     selection: Selection | None = None
-
-
-class SampleObject(BaseModel):
-    """What the adapter of one kept step draws or writes for one prompt, always from the same seed."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    object: Literal["fine_tuning.job.sample"] = "fine_tuning.job.sample"
-    step: int
-    labels: list[str] = []
-    prompt: str
-    role: str | None = None
-    text: str | None = None
-    image: str | None = None
-    url: str | None = None

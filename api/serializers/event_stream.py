@@ -19,6 +19,7 @@ from api.http.stream_limit import StreamLimit
 from api.schemas.jobs import JobProgress
 from api.serializers.jobs import event_object, progress_object
 from core.accounts import api_keys
+from core.database.engine import clock
 from core.database.tables import Job, JobEvent, jobs
 from core.errors import InvalidInput
 
@@ -26,7 +27,8 @@ POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 PROGRESS_SECONDS = 1.0
 EVENT_BATCH = 500
-STANDING = (Job.state, Job.stage, Job.progress, Job.eta_seconds)  # all that is read of a job twice a second
+# all that is read of a job twice a second
+STANDING = (Job.state, Job.stage, Job.progress, Job.course, Job.eta_seconds, Job.heartbeat_at)
 
 
 def events_after(session: Session, job_id: str, last_event_id: str | None) -> int:
@@ -110,12 +112,12 @@ def _read(reading: sessionmaker[Session], key: str, job_id: str, seen: int) -> N
     """Return what is new of a job; None where the key may not see it any more."""
     with reading.begin() as session:
         # the state first: an event that is written after it is read belongs to a job that had not ended
-        job = session.scalar(
-            select(Job).where(Job.id == job_id, Job.deleted_at.is_(None)).options(load_only(*STANDING))
-        )
+        here = select(Job, clock(session)).where(Job.id == job_id, Job.deleted_at.is_(None))
+        row = session.execute(here.options(load_only(*STANDING))).one_or_none()
         statement = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seen)
         events = session.scalars(statement.order_by(JobEvent.seq).limit(EVENT_BATCH)).all()
         # the key last: what was read before it was revoked is its to see
-        if job is None or not api_keys.opens(session, key):
+        if row is None or not api_keys.opens(session, key):
             return None
-        return News(events, progress_object(job), job.state in jobs.TERMINAL)
+        job, at = row
+        return News(events, progress_object(job, at), job.state in jobs.TERMINAL)

@@ -19,6 +19,7 @@ from api.schemas.jobs import (
     JobProgress,
     MetricObject,
 )
+from api.serializers import progress
 from core.adapters import card
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, Job, JobEvent, JobState, Metric, model_name
@@ -61,13 +62,13 @@ def job_object(session: Session, job: Job) -> JobObject:
 def _job_object(job: Job, results: list[Artifact], model: str | None, position: int | None, time: float) -> JobObject:
     results.sort(key=_place)
     hyperparameters = _hyperparameters(job)
-    running = job.state == JobState.RUNNING and job.eta_seconds is not None
+    eta = progress.eta_seconds(job, time)
     return JobObject(
         id=job.id,
         created_at=int(job.created_at),
         finished_at=whole_seconds(job.finished_at),
         model=job.backbone,
-        estimated_finish=int(time + (job.eta_seconds or 0)) if running else None,
+        estimated_finish=None if eta is None else int(time + eta),
         fine_tuned_model=model,
         organization_id=job.account_id,
         status=WIRE_STATUS[job.state],
@@ -81,7 +82,7 @@ def _job_object(job: Job, results: list[Artifact], model: str | None, position: 
         trained_tokens=job.trained_tokens,
         user_provided_suffix=job.suffix,
         metadata=job.user_metadata,
-        bat=_job_bat(job, results, position),
+        bat=_job_bat(job, results, position, eta),
     )
 
 
@@ -90,15 +91,15 @@ def _place(result: Artifact) -> tuple[bool, int, str]:
     return result.name.rpartition("/")[2] != FIRST_RESULT, card.order(result.format), result.name
 
 
-def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> JobBat:
-    artifacts = [
-        JobArtifact(name=r.name, format=r.format, file_id=r.file_id, sha256=r.sha256, bytes=r.bytes) for r in results
-    ]
-    progress = 0.0 if job.state == JobState.QUEUED else job.progress  # what an earlier attempt reached is no progress
+def _job_bat(job: Job, results: Sequence[Artifact], position: int | None, eta: float | None) -> JobBat:
+    outcome = dict(job.outcome or {})
+    artifacts = _artifacts(results, outcome.pop("usage", {}))
     ours: dict[str, Any] = {
         "stage": job.stage,
-        "progress": progress,
-        "eta_seconds": job.eta_seconds,
+        "progress": stage_progress(job),
+        "stages": progress.stages(job),
+        "overall": progress.overall(job),
+        "eta_seconds": eta,
         "queue_position": position,
         "cancel_requested": job.cancel_requested_at is not None,
         "pause_requested": job.pause_requested_at is not None,
@@ -107,7 +108,22 @@ def _job_bat(job: Job, results: Sequence[Artifact], position: int | None) -> Job
         "findings": job.findings,
         "artifacts": artifacts,
     }
-    return JobBat(**((job.outcome or {}) | ours))
+    return JobBat(**(outcome | ours))
+
+
+def _artifacts(results: Sequence[Artifact], usage: Mapping[str, str]) -> list[JobArtifact]:
+    """Show the files of a job, each with the lines that load it."""
+    return [
+        JobArtifact(
+            name=result.name,
+            format=result.format,
+            file_id=result.file_id,
+            sha256=result.sha256,
+            bytes=result.bytes,
+            usage=usage.get(result.format or ""),
+        )
+        for result in results
+    ]
 
 
 def _hyperparameters(job: Job) -> JobHyperparameters:
@@ -125,10 +141,14 @@ def _error(job: Job) -> JobError | None:
     return JobError(code=job.error_code, message=job.error_message or "", param=job.error_param)
 
 
-def progress_object(job: Job) -> JobProgress:
-    """Show where a job stands."""
+def progress_object(job: Job, time: float) -> JobProgress:
+    """Show where a job stands at this time of the database."""
     return JobProgress(
-        status=WIRE_STATUS[job.state], stage=job.stage, progress=stage_progress(job), eta_seconds=job.eta_seconds
+        status=WIRE_STATUS[job.state],
+        stage=job.stage,
+        progress=stage_progress(job),
+        overall=progress.overall(job),
+        eta_seconds=progress.eta_seconds(job, time),
     )
 
 

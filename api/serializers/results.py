@@ -1,6 +1,5 @@
 """The small JSON files that a job leaves beside its adapter, and the pictures that they name."""
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +7,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.schemas.jobs import SampleObject
 from core.database.tables import Artifact, Job, JobState
 from core.errors import NotFound
 from core.storage.interface import Storage
 
-URL_SECONDS = 3600
-INLINE_BYTES = 200_000
 Rows = list[dict[str, Any]]
 
 
@@ -59,15 +55,3 @@ def decided(storage: Storage, artifact: Artifact | None) -> Mapping[str, Any]:
     with storage.open(artifact.storage_key) as file:
         note: dict[str, Any] = json.load(file)
     return note
-
-
-def sample_object(storage: Storage, row: Mapping[str, Any], pictures: Mapping[str, Artifact]) -> SampleObject:
-    """Show a sample; a small picture is in the answer itself, every picture has an address for a while."""
-    artifact = pictures.get(str(row.get("image", "")).rpartition("/")[2])
-    shown = dict(row) | {"image": None, "url": None}
-    if artifact is not None:
-        shown["url"] = storage.url(artifact.storage_key, seconds=URL_SECONDS, filename=artifact.name)
-        if artifact.bytes <= INLINE_BYTES:
-            with storage.open(artifact.storage_key) as file:
-                shown["image"] = f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
-    return SampleObject(**shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 
 from core.estimates.costs import CHECKED, Costs, fitted
@@ -49,20 +49,13 @@ class Forecast:
     basis: str
     measured_jobs: int
     calibrations: int
+    steps: Mapping[str, int] = field(default_factory=dict)  # of each stage that takes any
+    idle: frozenset[str] = frozenset()  # stages that have nothing to compute
 
     @property
     def seconds(self) -> Range:
         """Return the seconds of all stages."""
         return sum(self.stages.values(), NOTHING)
-
-    def left(self, stage: str, elapsed: float, most: float | None) -> float | None:
-        """Return the seconds until the job's end, `elapsed` seconds into a stage that takes at `most` so many more."""
-        if stage not in self.stages:
-            return None
-        rest = max(0.0, self.stages[stage].expected - elapsed)
-        here = rest if most is None else min(rest, most) if rest else most
-        later = STAGES[STAGES.index(stage) + 1 :]
-        return here + sum(self.stages[name].expected for name in later)
 
 
 @dataclass(frozen=True)
@@ -113,6 +106,8 @@ class Model:
             self._basis(),
             self.jobs,
             self.calibrations,
+            {stage: count for stage, count in asdict(counts[1]).items() if stage in STAGES},
+            frozenset(stage for stage, amounts in works[1].items() if not amounts),
         )
 
     def _range(self, stage: str, works: Sequence[Workload], rank: int) -> Range:

@@ -170,6 +170,12 @@ def recent(session: Session, backbone: str, revision: str, device: str | None) -
     return [one for row in same[:LOOKED_AT] if (one := _measured(row)) is not None]
 
 
+def newest(session: Session, backbone: str, revision: str) -> str | None:
+    """Return the id of the newest measurement of a backbone."""
+    statement = select(Measurement.id).where(Measurement.backbone == backbone, Measurement.revision == revision)
+    return session.scalar(statement.order_by(*_NEWEST).limit(1))
+
+
 def class_of(device: str) -> str:
     """Return cpu or cuda, with which the name of a device begins."""
     return device.partition(":")[0]

@@ -107,6 +107,7 @@ def heartbeat(
     step: int | None = None,
     progress: float | None = None,
     eta_seconds: float | None = None,
+    course: Json | None = None,
 ) -> Orders | None:
     """Renew the lease and bring back orders; None means that the lease is lost: stop and write nothing more."""
     job = held(session, claim)
@@ -120,6 +121,7 @@ def heartbeat(
             job.progress_at = at  # the time of the last progress, not of the last sign of life
         job.stage, job.progress_step, job.progress = here
         job.eta_seconds = eta_seconds
+    job.course = course or job.course
     session.flush()
     return Orders(
         cancel=job.cancel_requested_at is not None,

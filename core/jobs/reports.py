@@ -22,6 +22,7 @@ from core.jobs.leases import Claim, held
 LOSS_SECONDS = 10.0
 MOST_VALLEYS = 2  # the second one is the turning point
 SAVE = "save"  # the kind of artifacts that say where a stage stood
+LIVE = "live"  # of those that are looked at while a job trains
 
 
 def report(
@@ -52,6 +53,26 @@ def report(
             attempt=claim.attempt,
             actor="worker",
         )
+    return True
+
+
+def note_course(session: Session, claim: Claim, course: Json | None) -> bool:
+    """Write down how far the job is on its way through its stages."""
+    job = held(session, claim)
+    if job is None:
+        return False
+    job.course = course or job.course
+    return True
+
+
+def know(session: Session, claim: Claim, facts: Json) -> bool:
+    """Add to the outcome what is known of it before its end; reasons are added to those that are there."""
+    job = held(session, claim)
+    if job is None:
+        return False
+    before = job.outcome or {}
+    reasons = {**before.get("reasons", {}), **facts.get("reasons", {})}
+    job.outcome = before | facts | ({"reasons": reasons} if reasons else {})
     return True
 
 
@@ -140,12 +161,23 @@ def replace_saves(
         return None
     if at is not None:
         standing.advance(job, *at)
-    mine = (Artifact.job_id == claim.job_id) & (Artifact.kind == SAVE)
+    return _replace(session, claim, SAVE, saves)
+
+
+def replace_live(session: Session, claim: Claim, samples: Sequence[Artifact]) -> list[str] | None:
+    """Register what there is to look at while the job trains in place of what was there; returns as `replace_saves`."""
+    if held(session, claim) is None:
+        return None
+    return _replace(session, claim, LIVE, samples)
+
+
+def _replace(session: Session, claim: Claim, kind: str, artifacts: Sequence[Artifact]) -> list[str]:
+    mine = (Artifact.job_id == claim.job_id) & (Artifact.kind == kind)
     before = set(session.scalars(select(Artifact.storage_key).where(mine)))
     with stored_bytes.counting(session, claim.job_id):
         session.execute(delete(Artifact).where(mine))
-        _merge(session, claim, saves)
-    return sorted(before - {artifact.storage_key for artifact in saves})
+        _merge(session, claim, artifacts)
+    return sorted(before - {artifact.storage_key for artifact in artifacts})
 
 
 def add_checkpoints(session: Session, claim: Claim, checkpoints: Sequence[Checkpoint]) -> bool:

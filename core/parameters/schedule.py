@@ -33,6 +33,7 @@ HELD_OUT_ASKED = 4  # questions of the validation file that are answered at ever
 OWN_ASKED = 8  # questions of the references, at every kept step, where hardly any new one is answered in their shape
 # Pictures of a step, at least, of what was learned and of unrelated prompts; few prompts are repeated with other noise.
 PICTURES, UNRELATED_PICTURES = 8, 4
+DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
 # What "auto" starts with: half of the slots protects a subject's surroundings best, but a style is not learned so.
 SUBJECT_SHARE, STYLE_SHARE = 0.5, 0.25
 STYLES = frozenset({"style", "tone", "format"})  # they ask how, not what; replay with like captions opposes them

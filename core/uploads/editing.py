@@ -17,8 +17,9 @@ from core.findings import uploads
 from core.references import packing
 from core.references.files import texts
 from core.references.files.formats import PICTURES
-from core.references.items import LAYERS
+from core.references.items import LAYERS, ImageItem, TextItem
 from core.settings import Settings
+from core.uploads import turns
 
 THUMBNAIL_SIDE = 96
 THUMBNAIL_QUALITY = 80
@@ -31,7 +32,7 @@ def show(path: Path, limits: Settings, start: int, count: int, thumbnails: bool)
     if not zipfile.is_zipfile(path):
         given = texts.read_jsonl(path.read_bytes(), "the file", _roomy(limits)).items
         shown = enumerate(given[start : start + count], start)
-        return [{"index": place, "kind": "text", **_words(item.words())} for place, item in shown]
+        return [_text(item, place) for place, item in shown]
     with zipfile.ZipFile(path) as archive:
         names = _pictures(archive)[start : start + count]
         return [_picture(archive, name, place, thumbnails) for place, name in enumerate(names, start)]
@@ -98,6 +99,12 @@ def _picture(archive: zipfile.ZipFile, name: str, place: int, thumbnails: bool) 
         "caption": _caption(archive, name) or None,
         "thumbnail": small,
     }
+
+
+def _text(item: ImageItem | TextItem, place: int) -> Row:
+    assert isinstance(item, TextItem)
+    said = None if item.messages is None else turns.shown(item.messages)
+    return {"index": place, "kind": "text", **_words(item.words()), "messages": said}
 
 
 def _thumbnail(image: Image.Image) -> str:

@@ -46,6 +46,15 @@ class Facts(BaseModel):
     profile: dict[str, Any]  # of core.findings.profiles
 
 
+class ShownTurn(BaseModel):
+    """What one side says in a conversation, in plain text."""
+
+    role: str
+    content: str
+    cut: bool
+    learned: bool
+
+
 class ShownItem(BaseModel):
     """One item of an upload as it can be looked at."""
 
@@ -58,6 +67,7 @@ class ShownItem(BaseModel):
     text: str | None = None
     cut: bool | None = None
     characters: int | None = None
+    messages: list[ShownTurn] | None = None
     thumbnail: str | None = None
 
 

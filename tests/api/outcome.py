@@ -24,6 +24,7 @@ SAMPLES = [
     {"step": step, "labels": labels, "prompt": "sks cat", "role": "subject", "image": f"step-{step}.png"}
     for step, labels in ((0, ["before"]), (120, ["published", "turning_point"]), (300, ["overfitted"]))
 ]
+SAMPLES[1] |= {"width": 32, "height": 32, "thumbnail": "thumbnail-120.png"}  # the others are as older versions wrote
 OUTCOME = {
     "selected": 2,
     "selection": "ranked",
@@ -39,6 +40,7 @@ OUTCOME = {
     "confidence": "medium",
     "formats": ["peft", "diffusers", "kohya"],
 }
+USAGE = {"peft": "import zipfile\n", "diffusers": "import torch\n", "kohya": "cp\n"}
 
 
 def adapter_zip() -> bytes:
@@ -54,6 +56,7 @@ FILES: dict[str, tuple[str, str | None, bytes]] = {
     "score/decision.json": ("stage", None, json.dumps(DECISION).encode()),
     "train/samples/samples.json": ("stage", None, json.dumps(SAMPLES).encode()),
     **{f"train/samples/step-{s['step']}.png": ("stage", None, png(int(str(s["step"])))) for s in SAMPLES},
+    "train/samples/thumbnail-120.png": ("stage", None, png(121)),
     "metrics.csv": ("result", None, b"step,train_loss\n1,0.5\n"),
     "adapter-peft.zip": ("result", "peft", adapter_zip()),
     "pytorch_lora_weights.safetensors": ("result", "diffusers", b"weights"),
@@ -132,5 +135,32 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
             attempt=1,
             published_step=120,
         )
-        assert leases.finish(session, held, adapter, OUTCOME)
+        assert leases.finish(session, held, adapter, OUTCOME | {"usage": USAGE})
     return {"job": job_id, "model": name, "file": file.id}
+
+
+def show(service: Service, job_id: str) -> None:
+    """Take a job to its training, with a sample of step 0 that may be looked at."""
+    store = storage(service.settings)
+    row = {"id": "0-0", "step": 0, "labels": ["before"], "role": "subject", "prompt": "sks cat", "image": "s.png"}
+    content = {"samples.json": json.dumps([row | {"width": 8, "height": 8, "thumbnail": "s.png"}]).encode()}
+    with service.sessions.begin() as session:
+        job = session.get_one(Job, job_id)
+        job.priority = 9
+        session.flush()
+        claimed = leases.claim(session, queue=job.queue, worker_id="w", lease_seconds=600, account_job_limit=1000)
+        assert claimed is not None
+        assert claimed.id == job_id
+        rows = []
+        for name, found in (content | {"s.png": png(7)}).items():
+            stored = store.put(job_key(job.account_id, job_id, 1, f"live/{name}"), found)
+            rows.append(
+                Artifact(
+                    name=f"live/{name}",
+                    kind=reports.LIVE,
+                    storage_key=stored.key,
+                    sha256=stored.sha256,
+                    bytes=stored.bytes,
+                )
+            )
+        assert reports.replace_live(session, Claim.of(claimed), rows) == []

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -20,9 +24,10 @@ from tests.consumers.page import put_on_the_hub, work
 from tests.consumers.test_using import NAMES
 from tests.worker.stages.conftest import maker, picture
 from worker.commands import smollm2
+from worker.protocol import Line
 from worker.stages.context import Context, ProgressClock, checkpoint_file
 from worker.stages.export.card import backbone_facts
-from worker.stages.export.formats import write_formats
+from worker.stages.export.formats import Made, write_formats
 from worker.stages.prepare import prepare
 
 STEP = 8
@@ -36,6 +41,29 @@ def drawn(context: Context) -> Adapter:
     return adapter.clone()
 
 
+def returned(lines: Generator[Line, None, Made]) -> Made:
+    while True:
+        try:
+            next(lines)
+        except StopIteration as ended:
+            return ended.value
+
+
+def run_usage(folder: Path, form: str, more: str, backbone: Path) -> str:
+    """Run the lines that the API shows for a format where its file lies, then some more; returns what these print."""
+    lines = json.loads((folder / "usage.json").read_text())[form].replace("/path/to/emoji-ldm", str(backbone))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", lines + more],
+        cwd=folder / "downloaded",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, f"{lines}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
 def published(record: BackboneRecord, packed: Path, folder: Path, name: str) -> Context:
     """Lay out what a job on the backbone publishes, without its training: all formats, and a kept step."""
     context = Context(maker(record.model_copy(update={"pool": None}), packed, folder / "made")(merged=True))
@@ -43,7 +71,10 @@ def published(record: BackboneRecord, packed: Path, folder: Path, name: str) -> 
     adapter, written = drawn(context), folder / "written"
     written.mkdir()
     card = {"card": 1, "backbone": backbone_facts(record), "parameters": {"trigger": context.p.trigger}}
-    list(write_formats(context, adapter, card, written, ProgressClock("export", 4), 0))
+    made = returned(write_formats(context, adapter, card, written, ProgressClock("export", 4), 0))
+    if record.kind == "images":  # a merged network of texts is too large to lie here twice
+        shutil.copytree(written, folder / "downloaded")
+        (folder / "usage.json").write_text(json.dumps(made.usage))
     context.keep({STEP: adapter}, written)
     (written / checkpoint_file(STEP)).rename(folder / "step.safetensors")
     for file, ending in NAMES.items():
@@ -72,6 +103,32 @@ def test_the_commands_for_images_draw_on_the_weights_of_emoji_ldm(tmp_path: Path
         assert max(high - low for low, high in Image.open(tmp_path / name).getextrema()) > 50, "it is of one colour"
     assert "backbone emoji-ldm, revision" in " ".join(said.split())
     assert "files that name it say emoji-ldm" in " ".join(said.split())
+
+
+@pytest.mark.slow
+def test_the_lines_that_the_api_shows_load_every_file_onto_emoji_ldm(tmp_path: Path) -> None:
+    packed = tmp_path / "cat.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(2):
+            archive.writestr(f"{number}.png", picture(number))
+            archive.writestr(f"{number}.txt", f"cat face {number}")
+    record = Registry.load(Settings(data=tmp_path / "data")).get("emoji-ldm")
+    published(record, packed, tmp_path, "cat")
+    draw = """
+with torch.no_grad():
+    torch.manual_seed(0)
+    noise, words = torch.randn(1, 4, 16, 16), torch.randn(1, 77, pipe.unet.config.cross_attention_dim)
+    print(float(pipe.unet(noise[:, : pipe.unet.config.in_channels], 500, words).sample.double().abs().sum()))
+"""
+    bare = f"""
+pipe = StableDiffusionPipeline.from_pretrained({str(record.path)!r}, dtype=torch.float32, safety_checker=None)
+"""
+    drawn = {form: float(run_usage(tmp_path, form, draw, record.path)) for form in ("diffusers", "peft", "merged")}
+    unchanged = float(run_usage(tmp_path, "diffusers", bare + draw, record.path))
+    effect = abs(drawn["diffusers"] - unchanged)
+    assert effect > 0
+    for form, most in (("peft", 1e-3), ("merged", 0.2)):  # merged weights are rounded
+        assert abs(drawn[form] - drawn["diffusers"]) < most * effect, form
 
 
 @pytest.mark.slow

@@ -116,6 +116,9 @@ WRITES: dict[str, Callable[[Session, Claim], object]] = {
     "artifacts": lambda s, held: reports.add_artifacts(s, held, [artifact()]),
     "stage": lambda s, held: reports.finish_stage(s, held, "prepare", [artifact()]),
     "save": lambda s, held: reports.replace_saves(s, held, [artifact(reports.SAVE)], ("prepare", 1)) is not None,
+    "live": lambda s, held: reports.replace_live(s, held, [artifact(reports.LIVE)]) is not None,
+    "course": lambda s, held: reports.note_course(s, held, {"overall": 0.5}),
+    "knowledge": lambda s, held: reports.know(s, held, {"pool_size": 7}),
     "checkpoints": lambda s, held: reports.add_checkpoints(s, held, [checkpoint()]),
 }
 

@@ -47,6 +47,7 @@ class Camera:
                 act(tab)
                 tab.page.evaluate("document.fonts.ready")
                 tab.page.mouse.move(0, 0)
+                tab.page.evaluate("scrollTo(0, 0)")
                 self._save(f"{name}-{form}", tab.page.screenshot(full_page=True, animations="disabled"))
                 tab.expect()
 
@@ -100,10 +101,15 @@ def erasing(path: str) -> Act:
     return act
 
 
-def away(tab: Tab) -> None:
-    at("/", "Your adapters")(tab)
-    tab.page.context.set_offline(True)
-    expect(tab.page.get_by_text("does not answer")).to_be_visible(timeout=60_000)
+def away(path: str) -> Act:
+    """Lose the service while its work is looked at."""
+
+    def act(tab: Tab) -> None:
+        at(path, "Working")(tab)
+        tab.page.context.set_offline(True)
+        expect(tab.page.get_by_text("does not answer")).to_be_visible()
+
+    return act
 
 
 def cat_job(plant: Plant, bat: dict[str, Any]) -> str:
@@ -136,6 +142,7 @@ def at_work(camera: Camera, job: str) -> None:
     order(plant, job, "resume")
     plant.wait(job, lambda found: found["bat"]["stage"] == "train" and found["bat"]["progress"] > 0.3)
     camera.take("working", at(f"/adapters/{job}", "Working"))
+    camera.take("away", away(f"/adapters/{job}"))
 
 
 def order(plant: Plant, job: str, what: str) -> None:
@@ -150,7 +157,6 @@ def afterwards(camera: Camera, job: str, stopped: str) -> None:
     camera.take("stopped", at(f"/adapters/{stopped}", "Stopped"))
     camera.take("adapters", at("/", "Your adapters"))
     camera.take("settings", at("/settings", "Webhooks"))
-    camera.take("away", away)
 
 
 def main() -> None:

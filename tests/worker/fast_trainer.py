@@ -3,9 +3,10 @@
 It saves its step after every step, and when it is stopped, and goes on from there.
 
 The suffix of a job is ACTION-STAGE: die, hang, stall, kill (its supervisor), diverge, pass (once), memory, slow,
-quote, fault and ecc (of a GPU), glitch (of one, once), gpu (says what it takes of one), or tell or babble, which say
-what stages took. Actions other than diverge, memory, kill, fault and ecc happen only at the first attempt. Without a
-stage, crawl takes its time over every step, and trip kills its supervisor once in every stage.
+quote, fault and ecc (of a GPU), glitch (of one, once), gpu (says what it takes of one), tell or babble, which say
+what stages took, or show, which shows a sample at every step of training and waits at half of them. Actions other than
+diverge, memory, kill, fault and ecc happen only at the first attempt. Without a stage, crawl takes its time over every
+step, and trip kills its supervisor once in every stage.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from pathlib import Path
 from core.errors import JobFailure, TransientFailure
 from core.parameters.schedule import STAGES
 from core.runtime.launcher import LAUNCHED_AS
-from worker.job_folder import JobFolder
-from worker.protocol import Checked, DeviceUse, Json, Line, Message, Metrics, Progress, Saved, StageDone
+from worker.job_folder import JobFolder, seal, write_json
+from worker.protocol import Checked, DeviceUse, Json, Line, Message, Metrics, Progress, Sampled, Saved, StageDone
 from worker.trainer.__main__ import serve
 
 STEPS = 10
@@ -62,14 +63,27 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
                 yield Saved(stage)
                 yield Progress(stage, step, STEPS, (STEPS - step) * STEP_SECONDS)
                 yield Metrics(stage, [{"step": step, "loss": 1 / step}])
+                if action == "show" and stage == "train":
+                    yield shown(folder, step)
                 if fault == "gpu":
                     yield USE
-                while fault == "slow":
+                while fault == "slow" or (fault == "show" and step == STEPS // 2):
                     time.sleep(0.05)
                     yield Progress(stage, step, STEPS, 60.0)
             write(stage, draft)
         folder.forget_saves()
         yield StageDone(stage, told(action, stage))
+
+
+def shown(folder: JobFolder, step: int) -> Sampled:
+    """Show a sample of the step beside those before."""
+    folder.live.mkdir(exist_ok=True)
+    rows = [*json.loads((folder.live / "samples.json").read_text())] if (folder.live / "samples.json").exists() else []
+    name = f"sample-{step}.png"
+    (folder.live / name).write_bytes(name.encode())
+    write_json(folder.live / "samples.json", [*rows, {"id": f"{step}-0", "step": step, "prompt": "sks", "image": name}])
+    seal(folder.live)
+    return Sampled("train")
 
 
 def told(action: str, stage: str) -> Json | None:

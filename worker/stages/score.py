@@ -9,17 +9,16 @@ from core.jobs.event_codes import EventCode
 from core.method.albat import score_candidates
 from core.method.backbones.backbone import count
 from core.method.influence.pool_scoring import Scoring, ScoringProgress, sample_sizes
-from core.method.influence.reference_verdicts import judge_references
 from core.method.mixing.gamma import choose_gamma
-from core.method.stopping.splitting import near_duplicate_references
 from core.parameters.schedule import MIN_CANDIDATES
 from worker.job_folder import write_json, write_rows
-from worker.protocol import Json, Line, Message
+from worker.protocol import Json, Known, Line, Message
 from worker.stages import shapes
 from worker.stages.context import Context, ProgressClock, driven
+from worker.stages.export.explanations import scores
 from worker.stages.pool import Candidate, Pool
 from worker.stages.protection import protection
-from worker.stages.surrogate import read_surrogate
+from worker.stages.surrogate import read_surrogate, reference_rows
 
 DRAWN = "Examples of the backbone's own data are drawn at random, as was asked; none is scored."
 UNSCORED = {
@@ -47,10 +46,24 @@ def score(context: Context) -> Generator[Line, None, None]:
             decided = decision(scoring, by_chance=by_chance)
             shapes.write_replay(context, shapes.replayed(decided), folder)
         write_rows(folder / "influence.json", rows)
-        write_rows(folder / "references.json", reference_rows(context))
+        write_rows(folder / "references.json", reference_rows(context, read_surrogate(context).curves))
         write_json(folder / "decision.json", decided)
     told = {"selection": decided["selection"], "count": len(decided["selected"]), "gamma": decided["gamma"]}
     yield Message("score", decided["reason"], data=told, code=EventCode.SELECTED)
+    words = scores(decided)
+    yield Known("score", chosen(context, decided) | {"reasons": {"scores": words} if words else {}})
+
+
+def chosen(context: Context, decided: Json) -> Json:
+    """Return what the outcome tells of the candidates; whether they are used at last, the trial decides."""
+    return {
+        "selected": len(decided["selected"]) if decided["gamma"] else 0,
+        "selection": decided.get("selection"),  # None where a version has scored that did not say
+        "pool_size": len(context.pool.candidates) if context.pool and context.p.selects else 0,
+        "score_reliability": decided.get("reliability"),
+        "selection_reason": decided["reason"],
+        "notes": decided.get("notes", []),
+    }
 
 
 def unused(context: Context) -> str:
@@ -177,24 +190,6 @@ def _candidate_row(candidate: Candidate, selected: bool, *, shown: bool) -> Json
         "characters": len(words) if words else None,
         "thumbnail": candidate.thumbnail() if shown else None,
     }
-
-
-def reference_rows(context: Context) -> list[Json]:
-    """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
-    names = [row["name"] for row in context.read("prepare", "references.json")]
-    judged = judge_references(
-        near_duplicate_references(context.references(), context.kin), read_surrogate(context).curves
-    )
-    return [
-        {
-            "name": names[one.index],
-            "learnt": _rounded(one.learnt),
-            "twins": [names[twin] for twin in one.twins],
-            "verdict": one.verdict,
-            "sentence": one.sentence(names),
-        }
-        for one in judged
-    ]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
 from core.jobs.event_codes import EventCode
 from core.method.albat import train_surrogate
+from core.method.influence.reference_verdicts import judge_references
 from core.method.stopping.evidence import SurrogateCurves
-from core.method.stopping.splitting import held_out
+from core.method.stopping.splitting import held_out, near_duplicate_references
 from core.method.training.loop import Step
 from core.method.training.surrogates import Surrogate
 from core.parameters.schedule import extended
 from worker.job_folder import write_json
-from worker.protocol import Json, Line, Message, Metrics
+from worker.protocol import Json, Known, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven, read_stack, write_stack
 
 ALL_REFERENCES_ALIKE = (
@@ -51,12 +53,29 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
     evidence = result.curves.evidence()
     words = evidence.sentence() if evidence else ALL_REFERENCES_ALIKE
     yield Message("surrogate", words, data={"step": result.step}, code=EventCode.EVIDENCE)
+    yield Known("surrogate", {"references": reference_rows(context, result.curves)})
 
 
 def _announced(surrogates: int) -> str:
     if surrogates > 1:
         return f"Training {surrogates} surrogates on the references, each without a part of them."
     return "Training a surrogate on all references: none can be held out."
+
+
+def reference_rows(context: Context, curves: SurrogateCurves) -> list[Json]:
+    """A row for each of the user's own references: what the others teach about it, its twins, and a sentence."""
+    names = [row["name"] for row in context.read("prepare", "references.json")]
+    judged = judge_references(near_duplicate_references(context.references(), context.kin), curves)
+    return [
+        {
+            "name": names[one.index],
+            "learnt": None if one.learnt is None or math.isnan(one.learnt) else round(one.learnt, 3),
+            "twins": [names[twin] for twin in one.twins],
+            "verdict": one.verdict,
+            "sentence": one.sentence(names),
+        }
+        for one in judged
+    ]
 
 
 def read_surrogate(context: Context) -> Surrogate:

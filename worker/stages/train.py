@@ -14,8 +14,10 @@ from core.method.training.loop import Step
 from core.parameters.protection.means import DATA
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
-from worker.protocol import Json, Line, Message, Metrics
+from worker.protocol import Json, Known, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
+from worker.stages.export.answers import asks
+from worker.stages.export.live import LiveSamples
 from worker.stages.protection import protection as protecting
 from worker.stages.trial import followed_curves
 
@@ -28,6 +30,7 @@ CURVE = (
     "similarity",
     "turning_point",
 )
+FOUND = ("turning_point_step", "matched_loss_step", "last_step", "stopped_early", "confidence")
 NAMES = {"fluctuation": "cs_fluctuation", "fluctuation_step": "cs_step", "similarity": "cosine_similarity"}
 
 
@@ -39,6 +42,7 @@ def train(context: Context) -> Generator[Line, None, None]:
     gamma = protection.gamma
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
     pace = ProgressClock("train", budget, keeper=keeper)
+    live, snapshots = LiveSamples(context, float(context.spec.get("live_share", 0.0))), dict[int, Adapter]()
 
     def lines(step: Step) -> Iterator[Line]:
         row = curve_row(step)
@@ -47,12 +51,13 @@ def train(context: Context) -> Generator[Line, None, None]:
         keeper.beside["rows"].append(row)
         yield Metrics("train", [row])
         yield pace.at(step.step)
+        if step.looked_at:
+            yield from live.at(step.step, snapshots.get(step.step))
 
     words = f", {gamma:.0%} of every batch filled with {DATA[p.protect_on]}" if gamma else " on the references alone"
     words, told = f"Training the adapter{words}, for at most {budget} steps.", {"gamma": gamma, "max_steps": budget}
     yield Message("train", words, data=told, code=EventCode.STAGE_STARTED)
     with context.folder.writing("train") as folder:
-        snapshots: dict[int, Adapter] = {}
         steps = train_adapter(
             context.backbone,
             context.references(),
@@ -68,10 +73,10 @@ def train(context: Context) -> Generator[Line, None, None]:
         context.keep(snapshots, folder)
         write_rows(folder / "curve.json", keeper.beside["rows"])
         write_json(folder / "outcome.json", asdict(outcome))
-    asked = p.sample_prompts or (p.kind == "texts" and context.folder.validation.is_dir())
     code = EventCode.EARLY_STOP if outcome.stopped_early else EventCode.BUDGET_SPENT
     told = {"step": outcome.last_step, "max_steps": budget, "named_step": outcome.published_step}
-    yield Message("train", ended(outcome, budget, sampled=bool(asked)), data=told, code=code)
+    yield Message("train", ended(outcome, budget, sampled=asks(context)), data=told, code=code)
+    yield Known("train", {name: getattr(outcome, name) for name in FOUND})
 
 
 def ended(outcome: Outcome, budget: int, *, sampled: bool) -> str:

@@ -15,10 +15,13 @@ from core.method.training.loop import Step
 from core.parameters.protection.means import DATA, PROBE
 from core.parameters.schedule import extended, step_budget
 from worker.job_folder import write_json
-from worker.protocol import Json, Line, Message, Metrics
+from worker.protocol import Json, Known, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
+from worker.stages.export.explanations import NOTHING_HELD_OUT
+from worker.stages.export.protected import protected
 from worker.stages.protection import protection as protecting
 from worker.stages.saves import StageKeeper
+from worker.stages.score import chosen
 from worker.stages.surrogate import read_curves, read_surrogate
 
 
@@ -31,8 +34,19 @@ def trial(context: Context) -> Generator[Line, None, None]:
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:
             write_json(folder / "curves.json", asdict(tried.curves))
-            decided, told = tried.decide(), {"verdict": tried.verdict, "gamma": tried.decide().gamma}
-            yield Message("trial", decided.reason, data=told, code=EventCode.TRIAL_DECIDED)
+    if tried is not None:
+        told = {"verdict": tried.verdict, "gamma": tried.decide().gamma}
+        yield Message("trial", tried.decide().reason, data=told, code=EventCode.TRIAL_DECIDED)
+    yield Known("trial", settled(context))
+
+
+def settled(context: Context) -> Json:
+    """Return what the outcome tells once the mixture is settled."""
+    decided, evidence = context.read("trial", "mixture.json"), followed_curves(context).evidence()
+    candidates = chosen(context, context.read("score", "decision.json") | {"gamma": decided["gamma"]})
+    told = {name: decided[name] for name in ("gamma", "verdict", "trial")} | {"selection_reason": decided["reason"]}
+    reasons = {"backbone_data": decided["reason"], "confidence": evidence.sentence() if evidence else NOTHING_HELD_OUT}
+    return candidates | told | {"protected": protected(context), "reasons": reasons}
 
 
 def mixture(scored: Json, tried: Trial | None) -> Json:

@@ -48,7 +48,8 @@ class AttemptInputs:
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, claim, content))
         own_pools = self.folder.pools if kept_apart(settings) else None
-        self.draft.write_spec(inputs.specification(record, parameters, settings, self.job.suffix, self.day, own_pools))
+        spec = inputs.specification(record, parameters, settings, self.job.suffix, self.day, own_pools)
+        self.draft.write_spec(spec | {"live_share": settings.live_share})
         read = inputs.caption_references(given, record, parameters)
         write_folder(read, self.draft.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.accounts import stored_bytes
+from core.backbones.record import BackboneRecord
+from core.estimates import measurements
+from core.estimates.course import Course
 from core.estimates.estimator import Estimator
-from core.estimates.forecast import Forecast
 from core.estimates.measurements import Measured, Source
 from core.estimates.sizes import JobSize
 from core.findings.texts.lengths import TextSize
@@ -14,7 +22,10 @@ from core.parameters.schedule import STAGES
 from core.references.items import References, TextItem
 from worker.job_folder import JobFolder
 from worker.protocol import Json, Progress, StageDone
+from worker.supervision.lease import Position
 
+log = logging.getLogger(__name__)
+COMPUTED = {"score": {"score", "gradient"}, "trial": {"step"}}  # by stages that may have nothing to do
 SIZED = (".safetensors", ".gguf", ".zip")  # results that grow with the rank
 
 
@@ -27,38 +38,63 @@ class JobMeasurement:
         self.texts = [TextSize.of(item) for item in read.items if isinstance(item, TextItem)]
         self._references, self._validation = len(read.items), validation
         self._work: dict[str, Json] = {}
-        self._forecast: Forecast | None = None
-        self._prepared: Forecast | None = None  # the same where the backbone's own samples are there
-        self._stage, self._began = "", 0.0
+        self._course: Course | None = None
+        self._prepared = 0.0  # seconds of preparing where the backbone's own samples are there
+        self._encoded = 0.0  # share of preparing that another trainer has done before the job's own
 
-    def foretell(self, estimator: Estimator) -> None:
-        """Tell the job's end from now on, if anything was measured on which that can rest."""
-        if estimator.measured:
-            data = estimator.data(self._references, self.texts, self._validation)
-            self._forecast = estimator.forecast(self.shape, data)
-            self._prepared = estimator.forecast(self.shape, data, made=True)
+    def foretell(self, estimator: Estimator, stored: Json | None, finished: Sequence[str]) -> Position:
+        """Tell the job's way from now on; `stored` is what its row keeps of attempts before, `finished` their stages.
 
-    def left(self, line: Progress) -> float | None:
-        """Return the seconds to the end of the job; where nothing was measured, to the end of the stage."""
-        if line.stage != self._stage:
-            self._stage, self._began = line.stage, time.monotonic()
-        if self._forecast is None:
-            return line.eta_seconds
-        if line.stage == STAGES[0] and line.eta_seconds is not None:
-            return self._making(line.eta_seconds)
-        left = self._forecast.left(line.stage, time.monotonic() - self._began, line.eta_seconds)
-        return line.eta_seconds if left is None else round(left, 1)
+        Where nothing was measured that rests on a rule of thumb, and more and more on the job's own pace.
+        """
+        data = estimator.data(self._references, self.texts, self._validation)
+        self._prepared = estimator.forecast(self.shape, data, made=True).stages[STAGES[0]].expected
+        self._course = Course(estimator.forecast(self.shape, data), stored, finished)
+        return self._told(Position(STAGES[0]))
 
-    def _making(self, seconds: float) -> float | None:
-        """Return the seconds to the end of a job whose own samples take so many more; its preparing comes after."""
-        self._forecast, self._began = self._prepared, time.monotonic()
-        left = self._forecast.left(STAGES[0], 0.0, None) if self._forecast else None
-        return None if left is None else round(seconds + left, 1)
+    def position(self, line: Progress) -> Position:
+        """Return where a line says that the job stands, and what is left of it."""
+        position, left = Position.of(line, self._encoded), None
+        if line.stage == STAGES[0] and line.eta_seconds is not None:  # samples of the backbone's own are made
+            left = line.eta_seconds + self._prepared
+        if self._course is not None:
+            self._course.move(line.stage, line.step, position.progress, left)
+        return self._told(position)
+
+    def encoded(self, share: float) -> None:
+        """Note that another trainer has done a share of preparing."""
+        self._encoded = share
 
     def note(self, line: StageDone) -> None:
         """Take down what a stage has taken."""
         if line.work is not None:
             self._work[line.stage] = line.work
+        if self._course is not None:
+            self._course.finish(line.stage, idle=_idle(line))
+
+    def course(self) -> Json | None:
+        """Return what the job's row keeps of its way, as it is now."""
+        return self._told(Position(STAGES[0])).course
+
+    def _told(self, position: Position) -> Position:
+        if self._course is None:
+            return position
+        eta = self._course.eta()
+        return replace(position, eta_seconds=eta, course=self._course.stored())
+
+    def keep(
+        self, sessions: sessionmaker[Session], job_id: str, record: BackboneRecord, total: float, folder: JobFolder
+    ) -> None:
+        """Let estimates learn from what the job took; it has ended well already, whatever becomes of this."""
+        try:
+            measured = self.measured("job", total, folder)
+            if measured is not None:
+                with sessions.begin() as session:
+                    if not folder.spec()["parameters"]["merged"]:
+                        measured = measured.with_stored(stored_bytes.of_job(session, job_id))
+                    measurements.add(session, record.id, record.revision, measured)
+        except (SQLAlchemyError, OSError, KeyError, TypeError, ValueError) as error:  # the trainer's words are its own
+            log.warning("what the job took was not kept: %s", type(error).__name__)
 
     def measured(self, source: Source, total: float, folder: JobFolder) -> Measured | None:
         """Return what the job took, `total` seconds in all.
@@ -83,6 +119,12 @@ class JobMeasurement:
             return None
         found.check()
         return found
+
+
+def _idle(line: StageDone) -> bool:
+    """Tell whether the stage had nothing to compute, by what its trainer says."""
+    kinds = (line.work or {}).get("kinds")
+    return line.stage in COMPUTED and isinstance(kinds, dict) and not COMPUTED[line.stage] & kinds.keys()
 
 
 def result_bytes(folder: JobFolder) -> dict[str, int]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from core.jobs import leases
 from core.jobs.leases import Claim
 from core.parameters.schedule import STAGES
 from core.settings import Settings
-from worker.protocol import Progress
+from worker.protocol import Json, Progress
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -36,20 +36,27 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Position:
-    """Where the job stands; `progress` is the share of the stage."""
+    """Where the job stood `at` a moment; `progress` is the share of the stage, `course` the way through all of them."""
 
     stage: str
     step: int = 0
     progress: float = 0.0
     eta_seconds: float | None = None
+    course: Json | None = None
+    at: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def eta_now(self) -> float | None:
+        """The seconds that are left by now: between two lines they pass as any others."""
+        return None if self.eta_seconds is None else max(0.0, self.eta_seconds - (time.monotonic() - self.at))
 
     @classmethod
-    def of(cls, line: Progress, eta_seconds: float | None, prepared: float = 0.0) -> Position:
+    def of(cls, line: Progress, prepared: float = 0.0) -> Position:
         """Return where a line says that the job stands; another trainer has done the share `prepared` before."""
         share = min(1.0, line.step / line.total) if line.total else 0.0
         if line.stage == STAGES[0]:
             share = prepared + (1 - prepared) * share
-        return cls(line.stage, line.step, share, eta_seconds)
+        return cls(line.stage, line.step, share)
 
 
 class Lease:
@@ -136,7 +143,8 @@ class Lease:
                     stage=position.stage,
                     step=position.step,
                     progress=position.progress,
-                    eta_seconds=position.eta_seconds,
+                    eta_seconds=position.eta_now,
+                    course=position.course,
                 )
                 at = now(session)
         except DATABASE_AWAY as error:

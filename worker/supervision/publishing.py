@@ -37,6 +37,7 @@ def _publish(
     kept = [_checkpoint(job, row, stored[row["file"]]) for row in checkpoints]
     if not reports.add_checkpoints(session, claim, kept):
         return False
+    reports.replace_live(session, claim, [])  # the whole set of samples is there
     adapter = Adapter(
         id=model_name(job),
         job_id=job.id,

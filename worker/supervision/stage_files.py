@@ -16,9 +16,10 @@ from core.errors import NotFound, TransientFailure
 from core.jobs import reports
 from core.jobs.leases import Claim
 from core.parameters.schedule import STAGES
+from core.runtime import removal
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
-from worker.job_folder import DONE, SAVES, FileFact, JobFolder
+from worker.job_folder import DONE, LIVE, SAVES, FileFact, JobFolder
 from worker.supervision.lease import Lease
 
 UPLOAD_TRIES = 6  # 1 + 2 + 4 + 8 + 16 s: what is trained is not given up for a store that restarts
@@ -38,7 +39,8 @@ class StageFiles:
     ) -> None:
         self._job, self._claim = job, Claim.of(job)
         self._folder, self._draft, self._storage, self._check = folder, draft, storage, check
-        self._kept: dict[str, StoredObject] = {}  # what is saved of the stage in work, by the hash of its content
+        # what is stored of saves and of live samples, by the hash of its content
+        self._kept: dict[str, dict[str, StoredObject]] = {reports.SAVE: {}, reports.LIVE: {}}
         self._saved = ""  # the save that is stored
 
     def upload(self, stage: str, lease: Lease) -> None:
@@ -56,65 +58,85 @@ class StageFiles:
         path, step = self._folder.saved(stage), lease.step_of(stage)
         if path is None or path.name == self._saved:
             return False
-        name = f"{SAVES}/{path.name}"
-        try:
-            facts = [*self._folder.facts(name), self._folder.fact(name, DONE)]
-            stored = [self._kept.get(fact.sha256) or self._put_once(f"{name}/{fact.name}", fact) for fact in facts]
-        except (TransientFailure, NotFound, FileNotFoundError) as error:  # or the trainer is past it by now
-            log.warning("a save of %s could not be stored: %s", stage, type(error).__name__)
+        rows = self._sent(reports.SAVE, f"{SAVES}/{path.name}")
+        if rows is None:
             return False
-        rows = [
-            Artifact(
-                name=f"{name}/{fact.name}",
-                kind=reports.SAVE,
-                storage_key=file.key,
-                sha256=fact.sha256,
-                bytes=fact.bytes,
-            )
-            for fact, file in zip(facts, stored, strict=True)
-        ]
         self._replace(rows, lease, at=(stage, step) if step is not None else None)
         self._saved = path.name
         return True
 
-    def _put_once(self, name: str, fact: FileFact) -> StoredObject:
+    def show(self, lease: Lease) -> bool:
+        """Store the samples that there are by now, to be looked at, in place of those before; as `save`."""
+        rows = self._sent(reports.LIVE, LIVE)
+        if rows is None:
+            return False
+        self._replace(rows, lease, reports.LIVE)
+        return True
+
+    def _sent(self, kind: str, name: str) -> list[Artifact] | None:
+        """Store the files of a folder, of which some may be there; returns their rows, None where one can't be stored.
+
+        What is shown grows under the same names, so that a key says also which content it holds.
+        """
+        try:
+            facts = [*self._folder.facts(name), self._folder.fact(name, DONE)]
+            stored = [
+                self._kept[kind].get(fact.sha256)
+                or self._put_once(
+                    f"{name}/{fact.name}", fact, f"{fact.sha256[:16]}-" * (kind == reports.LIVE) + fact.name
+                )
+                for fact in facts
+            ]
+        except (TransientFailure, NotFound, FileNotFoundError) as error:  # or the trainer is past it by now
+            log.warning("%s could not be stored: %s", name, type(error).__name__)
+            return None
+        return [_artifact(f"{name}/{fact.name}", kind, file) for fact, file in zip(facts, stored, strict=True)]
+
+    def _put_once(self, name: str, fact: FileFact, stored_as: str | None = None) -> StoredObject:
         with self._folder.opened(name) as path:
-            stored = self._storage.put(self._key(name), path)
+            stored = self._storage.put(self._key(f"{name.rpartition('/')[0]}/{stored_as}" if stored_as else name), path)
         if stored.sha256 != fact.sha256:
             raise TransientFailure("A file was changed, or not kept whole.", code="storage_unavailable")
         return stored
 
-    def _replace(self, rows: list[Artifact], lease: Lease, at: tuple[str, int] | None = None) -> None:
-        """Register a save, or none, and erase what only the one before needed."""
+    def _replace(
+        self, rows: list[Artifact], lease: Lease, kind: str = reports.SAVE, at: tuple[str, int] | None = None
+    ) -> None:
+        """Register a save or what is shown, or none, and erase what only the one before needed."""
         useless: list[str] = []
 
         def replace(session: Session) -> bool:
-            keys = reports.replace_saves(session, self._claim, rows, at)
+            if kind == reports.SAVE:
+                keys = reports.replace_saves(session, self._claim, rows, at)
+            else:
+                keys = reports.replace_live(session, self._claim, rows)
             useless[:] = keys or ()
             return keys is not None
 
-        if rows or self._kept:
+        if rows or self._kept[kind]:
             lease.write(replace)
-        self._kept = {row.sha256: StoredObject(row.storage_key, row.bytes, row.sha256) for row in rows}
+        self._kept[kind] = _by_content(rows)
         for key in useless:
             with suppress(TransientFailure):  # what is left behind is tidied up after the job's end
                 self._storage.delete_prefix(key)
 
     def restore(self, artifacts: Iterable[Artifact]) -> list[str]:
-        """Fetch the stages that earlier attempts have finished, and the newest save; returns the finished stages.
+        """Fetch the stages that earlier attempts have finished, the newest save and what was shown; returns the stages.
 
-        A stage that is not whole is left out, with all that came after it; so is such a save.
+        A stage that is not whole is left out, with all that came after it; so is such a save, or what was shown.
         """
         by_stage: dict[str, list[Artifact]] = {}
         for artifact in artifacts:
             by_stage.setdefault(artifact.name.partition("/")[0], []).append(artifact)
-        saves = by_stage.pop(SAVES, [])
-        self._kept = {row.sha256: StoredObject(row.storage_key, row.bytes, row.sha256) for row in saves}
+        saves, shown = by_stage.pop(SAVES, []), by_stage.pop(LIVE, [])
+        self._kept = {reports.SAVE: _by_content(saves), reports.LIVE: _by_content(shown)}
         for stage in STAGES:
             if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._draft.done(stage):
                 break
         if not self._fetch(saves):
             self._draft.forget_saves()
+        if not self._fetch(shown):
+            removal.remove(self._draft.live)
         return self._draft.finished()
 
     def _fetch(self, artifacts: list[Artifact]) -> bool:
@@ -158,8 +180,8 @@ def stage_artifacts(session: Session, job_id: str) -> list[Artifact]:
 
 
 def left_behind(session: Session, job_id: str) -> list[Artifact]:
-    """Return all that earlier attempts have registered to go on from: finished stages, and the newest save."""
-    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE)
+    """Return all that earlier attempts have registered to go on from: finished stages, a save, and what was shown."""
+    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE)
 
 
 def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
@@ -173,3 +195,7 @@ def _register(session: Session, *, claim: Claim, stage: str, stored: list[tuple[
 
 def _artifact(name: str, kind: str, file: StoredObject) -> Artifact:
     return Artifact(name=name, kind=kind, storage_key=file.key, sha256=file.sha256, bytes=file.bytes)
+
+
+def _by_content(rows: Iterable[Artifact]) -> dict[str, StoredObject]:
+    return {row.sha256: StoredObject(row.storage_key, row.bytes, row.sha256) for row in rows}

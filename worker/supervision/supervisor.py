@@ -13,13 +13,11 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.accounts import stored_bytes
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.database import counters
 from core.database.tables import Job
 from core.errors import JobFailure, NotFound, TransientFailure
-from core.estimates import measurements
 from core.estimates.estimator import Estimator
 from core.jobs import leases, reports
 from core.jobs.event_codes import EventCode
@@ -28,7 +26,19 @@ from core.parameters.parameters import Parameters
 from core.parameters.schedule import STAGES
 from core.runtime import logs
 from worker.device import hardware
-from worker.protocol import DeviceUse, Failed, Finished, Line, Message, Metrics, Progress, Saved, StageDone
+from worker.protocol import (
+    DeviceUse,
+    Failed,
+    Finished,
+    Known,
+    Line,
+    Message,
+    Metrics,
+    Progress,
+    Sampled,
+    Saved,
+    StageDone,
+)
 from worker.supervision import interruptions
 from worker.supervision.attempt_folders import attempt_folder, cage, clear_older, draft_folder
 from worker.supervision.attempt_inputs import AttemptInputs
@@ -37,7 +47,7 @@ from worker.supervision.gpu.health import GOES_ON, JOB_FAULT, OutOfService
 from worker.supervision.gpu.memory import DeviceMemory
 from worker.supervision.gpu.seconds import GpuTimer
 from worker.supervision.interruptions import Draining, NeedsChange, StopRequested
-from worker.supervision.lease import Lease, LeaseLost, Position
+from worker.supervision.lease import Lease, LeaseLost
 from worker.supervision.pool_encoding import TELLING, PoolEncoding
 from worker.supervision.publishing import publish
 from worker.supervision.stage_files import StageFiles, left_behind
@@ -72,7 +82,6 @@ class Supervisor:
         self._trainer: Trainer | None = None
         self._curves = Curves()
         self._began = time.monotonic()
-        self._encoded = 0.0  # share of preparing that another trainer has done before the job's own
 
     def run(self) -> None:
         """Work until the job has ended, has been given back, or belongs to somebody else."""
@@ -147,6 +156,7 @@ class Supervisor:
         """Have the trainer leave the job, and store what it has saved; one that does not within the grace is killed."""
         if self._trainer is None or not self._trainer.alive:
             return
+        self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
         if self._trainer.stop(self.settings.cancel_grace_seconds) and save:
             self._stage_files.save(self.lease.stage, self.lease)
 
@@ -154,10 +164,9 @@ class Supervisor:
         clear_older(self.settings, self.job.account_id, self.claim)
         record = self._backbone()
         self._measurement = self._inputs.write(record)
-        self._measurement.foretell(
-            self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
-        )
         done = self._stage_files.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
+        estimator = self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
+        self.lease.move(self._measurement.foretell(estimator, self.job.course, done))
         self._draft.move(self.folder)
         if done:
             words = f"Going on after {done[-1]}: what earlier attempts finished is still good."
@@ -165,7 +174,7 @@ class Supervisor:
         if len(done) < len(STAGES):
             self._train(record)
         publish(self.job, self.folder, self.lease)
-        self._keep_measurement(record)
+        self._measurement.keep(self.place.sessions, self.job.id, record, time.monotonic() - self._began, self.folder)
 
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
@@ -189,7 +198,7 @@ class Supervisor:
             began = time.monotonic()
             with encoding.trainer() as trainer:
                 self._follow(trainer)
-            self._encoded = self.lease.progress
+            self._measurement.encoded(self.lease.progress)
             self._began += time.monotonic() - began  # once for all jobs: no measure of what this one took
 
     def _follow(self, trainer: Trainer) -> None:
@@ -221,18 +230,23 @@ class Supervisor:
     def _handle(self, line: Line) -> None:
         match line:
             case Progress():
-                self.lease.move(Position.of(line, self._measurement.left(line), self._encoded))
+                self.lease.move(self._measurement.position(line))
             case Metrics():
                 self._curves.rows.setdefault(line.stage, []).extend(line.rows)
             case Message():
                 self._report(line)
             case DeviceUse():
                 self._device_memory.note(line, self.lease.stage)
+            case Known():
+                self.lease.write(partial(reports.know, claim=self.claim, facts=line.facts))
             case StageDone():
                 self._measurement.note(line)
                 self._stage_files.upload(line.stage, self.lease)
+                self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
             case Saved():
                 self._stage_files.save(line.stage, self.lease)
+            case Sampled():
+                self._stage_files.show(self.lease)
             case Failed():
                 self._handle_failure(line)
 
@@ -269,19 +283,6 @@ class Supervisor:
             raise JobFailure(BUDGET_SPENT.format(self.job.reserved_seconds), code="deadline_exceeded")
         for stage, rows in waiting.rows.items():
             self.lease.write(partial(reports.add_metrics, claim=self.claim, stage=stage, rows=rows))
-
-    def _keep_measurement(self, record: BackboneRecord) -> None:
-        """Let estimates learn from what the job took; it has ended well already, whatever becomes of this."""
-        total = time.monotonic() - self._began
-        try:
-            measured = self._measurement.measured("job", total, self.folder)
-            if measured is not None:
-                with self.place.sessions.begin() as session:
-                    if not self.folder.spec()["parameters"]["merged"]:
-                        measured = measured.with_stored(stored_bytes.of_job(session, self.job.id))
-                    measurements.add(session, record.id, record.revision, measured)
-        except (SQLAlchemyError, OSError, KeyError, TypeError, ValueError) as error:  # the trainer's words are its own
-            log.warning("what the job took was not kept: %s", type(error).__name__)
 
     def _count_late(self) -> None:
         with suppress(SQLAlchemyError), self.place.sessions.begin() as session:

@@ -67,6 +67,7 @@ class Job(Table):
     progress_step: Mapped[int] = mapped_column(default=0)
     progress_at: Mapped[float | None]
     eta_seconds: Mapped[float | None]
+    course: Mapped[Json | None]  # what each stage was expected to take and has taken, as core.estimates.course has it
     not_before: Mapped[float] = mapped_column(default=0.0)
     deadline_at: Mapped[float | None]
     cancel_requested_at: Mapped[float | None]

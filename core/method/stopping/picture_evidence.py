@@ -10,18 +10,19 @@ references. That is likeness of features; it does not say what a person recognis
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from core.method.backbones.backbone import Backbone
 from core.method.lora.adapter import Adapter
+from core.method.stopping.drawings import Drawer, Drawing, drawings, drawn
 from core.method.stopping.rule import chosen_by_samples
-from core.parameters.schedule import PICTURES, UNRELATED_PICTURES
+
+T = TypeVar("T")
 
 # Shares of the best similarity from which on what was learned counts as there; by eye, on runs of the emoji backbone.
 SUBJECT_LEVELLED = 0.95  # parts are complete late, and later does no harm before unrelated prompts are swallowed
@@ -40,14 +41,10 @@ FAR = (
 )
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 SEEN = 0.005  # of the way: what is less is told as nothing
-UNRELATED_SEED = 1000  # apart from the subject's seeds
 
 
-class PictureBackbone(Backbone, Protocol):
-    """A backbone that draws, and that can say how alike two pictures are."""
-
-    def sample(self, prompts: Sequence[str], *, seed: int) -> list[Image.Image]:
-        """Return one image for every prompt; the same seed gives each place the same starting noise."""
+class PictureBackbone(Drawer, Protocol):
+    """A backbone that draws, and can say how alike two pictures are."""
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return features (n, f) of the frozen backbone: what pictures show."""
@@ -87,13 +84,16 @@ def judge_pictures(
     *,
     seed: int,
     style: bool = False,
+    known: Callable[[int], Sequence[Image.Image]] = lambda _: (),
 ) -> Generator[Pictures, None, None]:
-    """Draw every step's samples and yield them measured, step 0 first; `references` are the pictures trained on."""
-    asked = _repeated(prompts, PICTURES), _repeated(unrelated, UNRELATED_PICTURES)
-    measure = _Measure(backbone, references, asked, seed, style=style)
+    """Draw every step's samples and yield them measured, step 0 first; `references` are the pictures trained on.
+
+    `known` are the pictures of a step that were drawn while it was trained, the first of `drawings`.
+    """
+    measure = _Measure(backbone, references, drawings(prompts, unrelated, seed), known(0), style=style)
     yield measure.pictures(0, measure.before)
     for step in sorted(steps):
-        yield measure.pictures(step, measure.draw(snapshots[step].to(backbone.device)))
+        yield measure.pictures(step, measure.draw(snapshots[step].to(backbone.device), known(step)))
 
 
 def choose(judged: Sequence[Pictures], named: int, *, style: bool = False, beside: bool = True) -> PictureEvidence:
@@ -186,25 +186,29 @@ class _Measure:
         self,
         backbone: PictureBackbone,
         references: Sequence[Image.Image],
-        asked: tuple[list[str], list[str]],
-        seed: int,
+        drawings: Sequence[Drawing],
+        known: Sequence[Image.Image],
         *,
         style: bool,
     ) -> None:
-        self.backbone, self.asked, self.seed = backbone, asked, seed
-        self.before = self.draw(None)
+        self.backbone, self.drawings = backbone, drawings
+        self.asked = self._listed([one.prompt for one in drawings])
+        self.before = self.draw(None, known)
         self._seen = backbone.style_features if style else backbone.features
         target = self._seen(references)
         self._ways = [_Way(target, self._seen(images)) if images else None for images in self.before]
         self._contents = backbone.features(self.before[0]) if style else None
 
-    def draw(self, adapter: Adapter | None) -> list[list[Image.Image]]:
+    def draw(self, adapter: Adapter | None, known: Sequence[Image.Image]) -> list[list[Image.Image]]:
         """Return what the prompts draw under the adapter: the subject's, and the unrelated ones'."""
-        with self.backbone.lora.use(adapter):
-            return [
-                self.backbone.sample(prompts, seed=self.seed + place * UNRELATED_SEED) if prompts else []
-                for place, prompts in enumerate(self.asked)
-            ]
+        return self._listed(drawn(self.backbone, adapter, self.drawings, known))
+
+    def _listed(self, found: Sequence[T]) -> list[list[T]]:
+        """Return what was found of each drawing in two lists, by their places."""
+        lists: list[dict[int, T]] = [{}, {}]
+        for one, each in zip(self.drawings, found, strict=True):
+            lists[one.unrelated][one.place] = each
+        return [[places[place] for place in sorted(places)] for places in lists]
 
     def pictures(self, step: int, drawn: list[list[Image.Image]]) -> Pictures:
         """Return a step's pictures with their measures; those from before training measure 0."""
@@ -248,7 +252,3 @@ class _Way:
         """Return how far the pictures moved in any direction, relative to how much they differed among themselves."""
         spread = (self.before - self.before.mean(0)).norm(dim=1).mean().clamp_min(1e-12)
         return float((now - self.before).norm(dim=1).mean() / spread)
-
-
-def _repeated(prompts: Sequence[str], pictures: int) -> list[str]:
-    return [*prompts] * max(1, -(-pictures // max(1, len(prompts))))

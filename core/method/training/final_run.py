@@ -117,6 +117,7 @@ class FinalRun:
         similar = step.step > 0 and step.step % self.window.interval == 0
         if not (losses or similar or step.step == self.budget):
             return step
+        step = replace(step, looked_at=step.step == 0 or step.step in self.gallery)
         if losses:
             step = self._with_losses(step, average)
         if similar:

@@ -50,6 +50,7 @@ class Step:
     probe_loss: float | None = None
     turning_point: int | None = None
     valleys: tuple[int, ...] = ()
+    looked_at: bool = False  # whether what its adapter draws or writes is to be seen
 
 
 class Training:

@@ -102,6 +102,11 @@ def test_texts_are_listed_and_long_ones_cut(http: httpx.Client) -> None:
     first, second = shown["data"]
     assert (len(first["text"]), first["cut"], first["characters"]) == (2000, True, 5000)
     assert (second["text"], second["cut"], second["filename"]) == ("Where is sea 0?\nArr, west.", False, None)
+    assert first["messages"] is None
+    assert second["messages"] == [
+        {"role": "user", "content": "Where is sea 0?", "cut": False, "learned": False},
+        {"role": "assistant", "content": "Arr, west.", "cut": False, "learned": True},
+    ]
 
 
 def test_captions_are_written_and_the_file_says_so(service: Service, http: httpx.Client) -> None:

@@ -319,6 +319,15 @@ def test_an_item_that_is_not_there_is_404(http: httpx.Client, image_file: str, i
     refused(put(http, image_file, item, "x.png", png(9)), 404, "item_not_found")
 
 
+def test_files_of_several_folders_are_sent_with_their_paths(http: httpx.Client, image_file: str) -> None:
+    sent = [(f"set/{where}/1{ending}", words) for where in "ab" for ending, words in ((".png", b""), (".txt", b"in "))]
+    files = [(name, words + name[4:5].encode() if words else png(ord(name[4]))) for name, words in sent]
+    done(add(http, image_file, *files))
+    assert list(named(http, image_file).items())[4:] == [("a/1.png", "in a"), ("b/1.png", "in b")]
+    error = refused(add(http, image_file, ("x.png", png(20)), ("X.png", png(21))), 400, "duplicate_name")
+    assert error["param"] == "file:X.png"
+
+
 @pytest.mark.slow
 def test_a_name_that_several_images_have_is_refused_and_a_folder_tells_them_apart(http: httpx.Client) -> None:
     buffer = io.BytesIO()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import openai
@@ -18,9 +19,10 @@ from core.accounts import api_keys
 from core.database.engine import now
 from core.database.tables import ApiKey, Job, Metric
 from core.erasure import request as erasing
-from core.jobs import events
+from core.jobs import control, events, leases
 from core.jobs.event_codes import EventCode
-from tests.api.outcome import OUTCOME
+from core.jobs.leases import Claim
+from tests.api.outcome import OUTCOME, USAGE, show
 from tests.api.server import Service, pictures, png, refused
 from tests.conftest import until
 
@@ -47,6 +49,8 @@ def test_a_finished_job_tells_what_came_of_it(client: openai.OpenAI, published: 
     assert len(job.result_files) == 5
     assert client.files.content(job.result_files[0]).text.startswith("step,train_loss")
     assert {"peft", "diffusers", "card"} <= {artifact["format"] for artifact in bat["artifacts"]}
+    assert {a["format"]: a["usage"] for a in bat["artifacts"] if a["usage"]} == USAGE
+    assert "usage" not in bat
     assert client.files.retrieve(job.result_files[1]).purpose == "fine-tune-results"
 
 
@@ -149,12 +153,13 @@ def test_a_stream_tells_where_the_job_stands_when_that_has_changed(
     service: Service, http: httpx.Client, create
 ) -> None:
     job = create().json()["id"]
-    told: list[dict[str, object]] = []
+    told: list[dict[str, Any]] = []
 
     def move(state: str, stage: str | None, progress: float, eta: float | None) -> None:
         with service.sessions.begin() as session:
             row = session.get_one(Job, job)
             row.stage, row.progress, row.eta_seconds = stage, progress, eta
+            row.course, row.heartbeat_at = {"stages": {}, "overall": progress}, now(session)
             row.state, row.lease_until = state, now(session) + 600 if state == "RUNNING" else None
 
     def listen() -> None:
@@ -176,9 +181,13 @@ def test_a_stream_tells_where_the_job_stands_when_that_has_changed(
     with service.http() as other:
         other.post(f"{JOBS}/{job}/cancel")
     listener.join(60)
-    assert told[0] == {"status": "queued", "stage": None, "progress": 0.0, "eta_seconds": None}
-    assert told[1] == {"status": "running", "stage": "train", "progress": 0.25, "eta_seconds": 90.0}
-    assert told[2] == {"status": "running", "stage": "train", "progress": 0.5, "eta_seconds": 60.0}
+    clocks = [row.pop("eta_seconds") for row in told]
+    assert told[0] == {"status": "queued", "stage": None, "progress": 0.0, "overall": 0.0}
+    assert told[1] == {"status": "running", "stage": "train", "progress": 0.25, "overall": 0.25}
+    assert told[2] == {"status": "running", "stage": "train", "progress": 0.5, "overall": 0.5}
+    assert clocks[0] is clocks[-1] is None
+    assert 0 <= clocks[1] <= 90
+    assert 0 <= clocks[2] <= 60
     assert (told[-1]["status"], len(told)) in (("cancelled", 4), ("cancelled", 5))  # queued in between, perhaps
 
 
@@ -261,14 +270,12 @@ def test_influence_comes_with_the_most_helpful_first(http: httpx.Client, publish
 
 
 def test_samples_show_before_right_and_too_late(http: httpx.Client, published: dict[str, str]) -> None:
-    rows = http.get(f"{JOBS}/{published['job']}/samples").json()["data"]
+    page = http.get(f"{JOBS}/{published['job']}/samples").json()
+    rows = page["data"]
+    assert page["ready"] is True
     assert [(row["step"], row["labels"][0]) for row in rows] == [(0, "before"), (120, "published"), (300, "overfitted")]
     assert base64.b64decode(rows[1]["image"].split(",")[1]) == png(120)
     assert httpx.get(str(http.base_url) + rows[1]["url"]).content == png(120)
-
-
-def test_what_is_not_there_yet_is_404(create, http: httpx.Client) -> None:
-    refused(http.get(f"{JOBS}/{create().json()['id']}/samples"), 404, "not_ready")
 
 
 def test_influence_that_can_not_be_there_yet_is_an_empty_list_that_is_not_ready(create, http: httpx.Client) -> None:
@@ -277,3 +284,53 @@ def test_influence_that_can_not_be_there_yet_is_an_empty_list_that_is_not_ready(
     assert http.get(f"{address}/influence").json() == nothing | {"ready": False}
     assert http.post(f"{address}/cancel").status_code == 200
     assert http.get(f"{address}/influence").json() == nothing | {"ready": True}  # nothing is to come any more
+
+
+def test_a_picture_of_a_sample_is_shown_in_its_place_with_the_key_alone(
+    service: Service, http: httpx.Client, published: dict[str, str]
+) -> None:
+    rows = http.get(f"{JOBS}/{published['job']}/samples").json()["data"]
+    row = rows[1]
+    assert row["image_url"] == f"{JOBS}/{published['job']}/samples/{row['id']}/image"
+    assert (row["width"], row["height"]) == (32, 32)
+    assert base64.b64decode(row["thumbnail"].split(",")[1]) == png(121)
+    answer = http.get(row["image_url"])
+    assert answer.content == png(120)
+    told = {name: answer.headers[name] for name in ("content-type", "content-disposition", "x-content-type-options")}
+    assert told == {"content-type": "image/png", "content-disposition": "inline", "x-content-type-options": "nosniff"}
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+    assert http.get(row["image_url"], params={"size": 256}).content == png(121)
+    assert http.get(rows[0]["image_url"], params={"size": 256}).content == png(0)  # of an older version: there is none
+    refused(http.get(row["image_url"], params={"size": 64}), 400)
+    assert httpx.get(f"{service.address}{row['image_url']}").status_code == 401
+    with service.http("mallory") as other:
+        refused(other.get(row["image_url"]), 404, "job_not_found")
+    for sample in ("99", "..%2f0", "x"):
+        refused(http.get(f"{JOBS}/{published['job']}/samples/{sample}/image"), 404)
+
+
+def test_samples_of_a_job_that_trains_are_there_at_once_and_stay_where_it_is_cancelled(
+    service: Service, http: httpx.Client, create
+) -> None:
+    job = create().json()["id"]
+    assert http.get(f"{JOBS}/{job}/samples").json() == {
+        "object": "list",
+        "data": [],
+        "has_more": False,
+        "first_id": None,
+        "last_id": None,
+        "ready": False,
+    }
+    show(service, job)
+    page = http.get(f"{JOBS}/{job}/samples").json()
+    assert page["ready"] is False
+    [row] = page["data"]
+    assert (row["id"], row["step"], row["labels"]) == ("0-0", 0, ["before"])
+    assert http.get(row["image_url"]).content == png(7)
+    with service.sessions.begin() as session:
+        state = session.get_one(Job, job)
+        control.cancel(session, state)
+        assert leases.stopped(session, Claim.of(state))
+    page = http.get(f"{JOBS}/{job}/samples").json()
+    assert page["ready"] is True
+    assert page["data"][0]["thumbnail"] == row["thumbnail"]

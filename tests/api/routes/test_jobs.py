@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from core.database.tables import Audit, Idempotency, Job
+from core.parameters.schedule import STAGES
 from core.settings import Settings
 from tests.api.server import Service, pictures, refused, serving
 
@@ -208,3 +209,12 @@ def test_an_unknown_job_is_404(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.fine_tuning.jobs.retrieve("ftjob-unknown")
     assert caught.value.code == "job_not_found"
+
+
+def test_a_job_that_waits_says_what_each_of_its_stages_will_probably_take(create: Create) -> None:
+    bat = create().json()["bat"]
+    assert [row["name"] for row in bat["stages"]] == list(STAGES)
+    told = {row["name"]: (row["state"], row["seconds"], row["expected"] > 0) for row in bat["stages"]}
+    assert told["train"] == ("waiting", 0.0, True)
+    assert told["score"] == ("skipped", 0.0, False)  # the backbone has no pool
+    assert (bat["overall"], bat["eta_seconds"]) == (0.0, None)

@@ -16,11 +16,11 @@ from core.erasure.eraser import Eraser
 from core.erasure.receipts import genuine, receipt
 from core.erasure.retention import Tidier
 from core.errors import StorageUnavailable
-from core.jobs import leases, reports
+from core.jobs import control, leases, reports
 from core.jobs.leases import Claim
 from core.keys.keyring import Keyring
 from core.storage.interface import Storage, StoredObject
-from core.storage.keys import file_key, job_key
+from core.storage.keys import file_key, job_key, job_prefix
 from tests.core.ledger import Sessions, claim, finish, get, queued, running
 
 KEYRING = Keyring(("one-secret" * 4,))
@@ -267,3 +267,26 @@ def test_ended_jobs_are_kept_as_long_as_the_operator_says(database: Sessions, st
     assert retention.expire_jobs(database, 1.0) == 1
     eraser(database, store).round()
     assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
+
+
+def test_what_a_cancelled_job_has_shown_stays_until_the_job_is_erased(database: Sessions, store: Storage) -> None:
+    held = running(database)
+    key = job_key("acct-1", held.job_id, held.attempt, "live/samples.json")
+    stored = put(store, key)
+    with database.begin() as session:
+        shown = Artifact(name="live/samples.json", kind=reports.LIVE, storage_key=key, sha256="", bytes=stored.bytes)
+        assert reports.replace_live(session, held, [shown]) == []
+        control.cancel(session, session.get_one(Job, held.job_id))
+        assert leases.stopped(session, held)
+    late = put(store, job_key("acct-1", held.job_id, held.attempt, "live/of-a-late-writer"))
+    assert Tidier(database, store, 0.0).round() == 1
+    assert store.keys(job_prefix("acct-1", held.job_id)) == [key]
+    with database() as session:
+        assert session.get_one(Account, "acct-1").stored_bytes == stored.bytes == late.bytes
+    with database.begin() as session:
+        erasure = request.request(session, "acct-1", "job", held.job_id)
+    assert eraser(database, store).advance(erasure.id)
+    assert store.keys(job_prefix("acct-1", held.job_id)) == []
+    with database() as session:
+        assert session.get_one(Account, "acct-1").stored_bytes == 0
+        assert session.scalars(select(Artifact)).all() == []

@@ -178,15 +178,6 @@ def test_a_job_of_which_a_stage_was_done_elsewhere_is_not_used() -> None:
     assert model([resumed, *CALIBRATED], SHAPE, "cpu: toy", None).jobs == 0
 
 
-def test_the_time_that_is_left_shrinks_with_the_time_that_has_passed() -> None:
-    forecast = model(CALIBRATED, SHAPE, "cpu: toy", None).forecast(STOPPED, DATA)
-    begun, later = forecast.left("train", 0.0, None), forecast.left("train", 1.0, None)
-    assert begun == pytest.approx(forecast.stages["train"].expected + forecast.stages["export"].expected)
-    assert later == pytest.approx(begun - 1.0)
-    assert forecast.left("train", 1e6, 7.0) == pytest.approx(7.0 + forecast.stages["export"].expected)
-    assert forecast.left("nothing", 0.0, None) is None
-
-
 def test_a_second_trial_is_evaluated_again() -> None:
     once, twice = (workload(SHAPE, DATA, Steps(8, trials, 20))["trial"] for trials in (200, 275))
     assert twice["step"].calls == 275

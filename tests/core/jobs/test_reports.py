@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from core.database.tables import Job, JobEvent, Metric
+from core.database.tables import Account, Artifact, Job, JobEvent, Metric
 from core.jobs import reports
 from tests.core.ledger import WRITES, Sessions, cancel, claim, everything, finish, lose_lease, reap, running
 
@@ -84,4 +84,44 @@ def test_a_finding_of_the_trainer_is_told_once_and_stands_in_the_job(database: S
         told = session.scalars(select(JobEvent).where(JobEvent.job_id == held.job_id).order_by(JobEvent.seq)).all()
         assert [event.message for event in told[-2:]] == ["It is long. Shorten it.", "no finding"]
         assert (told[-2].level, told[-2].stage) == ("warn", "prepare")
-        assert session.get_one(Job, held.job_id).findings == [finding | {"other": None}]
+        assert session.get_one(Job, held.job_id).findings == [finding | {"other": None, "items": None}]
+
+
+def test_what_is_known_before_the_end_is_added_to_what_was_known(database: Sessions) -> None:
+    held = running(database)
+    told = [{"references": [1], "reasons": {"scores": "weakly"}}, {"gamma": 0.5, "reasons": {"backbone_data": "helps"}}]
+    for facts in [*told, {"gamma": 0.25}]:
+        with database.begin() as session:
+            assert reports.know(session, held, facts)
+    with database() as session:
+        job = session.get_one(Job, held.job_id)
+        reasons = {"scores": "weakly", "backbone_data": "helps"}
+        assert job.outcome == {"references": [1], "gamma": 0.25, "reasons": reasons}
+    with database.begin() as session:
+        assert finish(session, held)
+    with database() as session:
+        assert session.get_one(Job, held.job_id).outcome == {"published_step": 5}
+
+
+def test_what_is_shown_while_a_job_trains_takes_the_place_of_what_was_and_is_counted(database: Sessions) -> None:
+    held = running(database)
+
+    def show(*sizes: int) -> list[str] | None:
+        rows = [
+            Artifact(name=f"live/{size}", kind=reports.LIVE, storage_key=f"key-{size}", sha256="", bytes=size)
+            for size in sizes
+        ]
+        with database.begin() as session:
+            return reports.replace_live(session, held, rows)
+
+    def counted() -> int:
+        with database() as session:
+            return session.get_one(Account, "acct-1").stored_bytes
+
+    before = counted()
+    assert show(10, 200) == []
+    assert counted() == before + 210
+    assert show(200, 3000) == ["key-10"]
+    assert counted() == before + 3200
+    assert show() == ["key-200", "key-3000"]
+    assert counted() == before

@@ -18,7 +18,7 @@ from tests.core.method.lora import networks
 from tests.tiny_backbones import LETTERS, letter_tokenizer
 from tests.worker.stages.conftest import CANDIDATES, MakeJob, maker, picture
 from worker.job_folder import DONE, JobFolder, seal, write_json
-from worker.protocol import Line, Message, Metrics, Progress, StageDone
+from worker.protocol import Known, Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
 from worker.stages.context import Context
 
@@ -317,3 +317,20 @@ def prepared(folder: JobFolder) -> list[Message]:
         found += [line] if isinstance(line, Message) else []
     work.close()
     return found
+
+
+def test_what_the_outcome_will_tell_is_told_as_soon_as_its_stage_is_done(finished_image_job: Finished) -> None:
+    folder, lines = finished_image_job
+    outcome = read(folder, "export/manifest.json")["outcome"]
+    known = {line.stage: line.facts for line in lines if isinstance(line, Known)}
+    assert list(known) == ["surrogate", "score", "trial", "train"]
+    assert known["surrogate"] == {"references": outcome["references"]}
+    for stage, facts in known.items():
+        late = {"selected", "selection_reason"} if stage == "score" else set()  # which the trial has the last word on
+        for name, fact in facts.items():
+            told = outcome[name]
+            assert name in late or (fact.items() <= told.items() if name == "reasons" else fact == told), name
+    assert {"pool_size", "selected", "score_reliability"} <= known["score"].keys()
+    assert {"gamma", "verdict", "trial", "protected"} <= known["trial"].keys()
+    places = [number for number, line in enumerate(lines) if isinstance(line, Known | StageDone)]
+    assert [type(lines[at]).__name__ for at in places] == ["StageDone", *["Known", "StageDone"] * 4, "StageDone"]

@@ -91,17 +91,41 @@ class Asking:
         return [("reference", question, answer) for (question, _), answer in zip(self.own, said, strict=True)]
 
 
+def asks(context: Context) -> bool:
+    """Tell whether anything is asked of kept steps."""
+    return bool(context.p.sample_prompts) or (context.p.kind == "texts" and context.folder.validation.is_dir())
+
+
+def asking_of(context: Context) -> Asking:
+    """Return the questions of a job of texts, and how they are asked."""
+    items, backbone = texts_of(context), context.backbone
+    assert isinstance(backbone, LanguageBackbone)
+    return Asking(context, backbone, items, TEMPERATURE if shape_of(context, items) is None else 0.0)
+
+
+def texts_of(context: Context) -> list[TextItem]:
+    """Return the references of a job of texts."""
+    return [item for item in read_references(context.folder.references).items if isinstance(item, TextItem)]
+
+
 def write(
-    context: Context, backbone: LanguageBackbone, outcome: Outcome, folder: Path, pace: ProgressClock
+    context: Context,
+    backbone: LanguageBackbone,
+    outcome: Outcome,
+    folder: Path,
+    pace: ProgressClock,
+    known: Mapping[int, list[Answer]],
 ) -> Generator[Line, None, Gallery]:
-    """Answer the questions at every kept step, and let the answers choose beside the loss (stop="auto" only)."""
-    items = [item for item in read_references(context.folder.references).items if isinstance(item, TextItem)]
-    shape = shape_of(context, items)
-    asking = Asking(context, backbone, items, TEMPERATURE if shape is None else 0.0)
-    steps, said = [0, *outcome.gallery], dict[int, list[Answer]]()
+    """Answer the questions at every kept step, and let the answers choose beside the loss (stop="auto" only).
+
+    `known` are the answers of steps that were asked while they were trained.
+    """
+    items, shape, asking = texts_of(context), shape_of(context, texts_of(context)), asking_of(context)
+    steps, said = [0, *outcome.gallery], dict(known)
     for done, step in enumerate(steps, 1):
-        with backbone.lora.use(_adapter(context, backbone, step)):
-            said[step] = asking.answers()
+        if step not in said:
+            with backbone.lora.use(_adapter(context, backbone, step)):
+                said[step] = asking.answers()
         yield pace.at(done)
     judge = Judge(shape.fits, SHAPED, shape.sentence) if shape and shape.fits else hear(asking, items)
     gallery = Gallery(outcome)

@@ -23,6 +23,7 @@ from core.method.lora.adapter import Adapter
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock
 from worker.stages.export.serving import README, readme
+from worker.stages.export.usage import usage
 
 PEFT_FILE = "adapter-peft.zip"
 
@@ -45,6 +46,7 @@ class Made:
     results: list[Json] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    usage: dict[str, str] = field(default_factory=dict)  # the lines that load each
 
 
 def write_formats(
@@ -65,6 +67,7 @@ def write_formats(
             file, write = WRITERS[form]
             made.errors[form] = write(work)
             made.results.append({"file": file, "format": form})
+            made.usage[form] = usage(form, file, context.record, type(witness.network).__name__)
         else:
             made.left_out[form] = refusal
             words = f"There is no {form} file of this adapter: {refusal}"

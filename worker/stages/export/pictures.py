@@ -14,6 +14,7 @@ from core.parameters.schedule import STYLES
 from core.references.items import ImageItem
 from worker.protocol import Json, Line
 from worker.stages.context import Context, ProgressClock
+from worker.stages.export.live import known_pictures
 from worker.stages.export.samples import Gallery, marks, rows
 from worker.stages.references import picture_of, read_references
 
@@ -34,6 +35,7 @@ def draw(
         _reference_images(context),
         seed=p.seed,
         style=style,
+        known=known_pictures(context.folder),
     )
     drawn: list[Pictures] = []
     for pictures in judging:

@@ -12,6 +12,8 @@ from PIL import Image
 from core.method.training.final_run import Outcome
 from worker.protocol import Json
 
+THUMBNAIL = 256  # pixels of the longer side of what lists of samples show
+
 
 @dataclass
 class Gallery:
@@ -29,15 +31,28 @@ def marks(outcome: Outcome, step: int) -> list[str]:
     return ["before"] if step == 0 else sorted(name for name, at in outcome.kept.items() if at == step)
 
 
+def picture_file(step: int, number: int) -> str:
+    """Name the file of a step's picture."""
+    return f"sample-{step:05d}-{number}.png"
+
+
+def row_of(number: int, step: int, labels: list[str], answer: tuple[str, str, Any], folder: Path) -> Json:
+    """Return the row of an answer (role, prompt, picture or text); a picture is written to the folder, also small."""
+    role, prompt, shown = answer
+    row: Json = {"id": f"{step}-{number}", "step": step, "labels": labels, "role": role, "prompt": prompt}
+    if not isinstance(shown, Image.Image):
+        return row | {"text": shown}
+    row |= {"image": picture_file(step, number), "width": shown.width, "height": shown.height}
+    shown.save(folder / row["image"])
+    if max(shown.size) <= THUMBNAIL:
+        return row | {"thumbnail": row["image"]}
+    small = shown.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    row["thumbnail"] = f"thumbnail-{row['image']}"
+    small.save(folder / row["thumbnail"])
+    return row
+
+
 def rows(step: int, labels: list[str], answers: Sequence[tuple[str, str, Any]], folder: Path) -> list[Json]:
-    """Return a row for each answer (role, prompt, picture or text); pictures are written to the folder."""
-    result = []
-    for number, (role, prompt, answer) in enumerate(answers):
-        row: Json = {"id": f"{step}-{number}", "step": step, "labels": labels, "role": role, "prompt": prompt}
-        if isinstance(answer, Image.Image):
-            row["image"] = f"sample-{step:05d}-{number}.png"
-            answer.save(folder / row["image"])
-        else:
-            row["text"] = answer
-        result.append(row)
-    return result
+    """Return a row for each answer of a step."""
+    return [row_of(number, step, labels, answer, folder) for number, answer in enumerate(answers)]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from core.adapters.card import only_known_here
-from core.backbones.families import family
 from core.backbones.record import BackboneRecord
 from core.method.formats import gguf
+from worker.stages.export.usage import BASE, adapted, base_model, text_loader
 
 README, MODELFILE = "README.md", "Modelfile"
 NAME = "adapter"  # which requests to vLLM name
-BASE = "base.gguf"
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank may be
 
 
 def vllm_line(record: BackboneRecord, rank: int) -> str:
     """Return the command that serves a PEFT folder, in it; the rank is the least that vLLM has room for it in."""
     room = next(allowed for allowed in VLLM_RANKS if allowed >= rank)
-    model = record.hub_name or f"/path/to/{record.id}"
-    return f"vllm serve {model} --enable-lora --max-lora-rank {room} --lora-modules {NAME}=."
+    return f"vllm serve {base_model(record)} --enable-lora --max-lora-rank {room} --lora-modules {NAME}=."
 
 
 def readme(record: BackboneRecord, rank: int, root: str) -> str:
@@ -25,8 +23,7 @@ def readme(record: BackboneRecord, rank: int, root: str) -> str:
 
     `root` is the class of the backbone's network.
     """
-    model = record.hub_name or f"/path/to/{record.id}"
-    loader = "AutoModelForImageTextToText" if root in family(record.family).towers else "AutoModelForCausalLM"
+    *load, adapt = adapted(record, root, ".")
     return "\n".join(
         [
             f"# A LoRA adapter for {record.public_name}",
@@ -34,10 +31,10 @@ def readme(record: BackboneRecord, rank: int, root: str) -> str:
             *([] if record.hub_name else [only_known_here(record.id), ""]),
             "In Python, with peft installed:",
             "",
-            f"    from transformers import {loader}",
+            f"    from transformers import {text_loader(record, root)}",
             "",
-            f'    model = {loader}.from_pretrained("{model}")',
-            '    model.load_adapter(".")  # this folder',
+            *(f"    {line}" for line in load),
+            f"    {adapt}  # this folder",
             "",
             "With vLLM, in this folder:",
             "",

@@ -23,10 +23,10 @@ from worker.stages.export import answers, forgetting, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
-from worker.stages.export.protected import protected
+from worker.stages.export.live import known_answers
 from worker.stages.export.samples import Gallery, marks
 from worker.stages.export.serving import MODELFILE, modelfile
-from worker.stages.trial import followed_curves
+from worker.stages.trial import followed_curves, settled
 
 TOLD_ROUNDING = 0.01  # of the adapter's effect: what half precision takes from merged weights is told from there on
 CSV_COLUMNS = (
@@ -63,6 +63,7 @@ def export(context: Context) -> Generator[Line, None, None]:
         begun = pace.total - len(forms) - 1
         made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
         summary |= {"formats": [row["format"] for row in made.results], "formats_left_out": made.left_out}
+        summary["usage"] = made.usage
         _write_papers(context, provenance, summary, folder)
         if "gguf" in summary["formats"]:
             (folder / MODELFILE).write_text(modelfile(context.record))
@@ -76,7 +77,7 @@ def _sampled(context: Context, outcome: Outcome, folder: Path, pace: ProgressClo
     """Sample every kept step into the folder; the samples may name another step to publish."""
     if isinstance(context.backbone, DiffusionBackbone):
         return (yield from pictures.draw(context, context.backbone, outcome, folder, pace))
-    return (yield from answers.write(context, context.backbone, outcome, folder, pace))
+    return (yield from answers.write(context, context.backbone, outcome, folder, pace, known_answers(context.folder)))
 
 
 def verified(made: Made) -> Message:
@@ -119,18 +120,8 @@ def _write_manifest(context: Context, outcome: Outcome, made: Made, summary: Jso
 def summarise(context: Context, outcome: Outcome) -> Json:
     """Return the job's `bat` fields: what was selected, what is published, and why."""
     scored, mixture = context.read("score", "decision.json"), context.read("trial", "mixture.json")
-    evidence, gamma = followed_curves(context).evidence(), mixture["gamma"]
-    return {
-        "selected": len(scored["selected"]) if gamma else 0,
-        "selection": scored.get("selection"),  # None where a version has scored that did not say
-        "pool_size": len(context.pool.candidates) if context.pool and context.p.selects else 0,
-        "protected": protected(context),
-        "gamma": gamma,
-        "verdict": mixture["verdict"],
-        "score_reliability": scored.get("reliability"),
-        "selection_reason": mixture["reason"],
-        "notes": scored.get("notes", []),
-        "trial": mixture["trial"],
+    evidence = followed_curves(context).evidence()
+    return settled(context) | {
         "references": context.read("score", "references.json"),
         "reasons": reasons(scored, mixture, outcome, evidence),
         "published_step": outcome.published_step,

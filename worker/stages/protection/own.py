@@ -15,11 +15,11 @@ from pathlib import Path
 from core.errors import TransientFailure
 from core.jobs.event_codes import EventCode
 from core.method.backbones.backbone import Batch
-from core.method.backbones.images.diffusion import DRAWN_AT_ONCE, DiffusionBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.precision import float_type
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.protection import own
-from core.parameters.schedule import STAGES
+from core.parameters.schedule import DRAWN_AT_ONCE, STAGES
 from worker.protocol import Json, Line, Message, Progress
 from worker.stages import pool as pools
 from worker.stages.context import Context, ProgressClock

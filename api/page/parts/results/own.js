@@ -7,11 +7,12 @@ const DOUBTED = ["hurts", "duplicate", "doubtful"];
 
 const itemOf = (reference, items) => items?.find((item) => (item.filename || `text ${item.index + 1}`) === reference.name);
 
-/** References that had better be left out: what hurts, and of two alike the later one. */
+/** References that had better be left out: what hurts or may, and of two alike the later one. */
 export function misfits(references) {
   const hurts = references.filter((reference) => reference.verdict === "hurts");
+  const doubtful = references.filter((reference) => reference.verdict === "doubtful");
   const twice = references.filter((reference, index) => reference.verdict === "duplicate" && (reference.twins || []).some((twin) => twin < index));
-  return { hurts, twice };
+  return { hurts, doubtful, twice };
 }
 
 export function Own({ references, items }) {

@@ -31,8 +31,8 @@ from core.method.memory.memory import Memory, weights_of
 from core.method.memory.plan import ENCODED_AT_ONCE
 from core.method.transfers import to_device
 from core.parameters.memory import Precision
+from core.parameters.schedule import DRAWN_AT_ONCE
 
-DRAWN_AT_ONCE = 4  # so that drawing needs no more memory than training, however many pictures a step is judged by
 NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
 FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
 
@@ -265,9 +265,12 @@ class DiffusionBackbone:
         return draws
 
     @torch.no_grad()
-    def sample(self, prompts: Sequence[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
-        """Return one image for each prompt; the same seed gives each place in the list the same starting noise."""
+    def sample(
+        self, prompts: Sequence[str], *, seed: int | Sequence[int], steps: int = 20, guidance: float = 3.0
+    ) -> list[Image.Image]:
+        """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own."""
         self.prompts.hold([NOTHING, *prompts])
+        seeds = range(seed, seed + len(prompts)) if isinstance(seed, int) else seed
         images: list[Image.Image] = []
 
         def draw(places: Tensor) -> Sequence[Image.Image]:
@@ -277,7 +280,7 @@ class DiffusionBackbone:
                 guidance_scale=guidance,
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
-                generator=[torch.Generator().manual_seed(seed + int(place)) for place in places],
+                generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
                 output_type="latent",
             )
             return self.latents.decode(answer.images)

@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import JobFailure
 from core.method.backbones.images.activations import SEEN_AT_ONCE
-from core.method.backbones.images.diffusion import DRAWN_AT_ONCE, DiffusionBackbone
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.objective import Ddpm
 from core.method.influence.gradients import per_sample_gradients
 from core.method.training.loop import evaluate
+from core.parameters.schedule import DRAWN_AT_ONCE
 
 VELOCITY = {"prediction_type": "v_prediction"}
 ITEMS = [

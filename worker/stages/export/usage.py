@@ -1,0 +1,86 @@
+"""The few lines that load each file of an adapter: what a person copies who has just downloaded it.
+
+They are run in a folder with the file. Where the backbone has no hub name, its folder has to be put in.
+"""
+
+from __future__ import annotations
+
+from core.adapters.card import Format
+from core.backbones.families import family
+from core.backbones.record import BackboneRecord
+
+BASE = "base.gguf"  # the backbone itself, for llama.cpp
+
+
+def usage(form: Format, file: str, record: BackboneRecord, root: str) -> str:
+    """Return the lines for a file of this format; `root` is the class of the backbone's network."""
+    lines = _of_pictures(form, file, record) if record.kind == "images" else _of_texts(form, file, record, root)
+    return "\n".join(lines) + "\n"
+
+
+def text_loader(record: BackboneRecord, root: str) -> str:
+    """Return the class of transformers that loads a backbone of texts so that its adapters find their places."""
+    return "AutoModelForImageTextToText" if root in family(record.family).towers else "AutoModelForCausalLM"
+
+
+def base_model(record: BackboneRecord) -> str:
+    """Return what other programs are to load: the hub's name, or what to put in its place."""
+    return record.hub_name or f"/path/to/{record.id}"
+
+
+def adapted(record: BackboneRecord, root: str, folder: str) -> list[str]:
+    """Return the lines that load a backbone of texts with the PEFT folder."""
+    loader = text_loader(record, root)
+    return [f'model = {loader}.from_pretrained("{base_model(record)}")', f'model.load_adapter("{folder}")']
+
+
+def _of_texts(form: Format, file: str, record: BackboneRecord, root: str) -> list[str]:
+    loader = f"from transformers import {text_loader(record, root)}"
+    if form == "gguf":
+        return [
+            f"# {BASE} is the backbone itself: llama.cpp's convert_hf_to_gguf.py makes it of its folder",
+            f"llama-server -m {BASE} --lora {file}",
+        ]
+    if form == "peft":
+        return ["import zipfile", loader, "", _unpacked(file, "peft"), *adapted(record, root, "peft")]
+    return [
+        "import zipfile",
+        loader,
+        "",
+        _unpacked(file, "merged"),
+        f'model = {text_loader(record, root)}.from_pretrained("merged", dtype="auto")',
+    ]
+
+
+def _of_pictures(form: Format, file: str, record: BackboneRecord) -> list[str]:
+    pipeline = family(record.family).roots[0]
+    if form == "kohya":
+        return [
+            f"cp {file} ComfyUI/models/loras/  # then choose it in a node Load LoRA",
+            f"cp {file} stable-diffusion-webui/models/Lora/  # then write <lora:{file.rpartition('.')[0]}:1>",
+        ]
+    if form == "diffusers":
+        imports = ["import torch", f"from diffusers import {pipeline}", ""]
+        return [*imports, _pipeline(record, pipeline), f'pipe.load_lora_weights(".", weight_name="{file}")']
+    if form == "peft":
+        imports = [
+            "import zipfile",
+            "import torch",
+            f"from diffusers import {pipeline}",
+            "from peft import PeftModel",
+            "",
+        ]
+        load = 'PeftModel.from_pretrained(pipe.unet, "peft")  # changes the UNet where it is'
+        return [*imports, _unpacked(file, "peft"), _pipeline(record, pipeline), load]
+    imports = ["import zipfile", "import torch", f"from diffusers import {pipeline}, UNet2DConditionModel", ""]
+    unet = 'unet = UNet2DConditionModel.from_pretrained("merged")'
+    return [*imports, _unpacked(file, "merged"), unet, _pipeline(record, pipeline, "unet=unet, ")]
+
+
+def _unpacked(file: str, folder: str) -> str:
+    return f'zipfile.ZipFile("{file}").extractall("{folder}")'
+
+
+def _pipeline(record: BackboneRecord, pipeline: str, more: str = "") -> str:
+    unchecked = "" if record.family == "sdxl" else ", safety_checker=None"
+    return f'pipe = {pipeline}.from_pretrained("{base_model(record)}", {more}dtype=torch.float32{unchecked})'
