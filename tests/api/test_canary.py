@@ -27,7 +27,7 @@ from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.settings import Settings
 from tests.api.server import png, register
-from tests.conftest import PostgreSQL, free_port, running, until
+from tests.conftest import START_SECONDS, PostgreSQL, free_port, running, until
 from tests.worker.floor import ROOT, environment, settings
 
 CONTENT = ("caption", "filename", "prompt", "trigger", "metadata", "idempotency", "header", "value", "field")
@@ -59,7 +59,7 @@ class Scene:
         ):
             yield
             started.terminate()
-            started.wait(20)
+            started.wait(START_SECONDS)
 
     @contextmanager
     def api(self, name: str = "api") -> Iterator[httpx.Client]:

@@ -406,6 +406,7 @@ def test_a_file_does_not_grow_beyond_what_an_upload_may_have(service: Service, h
     file = upload(http, noise(1), "a.png")  # of 2 MB that are taken it has more than a half
     refused(add(http, file["id"], ("b.png", noise(2))), 400, "file_too_large")
     assert http.get(f"/v1/files/{file['id']}").json() == file
+    kept_whole(service, http, done(put(http, file["id"], "item-1", "b.png", noise(2))))
 
 
 @pytest.mark.slow
