@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import re
+import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -17,13 +18,14 @@ from playwright.sync_api import Browser, expect
 
 from core.disk import ROOT
 from core.settings import Settings
+from demo.service import albatross
 from tests.page.browser import Tab, chromium, visited
 from tests.page.plant import JOBS, Plant, planted
 from tests.page.references import file
 
 OUT = ROOT / "docs/page"
 REFERENCES = ROOT / "demo/emoji_ldm/references"
-COLOURS = 128
+COLOURS = 96
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 800}},
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
@@ -91,6 +93,7 @@ def pirate(tab: Tab) -> None:
     tab.open("/new")
     tab.give([file("pirate.jsonl", (ROOT / "demo/texts/references/pirate.jsonl").read_bytes())])
     expect(tab.page.get_by_role("heading", name=re.compile("^12 texts"))).to_be_visible()
+    expect(tab.page.get_by_text(re.compile("^About "))).to_be_visible()
 
 
 def erasing(path: str) -> Act:
@@ -171,6 +174,9 @@ def main() -> None:
         planted(Path(folder), Settings(data=Path(folder) / "data")) as plant,
         chromium() as browser,
     ):
+        subprocess.run(
+            albatross("backbones", "prepare", "smollm2-135m", "--data", str(plant.settings.data)), check=True
+        )
         camera = Camera(browser, plant, options.out)
         before_any(camera)
         job, stopped = cat_job(plant, bat), cat_job(plant, bat)

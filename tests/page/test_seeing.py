@@ -82,6 +82,7 @@ def settings(tab: Tab, _: dict[str, str]) -> None:
 def nowhere(tab: Tab, _: dict[str, str]) -> None:
     tab.open("/adapters/ftjob-nobody")
     expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+    tab.page.wait_for_load_state("networkidle")
     tab.expect("status of 404")
 
 
