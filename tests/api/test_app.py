@@ -30,7 +30,7 @@ UNGUARDED = {
 
 def routes(service: Service) -> list[tuple[str, str]]:
     """All (method, path pattern) of the interface that need a key."""
-    paths = httpx.get(f"{service.address}/openapi.json").json()["paths"]
+    paths = httpx.get(f"{service.address}/openapi.json", timeout=60).json()["paths"]
     return [(method.upper(), path) for path, methods in paths.items() for method in methods if path not in UNGUARDED]
 
 
@@ -38,7 +38,7 @@ def test_every_route_wants_a_key_before_anything_else(service: Service) -> None:
     found = routes(service)
     assert len(found) >= 18
     for method, path in found:
-        answer = httpx.request(method, service.address + re.sub(r"\{\w+\}", "x", path), content=b"{")
+        answer = httpx.request(method, service.address + re.sub(r"\{\w+\}", "x", path), content=b"{", timeout=60)
         assert refused(answer, 401, "missing_api_key")["type"] == "authentication_error"
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
