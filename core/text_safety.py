@@ -15,6 +15,7 @@ LAYOUT = frozenset("\n\t")
 UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # of Unicode's characters
 MAX_NAME_CHARACTERS = 100
+MAX_FOLDERS = 4  # of a path that is shown
 MAX_MARKS = 30  # on one letter: Unicode's own bound for text that is processed as a stream
 
 
@@ -117,6 +118,12 @@ def _fault(character: str) -> str | None:
     if character in DIRECTION_MARKS:
         return "the direction override"
     return None
+
+
+def visible_path(name: str) -> str:
+    """Return the last folders and the name of a file that was sent with a path, each as `visible_name`."""
+    parts = [part for part in re.split(r"[/\\]", name) if part.strip(" .")]
+    return "/".join(map(visible_name, parts[-MAX_FOLDERS - 1 :])) or visible_name("")
 
 
 def visible_name(name: str) -> str:

@@ -19,7 +19,7 @@ from core.disk import keep_private
 from core.runtime.progress import ProgressLine, duration
 from demo.progress import show
 from demo.report import Report, write_report
-from demo.service import albatross, create_key, running_service
+from demo.service import albatross, create_key, keep_serving, running_service
 
 HERE = Path(__file__).parent
 # What people do without this service: no backbone data, and training on until the end.
@@ -66,6 +66,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--api-key", help="with --url: a key made by `albatross keys create`")
     parser.add_argument(
         "--data", type=Path, default=Path("albatross-data/demo"), help="data folder of the service that is started"
+    )
+    parser.add_argument(
+        "--serve", action="store_true", help="keep the service that was started, and say how to see its page"
     )
     parser.add_argument("--out", type=Path, help="folder of the report; default demo-report or demo-report-text")
     parser.add_argument("--seed", type=int, default=7)
@@ -160,7 +163,8 @@ def overfit(
     return [row for row in fetch(client, job.id, "samples", limit=1000) if "last" in row["labels"]]
 
 
-def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
+def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> tuple[Path, str]:
+    """Take the references through the service; returns the report's page, and the id of the job."""
     family = FAMILIES[arguments.family]
     references = arguments.references or family["references"]
     heldout = arguments.heldout or family["heldout"]
@@ -204,18 +208,25 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> Path:
         samples=fetch(client, job.id, "samples", limit=1000),
         overfitted=overfitted,
     )
-    return write_report(report, out)
+    return write_report(report, out), job.id
+
+
+def tell(page: Path, began: float) -> None:
+    print(f"Done in {duration(time.monotonic() - began)}. Open {page}", flush=True)
 
 
 def main() -> None:
     keep_private()
     arguments = parse()
+    if arguments.serve and arguments.url:
+        raise SystemExit("A service that runs already goes on by itself; leave --serve out.")
     # so that whoever ends the demo ends its service too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     if arguments.url:
         client = openai.OpenAI(base_url=f"{arguments.url.rstrip('/')}/v1", api_key=arguments.api_key)
-        page = demonstrate(client, arguments)
+        page, _ = demonstrate(client, arguments)
+        tell(page, began)
     else:
         arguments.data.mkdir(parents=True, exist_ok=True)
         if arguments.family == "texts":
@@ -223,8 +234,10 @@ def main() -> None:
         with running_service(arguments.data, arguments.data / "serve.log") as address:
             print(f"Albatross is running at {address}; its log is {arguments.data / 'serve.log'}")
             key = create_key(arguments.data, "demo")
-            page = demonstrate(openai.OpenAI(base_url=f"{address}/v1", api_key=key), arguments)
-    print(f"Done in {duration(time.monotonic() - began)}. Open {page}")
+            page, job = demonstrate(openai.OpenAI(base_url=f"{address}/v1", api_key=key), arguments)
+            tell(page, began)
+            if arguments.serve:
+                keep_serving(arguments.data, job)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,19 @@ def running_service(data: Path, log: Path) -> Iterator[str]:
             stop(process)
 
 
+def keep_serving(data: Path, job: str) -> None:
+    """Show how to open the page of a job, and wait for Ctrl-C; a link is made where a person reads it, not a log."""
+    link = albatross("link", "--job", job, "--data", str(data))
+    if sys.stdout.isatty():
+        print("The service goes on; its page of this adapter opens once at", flush=True)
+        subprocess.run(link, check=True)
+    else:
+        print(f"The service goes on; `albatross {' '.join(link[3:])}` prints where its page opens.", flush=True)
+    print("Ctrl-C ends it.", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+
+
 def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

@@ -60,6 +60,16 @@ def account_named(session: "Session", name: str) -> "Account":
     return account
 
 
+def account_of_job(session: "Session", job: str) -> "Account":
+    """Return the account that a job belongs to; raises NotFound."""
+    from core.database.tables import Account, Job
+
+    found = session.get(Job, job)
+    if found is None:
+        raise NotFound(f"There is no job {job} in this service's database.", code="job_not_found")
+    return session.get_one(Account, found.account_id)
+
+
 def day(at: float) -> str:
     """Write a time in seconds since 1970 as UTC, to the minute."""
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))

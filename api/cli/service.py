@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.worker_commands import replace_process
+from core.errors import InvalidInput
 from core.runtime.command_line import CommandLine, Data, read_settings
 
 COMMANDS = CommandLine()
@@ -27,10 +28,13 @@ def serve(
     raise typer.Exit(whole.serve(settings))
 
 
-@COMMANDS.explained("link", "albatross link --data /srv/albatross", "albatross link --account alice")
+@COMMANDS.explained("link", "albatross link --data /srv/albatross", "albatross link --job ftjob-3k9x2m1q")
 def link(
     account: Annotated[
         str | None, typer.Option(metavar="NAME", help="whose key it gives (default: this machine's own, `local`)")
+    ] = None,
+    job: Annotated[
+        str | None, typer.Option(metavar="ID", help="open this job's adapter, with a key of its account")
     ] = None,
     data: Data = None,
 ) -> None:
@@ -39,14 +43,18 @@ def link(
     Whoever opens it has a key of the account for twelve hours.
     """
     settings = read_settings(data=data)
-    from api.cli.accounts import account_named, database
+    from api.cli.accounts import account_named, account_of_job, database
     from api.cli.serve import address_of_running, start_link
 
+    if account is not None and job is not None:
+        raise InvalidInput("A job says whose it is; leave --account out.", code="contradiction", param="account")
     address = address_of_running(settings.data)
-    if account is not None:
-        with database(settings) as session:
+    with database(settings) as session:
+        if account is not None:
             account = account_named(session, account).name  # a slip of the pen shall make no account
-    print(start_link(settings, address, account))
+        elif job is not None:
+            account = account_of_job(session, job).name
+    print(start_link(settings, address, account, "/" if job is None else f"/adapters/{job}"))
 
 
 @COMMANDS.explained(

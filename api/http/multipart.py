@@ -23,7 +23,7 @@ from core.accounts.reservations import UPLOAD_SECONDS
 from core.accounts.upload_room import UploadRoom
 from core.errors import AlbatrossError, BodyTooLarge, InvalidInput, UnsupportedBody
 from core.settings import Settings
-from core.text_safety import visible_name
+from core.text_safety import visible_name, visible_path
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -54,7 +54,7 @@ UPLOAD = Layout(
 
 @dataclass(frozen=True)
 class Received:
-    """A received file at `path` with the name its sender gave it, for display only."""
+    """A received file at `path` with the name its sender gave it, for display only; one of several has folders too."""
 
     path: Path
     filename: str
@@ -85,8 +85,8 @@ async def receive(
         except AlbatrossError:
             await body.drain()
             raise
-        named = zip(files.paths, form.filenames, strict=True)
-        yield Upload(tuple(Received(path, visible_name(name)) for path, name in named), form.fields)
+        shown = map(visible_name if layout.most_files == 1 else visible_path, form.filenames)
+        yield Upload(tuple(map(Received, files.paths, shown)), form.fields)
     finally:
         with CancelScope(shield=True):
             await disk.run(files.remove)  # that takes a while too

@@ -1,6 +1,6 @@
 // The frame: which screen an address shows, signing in, and what is said when the service is away.
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
-import { call, watchReach } from "./lib/api.js";
+import { call, tellReach, watchReach } from "./lib/api.js";
 import { key, takeStartToken } from "./lib/session.js";
 import { Link, useAddress } from "./parts/link.js";
 import { GENERAL as W } from "./words/general.js";
@@ -13,6 +13,8 @@ const LATER = {
   adapter: () => import("./screens/adapter.js").then((part) => part.Adapter),
   settings: () => import("./screens/settings.js").then((part) => part.Settings),
 };
+
+const AGAIN = 3_000; // milliseconds until a screen that did not come is asked for again
 
 export function screenOf(path) {
   if (path === "/") return { name: "list" };
@@ -27,8 +29,21 @@ function Later({ name, ...rest }) {
   useEffect(() => {
     let gone = false;
     setPart(null);
-    LATER[name]().then((found) => gone || setPart(() => found));
-    return () => (gone = true);
+    let timer;
+    const load = () =>
+      LATER[name]().then(
+        (found) => gone || setPart(() => found),
+        () => {
+          if (gone) return;
+          tellReach(false);
+          timer = setTimeout(load, AGAIN);
+        },
+      );
+    load();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
   }, [name]);
   return part && html`<${part} ...${rest} />`;
 }

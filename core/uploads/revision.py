@@ -35,9 +35,7 @@ Items = Sequence[Item]
 def revised(path: Path, asked: Change, limits: Settings) -> JudgedReferences:
     """Return a packed file's references as they are then; raises as reading.read, and where they can't be so."""
     sent, found = _sent(asked, limits)
-    size = path.stat().st_size + sum(len(item.png) for item in sent.items if isinstance(item, ImageItem))
-    if sent.kind == "images" and size > limits.max_file_bytes:
-        raise images.too_much(limits)
+    _check_amount(path, asked, sent.items, limits)
     packed = packing.read_packed(path, "the file", limits)
     if sent.items and sent.kind != packed.kind:
         message = f"The file holds {packed.kind}, and what was sent {sent.kind}; upload those as a file of their own."
@@ -77,6 +75,16 @@ def _sent(asked: Change, limits: Settings) -> tuple[Parsed, list[Finding]]:
     return whole, reading.told_of(whole, asked.sent[0].filename)
 
 
+def _check_amount(path: Path, asked: Change, sent: Items, limits: Settings) -> None:
+    """Refuse what is too much before what is stored is in memory beside it."""
+    if asked.place is not None and asked.sent and len(sent) != 1:
+        message = f"What was sent holds {len(sent)} items; send the one that shall stand in the place of this one."
+        raise InvalidInput(message, code="several_items", param="file")
+    size = path.stat().st_size + sum(len(item.png) for item in sent if isinstance(item, ImageItem))
+    if asked.place is None and size > limits.max_file_bytes:
+        raise images.too_much(limits)
+
+
 def _known(items: Items, profile: Mapping[str, Any] | None) -> dict[str, PictureProfile]:
     """Return what is known of pictures, by the hash of their bytes; nothing where it is not known of all."""
     parsed = profiles.parse(dict(profile)) if profile else None
@@ -102,9 +110,6 @@ def _replaced(before: Items, asked: Change, sent: Items) -> Items:
     others = [*before[:place], *before[place + 1 :]]
     if not asked.sent:
         return others
-    if len(sent) != 1:
-        message = f"What was sent holds {len(sent)} items; send the one that shall stand in the place of this one."
-        raise InvalidInput(message, code="several_items", param="file")
     (item,), old = sent, before[place]
     if isinstance(item, ImageItem) and isinstance(old, ImageItem):
         caption = item.caption or old.caption if asked.caption is None else asked.caption

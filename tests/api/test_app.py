@@ -97,14 +97,17 @@ def webhook(service: Service, client: openai.OpenAI) -> dict[str, str]:
         return {"webhook_endpoint_id": found, "delivery_id": delivery.id}
 
 
-BODIES = {("POST", "/v1/files/{file_id}/items"): {"items": [{"filename": "a.png", "caption": "mine now"}]}}
+BODIES: dict[tuple[str, str], object] = {
+    ("POST", "/v1/files/{file_id}/items"): {"items": [{"filename": "a.png", "caption": "mine now"}]},
+    ("PUT", "/v1/files/{file_id}/items/{item_id}"): {"text": "mine now"},
+}
 
 
 def test_nothing_of_an_account_is_there_for_another(
     service: Service, published: dict[str, str], client: openai.OpenAI
 ) -> None:
-    ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"]}
-    ids |= webhook(service, client)
+    ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"], "item_id": "a.png"}
+    ids |= webhook(service, client) | {"sample_id": "1"}
     with service.http("alice") as owner, service.http("mallory") as stranger:
         spare = owner.post("/v1/files", files={"file": ("a.png", png())}, data={"purpose": "fine-tune"}).json()["id"]
         ids["erasure_id"] = owner.delete(f"/v1/files/{spare}").json()["bat"]["erasure"]

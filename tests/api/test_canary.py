@@ -27,7 +27,7 @@ from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.settings import Settings
 from tests.api.server import png, register
-from tests.conftest import PostgreSQL, free_port, running, until
+from tests.conftest import START_SECONDS, PostgreSQL, free_port, running, until
 from tests.worker.floor import ROOT, environment, settings
 
 CONTENT = ("caption", "filename", "prompt", "trigger", "metadata", "idempotency", "header", "value", "field")
@@ -59,7 +59,7 @@ class Scene:
         ):
             yield
             started.terminate()
-            started.wait(20)
+            started.wait(START_SECONDS)
 
     @contextmanager
     def api(self, name: str = "api") -> Iterator[httpx.Client]:
@@ -213,6 +213,14 @@ def send_bad_things(client: httpx.Client, file_id: str) -> None:
         {"bat": {"sample_prompts": bad}},
     ):
         create(client, file_id, **{"suffix": bad[:20] + secrets.token_hex(3), **changes})
+    items, name = f"/v1/files/{file_id}/items", f"{CANARIES['filename']}.png"
+    client.delete(f"{items}/{name}", params={"sha256": bad})
+    client.delete(f"{items}/{name}")
+    client.put(f"{items}/{name}", files={"file": (name, png(9))}, data={"caption": CANARIES["caption"]})
+    client.put(f"{items}/item-1", files={"file": (name, CANARIES["caption"].encode())}, data={"sha256": bad})
+    client.put(f"{items}/item-1", json={"text": CANARIES["caption"], unknown: bad})
+    client.post(items, files=[("file", (name, png(9))), ("file", (name, archive()))], data={unknown: bad})
+    client.post(items, files=[("file", (name, png(9)[:60])), ("file", (f"{name}.zip", archive()[:900]))])
     create(client, file_id, "again", seed=3)
     create(client, file_id, "again", seed=4)  # the same key for another request
     client.post("/v1/fine_tuning/jobs", content=f'{{"model": "{bad}", "a": NaN'.encode())

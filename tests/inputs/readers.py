@@ -134,7 +134,9 @@ async def _received(content: bytes, folder: Path, kind: str, piece: int, layout:
     async with holding(room), receive(Request(scope, next_piece), settings, folder, room, layout) as upload:
         assert 1 <= len(upload.files) <= layout.most_files
         for sent in upload.files:
-            assert 0 < len(sent.filename) <= 100
+            folders = 0 if layout.most_files == 1 else 4
+            assert sent.filename.count("/") <= folders
+            assert all(0 < len(part) <= 100 and part.strip(".") for part in sent.filename.split("/"))
             assert text_safety.UNCLEAN.search(sent.filename) is None
         return sum(sent.path.stat().st_size for sent in upload.files)
 

@@ -103,6 +103,7 @@ STRANGERS: dict[str, Ask] = {
     "reads a job's curves": lambda ids: ("GET", f"{JOBS}/{ids['job']}/metrics", "job_not_found"),
     "reads a job's scores": lambda ids: ("GET", f"{JOBS}/{ids['job']}/influence", "job_not_found"),
     "reads a job's samples": lambda ids: ("GET", f"{JOBS}/{ids['job']}/samples", "job_not_found"),
+    "looks at a sample": lambda ids: ("GET", f"{JOBS}/{ids['job']}/samples/0-0/image", "job_not_found"),
     "shows an adapter": lambda ids: ("GET", f"/v1/models/{ids['model']}", "model_not_found"),
     "downloads an adapter": lambda ids: ("GET", f"/v1/models/{ids['model']}/download", "model_not_found"),
     "deletes an adapter": lambda ids: ("DELETE", f"/v1/models/{ids['model']}", "model_not_found"),

@@ -13,6 +13,13 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request, expect, sync_playwright
 
+# whatever reaches past the right edge, and is neither cut off nor scrolled on its own
+OUT = """[...document.querySelectorAll("main *, header *")].filter((node) => {
+  if (node.getBoundingClientRect().right <= innerWidth + 1) return false;
+  for (let up = node.parentElement; up && up !== document.body; up = up.parentElement)
+    if (getComputedStyle(up).overflowX !== "visible") return false;
+  return true;
+}).map((node) => node.outerHTML.slice(0, 120))"""
 CHROMIUM = shutil.which("chromium")
 MISSING = "Chromium is missing: as root, `make system` installs it"
 PATIENCE_MS = 30_000
@@ -68,11 +75,15 @@ class Tab:
         """Forget faults that a test has caused on purpose."""
         self.faults[:] = [fault for fault in self.faults if not re.search(pattern, fault)]
 
-    def shift(self) -> float:
-        """How far things have jumped since the page was opened, without anybody's touch; 0 is nothing."""
+    def stands_still(self) -> None:
+        """Nothing has jumped since the page was opened, but under somebody's touch."""
         shifts: list[Any] = self.page.evaluate("window.shifts")
-        assert all(value < 0.001 for value, _ in shifts), shifts
-        return float(sum(value for value, _ in shifts))
+        assert [(value, moved) for value, moved in shifts if value >= 0.001] == []
+
+    def fits(self) -> None:
+        """Nothing reaches past the window's edge."""
+        if self.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            raise AssertionError("\n".join(self.page.evaluate(OUT)))
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

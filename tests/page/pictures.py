@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import re
+import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -17,13 +18,14 @@ from playwright.sync_api import Browser, expect
 
 from core.disk import ROOT
 from core.settings import Settings
+from demo.service import albatross
 from tests.page.browser import Tab, chromium, visited
 from tests.page.plant import JOBS, Plant, planted
 from tests.page.references import file
 
 OUT = ROOT / "docs/page"
 REFERENCES = ROOT / "demo/emoji_ldm/references"
-COLOURS = 128
+COLOURS = 96
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 800}},
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
@@ -47,6 +49,7 @@ class Camera:
                 act(tab)
                 tab.page.evaluate("document.fonts.ready")
                 tab.page.mouse.move(0, 0)
+                tab.page.evaluate("scrollTo(0, 0)")
                 self._save(f"{name}-{form}", tab.page.screenshot(full_page=True, animations="disabled"))
                 tab.expect()
 
@@ -90,6 +93,7 @@ def pirate(tab: Tab) -> None:
     tab.open("/new")
     tab.give([file("pirate.jsonl", (ROOT / "demo/texts/references/pirate.jsonl").read_bytes())])
     expect(tab.page.get_by_role("heading", name=re.compile("^12 texts"))).to_be_visible()
+    expect(tab.page.get_by_text(re.compile("^About "))).to_be_visible()
 
 
 def erasing(path: str) -> Act:
@@ -100,10 +104,15 @@ def erasing(path: str) -> Act:
     return act
 
 
-def away(tab: Tab) -> None:
-    at("/", "Your adapters")(tab)
-    tab.page.context.set_offline(True)
-    expect(tab.page.get_by_text("does not answer")).to_be_visible(timeout=60_000)
+def away(path: str) -> Act:
+    """Lose the service while its work is looked at."""
+
+    def act(tab: Tab) -> None:
+        at(path, "Working")(tab)
+        tab.page.context.set_offline(True)
+        expect(tab.page.get_by_text("does not answer")).to_be_visible()
+
+    return act
 
 
 def cat_job(plant: Plant, bat: dict[str, Any]) -> str:
@@ -136,6 +145,7 @@ def at_work(camera: Camera, job: str) -> None:
     order(plant, job, "resume")
     plant.wait(job, lambda found: found["bat"]["stage"] == "train" and found["bat"]["progress"] > 0.3)
     camera.take("working", at(f"/adapters/{job}", "Working"))
+    camera.take("away", away(f"/adapters/{job}"))
 
 
 def order(plant: Plant, job: str, what: str) -> None:
@@ -150,7 +160,6 @@ def afterwards(camera: Camera, job: str, stopped: str) -> None:
     camera.take("stopped", at(f"/adapters/{stopped}", "Stopped"))
     camera.take("adapters", at("/", "Your adapters"))
     camera.take("settings", at("/settings", "Webhooks"))
-    camera.take("away", away)
 
 
 def main() -> None:
@@ -165,6 +174,9 @@ def main() -> None:
         planted(Path(folder), Settings(data=Path(folder) / "data")) as plant,
         chromium() as browser,
     ):
+        subprocess.run(
+            albatross("backbones", "prepare", "smollm2-135m", "--data", str(plant.settings.data)), check=True
+        )
         camera = Camera(browser, plant, options.out)
         before_any(camera)
         job, stopped = cat_job(plant, bat), cat_job(plant, bat)

@@ -27,7 +27,7 @@ def test_a_key_that_ends_in_the_middle_of_typing_costs_no_word(browser: Browser,
         with service.sessions.begin() as session:
             api_keys.revoke(session, key.split("_")[1])
         time.sleep(REMEMBERED_SECONDS)  # so long it may still be taken
-        page.get_by_label("What cat-0.png shows").focus()
+        page.evaluate("document.activeElement.blur()")  # where the sign-in is not there already
         expect(page.get_by_text("Your key has expired or was withdrawn")).to_be_visible()
         tab.expect("status of 401")
         with service.sessions.begin() as session:
@@ -40,6 +40,7 @@ def test_a_key_that_ends_in_the_middle_of_typing_costs_no_word(browser: Browser,
 def test_signing_out_leaves_nothing_of_the_key(tab: Tab) -> None:
     page = tab.open("/settings")
     tab.press("Sign out")
+    tab.expect("status of 503.*readyz")  # nobody works here
     expect(page.get_by_label("Your key")).to_be_visible()
     assert tab.key not in page.evaluate("JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie])")
     page.reload()
@@ -50,3 +51,15 @@ def test_an_address_that_leads_nowhere_says_so(tab: Tab) -> None:
     page = tab.open("/adapters/ftjob-nobody")
     expect(page.get_by_role("heading", name=re.compile("nothing here"))).to_be_visible()
     tab.expect("status of 404")
+
+
+def test_a_screen_that_is_opened_while_the_service_is_away_comes_once_it_is_back(tab: Tab) -> None:
+    page = tab.open("/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.context.set_offline(True)
+    tab.press("Settings", "link")
+    expect(page.get_by_text("does not answer")).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    expect(page.get_by_text("does not answer")).to_have_count(0)
+    tab.expect("net::ERR_")

@@ -127,6 +127,18 @@ def test_a_text_result_shows_answers_side_by_side(visitor: Tab, plant: Plant, te
     expect(page.get_by_text(first["prompt"]).first).to_be_visible()
 
 
+def test_files_that_are_there_twice_are_named_and_left_out_at_a_touch(visitor: Tab, plant: Plant) -> None:
+    job = plant.finished(plant.create(plant.send("twins", range(8)), "tiny-images", "twins"))
+    twice = [row["name"] for row in plant.job(job)["bat"]["references"] if row["verdict"] == "duplicate"]
+    page = visitor.open(f"/adapters/{job}")
+    for name in twice:
+        expect(page.get_by_role("note")).to_contain_text(name)
+    visitor.press(re.compile("^Make it again without"))
+    expect(page.get_by_role("heading", name=re.compile(rf"^{8 - len(twice)} pictures"))).to_be_visible()
+    expect(page.get_by_label("A name")).to_have_value("twins")
+    assert twice
+
+
 def test_an_erased_adapter_is_gone_everywhere_and_leaves_a_receipt(browser: Browser, plant: Plant) -> None:
     file = plant.send("marked", range(4))
     job = plant.create(file, "tiny-images", "to-erase")

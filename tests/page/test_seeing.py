@@ -75,13 +75,20 @@ def erasing(tab: Tab, published: dict[str, str]) -> None:
 
 def settings(tab: Tab, _: dict[str, str]) -> None:
     tab.open("/settings")
-    expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+    expect(tab.page.get_by_role("heading", name="Webhooks")).to_be_visible()
+    tab.expect("status of 503.*readyz")  # nobody works here
 
 
 def nowhere(tab: Tab, _: dict[str, str]) -> None:
     tab.open("/adapters/ftjob-nobody")
     expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+    tab.page.wait_for_load_state("networkidle")
     tab.expect("status of 404")
+
+
+def docs(tab: Tab, _: dict[str, str]) -> None:
+    tab.open("/docs")
+    expect(tab.page.get_by_role("heading", name="JobRequest", exact=True)).to_be_attached()
 
 
 STATES: tuple[Callable[[Tab, dict[str, str]], None], ...] = (
@@ -95,6 +102,7 @@ STATES: tuple[Callable[[Tab, dict[str, str]], None], ...] = (
     erasing,
     settings,
     nowhere,
+    docs,
 )
 
 
@@ -110,8 +118,8 @@ def test_nobody_is_shut_out_and_nothing_jumps_or_sticks_out(
 ) -> None:
     state(formed, published)
     assert faults(formed.page) == []
-    assert formed.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    formed.shift()
+    formed.fits()
+    formed.stands_still()
 
 
 def faults(page: Page) -> list[str]:

@@ -48,11 +48,10 @@ def score(context: Context) -> Generator[Line, None, None]:
         write_rows(folder / "influence.json", rows)
         write_rows(folder / "references.json", reference_rows(context, read_surrogate(context).curves))
         write_json(folder / "decision.json", decided)
-    yield Known(
-        "score", chosen(context, decided) | {"reasons": {"scores": words} if (words := scores(decided)) else {}}
-    )
     told = {"selection": decided["selection"], "count": len(decided["selected"]), "gamma": decided["gamma"]}
     yield Message("score", decided["reason"], data=told, code=EventCode.SELECTED)
+    words = scores(decided)
+    yield Known("score", chosen(context, decided) | {"reasons": {"scores": words} if words else {}})
 
 
 def chosen(context: Context, decided: Json) -> Json:

@@ -51,9 +51,9 @@ def surrogate(context: Context) -> Generator[Line, None, None]:
         write_stack(result.adapter, folder / "surrogate.safetensors")
         write_json(folder / "curves.json", {"step": result.step, **asdict(result.curves)})
     evidence = result.curves.evidence()
-    yield Known("surrogate", {"references": reference_rows(context, result.curves)})
     words = evidence.sentence() if evidence else ALL_REFERENCES_ALIKE
     yield Message("surrogate", words, data={"step": result.step}, code=EventCode.EVIDENCE)
+    yield Known("surrogate", {"references": reference_rows(context, result.curves)})
 
 
 def _announced(surrogates: int) -> str:

@@ -75,8 +75,8 @@ def train(context: Context) -> Generator[Line, None, None]:
         write_json(folder / "outcome.json", asdict(outcome))
     code = EventCode.EARLY_STOP if outcome.stopped_early else EventCode.BUDGET_SPENT
     told = {"step": outcome.last_step, "max_steps": budget, "named_step": outcome.published_step}
-    yield Known("train", {name: getattr(outcome, name) for name in FOUND})
     yield Message("train", ended(outcome, budget, sampled=asks(context)), data=told, code=code)
+    yield Known("train", {name: getattr(outcome, name) for name in FOUND})
 
 
 def ended(outcome: Outcome, budget: int, *, sampled: bool) -> str:

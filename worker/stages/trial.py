@@ -34,10 +34,10 @@ def trial(context: Context) -> Generator[Line, None, None]:
         write_json(folder / "mixture.json", mixture(scored, tried))
         if tried is not None:
             write_json(folder / "curves.json", asdict(tried.curves))
-    yield Known("trial", settled(context))
     if tried is not None:
         told = {"verdict": tried.verdict, "gamma": tried.decide().gamma}
         yield Message("trial", tried.decide().reason, data=told, code=EventCode.TRIAL_DECIDED)
+    yield Known("trial", settled(context))
 
 
 def settled(context: Context) -> Json:

@@ -78,7 +78,10 @@ function Contents({ groups, objects }) {
 function Reader() {
   const [found, setFound] = useState(null);
   useEffect(() => {
-    fetch("/openapi.json").then((answer) => answer.json()).then(setFound, () => setFound({ away: true }));
+    // with its typefaces, so that nothing that is being read jumps
+    const faces = ["15px Geist", "19px Newsreader"].map((face) => document.fonts.load(face));
+    const read = fetch("/openapi.json").then((answer) => answer.json());
+    Promise.all([read, Promise.allSettled(faces)]).then(([told]) => setFound(told), () => setFound({ away: true }));
   }, []);
   // the browser looked for the address's place before there was any
   useEffect(() => found?.paths && document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView(), [found]);

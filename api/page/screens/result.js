@@ -71,8 +71,8 @@ function Misfits({ job, repeat }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const references = job.bat.references || [];
-  const { hurts, twice } = misfits(references);
-  const all = [...hurts, ...twice];
+  const { hurts, doubtful, twice } = misfits(references);
+  const all = [...hurts, ...doubtful, ...twice];
   const left = references.length - all.length;
   if (!all.length) return null;
   const again = () => {
@@ -81,7 +81,7 @@ function Misfits({ job, repeat }) {
   };
   const names = (some) => some.map((reference) => reference.name);
   const several = (job.bat.request.training_files || []).length > 0; // whose places are not those of one upload
-  return html`<div class="note misfits" role="note"><p>${hurts.length > 0 && W.misfits(names(hurts))} ${twice.length > 0 && W.twice(names(twice))}</p>
+  return html`<div class="note misfits" role="note"><p>${hurts.length > 0 && W.misfits(names(hurts))} ${doubtful.length > 0 && W.doubtful(names(doubtful))} ${twice.length > 0 && W.twice(names(twice))}</p>
     ${left > 1 && !several && html`<button type="button" class="button small" disabled=${busy} onClick=${again}>${busy ? W.withoutGoing : W.without(all.length)}</button>`}<${Refusal} error=${error} /></div>`;
 }
 

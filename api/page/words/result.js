@@ -1,6 +1,8 @@
 // What the finished adapter's screen says.
 import { count, percent } from "../lib/format.js";
 
+const listed = (names) => (names.length === 1 ? names[0] : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
+
 export const RESULT = {
   tabs: { result: "Result", training: "How it was made" },
   before: "Before",
@@ -33,9 +35,9 @@ export const RESULT = {
     told: (step) => `You asked for all steps, so this is the last one, ${step}. An earlier one may be better.`,
     other: (step) => `Step ${step} was chosen.`,
   },
-  misfits: (names) =>
-    names.length === 1 ? `${names[0]} does not fit the others. Without it the result is likely to be better.` : `${names.slice(0, -1).join(", ")} and ${names.at(-1)} do not fit the others. Without them the result is likely to be better.`,
-  twice: (names) => (names.length === 1 ? `${names[0]} is there twice; one is enough.` : `${names.slice(0, -1).join(", ")} and ${names.at(-1)} are there twice; once is enough.`),
+  misfits: (names) => `${listed(names)} ${names.length === 1 ? "does not fit the others. Without it" : "do not fit the others. Without them"} the result is likely to be better.`,
+  doubtful: (names) => `${listed(names)} may not belong: the others teach next to nothing about ${names.length === 1 ? "it. Look at it once more." : "them. Look at them once more."}`,
+  twice: (names) => `${listed(names)} ${names.length === 1 ? "is there twice; one is enough." : "are there twice; once is enough."}`,
   without: (number) => (number === 1 ? "Make it again without it" : "Make it again without them"),
   withoutGoing: "Copying the other files",
   steps: "Other steps that were kept",

@@ -19,6 +19,7 @@ import pytest
 from api.cli.serve import address_of_running, only_one
 from core.disk import ROOT
 from core.errors import Conflict, NotFound
+from tests.api.server import pictures
 
 CHILDREN = {"broker", "api", "dispatcher", "worker"}
 
@@ -143,6 +144,24 @@ def test_a_key_made_beside_a_running_service_works_and_a_second_service_does_not
     assert address == tree.address()
     assert httpx.post(f"{address}/start", json={"token": token}).json()["key"].startswith("alb_")
     assert "#start=" not in tree.log.read_text()  # what is logged is kept
+    assert_link_to_job(tree, client)
+
+
+def assert_link_to_job(tree: Tree, client: openai.OpenAI) -> None:
+    """A link to a job opens its adapter with a key of the account that it belongs to."""
+    file = client.files.create(file=("cat.zip", pictures()), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(model="emoji-ldm", training_file=file.id)
+    client.fine_tuning.jobs.cancel(job.id)
+    linked = subprocess.run(
+        command("link", "--job", job.id, "--data", str(tree.data)), cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    address, token = linked.stdout.strip().split("#start=")
+    assert address == f"{tree.address()}/adapters/{job.id}"
+    key = httpx.post(f"{tree.address()}/start", json={"token": token}).json()["key"]
+    answer = httpx.get(
+        f"{tree.address()}/v1/fine_tuning/jobs/{job.id}", headers={"Authorization": f"Bearer {key}"}, timeout=30
+    )
+    assert answer.json()["id"] == job.id
 
 
 def test_a_link_is_made_only_for_a_service_that_runs(tmp_path: Path) -> None:

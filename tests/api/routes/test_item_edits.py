@@ -319,6 +319,15 @@ def test_an_item_that_is_not_there_is_404(http: httpx.Client, image_file: str, i
     refused(put(http, image_file, item, "x.png", png(9)), 404, "item_not_found")
 
 
+def test_files_of_several_folders_are_sent_with_their_paths(http: httpx.Client, image_file: str) -> None:
+    sent = [(f"set/{where}/1{ending}", words) for where in "ab" for ending, words in ((".png", b""), (".txt", b"in "))]
+    files = [(name, words + name[4:5].encode() if words else png(ord(name[4]))) for name, words in sent]
+    done(add(http, image_file, *files))
+    assert list(named(http, image_file).items())[4:] == [("a/1.png", "in a"), ("b/1.png", "in b")]
+    error = refused(add(http, image_file, ("x.png", png(20)), ("X.png", png(21))), 400, "duplicate_name")
+    assert error["param"] == "file:X.png"
+
+
 @pytest.mark.slow
 def test_a_name_that_several_images_have_is_refused_and_a_folder_tells_them_apart(http: httpx.Client) -> None:
     buffer = io.BytesIO()
@@ -397,6 +406,7 @@ def test_a_file_does_not_grow_beyond_what_an_upload_may_have(service: Service, h
     file = upload(http, noise(1), "a.png")  # of 2 MB that are taken it has more than a half
     refused(add(http, file["id"], ("b.png", noise(2))), 400, "file_too_large")
     assert http.get(f"/v1/files/{file['id']}").json() == file
+    kept_whole(service, http, done(put(http, file["id"], "item-1", "b.png", noise(2))))
 
 
 @pytest.mark.slow

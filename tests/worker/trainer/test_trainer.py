@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +19,8 @@ import pytest
 from core.backbones.registry import Registry
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
-from core.database.tables import Adapter, Artifact
+from core.database.tables import Adapter, Artifact, Job
+from core.jobs.reports import LIVE
 from core.parameters.parameters import Parameters
 from core.storage.factory import storage
 from tests.worker.floor import Floor, damaged, pictures, repacked, settings
@@ -56,6 +60,50 @@ def long_captions() -> bytes:
             longer = " ".join(f"{CANARY}{number}" for number in range(100)).encode()
             archive.writestr(name, longer if name.endswith(".txt") else before.read(name))
     return buffer.getvalue()
+
+
+@contextmanager
+def watching(floor: Floor, job_id: str) -> Iterator[list[tuple[Job, set[str]]]]:
+    """Look at a job and the names of the samples that it shows, again and again until the block ends."""
+    seen: list[tuple[Job, set[str]]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            shown = {row.name for row in floor.rows(Artifact, job_id) if row.kind == LIVE}
+            seen.append((floor.get(job_id), shown))
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.slow
+def test_a_real_job_shows_its_way_its_samples_and_what_is_known_while_it_runs(real_floor: Floor) -> None:
+    floor = real_floor
+    job_id = floor.job(backbone="tiny", bat=QUICK)
+    with watching(floor, job_id) as seen:
+        floor.supervise()
+    assert any({"live/samples.json", "live/sample-00000-0.png"} <= shown for _, shown in seen)
+    running = [job for job, _ in seen if job.state == "RUNNING" and job.course is not None]
+    shares = [job.course["overall"] for job in running]
+    assert shares == sorted(shares)
+    assert 0 < shares[-1] < 1
+    assert any(job.eta_seconds > 0 for job in running if job.eta_seconds is not None)
+    known = [set(job.outcome or {}) for job in running]
+    assert all(earlier <= later for earlier, later in itertools.pairwise(known))
+    for name in ("references", "pool_size", "trial", "reasons"):
+        assert any(name in names and "published_step" not in names for names in known), name
+    ended = floor.get(job_id)
+    assert ended.state == "SUCCEEDED"
+    assert {leg["state"] for leg in ended.course["stages"].values()} == {"done"}
+    assert all(leg["seconds"] > 0 for leg in ended.course["stages"].values())
+    assert [row for row in floor.rows(Artifact, job_id) if row.kind == LIVE] == []
 
 
 def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(

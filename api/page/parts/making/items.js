@@ -36,7 +36,7 @@ function Caption({ item, upload, drafts }) {
       setSaved(true);
     }
   };
-  return html`<textarea rows="2" maxlength="20000" placeholder=${W.captionHint} aria-label=${W.caption(item.filename)} value=${value}
+  return html`<textarea rows="2" maxlength="2000" placeholder=${W.captionHint} aria-label=${W.caption(item.filename)} value=${value}
       onInput=${(event) => (setSaved(false), drafts.write(item.filename, event.target.value))} onBlur=${leave}></textarea>
     <p class="meta state" role="status">${waiting ? (upload.changing ? W.saving : W.notSaved) : saved ? W.saved : ""}</p>`;
 }

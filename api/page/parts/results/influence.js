@@ -29,7 +29,7 @@ const spread = (rows, most) => rows.filter((_, index) => index % Math.ceil(rows.
 export function Influence({ influence, bat }) {
   const shown = (row) => row.thumbnail || row.caption || row.text;
   const chosen = influence.helped.filter((row) => row.selected && shown(row));
-  const hurt = influence.hurt.filter((row) => !row.selected && row.score !== null && shown(row)).slice(0, SHOWN / 2);
+  const hurt = influence.hurt.filter((row) => !row.selected && row.score < 0 && shown(row)).slice(0, SHOWN / 2);
   const ranked = influence.selection === "ranked";
   const list = (rows) => html`<ul class="gallery">${rows.map((row) => html`<${Candidate} key=${row.id} row=${row} />`)}</ul>`;
   return html`<section aria-labelledby="influence"><h2 id="influence">${W.title}</h2><p class="hint">${W.lead}</p>

@@ -7,18 +7,19 @@ const DOUBTED = ["hurts", "duplicate", "doubtful"];
 
 const itemOf = (reference, items) => items?.find((item) => (item.filename || `text ${item.index + 1}`) === reference.name);
 
-/** References that had better be left out: what hurts, and of two alike the later one. */
+/** References that had better be left out: what hurts or may, and of two alike the later one. */
 export function misfits(references) {
   const hurts = references.filter((reference) => reference.verdict === "hurts");
-  const twice = references.filter((reference, index) => reference.verdict === "duplicate" && (reference.twins || []).some((twin) => twin < index));
-  return { hurts, twice };
+  const doubtful = references.filter((reference) => reference.verdict === "doubtful");
+  const twice = references.filter((reference) => reference.verdict === "duplicate");
+  return { hurts, doubtful, twice };
 }
 
 export function Own({ references, items }) {
   const most = Math.max(0.01, ...references.map((reference) => Math.abs(reference.learnt || 0)));
   const rank = (reference) => (DOUBTED.includes(reference.verdict) ? DOUBTED.indexOf(reference.verdict) : DOUBTED.length);
   const sorted = [...references].sort((a, b) => rank(a) - rank(b));
-  const twins = (reference) => (reference.twins || []).map((twin) => references[twin]?.name ?? twin).join(", ");
+  const twins = (reference) => (reference.twins || []).join(", ");
   return html`<section aria-labelledby="own"><h2 id="own">${W.title}</h2><p class="hint">${W.lead}</p><ul class="own">${sorted.map((reference) => {
     const item = itemOf(reference, items);
     return html`<li key=${reference.name} class=${reference.verdict}>${item?.thumbnail ? html`<img src=${item.thumbnail} class=${item.width <= 64 ? "pixels" : ""} alt="" width="56" height="56" />` : ""}
