@@ -38,7 +38,7 @@ def _of_texts(form: Format, file: str, record: BackboneRecord, root: str) -> lis
     loader = f"from transformers import {text_loader(record, root)}"
     if form == "gguf":
         return [
-            f"# {BASE} is the backbone itself: llama.cpp's convert_hf_to_gguf.py makes it of its folder",
+            f"# {BASE} is the backbone itself: llama.cpp's script convert_hf_to_gguf makes it of its folder",
             f"llama-server -m {BASE} --lora {file}",
         ]
     if form == "peft":
