@@ -36,6 +36,7 @@ export const GENERAL = {
 const REFUSALS = {
   service_away: "The service does not answer. Nothing that you typed is lost: try again in a moment.",
   invalid_api_key: "This key opens nothing here. Perhaps it was mistyped, or it has been withdrawn.",
+  expired_api_key: "This key has expired. Ask for another one; what you typed is kept.",
   rate_limited: "That was faster than this service allows. Wait a moment, and try again.",
   job_not_found: "There is no such adapter. Perhaps it was erased.",
   insufficient_scope: "Your key may look, but not change anything. Ask whoever runs this service for one that may.",
