@@ -50,6 +50,7 @@ def list_events(
     caller: CallerDep,
     after: AfterDep = None,
     limit: LimitDep = DEFAULT_EVENTS,
+    progress: Annotated[bool, Query(description="in a stream: tell between events where the job is")] = False,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Page[EventObject] | Response:
     """List events, the newest first; with `Accept: text/event-stream` send them as they happen, the oldest first."""
@@ -57,7 +58,7 @@ def list_events(
         job = find_job(session, caller.account, job_id)
         if "text/event-stream" in request.headers.get("accept", ""):
             seen = events_after(session, job.id, last_event_id)
-            return stream_events(services.stream_limit, services.reading, caller, job.id, seen)
+            return stream_events(services.stream_limit, services.reading, caller, job.id, seen, progress=progress)
         statement = select(JobEvent).where(JobEvent.job_id == job.id)
         last = None
         if after is not None:
@@ -156,11 +157,7 @@ def list_samples(
     return SamplePage(**dict(page(shown, more)), ready=ended)
 
 
-@router.get(
-    "/samples/{sample_id}/image",
-    response_class=StreamingResponse,
-    responses={200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}, "description": "A PNG."}},
-)
+@router.get("/samples/{sample_id}/image", response_class=Response)
 def show_sample(
     job_id: str,
     sample_id: str,
@@ -168,7 +165,7 @@ def show_sample(
     account: AccountDep,
     size: Annotated[Literal["256"] | None, Query(description="the longer side in pixels, at most")] = None,
 ) -> Response:
-    """Show the picture of a sample, to be looked at where it is."""
+    """Show the picture of a sample, to be looked at where it is: image/png."""
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
         stored, pictures = results.look(session, job, "samples.json"), results.images(session, job.id)

@@ -42,15 +42,16 @@ def events_after(session: Session, job_id: str, last_event_id: str | None) -> in
 
 
 def stream_events(
-    streams: StreamLimit, reading: sessionmaker[Session], caller: Caller, job_id: str, seen: int
+    streams: StreamLimit, reading: sessionmaker[Session], caller: Caller, job_id: str, seen: int, *, progress: bool
 ) -> StreamingResponse:
     """Send the events after number `seen`, the oldest first, until the job has ended; RateLimited beyond the limit.
 
-    It breaks off where the caller's key no longer opens the account, or the job is deleted.
+    With `progress` lines of where the job is stand between them. It breaks off where the caller's key no longer opens
+    the account, or the job is deleted.
     """
     streams.check(caller.account)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    lines = _counted(streams, caller.account, _lines(reading, caller.key, job_id, seen))
+    lines = _counted(streams, caller.account, _lines(reading, caller.key, job_id, seen, progress=progress))
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
@@ -88,13 +89,15 @@ class ProgressTold:
         return f"event: progress\ndata: {news.progress.model_dump_json()}\n\n"
 
 
-async def _lines(reading: sessionmaker[Session], key: str, job_id: str, seen: int) -> AsyncIterator[str]:
+async def _lines(
+    reading: sessionmaker[Session], key: str, job_id: str, seen: int, *, progress: bool
+) -> AsyncIterator[str]:
     spoken, told = time.monotonic(), ProgressTold()
     while (news := await to_thread.run_sync(_read, reading, key, job_id, seen)) is not None:
         lines = [f"id: {event.id}\ndata: {event_object(event).model_dump_json()}\n\n" for event in news.events]
         seen = news.events[-1].seq if news.events else seen
-        if (progress := told.line(news)) is not None:
-            lines.append(progress)
+        if progress and (line := told.line(news)) is not None:
+            lines.append(line)
         if not lines and not news.ended and time.monotonic() - spoken > KEEP_ALIVE_SECONDS:
             lines.append(": waiting\n\n")
         for line in lines:

@@ -45,7 +45,9 @@ class Proxy:
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx.Response:
         """Send a call on."""
-        return httpx.request(method, self.upstream + path, headers=headers, content=body, timeout=30)
+        plain = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
+        plain["accept-encoding"] = "identity"  # what is sent back is the body as it came, with its own headers
+        return httpx.request(method, self.upstream + path, headers=plain, content=body, timeout=30)
 
     def deliver(self) -> None:
         """Send on what was kept back."""
