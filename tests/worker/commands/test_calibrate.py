@@ -74,7 +74,7 @@ def test_a_finished_job_is_measured_and_tells_the_end_of_the_next(floor: Floor) 
         gauge.note(StageDone(stage, work=None))
     export = gauge.position(Progress("export", 9, 10, 0.1)).eta_seconds
     assert export is not None
-    assert export < left
+    assert export <= left  # it moves with the clock, and here no time has passed
 
 
 def test_a_trainer_that_counts_nothing_leaves_no_measurement(floor: Floor) -> None:
