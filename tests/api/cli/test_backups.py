@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
