@@ -29,6 +29,7 @@ function useDraft() {
   };
   const captions = {
     read: (name) => now.current.captions[name],
+    all: () => now.current.captions,
     write: (name, text) => change({ captions: { ...now.current.captions, [name]: text } }),
     forget(name, sent) {
       if (sent !== undefined && now.current.captions[name] !== sent) return; // typed on meanwhile
@@ -119,7 +120,7 @@ function Items({ upload, drafts, add, startOver }) {
   return html`<section aria-labelledby="files"><div class="row spread"><h2 id="files">${W.number(file.bat.items, kind)} <small>${remarks ? W.remarks(remarks) : W.fine}</small></h2>
       <span class="row"><${Choose} add=${add} label=${W.more} quiet /><button type="button" class="quiet" onClick=${startOver}>${W.startOver}</button></span></div>
     ${whole.map((finding) => html`<${Remark} key=${finding.code} of=${finding} />`)}
-    <ul class=${`items ${kind}`}>${shown.map((item) => html`<${Card} key=${item.filename || item.id + item.text} item=${item} upload=${upload} drafts=${drafts} alone=${items.length === 1} />`)}</ul>
+    <ul class=${`items ${kind}`}>${shown.map((item) => html`<${Card} key=${item.key} item=${item} upload=${upload} drafts=${drafts} alone=${items.length === 1} />`)}</ul>
     ${shown.length < items.length && html`<button type="button" class="quiet" onClick=${() => setAll(true)}>${W.earlier(items.length)}</button>`}
     ${kind === "texts" && html`<${Write} add=${add} />`}</section>`;
 }
@@ -145,9 +146,9 @@ export function Make() {
   const body = useMemo(() => file && model && bodyOf({ ...choice, preset: presets.some((one) => one.id === choice.preset) ? choice.preset : null }, file, model), [choice, file, model]);
   const { estimate, error: estimateError } = useEstimate(sent === null ? body : null, file?.bat.sha256);
   const preset = inForce(offers, kind, choice, estimate).preset;
-  const add = (files) => {
+  const add = (files, taken) => {
     setError(null);
-    return upload.add(files);
+    return upload.add(files, taken);
   };
   const over = useDropped(add);
   const startOver = () => {
@@ -158,6 +159,8 @@ export function Make() {
   const submit = async () => {
     setGoing(true);
     setError(null);
+    // a field that is left by pressing the button is still on its way, and a job keeps its files as they are
+    if (!(await upload.settle(drafts.all))) return setGoing(false);
     try {
       const job = await call(JOBS, { method: "POST", body });
       kept.forget();
@@ -170,7 +173,8 @@ export function Make() {
   useEffect(() => {
     if (upload.error?.error.status === 401) refused(() => {})(upload.error.error);
   }, [upload.error]);
-  const failure = error || estimateError || null;
+  const unsaved = upload.error?.place === "go" ? upload.error.error : null;
+  const failure = error || unsaved || estimateError || null;
   const aboutSetting = failure?.param?.startsWith("bat.") && !["bat.preset", "bat.trigger"].includes(failure.param);
   return html`<div class="make"><div class="form"><h1>${W.title}</h1>${!file && html`<p class="voice">${W.lead}</p>`}
     ${offersError && html`<${Refusal} error=${offersError} />`}
