@@ -56,7 +56,8 @@ export function Adapter({ id, tab }) {
   useEffect(() => {
     if (job) document.title = `${titleOf(job)} · ${GENERAL.status[job.status]} · ${GENERAL.product}`;
   }, [job?.status]);
-  if (!job) return error ? html`<${Missing} error=${error} />` : html`<p class="hint" role="status">${GENERAL.loading}</p>`;
+  if (!job && error) return error.status === 404 ? html`<${Missing} error=${error} />` : html`<${Refusal} error=${error} />`;
+  if (!job) return html`<p class="hint" role="status">${GENERAL.loading}</p>`;
   const ready = job.status === "succeeded";
   return html`<div class="row spread head"><h1>${titleOf(job)} <${Status} job=${job} /></h1>
       ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>
