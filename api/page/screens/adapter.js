@@ -12,10 +12,10 @@ import { GENERAL, say } from "../words/general.js";
 import { RESULT } from "../words/result.js";
 import { WORKING as W } from "../words/working.js";
 
-/** Open the form with what this job was asked for. */
+/** Open the form with what this job was asked for, its other files too. */
 export function repeat(job, file = job.training_file) {
-  const { preset, trigger, training_files, ...bat } = job.bat.request;
-  draft("new").write({ file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, captions: {} });
+  const { preset, trigger, ...bat } = job.bat.request;
+  draft("new").write({ file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, validation: job.validation_file, captions: {} });
   go("/new");
 }
 
