@@ -32,6 +32,16 @@ function curves(id) {
   };
 }
 
+/** Fetch what was found in the backbone's own data: undefined while it is not searched, false where nothing was. */
+async function influenceOf(path) {
+  const first = await ifThere(call(`${path}/influence?limit=60`));
+  if (!first?.ready) return undefined;
+  if (!first.data.length) return false;
+  const drawn = first.selection === "random"; // then what was chosen stands anywhere
+  const [{ data: helped }, hurt] = await Promise.all([drawn ? call(`${path}/influence?limit=1000`) : first, call(`${path}/influence?limit=20&order=asc`)]);
+  return { selection: first.selection, helped, hurt: hurt.data };
+}
+
 /** Fetch everything else that the stage or the end of the job has brought. */
 async function results(job, had, tick) {
   const path = pathOf(job.id);
@@ -43,11 +53,8 @@ async function results(job, had, tick) {
     found.samples = (await ifThere(every(`${path}/samples`, 100))) || [];
     found.checkpoints = (await ifThere(every(`${path}/checkpoints`, 100))) || [];
   }
-  if ((ended && !had.final) || (!had.influence && ["trial", "train", "export"].includes(job.bat.stage))) {
-    const influence = await ifThere(call(`${path}/influence?limit=60`));
-    const hurt = influence?.data.length && (await ifThere(call(`${path}/influence?limit=20&order=asc`)));
-    if (influence?.data.length) found.influence = { selection: influence.selection, helped: influence.data, hurt: hurt?.data || [] };
-  }
+  const looked = had.influence !== undefined;
+  if (ended ? !had.final : !looked && ["trial", "train", "export"].includes(job.bat.stage)) found.influence = await influenceOf(path);
   if (ended) found.final = true;
   return found;
 }
@@ -70,6 +77,7 @@ export function useJob(id) {
         results(job, had, tick++),
         had.items ? null : ifThere(every(`/v1/files/${job.training_file}/items`, 100)),
       ]);
+      if (found.influence === undefined) delete found.influence;
       had = { ...had, ...found, items: true };
       put(() => ({ ...found, ...(items && { items }), job, error: null, metrics }));
       return ACTIVE.includes(job.status);
