@@ -1,7 +1,7 @@
 // The frame: which screen an address shows, signing in, and what is said when the service is away.
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { call, tellReach, watchReach } from "./lib/api.js";
-import { key, takeStartToken } from "./lib/session.js";
+import { forgetAll, isStart, key, takeStartToken } from "./lib/session.js";
 import { Link, useAddress } from "./parts/link.js";
 import { GENERAL as W } from "./words/general.js";
 import { SignIn } from "./screens/sign_in.js";
@@ -114,7 +114,7 @@ function Page({ token }) {
     list: () => html`<${List} />`,
     make: () => html`<${Later} name="make" />`,
     adapter: () => html`<${Later} name="adapter" key=${screen.id} id=${screen.id} tab=${screen.tab} />`,
-    settings: () => html`<${Later} name="settings" leave=${() => (key.forget(), setSigned(false))} />`,
+    settings: () => html`<${Later} name="settings" leave=${() => (forgetAll(), setSigned(false))} />`,
     nowhere: () => html`<${Nowhere} />`,
   }[screen.name];
   return html`<${Header} signedIn=${signed} path=${path} /><${Away} />
@@ -122,4 +122,6 @@ function Page({ token }) {
       ${start === "starting" ? html`<p class="voice">${W.signIn.starting}</p>` : !signed ? html`<${SignIn} enter=${enter} ended=${ended} refused=${start} />` : shown()}</main>`;
 }
 
+// a start link that is opened where the page is already: the browser changes what follows #, and loads nothing
+addEventListener("hashchange", () => isStart(location.hash) && location.reload());
 render(html`<${Page} token=${takeStartToken()} />`, document.getElementById("page"));

@@ -94,6 +94,69 @@ def test_leaving_one_out_keeps_the_captions_of_the_others(tab: Tab) -> None:
     expect(caption(page, "cat-3.png")).to_have_value("words for cat-3.png")
 
 
+def test_two_that_are_left_out_at_once_are_the_two_that_were_meant(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give(pictures(5))
+    number(page, "5 pictures")
+    out = """() => {
+      for (const card of document.querySelectorAll("li.item"))
+        for (const button of card.querySelectorAll("button"))
+          if (/cat-[13]/.test(card.textContent) && button.textContent === "Leave out") {
+            button.click();
+            button.click();
+          }
+    }"""
+    page.evaluate(out)
+    number(page, "3 pictures")
+    for name, there in (("cat-0.png", 1), ("cat-1.png", 0), ("cat-2.png", 1), ("cat-3.png", 0), ("cat-4.png", 1)):
+        expect(caption(page, name)).to_have_count(there)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_job_has_the_captions_that_no_field_was_left_with(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give(pictures(3))
+    number(page, "3 pictures")
+    caption(page, "cat-1.png").fill("a cat on a boat")
+    page.reload()
+    number(page, "3 pictures")
+    caption(page, "cat-2.png").fill("a cat in a box")
+    tab.press("Make the adapter")
+    page.wait_for_url(re.compile("/adapters/ftjob-"))
+    ask = """async (path) => (await (await fetch(path, { headers: { authorization: `Bearer ${
+      sessionStorage.getItem("albatross.key")}` } })).json())"""
+    job = page.evaluate(ask, f"/v1/fine_tuning/jobs/{page.url.rpartition('/')[2]}")
+    items = page.evaluate(ask, f"/v1/files/{job['training_file']}/items")["data"]
+    assert [item["caption"] for item in items] == [None, "a cat on a boat", "a cat in a box"]
+
+
+def test_a_text_that_is_being_edited_stays_when_another_goes(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give(texts(4))
+    number(page, "4 texts")
+    cards = page.get_by_role("listitem")
+    cards.filter(has_text="number 3").get_by_role("button", name="Edit").click()
+    page.get_by_label("Edit", exact=True).fill("Arr, not said yet.")
+    cards.filter(has_text="number 0").get_by_role("button", name="Leave out").click()
+    number(page, "3 texts")
+    expect(page.get_by_label("Edit", exact=True)).to_have_value("Arr, not said yet.")
+    page.reload()
+    expect(page.get_by_label("Edit", exact=True)).to_have_value("Arr, not said yet.")
+    tab.press("Save")
+    expect(page.get_by_text("Arr, not said yet.")).to_be_visible()
+    expect(page.get_by_text("number 2")).to_be_visible()
+
+
+def test_a_text_that_was_added_does_not_stand_in_the_form_again(tab: Tab) -> None:
+    page = tab.open("/new")
+    page.get_by_text("Write or paste a text").click()
+    tab.write("The text, or the answer", "Arr, the sea lies to the west of us.")
+    tab.press("Add it")
+    number(page, "1 text")
+    expect(page.get_by_label("The text, or the answer")).to_have_value("")
+    tab.expect()  # one text is too few for an estimate
+
+
 def test_a_reload_loses_nothing_that_was_typed_or_chosen(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give(pictures(3))
@@ -144,6 +207,8 @@ def test_a_setting_that_the_service_refuses_says_so_and_keeps_the_files(tab: Tab
     page.get_by_label("rank", exact=True).fill("100000")
     expect(page.get_by_role("alert").first).to_be_visible()
     tab.expect()
+    page.get_by_label("gamma", exact=True).press_sequentially("0.05")
+    expect(page.get_by_label("gamma", exact=True)).to_have_value("0.05")
     page.get_by_label("rank", exact=True).fill("")
     expect(page.get_by_role("alert")).to_have_count(0)
     number(page, "2 pictures")

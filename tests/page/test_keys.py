@@ -8,6 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Browser, expect
 
+from api.cli.serve import start_link
 from api.http.key_cache import REMEMBERED_SECONDS
 from core.accounts import api_keys
 from tests.api.server import Service
@@ -37,14 +38,31 @@ def test_a_key_that_ends_in_the_middle_of_typing_costs_no_word(browser: Browser,
         expect(caption).to_have_value("a cat that was about to be described")
 
 
-def test_signing_out_leaves_nothing_of_the_key(tab: Tab) -> None:
+def test_signing_out_leaves_nothing_of_the_key_or_of_what_was_typed(tab: Tab) -> None:
+    page = tab.open("/new")
+    page.get_by_text("Write or paste a text").click()
+    tab.write("The text, or the answer", "for nobody else")
     page = tab.open("/settings")
     tab.press("Sign out")
     tab.expect("status of 503.*readyz")  # nobody works here
     expect(page.get_by_label("Your key")).to_be_visible()
-    assert tab.key not in page.evaluate("JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie])")
+    left = page.evaluate("JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie])")
+    assert tab.key not in left
+    assert "nobody else" not in left
     page.reload()
     expect(page.get_by_label("Your key")).to_be_visible()
+
+
+def test_a_start_link_opens_where_the_page_stands_already(browser: Browser, service: Service) -> None:
+    with visited(browser, service.address) as tab:
+        page = tab.open("/")
+        expect(page.get_by_label("Your key")).to_be_visible()
+        tab.write("Your key", "alb_“pasted from a letter”")
+        tab.press("Sign in")
+        expect(page.get_by_role("alert")).to_contain_text("opens nothing")
+        tab.open(start_link(service.settings, "", "again"))
+        expect(page.get_by_role("link", name="Make the first one")).to_be_visible()
+        assert "start" not in page.evaluate("location.href")
 
 
 def test_an_address_that_leads_nowhere_says_so(tab: Tab) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.api.server import Service
 from tests.page.browser import Tab, visited
 from tests.page.plant import JOBS, Plant
+from tests.page.references import packed, picture
 
 pytestmark = pytest.mark.slow
 LONG = {"max_steps": 20_000, "surrogate_steps": 20_000, "stop": "max_steps", "interval": 10}
@@ -24,6 +27,14 @@ def long_job(plant: Plant) -> Iterator[str]:
     with plant.http() as http:
         http.post(f"{JOBS}/{job}/cancel")
     plant.wait(job)
+
+
+def send(http: httpx.Client, numbers: range) -> str:
+    """Upload some pictures."""
+    files = {f"{number}.png": picture(number) for number in numbers}
+    sent = packed(files)
+    answer = http.post("/v1/files", files={"file": (sent["name"], sent["buffer"])}, data={"purpose": "fine-tune"})
+    return str(answer.json()["id"])
 
 
 def status(page: Page, word: str) -> None:
@@ -78,3 +89,20 @@ def test_what_happens_is_told_while_it_happens(visitor: Tab, plant: Plant, long_
         events = http.get(f"{JOBS}/{long_job}/events?limit=100").json()["data"]
     for event in events[:3]:
         expect(page.get_by_text(event["message"]).first).to_be_visible()
+
+
+def test_a_job_of_several_uploads_is_asked_for_again_with_all_of_them(tab: Tab, service: Service) -> None:
+    with service.http() as http:
+        one, other = (send(http, numbers) for numbers in (range(3), range(3, 6)))
+        body = {"model": "tiny-images", "training_file": one, "bat": {"training_files": [other]}}
+        job = http.post(JOBS, json=body).json()["id"]
+        http.post(f"{JOBS}/{job}/cancel")
+        page = tab.open(f"/adapters/{job}")
+        tab.press("Try again with the same files")
+        expect(page.get_by_role("heading", name=re.compile("^3 pictures"))).to_be_visible()
+        expect(page.get_by_text("1 other upload")).to_be_visible()
+        tab.press("Make the adapter")
+        page.wait_for_url(lambda address: "ftjob-" in address and job not in address)
+        again = http.get(f"{JOBS}/{page.url.rpartition('/')[2]}").json()
+        assert again["bat"]["request"]["training_files"] == [other]
+        http.post(f"{JOBS}/{again['id']}/cancel")

@@ -3,7 +3,7 @@ const MINUTE = 60;
 const HOUR = 3600;
 
 export function duration(seconds) {
-  if (seconds < 50) return count(Math.max(1, Math.round(seconds)), "second", "seconds");
+  if (seconds < 50) return count(seconds && Math.max(1, Math.round(seconds)), "second", "seconds");
   if (seconds < 90 * MINUTE) return count(Math.round(seconds / MINUTE), "minute", "minutes");
   return count(Number((seconds / HOUR).toFixed(1)), "hour", "hours");
 }

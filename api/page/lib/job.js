@@ -16,21 +16,30 @@ export const pathOf = (id) => `${JOBS}/${id}`;
 /** What may not be there yet, or not any more: empty then. */
 const ifThere = (loaded) => loaded.catch((error) => (error.status === 404 ? null : Promise.reject(error)));
 
-/** Fetch the curves: thinned out at first, and afterwards what is new. */
+/** Fetch the curves: thinned out at first, and afterwards what is new; whole again where `anew`. Gives all rows. */
 function curves(id) {
-  let last = null;
-  let first = true;
-  return async () => {
-    const fresh = [];
-    for (let more = true; more; ) {
-      const page = await call(`${pathOf(id)}/metrics?${first ? `points=${POINTS}` : `limit=1000${last ? `&after=${encodeURIComponent(last)}` : ""}`}`);
-      fresh.push(...page.data);
-      last = page.last_id || last;
+  let rows = null;
+  return async (anew) => {
+    const whole = rows === null || anew;
+    if (whole) rows = (await call(`${pathOf(id)}/metrics?points=${POINTS}`)).data;
+    for (let more = !whole; more; ) {
+      const last = rows.at(-1)?.id;
+      const page = await call(`${pathOf(id)}/metrics?limit=1000${last ? `&after=${encodeURIComponent(last)}` : ""}`);
+      if (page.data.length) rows = [...rows, ...page.data]; // kept here: what else is asked for at once may fail
       more = page.has_more;
-      first = false;
     }
-    return fresh;
+    return rows;
   };
+}
+
+/** Fetch what was found in the backbone's own data: undefined while it is not searched, false where nothing was. */
+async function influenceOf(path) {
+  const first = await ifThere(call(`${path}/influence?limit=60`));
+  if (!first?.ready) return undefined;
+  if (!first.data.length) return false;
+  const drawn = first.selection === "random"; // then what was chosen stands anywhere
+  const [{ data: helped }, hurt] = await Promise.all([drawn ? call(`${path}/influence?limit=1000`) : first, call(`${path}/influence?limit=20&order=asc`)]);
+  return { selection: first.selection, helped, hurt: hurt.data };
 }
 
 /** Fetch everything else that the stage or the end of the job has brought. */
@@ -44,11 +53,8 @@ async function results(job, had, tick) {
     found.samples = (await ifThere(every(`${path}/samples`, 100))) || [];
     found.checkpoints = (await ifThere(every(`${path}/checkpoints`, 100))) || [];
   }
-  if ((ended && !had.final) || (!had.influence && ["trial", "train", "export"].includes(job.bat.stage))) {
-    const influence = await ifThere(call(`${path}/influence?limit=60`));
-    const hurt = influence?.data.length && (await ifThere(call(`${path}/influence?limit=20&order=asc`)));
-    if (influence?.data.length) found.influence = { selection: influence.selection, helped: influence.data, hurt: hurt?.data || [] };
-  }
+  const looked = had.influence !== undefined;
+  if (ended ? !had.final : !looked && ["trial", "train", "export"].includes(job.bat.stage)) found.influence = await influenceOf(path);
   if (ended) found.final = true;
   return found;
 }
@@ -67,12 +73,13 @@ export function useJob(id) {
     async function look() {
       const job = await call(pathOf(id));
       const [metrics, found, items] = await Promise.all([
-        more(),
+        more(!ACTIVE.includes(job.status)), // at the end as they are stored: a second try has written over the first
         results(job, had, tick++),
         had.items ? null : ifThere(every(`/v1/files/${job.training_file}/items`, 100)),
       ]);
+      if (found.influence === undefined) delete found.influence;
       had = { ...had, ...found, items: true };
-      put((old) => ({ ...found, ...(items && { items }), job, error: null, metrics: metrics.length ? [...old.metrics, ...metrics] : old.metrics }));
+      put(() => ({ ...found, ...(items && { items }), job, error: null, metrics }));
       return ACTIVE.includes(job.status);
     }
     let looking = false;
@@ -82,16 +89,18 @@ export function useJob(id) {
       clearTimeout(timer);
       looking = true;
       let again = true;
+      let wait = 0;
       try {
         again = await look();
       } catch (failure) {
         refused((error) => put(() => ({ error })))(failure);
         again = ![401, 404].includes(failure.status);
+        wait = 1000 * (failure.wait || 0);
       }
       looking = false;
       const soon = asked;
       asked = false;
-      if (again && !gone) timer = setTimeout(keep, soon ? 0 : document.hidden ? HIDDEN_TICK : TICK);
+      if (again && !gone) timer = setTimeout(keep, Math.max(wait, soon ? 0 : document.hidden ? HIDDEN_TICK : TICK));
     }
     wake.current = keep;
     keep();

@@ -7,6 +7,11 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
+/** Forget the key and all drafts: who signs in here next may be somebody else. */
+export function forgetAll() {
+  for (const name of Object.keys(sessionStorage)) if (name.startsWith("albatross.")) sessionStorage.removeItem(name);
+}
+
 /** One value that outlives a reload, under `name`. */
 export function draft(name) {
   const place = `albatross.${name}`;
@@ -23,9 +28,13 @@ export function draft(name) {
   };
 }
 
+const START = /^#start=([\w-]+)$/;
+
+export const isStart = (hash) => START.test(hash);
+
 /** The one-time token of a start link, taken out of the address before anything else happens. */
 export function takeStartToken() {
-  const token = /^#start=([\w-]+)$/.exec(location.hash)?.[1] || null;
+  const token = START.exec(location.hash)?.[1] || null;
   if (token) history.replaceState(null, "", location.pathname + location.search);
   return token;
 }

@@ -1,12 +1,22 @@
 // The references of a new adapter: sent as they are dropped, shown item by item, edited in place.
 import { useEffect, useRef, useState } from "./html.js";
-import { call, every, send } from "./api.js";
+import { ApiError, call, every, send } from "./api.js";
 import { zip } from "./zip.js";
 
 const PICTURE = /\.(png|jpe?g|webp|heic|heif|avif|gif|tiff?|bmp)$/i;
 const ITEMS = 100; // a page of them
 
-const itemsOf = (file) => every(`/v1/files/${file}/items`, ITEMS);
+const itemsOf = async (file) => keyed(await every(`/v1/files/${file}/items`, ITEMS));
+
+/** Give each item a key that stays its own when others go: its id is only its place. */
+export function keyed(items) {
+  const seen = new Map();
+  return items.map((item) => {
+    const name = item.filename ?? `${item.characters} ${item.text}`;
+    seen.set(name, (seen.get(name) || 0) + 1);
+    return { ...item, key: `${name} ${seen.get(name)}` };
+  });
+}
 
 /** One file goes as it is; several go as one zip, with their folders. */
 async function packed(files) {
@@ -28,69 +38,100 @@ export function useUpload(start, remember) {
   const [sent, setSent] = useState(null); // a share while bytes leave; 1 while the service reads
   const [changing, setChanging] = useState(0);
   const [error, setError] = useState(null); // {place, error}
-  const now = useRef(null);
+  const now = useRef({ file: null, items: [], stale: false }); // stale: the items are those of an earlier version
   const line = useRef(Promise.resolve());
 
-  const take = (answer, found) => {
-    now.current = answer;
-    setFile(answer);
-    setItems(found);
+  const know = (answer, items, stale) => {
+    now.current = { file: answer, items, stale };
     remember(answer?.id || null);
   };
+  const hold = (answer, items) => {
+    know(answer, items, false);
+    setFile(answer);
+    setItems(items);
+  };
+  const list = async () => hold(now.current.file, await itemsOf(now.current.file.id));
   useEffect(() => {
     if (!start) return;
     Promise.all([call(`/v1/files/${start}`), itemsOf(start)]).then(
-      ([answer, found]) => take(answer, found),
+      ([answer, found]) => hold(answer, found),
       (failure) => (failure.status === 404 ? remember(null) : setError({ place: "page", error: failure })),
     );
   }, []);
 
-  /** One change after another: each names the version that it was made on. */
+  /** One change after another, each on the version that the one before has left; one that finds nothing to do is null. */
   const inLine = (place, change, again = null) => {
     setChanging((number) => number + 1);
     const done = line.current.then(async () => {
+      let changed = false;
       try {
-        const answer = await change(now.current);
-        take(answer, await itemsOf(answer.id));
+        if (now.current.stale) await list();
+        const answer = await change(now.current.file);
+        changed = true;
+        if (answer) {
+          know(answer, now.current.items, true);
+          await list();
+        }
         setError(null);
-        return true;
       } catch (failure) {
-        setError({ place, error: failure, again });
-        if (failure.code === "file_changed") take(await call(`/v1/files/${now.current.id}`), await itemsOf(now.current.id));
-        return false;
+        setFile(now.current.file); // which is there, also where its items could not be listed
+        setError({ place, error: failure, again: changed ? null : again });
+        if (failure.code === "file_changed") await reload().catch(() => {});
       } finally {
         setSent(null);
         setChanging((number) => number - 1);
       }
+      return changed;
     });
-    line.current = done.then(() => {}, () => {});
+    line.current = done;
     return done;
   };
-  const at = (item) => `/v1/files/${now.current.id}/items/${item.id}`;
+  const reload = async () => {
+    know(await call(`/v1/files/${now.current.file.id}`), now.current.items, true);
+    await list();
+  };
+  /** Where an item is by now, which changes before this one may have moved. */
+  const found = (item) => now.current.items.find((one) => one.key === item.key);
+  const placeOf = (item) => {
+    const { id } = found(item) || {};
+    if (!id) throw new ApiError(409, { error: { code: "file_changed" } });
+    return id;
+  };
+  const at = (item) => `/v1/files/${now.current.file.id}/items/${placeOf(item)}`;
+  const describe = (known, items) => call(`/v1/files/${known.id}/items`, { method: "POST", body: { items, sha256: known.bat.sha256 } });
 
-  const add = (files) =>
+  /** Send files; `taken` is called as soon as the service has them, before anything is shown of it. */
+  const add = (files, taken = () => {}) =>
     inLine(
       "add",
       async (known) => {
         setSent(0);
         const path = known ? `/v1/files/${known.id}/items` : "/v1/files";
-        return send(path, formOf(await packed(files), known ? { sha256: known.bat.sha256 } : { purpose: "fine-tune" }), setSent).done;
+        const answer = await send(path, formOf(await packed(files), known ? { sha256: known.bat.sha256 } : { purpose: "fine-tune" }), setSent).done;
+        taken();
+        return answer;
       },
-      () => add(files),
+      () => add(files, taken),
     );
 
   return {
     file, items, sent, changing, error, setError,
     kind: file?.bat.kind || null,
     add,
-    caption: (item, caption) =>
-      inLine(item.id, (known) => call(`/v1/files/${known.id}/items`, { method: "POST", body: { items: [{ id: item.id, caption }], sha256: known.bat.sha256 } })),
-    leaveOut: (item) => inLine(item.id, (known) => call(`${at(item)}?sha256=${known.bat.sha256}`, { method: "DELETE" })),
-    replace: (item, blob) => inLine(item.id, (known) => call(at(item), { method: "PUT", body: formOf({ blob, name: blob.name }, { sha256: known.bat.sha256 }) })),
-    rewrite: (item, content) => inLine(item.id, (known) => call(at(item), { method: "PUT", body: { ...content, sha256: known.bat.sha256 } })),
+    caption: (item, caption) => inLine(item.key, (known) => describe(known, [{ id: placeOf(item), caption }])),
+    /** Wait for every change that is on its way, and send the captions, {filename: words}, that no field was left with. */
+    settle: (typed) =>
+      inLine("go", (known) => {
+        const words = (item) => typed()[item.filename];
+        const open = now.current.items.filter((item) => words(item) !== undefined && words(item).trim() !== (item.caption || ""));
+        return open.length ? describe(known, open.map((item) => ({ id: item.id, caption: words(item).trim() || null }))) : null;
+      }),
+    leaveOut: (item) => inLine(item.key, (known) => (found(item) ? call(`${at(item)}?sha256=${known.bat.sha256}`, { method: "DELETE" }) : null)),
+    replace: (item, blob) => inLine(item.key, (known) => call(at(item), { method: "PUT", body: formOf({ blob, name: blob.name }, { sha256: known.bat.sha256 }) })),
+    rewrite: (item, content) => inLine(item.key, (known) => call(at(item), { method: "PUT", body: { ...content, sha256: known.bat.sha256 } })),
     forget: () => {
       setError(null);
-      take(null, []);
+      hold(null, []);
     },
   };
 }

@@ -49,7 +49,7 @@ export async function zip(entries) {
     const common = [[2, 20], [2, UTF8_NAMES], [2, STORED], [2, 0], [2, YEAR_1980], [4, crc32(bytes)], [4, bytes.length], [4, bytes.length], [2, name.length], [2, 0]];
     const head = record([[4, 0x04034b50], ...common]);
     directory.push(record([[4, 0x02014b50], [2, 20], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]), name);
-    parts.push(head, name, bytes);
+    parts.push(head, name, blob); // and not its bytes: one file is in memory at a time
     offset += head.length + name.length + bytes.length;
   }
   const size = directory.reduce((sum, part) => sum + part.length, 0);

@@ -12,10 +12,10 @@ import { GENERAL, say } from "../words/general.js";
 import { RESULT } from "../words/result.js";
 import { WORKING as W } from "../words/working.js";
 
-/** Open the form with what this job was asked for. */
+/** Open the form with what this job was asked for, its other files too. */
 export function repeat(job, file = job.training_file) {
-  const { preset, trigger, training_files, ...bat } = job.bat.request;
-  draft("new").write({ file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, captions: {} });
+  const { preset, trigger, ...bat } = job.bat.request;
+  draft("new").write({ file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, validation: job.validation_file, captions: {} });
   go("/new");
 }
 
@@ -56,7 +56,8 @@ export function Adapter({ id, tab }) {
   useEffect(() => {
     if (job) document.title = `${titleOf(job)} · ${GENERAL.status[job.status]} · ${GENERAL.product}`;
   }, [job?.status]);
-  if (!job) return error ? html`<${Missing} error=${error} />` : html`<p class="hint" role="status">${GENERAL.loading}</p>`;
+  if (!job && error) return error.status === 404 ? html`<${Missing} error=${error} />` : html`<${Refusal} error=${error} />`;
+  if (!job) return html`<p class="hint" role="status">${GENERAL.loading}</p>`;
   const ready = job.status === "succeeded";
   return html`<div class="row spread head"><h1>${titleOf(job)} <${Status} job=${job} /></h1>
       ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>

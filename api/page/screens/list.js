@@ -10,8 +10,16 @@ import { WORKING } from "../words/working.js";
 
 const W = GENERAL.list;
 const PAGE = 24;
+const MOST = 100; // of one answer
 const ACTIVE = ["queued", "running", "paused"];
 const covers = new Map(); // by file: its first pictures, fetched once
+
+/** The newest as they are now, and of those behind them what was shown: some may be new or erased. */
+function joined(page, old) {
+  if (!page.has_more) return page.data;
+  const known = new Set(page.data.map((job) => job.id));
+  return [...page.data, ...old.slice(page.data.length).filter((job) => !known.has(job.id))];
+}
 
 function Cover({ file }) {
   const [items, setItems] = useState(covers.get(file) || null);
@@ -47,10 +55,10 @@ export function List() {
     let timer;
     const look = async () => {
       try {
-        const page = await call(`${JOBS}?limit=${Math.min(100, shown.current)}`);
+        const page = await call(`${JOBS}?limit=${Math.min(MOST, shown.current)}`);
         if (gone) return;
-        setJobs((old) => [...page.data, ...(old || []).slice(page.data.length)]);
-        setMore((old) => (old === false ? page.has_more : old) && page.has_more);
+        setJobs((old) => joined(page, old || []));
+        if (shown.current <= MOST) setMore(page.has_more);
         setError(null);
         if (page.data.some((job) => ACTIVE.includes(job.status))) timer = setTimeout(look, document.hidden ? 20_000 : 5_000);
       } catch (failure) {

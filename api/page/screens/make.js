@@ -14,7 +14,7 @@ import { MAKING as W, PRESETS } from "../words/making.js";
 import { GENERAL } from "../words/general.js";
 
 const kept = draft("new");
-const NOTHING = { file: null, model: null, preset: null, trigger: "", name: "", bat: {}, captions: {} };
+const NOTHING = { file: null, model: null, preset: null, trigger: "", name: "", bat: {}, validation: null, captions: {} };
 const PAUSE = 400; // milliseconds without a change before an estimate is asked for
 const FIRST_ITEMS = 24; // of many, until all are asked for
 
@@ -29,6 +29,7 @@ function useDraft() {
   };
   const captions = {
     read: (name) => now.current.captions[name],
+    all: () => now.current.captions,
     write: (name, text) => change({ captions: { ...now.current.captions, [name]: text } }),
     forget(name, sent) {
       if (sent !== undefined && now.current.captions[name] !== sent) return; // typed on meanwhile
@@ -45,6 +46,7 @@ function bodyOf(choice, file, model) {
   if (choice.preset) bat.preset = choice.preset;
   if (choice.trigger.trim() && file.bat.kind === "images") bat.trigger = choice.trigger.trim();
   const body = { model: model.id, training_file: file.id, bat };
+  if (choice.validation) body.validation_file = choice.validation;
   return choice.name ? { ...body, suffix: choice.name } : body;
 }
 
@@ -108,7 +110,7 @@ function Words({ kind, choice, change, resolved }) {
     <div><label for="name">${W.name}</label><input id="name" value=${choice.name} placeholder=${W.nameFor[kind]} onInput=${(event) => change({ name: cleaned(event.target.value) })} aria-describedby="name-hint" /><p class="hint" id="name-hint">${W.nameHint}</p></div></div>`;
 }
 
-function Items({ upload, drafts, add, startOver }) {
+function Items({ upload, drafts, add, startOver, others }) {
   const [all, setAll] = useState(false);
   const { items, kind, file } = upload;
   const shown = all ? items : items.slice(0, FIRST_ITEMS);
@@ -118,8 +120,8 @@ function Items({ upload, drafts, add, startOver }) {
   const Card = kind === "images" ? PictureCard : TextCard;
   return html`<section aria-labelledby="files"><div class="row spread"><h2 id="files">${W.number(file.bat.items, kind)} <small>${remarks ? W.remarks(remarks) : W.fine}</small></h2>
       <span class="row"><${Choose} add=${add} label=${W.more} quiet /><button type="button" class="quiet" onClick=${startOver}>${W.startOver}</button></span></div>
-    ${whole.map((finding) => html`<${Remark} key=${finding.code} of=${finding} />`)}
-    <ul class=${`items ${kind}`}>${shown.map((item) => html`<${Card} key=${item.filename || item.id + item.text} item=${item} upload=${upload} drafts=${drafts} alone=${items.length === 1} />`)}</ul>
+    ${others > 0 && html`<p class="hint">${W.others(others)}</p>`}${whole.map((finding) => html`<${Remark} key=${finding.code} of=${finding} />`)}
+    <ul class=${`items ${kind}`}>${shown.map((item) => html`<${Card} key=${item.key} item=${item} upload=${upload} drafts=${drafts} alone=${items.length === 1} />`)}</ul>
     ${shown.length < items.length && html`<button type="button" class="quiet" onClick=${() => setAll(true)}>${W.earlier(items.length)}</button>`}
     ${kind === "texts" && html`<${Write} add=${add} />`}</section>`;
 }
@@ -145,9 +147,9 @@ export function Make() {
   const body = useMemo(() => file && model && bodyOf({ ...choice, preset: presets.some((one) => one.id === choice.preset) ? choice.preset : null }, file, model), [choice, file, model]);
   const { estimate, error: estimateError } = useEstimate(sent === null ? body : null, file?.bat.sha256);
   const preset = inForce(offers, kind, choice, estimate).preset;
-  const add = (files) => {
+  const add = (files, taken) => {
     setError(null);
-    return upload.add(files);
+    return upload.add(files, taken);
   };
   const over = useDropped(add);
   const startOver = () => {
@@ -158,6 +160,8 @@ export function Make() {
   const submit = async () => {
     setGoing(true);
     setError(null);
+    // a field that is left by pressing the button is still on its way, and a job keeps its files as they are
+    if (!(await upload.settle(drafts.all))) return setGoing(false);
     try {
       const job = await call(JOBS, { method: "POST", body });
       kept.forget();
@@ -170,13 +174,15 @@ export function Make() {
   useEffect(() => {
     if (upload.error?.error.status === 401) refused(() => {})(upload.error.error);
   }, [upload.error]);
-  const failure = error || estimateError || null;
+  const others = (choice.bat.training_files || []).length + (choice.validation ? 1 : 0); // of a job that is asked for again
+  const unsaved = upload.error?.place === "go" ? upload.error.error : null;
+  const failure = error || unsaved || estimateError || null;
   const aboutSetting = failure?.param?.startsWith("bat.") && !["bat.preset", "bat.trigger"].includes(failure.param);
   return html`<div class="make"><div class="form"><h1>${W.title}</h1>${!file && html`<p class="voice">${W.lead}</p>`}
     ${offersError && html`<${Refusal} error=${offersError} />`}
     ${offers && offers.models.length === 0 && html`<p class="note bad" role="alert">${W.noModel}</p>`}
     ${file && offers && offers.models.length > 0 && !fitting.length && html`<p class="note bad" role="alert">${W.noModelOf[kind]}</p>`}
-    ${sent !== null && !file ? html`<${Sending} share=${sent} />` : file ? html`<${Items} upload=${upload} drafts=${drafts} add=${add} startOver=${startOver} />` : html`<${Drop} over=${over} add=${add} />`}
+    ${sent !== null && !file ? html`<${Sending} share=${sent} />` : file ? html`<${Items} upload=${upload} drafts=${drafts} add=${add} startOver=${startOver} others=${others} />` : html`<${Drop} over=${over} add=${add} />`}
     ${sent !== null && file && html`<${Sending} share=${sent} />`}
     ${["add", "page"].includes(upload.error?.place) && html`<div class="row"><${Refusal} error=${upload.error.error} />${upload.error.again && passing(upload.error.error) && html`<button type="button" class="button small" onClick=${upload.error.again}>${W.sendAgain}</button>`}</div>`}
     ${!file && sent === null && html`<${Example} />`}

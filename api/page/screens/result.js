@@ -7,12 +7,13 @@ import { Downloads } from "../parts/results/downloads.js";
 import { Erase } from "../parts/results/erase.js";
 import { Flight } from "../parts/results/flight.js";
 import { Exact, refused, Refusal } from "../parts/notes.js";
-import { misfits } from "../parts/results/own.js";
+import { itemOf, misfits } from "../parts/results/own.js";
 import { byPrompt, stepsOf } from "../parts/results/samples.js";
 import { RESULT as W } from "../words/result.js";
 
 const NEAR = 0.7; // of the way to the references, below which the sentence says how far it went
 const MUCH = 0.1; // of what it knew, above which what was lost of it stands out
+const KEPT_AS = { images: "zip", texts: "jsonl" }; // what the service makes of an upload, whatever it was
 
 /** What was measured of the published step's own pictures or answers, if anything was. */
 const lookedAt = (bat) => (bat.pictures?.length ? bat.pictures : bat.answers || []).find((row) => row.step === bat.published_step) || {};
@@ -53,16 +54,18 @@ function Figures({ job }) {
     <${Figure} value=${duration(job.finished_at - job.created_at)} words=${W.figures.time} /></div>`;
 }
 
-/** Upload the job's files again, without those at these places, and return the new upload's id. */
-async function copyWithout(job, places) {
-  const content = await bytes(`/v1/files/${job.training_file}/content`);
-  const { filename } = await call(`/v1/files/${job.training_file}`);
+/** Upload the job's files again, without those that these references were, and return the new upload's id. */
+async function copyWithout(job, references) {
+  const path = `/v1/files/${job.training_file}`;
+  const [content, { filename, bat }, items] = await Promise.all([bytes(`${path}/content`), call(path), every(`${path}/items?thumbnails=false`, 100)]);
+  // by their names: a job passes over texts that its model cannot write, so its places are not those of the upload
+  const places = new Set(references.map((reference) => items.indexOf(itemOf(reference, items))));
   const form = new FormData();
   form.append("purpose", "fine-tune");
-  form.append("file", content, filename);
+  form.append("file", content, `${filename.replace(/\.[^.]*$/, "")}.${KEPT_AS[bat.kind]}`);
   const { id } = await send("/v1/files", form, () => {}).done;
-  const items = await every(`/v1/files/${id}/items?thumbnails=false`, 100);
-  for (const place of places.sort((a, b) => b - a)) await call(`/v1/files/${id}/items/${items[place].id}`, { method: "DELETE" });
+  const copies = await every(`/v1/files/${id}/items?thumbnails=false`, 100);
+  for (const place of [...places].filter((place) => place >= 0).sort((a, b) => b - a)) await call(`/v1/files/${id}/items/${copies[place].id}`, { method: "DELETE" });
   return id;
 }
 
@@ -77,7 +80,7 @@ function Misfits({ job, repeat }) {
   if (!all.length) return null;
   const again = () => {
     setBusy(true);
-    copyWithout(job, all.map((reference) => references.indexOf(reference))).then((file) => repeat(job, file), refused(setError)).finally(() => setBusy(false));
+    copyWithout(job, all).then((file) => repeat(job, file), refused(setError)).finally(() => setBusy(false));
   };
   const names = (some) => some.map((reference) => reference.name);
   const several = (job.bat.request.training_files || []).length > 0; // whose places are not those of one upload

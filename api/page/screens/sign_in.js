@@ -6,6 +6,7 @@ import { Refusal } from "../parts/notes.js";
 import { GENERAL } from "../words/general.js";
 
 const W = GENERAL.signIn;
+const SENDABLE = /^[\x21-\x7e]+$/; // a header holds nothing else
 
 export function SignIn({ enter, ended, refused }) {
   const [value, setValue] = useState("");
@@ -14,6 +15,7 @@ export function SignIn({ enter, ended, refused }) {
   const notice = ended ? W.ended : refused ? (refused.code === "start_link_used" ? W.usedLink : null) : null;
   const submit = (event) => {
     event.preventDefault();
+    if (!SENDABLE.test(value.trim())) return setError({ code: "invalid_api_key" });
     key.write(value.trim());
     setBusy(true);
     call("/v1/account").then(enter, (failure) => {

@@ -29,7 +29,7 @@ function missing({ metrics, samples, influence, job }) {
   return [
     metrics.length < 2 && W.laterCurves,
     !job.bat.references && W.laterOwn,
-    !influence && W.laterInfluence,
+    influence === null && W.laterInfluence,
     samples.length === 0 && (texts ? W.laterAnswers : W.laterSamples),
   ].filter(Boolean);
 }

@@ -44,4 +44,6 @@ const REFUSALS = {
   file_changed: "These files were changed in another tab. They have been loaded again: look at them, and repeat what you did.",
 };
 
-export const say = (error) => REFUSALS[error.code] || error.message || REFUSALS.service_away;
+const TOO_MUCH = "That is more at once than gets through to this service. Send fewer files, or ask whoever runs it to let its proxy pass more.";
+
+export const say = (error) => REFUSALS[error.code] || error.message || (error.status === 413 ? TOO_MUCH : REFUSALS.service_away);

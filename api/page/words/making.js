@@ -3,7 +3,7 @@ import { count } from "../lib/format.js";
 
 export const MAKING = {
   title: "What should the model learn?",
-  lead: "Five to twenty pictures of one thing, or a dozen texts in one voice. They stay on this machine, and nobody else gets to see them.",
+  lead: "Five to twenty pictures of one thing, or a dozen texts in one voice. They go to this service and nowhere else, and no other account of it gets to see them.",
   drop: "Drop pictures or texts here",
   choose: "choose files",
   or: "or",
@@ -22,6 +22,7 @@ export const MAKING = {
   startOver: "Start over",
   startOverAsk: "Everything here is dropped: files, captions and settings.",
   number: (number, kind) => (kind === "images" ? count(number, "picture", "pictures") : count(number, "text", "texts")),
+  others: (number) => `${count(number, "other upload", "other uploads")} of the earlier job ${number === 1 ? "goes" : "go"} in as before; “Start over” leaves ${number === 1 ? "it" : "them"} out.`,
   remarks: (number) => count(number, "remark", "remarks"),
   fine: "nothing to remark",
   about: "About all of them",

@@ -19,6 +19,16 @@ export function kindOf(schema) {
   return { type: "words" };
 }
 
+/** A number as it is typed: on the way to 0.05 stands 0.0, which is the number 0 and must stay what it is. */
+function Figure({ value, put, ...rest }) {
+  const [typed, setTyped] = useState("");
+  const type = (event) => {
+    setTyped(event.target.value);
+    put(event.target.value === "" ? undefined : Number(event.target.value));
+  };
+  return html`<input ...${rest} type="number" step="any" value=${typed !== "" && Number(typed) === value ? typed : String(value ?? "")} onInput=${type} />`;
+}
+
 function Field({ name, schema, value, put, auto, wrong }) {
   const id = `set-${name}`;
   const kind = kindOf(schema);
@@ -26,7 +36,7 @@ function Field({ name, schema, value, put, auto, wrong }) {
   const common = { id, "aria-describedby": `${id}-hint` };
   const field = {
     lines: () => html`<textarea ...${common} rows="3" value=${(value || []).join("\n")} onInput=${(event) => put(event.target.value.split("\n").filter((line) => line.trim()))}></textarea>`,
-    number: () => html`<input ...${common} type="number" step="any" min=${kind.number.minimum} max=${kind.number.maximum} value=${value ?? ""} placeholder=${auto} onInput=${(event) => put(event.target.value === "" ? undefined : Number(event.target.value))} />`,
+    number: () => html`<${Figure} ...${common} min=${kind.number.minimum} max=${kind.number.maximum} value=${value} placeholder=${auto} put=${put} />`,
     choice: () => html`<select ...${common} value=${value === undefined ? "" : String(value)} onChange=${(event) => put(kind.choices.find((choice) => String(choice) === event.target.value))}>
       <option value="">${auto}</option>${kind.choices.map((choice) => html`<option key=${choice} value=${String(choice)}>${String(choice)}</option>`)}</select>`,
     words: () => html`<input ...${common} value=${value ?? ""} placeholder=${auto} onInput=${(event) => put(event.target.value || undefined)} />`,

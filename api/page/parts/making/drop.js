@@ -66,7 +66,8 @@ export function Write({ add }) {
   };
   const submit = async (event) => {
     event.preventDefault();
-    if (await add([written(question.trim(), answer.trim())])) type(NOTHING);
+    // forgotten before the files are shown, beside which this form stands anew
+    if (await add([written(question.trim(), answer.trim())], kept.forget)) setTyped(NOTHING);
   };
   return html`<details class="folded write" open=${Boolean(question || answer)}><summary>${W.write}</summary><form onSubmit=${submit}>
     <label for="question">${W.writeQuestion}</label><textarea id="question" rows="2" maxlength="80000" value=${question} onInput=${(event) => type({ question: event.target.value })}></textarea>

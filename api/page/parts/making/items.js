@@ -18,7 +18,11 @@ export const wordless = (item, drafts) => item.kind === "image" && !(drafts.read
 /** A file is chosen in place of this one. */
 function Replace({ item, upload }) {
   const input = useRef(null);
-  const chosen = (event) => event.target.files[0] && upload.replace(item, event.target.files[0]);
+  const chosen = (event) => {
+    const [file] = event.target.files;
+    event.target.value = ""; // the same file may be chosen again
+    if (file) upload.replace(item, file);
+  };
   return html`<input ref=${input} type="file" accept="image/*" hidden tabindex="-1" aria-hidden="true" onChange=${chosen} />
     <button type="button" class="link faint" onClick=${() => input.current.click()}>${W.replace}</button>`;
 }
@@ -44,7 +48,7 @@ function Caption({ item, upload, drafts }) {
 export function PictureCard({ item, upload, drafts, alone }) {
   const remarks = remarksOf(item);
   const twin = remarks.some((remark) => TWINS.includes(remark.code));
-  const error = upload.error?.place === item.id ? upload.error.error : null;
+  const error = upload.error?.place === item.key ? upload.error.error : null;
   return html`<li class="item"><img src=${item.thumbnail} alt="" width="96" height="96" class=${item.width <= 64 ? "pixels" : ""} />
     <div><p class="row"><b class="file">${item.filename}</b><span class="meta num">${W.pixels(item.width).replace(/\d+$/, item.height)}</span></p>
       <${Caption} item=${item} upload=${upload} drafts=${drafts} />
@@ -59,15 +63,22 @@ export function Turns({ item }) {
   return html`<ol class="turns">${item.messages.map((message, number) => html`<li key=${number} class=${message.role}><small>${W.roles[message.role] || message.role}</small><p>${message.content}</p></li>`)}</ol>`;
 }
 
-const kept = draft("edit"); // the one text that is being edited, over a reload
-const edited = (item, upload) => (kept.read()?.of === `${upload.file.id} ${upload.file.bat.sha256} ${item.id}` ? kept.read().turns : null);
+const kept = draft("edits"); // texts that are being edited, over a reload, each under its file and item
+const editOf = (item, upload) => `${upload.file.id} ${item.key}`;
+const edited = (item, upload) => kept.read()?.[editOf(item, upload)] || null;
+
+function keep(edit, turns) {
+  const { [edit]: _, ...rest } = kept.read() || {};
+  kept.write(turns ? { ...rest, [edit]: turns } : rest);
+}
+
 const turnsOf = (item) => (item.messages?.length ? item.messages.map(({ role, content }) => ({ role, content })) : [{ role: null, content: item.text }]);
 
 function EditText({ item, upload, close }) {
   const [turns, setTurns] = useState(() => edited(item, upload) || turnsOf(item));
   const write = (place, content) => {
     const next = turns.map((turn, number) => (number === place ? { ...turn, content } : turn));
-    kept.write({ of: `${upload.file.id} ${upload.file.bat.sha256} ${item.id}`, turns: next });
+    keep(editOf(item, upload), next);
     setTurns(next);
   };
   const submit = async (event) => {
@@ -77,7 +88,7 @@ function EditText({ item, upload, close }) {
   };
   return html`<form class="edit" onSubmit=${submit}>${turns.map((turn, place) => {
     const id = `${item.id}-${place}`;
-    return html`<div key=${id}><label for=${id} class="meta">${turn.role === null ? W.edit : W.roles[turn.role] || turn.role}</label>
+    return html`<div key=${place}><label for=${id} class="meta">${turn.role === null ? W.edit : W.roles[turn.role] || turn.role}</label>
       <textarea id=${id} rows=${Math.min(12, 2 + Math.ceil(turn.content.length / 80))} maxlength="80000" value=${turn.content} onInput=${(event) => write(place, event.target.value)}></textarea></div>`;
   })}<p class="acts"><button class="button small" disabled=${upload.changing > 0}>${W.save}</button><button type="button" class="quiet" onClick=${close}>${W.dropEdit}</button></p></form>`;
 }
@@ -85,11 +96,11 @@ function EditText({ item, upload, close }) {
 export function TextCard({ item, upload, alone }) {
   const [editing, setEditing] = useState(() => edited(item, upload) !== null);
   const close = () => {
-    kept.forget();
+    keep(editOf(item, upload), null);
     setEditing(false);
   };
   const card = useRef(null);
-  const error = upload.error?.place === item.id ? upload.error.error : null;
+  const error = upload.error?.place === item.key ? upload.error.error : null;
   useEffect(() => {
     if (editing) card.current.querySelector("textarea").focus();
   }, [editing]);

@@ -10,6 +10,16 @@ import { RESULT } from "../../words/result.js";
 const W = RESULT.erase;
 const PATIENCE = 20; // looks at the receipt, half a second apart
 
+/** Everything that was sent for a job. */
+const uploadsOf = (job) => [job.training_file, ...(job.bat.request.training_files || []), job.validation_file].filter(Boolean);
+
+/** Erase uploads and tell how many of them stay; what is not there any more does not. */
+async function stay(uploads) {
+  let kept = 0;
+  for (const file of uploads) await call(`/v1/files/${file}`, { method: "DELETE" }).catch((failure) => (kept += failure.status !== 404));
+  return kept;
+}
+
 /** The finished receipt; null where the erasing takes longer than one waits for. */
 async function receiptOf(erasure) {
   for (let look = 0; look < PATIENCE; look++) {
@@ -40,8 +50,8 @@ export function Erase({ job }) {
     setBusy(true);
     try {
       const { bat } = await call(pathOf(job.id), { method: "DELETE" });
-      const kept = files && (await call(`/v1/files/${job.training_file}`, { method: "DELETE" }).then(() => false, () => true));
-      setDone({ receipt: await receiptOf(bat.erasure), kept });
+      const kept = files ? await stay(uploadsOf(job)) : 0;
+      setDone({ receipt: await receiptOf(bat.erasure), kept: kept > 0 });
     } catch (failure) {
       refused(setError)(failure);
     }

@@ -1,6 +1,5 @@
 // The backbone's own data: what was found in it, what was used, and whether that helped.
 import { html } from "../../lib/html.js";
-import { percent } from "../../lib/format.js";
 import { Exact } from "../notes.js";
 import { INFLUENCE as W } from "../../words/working.js";
 
@@ -37,5 +36,5 @@ export function Influence({ influence, bat }) {
     ${ranked && chosen.length > 0 && html`<div class="two"><div><h3>${W.helped}</h3>${list(chosen.slice(0, SHOWN / 2))}</div>${hurt.length > 0 && html`<div><h3>${W.hurt}</h3>${list(hurt)}</div>`}</div>`}
     ${!ranked && chosen.length > 0 && html`<h3>${W.drawn}</h3>${list(spread(chosen, SHOWN))}`}
     ${influence.selection === "random" && html`<p class="hint">${W.random}</p>`}
-    ${chosen.length === 0 && html`<p class="hint">${W.none}</p>`}</section>`;
+    ${chosen.length === 0 && !bat.selected && html`<p class="hint">${W.none}</p>`}</section>`;
 }

@@ -5,7 +5,8 @@ import { OWN as W } from "../../words/working.js";
 
 const DOUBTED = ["hurts", "duplicate", "doubtful"];
 
-const itemOf = (reference, items) => items?.find((item) => (item.filename || `text ${item.index + 1}`) === reference.name);
+/** The item of the upload that a reference was. */
+export const itemOf = (reference, items) => items?.find((item) => (item.filename || `text ${item.index + 1}`) === reference.name);
 
 /** References that had better be left out: what hurts or may, and of two alike the later one. */
 export function misfits(references) {
