@@ -80,6 +80,7 @@ async def receive(
     body = Body(request, settings, limit + OVERHEAD_BYTES, TOO_LARGE.format(limit))
     disk, files = _Disk(), _Files(folder)
     try:
+        await disk.run(files.write, (), 1)  # a disk that takes nothing is known before anything comes
         try:
             form = await _read_form(_boundary(request), body, _Form(limit, layout), files, disk, room)
         except AlbatrossError:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from api.http.multipart import FLUSH_BYTES
 from core.settings import Settings
 from tests.api.server import png, serving
 from tests.conftest import until
@@ -324,7 +323,7 @@ def test_ranges(scene: Scene, case: Case) -> None:
 def silent(tmp_path: Path) -> Iterator[tuple[Scene, socket.socket]]:
     """A client that falls silent in the middle of an upload."""
     with serving(Settings(data=tmp_path, body_silence_seconds=5)) as service, connect(service.address) as raw:
-        content = form(png() + bytes(3 * FLUSH_BYTES))  # so that some of it is on disk
+        content = form(png())
         named = {"Content-Type": FORM, "Content-Length": len(content), "Authorization": f"Bearer {service.key()}"}
         raw.sendall(head("POST", FILES, named) + content[: len(content) // 2])
         yield Scene(service), raw
