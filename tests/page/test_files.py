@@ -214,9 +214,16 @@ def test_starting_over_drops_everything_once_it_is_confirmed(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give(texts(3))
     number(page, "3 texts")
+    status = """async (file) => (await fetch(`/v1/files/${file}`, { headers: { authorization: `Bearer ${
+      sessionStorage.getItem("albatross.key")}` } })).status"""
+    file_id = page.evaluate("JSON.parse(sessionStorage.getItem('albatross.new')).file")
+    assert page.evaluate(status, file_id) == 200
     page.once("dialog", lambda dialog: dialog.accept())
     tab.press("Start over")
     expect(page.get_by_text("Drop pictures or texts here")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate(status, file_id) == 404
+    tab.expect("status of 404")
     page.reload()
     expect(page.get_by_text("Drop pictures or texts here")).to_be_visible()
 

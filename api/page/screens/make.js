@@ -14,7 +14,8 @@ import { MAKING as W, PRESETS } from "../words/making.js";
 import { GENERAL } from "../words/general.js";
 
 const kept = draft("new");
-const NOTHING = { file: null, model: null, preset: null, trigger: "", name: "", bat: {}, validation: null, captions: {} };
+// `own`: the files came in here, and no job has them
+const NOTHING = { file: null, own: false, model: null, preset: null, trigger: "", name: "", bat: {}, validation: null, captions: {} };
 const PAUSE = 400; // milliseconds without a change before an estimate is asked for
 const AGAIN = 5; // seconds until a service that had no answer is asked again, unless it says when
 const FIRST_ITEMS = 24; // of many, until all are asked for
@@ -167,13 +168,14 @@ export function Make() {
   const preset = inForce(offers, kind, choice, estimate).preset;
   const add = (files, taken) => {
     setError(null);
+    if (!file) change({ own: true });
     return upload.add(files, taken);
   };
   const over = useDropped(add);
   const startOver = () => {
     if (!confirm(W.startOverAsk)) return;
-    change(NOTHING);
-    upload.forget();
+    change({ ...NOTHING, file: file.id });
+    upload.forget(choice.own);
   };
   const submit = async () => {
     setGoing(true);
