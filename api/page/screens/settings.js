@@ -51,7 +51,7 @@ function Endpoint({ endpoint, reload }) {
   const [told, setTold] = useState("");
   const [error, setError] = useState(null);
   const path = `/v1/webhook_endpoints/${endpoint.id}`;
-  const test = () => call(`${path}/test`, { method: "POST", body: { event_type: EVENTS[0] } }).then((result) => setTold(W.webhookTested(result.status_code ?? result.response_status ?? result.bat?.status)), refused(setError));
+  const test = () => call(`${path}/test`, { method: "POST", body: { event_type: EVENTS[0] } }).then((result) => setTold(W.webhookTested(result.status_code)), refused(setError));
   const remove = () => call(path, { method: "DELETE" }).then(reload, refused(setError));
   return html`<tr><td><b>${endpoint.name}</b><br /><span class="meta">${endpoint.url}</span><${Refusal} error=${error} />${told && html`<p class="meta" role="status">${told}</p>`}</td><td class="meta">${endpoint.bat.enabled ? W.webhookOn : W.webhookOff}</td>
     <td><span class="row"><button type="button" class="quiet" onClick=${test}>${W.webhookTest}</button><button type="button" class="quiet" onClick=${remove}>${W.webhookDelete}</button></span></td></tr>`;

@@ -103,7 +103,7 @@ export const SETTINGS = {
   webhookAdd: "Add",
   webhookSecret: "This secret checks the signatures. It is shown only now:",
   webhookTest: "Send a trial",
-  webhookTested: (status) => (status ? `Your address answered ${status}.` : "Your address did not answer."),
+  webhookTested: (status) => `Your address answered ${status}.`,
   webhookDelete: "Delete",
   webhookOff: "switched off",
   webhookOn: "on",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
@@ -113,6 +114,7 @@ def broken_files(client: httpx.Client) -> list[str]:
     return broken
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_busy_service_becomes_one_that_goes_on(tmp_path: Path) -> None:
     chosen = settings(tmp_path / "data").model_copy(update={"active_job_limit": 50})
     chosen.data.mkdir()

@@ -13,6 +13,7 @@ from tests.worker.stages.conftest import QUICK, image_record
 from worker.commands import train
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_becomes_an_adapter_and_a_reason(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     data = register(image_record(tiny_diffusion_folder, tmp_path), tmp_path / "data")
     (tmp_path / "cat.zip").write_bytes(pictures())

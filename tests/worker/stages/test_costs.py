@@ -43,6 +43,7 @@ def compare(found: Measured) -> None:
             assert told[stage, kind] == pytest.approx(units, rel=wide), (stage, kind)
 
 
+@pytest.mark.slow
 def test_the_work_of_an_image_job_is_the_work_that_was_foretold(
     finished_image_job: tuple[JobFolder, list[Line]],
 ) -> None:

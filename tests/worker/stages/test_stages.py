@@ -125,6 +125,7 @@ def test_a_job_that_is_closed_between_two_steps_goes_on_later(make_image_job: Ma
     assert done(list(run(folder))) == ["train", "export"]
 
 
+@pytest.mark.slow
 def test_without_backbone_data_nothing_is_scored(make_image_job: MakeJob) -> None:
     folder = make_image_job(augment=False, selected_count="auto")
     list(run(folder))
@@ -197,6 +198,7 @@ def test_numbers_that_decide_nothing_are_on_the_card_alone(finished_image_job: F
     assert not {"verdict", "note"} & set(law)  # the verdict is the trial's
 
 
+@pytest.mark.slow
 def test_a_job_that_was_scored_together_with_its_error_law_shows_that_one(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     list(run(folder))
