@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -147,6 +148,27 @@ def test_a_text_that_is_being_edited_stays_when_another_goes(tab: Tab) -> None:
     expect(page.get_by_text("number 2")).to_be_visible()
 
 
+def test_what_says_more_than_its_words_is_not_edited_as_words(tab: Tab) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"sea": "north"}'}}
+    asked = {"role": "user", "content": "Where?"}
+    rows = [
+        [asked, {"role": "assistant", "content": "Arr, west."}],
+        [
+            asked,
+            {"role": "assistant", "content": "Unlearned.", "weight": 0},
+            asked,
+            {"role": "assistant", "content": "Arr."},
+        ],
+        [asked, {"role": "assistant", "tool_calls": [call]}],
+    ]
+    page = tab.open("/new")
+    lines = "\n".join(json.dumps({"messages": row}) for row in rows)
+    tab.give([file("pirate.jsonl", lines.encode(), "application/jsonl")])
+    number(page, "3 texts")
+    expect(page.get_by_role("button", name="Edit", exact=True)).to_have_count(1)
+    expect(page.get_by_role("button", name="Leave out")).to_have_count(3)
+
+
 def test_a_text_that_was_added_does_not_stand_in_the_form_again(tab: Tab) -> None:
     page = tab.open("/new")
     page.get_by_text("Write or paste a text").click()
@@ -192,9 +214,16 @@ def test_starting_over_drops_everything_once_it_is_confirmed(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give(texts(3))
     number(page, "3 texts")
+    status = """async (file) => (await fetch(`/v1/files/${file}`, { headers: { authorization: `Bearer ${
+      sessionStorage.getItem("albatross.key")}` } })).status"""
+    file_id = page.evaluate("JSON.parse(sessionStorage.getItem('albatross.new')).file")
+    assert page.evaluate(status, file_id) == 200
     page.once("dialog", lambda dialog: dialog.accept())
     tab.press("Start over")
     expect(page.get_by_text("Drop pictures or texts here")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate(status, file_id) == 404
+    tab.expect("status of 404")
     page.reload()
     expect(page.get_by_text("Drop pictures or texts here")).to_be_visible()
 

@@ -81,3 +81,15 @@ def test_a_screen_that_is_opened_while_the_service_is_away_comes_once_it_is_back
     expect(page.get_by_role("heading", name="Settings")).to_be_visible()
     expect(page.get_by_text("does not answer")).to_have_count(0)
     tab.expect("net::ERR_")
+
+
+def test_an_estimate_comes_once_the_service_is_back(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give(pictures(6))
+    expect(page.get_by_text(re.compile(r"^About \d"))).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("radio", name=re.compile("A way of drawing")).check()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    tab.expect("net::ERR_")

@@ -106,7 +106,8 @@ export function useJob(id) {
     keep();
     const stop = follow(
       id,
-      (name, event) => name === "message" && put((old) => ({ events: [...old.events.slice(1 - LOG), event] })),
+      // the loss is told every few seconds, and stands in the curves: it would push out what else has happened
+      (name, event) => name === "message" && event.type !== "metrics" && put((old) => ({ events: [...old.events.slice(1 - LOG), event] })),
       (live) => put(() => ({ live })),
     );
     return () => {

@@ -1,6 +1,6 @@
 // The references of a new adapter: sent as they are dropped, shown item by item, edited in place.
 import { useEffect, useRef, useState } from "./html.js";
-import { ApiError, call, every, send } from "./api.js";
+import { ApiError, call, every, JOBS, send } from "./api.js";
 import { zip } from "./zip.js";
 
 const PICTURE = /\.(png|jpe?g|webp|heic|heif|avif|gif|tiff?|bmp)$/i;
@@ -30,6 +30,12 @@ function formOf({ blob, name }, fields) {
   form.append("file", blob, name);
   return form;
 }
+
+/** Whether a job has them all the same: one that another tab has made, or whose answer was lost. */
+const learnt = async (file) => (await call(`${JOBS}?limit=100`)).data.some((job) => job.training_file === file);
+
+/** What is gone already, or needed, stays as it is. */
+const passedOver = (failure) => [404, 409].includes(failure.status) || Promise.reject(failure);
 
 /** Hold the upload `start` names, if any: {file, items, sent, changing, error} and what can be done with it. */
 export function useUpload(start, remember) {
@@ -129,10 +135,13 @@ export function useUpload(start, remember) {
     leaveOut: (item) => inLine(item.key, (known) => (found(item) ? call(`${at(item)}?sha256=${known.bat.sha256}`, { method: "DELETE" }) : null)),
     replace: (item, blob) => inLine(item.key, (known) => call(at(item), { method: "PUT", body: formOf({ blob, name: blob.name }, { sha256: known.bat.sha256 }) })),
     rewrite: (item, content) => inLine(item.key, (known) => call(at(item), { method: "PUT", body: { ...content, sha256: known.bat.sha256 } })),
-    forget: () => {
-      setError(null);
-      hold(null, []);
-    },
+    /** Begin again without files; those that only this form knew of are erased, for nothing else leads to them. */
+    forget: (erase) =>
+      inLine("page", async (known) => {
+        hold(null, []);
+        if (known && erase && !(await learnt(known.id))) await call(`/v1/files/${known.id}`, { method: "DELETE" }).catch(passedOver);
+        return null;
+      }),
   };
 }
 

@@ -15,7 +15,7 @@ import { WORKING as W } from "../words/working.js";
 /** Open the form with what this job was asked for, its other files too. */
 export function repeat(job, file = job.training_file) {
   const { preset, trigger, ...bat } = job.bat.request;
-  draft("new").write({ file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, validation: job.validation_file, captions: {} });
+  draft("new").write({ file, own: file !== job.training_file, model: job.model, preset: preset || null, trigger: trigger || "", name: job.user_provided_suffix || "", bat, validation: job.validation_file, captions: {} });
   go("/new");
 }
 

@@ -14,8 +14,10 @@ import { MAKING as W, PRESETS } from "../words/making.js";
 import { GENERAL } from "../words/general.js";
 
 const kept = draft("new");
-const NOTHING = { file: null, model: null, preset: null, trigger: "", name: "", bat: {}, validation: null, captions: {} };
+// `own`: the files came in here, and no job has them
+const NOTHING = { file: null, own: false, model: null, preset: null, trigger: "", name: "", bat: {}, validation: null, captions: {} };
 const PAUSE = 400; // milliseconds without a change before an estimate is asked for
+const AGAIN = 5; // seconds until a service that had no answer is asked again, unless it says when
 const FIRST_ITEMS = 24; // of many, until all are asked for
 
 /** What was chosen and typed, kept over reloads. */
@@ -53,21 +55,26 @@ function bodyOf(choice, file, model) {
 /** Ask what `body` would take; again where the content of its file, `version`, has changed, which no id tells. */
 function useEstimate(body, version) {
   const [state, setState] = useState({});
+  const [tries, setTries] = useState(0);
   const asked = body && JSON.stringify(body);
   useEffect(() => {
     if (!asked) return setState({});
     const stop = new AbortController();
-    const timer = setTimeout(() => {
+    const failed = (error) => {
+      setState((old) => ({ ...old, error }));
+      if (passing(error)) timer = setTimeout(() => setTries((number) => number + 1), 1000 * (error.wait || AGAIN));
+    };
+    let timer = setTimeout(() => {
       call(`${JOBS}/estimate`, { method: "POST", body: JSON.parse(asked), signal: stop.signal }).then(
         (estimate) => setState({ estimate }),
-        (error) => error.name === "AbortError" || refused((failure) => setState((old) => ({ ...old, error: failure })))(error),
+        (error) => stop.signal.aborted || refused(failed)(error),
       );
     }, PAUSE);
     return () => {
       clearTimeout(timer);
       stop.abort();
     };
-  }, [asked, version]);
+  }, [asked, version, tries]);
   return state;
 }
 
@@ -75,10 +82,22 @@ function useOffers() {
   const [offers, setOffers] = useState(null);
   const [error, setError] = useState(null);
   useEffect(() => {
-    Promise.all([every("/v1/models", 100), every("/v1/presets", 100)]).then(
-      ([models, presets]) => setOffers({ models: models.filter((model) => model.bat.kind === "backbone"), presets }),
-      refused(setError),
-    );
+    let timer;
+    let gone = false;
+    const failed = (failure) => {
+      setError(failure);
+      if (passing(failure) && !gone) timer = setTimeout(ask, 1000 * (failure.wait || AGAIN));
+    };
+    const ask = () =>
+      Promise.all([every("/v1/models", 100), every("/v1/presets", 100)]).then(([models, presets]) => {
+        setOffers({ models: models.filter((model) => model.bat.kind === "backbone"), presets });
+        setError(null);
+      }, refused(failed));
+    ask();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
   }, []);
   return [offers, error];
 }
@@ -149,13 +168,14 @@ export function Make() {
   const preset = inForce(offers, kind, choice, estimate).preset;
   const add = (files, taken) => {
     setError(null);
+    if (!file) change({ own: true });
     return upload.add(files, taken);
   };
   const over = useDropped(add);
   const startOver = () => {
     if (!confirm(W.startOverAsk)) return;
-    change(NOTHING);
-    upload.forget();
+    change({ ...NOTHING, file: file.id });
+    upload.forget(choice.own);
   };
   const submit = async () => {
     setGoing(true);

@@ -20,7 +20,7 @@ export function Estimate({ of }) {
   const stages = Object.entries(of.stages).filter(([, spread]) => spread.expected > 0);
   const all = stages.reduce((sum, [, spread]) => sum + spread.expected, 0) || 1;
   const before = of.queue.position + of.queue.running;
-  return html`<p class="hint">${of.queue.workers === 0 ? W.nobody : before ? W.ahead(before) : W.now}</p>
+  return html`<p class="hint">${of.queue.workers === 0 ? W.nobody : of.queue.seconds > 0 ? W.ahead(before) : W.now}</p>
     <div class="share" aria-hidden="true">${stages.map(([name, spread]) => html`<i key=${name} class=${name} style=${{ width: width(spread.expected / all) }}></i>`)}</div>
     <dl class="facts">${stages.map(([name, spread]) => html`<dt key=${name}><i class=${name} aria-hidden="true"></i>${STAGES[name][0]}</dt><dd>${duration(spread.expected)}</dd>`)}</dl>
     <dl class="facts ruled"><dt>${W.memory}</dt><dd>${size(of.peak_memory_bytes.expected)}</dd><dt>${W.result}</dt><dd>${size(of.result_bytes.expected)}</dd><dt>${W.basis}</dt><dd>${basisOf(of.basis)}</dd></dl>`;

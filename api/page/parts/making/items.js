@@ -63,6 +63,11 @@ export function Turns({ item }) {
   return html`<ol class="turns">${item.messages.map((message, number) => html`<li key=${number} class=${message.role}><small>${W.roles[message.role] || message.role}</small><p>${message.content}</p></li>`)}</ol>`;
 }
 
+const CALL = /^calls \S/m; // how a call of a function is told in words
+
+/** Whether the text can be written anew from what is shown of it: not cut ones, and not what says more than words. */
+const editable = (item) => !item.cut && !(item.messages || []).some((turn) => turn.cut || turn.role === "tool" || (turn.role === "assistant" && (!turn.learned || CALL.test(turn.content))));
+
 const kept = draft("edits"); // texts that are being edited, over a reload, each under its file and item
 const editOf = (item, upload) => `${upload.file.id} ${item.key}`;
 const edited = (item, upload) => kept.read()?.[editOf(item, upload)] || null;
@@ -107,5 +112,5 @@ export function TextCard({ item, upload, alone }) {
   return html`<li class="item text" ref=${card}><div>
     ${editing ? html`<${EditText} item=${item} upload=${upload} close=${close} />` : html`<${Turns} item=${item} />${item.cut && html`<p class="meta">${W.cut(item.characters)}</p>`}`}
     ${remarksOf(item).map((remark) => html`<${Remark} key=${remark.code} of=${remark} />`)}<${Refusal} error=${error} />
-    ${!editing && html`<p class="acts">${!item.cut && html`<button type="button" class="link faint" onClick=${() => setEditing(true)}>${W.edit}</button>`}${!alone && html`<button type="button" class="link faint" onClick=${() => upload.leaveOut(item)}>${W.leaveOut}</button>`}</p>`}</div></li>`;
+    ${!editing && html`<p class="acts">${editable(item) && html`<button type="button" class="link faint" onClick=${() => setEditing(true)}>${W.edit}</button>`}${!alone && html`<button type="button" class="link faint" onClick=${() => upload.leaveOut(item)}>${W.leaveOut}</button>`}</p>`}</div></li>`;
 }
