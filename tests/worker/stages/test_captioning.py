@@ -224,9 +224,6 @@ def test_a_text_beyond_the_backbones_context_is_told(make_text_job: MakeJob) -> 
     rows[1]["completion"] = "arr " * 30
     (folder.references / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
     messages = told(list(prepare(Context(folder))), "finding")
-    assert [each.data["finding"]["item"] for each in messages if each.data] == [
-        "text 2",
-        "text 2",
-    ]
+    assert [each.data["finding"]["item"] for each in messages if each.data] == ["text 2", "text 2"]
     assert "more than the 40 tokens" in messages[0].text
     assert "1 answer does not fit into the 40 tokens" in messages[1].text
