@@ -9,7 +9,7 @@ const TICK = 3_000;
 const HIDDEN_TICK = 15_000;
 const POINTS = 1_500; // a curve has fewer pixels
 const LOG = 500; // lines of it that are kept
-const SAMPLES_EVERY = 4; // ticks, while a job trains
+const SAMPLES_EVERY = 8; // ticks, while a job trains: all of them come each time
 
 export const pathOf = (id) => `${JOBS}/${id}`;
 
