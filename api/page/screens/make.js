@@ -7,7 +7,7 @@ import { Advanced } from "../parts/making/advanced.js";
 import { Choose, Drop, Sending, useDropped, Write } from "../parts/making/drop.js";
 import { About, Estimate, Worth } from "../parts/making/estimate.js";
 import { Example } from "../parts/example.js";
-import { EMPTY, PictureCard, remarksOf, TextCard, wordless } from "../parts/making/items.js";
+import { EMPTY, LEFT_OUT, PictureCard, remarksOf, TextCard, wordless } from "../parts/making/items.js";
 import { go } from "../parts/link.js";
 import { refused, Refusal, Remark } from "../parts/notes.js";
 import { MAKING as W, PRESETS } from "../words/making.js";
@@ -134,7 +134,7 @@ function Items({ upload, drafts, add, startOver, others }) {
   const { items, kind, file } = upload;
   const shown = all ? items : items.slice(0, FIRST_ITEMS);
   const named = new Set(items.flatMap((item) => remarksOf(item).map((finding) => finding.message)));
-  const whole = file.bat.findings.filter((finding) => !named.has(finding.message) && finding.code !== EMPTY && finding.severity !== "info");
+  const whole = file.bat.findings.filter((finding) => !named.has(finding.message) && finding.code !== EMPTY && (finding.severity !== "info" || LEFT_OUT.includes(finding.code)));
   const remarks = items.reduce((sum, item) => sum + remarksOf(item).length + wordless(item, drafts), whole.length);
   const Card = kind === "images" ? PictureCard : TextCard;
   return html`<section aria-labelledby="files"><div class="row spread"><h2 id="files">${W.number(file.bat.items, kind)} <small>${remarks ? W.remarks(remarks) : W.fine}</small></h2>

@@ -4,6 +4,8 @@ import { draft } from "../../lib/session.js";
 import { Refusal, Remark } from "../notes.js";
 import { MAKING as W } from "../../words/making.js";
 
+/** Of remarks that ask for nothing, those that say what is not learned. */
+export const LEFT_OUT = ["table_not_read", "set_aside", "masks_left_out", "thumbnails_left_out"];
 export const EMPTY = "empty_caption"; // said in the page's own words, at every picture that it is about
 const TWINS = ["near_duplicate", "duplicate_item", "exact_duplicate"];
 
