@@ -18,8 +18,10 @@ from demo.service import create_key, running_service
 from tests.api.server import pictures
 
 pytestmark = pytest.mark.slow
+# a program started in the background may have been told to pass over what Ctrl-C sends
 KEEP = (
-    "import sys; from pathlib import Path; from demo.service import keep_serving; "
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from pathlib import Path; from demo.service import keep_serving; "
     "keep_serving(Path(sys.argv[1]), sys.argv[2])"
 )
 

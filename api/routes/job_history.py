@@ -34,6 +34,8 @@ POINTS_AFTER = (
     "have, and without `points` for what is new."
 )
 PNG = "image/png"
+# generators of clients that know no pictures take what they know: bytes
+BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/octet-stream", PNG)}
 # a picture is looked at and nothing else, whatever it holds; who has cached it asks whether it is still there
 SHOWN = {
     "Content-Disposition": "inline",
@@ -157,7 +159,7 @@ def list_samples(
     return SamplePage(**dict(page(shown, more)), ready=ended)
 
 
-@router.get("/samples/{sample_id}/image", response_class=Response)
+@router.get("/samples/{sample_id}/image", response_class=Response, responses={200: {"content": BYTES}})
 def show_sample(
     job_id: str,
     sample_id: str,

@@ -136,9 +136,9 @@ def test_a_second_file_of_a_name_gets_a_name_of_its_own(service: Service, http: 
     file = upload(http, pictures(2))
     done(add(http, file["id"], ("0.png", png(10))))
     after = done(add(http, file["id"], ("0.jpg", png(11)), ("sub/0.png", png(12))))
-    assert list(named(http, file["id"])) == ["0.png", "1.png", "0-2.png", "0-3.png", "0-4.png"]
+    assert list(named(http, file["id"])) == ["0.png", "1.png", "0-2.png", "0-3.png", "sub/0.png"]
     done(remove(http, file["id"], "0-3.png"))
-    assert list(named(http, file["id"])) == ["0.png", "1.png", "0-2.png", "0-4.png"]
+    assert list(named(http, file["id"])) == ["0.png", "1.png", "0-2.png", "sub/0.png"]
     assert after["bat"]["items"] == 5
 
 
