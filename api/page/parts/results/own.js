@@ -11,7 +11,7 @@ export const itemOf = (reference, items) => items?.find((item) => (item.filename
 /** References that had better be left out: what hurts or may, and of two alike the later one. */
 export function misfits(references) {
   const hurts = references.filter((reference) => reference.verdict === "hurts");
-  const doubtful = references.filter((reference) => reference.verdict === "doubtful");
+  const doubtful = references.filter((reference) => reference.verdict === "doubtful" && !reference.twins?.length); // a twin is told of as such
   const twice = references.filter((reference) => reference.verdict === "duplicate");
   return { hurts, doubtful, twice };
 }
