@@ -7,7 +7,6 @@ export const MAKING = {
   drop: "Drop pictures or texts here",
   choose: "choose files",
   or: "or",
-  orPaste: "or paste",
   folder: "or a folder",
   takes: "Pictures, a zip or a folder of them with captions beside; texts as .txt, .jsonl, .csv or as they were exported.",
   write: "Write or paste a text",
@@ -25,7 +24,6 @@ export const MAKING = {
   others: (number) => `${count(number, "other upload", "other uploads")} of the earlier job ${number === 1 ? "goes" : "go"} in as before; “Start over” leaves ${number === 1 ? "it" : "them"} out.`,
   remarks: (number) => count(number, "remark", "remarks"),
   fine: "nothing to remark",
-  about: "About all of them",
   caption: (name) => `What ${name} shows`,
   captionHint: "What does it show? Use the words with which you would ask for it.",
   noCaption: "Nothing says yet what this shows. Without words the model learns less from it.",
@@ -54,7 +52,6 @@ export const MAKING = {
     texts: "No model here learns from texts. Whoever runs this service can add one; give it pictures meanwhile.",
   },
   noModel: "This service has no model yet. Whoever runs it adds one with “albatross backbones add”.",
-  mixed: { images: "There are pictures here already. A model learns from pictures or from texts, so start over for the texts.", texts: "There are texts here already. A model learns from pictures or from texts, so start over for the pictures." },
   settings: "Settings for those who know them",
   settingsLead: "What you leave alone is worked out from your files and this machine; the result says to what, and why.",
   settingsFind: "Find a setting",
@@ -82,9 +79,9 @@ export const MAKING = {
   },
   example: {
     title: "What comes of it",
-    given: "Six drawings like these were given",
+    given: "Drawings like these were given",
     before: "what the model made of the words before",
-    after: "and after six minutes on two processor cores",
+    after: "and after eight minutes on two processor cores",
   },
 };
 
