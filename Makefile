@@ -162,7 +162,7 @@ bench-pictures: $(VENV)/.test $(CLIENTS)/node/.installed  ## Draw benchmarks/dat
 	$(BIN)/python -m benchmarks.pictures.recipe benchmark-work/icons/node_modules/@iconify-json
 
 # What the page stands on, copied out of its packages; api/page/vendor/README.md says which and what is changed.
-PAGE_PACKAGES := preact@10.29.8 htm@3.1.1 uplot@1.6.32 @fontsource-variable/geist@5.3.0 @fontsource-variable/newsreader@5.3.0
+PAGE_PACKAGES := preact@10.29.8 htm@3.1.1 uplot@1.6.32 @fontsource-variable/geist@5.3.0 @fontsource/newsreader@5.3.0
 PAGE_VENDOR := api/page/vendor
 page-vendor: $(CLIENTS)/node/.installed  ## Fetch the page's libraries and typefaces anew (asks the package index)
 	PATH="$(abspath $(NODE))/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js install --silent --no-audit --no-fund --ignore-scripts \
@@ -172,7 +172,7 @@ page-vendor: $(CLIENTS)/node/.installed  ## Fetch the page's libraries and typef
 	&& cp htm/dist/htm.module.js $(abspath $(PAGE_VENDOR))/htm.js \
 	&& { cat uplot/dist/uPlot.iife.min.js; printf '\n\nexport default uPlot;\n'; } > $(abspath $(PAGE_VENDOR))/uplot.js \
 	&& cp @fontsource-variable/geist/files/geist-latin-wght-normal.woff2 $(abspath $(PAGE_VENDOR))/geist.woff2 \
-	&& cp @fontsource-variable/newsreader/files/newsreader-latin-wght-normal.woff2 $(abspath $(PAGE_VENDOR))/newsreader.woff2
+	&& cp @fontsource/newsreader/files/newsreader-latin-400-normal.woff2 $(abspath $(PAGE_VENDOR))/newsreader.woff2
 
 # An encoder that has seen no emoji, with its weights in a wheel, both Apache-2.0: an eye for this bench alone.
 $(VENV)/.eye: $(VENV)/.test
