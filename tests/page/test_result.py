@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from typing import Any
 
@@ -74,6 +75,27 @@ def test_every_format_is_saved_byte_for_byte(visitor: Tab, plant: Plant, image_j
             address = f"/v1/models/{found['fine_tuned_model']}/download?format={form}"
             told = http.get(address, follow_redirects=True).content
         assert hashlib.sha256(saved).digest() == hashlib.sha256(told).digest()
+
+
+def test_a_large_file_goes_to_the_place_that_was_chosen(visitor: Tab, plant: Plant, image_job: str) -> None:
+    page = visitor.page
+    page.add_init_script("""window.showSaveFilePicker = async ({ suggestedName }) =>
+      (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });""")
+    found = plant.job(image_job)
+    card = next(row for row in found["bat"]["artifacts"] if row["format"] == "card")
+    grown = found["bat"]["artifacts"] + [card | {"bytes": 400_000_000}]
+    told = found | {"bat": found["bat"] | {"artifacts": [row for row in grown if row is not card]}}
+    page.route(re.compile(rf"{JOBS}/{image_job}$"), lambda route: route.fulfill(json=told))
+    visitor.open(f"/adapters/{image_job}")
+    button = page.get_by_role("button", name="400 MB")
+    with page.expect_response(re.compile("format=card")) as answer:
+        button.click()
+    expect(button).to_be_enabled()
+    read = """async (name) => {
+      const place = await (await navigator.storage.getDirectory()).getFileHandle(name);
+      return (await place.getFile()).text();
+    }"""
+    assert json.loads(page.evaluate(read, card["name"])) == answer.value.json()
 
 
 def test_another_kept_step_is_shown_and_saved_as_the_api_has_it(visitor: Tab, plant: Plant, image_job: str) -> None:

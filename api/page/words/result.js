@@ -38,7 +38,7 @@ export const RESULT = {
   misfits: (names) => `${listed(names)} ${names.length === 1 ? "seems not to fit the others: what they teach does not help with it. Look at it: without it" : "seem not to fit the others: what they teach does not help with them. Look at them: without them"} the result may be better.`,
   doubtful: (names) => `${listed(names)} may not belong: the others teach next to nothing about ${names.length === 1 ? "it. Look at it once more." : "them. Look at them once more."}`,
   twice: (names) => `${listed(names)} ${names.length === 1 ? "is there twice; one is enough." : "are there twice; once is enough."}`,
-  without: (number) => (number === 1 ? "Make it again without it" : "Make it again without them"),
+  without: (names, some) => `Make it again without ${some ? listed(names) : names.length === 1 ? "it" : "them"}`,
   withoutGoing: "Copying the other files",
   steps: "Other steps that were kept",
   stepsLead: "Do you like another one better? Choose it: the comparison follows, and so does the download.",
