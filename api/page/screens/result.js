@@ -25,6 +25,7 @@ function reasonOf(bat) {
   const step = bat.published_step;
   const { stop_rule: rule, proposals = {} } = bat;
   if (rule === "cs_fluctuation") return W.reasons.turning(step);
+  if (rule === "owner") return W.reasons.owner(step);
   if (rule === "max_steps") return W.reasons.told(step);
   const way = wayOf(bat);
   const bySimilarity = ["pictures", "answers"].some((name) => proposals[name]?.[0] === step);

@@ -33,6 +33,7 @@ export const RESULT = {
     turning: (step) => `At step ${step} what it learns stops changing direction. From there on it only repeats itself.`,
     voice: (step, fitting, asked) => (fitting === asked ? `At step ${step} every new question is answered in your voice.` : `From step ${step} on hardly more new questions are answered in your voice: ${fitting} of ${asked}.`),
     told: (step) => `You asked for all steps, so this is the last one, ${step}. An earlier one may be better.`,
+    owner: (step) => `You chose step ${step} yourself.`,
     other: (step) => `Step ${step} was chosen.`,
   },
   misfits: (names) => `${listed(names)} ${names.length === 1 ? "seems not to fit the others: what they teach does not help with it. Look at it: without it" : "seem not to fit the others: what they teach does not help with them. Look at them: without them"} the result may be better.`,
@@ -47,7 +48,9 @@ export const RESULT = {
   downloads: "Download",
   downloadsLead: "All of them are the same adapter. Each file was loaded back, and gave the trainer's numbers.",
   stepDownload: (step) => `Weights of step ${step}`,
-  stepDownloadLead: "Other forms are made for the chosen step only.",
+  stepDownloadLead: "These weights alone, at once; or an adapter of its own in every form. This one stays as it is.",
+  publish: "Make an adapter of it",
+  publishing: "Asking for it",
   formats: {
     kohya: ["ComfyUI, A1111, Forge", "Goes into models/loras, or models/Lora."],
     diffusers: ["diffusers", "For Python."],

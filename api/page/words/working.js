@@ -18,6 +18,8 @@ export const WORKING = {
   stopAsk: "What was learned until now is lost. To go on later, pause it instead.",
   close: "You may close this page. The work goes on, and the page finds it again.",
   reconnecting: "The line to the service broke; it is being taken up again.",
+  from: (step) => `This is step ${step} of`,
+  fromWhich: "another adapter of yours",
   again: "Try again with the same files",
   later: "Still to come",
   laterCurves: "Curves, with the first steps of training.",
