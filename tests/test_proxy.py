@@ -173,9 +173,7 @@ def test_another_host_is_not_answered(proxy: Proxy) -> None:
 
 
 @needs_nginx
-def test_no_start_link_is_taken_through_a_proxy_that_says_nothing_of_those_it_asks_for(
-    proxy: Proxy, bare: str
-) -> None:
+def test_no_start_link_is_taken_through_a_proxy_that_says_nothing_of_those_it_asks_for(proxy: Proxy, bare: str) -> None:
     token = start_links.make(proxy.service.settings.data)
     for headers in ({}, {"Host": "localhost"}, {"Origin": bare}):
         refused(httpx.post(f"{bare}/start", json={"token": token}, headers=headers), 403, "start_link_refused")

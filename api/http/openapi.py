@@ -16,10 +16,7 @@ BODY_MODELS = (
     *(JobRequest, CaptionsRequest, TextChange, StartRequest),
     *(WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest),
 )
-WAITING = {
-    "4XX": "with 429: seconds until it helps to ask again",
-    "503": "seconds until it helps to ask again",
-}
+WAITING = {"4XX": "with 429: seconds until it helps to ask again", "503": "seconds until it helps to ask again"}
 REFERENCE = "#/components/schemas/{model}"
 
 
