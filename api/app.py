@@ -17,6 +17,7 @@ from api.http.static_files import StaticFiles
 from api.routes import (
     account,
     capabilities,
+    checkpoints,
     estimates,
     file_items,
     files,
@@ -55,6 +56,7 @@ ROUTES = (
     file_items,
     item_edits,
     presets,
+    checkpoints,
     job_history,
     estimates,
     jobs,

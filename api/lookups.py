@@ -36,7 +36,9 @@ def files_of(session: Session, account: str) -> Select[File]:
 
 def check_unused(session: Session, file: File) -> None:
     """Raise Conflict where a job that waits, runs or is paused needs the locked file as it is."""
-    active = session.scalars(select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE)))
+    active = session.scalars(
+        select(Job).where(Job.account_id == file.account_id, Job.state.in_(ACTIVE), Job.published_from_job.is_(None))
+    )
     if any(file.id in (*job.training_files, job.validation_file) for job in active):
         raise Conflict("A queued, running or paused job uses this file; cancel it or wait.", code="file_in_use")
 

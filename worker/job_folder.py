@@ -4,6 +4,7 @@ spec.json       parameters, backbone, seed: all that the stages need to know
 saves/          where the stage in work stood when it last saved itself, newest last
 live/           what the steps that training has kept so far draw or write, for its owner to look at
 temporary/      the trainer's temporary files; pools/ the encoded pools that it could not find ready
+source/         of a job that publishes a kept step of another: the card and the samples of that one
 incoming/       uploads as they were stored, until they are read
 references/     the references as core.references.packing leaves them; validation/ likewise, if there is any
 prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with done.json naming every file and its hash
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from core.disk import hash_file, opened_within, place, sync_tree, write_whole
-from core.parameters.schedule import STAGES
+from core.parameters.schedule import SOURCE, STAGES
 from core.runtime import removal
 from worker.protocol import Json
 
@@ -59,6 +60,11 @@ class JobFolder:
     def live(self) -> Path:
         """Where samples lie that are shown while the job trains."""
         return self.path / LIVE
+
+    @property
+    def source(self) -> Path:
+        """Where that lies which is taken over from another job whose kept step is published."""
+        return self.path / SOURCE
 
     @property
     def temporary(self) -> Path:

@@ -1,4 +1,4 @@
-"""What a job has done and found: events, checkpoints, metrics, influence, samples."""
+"""What a job has done and found: events, metrics, influence, samples."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -12,14 +12,14 @@ from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http.downloads import pieces
 from api.http.pagination import page, rows_after, slice_after, unknown_cursor
 from api.lookups import find_job
-from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, InfluencePage, MetricObject
+from api.schemas.jobs import CandidateObject, EventObject, InfluencePage, MetricObject
 from api.schemas.samples import SamplePage
 from api.schemas.shared import Page
 from api.serializers import results, samples
 from api.serializers.curves import thinned
 from api.serializers.event_stream import events_after, stream_events
-from api.serializers.jobs import checkpoint_object, event_object, metric_object
-from core.database.tables import Checkpoint, JobEvent, Metric
+from api.serializers.jobs import event_object, metric_object
+from core.database.tables import JobEvent, Metric
 from core.database.tables.jobs import TERMINAL
 from core.errors import InvalidInput, NotFound
 from core.parameters.schedule import STAGES
@@ -69,22 +69,6 @@ def list_events(
                 raise unknown_cursor()
         rows, more = rows_after(session, statement, (JobEvent.seq,), last=last, limit=limit, descending=True)
         return page(map(event_object, rows), more)
-
-
-@router.get("/checkpoints")
-def list_checkpoints(
-    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = 10
-) -> Page[CheckpointObject]:
-    """List the kept steps, the last first: the published one, and those it was chosen from."""
-    with services.reading.begin() as session:
-        job = find_job(session, account, job_id)
-        mine = Checkpoint.job_id == job.id
-        last = session.execute(select(Checkpoint.step).where(mine, Checkpoint.id == after)).first() if after else None
-        if after and last is None:
-            raise unknown_cursor()
-        statement = select(Checkpoint).where(mine)
-        rows, more = rows_after(session, statement, (Checkpoint.step,), last=last, limit=limit, descending=True)
-        return page((checkpoint_object(row, job) for row in rows), more)
 
 
 @router.get("/metrics")

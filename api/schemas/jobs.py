@@ -56,6 +56,22 @@ class JobStage(BaseModel):
     expected: float | None
 
 
+class NamedStep(BaseModel):
+    """The step that a job published by itself, by which rule, and why."""
+
+    step: int | None
+    rule: str | None
+    reason: str | None
+
+
+class PublishedFrom(BaseModel):
+    """Whose kept step a job publishes, chosen by its owner, and which step that job had named."""
+
+    job: str
+    step: int
+    named: NamedStep
+
+
 class JobBat(BaseModel):
     """Everything of ours about a job; keys of the outcome follow once the job has one."""
 
@@ -82,6 +98,7 @@ class JobBat(BaseModel):
     trial: dict[str, Any] | None = None
     references: list[dict[str, Any]] | None = None
     reasons: dict[str, str] | None = None
+    published_from: PublishedFrom | None = None
     published_step: int | None = None
     turning_point_step: int | None = None
     valleys: list[int] | None = None

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.database.tables import Artifact, Job, JobState
+from core.database.tables.jobs import BORROWED
 from core.errors import NotFound
 from core.storage.interface import Storage
 
@@ -16,7 +17,8 @@ Rows = list[dict[str, Any]]
 
 def find(session: Session, job_id: str, filename: str) -> Artifact:
     """Return the newest of the job's artifacts with this file name; NotFound while there is none."""
-    statement = select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.created_at.desc())
+    mine = (Artifact.job_id == job_id) & (Artifact.kind != BORROWED)
+    statement = select(Artifact).where(mine).order_by(Artifact.created_at.desc())
     for artifact in session.scalars(statement):
         if artifact.name.rpartition("/")[2] == filename:
             return artifact
@@ -37,7 +39,7 @@ def look(session: Session, job: Job, filename: str) -> Artifact | None:
 
 def images(session: Session, job_id: str) -> dict[str, Artifact]:
     """Return the job's pictures by file name."""
-    artifacts = session.scalars(select(Artifact).where(Artifact.job_id == job_id))
+    artifacts = session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.kind != BORROWED))
     return {a.name.rpartition("/")[2]: a for a in artifacts if a.name.endswith(".png")}
 
 

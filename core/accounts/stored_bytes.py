@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.accounts import reservations
 from core.database.tables import Account, Artifact, File, Job
+from core.database.tables.jobs import BORROWED
 
 
 def add(session: Session, account_id: str, delta: int) -> None:
@@ -25,8 +26,9 @@ def add(session: Session, account_id: str, delta: int) -> None:
 
 
 def of_job(session: Session, job_id: str) -> int:
-    """Return the bytes of all that a job has stored."""
-    return int(session.scalar(select(func.sum(Artifact.bytes)).where(Artifact.job_id == job_id)) or 0)
+    """Return the bytes of all that a job has stored; what it has borrowed of another is counted there."""
+    mine = (Artifact.job_id == job_id) & (Artifact.kind != BORROWED)
+    return int(session.scalar(select(func.sum(Artifact.bytes)).where(mine)) or 0)
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def recount(session: Session, account_id: str) -> None:
     """Count an account's rows anew."""
     session.execute(select(Account.id).where(Account.id == account_id).with_for_update())  # whoever counts comes later
     mine = (File.account_id == account_id) & File.job_id.is_(None) & File.deleted_at.is_(None)
-    shown = (Job.account_id == account_id) & Job.deleted_at.is_(None)
+    shown = (Job.account_id == account_id) & Job.deleted_at.is_(None) & (Artifact.kind != BORROWED)
     sums = (
         select(func.sum(File.bytes)).where(mine),
         select(func.sum(Artifact.bytes)).join(Job, Job.id == Artifact.job_id).where(shown),

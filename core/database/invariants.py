@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.database.tables import Account, Adapter, Artifact, File, Job, JobEvent, JobState
+from core.database.tables.jobs import BORROWED
 
 MISCOUNTED = "an account's counted bytes are not those of its rows"
 
@@ -42,6 +43,7 @@ def miscounted(session: Session) -> list[str]:
     """
     uploads = select(File.account_id, File.bytes).where(File.job_id.is_(None), File.deleted_at.is_(None))
     made = select(Job.account_id, Artifact.bytes).join(Artifact, Artifact.job_id == Job.id)
+    made = made.where(Artifact.kind != BORROWED)
     each = uploads.union_all(made.where(Job.deleted_at.is_(None))).subquery()
     held = select(each.c.account_id, func.sum(each.c.bytes).label("bytes")).group_by(each.c.account_id).subquery()
     wrong = Account.stored_bytes != func.coalesce(held.c.bytes, 0)

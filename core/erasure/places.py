@@ -7,13 +7,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, false, select
 from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Adapter, Erasure, Job, JobState, Json, Worker
 from core.database.tables.jobs import ACTIVE
 
+OF_A_JOB = ("job", "model")
 ENDED = "jobs"  # the note of when nothing worked on the thing any more
 AWAY = "its worker erases what is left there when it starts again"
 
@@ -32,13 +33,17 @@ class Place:
 
 
 def worked_on(session: Session, erasure: Erasure, present_seconds: float) -> bool:
-    """Tell whether a job of the thing is active, or a worker that lives has not left one yet."""
+    """Tell whether a job of the thing is active, or a worker that lives has not left one yet.
+
+    A job that publishes a kept step of one has its files on the worker while it runs.
+    """
     which = _jobs(session, erasure)
     if erasure.kind != "file" and session.scalar(select(Job.id).where(which, Job.state.in_(ACTIVE)).limit(1)):
         return True
     lately = Worker.seen_at > now(session) - present_seconds
     held = select(Job).join(Worker, Worker.job_id == Job.id, isouter=True)
-    held = held.where(which, lately | (Job.state == JobState.RUNNING))  # its worker's row may have failed to say so
+    running = lately | (Job.state == JobState.RUNNING)  # its worker's row may have failed to say so
+    held = held.where(which | _publishing(session, erasure), running)
     jobs = session.scalars(held).all()
     if erasure.kind == "file":
         return any(erasure.target in (*job.training_files, job.validation_file) for job in jobs)
@@ -46,11 +51,21 @@ def worked_on(session: Session, erasure: Erasure, present_seconds: float) -> boo
 
 
 def _jobs(session: Session, erasure: Erasure) -> ColumnElement[bool]:
-    if erasure.kind == "job":
-        return Job.id == erasure.target
-    if erasure.kind == "model":
-        return Job.id == session.scalar(select(Adapter.job_id).where(Adapter.id == erasure.target))
+    if erasure.kind in OF_A_JOB:
+        return Job.id == _job(session, erasure)
     return Job.account_id == erasure.account_id
+
+
+def _publishing(session: Session, erasure: Erasure) -> ColumnElement[bool]:
+    """Choose the jobs that publish a kept step of what is erased."""
+    return Job.published_from_job == _job(session, erasure) if erasure.kind in OF_A_JOB else false()
+
+
+def _job(session: Session, erasure: Erasure) -> str:
+    """Return the job that is erased, or whose model."""
+    if erasure.kind == "job":
+        return erasure.target
+    return session.scalar(select(Adapter.job_id).where(Adapter.id == erasure.target)) or ""
 
 
 def note_ended(erasure: Erasure, at: float) -> float:

@@ -103,8 +103,8 @@ def _in_turns(found: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _needed(session: Session, account_id: str) -> set[str]:
-    """Return the files that the account's active jobs need."""
-    active = select(Job.training_files, Job.validation_file)
+    """Return the files that the account's active jobs need; one that publishes a kept step reads none."""
+    active = select(Job.training_files, Job.validation_file).where(Job.published_from_job.is_(None))
     active = active.where(Job.account_id == account_id, Job.state.in_(ACTIVE))
     rows = session.execute(active)
     return {file_id for training, validation in rows for file_id in (*training, validation) if file_id}

@@ -22,6 +22,7 @@ from core.estimates.forecast import Forecast
 from core.estimates.sizes import JobSize
 from core.estimates.summaries import Summary
 from core.findings.texts.lengths import TextSize
+from core.parameters.parameters import Parameters
 from core.parameters.request import JobRequest
 from core.parameters.schedule import STAGES
 from core.parameters.service_defaults import ServiceDefaults
@@ -76,6 +77,18 @@ def planned(
         )
         forecast = estimator.forecast(JobSize.of(parameters), estimator.data(count, texts, validation))
     except (AlbatrossError, ArithmeticError, TypeError, ValueError):  # the job itself will say why
+        return None
+    return {"stages": {stage: vars(leg) for stage, leg in _legs(forecast).items()}, "overall": 0.0}
+
+
+def of_export(estimator: Estimator, parameters: Mapping[str, Any] | None) -> Json | None:
+    """Return the course of a new job that publishes a kept step of another with these parameters, as its row keeps it.
+
+    None where they are not those of this version: its worker will know better.
+    """
+    try:
+        forecast = estimator.export_alone(JobSize.of(Parameters.model_validate(parameters)))
+    except (ArithmeticError, TypeError, ValueError):
         return None
     return {"stages": {stage: vars(leg) for stage, leg in _legs(forecast).items()}, "overall": 0.0}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from core.backbones.record import BackboneRecord
 from core.backbones.sides import side_step
 from core.estimates import measurements
 from core.estimates.default_costs import BackboneSize
-from core.estimates.forecast import Forecast, Model, model
+from core.estimates.forecast import NOTHING, Forecast, Model, model
 from core.estimates.measurements import Measured
 from core.estimates.sizes import DataSize, JobSize
 from core.estimates.summaries import files_of, summarise
@@ -26,6 +26,7 @@ from core.findings.texts.lengths import TextSize, TokenGuess, probably_too_long
 from core.parameters.parameters import Parameters
 from core.parameters.request import BatRequest, JobRequest
 from core.parameters.resolving import resolve
+from core.parameters.schedule import STAGES
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
 from core.parameters.token_limits import TokenLimit
@@ -60,6 +61,13 @@ class Estimator:
     def forecast(self, shape: JobSize, data: DataSize, *, made: bool = False) -> Forecast:
         """Foretell one job; with `made` the backbone has made its own samples already."""
         return self.model.forecast(shape, data, vocabulary(self.record), made=made)
+
+    def export_alone(self, shape: JobSize) -> Forecast:
+        """Foretell a job that publishes a kept step of another: the backbone is loaded, and files are written."""
+        whole = self.forecast(replace(shape, subject=0, unrelated=0, share=0.0), self.data(0), made=True)
+        others = frozenset(STAGES[:-1])
+        seconds = whole.stages[STAGES[0]] + whole.stages[STAGES[-1]]
+        return replace(whole, stages=dict.fromkeys(others, NOTHING) | {STAGES[-1]: seconds}, steps={}, idle=others)
 
     @property
     def guess(self) -> TokenGuess:

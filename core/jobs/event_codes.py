@@ -31,6 +31,7 @@ class EventCode(StrEnum):
     FINDING = "finding"
     LOSS = "loss"
     WENT_ON = "went_on"  # after what earlier attempts have finished
+    TAKEN_OVER = "taken_over"  # of another job, whose kept step is published
     STAGE_STARTED = "stage_started"
     MEMORY = "memory"
     NOTE = "note"  # a sentence that says all there is

@@ -87,6 +87,7 @@ class RepeatedCall:
         """Return the newest job of the last minutes with the same body."""
         since = now(session) - REPEAT_SECONDS
         mine = (Job.account_id == account_id) & Job.deleted_at.is_(None) & (Job.created_at > since)
+        mine &= Job.published_from_job.is_(None)  # such a job has the request of another, and was not asked for by it
         jobs = session.scalars(select(Job).where(mine).order_by(Job.created_at.desc()).limit(MAX_COMPARED_JOBS))
         return next((job for job in jobs if _sha256(job.request) == self.sha256), None)
 

@@ -6,12 +6,13 @@ in core.database.tables.jobs.
 
 from __future__ import annotations
 
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from core.accounts import reservations
 from core.database.engine import now
-from core.database.tables import Job, JobState, Json
-from core.database.tables.jobs import MOVES, TERMINAL
+from core.database.tables import Artifact, Job, JobState, Json
+from core.database.tables.jobs import BORROWED, MOVES, TERMINAL
 from core.jobs.event_codes import EventCode
 from core.jobs.events import record
 from core.webhooks.events import announce
@@ -47,6 +48,7 @@ def transition(
     if to in TERMINAL:
         announce(session, job)
         reservations.release(session, job.id)
+        session.execute(delete(Artifact).where(Artifact.job_id == job.id, Artifact.kind == BORROWED))
     record(
         session,
         job.id,

@@ -7,6 +7,7 @@ import math
 from core.backbones.families import Kind
 
 STAGES = ("prepare", "surrogate", "score", "trial", "train", "export")  # of a job, in the order they run in
+SOURCE = "source"  # beside their folders: what a job that publishes a step of another takes over of its last stage
 GROWTH = 1.13  # the evaluation grid's ratio from step 8 on
 EARLIEST_STOP = 16  # of surrogates
 PATIENCE = 2.0  # the surrogates stop when the best step lies this factor back

@@ -147,12 +147,19 @@ def write(stage: str, draft: Path) -> None:
             {"file": f"train/snapshots/step-{step:05d}.safetensors", "step": step, "labels": labels, "metrics": {}}
             for step, labels in ((5, ["published"]), (10, ["last"]))
         ]
+        spec = JobFolder(draft.parent).spec()
+        step = spec.get("publish_step")
+        if step is not None:  # another job's kept step: a copy of it is this job's own
+            [kept] = [row for row in checkpoints if row["step"] == step]
+            (draft / "kept.safetensors").write_bytes((draft.parent / kept["file"]).read_bytes())
+            checkpoints = [kept | {"file": "export/kept.safetensors", "labels": ["published"]}]
         results = [
             {"file": "metrics.csv"},
             {"file": "adapter-peft.zip", "format": "peft"},
             {"file": "card.json", "format": "card"},
         ]
-        manifest = {"results": results, "checkpoints": checkpoints, "outcome": {"published_step": 5, "gamma": 0.25}}
+        outcome = {**spec.get("outcome", {}), "published_step": step or 5, "gamma": 0.25}
+        manifest = {"results": results, "checkpoints": checkpoints, "outcome": outcome}
         (draft / "manifest.json").write_text(json.dumps(manifest))
     else:
         (draft / f"{stage}.json").write_text("{}")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from core.adapters.card import CARD_FILE
 from core.backbones.record import BackboneRecord
+from core.backbones.taggers import NONE
 from core.database.tables import File, Job
 from core.errors import JobFailure
-from core.jobs import leases
+from core.jobs import kept_steps, leases
+from core.jobs.event_codes import EventCode
 from core.jobs.leases import Claim
+from core.parameters.parameters import Parameters
+from core.parameters.schedule import STAGES
 from core.references.items import References
 from core.references.packing import write_folder
 from worker.device import hardware
 from worker.job_folder import JobFolder
+from worker.protocol import Json, Message
 from worker.supervision import inputs
 from worker.supervision.job_measurement import JobMeasurement
 from worker.supervision.lease import Lease
@@ -42,14 +48,14 @@ class AttemptInputs:
 
     def write(self, record: BackboneRecord) -> JobMeasurement:
         """Fill the draft, and settle the job's parameters; raises JobFailure where its files are of no use."""
+        if self.job.published_from_job is not None:
+            return self._write_chosen(record)
         settings, claim = self.place.settings, Claim.of(self.job)
         given = inputs.writable(self._references(self.job.training_files), record)
         parameters = inputs.resolve_parameters(self.job, record, given, settings)
         content = parameters.model_dump(mode="json")
         self.lease.write(lambda session: leases.resolve(session, claim, content))
-        own_pools = self.folder.pools if kept_apart(settings) else None
-        spec = inputs.specification(record, parameters, settings, self.job.suffix, self.day, own_pools)
-        self.draft.write_spec(spec | {"live_share": settings.live_share})
+        self.draft.write_spec(self._specification(record, parameters) | {"live_share": settings.live_share})
         read = inputs.caption_references(given, record, parameters)
         write_folder(read, self.draft.references)
         heldout = self._references([self.job.validation_file]) if self.job.validation_file else None
@@ -57,6 +63,35 @@ class AttemptInputs:
             heldout = inputs.writable(heldout, record, "validation_file")
             write_folder(inputs.caption_references(heldout, record, parameters), self.draft.validation)
         return JobMeasurement(hardware(settings), parameters, read, len(heldout.items) if heldout else 0)
+
+    def _write_chosen(self, record: BackboneRecord) -> JobMeasurement:
+        """Fill the draft of a job that publishes a kept step: what was learned from is not looked at again."""
+        self.lease.read(lambda session: kept_steps.check_source(session, self.job))
+        parameters = Parameters.model_validate(self.job.parameters).model_copy(update={"caption": NONE})
+        told = {"publish_step": self.job.published_from_step, "outcome": self.job.outcome}
+        self.draft.write_spec(self._specification(record, parameters) | told)
+        return JobMeasurement(hardware(self.place.settings), parameters, References(parameters.kind, ()), chosen=True)
+
+    def check_taken_over(self, done: Sequence[str]) -> None:
+        """Raise JobFailure "source_gone" where the draft of such a job has not all stages but the last, and a card."""
+        if self.job.published_from_job is not None:
+            left = [stage for stage in STAGES[:-1] if stage not in done]
+            if left or not (self.draft.source / CARD_FILE).is_file():
+                raise kept_steps.source_gone(self.job)
+
+    def went_on(self, stage: str) -> Message:
+        """Say up to which stage what is stored is still good, and whose that is."""
+        if self.job.published_from_job is None or stage == STAGES[-1]:
+            words = f"Going on after {stage}: what earlier attempts finished is still good."
+            return Message(stage, words, code=EventCode.WENT_ON)
+        chosen = {"job": self.job.published_from_job, "step": self.job.published_from_step}
+        words = "Publishing step {step} of {job}: it is as that job has kept it, and nothing is trained."
+        return Message(stage, words.format(**chosen), data=chosen, code=EventCode.TAKEN_OVER)
+
+    def _specification(self, record: BackboneRecord, parameters: Parameters) -> Json:
+        settings = self.place.settings
+        own_pools = self.folder.pools if kept_apart(settings) else None
+        return inputs.specification(record, parameters, settings, self.job.suffix, self.day, own_pools)
 
     def _references(self, file_ids: list[str]) -> References:
         files = self.lease.read(lambda session: [session.get(File, file_id) for file_id in file_ids])

@@ -32,11 +32,14 @@ SIZED = (".safetensors", ".gguf", ".zip")  # results that grow with the rank
 class JobMeasurement:
     """Watches one job on its way through the stages."""
 
-    def __init__(self, device: str, parameters: Parameters, read: References, validation: int = 0) -> None:
+    def __init__(
+        self, device: str, parameters: Parameters, read: References, validation: int = 0, *, chosen: bool = False
+    ) -> None:
         self.shape, self._device = JobSize.of(parameters), device
         self._usual = {"precision", "checkpointing"} <= parameters.reasons.keys()
         self.texts = [TextSize.of(item) for item in read.items if isinstance(item, TextItem)]
         self._references, self._validation = len(read.items), validation
+        self._chosen = chosen  # whether a kept step of another job is published, and nothing trained
         self._work: dict[str, Json] = {}
         self._course: Course | None = None
         self._prepared = 0.0  # seconds of preparing where the backbone's own samples are there
@@ -47,6 +50,9 @@ class JobMeasurement:
 
         Where nothing was measured that rests on a rule of thumb, and more and more on the job's own pace.
         """
+        if self._chosen:
+            self._course = Course(estimator.export_alone(self.shape), stored, finished)
+            return self._told(Position(STAGES[0]))
         data = estimator.data(self._references, self.texts, self._validation)
         self._prepared = estimator.forecast(self.shape, data, made=True).stages[STAGES[0]].expected
         self._course = Course(estimator.forecast(self.shape, data), stored, finished)

@@ -12,10 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.database.tables import Artifact, Job
+from core.database.tables.jobs import BORROWED
 from core.errors import NotFound, TransientFailure
 from core.jobs import reports
 from core.jobs.leases import Claim
-from core.parameters.schedule import STAGES
+from core.parameters.schedule import SOURCE, STAGES
 from core.runtime import removal
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
@@ -123,12 +124,13 @@ class StageFiles:
     def restore(self, artifacts: Iterable[Artifact]) -> list[str]:
         """Fetch the stages that earlier attempts have finished, the newest save and what was shown; returns the stages.
 
-        A stage that is not whole is left out, with all that came after it; so is such a save, or what was shown.
+        A stage that is not whole is left out, with all that came after it; so is such a save, or what was shown, or
+        what is taken over of the last stage of another job.
         """
         by_stage: dict[str, list[Artifact]] = {}
         for artifact in artifacts:
             by_stage.setdefault(artifact.name.partition("/")[0], []).append(artifact)
-        saves, shown = by_stage.pop(SAVES, []), by_stage.pop(LIVE, [])
+        saves, shown, source = (by_stage.pop(name, []) for name in (SAVES, LIVE, SOURCE))
         self._kept = {reports.SAVE: _by_content(saves), reports.LIVE: _by_content(shown)}
         for stage in STAGES:
             if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._draft.done(stage):
@@ -137,6 +139,8 @@ class StageFiles:
             self._draft.forget_saves()
         if not self._fetch(shown):
             removal.remove(self._draft.live)
+        if not self._fetch(source):
+            removal.remove(self._draft.source)
         return self._draft.finished()
 
     def _fetch(self, artifacts: list[Artifact]) -> bool:
@@ -145,7 +149,8 @@ class StageFiles:
                 self._check()
                 path = self._draft.path / artifact.name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._storage.fetch(artifact.storage_key, path)
+                if self._storage.fetch(artifact.storage_key, path).sha256 != artifact.sha256:
+                    return False
         except NotFound:
             return False
         return True
@@ -180,8 +185,8 @@ def stage_artifacts(session: Session, job_id: str) -> list[Artifact]:
 
 
 def left_behind(session: Session, job_id: str) -> list[Artifact]:
-    """Return all that earlier attempts have registered to go on from: finished stages, a save, and what was shown."""
-    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE)
+    """Return all that there is to go on from: finished stages, a save, what was shown, and what others have lent."""
+    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE, BORROWED)
 
 
 def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:

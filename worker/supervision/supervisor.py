@@ -165,12 +165,12 @@ class Supervisor:
         record = self._backbone()
         self._measurement = self._inputs.write(record)
         done = self._stage_files.restore(self.lease.read(lambda session: left_behind(session, self.job.id)))
+        self._inputs.check_taken_over(done)
         estimator = self.lease.read(lambda session: Estimator.of(session, record, hardware(self.settings)))
         self.lease.move(self._measurement.foretell(estimator, self.job.course, done))
         self._draft.move(self.folder)
         if done:
-            words = f"Going on after {done[-1]}: what earlier attempts finished is still good."
-            self._report(Message(done[-1], words, code=EventCode.WENT_ON))
+            self._report(self._inputs.went_on(done[-1]))
         if len(done) < len(STAGES):
             self._train(record)
         publish(self.job, self.folder, self.lease)
@@ -179,7 +179,8 @@ class Supervisor:
     def _train(self, record: BackboneRecord) -> None:
         """Drive the trainer through the stages that are left, storing each as it is finished."""
         self._write_curves()  # which ends a job whose earlier attempts have spent all
-        self._encode_pool(record)
+        if self.job.published_from_job is None:  # such a job needs no more than the backbone
+            self._encode_pool(record)
         own = cage(self.settings, self.job.account_id)
         self._trainer = trainer = self.place.trainer.take(f"{record.id} {record.revision}", own)
         trainer.run(self.folder.path)

@@ -33,6 +33,9 @@ class Job(Table):
         partial_index(
             "ix_job_kept", "finished_at", "account_id", where="finished_at IS NOT NULL AND deleted_at IS NULL"
         ),
+        partial_index(
+            "ix_job_published_from", "published_from_job", "published_from_step", where="published_from_job IS NOT NULL"
+        ),
         partial_index("ix_job_untidied", "finished_at", "id", where="tidied_at IS NULL AND deleted_at IS NULL"),
         CheckConstraint("state IN ('{}')".format("', '".join(JobState)), name="known_state"),
         CheckConstraint("(state = 'RUNNING') = (lease_until IS NOT NULL)", name="leased_while_running"),
@@ -89,6 +92,9 @@ class Job(Table):
     tidied_at: Mapped[float | None]  # when what it had stored and nobody needs was erased
     outcome: Mapped[Json | None]
     trained_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    # of a job that publishes another kept step: whose, which may be erased since, and which
+    published_from_job: Mapped[str | None]
+    published_from_step: Mapped[int | None]
 
 
 class JobEvent(Table):
@@ -187,6 +193,7 @@ def model_name(job: Job) -> str:
     return f"ft:{job.backbone}:{job.account_id}:{job.suffix or ''}:{job.id.removeprefix('ftjob-')[:8]}"
 
 
+BORROWED = "borrowed"  # the kind of artifacts that name what another job has stored; whoever counts leaves them out
 MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset(

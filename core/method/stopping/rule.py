@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-RuleName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
+RuleName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps", "owner"]
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,11 @@ class Outcome:
             self, published_step=step, reason=reason, kept={**self.kept, "published": step}, proposals=proposals
         )
 
+    def choosing(self, step: int, reason: str) -> Outcome:
+        """Return the outcome that publishes the kept step that the owner of the job chose, and knows no other."""
+        kept = {**self.kept, "published": step}
+        return replace(self, published_step=step, rule="owner", reason=reason, kept=kept, gallery=(step,))
+
 
 class FinalRun:
     """Measure the adapter on schedule, show it to every rule, and keep the copies that a rule may still name."""

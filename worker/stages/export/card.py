@@ -73,9 +73,13 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
         "seed": p.seed,
         "parameters": p.model_dump(mode="json", exclude=UNSAID),
         "curves": _curves(context),
-        "versions": {"albatross": VERSION, "python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that write an adapter's files."""
+    return {"albatross": VERSION, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def backbone_facts(record: BackboneRecord) -> Json:

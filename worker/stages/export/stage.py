@@ -6,12 +6,13 @@ import csv
 import math
 import shutil
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.adapters import card as cards
 from core.jobs.event_codes import EventCode
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.lora.adapter import Adapter
 from core.method.stopping.evidence import Evidence
 from core.method.stopping.rule import as_proposal
 from core.method.stopping.window import Window
@@ -19,7 +20,7 @@ from core.method.training.final_run import Outcome
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Line, Message
 from worker.stages.context import Context, ProgressClock, checkpoint_file
-from worker.stages.export import answers, forgetting, pictures
+from worker.stages.export import answers, chosen, forgetting, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
@@ -42,35 +43,69 @@ CSV_COLUMNS = (
     "probe_loss",
     "cs_step",
 )
+CHANGES = {"reference_change": "reference_loss", "heldout_change": "heldout_loss", "forgetting": "probe_loss"}
 CSV_SOURCES = {"train_loss": "loss", "valid_loss": "heldout_loss"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """The adapter to publish, and what is said of it: the job's `bat` fields, the card, and the kept steps."""
+
+    adapter: Adapter
+    summary: Json
+    card: Json
+    checkpoints: list[Json]
 
 
 def export(context: Context) -> Generator[Line, None, None]:
     """Write samples, adapter files, curves, card and the manifest that names what is to be published."""
-    outcome = read_outcome(context)
-    forms = wanted(context)
-    pace = ProgressClock("export", len(outcome.gallery) + len(forms) + 2)
+    outcome, forms = read_outcome(context), wanted(context)
+    step = chosen.step(context)
+    pace = ProgressClock("export", (len(outcome.gallery) if step is None else 0) + len(forms) + 2)
+    if step is not None:
+        chosen.check(context)
+        _ = context.backbone  # loaded before this stage is told of: that takes long, in silence
     yield pace.at(0)
     with context.folder.writing("export") as folder:
-        gallery = yield from _sampled(context, outcome, folder, pace)
-        write_rows(folder / "samples.json", gallery.rows)
-        outcome = gallery.outcome
-        adapter = context.checkpoint(outcome.published_step)
-        summary = summarise(context, outcome)
-        summary |= {"pictures": gallery.pictures, "answers": gallery.answers}
-        summary["reasons"] |= forgetting.reasons(summary, context.read("train", "curve.json")) | gallery.reasons
-        provenance = card(context, adapter, summary)
+        if step is None:
+            told = yield from _judged(context, outcome, folder, pace)
+        else:
+            told = _taken_over(context, chosen.outcome(context, outcome, step), folder)
         begun = pace.total - len(forms) - 1
-        made = yield from write_formats(context, adapter, provenance, folder, pace, begun)
-        summary |= {"formats": [row["format"] for row in made.results], "formats_left_out": made.left_out}
-        summary["usage"] = made.usage
-        _write_papers(context, provenance, summary, folder)
+        made = yield from write_formats(context, told.adapter, told.card, folder, pace, begun)
+        formats = {"formats": [row["format"] for row in made.results], "formats_left_out": made.left_out}
+        summary = told.summary | formats | {"usage": made.usage}
+        _write_papers(context, told.card, summary, folder)
         if "gguf" in summary["formats"]:
             (folder / MODELFILE).write_text(modelfile(context.record))
-        _write_manifest(context, outcome, made, summary, folder)
+        _write_manifest(told.checkpoints, made, summary, folder)
     yield pace.at(pace.total)
-    yield Message("export", outcome.reason, data={"step": outcome.published_step}, code=EventCode.STEP_CHOSEN)
+    data = {"step": summary["published_step"]}
+    yield Message("export", summary["stop_reason"], data=data, code=EventCode.STEP_CHOSEN)
     yield verified(made)
+
+
+def _judged(context: Context, outcome: Outcome, folder: Path, pace: ProgressClock) -> Generator[Line, None, Told]:
+    """Sample every kept step, and say what came out of the job."""
+    gallery = yield from _sampled(context, outcome, folder, pace)
+    write_rows(folder / "samples.json", gallery.rows)
+    outcome = gallery.outcome
+    adapter = context.checkpoint(outcome.published_step)
+    summary = summarise(context, outcome)
+    summary |= {"pictures": gallery.pictures, "answers": gallery.answers}
+    summary["reasons"] |= forgetting.reasons(summary, context.read("train", "curve.json")) | gallery.reasons
+    return Told(adapter, summary, card(context, adapter, summary), checkpoints(context, outcome))
+
+
+def _taken_over(context: Context, outcome: Outcome, folder: Path) -> Told:
+    """Say of a step that its owner chose what the job has said that has kept it."""
+    chosen.write_samples(context, outcome, folder)
+    adapter = context.checkpoint(outcome.published_step)
+    summary = chosen.summary(context, outcome, changes(context, outcome.published_step))
+    [kept] = checkpoints(context, outcome)
+    shutil.copyfile(context.folder.path / kept["file"], folder / Path(kept["file"]).name)
+    kept["file"] = f"export/{Path(kept['file']).name}"
+    return Told(adapter, summary, chosen.card(context, adapter, summary), [kept])
 
 
 def _sampled(context: Context, outcome: Outcome, folder: Path, pace: ProgressClock) -> Generator[Line, None, Gallery]:
@@ -105,15 +140,11 @@ def _write_papers(context: Context, provenance: Json, summary: Json, folder: Pat
     (folder / cards.CARD_FILE).write_bytes(cards.content(provenance))
 
 
-def _write_manifest(context: Context, outcome: Outcome, made: Made, summary: Json, folder: Path) -> None:
+def _write_manifest(kept: list[Json], made: Made, summary: Json, folder: Path) -> None:
     papers = [{"file": cards.CARD_FILE, "format": "card"}, {"file": "influence.json"}, {"file": "report.json"}]
     if (folder / MODELFILE).is_file():
         papers.append({"file": MODELFILE})
-    manifest = {
-        "results": [{"file": "metrics.csv"}, *made.results, *papers],
-        "checkpoints": checkpoints(context, outcome),
-        "outcome": summary,
-    }
+    manifest = {"results": [{"file": "metrics.csv"}, *made.results, *papers], "checkpoints": kept, "outcome": summary}
     write_json(folder / "manifest.json", manifest)
 
 
@@ -141,12 +172,15 @@ def summarise(context: Context, outcome: Outcome) -> Json:
         "expected_improvement": round(evidence.gain, 4) if evidence else None,
         "expected_improvement_interval": _ends(evidence),
         "evidence": evidence.sentence() if evidence else None,
-        "reference_change": _change(context, outcome.published_step, "reference_loss"),
-        "heldout_change": _change(context, outcome.published_step, "heldout_loss"),
-        "forgetting": _change(context, outcome.published_step, "probe_loss"),
         "probe": forgetting.probe(context),
         "trained_tokens": _trained_tokens(context, outcome),
+        **changes(context, outcome.published_step),
     }
+
+
+def changes(context: Context, step: int) -> Json:
+    """Return how much the losses have changed since before training, at a step."""
+    return {name: _change(context, step, loss) for name, loss in CHANGES.items()}
 
 
 def _ends(evidence: Evidence | None) -> list[float] | None:
