@@ -24,7 +24,11 @@ router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}/checkpoints", tags=["fi
 
 @router.get("")
 def list_checkpoints(
-    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: Annotated[int, Query(ge=1, le=1000)] = 10
+    job_id: str,
+    services: ServicesDep,
+    account: AccountDep,
+    after: AfterDep = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
 ) -> Page[CheckpointObject]:
     """List the kept steps, the last first: the published one, and those it was chosen from."""
     with services.reading.begin() as session:
