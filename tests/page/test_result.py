@@ -112,6 +112,23 @@ def test_another_kept_step_is_shown_and_saved_as_the_api_has_it(visitor: Tab, pl
     assert hashlib.sha256(saved).digest() == hashlib.sha256(told).digest()
 
 
+def test_another_kept_step_becomes_an_adapter_beside_the_first(visitor: Tab, plant: Plant, image_job: str) -> None:
+    page = visitor.open(f"/adapters/{image_job}")
+    published = plant.job(image_job)["bat"]["published_step"]
+    other = next(row for row in listed(plant, image_job, "checkpoints") if row["step_number"] != published)[
+        "step_number"
+    ]
+    page.get_by_role("radio", name=re.compile(rf"^{other}\b")).click()
+    visitor.press("Make an adapter of it")
+    page.wait_for_url(lambda address: "/adapters/ftjob-" in address and image_job not in address)
+    made = plant.job(plant.finished(page.url.rpartition("/")[2]))
+    expect(page.get_by_text(f"You chose step {other} yourself.")).to_be_visible()
+    assert made["bat"]["published_step"] == other
+    assert made["fine_tuned_model"] != plant.job(image_job)["fine_tuned_model"]
+    visitor.press("another adapter of yours", "link")
+    expect(page.get_by_role("radio", checked=True)).to_have_accessible_name(re.compile(rf"^{published}\b"))
+
+
 def test_arrows_lead_from_one_kept_step_to_the_next(visitor: Tab, image_job: str) -> None:
     page = visitor.open(f"/adapters/{image_job}")
     steps = page.get_by_role("radiogroup", name=re.compile("steps")).get_by_role("radio")
