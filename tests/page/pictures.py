@@ -26,7 +26,6 @@ from tests.page.references import file
 OUT = ROOT / "docs/page"
 REFERENCES = ROOT / "demo/emoji_ldm/references"
 PIRATE = ROOT / "demo/texts/references/pirate.jsonl"
-WILD = {"learning_rate": 0.1, "max_steps": 200, "surrogate_steps": 20}  # by which no training lasts
 PATIENCE = 7200  # seconds for a whole job, beside whatever else the machine does
 COLOURS = 96
 FORMS: dict[str, dict[str, Any]] = {
@@ -188,12 +187,16 @@ def afterwards(camera: Camera, job: str, stopped: str) -> None:
 
 
 def others(camera: Camera, bat: dict[str, Any]) -> None:
-    """What becomes of texts, and of what cannot be learned."""
+    """What becomes of texts; at first while their model is away."""
     plant = camera.plant
-    wild = cat_job(plant, WILD)
-    texts = plant.create(plant.upload("pirate.jsonl", PIRATE.read_bytes()), "smollm2-135m", "pirate", **bat)
-    assert plant.wait(wild)["status"] == "failed"
-    camera.take("failed", at(f"/adapters/{wild}", "Failed"))
+    pirate = plant.upload("pirate.jsonl", PIRATE.read_bytes())
+    model = plant.settings.data / "backbones/smollm2-135m"
+    lost = plant.create(pirate, model.name, "pirate")
+    model.rename(model.with_name("away"))
+    assert plant.wait(lost)["status"] == "failed"
+    model.with_name("away").rename(model)
+    camera.take("failed", at(f"/adapters/{lost}", "Failed"))
+    texts = plant.create(pirate, model.name, "pirate", **bat)
     plant.wait(texts, lambda found: found["bat"]["stage"] == "train" and found["bat"]["progress"] > 0.3)
     camera.take("working-texts", at(f"/adapters/{texts}", "Working"))
     plant.finished(texts)
