@@ -19,16 +19,13 @@ from core.estimates import course
 from core.estimates.queue_wait import present, usual_device
 from core.jobs import kept_steps
 
+LimitDep = Annotated[int, Query(ge=1, le=1000)]
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}/checkpoints", tags=["fine-tuning jobs"])
 
 
 @router.get("")
 def list_checkpoints(
-    job_id: str,
-    services: ServicesDep,
-    account: AccountDep,
-    after: AfterDep = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+    job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = 10
 ) -> Page[CheckpointObject]:
     """List the kept steps, the last first: the published one, and those it was chosen from."""
     with services.reading.begin() as session:

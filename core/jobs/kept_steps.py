@@ -22,9 +22,17 @@ from core.parameters.schedule import SOURCE, STAGES
 from core.settings import Settings
 
 LAST = STAGES[-1]
-# of an outcome, what belongs to the step that is published
-OF_THE_STEP = frozenset({"published_step", "stop_rule", "stop_reason", "formats", "formats_left_out", "usage"})
-CHANGES = frozenset({"reference_change", "heldout_change", "forgetting"})  # since before training, at that step
+NAMED = {"step": "published_step", "rule": "stop_rule", "reason": "stop_reason"}
+# of an outcome, what is so of the step that is published
+OF_THE_STEP = {
+    *NAMED.values(),
+    "formats",
+    "formats_left_out",
+    "usage",
+    "reference_change",
+    "heldout_change",
+    "forgetting",
+}
 REASONS = frozenset({"stop", "answers", "forgetting"})
 GONE = (
     "The job {job} had kept this step, and it or its model was erased, or what it had stored was damaged, before the "
@@ -110,12 +118,16 @@ def _gone(source: Job, what: str) -> Conflict:
     return Conflict(f"{what} {advice}", code="source_gone", param="job_id")
 
 
-def _job(source: Job, step: int, settings: Settings) -> Job:
+def taken_over(source: Job, step: int) -> Json:
+    """Return what is known of the job that publishes a step before it has begun: all that another step changes not."""
     outcome = source.outcome or {}
-    named = {"step": outcome.get("published_step"), "rule": outcome.get("stop_rule")}
-    told = {name: value for name, value in outcome.items() if name not in OF_THE_STEP | CHANGES}
+    named = {name: outcome.get(key) for name, key in NAMED.items()}
+    told = {name: value for name, value in outcome.items() if name not in OF_THE_STEP}
     reasons = {name: words for name, words in outcome.get("reasons", {}).items() if name not in REASONS}
-    chosen = {"job": source.id, "step": step, "named": named | {"reason": outcome.get("stop_reason")}}
+    return told | {"reasons": reasons, "published_from": {"job": source.id, "step": step, "named": named}}
+
+
+def _job(source: Job, step: int, settings: Settings) -> Job:
     return Job(
         account_id=source.account_id,
         backbone=source.backbone,
@@ -128,7 +140,7 @@ def _job(source: Job, step: int, settings: Settings) -> Job:
         user_metadata=source.user_metadata,
         seed=source.seed,
         queue=settings.queue,
-        outcome=told | {"reasons": reasons, "published_from": chosen},
+        outcome=taken_over(source, step),
         published_from_job=source.id,
         published_from_step=step,
         furthest_stage=STAGES[-2],
