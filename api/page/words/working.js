@@ -18,6 +18,7 @@ export const WORKING = {
   stopAsk: "What was learned until now is lost. To go on later, pause it instead.",
   close: "You may close this page. The work goes on, and the page finds it again.",
   reconnecting: "The line to the service broke; it is being taken up again.",
+  operators: "This is for whoever runs the service: send them the address of this page.",
   from: (step) => `This is step ${step} of`,
   fromWhich: "another adapter of yours",
   again: "Try again with the same files",
