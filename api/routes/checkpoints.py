@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.dependencies import AccountDep, AfterDep, CallerDep, Services, ServicesDep
-from api.http.pagination import page, rows_after, unknown_cursor
+from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.lookups import find_job
 from api.schemas.jobs import CheckpointObject, JobObject
 from api.schemas.shared import Page
@@ -48,7 +48,7 @@ def publish_checkpoint(job_id: str, checkpoint_id: str, services: ServicesDep, c
     with services.writing.begin() as session:
         account = quotas.locked(session, caller.account)  # first of all locks, as where a job is created
         source = find_job(session, account.id, job_id)
-        checkpoint = kept_steps.publishable(session, source, checkpoint_id)
+        checkpoint = kept_steps.publishable(session, source, checkpoint_id if plausible(checkpoint_id) else "")
         job = kept_steps.made_before(session, source, checkpoint.step)
         if job is None:
             job = _publish(session, services, account, source, checkpoint)

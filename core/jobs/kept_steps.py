@@ -22,6 +22,8 @@ from core.parameters.schedule import SOURCE, STAGES
 from core.settings import Settings
 
 LAST = STAGES[-1]
+SAMPLES_FILE = "samples.json"  # of the last stage
+TAKEN_OVER = frozenset(f"{SOURCE}/{name}" for name in (CARD_FILE, SAMPLES_FILE))  # and pictures, where there are any
 NAMED = {"step": "published_step", "rule": "stop_rule", "reason": "stop_reason"}
 # of an outcome, what is so of the step that is published
 OF_THE_STEP = {
@@ -35,8 +37,8 @@ OF_THE_STEP = {
 }
 REASONS = frozenset({"stop", "answers", "forgetting"})
 GONE = (
-    "The job {job} had kept this step, and it or its model was erased, or what it had stored was damaged, before the "
-    "step was published. Create the job again, with its seed and its files, for the same steps."
+    "The job {job} had kept this step, and it or its model was erased, or something that it had stored was deleted or "
+    "damaged, before the step was published. Create the job again, with its seed and its files, for the same steps."
 )
 
 
@@ -88,8 +90,8 @@ def create(
     """
     stored = session.scalars(select(Artifact).where(Artifact.job_id == source.id)).all()
     borrowed = [(name, artifact) for artifact in stored if (name := _borrowed_as(artifact)) is not None]
-    names = {name.partition("/")[0] for name, _ in borrowed}
-    if not names.issuperset(STAGES[:-1]) or f"{SOURCE}/{CARD_FILE}" not in dict(borrowed):
+    names = dict(borrowed).keys()
+    if not {name.partition("/")[0] for name in names}.issuperset(STAGES[:-1]) or not names >= TAKEN_OVER:
         raise _gone(source, "Not all that the job has stored is there any more; its card may have been deleted.")
     job = _job(source, checkpoint.step, settings)
     job.course = course
@@ -153,7 +155,7 @@ def _borrowed_as(artifact: Artifact) -> str | None:
     stage, _, name = artifact.name.partition("/")
     if artifact.kind == "stage" and stage in STAGES[:-1]:
         return artifact.name
-    drawn = artifact.kind == "stage" and (name == "samples.json" or name.endswith(".png"))
+    drawn = artifact.kind == "stage" and (name == SAMPLES_FILE or name.endswith(".png"))
     return f"{SOURCE}/{name}" if stage == LAST and (drawn or artifact.format == "card") else None
 
 

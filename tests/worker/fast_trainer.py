@@ -143,6 +143,7 @@ def write(stage: str, draft: Path) -> None:
     elif stage == "export":
         for name in ("metrics.csv", "adapter-peft.zip", "card.json"):
             (draft / name).write_bytes(name.encode())
+        write_json(draft / "samples.json", [])
         checkpoints = [
             {"file": f"train/snapshots/step-{step:05d}.safetensors", "step": step, "labels": labels, "metrics": {}}
             for step, labels in ((5, ["published"]), (10, ["last"]))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from core.adapters.card import CARD_FILE
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import NONE
 from core.database.tables import File, Job
@@ -73,10 +72,10 @@ class AttemptInputs:
         return JobMeasurement(hardware(self.place.settings), parameters, References(parameters.kind, ()), chosen=True)
 
     def check_taken_over(self, done: Sequence[str]) -> None:
-        """Raise JobFailure "source_gone" where the draft of such a job has not all stages but the last, and a card."""
+        """Raise JobFailure "source_gone" where the draft of such a job has not all that it is made of."""
         if self.job.published_from_job is not None:
             left = [stage for stage in STAGES[:-1] if stage not in done]
-            if left or not (self.draft.source / CARD_FILE).is_file():
+            if left or not all((self.draft.path / name).is_file() for name in kept_steps.TAKEN_OVER):
                 raise kept_steps.source_gone(self.job)
 
     def went_on(self, stage: str) -> Message:

@@ -49,7 +49,8 @@ def _publish(
         attempt=claim.attempt,
         published_step=outcome["published_step"],
     )
-    if not leases.finish(session, claim, adapter, outcome, outcome.get("trained_tokens")):
+    tokens = outcome.get("trained_tokens") if job.published_from_job is None else 0  # nothing was trained for it
+    if not leases.finish(session, claim, adapter, outcome, tokens):
         return False
     for result in results:
         _offer(session, job, stored[f"export/{result['file']}"], result.get("format"))

@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core.accounts import stored_bytes
 from core.accounts.quotas import locked
 from core.database.invariants import broken_invariants
-from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, Metric
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, Measurement, Metric
 from core.database.tables.jobs import BORROWED
 from core.erasure import request
 from core.erasure.eraser import Eraser
@@ -70,7 +70,7 @@ def test_a_kept_step_becomes_a_model_of_its_own_and_nothing_is_trained(floor: Fl
     job_id = publish(floor, source)
     floor.supervise()
     job = floor.get(job_id)
-    assert (job.state, job.outcome["published_step"], job.attempt) == ("SUCCEEDED", LAST, 1)
+    assert (job.state, job.outcome["published_step"], job.attempt, job.trained_tokens) == ("SUCCEEDED", LAST, 1, 0)
     assert [stage for stage, _, folder in floor.stages() if job_id in folder] == ["export"]
     [kept] = floor.rows(Checkpoint, job_id)
     assert (kept.step, content(floor, kept)) == (LAST, b"weights of 10")
@@ -224,3 +224,16 @@ def test_a_file_that_was_learned_from_can_go_while_the_step_is_published(floor: 
     assert erase(floor, "file", file_id)[1]
     floor.supervise()
     assert floor.get(job_id).state == "SUCCEEDED"
+
+
+@pytest.mark.slow
+def test_estimates_learn_nothing_of_a_job_that_trains_nothing(floor: Floor) -> None:
+    source = trained(floor, "tell")
+    job_id = publish(floor, source, "tell")
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    with floor.sessions() as session:
+        assert len(session.scalars(select(Measurement)).all()) == 1
+    stages = (floor.get(job_id).course or {})["stages"]
+    assert [row["state"] for row in stages.values()] == ["skipped"] * 5 + ["done"]
+    assert [row["planned"] > 0 for row in stages.values()] == [False] * 5 + [True]
