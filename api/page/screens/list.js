@@ -42,7 +42,7 @@ function Card({ job }) {
   const running = job.status === "running";
   return html`<li><${Link} to=${`/adapters/${job.id}`} class="card"><${Cover} file=${job.training_file} />
     <div><h2>${titleOf(job)}</h2><p class="meta"><${Status} job=${job} /> ${running ? html`<span class="num">${W.done(percent(share))}${job.bat.eta_seconds ? `, ${WORKING.left(duration(job.bat.eta_seconds))}` : ""}</span>` : html`<time>${moment(job.created_at)}</time>`}</p>
-    <p class="meta">${job.model}</p></div><//></li>`;
+    <p class="meta">${job.model}${job.bat.published_from ? `, ${W.step(job.bat.published_from.step)}` : ""}</p></div><//></li>`;
 }
 
 export function List() {
