@@ -22,10 +22,14 @@ export function repeat(job, file = job.training_file) {
 function Orders({ job, order }) {
   const [error, setError] = useState(null);
   const { pause_requested: pausing, cancel_requested: stopping } = job.bat;
-  const give = (what) => () => order(what).then(() => setError(null), refused(setError));
+  const [busy, setBusy] = useState(false);
+  const give = (what) => () => {
+    setBusy(true);
+    order(what).then(() => setError(null), refused(setError)).finally(() => setBusy(false));
+  };
   const stop = () => confirm(W.stopAsk) && give("cancel")();
-  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" onClick=${give("resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${pausing || stopping} onClick=${give("pause")}>${W.pause}</button>`}
-    <button type="button" class="quiet" disabled=${stopping} onClick=${stop}>${W.stop}</button></span><${Refusal} error=${error} />`;
+  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" disabled=${busy} onClick=${give("resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${busy || pausing || stopping} onClick=${give("pause")}>${W.pause}</button>`}
+    <button type="button" class="quiet" disabled=${busy || stopping} onClick=${stop}>${W.stop}</button></span><${Refusal} error=${error} />`;
 }
 
 /** The user's own pictures, small, so that it is seen whose job this is. */
@@ -34,11 +38,22 @@ function Strip({ items }) {
   return pictures.length > 0 && html`<div class="strip" aria-hidden="true">${pictures.map((item) => html`<img key=${item.id} src=${item.thumbnail} alt="" width="40" height="40" class=${item.width <= 64 ? "pixels" : ""} />`)}</div>`;
 }
 
+// of a failure, what only the service's operator can mend
+const OPERATORS = ["backbone_unavailable", "storage_unavailable", "worker_crashed", "out_of_memory", "internal_error"];
+
+/** From a job that came to nothing to the next one; a kept step is chosen again where it lies, if it does. */
+function Again({ job }) {
+  const from = job.bat.published_from?.job;
+  if (from && job.error?.code !== "source_gone") return html`<${Link} to=${`/adapters/${from}`} class="button">${W.chooseAgain}<//>`;
+  return html`<button type="button" class="button" onClick=${() => repeat(job)}>${W.again}</button>`;
+}
+
 function Now({ job, items, live }) {
   const active = ACTIVE.includes(job.status);
   return html`<section class=${`now ${job.status}`}><${Strip} items=${items} /><p class="voice sentence" aria-live="polite">${sentenceOf(job)}</p>
     ${(active || job.bat.stage) && html`<${Stages} job=${job} />`}
-    <p class="hint">${active ? W.close : html`<button type="button" class="button" onClick=${() => repeat(job)}>${W.again}</button>`}${active && !live ? ` ${W.reconnecting}` : ""}</p></section>`;
+    ${OPERATORS.includes(job.error?.code) && html`<p>${W.operators}</p>`}
+    <p class="hint">${active ? W.close : html`<${Again} job=${job} />`}${active && !live ? ` ${W.reconnecting}` : ""}</p></section>`;
 }
 
 function Tabs({ id, tab }) {

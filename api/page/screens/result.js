@@ -34,7 +34,7 @@ function Figures({ job }) {
 /** Upload the job's files again, without those that these references were, and return the new upload's id. */
 async function copyWithout(job, references) {
   const path = `/v1/files/${job.training_file}`;
-  const [content, { filename, bat }, items] = await Promise.all([bytes(`${path}/content`), call(path), every(`${path}/items?thumbnails=false`, 100)]);
+  const [content, { filename, bat }, items] = await Promise.all([bytes(`${path}/content?redirect=false`), call(path), every(`${path}/items?thumbnails=false`, 100)]);
   // by their names: a job passes over texts that its model cannot write, so its places are not those of the upload
   const places = new Set(references.map((reference) => items.indexOf(itemOf(reference, items))));
   const form = new FormData();

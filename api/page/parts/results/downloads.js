@@ -26,7 +26,7 @@ function Format({ artifact, model }) {
   const [title, lead] = W.formats[artifact.format] || [artifact.format, ""];
   const name = artifact.name.split("/").at(-1);
   return html`<li><div><h3>${title}</h3><p class="hint">${lead}</p></div>${artifact.usage ? html`<${Copied} text=${artifact.usage} />` : html`<div></div>`}
-    <div class="get"><${Get} path=${`/v1/models/${encodeURIComponent(model)}/download?format=${artifact.format}`} name=${name} bytes=${artifact.bytes} quiet=${artifact.format === "card"} /></div></li>`;
+    <div class="get"><${Get} path=${`/v1/models/${encodeURIComponent(model)}/download?format=${artifact.format}&redirect=false`} name=${name} bytes=${artifact.bytes} quiet=${artifact.format === "card"} /></div></li>`;
 }
 
 /** An adapter of its own from a kept step; the one that is here stays. */
@@ -47,6 +47,6 @@ export function Downloads({ job, checkpoint }) {
   const other = checkpoint && checkpoint.step_number !== job.bat.published_step;
   return html`<section aria-labelledby="downloads"><h2 id="downloads">${W.downloads}</h2>
     ${other && html`<ul class="downloads"><li class="chosen"><div><h3>${W.stepDownload(checkpoint.step_number)}</h3><p class="hint">${W.stepDownloadLead}</p></div><${Publish} key=${checkpoint.id} job=${job} checkpoint=${checkpoint} />
-      <div class="get"><${Get} key=${checkpoint.id} path=${`/v1/models/${encodeURIComponent(checkpoint.fine_tuned_model_checkpoint)}/download`} name=${`step-${checkpoint.step_number}.safetensors`} bytes=${checkpoint.bat.bytes} /></div></li></ul>`}
+      <div class="get"><${Get} key=${checkpoint.id} path=${`/v1/models/${encodeURIComponent(checkpoint.fine_tuned_model_checkpoint)}/download?redirect=false`} name=${`step-${checkpoint.step_number}.safetensors`} bytes=${checkpoint.bat.bytes} /></div></li></ul>`}
     <p class="hint">${W.downloadsLead(job.bat.published_step)}</p><ul class="downloads">${files.map((artifact) => html`<${Format} key=${artifact.name} artifact=${artifact} model=${model} />`)}</ul></section>`;
 }
