@@ -122,8 +122,13 @@ export async function download(path, name, size, progress) {
     },
   });
   const body = answer.body.pipeThrough(counted);
-  if (place) await body.pipeTo(await place.createWritable());
-  else save(await new Response(body).blob(), said || name);
+  try {
+    if (place) await body.pipeTo(await place.createWritable());
+    else save(await new Response(body).blob(), said || name);
+  } catch (failure) {
+    if (failure instanceof TypeError) throw new ApiError(0, null); // it broke off on its way
+    throw failure;
+  }
 }
 
 export function save(blob, name) {

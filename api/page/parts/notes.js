@@ -1,5 +1,5 @@
 // Small words that stand where something is: a status, a remark, a refusal, a copied line.
-import { html, useState } from "../lib/html.js";
+import { html, useRef, useState } from "../lib/html.js";
 import { GENERAL, say } from "../words/general.js";
 import { RESULT } from "../words/result.js";
 
@@ -17,14 +17,22 @@ export function Exact({ title, children }) {
   return html`<details class="folded"><summary>${title}</summary><div>${children}</div></details>`;
 }
 
+/** Copy what `box` shows; without TLS, from another machine, a browser gives no clipboard, and copies what is selected. */
+async function copied(box) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(box.textContent).then(() => true, () => false);
+  getSelection().selectAllChildren(box);
+  return document.execCommand("copy");
+}
+
 export function Copied({ text }) {
+  const box = useRef(null);
   const [done, setDone] = useState(false);
-  const copy = () =>
-    navigator.clipboard.writeText(text).then(() => {
-      setDone(true);
-      setTimeout(() => setDone(false), 2000);
-    });
-  return html`<div class="code"><pre tabindex="0">${text}</pre><button type="button" class="quiet" onClick=${copy}>${done ? RESULT.copied : RESULT.copy}</button></div>`;
+  const copy = async () => {
+    if (!(await copied(box.current))) return;
+    setDone(true);
+    setTimeout(() => setDone(false), 2000);
+  };
+  return html`<div class="code"><pre tabindex="0" ref=${box}>${text}</pre><button type="button" class="quiet" onClick=${copy}>${done ? RESULT.copied : RESULT.copy}</button></div>`;
 }
 
 /** An expired or withdrawn key shows the sign-in, without losing the screen's draft; the rest goes to `show`. */

@@ -22,10 +22,14 @@ export function repeat(job, file = job.training_file) {
 function Orders({ job, order }) {
   const [error, setError] = useState(null);
   const { pause_requested: pausing, cancel_requested: stopping } = job.bat;
-  const give = (what) => () => order(what).then(() => setError(null), refused(setError));
+  const [busy, setBusy] = useState(false);
+  const give = (what) => () => {
+    setBusy(true);
+    order(what).then(() => setError(null), refused(setError)).finally(() => setBusy(false));
+  };
   const stop = () => confirm(W.stopAsk) && give("cancel")();
-  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" onClick=${give("resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${pausing || stopping} onClick=${give("pause")}>${W.pause}</button>`}
-    <button type="button" class="quiet" disabled=${stopping} onClick=${stop}>${W.stop}</button></span><${Refusal} error=${error} />`;
+  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" disabled=${busy} onClick=${give("resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${busy || pausing || stopping} onClick=${give("pause")}>${W.pause}</button>`}
+    <button type="button" class="quiet" disabled=${busy || stopping} onClick=${stop}>${W.stop}</button></span><${Refusal} error=${error} />`;
 }
 
 /** The user's own pictures, small, so that it is seen whose job this is. */
@@ -37,12 +41,19 @@ function Strip({ items }) {
 // of a failure, what only the service's operator can mend
 const OPERATORS = ["backbone_unavailable", "storage_unavailable", "worker_crashed", "out_of_memory", "internal_error"];
 
+/** From a job that came to nothing to the next one; a kept step is chosen again where it lies, if it does. */
+function Again({ job }) {
+  const from = job.bat.published_from?.job;
+  if (from && job.error?.code !== "source_gone") return html`<${Link} to=${`/adapters/${from}`} class="button">${W.chooseAgain}<//>`;
+  return html`<button type="button" class="button" onClick=${() => repeat(job)}>${W.again}</button>`;
+}
+
 function Now({ job, items, live }) {
   const active = ACTIVE.includes(job.status);
   return html`<section class=${`now ${job.status}`}><${Strip} items=${items} /><p class="voice sentence" aria-live="polite">${sentenceOf(job)}</p>
     ${(active || job.bat.stage) && html`<${Stages} job=${job} />`}
     ${OPERATORS.includes(job.error?.code) && html`<p>${W.operators}</p>`}
-    <p class="hint">${active ? W.close : html`<button type="button" class="button" onClick=${() => repeat(job)}>${W.again}</button>`}${active && !live ? ` ${W.reconnecting}` : ""}</p></section>`;
+    <p class="hint">${active ? W.close : html`<${Again} job=${job} />`}${active && !live ? ` ${W.reconnecting}` : ""}</p></section>`;
 }
 
 function Tabs({ id, tab }) {
@@ -65,7 +76,7 @@ export function Adapter({ id, tab }) {
   const ready = job.status === "succeeded";
   return html`<div class="row spread head"><h1>${titleOf(job)} <${Status} job=${job} /></h1>
       ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>
-    ${job.bat.published_from && html`<p class="hint">${W.from(job.bat.published_from.step)} <${Link} to=${`/adapters/${job.bat.published_from.job}`}>${W.fromWhich}<//></p>`}
+    ${job.bat.published_from && html`<p class="hint source">${W.from(job.bat.published_from.step)} <${Link} to=${`/adapters/${job.bat.published_from.job}`}>${W.fromWhich}<//></p>`}
     ${error && error.status !== 0 && html`<${Refusal} error=${error} />`}
     ${!ready && html`<${Now} job=${job} items=${items} live=${live} />`}
     ${ready && tab === "result" ? html`<${Result} ...${state} repeat=${repeat} />` : html`<${Training} ...${state} />`}

@@ -42,13 +42,14 @@ function Card({ job }) {
   const running = job.status === "running";
   return html`<li><${Link} to=${`/adapters/${job.id}`} class="card"><${Cover} file=${job.training_file} />
     <div><h2>${titleOf(job)}</h2><p class="meta"><${Status} job=${job} /> ${running ? html`<span class="num">${W.done(percent(share))}${job.bat.eta_seconds ? `, ${WORKING.left(duration(job.bat.eta_seconds))}` : ""}</span>` : html`<time>${moment(job.created_at)}</time>`}</p>
-    <p class="meta">${job.model}</p></div><//></li>`;
+    <p class="meta">${job.model}${job.bat.published_from ? `, ${W.step(job.bat.published_from.step)}` : ""}</p></div><//></li>`;
 }
 
 export function List() {
   const [jobs, setJobs] = useState(null);
   const [more, setMore] = useState(false);
   const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
   const shown = useRef(PAGE);
   useEffect(() => {
     let gone = false;
@@ -73,15 +74,18 @@ export function List() {
       clearTimeout(timer);
     };
   }, []);
-  const older = () =>
-    call(`${JOBS}?limit=${PAGE}&after=${jobs.at(-1).id}`).then((page) => {
-      setJobs([...jobs, ...page.data]);
+  const older = () => {
+    setBusy(true);
+    const asked = call(`${JOBS}?limit=${PAGE}&after=${jobs.at(-1).id}`).then((page) => {
+      setJobs((old) => [...old, ...page.data.filter((job) => !old.some((known) => known.id === job.id))]);
       setMore(page.has_more);
       shown.current += page.data.length;
     }, refused(setError));
+    asked.finally(() => setBusy(false));
+  };
   if (jobs === null) return html`<${Refusal} error=${error} />`;
   if (jobs.length === 0)
     return html`<section class="welcome"><h1>${W.empty}</h1><p class="voice">${W.emptyLead}</p><${Link} to="/new" class="button large">${W.first}<//><${Example} /></section>`;
   return html`<h1>${W.title}</h1><${Refusal} error=${error} /><ul class="cards">${jobs.map((job) => html`<${Card} key=${job.id} job=${job} />`)}</ul>
-    ${more && html`<button class="quiet" onClick=${older}>${W.older}</button>`}`;
+    ${more && html`<button type="button" class="quiet" disabled=${busy} onClick=${older}>${W.older}</button>`}`;
 }

@@ -9,34 +9,10 @@ import { Flight } from "../parts/results/flight.js";
 import { Exact, refused, Refusal } from "../parts/notes.js";
 import { itemOf, misfits } from "../parts/results/own.js";
 import { byPrompt, stepsOf } from "../parts/results/samples.js";
+import { lookedAt, MUCH, NEAR, reasonOf, wayOf } from "../parts/results/why.js";
 import { RESULT as W } from "../words/result.js";
 
-const NEAR = 0.7; // of the way to the references, below which the sentence says how far it went
-const MUCH = 0.1; // of what it knew, above which what was lost of it stands out
 const KEPT_AS = { images: "zip", texts: "jsonl" }; // what the service makes of an upload, whatever it was
-
-/** What was measured of the published step's own pictures or answers, if anything was. */
-const lookedAt = (bat) => (bat.pictures?.length ? bat.pictures : bat.answers || []).find((row) => row.step === bat.published_step) || {};
-
-/** How near it comes to the references; null where that was not measured. */
-const wayOf = (bat) => lookedAt(bat).similarity ?? null;
-
-function reasonOf(bat) {
-  const step = bat.published_step;
-  const { stop_rule: rule, proposals = {} } = bat;
-  if (rule === "cs_fluctuation") return W.reasons.turning(step);
-  if (rule === "owner") return W.reasons.owner(step);
-  if (rule === "max_steps") return W.reasons.told(step);
-  const way = wayOf(bat);
-  const bySimilarity = ["pictures", "answers"].some((name) => proposals[name]?.[0] === step);
-  const { fitting, asked } = lookedAt(bat);
-  if (bySimilarity && asked) return W.reasons.voice(step, fitting, asked);
-  if (bySimilarity && way !== null) {
-    if (way < NEAR) return W.reasons.similarFar(step, way);
-    return lookedAt(bat).swallowed < MUCH ? W.reasons.similarApart(step) : W.reasons.similar(step);
-  }
-  return proposals.matched_loss?.[0] === step || proposals.auto?.[0] === step ? W.reasons.heldout(step) : W.reasons.other(step);
-}
 
 function Figure({ value, words, warm }) {
   return html`<div><b class=${warm ? "num warm" : "num"}>${value}</b><span>${words}</span></div>`;
@@ -107,7 +83,7 @@ export function Result({ job, samples, checkpoints, metrics, repeat }) {
   return html`<${Misfits} job=${job} repeat=${repeat} /><div class=${texts ? "outcome texts" : "outcome"}>${row && html`<${Compare} row=${row} steps=${steps} samples=${samples} left=${left} right=${right} choose=${change} />`}
       <div class="why"><h2 class="meta">${W.why}</h2><p class="voice sentence">${reasonOf(bat)}</p><${Figures} job=${job} />
         ${bat.reasons?.stop && html`<${Exact} title=${W.exact}>${[bat.reasons.stop, bat.reasons.confidence, bat.reasons.forgetting].filter(Boolean).map((words) => html`<p>${words}</p>`)}<//>`}</div></div>
-    ${row && html`<section aria-labelledby="steps"><h2 id="steps">${W.steps}</h2><p class="hint">${W.stepsLead}</p><${Prompts} rows=${rows} chosen=${row} choose=${(row) => change({ row })} texts=${texts} />
+    ${row && html`<section aria-labelledby="steps"><h2 id="steps">${bat.published_from ? W.stepsOfSource : W.steps}</h2><p class="hint">${bat.published_from ? W.stepsOfSourceLead : W.stepsLead}</p><${Prompts} rows=${rows} chosen=${row} choose=${(row) => change({ row })} texts=${texts} />
       <${Flight} row=${row} steps=${steps.filter((step) => row.cells.has(step))} samples=${samples} metrics=${metrics} chosen=${right} choose=${(step) => change({ right: step })} /></section>`}
     <${Downloads} job=${job} checkpoint=${checkpoints.find((one) => one.step_number === right)} /><${Erase} job=${job} />`;
 }

@@ -38,12 +38,13 @@ export function Training(state) {
   const { job, metrics, samples, influence, items, events } = state;
   const { bat } = job;
   const active = ACTIVE.includes(job.status);
+  const trains = active && !bat.published_from; // and is not what another one has learned already
   return html`${bat.findings?.length > 0 && active && html`<section class="remarks"><h2>${W.remarks}</h2>${bat.findings.map((finding) => html`<${Remark} key=${finding.code + finding.item} of=${finding} />`)}</section>`}
-    ${samples.length > 0 && active && html`<${Samples} samples=${samples} />`}
-    <${Curves} metrics=${metrics} bat=${bat} active=${active} />
-    ${samples.length > 0 && !active && html`<${Samples} samples=${samples} />`}
+    ${samples.length > 0 && trains && html`<${Samples} samples=${samples} />`}
+    <${Curves} metrics=${metrics} bat=${bat} active=${trains} />
+    ${samples.length > 0 && !trains && html`<${Samples} samples=${samples} />`}
     ${influence && html`<${Influence} influence=${influence} bat=${bat} />`}
     ${bat.references?.length > 0 && html`<${Own} references=${bat.references} items=${items} />`}
-    ${active && html`<${Later} of=${missing(state)} />`}
+    ${trains && html`<${Later} of=${missing(state)} />`}
     ${bat.resolved && html`<${Decided} resolved=${bat.resolved} />`}<${Log} events=${events} />`;
 }

@@ -25,6 +25,7 @@ export const GENERAL = {
     older: "Show older ones",
     done: (percent) => `${percent} done`,
     ready: "Ready",
+    step: (step) => `step ${step}`,
   },
   status: { queued: "Waiting", running: "Working", paused: "Paused", succeeded: "Ready", failed: "Failed", cancelled: "Stopped" },
   learns: { images: "draws pictures", texts: "writes texts" },

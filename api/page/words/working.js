@@ -21,6 +21,8 @@ export const WORKING = {
   operators: "This is for whoever runs the service: send them the address of this page.",
   from: (step) => `This is step ${step} of`,
   fromWhich: "another adapter of yours",
+  publishing: (step) => `Step ${step} is written in the forms of all programs, and each file is loaded back to check it.`,
+  chooseAgain: "Choose a step again",
   again: "Try again with the same files",
   later: "Still to come",
   laterCurves: "Curves, with the first steps of training.",

@@ -67,15 +67,18 @@ export function Write({ add }) {
     kept.write(next);
     setTyped(next);
   };
+  const [busy, setBusy] = useState(false);
   const submit = async (event) => {
     event.preventDefault();
+    setBusy(true);
     // forgotten before the files are shown, beside which this form stands anew
     if (await add([written(question.trim(), answer.trim())], kept.forget)) setTyped(NOTHING);
+    setBusy(false);
   };
   return html`<details class="folded write" open=${Boolean(question || answer)}><summary>${W.write}</summary><form onSubmit=${submit}>
     <label for="question">${W.writeQuestion}</label><textarea id="question" rows="2" maxlength="80000" value=${question} onInput=${(event) => type({ question: event.target.value })}></textarea>
     <label for="answer">${W.writeAnswer}</label><textarea id="answer" rows="5" maxlength="80000" required value=${answer} onInput=${(event) => type({ answer: event.target.value })} aria-describedby="write-hint"></textarea>
-    <p class="hint" id="write-hint">${W.writeLead}</p><button class="button small" disabled=${!answer.trim()}>${W.writeAdd}</button></form></details>`;
+    <p class="hint" id="write-hint">${W.writeLead}</p><button class="button small" disabled=${busy || !answer.trim()}>${W.writeAdd}</button></form></details>`;
 }
 
 export function Sending({ share }) {

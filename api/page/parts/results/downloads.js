@@ -45,8 +45,8 @@ export function Downloads({ job, checkpoint }) {
   const model = job.fine_tuned_model;
   const files = job.bat.artifacts.filter((artifact) => artifact.format).sort((a, b) => ORDER.indexOf(a.format) - ORDER.indexOf(b.format));
   const other = checkpoint && checkpoint.step_number !== job.bat.published_step;
-  return html`<section aria-labelledby="downloads"><h2 id="downloads">${W.downloads}</h2><p class="hint">${W.downloadsLead}</p>
-    <ul class="downloads">${other && html`<li class="chosen"><div><h3>${W.stepDownload(checkpoint.step_number)}</h3><p class="hint">${W.stepDownloadLead}</p></div><${Publish} key=${checkpoint.id} job=${job} checkpoint=${checkpoint} />
-      <div class="get"><${Get} key=${checkpoint.id} path=${`/v1/models/${encodeURIComponent(checkpoint.fine_tuned_model_checkpoint)}/download?redirect=false`} name=${`step-${checkpoint.step_number}.safetensors`} bytes=${checkpoint.bat.bytes} /></div></li>`}
-    ${files.map((artifact) => html`<${Format} key=${artifact.name} artifact=${artifact} model=${model} />`)}</ul></section>`;
+  return html`<section aria-labelledby="downloads"><h2 id="downloads">${W.downloads}</h2>
+    ${other && html`<ul class="downloads"><li class="chosen"><div><h3>${W.stepDownload(checkpoint.step_number)}</h3><p class="hint">${W.stepDownloadLead}</p></div><${Publish} key=${checkpoint.id} job=${job} checkpoint=${checkpoint} />
+      <div class="get"><${Get} key=${checkpoint.id} path=${`/v1/models/${encodeURIComponent(checkpoint.fine_tuned_model_checkpoint)}/download?redirect=false`} name=${`step-${checkpoint.step_number}.safetensors`} bytes=${checkpoint.bat.bytes} /></div></li></ul>`}
+    <p class="hint">${W.downloadsLead(job.bat.published_step)}</p><ul class="downloads">${files.map((artifact) => html`<${Format} key=${artifact.name} artifact=${artifact} model=${model} />`)}</ul></section>`;
 }

@@ -56,11 +56,12 @@ export function Erase({ job }) {
       refused(setError)(failure);
     }
     setBusy(false);
+    if (box.current && !box.current.open) box.current.showModal(); // who has closed it meanwhile is told all the same
   };
-  const close = () => (done ? go("/") : setTyped(""));
+  const close = () => (done ? go("/") : busy || setTyped(""));
   return html`<section class="erase"><div><h2>${W.title}</h2><p class="hint">${W.lead}</p></div><button type="button" class="button danger" onClick=${() => box.current.showModal()}>${W.open}</button>
-    <dialog ref=${box} aria-labelledby="erase-title" onClose=${close}><h2 id="erase-title">${W.open}</h2>
+    <dialog ref=${box} aria-labelledby="erase-title" onClose=${close} onCancel=${(event) => busy && event.preventDefault()}><h2 id="erase-title">${W.open}</h2>
       ${done ? html`<${Done} ...${done} />` : html`<form onSubmit=${erase}><p>${W.lead}</p><label class="check"><input type="checkbox" checked=${files} onChange=${(event) => setFiles(event.target.checked)} /> ${W.files}</label>
         <label for="erase-name">${W.ask(name)}</label><input id="erase-name" autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value)} /><${Refusal} error=${error} />
-        <p class="row"><button class="button danger" disabled=${busy || typed !== name}>${busy ? W.going : W.go}</button><button type="button" class="quiet" onClick=${() => box.current.close()}>${W.keep}</button></p></form>`}</dialog></section>`;
+        <p class="row"><button class="button danger" disabled=${busy || typed !== name}>${busy ? W.going : W.go}</button><button type="button" class="quiet" disabled=${busy} onClick=${() => box.current.close()}>${W.keep}</button></p></form>`}</dialog></section>`;
 }

@@ -19,6 +19,7 @@ export function sentenceOf(job) {
   if (job.error) return job.error.message;
   if (status === "running" && bat.cancel_requested) return W.stopping;
   if (status === "running" && bat.pause_requested) return W.pausing;
+  if (status === "running" && bat.published_from) return W.publishing(bat.published_from.step);
   if (status === "running") return STAGES[bat.stage]?.[1] || W.finishing;
   if (status === "queued") return W.queued(bat.queue_position);
   return W[status] || "";
