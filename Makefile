@@ -162,17 +162,23 @@ bench-pictures: $(VENV)/.test $(CLIENTS)/node/.installed  ## Draw benchmarks/dat
 	$(BIN)/python -m benchmarks.pictures.recipe benchmark-work/icons/node_modules/@iconify-json
 
 # What the page stands on, copied out of its packages; api/page/vendor/README.md says which and what is changed.
-PAGE_PACKAGES := preact@10.29.8 htm@3.1.1 uplot@1.6.32 @fontsource-variable/geist@5.3.0 @fontsource-variable/newsreader@5.3.0
+PAGE_PACKAGES := preact@10.29.8 htm@3.1.1 uplot@1.6.32 @fontsource-variable/geist@5.3.0 @fontsource/newsreader@5.3.0
 PAGE_VENDOR := api/page/vendor
+# of the typefaces what the page shows of them: letters of Latin scripts, figures of one width, three weights
+PAGE_FONTS := $(VENV)/page/fonts/bin/fonttools
+PAGE_GLYPHS := --unicodes=U+0020-007E,U+00A0-017F,U+2010-2027,U+2030-203A,U+20AC,U+2122,U+2190-2193,U+2212 \
+	--layout-features=kern,liga,calt,ccmp,mark,tnum --no-hinting --flavor=woff2
 page-vendor: $(CLIENTS)/node/.installed  ## Fetch the page's libraries and typefaces anew (asks the package index)
 	PATH="$(abspath $(NODE))/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js install --silent --no-audit --no-fund --ignore-scripts \
 	--prefix $(VENV)/page $(PAGE_PACKAGES)
-	cd $(VENV)/page/node_modules && sed '/^.. sourceMappingURL/d' preact/dist/preact.module.js > $(abspath $(PAGE_VENDOR))/preact.js \
-	&& sed -e '/^.. sourceMappingURL/d' -e 's#from"preact"#from"./preact.js"#' preact/hooks/dist/hooks.module.js > $(abspath $(PAGE_VENDOR))/hooks.js \
+	cd $(VENV)/page/node_modules && sed '/^... sourceMappingURL/d' preact/dist/preact.module.js > $(abspath $(PAGE_VENDOR))/preact.js \
+	&& sed -e '/^... sourceMappingURL/d' -e 's#from"preact"#from"./preact.js"#' preact/hooks/dist/hooks.module.js > $(abspath $(PAGE_VENDOR))/hooks.js \
 	&& cp htm/dist/htm.module.js $(abspath $(PAGE_VENDOR))/htm.js \
-	&& { cat uplot/dist/uPlot.iife.min.js; printf '\n\nexport default uPlot;\n'; } > $(abspath $(PAGE_VENDOR))/uplot.js \
-	&& cp @fontsource-variable/geist/files/geist-latin-wght-normal.woff2 $(abspath $(PAGE_VENDOR))/geist.woff2 \
-	&& cp @fontsource-variable/newsreader/files/newsreader-latin-wght-normal.woff2 $(abspath $(PAGE_VENDOR))/newsreader.woff2
+	&& { cat uplot/dist/uPlot.iife.min.js; printf '\nexport default uPlot;\n'; } > $(abspath $(PAGE_VENDOR))/uplot.js
+	test -x $(VENV)/page/fonts/bin/fonttools || { $(PYTHON) -m venv $(VENV)/page/fonts && $(VENV)/page/fonts/bin/pip install --quiet fonttools==4.68.0 brotli==1.2.1; }
+	$(PAGE_FONTS) subset $(VENV)/page/node_modules/@fontsource-variable/geist/files/geist-latin-wght-normal.woff2 $(PAGE_GLYPHS) --output-file=$(VENV)/page/geist.woff2
+	$(PAGE_FONTS) varLib.instancer --quiet $(VENV)/page/geist.woff2 wght=400:600 --output=$(PAGE_VENDOR)/geist.woff2
+	$(PAGE_FONTS) subset $(VENV)/page/node_modules/@fontsource/newsreader/files/newsreader-latin-400-normal.woff2 $(PAGE_GLYPHS) --output-file=$(PAGE_VENDOR)/newsreader.woff2
 
 # An encoder that has seen no emoji, with its weights in a wheel, both Apache-2.0: an eye for this bench alone.
 $(VENV)/.eye: $(VENV)/.test

@@ -207,11 +207,12 @@ def on_this_machine(request: Request) -> bool:
     """Tell whether a program of this machine asks, and calls the service by a name that only this machine has.
 
     A page of another site also asks from here, through a browser, and can make its own name lead here (DNS rebinding);
-    then that name is the Host. A proxy on this machine asks for anybody, and says so.
+    then that name is the Host. A proxy on this machine asks for anybody: it says so in a header, or, where nobody has
+    told it to, by the HTTP of 1996 (nginx's bare proxy_pass), which no browser and no client of today speaks.
     """
     if request.client is None or not loopback(request.client.host):
         return False
-    if any(name in request.headers for name in FORWARDED):
+    if request.scope["http_version"] == "1.0" or any(name in request.headers for name in FORWARDED):
         return False
     try:
         return loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or "")

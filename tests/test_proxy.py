@@ -16,12 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from core.accounts import start_links
 from core.settings import Settings
-from tests.api.server import Service, chats, pictures, serving
+from tests.api.server import Service, chats, pictures, refused, serving
 from tests.conftest import free_port, running, until
 
 CONFIGURATION = (Path(__file__).parent.parent / "deploy/nginx.conf").read_text()
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # of temporary files
 needs_nginx = pytest.mark.skipif(NGINX is None or shutil.which("openssl") is None, reason="nginx is not installed")
 
 
@@ -78,8 +80,7 @@ def adapted(folder: Path, upstream: int, port: int) -> str:
     for pattern, replacement in changes.items():
         text, count = re.subn(pattern, replacement, text)
         assert count, f"{pattern} is not in the example any more"
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in KINDS)
     return text.replace("http {", f"http {{\n{places}", 1)
 
 
@@ -98,6 +99,33 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         with running([*command, "-g", "daemon off; master_process off;"]):
             until(lambda: _listens(port))
             yield Proxy(port, service)
+
+
+BARE = """
+pid {folder}/bare.pid;
+events {{}}
+http {{
+    access_log off;
+    {places}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ proxy_pass {address}; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def bare(proxy: Proxy, tmp_path: Path) -> Iterator[str]:
+    """The address of an nginx that was told nothing but where to pass requests on to."""
+    tmp_path.chmod(0o755)
+    port, file = free_port(), tmp_path / "bare.conf"
+    places = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in KINDS)
+    file.write_text(BARE.format(folder=tmp_path, places=places, port=port, address=proxy.service.address))
+    command = [NGINX, "-c", file, "-p", tmp_path, "-e", tmp_path / "error.log"]
+    with running([*command, "-g", "daemon off; master_process off;"]):
+        until(lambda: _listens(port))
+        yield f"http://127.0.0.1:{port}"
 
 
 def _listens(port: int) -> bool:
@@ -142,6 +170,18 @@ def test_the_service_says_itself_what_is_too_large(proxy: Proxy) -> None:
 def test_another_host_is_not_answered(proxy: Proxy) -> None:
     with proxy.http() as http:
         assert http.get("/v1/models", headers={"Host": "evil.example.com"}).status_code == 421
+
+
+@needs_nginx
+def test_no_start_link_is_taken_through_a_proxy_that_says_nothing_of_those_it_asks_for(proxy: Proxy, bare: str) -> None:
+    token = start_links.make(proxy.service.settings.data)
+    for headers in ({}, {"Host": "localhost"}, {"Origin": bare}):
+        refused(httpx.post(f"{bare}/start", json={"token": token}, headers=headers), 403, "start_link_refused")
+    assert httpx.get(f"{bare}/v1/capabilities").json()["start_link"] is False
+    with proxy.http() as http:
+        refused(http.post("/start", json={"token": token}), 403, "start_link_refused")
+    taken = httpx.post(f"{proxy.service.address}/start", json={"token": token})
+    assert taken.status_code == 200
 
 
 @needs_nginx

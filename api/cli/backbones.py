@@ -11,7 +11,7 @@ from core.errors import InvalidInput, NotFound
 from core.runtime.command_line import CommandLine, Data, read_settings
 
 if TYPE_CHECKING:  # loaded by commands, not by their help
-    from core.backbones.families import Objective
+    from core.backbones import families
     from core.backbones.record import BackboneRecord
 
 COMMANDS = CommandLine()
@@ -19,7 +19,57 @@ BACKBONES = CommandLine("Show, add and prepare backbones, and measure what trigg
 COMMANDS.add_typer(BACKBONES, name="backbones")
 LINE, NAME = 110, 12
 Said = Literal["epsilon", "v"]
-SAID: "dict[Said, Objective]" = {"epsilon": "epsilon", "v": "v_prediction"}
+SAID: "dict[Said, families.Objective]" = {"epsilon": "epsilon", "v": "v_prediction"}
+
+
+def _predicted(objective: Said | None) -> "families.Objective | None":
+    """Return the registry's word for what a network predicts."""
+    return None if objective is None else SAID[objective]
+
+
+def _refused(family: str | None) -> None:
+    """Refuse what older versions took; who still says it is told what has become of it."""
+    if family is not None:
+        raise InvalidInput(
+            "The family is read from the model's own files now; leave --family out.", code="unknown_option"
+        )
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="the name that jobs will use")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="a diffusers or transformers folder, one .safetensors file, or ORG/NAME of the hub"
+    ),
+]
+Licence = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="of the weights, for every adapter's card; unset: what its files name"),
+]
+Pool = Annotated[Path | None, typer.Option(metavar="DIR", help="folder of a candidate pool")]
+Resolution = Annotated[int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")]
+MaxTokens = Annotated[
+    int | None, typer.Option(metavar="N", help="tokens of a text that a job takes unless it asks for other")
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="modules to adapt: the end of a path, or a pattern; may be repeated"),
+]
+HubName = Annotated[
+    str | None, typer.Option(metavar="ORG/NAME", help="the name that others know it by; adapters carry it")
+]
+Objective = Annotated[Said | None, typer.Option(help="what a single file predicts, where it does not say so itself")]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="diffusers' configuration of a single file that is not of the usual size"),
+]
+Revision = Annotated[
+    str | None, typer.Option(metavar="COMMIT", help="which commit of the hub; unset: the newest of now")
+]
+Title = Annotated[str | None, typer.Option(metavar="WORDS", help="what people are shown as its name")]
+Description = Annotated[str | None, typer.Option(metavar="WORDS", help="what it is, in a sentence for people")]
+GoodFor = Annotated[str | None, typer.Option(metavar="WORDS", help="what it is good for, in a sentence")]
+Family = Annotated[str | None, typer.Option(hidden=True, help="is read from the files", callback=_refused)]
 Prepared = Literal["smollm2-135m"]
 PREPARERS: dict[Prepared, str] = {"smollm2-135m": "worker.commands.smollm2"}
 
@@ -43,73 +93,32 @@ def list_backbones(data: Data = None) -> None:
     "albatross backbones add qwen Qwen/Qwen3-0.6B --revision c1899de289a04d12100db370d81485cdf75e47ca",
 )
 def add_backbone(
-    id: Annotated[str, typer.Argument(metavar="ID", help="the name that jobs will use")],
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH", help="a diffusers or transformers folder, one .safetensors file, or ORG/NAME of the hub"
-        ),
-    ],
-    licence: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="of the weights, for every adapter's card; unset: what its files name"),
-    ] = None,
-    pool: Annotated[Path | None, typer.Option(metavar="DIR", help="folder of a candidate pool")] = None,
-    resolution: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="tokens of a text that a job takes unless it asks for other")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="modules to adapt: the end of a path, or a pattern; may be repeated"),
-    ] = None,
-    hub_name: Annotated[
-        str | None, typer.Option(metavar="ORG/NAME", help="the name that others know it by; adapters carry it")
-    ] = None,
-    objective: Annotated[
-        Said | None, typer.Option(help="what a single file predicts, where it does not say so itself")
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="diffusers' configuration of a single file that is not of the usual size"),
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(metavar="COMMIT", help="which commit of the hub; unset: the newest of now")
-    ] = None,
-    title: Annotated[str | None, typer.Option(metavar="WORDS", help="what people are shown as its name")] = None,
-    description: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="what it is, in a sentence for people")
-    ] = None,
-    good_for: Annotated[str | None, typer.Option(metavar="WORDS", help="what it is good for, in a sentence")] = None,
-    family: Annotated[str | None, typer.Option(hidden=True, help="is read from the files")] = None,
+    id: Id,
+    path: Source,
+    licence: Licence = None,
+    pool: Pool = None,
+    resolution: Resolution = None,
+    max_tokens: MaxTokens = None,
+    target: Targets = None,
+    hub_name: HubName = None,
+    objective: Objective = None,
+    config: Config = None,
+    revision: Revision = None,
+    title: Title = None,
+    description: Description = None,
+    good_for: GoodFor = None,
+    family: Family = None,
     data: Data = None,
 ) -> None:
     """Register a pre-trained model: what it is is read from its files (safetensors only), and every one is hashed."""
     settings = read_settings(data=data)
-    if family is not None:
-        raise InvalidInput(
-            "The family is read from the model's own files now; leave --family out.", code="unknown_option"
-        )
     from api.cli.bringing import Brought, bring
 
-    brought = Brought(
-        id,
-        licence=licence,
-        pool=pool,
-        resolution=resolution,
-        max_tokens=max_tokens,
-        targets=tuple(target) if target else None,
-        hub_name=hub_name,
-        objective=None if objective is None else SAID[objective],
-        config=config,
-        revision=revision,
-        title=title,
-        description=description,
-        good_for=good_for,
-    )
-    added = bring(path, brought, settings)
+    words = {"title": title, "description": description, "good_for": good_for}
+    targets, predicts = tuple(target) if target else None, _predicted(objective)
+    # in the order of its fields, which is that of the options
+    said = Brought(id, licence, pool, resolution, max_tokens, targets, hub_name, predicts, config, revision, words)
+    added = bring(path, said, settings)
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
     _show(added)
 

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.backbones import introductions
@@ -48,14 +48,7 @@ class Brought:
     objective: Objective | None = None
     config: Path | None = None
     revision: str | None = None
-    title: str | None = None
-    description: str | None = None
-    good_for: str | None = None
-
-    @property
-    def words(self) -> dict[str, str | None]:
-        """What people are told of it."""
-        return {"title": self.title, "description": self.description, "good_for": self.good_for}
+    words: Mapping[str, str | None] = field(default_factory=dict)  # what people are told of it
 
 
 def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:

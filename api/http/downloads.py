@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 from urllib.parse import quote
 
+from fastapi import Query
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from core.storage.interface import CHUNK, Storage
 
 URL_SECONDS = 300
+RedirectDep = Annotated[
+    bool,
+    Query(description="false: the bytes come from here, for what may not follow to another host, such as a web page"),
+]
 
 
-def send(storage: Storage, key: str, filename: str, size: int, sha256: str) -> Response:
+def send(storage: Storage, key: str, filename: str, size: int, sha256: str, *, redirect: bool) -> Response:
     """Answer with the file as an attachment named `filename`; NotFound where its bytes are gone."""
-    url = _public_url(storage, key, filename)
+    url = _public_url(storage, key, filename) if redirect else None
     if url is not None:
         return RedirectResponse(url, 307)
     headers = {"Content-Length": str(size), "Content-Disposition": attachment(filename), "ETag": f'"{sha256}"'}

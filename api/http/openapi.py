@@ -16,6 +16,7 @@ BODY_MODELS = (
     *(JobRequest, CaptionsRequest, TextChange, StartRequest),
     *(WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest),
 )
+WAITING = {"4XX": "with 429: seconds until it helps to ask again", "503": "seconds until it helps to ask again"}
 REFERENCE = "#/components/schemas/{model}"
 
 
@@ -66,5 +67,7 @@ def _describe_answers(answers: dict[str, Any]) -> None:
     error = {"application/json": {"schema": {"$ref": REFERENCE.format(model="Error")}}}
     answers["4XX"] = {"description": "The request cannot be served as it is", "content": error}
     answers["503"] = {"description": "A part of the service is away or full: try again", "content": error}
-    for answer in answers.values():
+    for status, answer in answers.items():
         answer["headers"] = {"x-request-id": {"schema": {"type": "string"}, "required": True}}
+        if status in WAITING:
+            answer["headers"]["Retry-After"] = {"schema": {"type": "integer"}, "description": WAITING[status]}

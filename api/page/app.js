@@ -1,7 +1,7 @@
 // The frame: which screen an address shows, signing in, and what is said when the service is away.
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { call, tellReach, watchReach } from "./lib/api.js";
-import { forgetAll, isStart, key, takeStartToken } from "./lib/session.js";
+import { draft, forgetAll, isStart, key, takeStartToken } from "./lib/session.js";
 import { Link, useAddress } from "./parts/link.js";
 import { GENERAL as W } from "./words/general.js";
 import { SignIn } from "./screens/sign_in.js";
@@ -15,6 +15,16 @@ const LATER = {
 };
 
 const AGAIN = 3_000; // milliseconds until a screen that did not come is asked for again
+
+const MINUTE = 60_000;
+const reloaded = draft("reloaded");
+
+/** Whether a part did not come because it belongs to a newer version than what is loaded here: asked once a minute. */
+function newer() {
+  const lately = Date.now() - (reloaded.read() || 0) < MINUTE;
+  reloaded.write(Date.now());
+  return !lately;
+}
 
 export function screenOf(path) {
   if (path === "/") return { name: "list" };
@@ -33,8 +43,10 @@ function Later({ name, ...rest }) {
     const load = () =>
       LATER[name]().then(
         (found) => gone || setPart(() => found),
-        () => {
+        async () => {
+          const there = await call("/v1/capabilities").catch(() => null);
           if (gone) return;
+          if (there && newer()) return location.reload();
           tellReach(false);
           timer = setTimeout(load, AGAIN);
         },

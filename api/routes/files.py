@@ -104,13 +104,15 @@ def delete_file(file_id: str, services: ServicesDep, caller: CallerDep) -> Delet
 
 
 @router.get("/{file_id}/content", response_class=Response)
-def read_content(file_id: str, services: ServicesDep, account: AccountDep) -> Response:
+def read_content(
+    file_id: str, services: ServicesDep, account: AccountDep, redirect: downloads.RedirectDep = True
+) -> Response:
     """Send the bytes: of an upload what is kept of it, of a result the result."""
     with services.reading.begin() as session:
         file = find_file(session, account, file_id)
     extension = EXTENSIONS.get(file.kind or "")
     name = f"{Path(file.filename).stem}{extension}" if extension else file.filename
-    return downloads.send(services.storage, file.storage_key, name, file.bytes, file.sha256)
+    return downloads.send(services.storage, file.storage_key, name, file.bytes, file.sha256, redirect=redirect)
 
 
 def _position(session: Session, account: str, file_id: str) -> tuple[float, str]:

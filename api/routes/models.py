@@ -85,7 +85,13 @@ def delete_model(model: str, services: ServicesDep, caller: CallerDep) -> Delete
 
 
 @router.get("/{model}/download", response_class=Response)
-def download_model(model: str, services: ServicesDep, account: AccountDep, format: FormatDep = None) -> Response:
+def download_model(
+    model: str,
+    services: ServicesDep,
+    account: AccountDep,
+    format: FormatDep = None,
+    redirect: downloads.RedirectDep = True,
+) -> Response:
     """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights."""
     name, checkpoint, step = model.partition(CHECKPOINT)
     chosen = format or "peft"
@@ -95,7 +101,8 @@ def download_model(model: str, services: ServicesDep, account: AccountDep, forma
             raise NotFound(ONE_FILE, code="format_not_available", param="format")
         stored = _step(session, adapter, step) if checkpoint else _result(session, adapter, chosen)
     filename = f"step-{step}.safetensors" if checkpoint else FILENAMES[chosen].format(short_name(name))
-    return downloads.send(services.storage, stored.storage_key, filename, stored.bytes, stored.sha256)
+    file = (stored.storage_key, filename, stored.bytes, stored.sha256)
+    return downloads.send(services.storage, *file, redirect=redirect)
 
 
 def short_name(model: str) -> str:

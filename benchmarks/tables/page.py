@@ -1,4 +1,4 @@
-"""Put the tables between their markers in README.md, docs/method.md and docs/evidence.md."""
+"""Put the tables between their markers in README.md and the docs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.method import RESULTS
 from benchmarks.records import SECTIONS
 from benchmarks.statistics import Record
+from benchmarks.tables.budgets import budgets_table
 from benchmarks.tables.claims import first_part_table, foreigners_table, natural_table, precision_table, triggers_table
 from benchmarks.tables.constant import by_constant
 from benchmarks.tables.equal import equal_table, wrong_stop_of_replay, wrong_stop_table
@@ -29,7 +30,7 @@ from benchmarks.tables.study import by_family, by_kind
 FOLDER = RESULTS.parent
 ROOT = FOLDER.parents[1]
 # what a newcomer sees, what is said, and every table
-PAGES = (ROOT / "README.md", ROOT / "docs/method.md", ROOT / "docs/evidence.md")
+PAGES = tuple(ROOT / name for name in ("README.md", "docs/method.md", "docs/evidence.md", "docs/page.md"))
 Whole = dict[str, list[Record]]
 
 
@@ -119,6 +120,7 @@ def _of_files(folder: Path, study: Whole) -> dict[str, str]:
         "presets": presets_table(_json(folder / "presets.json", [])),
         "voices": voices_table(_json(folder / "gemma3.json", [])),
         "gpu": gpu_table(_json(folder / "gpu.json", {})),
+        "page": budgets_table(_json(folder / "page.json", {})),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 
 import openai
 
@@ -51,7 +52,8 @@ def adapter_zip() -> bytes:
     return buffer.getvalue()
 
 
-FILES: dict[str, tuple[str, str | None, bytes]] = {
+Files = Mapping[str, tuple[str, str | None, bytes]]
+FILES: Files = {
     "score/influence.json": ("stage", None, json.dumps(CANDIDATES).encode()),
     "score/decision.json": ("stage", None, json.dumps(DECISION).encode()),
     "train/samples/samples.json": ("stage", None, json.dumps(SAMPLES).encode()),
@@ -65,7 +67,7 @@ FILES: dict[str, tuple[str, str | None, bytes]] = {
 }
 
 
-def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
+def publish(service: Service, client: openai.OpenAI, files: Files = FILES) -> dict[str, str]:
     """Take a job of alice through a worker's moves; returns the ids of all that came of it."""
     file = client.files.create(file=("cat.zip", pictures()), purpose="fine-tune")
     job_id = client.fine_tuning.jobs.create(model="tiny-images", training_file=file.id, suffix="cat").id
@@ -83,7 +85,7 @@ def publish(service: Service, client: openai.OpenAI) -> dict[str, str]:
         assert reports.add_metrics(session, held, "surrogate", rows)
         assert reports.add_metrics(session, held, "train", [{**row, "cosine_similarity": 0.1} for row in rows])
         artifacts = []
-        for name, (kind, form, content) in FILES.items():
+        for name, (kind, form, content) in files.items():
             stored = store.put(job_key(job.account_id, job_id, 1, name), content)
             file_id = new_id("file-") if kind == "result" else None
             if file_id:

@@ -129,5 +129,6 @@ def refused(answer: httpx.Response, status: int, code: str | None = None) -> dic
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
     assert answer.headers["x-request-id"].startswith("req_")
+    assert status not in (429, 503) or int(answer.headers["Retry-After"]) >= 1
     assert code is None or error["code"] == code, error
     return error

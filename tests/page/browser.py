@@ -31,6 +31,13 @@ SIGN_IN = """key => {
   sessionStorage.setItem("signed", "once");
   sessionStorage.setItem("albatross.key", key);
 }"""
+# what a job learns from, as the API tells it
+ITEMS = """async (job) => {
+  const headers = { authorization: `Bearer ${sessionStorage.getItem("albatross.key")}` };
+  const ask = async (path) => (await fetch(path, { headers })).json();
+  const { training_file: file } = await ask(`/v1/fine_tuning/jobs/${job}`);
+  return (await ask(`/v1/files/${file}/items`)).data;
+}"""
 WATCH = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
@@ -133,3 +140,8 @@ def visited(browser: Browser, address: str, key: str | None = None, **options: A
 def kept(download: Any) -> bytes:
     """The bytes that a visitor would find in the downloads."""
     return Path(download.path()).read_bytes()
+
+
+def number(page: Page, words: str) -> None:
+    """Wait until the page counts so many files."""
+    expect(page.get_by_role("heading", name=re.compile(f"^{words}"))).to_be_visible()

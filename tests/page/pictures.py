@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from tests.page.references import file
 
 OUT = ROOT / "docs/page"
 REFERENCES = ROOT / "demo/emoji_ldm/references"
+PIRATE = ROOT / "demo/texts/references/pirate.jsonl"
+PATIENCE = 7200  # seconds for a whole job, beside whatever else the machine does
 COLOURS = 96
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 800}},
@@ -91,7 +93,7 @@ def cats(tab: Tab) -> None:
 
 def pirate(tab: Tab) -> None:
     tab.open("/new")
-    tab.give([file("pirate.jsonl", (ROOT / "demo/texts/references/pirate.jsonl").read_bytes())])
+    tab.give([file("pirate.jsonl", PIRATE.read_bytes())])
     expect(tab.page.get_by_role("heading", name=re.compile("^12 texts"))).to_be_visible()
     expect(tab.page.get_by_text(re.compile("^About "))).to_be_visible()
 
@@ -115,6 +117,27 @@ def away(path: str) -> Act:
     return act
 
 
+def signed_out(tab: Tab) -> None:
+    """Lose the key in the middle of typing."""
+    tab.open("/new")
+    tab.give([file("pirate.jsonl", PIRATE.read_bytes())])
+    expect(tab.page.get_by_role("heading", name=re.compile("^12 texts"))).to_be_visible()
+    tab.page.evaluate("sessionStorage.setItem('albatross.key', 'alb_gone')")
+    tab.press("Settings", "link")
+    expect(tab.page.get_by_text("has expired or was withdrawn")).to_be_visible()
+
+
+def another_step(path: str) -> Act:
+    """Choose the last kept step in place of the published one."""
+
+    def act(tab: Tab) -> None:
+        tab.open(path)
+        tab.page.get_by_role("radio").last.click()
+        expect(tab.page.get_by_role("button", name="Make an adapter of it")).to_be_visible()
+
+    return act
+
+
 def cat_job(plant: Plant, bat: dict[str, Any]) -> str:
     """Ask for an adapter of what `cats` shows."""
     buffer = io.BytesIO()
@@ -132,6 +155,7 @@ def before_any(camera: Camera) -> None:
     camera.take("new", at("/new", "Drop pictures or texts here"))
     camera.take("new-pictures", cats)
     camera.take("new-texts", pirate)
+    camera.take("signed-out", signed_out)
     camera.take("nowhere", at("/adapters/nobody", "nothing here"))
 
 
@@ -155,11 +179,30 @@ def order(plant: Plant, job: str, what: str) -> None:
 
 def afterwards(camera: Camera, job: str, stopped: str) -> None:
     camera.take("result", at(f"/adapters/{job}", "Why it stopped here"))
+    camera.take("another-step", another_step(f"/adapters/{job}"))
     camera.take("training", at(f"/adapters/{job}/training", "How it went"))
     camera.take("erase", erasing(f"/adapters/{job}"))
     camera.take("stopped", at(f"/adapters/{stopped}", "Stopped"))
-    camera.take("adapters", at("/", "Your adapters"))
     camera.take("settings", at("/settings", "Webhooks"))
+
+
+def others(camera: Camera, bat: dict[str, Any]) -> None:
+    """What becomes of texts; at first while their model is away."""
+    plant = camera.plant
+    pirate = plant.upload("pirate.jsonl", PIRATE.read_bytes())
+    model = plant.settings.data / "backbones/smollm2-135m"
+    lost = plant.create(pirate, model.name, "pirate")
+    model.rename(model.with_name("away"))
+    assert plant.wait(lost)["status"] == "failed"
+    model.with_name("away").rename(model)
+    camera.take("failed", at(f"/adapters/{lost}", "Failed"))
+    texts = plant.create(pirate, model.name, "pirate", **bat)
+    plant.wait(texts, lambda found: found["bat"]["stage"] == "train" and found["bat"]["progress"] > 0.3)
+    camera.take("working-texts", at(f"/adapters/{texts}", "Working"))
+    plant.finished(texts)
+    camera.take("result-texts", at(f"/adapters/{texts}", "Why it stopped here"))
+    camera.take("training-texts", at(f"/adapters/{texts}/training", "How it went"))
+    camera.take("adapters", at("/", "Your adapters"))
 
 
 def main() -> None:
@@ -177,13 +220,14 @@ def main() -> None:
         subprocess.run(
             albatross("backbones", "prepare", "smollm2-135m", "--data", str(plant.settings.data)), check=True
         )
-        camera = Camera(browser, plant, options.out)
+        camera = Camera(browser, replace(plant, patience=PATIENCE), options.out)
         before_any(camera)
         job, stopped = cat_job(plant, bat), cat_job(plant, bat)
         camera.take("waiting", at(f"/adapters/{stopped}", "Waiting"))
         order(plant, stopped, "cancel")
         at_work(camera, job)
-        afterwards(camera, plant.finished(job), stopped)
+        afterwards(camera, camera.plant.finished(job), stopped)
+        others(camera, bat)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class Plant:
     settings: Settings
     log: Path
     process: int
+    patience: float = PATIENCE  # seconds
 
     def http(self) -> httpx.Client:
         return httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
@@ -71,7 +72,7 @@ class Plant:
         self, job: str, good: Callable[[dict[str, Any]], bool] = lambda job: job["status"] in ENDED
     ) -> dict[str, Any]:
         """Look at the job until it is as wished."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not good(found := self.job(job)):
             assert time.monotonic() < deadline, found
             time.sleep(0.2)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.api.server import chats
-from tests.page.browser import Tab
+from tests.page.browser import ITEMS, Tab, number
 from tests.page.references import captioned, file, packed, picture, pictures, texts
 
 pytestmark = pytest.mark.slow
-
-
-def number(page: Page, words: str) -> None:
-    """Wait until the page counts so many files."""
-    expect(page.get_by_role("heading", name=re.compile(f"^{words}"))).to_be_visible()
 
 
 def caption(page: Page, name: str):
@@ -124,59 +118,42 @@ def test_a_job_has_the_captions_that_no_field_was_left_with(tab: Tab) -> None:
     caption(page, "cat-2.png").fill("a cat in a box")
     tab.press("Make the adapter")
     page.wait_for_url(re.compile("/adapters/ftjob-"))
-    ask = """async (path) => (await (await fetch(path, { headers: { authorization: `Bearer ${
-      sessionStorage.getItem("albatross.key")}` } })).json())"""
-    job = page.evaluate(ask, f"/v1/fine_tuning/jobs/{page.url.rpartition('/')[2]}")
-    items = page.evaluate(ask, f"/v1/files/{job['training_file']}/items")["data"]
+    items = page.evaluate(ITEMS, page.url.rpartition("/")[2])
     assert [item["caption"] for item in items] == [None, "a cat on a boat", "a cat in a box"]
 
 
-def test_a_text_that_is_being_edited_stays_when_another_goes(tab: Tab) -> None:
+def test_files_that_were_being_sent_when_the_form_was_left_are_there_when_it_is_opened_again(tab: Tab) -> None:
     page = tab.open("/new")
-    tab.give(texts(4))
-    number(page, "4 texts")
-    cards = page.get_by_role("listitem")
-    cards.filter(has_text="number 3").get_by_role("button", name="Edit").click()
-    page.get_by_label("Edit", exact=True).fill("Arr, not said yet.")
-    cards.filter(has_text="number 0").get_by_role("button", name="Leave out").click()
-    number(page, "3 texts")
-    expect(page.get_by_label("Edit", exact=True)).to_have_value("Arr, not said yet.")
+    held: list[Route] = []
+    page.route("**/v1/files", lambda route: held.append(route))
+    tab.give(pictures(3))
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    tab.press("Your adapters", "link")
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    tab.press("New adapter", "link")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    held[0].continue_()
+    number(page, "3 pictures")
     page.reload()
-    expect(page.get_by_label("Edit", exact=True)).to_have_value("Arr, not said yet.")
-    tab.press("Save")
-    expect(page.get_by_text("Arr, not said yet.")).to_be_visible()
-    expect(page.get_by_text("number 2")).to_be_visible()
+    number(page, "3 pictures")
 
 
-def test_what_says_more_than_its_words_is_not_edited_as_words(tab: Tab) -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"sea": "north"}'}}
-    asked = {"role": "user", "content": "Where?"}
-    rows = [
-        [asked, {"role": "assistant", "content": "Arr, west."}],
-        [
-            asked,
-            {"role": "assistant", "content": "Unlearned.", "weight": 0},
-            asked,
-            {"role": "assistant", "content": "Arr."},
-        ],
-        [asked, {"role": "assistant", "tool_calls": [call]}],
-    ]
-    page = tab.open("/new")
-    lines = "\n".join(json.dumps({"messages": row}) for row in rows)
-    tab.give([file("pirate.jsonl", lines.encode(), "application/jsonl")])
-    number(page, "3 texts")
-    expect(page.get_by_role("button", name="Edit", exact=True)).to_have_count(1)
-    expect(page.get_by_role("button", name="Leave out")).to_have_count(3)
-
-
-def test_a_text_that_was_added_does_not_stand_in_the_form_again(tab: Tab) -> None:
-    page = tab.open("/new")
-    page.get_by_text("Write or paste a text").click()
-    tab.write("The text, or the answer", "Arr, the sea lies to the west of us.")
-    tab.press("Add it")
-    number(page, "1 text")
-    expect(page.get_by_label("The text, or the answer")).to_have_value("")
-    tab.expect()  # one text is too few for an estimate
+def test_a_service_that_asks_for_patience_gets_it(tab: Tab) -> None:
+    page = tab.open("/")
+    busy = {"error": {"message": "Too quick.", "code": "rate_limited"}}
+    answers = iter([True, True, False])
+    path = re.compile("/v1/models")
+    page.route(
+        path,
+        lambda route: (
+            route.fulfill(status=429, headers={"retry-after": "1"}, json=busy) if next(answers) else route.continue_()
+        ),
+    )
+    tab.press("New adapter", "link")
+    tab.give(pictures(3))
+    expect(page.get_by_role("group", name="Which model should learn it?")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    tab.expect()
 
 
 def test_a_reload_loses_nothing_that_was_typed_or_chosen(tab: Tab) -> None:
@@ -239,5 +216,9 @@ def test_a_setting_that_the_service_refuses_says_so_and_keeps_the_files(tab: Tab
     page.get_by_label("gamma", exact=True).press_sequentially("0.05")
     expect(page.get_by_label("gamma", exact=True)).to_have_value("0.05")
     page.get_by_label("rank", exact=True).fill("")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    with page.expect_request(re.compile("estimate$")) as asked:
+        page.get_by_label("gamma", exact=True).fill("natural")
+    assert asked.value.post_data_json["bat"]["gamma"] == "natural"
     expect(page.get_by_role("alert")).to_have_count(0)
     number(page, "2 pictures")

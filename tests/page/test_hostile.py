@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from core.database.tables import Job
 from core.jobs import leases
 from core.jobs.leases import Claim
-from tests.api.outcome import publish
+from tests.api.outcome import FILES, publish
 from tests.api.server import Service, pictures
 from tests.page.browser import Tab, visited
 from tests.page.references import file, packed, picture
@@ -78,7 +79,12 @@ def test_what_a_job_says_is_only_ever_words(browser: Browser, service: Service, 
 
 def publish_hostile(service: Service, client) -> str:
     """A finished job all of whose words are hostile, wherever the page may show them."""
-    job = publish(service, client)["job"]
+    said = {"prompt": SCRIPT + LONG, "caption": SCRIPT + LONG, "source": SCRIPT, "id": SCRIPT}
+    files = dict(FILES)
+    for name in ("train/samples/samples.json", "score/influence.json"):
+        rows = [row | {key: words for key, words in said.items() if key in row} for row in json.loads(FILES[name][2])]
+        files[name] = ("stage", None, json.dumps(rows).encode())
+    job = publish(service, client, files)["job"]
     with service.sessions.begin() as session:
         row = session.get_one(Job, job)
         row.outcome = {**(row.outcome or {}), "stop_reason": SCRIPT + LONG, "verdict": SCRIPT}

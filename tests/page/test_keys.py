@@ -83,6 +83,36 @@ def test_a_screen_that_is_opened_while_the_service_is_away_comes_once_it_is_back
     tab.expect("net::ERR_")
 
 
+def test_a_page_that_is_older_than_the_service_loads_itself_anew(tab: Tab) -> None:
+    page = tab.open("/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    other = 'import { gone } from "../lib/api.js"; export const Settings = gone;'
+    loads: list[str] = []
+    page.on("load", lambda page: loads.append(page.url))
+    page.route(
+        "**/page/screens/settings.js",
+        lambda route: route.continue_() if loads else route.fulfill(body=other, content_type="text/javascript"),
+    )
+    tab.press("Settings", "link")
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    assert len(loads) == 1
+    assert page.url.endswith("/settings")
+
+
+def test_a_part_that_never_comes_does_not_load_the_page_again_and_again(tab: Tab) -> None:
+    page = tab.open("/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    loads: list[str] = []
+    asked: list[str] = []
+    page.on("load", lambda page: loads.append(page.url))
+    page.route("**/page/screens/settings.js", lambda route: (asked.append(route.request.url), route.abort()))
+    tab.press("Settings", "link")
+    expect(page.get_by_text("does not answer")).to_be_visible()
+    assert len(loads) == 1
+    assert len(asked) >= 2
+    tab.expect()
+
+
 def test_an_estimate_comes_once_the_service_is_back(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give(pictures(6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from typing import Any
 
@@ -76,6 +77,27 @@ def test_every_format_is_saved_byte_for_byte(visitor: Tab, plant: Plant, image_j
         assert hashlib.sha256(saved).digest() == hashlib.sha256(told).digest()
 
 
+def test_a_large_file_goes_to_the_place_that_was_chosen(visitor: Tab, plant: Plant, image_job: str) -> None:
+    page = visitor.page
+    page.add_init_script("""window.showSaveFilePicker = async ({ suggestedName }) =>
+      (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });""")
+    found = plant.job(image_job)
+    card = next(row for row in found["bat"]["artifacts"] if row["format"] == "card")
+    grown = found["bat"]["artifacts"] + [card | {"bytes": 400_000_000}]
+    told = found | {"bat": found["bat"] | {"artifacts": [row for row in grown if row is not card]}}
+    page.route(re.compile(rf"{JOBS}/{image_job}$"), lambda route: route.fulfill(json=told))
+    visitor.open(f"/adapters/{image_job}")
+    button = page.get_by_role("button", name="400 MB")
+    with page.expect_response(re.compile("format=card")) as answer:
+        button.click()
+    expect(button).to_be_enabled()
+    read = """async (name) => {
+      const place = await (await navigator.storage.getDirectory()).getFileHandle(name);
+      return (await place.getFile()).text();
+    }"""
+    assert json.loads(page.evaluate(read, card["name"].rpartition("/")[2])) == answer.value.json()
+
+
 def test_another_kept_step_is_shown_and_saved_as_the_api_has_it(visitor: Tab, plant: Plant, image_job: str) -> None:
     page = visitor.open(f"/adapters/{image_job}")
     published = plant.job(image_job)["bat"]["published_step"]
@@ -88,6 +110,23 @@ def test_another_kept_step_is_shown_and_saved_as_the_api_has_it(visitor: Tab, pl
         told = http.get(address, follow_redirects=True).content
     assert len(saved) == other["bat"]["bytes"]
     assert hashlib.sha256(saved).digest() == hashlib.sha256(told).digest()
+
+
+def test_another_kept_step_becomes_an_adapter_beside_the_first(visitor: Tab, plant: Plant, image_job: str) -> None:
+    page = visitor.open(f"/adapters/{image_job}")
+    published = plant.job(image_job)["bat"]["published_step"]
+    other = next(row for row in listed(plant, image_job, "checkpoints") if row["step_number"] != published)[
+        "step_number"
+    ]
+    page.get_by_role("radio", name=re.compile(rf"^{other}\b")).click()
+    visitor.press("Make an adapter of it")
+    page.wait_for_url(lambda address: "/adapters/ftjob-" in address and image_job not in address)
+    made = plant.job(plant.finished(page.url.rpartition("/")[2]))
+    expect(page.get_by_text(f"You chose step {other} yourself.")).to_be_visible()
+    assert made["bat"]["published_step"] == other
+    assert made["fine_tuned_model"] != plant.job(image_job)["fine_tuned_model"]
+    visitor.press("another adapter of yours", "link")
+    expect(page.get_by_role("radio", checked=True)).to_have_accessible_name(re.compile(rf"^{published}\b"))
 
 
 def test_arrows_lead_from_one_kept_step_to_the_next(visitor: Tab, image_job: str) -> None:

@@ -47,18 +47,32 @@ async function answered(path, options) {
   throw error;
 }
 
+const PATIENCE = 10; // seconds that a question waits when the service asks for it
+const TRIES = 3;
+
+/** Ask once more, and again, where the service is asked too quickly: a question changes nothing. */
+async function patient(path, options, tries = TRIES) {
+  try {
+    return await answered(path, options);
+  } catch (failure) {
+    if (failure.status !== 429 || failure.wait > PATIENCE || tries <= 1) throw failure;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (failure.wait || 1)));
+    return patient(path, options, tries - 1);
+  }
+}
+
 /** Call the API with JSON or a form and return its answer. */
 export async function call(path, { method = "GET", body, signal } = {}) {
   const form = body instanceof FormData;
   const headers = { ...authorization(), ...(body === undefined || form ? {} : { "content-type": "application/json" }) };
   const sent = body === undefined || form ? body : JSON.stringify(body);
-  return (await answered(path, { method, signal, headers, body: sent })).json();
+  return (await (method === "GET" ? patient : answered)(path, { method, signal, headers, body: sent })).json();
 }
 
-/** Every row of a list, page by page. */
-export async function every(path, limit) {
+/** Every row of a list, page by page; or those that follow the row `after`. */
+export async function every(path, limit, after = "") {
   const rows = [];
-  for (let after = ""; ; ) {
+  for (;;) {
     const page = await call(`${path}${path.includes("?") ? "&" : "?"}limit=${limit}${after && `&after=${encodeURIComponent(after)}`}`);
     rows.push(...page.data);
     if (!page.has_more || !page.last_id) return rows;
@@ -90,13 +104,26 @@ export function send(path, form, progress) {
 }
 
 /** The bytes behind an address that needs the key. */
-export const bytes = async (path) => (await answered(path, { headers: authorization() })).blob();
+export const bytes = async (path) => (await patient(path, { headers: authorization() })).blob();
 
-/** Save what lies behind an address under `name`, or as the service calls it. */
-export async function download(path, name) {
+const LARGE = 300_000_000; // bytes, from which a file goes straight to the disk where the browser can do that
+
+/** Save what lies behind an address under `name`, or as the service calls it; `progress` hears the share of `size`. */
+export async function download(path, name, size, progress) {
+  // asked for first: a browser lets a page choose a place only while a click is fresh
+  const place = size >= LARGE && window.showSaveFilePicker ? await showSaveFilePicker({ suggestedName: name }) : null;
   const answer = await answered(path, { headers: authorization() });
   const said = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") || "")?.[1];
-  save(await answer.blob(), said || name);
+  let come = 0;
+  const counted = new TransformStream({
+    transform(chunk, out) {
+      progress(Math.min(1, (come += chunk.byteLength) / size));
+      out.enqueue(chunk);
+    },
+  });
+  const body = answer.body.pipeThrough(counted);
+  if (place) await body.pipeTo(await place.createWritable());
+  else save(await new Response(body).blob(), said || name);
 }
 
 export function save(blob, name) {

@@ -9,7 +9,7 @@ const TICK = 3_000;
 const HIDDEN_TICK = 15_000;
 const POINTS = 1_500; // a curve has fewer pixels
 const LOG = 500; // lines of it that are kept
-const SAMPLES_EVERY = 8; // ticks, while a job trains: all of them come each time
+const SAMPLES_EVERY = 3; // ticks, while a job trains
 
 export const pathOf = (id) => `${JOBS}/${id}`;
 
@@ -42,6 +42,14 @@ async function influenceOf(path) {
   return { selection: first.selection, helped, hurt: hurt.data };
 }
 
+/** Fetch the samples that `had` lacks; all of them at the end, for then steps have got their labels, or some are gone. */
+async function samplesOf(path, had, ended) {
+  const rows = ended ? [] : had || [];
+  const last = rows.at(-1)?.id || "";
+  const more = await every(`${path}/samples`, 100, last).catch((error) => (last && error.status === 400 ? null : Promise.reject(error)));
+  return more ? [...rows, ...more] : samplesOf(path, [], ended); // a second try has begun anew
+}
+
 /** Fetch everything else that the stage or the end of the job has brought. */
 async function results(job, had, tick) {
   const path = pathOf(job.id);
@@ -50,7 +58,7 @@ async function results(job, had, tick) {
   const due = ended ? !had.final : training && tick % SAMPLES_EVERY === 0;
   const found = {};
   if (due) {
-    found.samples = (await ifThere(every(`${path}/samples`, 100))) || [];
+    found.samples = (await ifThere(samplesOf(path, had.samples, ended))) || [];
     found.checkpoints = (await ifThere(every(`${path}/checkpoints`, 100))) || [];
   }
   const looked = had.influence !== undefined;

@@ -37,8 +37,10 @@ const learnt = async (file) => (await call(`${JOBS}?limit=100`)).data.some((job)
 /** What is gone already, or needed, stays as it is. */
 const passedOver = (failure) => [404, 409].includes(failure.status) || Promise.reject(failure);
 
-/** Hold the upload `start` names, if any: {file, items, sent, changing, error} and what can be done with it. */
-export function useUpload(start, remember) {
+let underway = null; // files that are being sent, also by a form that was left meanwhile: whether they have come
+
+/** Hold the upload that `recall` names, if any: {file, items, sent, changing, error} and what can be done with it. */
+export function useUpload(recall, remember) {
   const [file, setFile] = useState(null);
   const [items, setItems] = useState([]);
   const [sent, setSent] = useState(null); // a share while bytes leave; 1 while the service reads
@@ -57,13 +59,26 @@ export function useUpload(start, remember) {
     setItems(items);
   };
   const list = async () => hold(now.current.file, await itemsOf(now.current.file.id));
-  useEffect(() => {
+  const begin = () => {
+    const start = recall();
+    setSent(null);
     if (!start) return;
     Promise.all([call(`/v1/files/${start}`), itemsOf(start)]).then(
       ([answer, found]) => hold(answer, found),
       (failure) => (failure.status === 404 ? remember(null) : setError({ place: "page", error: failure })),
     );
+  };
+  useEffect(() => {
+    if (!underway) return begin();
+    setSent(1);
+    underway.then((come) => (come ? begin() : (setSent(null), setError({ place: "page", error: new ApiError(0, null) }))));
   }, []);
+  useEffect(() => {
+    if (sent === null) return;
+    const ask = (event) => event.preventDefault(); // the browser asks before it leaves what is being sent
+    addEventListener("beforeunload", ask);
+    return () => removeEventListener("beforeunload", ask);
+  }, [sent === null]);
 
   /** One change after another, each on the version that the one before has left; one that finds nothing to do is null. */
   const inLine = (place, change, again = null) => {
@@ -107,8 +122,8 @@ export function useUpload(start, remember) {
   const describe = (known, items) => call(`/v1/files/${known.id}/items`, { method: "POST", body: { items, sha256: known.bat.sha256 } });
 
   /** Send files; `taken` is called as soon as the service has them, before anything is shown of it. */
-  const add = (files, taken = () => {}) =>
-    inLine(
+  const add = (files, taken = () => {}) => {
+    const come = inLine(
       "add",
       async (known) => {
         setSent(0);
@@ -119,6 +134,10 @@ export function useUpload(start, remember) {
       },
       () => add(files, taken),
     );
+    underway = come;
+    come.then(() => underway === come && (underway = null));
+    return come;
+  };
 
   return {
     file, items, sent, changing, error, setError,

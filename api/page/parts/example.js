@@ -5,6 +5,6 @@ import { MAKING } from "../words/making.js";
 const W = MAKING.example;
 
 export const Example = () => html`<figure class="example"><figcaption>${W.title}</figcaption>
-  <div><span>${[1, 2, 3].map((number) => html`<img key=${number} src=${`/page/example/given-${number}.png`} alt="" width="72" height="72" />`)}</span><small>${W.given}</small></div>
+  <div><span>${[1, 2, 3].map((number) => html`<img key=${number} src=${`/page/example/given-${number}.webp`} alt="" width="72" height="72" />`)}</span><small>${W.given}</small></div>
   <div><span><img class="pixels" src="/page/example/before.png" alt="" width="72" height="72" /></span><small>${W.before}</small></div>
   <div><span><img class="pixels" src="/page/example/after.png" alt="" width="72" height="72" /></span><small>${W.after}</small></div></figure>`;

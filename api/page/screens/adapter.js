@@ -34,10 +34,14 @@ function Strip({ items }) {
   return pictures.length > 0 && html`<div class="strip" aria-hidden="true">${pictures.map((item) => html`<img key=${item.id} src=${item.thumbnail} alt="" width="40" height="40" class=${item.width <= 64 ? "pixels" : ""} />`)}</div>`;
 }
 
+// of a failure, what only the service's operator can mend
+const OPERATORS = ["backbone_unavailable", "storage_unavailable", "worker_crashed", "out_of_memory", "internal_error"];
+
 function Now({ job, items, live }) {
   const active = ACTIVE.includes(job.status);
   return html`<section class=${`now ${job.status}`}><${Strip} items=${items} /><p class="voice sentence" aria-live="polite">${sentenceOf(job)}</p>
     ${(active || job.bat.stage) && html`<${Stages} job=${job} />`}
+    ${OPERATORS.includes(job.error?.code) && html`<p>${W.operators}</p>`}
     <p class="hint">${active ? W.close : html`<button type="button" class="button" onClick=${() => repeat(job)}>${W.again}</button>`}${active && !live ? ` ${W.reconnecting}` : ""}</p></section>`;
 }
 
@@ -61,6 +65,7 @@ export function Adapter({ id, tab }) {
   const ready = job.status === "succeeded";
   return html`<div class="row spread head"><h1>${titleOf(job)} <${Status} job=${job} /></h1>
       ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>
+    ${job.bat.published_from && html`<p class="hint">${W.from(job.bat.published_from.step)} <${Link} to=${`/adapters/${job.bat.published_from.job}`}>${W.fromWhich}<//></p>`}
     ${error && error.status !== 0 && html`<${Refusal} error=${error} />`}
     ${!ready && html`<${Now} job=${job} items=${items} live=${live} />`}
     ${ready && tab === "result" ? html`<${Result} ...${state} repeat=${repeat} />` : html`<${Training} ...${state} />`}

@@ -4,10 +4,10 @@ import { call, every, JOBS } from "../lib/api.js";
 import { draft } from "../lib/session.js";
 import { useUpload } from "../lib/upload.js";
 import { Advanced } from "../parts/making/advanced.js";
-import { Choose, Drop, Sending, useDropped, Write } from "../parts/making/drop.js";
+import { Choose, Drop, Sending, unadded, useDropped, Write } from "../parts/making/drop.js";
 import { About, Estimate, Worth } from "../parts/making/estimate.js";
 import { Example } from "../parts/example.js";
-import { EMPTY, LEFT_OUT, PictureCard, remarksOf, TextCard, wordless } from "../parts/making/items.js";
+import { EMPTY, LEFT_OUT, PictureCard, remarksOf, settleEdits, TextCard, wordless } from "../parts/making/items.js";
 import { go } from "../parts/link.js";
 import { refused, Refusal, Remark } from "../parts/notes.js";
 import { MAKING as W, PRESETS } from "../words/making.js";
@@ -157,7 +157,7 @@ function inForce(offers, kind, choice, estimate) {
 
 export function Make() {
   const [choice, change, drafts] = useDraft();
-  const upload = useUpload(choice.file, (file) => change({ file }));
+  const upload = useUpload(() => kept.read()?.file, (file) => change({ file }));
   const [offers, offersError] = useOffers();
   const [going, setGoing] = useState(false);
   const [error, setError] = useState(null);
@@ -178,10 +178,11 @@ export function Make() {
     upload.forget(choice.own);
   };
   const submit = async () => {
+    if (unadded()) return setError({ code: "text_not_added" });
     setGoing(true);
     setError(null);
     // a field that is left by pressing the button is still on its way, and a job keeps its files as they are
-    if (!(await upload.settle(drafts.all))) return setGoing(false);
+    if (!((await upload.settle(drafts.all)) && (await settleEdits(upload)))) return setGoing(false);
     try {
       const job = await call(JOBS, { method: "POST", body });
       kept.forget();

@@ -25,6 +25,7 @@ function reasonOf(bat) {
   const step = bat.published_step;
   const { stop_rule: rule, proposals = {} } = bat;
   if (rule === "cs_fluctuation") return W.reasons.turning(step);
+  if (rule === "owner") return W.reasons.owner(step);
   if (rule === "max_steps") return W.reasons.told(step);
   const way = wayOf(bat);
   const bySimilarity = ["pictures", "answers"].some((name) => proposals[name]?.[0] === step);
@@ -57,7 +58,7 @@ function Figures({ job }) {
 /** Upload the job's files again, without those that these references were, and return the new upload's id. */
 async function copyWithout(job, references) {
   const path = `/v1/files/${job.training_file}`;
-  const [content, { filename, bat }, items] = await Promise.all([bytes(`${path}/content`), call(path), every(`${path}/items?thumbnails=false`, 100)]);
+  const [content, { filename, bat }, items] = await Promise.all([bytes(`${path}/content?redirect=false`), call(path), every(`${path}/items?thumbnails=false`, 100)]);
   // by their names: a job passes over texts that its model cannot write, so its places are not those of the upload
   const places = new Set(references.map((reference) => items.indexOf(itemOf(reference, items))));
   const form = new FormData();
@@ -75,29 +76,30 @@ function Misfits({ job, repeat }) {
   const [error, setError] = useState(null);
   const references = job.bat.references || [];
   const { hurts, doubtful, twice } = misfits(references);
-  const all = [...hurts, ...doubtful, ...twice];
-  const left = references.length - all.length;
-  if (!all.length) return null;
+  const sure = [...hurts, ...twice];
+  const out = sure.length ? sure : doubtful; // what only may not belong stays with the others, to be looked at
+  const left = references.length - out.length;
+  if (!out.length) return null;
   const again = () => {
     setBusy(true);
-    copyWithout(job, all).then((file) => repeat(job, file), refused(setError)).finally(() => setBusy(false));
+    copyWithout(job, out).then((file) => repeat(job, file), refused(setError)).finally(() => setBusy(false));
   };
   const names = (some) => some.map((reference) => reference.name);
   const several = (job.bat.request.training_files || []).length > 0; // whose places are not those of one upload
   return html`<div class="note misfits" role="note"><p>${hurts.length > 0 && W.misfits(names(hurts))} ${doubtful.length > 0 && W.doubtful(names(doubtful))} ${twice.length > 0 && W.twice(names(twice))}</p>
-    ${left > 1 && !several && html`<button type="button" class="button small" disabled=${busy} onClick=${again}>${busy ? W.withoutGoing : W.without(all.length)}</button>`}<${Refusal} error=${error} /></div>`;
+    ${left > 1 && !several && html`<button type="button" class="button small" disabled=${busy} onClick=${again}>${busy ? W.withoutGoing : W.without(names(out), sure.length && doubtful.length)}</button>`}<${Refusal} error=${error} /></div>`;
 }
 
 function Prompts({ rows, chosen, choose, texts }) {
-  return html`<div class="prompts" role="group" aria-label=${texts ? W.question : W.words}>${rows.map((row) => html`<button key=${row.prompt} type="button" aria-pressed=${row === chosen} class=${row === chosen ? "chosen" : ""} onClick=${() => choose(row.prompt)}>${row.prompt}</button>`)}</div>`;
+  return html`<div class="prompts" role="group" aria-label=${texts ? W.question : W.words}>${rows.map((row) => html`<button key=${row.key} type="button" aria-pressed=${row === chosen} class=${row === chosen ? "chosen" : ""} onClick=${() => choose(row.key)}>${row.prompt}</button>`)}</div>`;
 }
 
 export function Result({ job, samples, checkpoints, metrics, repeat }) {
   const { bat } = job;
-  const [chosen, setChosen] = useState({ prompt: null, left: 0, right: bat.published_step });
+  const [chosen, setChosen] = useState({ row: null, left: 0, right: bat.published_step });
   const rows = useMemo(() => byPrompt(samples), [samples]);
   const steps = useMemo(() => stepsOf(samples), [samples]);
-  const row = rows.find((one) => one.prompt === chosen.prompt) || rows[0];
+  const row = rows.find((one) => one.key === chosen.row) || rows[0];
   const change = (part) => setChosen({ ...chosen, ...part });
   const right = steps.includes(chosen.right) ? chosen.right : steps.at(-1);
   const left = steps.includes(chosen.left) ? chosen.left : steps[0];
@@ -105,7 +107,7 @@ export function Result({ job, samples, checkpoints, metrics, repeat }) {
   return html`<${Misfits} job=${job} repeat=${repeat} /><div class=${texts ? "outcome texts" : "outcome"}>${row && html`<${Compare} row=${row} steps=${steps} samples=${samples} left=${left} right=${right} choose=${change} />`}
       <div class="why"><h2 class="meta">${W.why}</h2><p class="voice sentence">${reasonOf(bat)}</p><${Figures} job=${job} />
         ${bat.reasons?.stop && html`<${Exact} title=${W.exact}>${[bat.reasons.stop, bat.reasons.confidence, bat.reasons.forgetting].filter(Boolean).map((words) => html`<p>${words}</p>`)}<//>`}</div></div>
-    ${row && html`<section aria-labelledby="steps"><h2 id="steps">${W.steps}</h2><p class="hint">${W.stepsLead}</p><${Prompts} rows=${rows} chosen=${row} choose=${(prompt) => change({ prompt })} texts=${texts} />
+    ${row && html`<section aria-labelledby="steps"><h2 id="steps">${W.steps}</h2><p class="hint">${W.stepsLead}</p><${Prompts} rows=${rows} chosen=${row} choose=${(row) => change({ row })} texts=${texts} />
       <${Flight} row=${row} steps=${steps.filter((step) => row.cells.has(step))} samples=${samples} metrics=${metrics} chosen=${right} choose=${(step) => change({ right: step })} /></section>`}
     <${Downloads} job=${job} checkpoint=${checkpoints.find((one) => one.step_number === right)} /><${Erase} job=${job} />`;
 }

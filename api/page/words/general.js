@@ -40,6 +40,7 @@ const REFUSALS = {
   rate_limited: "That was faster than this service allows. Wait a moment, and try again.",
   job_not_found: "There is no such adapter. Perhaps it was erased.",
   insufficient_scope: "Your key may look, but not change anything. Ask whoever runs this service for one that may.",
+  text_not_added: "The text that you wrote is not among the others yet. Add it, or empty its field; then go on.",
   file_in_use: "A job is learning from these files just now, so they stay as they are. Start over with a copy of them, or wait for it.",
   file_changed: "These files were changed in another tab. They have been loaded again: look at them, and repeat what you did.",
 };

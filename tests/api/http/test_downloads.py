@@ -27,6 +27,8 @@ def test_a_file_in_an_object_store_is_downloaded_and_deleted(s3: str, tmp_path: 
         assert len(client.files.content(file.id).read()) == file.bytes
         plain = http.get(f"/v1/files/{file.id}/content")
         assert plain.status_code == (307 if public else 200)
+        through = http.get(f"/v1/files/{file.id}/content?redirect=false")
+        assert (through.status_code, len(through.content)) == (200, file.bytes)
         assert client.files.delete(file.id).deleted
         refused(http.get(f"/v1/files/{file.id}/content"), 404)
         if public:

@@ -14,19 +14,23 @@ export function kindOf(schema) {
   const lines = kinds.find((kind) => kind.type === "array");
   const choices = kinds.flatMap((kind) => kind.enum || ("const" in kind ? [kind.const] : kind.type === "boolean" ? [true, false] : []));
   if (lines) return { type: "lines" };
-  if (number) return { type: "number", number, choices: choices.filter((choice) => choice !== "auto") };
-  if (choices.length) return { type: "choice", choices: choices.filter((choice) => choice !== "auto") };
+  const words = choices.filter((choice) => choice !== "auto");
+  if (number) return { type: "number", number, choices: words };
+  if (choices.length) return { type: "choice", choices: words };
   return { type: "words" };
 }
 
 /** A number as it is typed: on the way to 0.05 stands 0.0, which is the number 0 and must stay what it is. */
-function Figure({ value, put, ...rest }) {
+function Figure({ value, put, words, id, ...rest }) {
   const [typed, setTyped] = useState("");
+  const meant = (text) => (text === "" ? undefined : Number.isNaN(Number(text)) ? text : Number(text)); // some take a word, too
   const type = (event) => {
     setTyped(event.target.value);
-    put(event.target.value === "" ? undefined : Number(event.target.value));
+    put(meant(event.target.value));
   };
-  return html`<input ...${rest} type="number" step="any" value=${typed !== "" && Number(typed) === value ? typed : String(value ?? "")} onInput=${type} />`;
+  const shown = typed !== "" && meant(typed) === value ? typed : String(value ?? "");
+  if (!words.length) return html`<input ...${rest} id=${id} type="number" step="any" value=${shown} onInput=${type} />`;
+  return html`<input ...${rest} id=${id} list=${`${id}-words`} value=${shown} onInput=${type} /><datalist id=${`${id}-words`}>${words.map((word) => html`<option key=${word} value=${word} />`)}</datalist>`;
 }
 
 function Field({ name, schema, value, put, auto, wrong }) {
@@ -36,7 +40,7 @@ function Field({ name, schema, value, put, auto, wrong }) {
   const common = { id, "aria-describedby": `${id}-hint` };
   const field = {
     lines: () => html`<textarea ...${common} rows="3" value=${(value || []).join("\n")} onInput=${(event) => put(event.target.value.split("\n").filter((line) => line.trim()))}></textarea>`,
-    number: () => html`<${Figure} ...${common} min=${kind.number.minimum} max=${kind.number.maximum} value=${value} placeholder=${auto} put=${put} />`,
+    number: () => html`<${Figure} ...${common} min=${kind.number.minimum} max=${kind.number.maximum} words=${kind.choices} value=${value} placeholder=${auto} put=${put} />`,
     choice: () => html`<select ...${common} value=${value === undefined ? "" : String(value)} onChange=${(event) => put(kind.choices.find((choice) => String(choice) === event.target.value))}>
       <option value="">${auto}</option>${kind.choices.map((choice) => html`<option key=${choice} value=${String(choice)}>${String(choice)}</option>`)}</select>`,
     words: () => html`<input ...${common} value=${value ?? ""} placeholder=${auto} onInput=${(event) => put(event.target.value || undefined)} />`,

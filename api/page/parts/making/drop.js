@@ -55,6 +55,9 @@ export function Drop({ over, add }) {
 const kept = draft("written");
 const NOTHING = { question: "", answer: "" };
 
+/** Whether something was written that is not among the files yet. */
+export const unadded = () => Boolean(kept.read()?.answer.trim());
+
 /** A text typed here, with the question that it answers. */
 export function Write({ add }) {
   const [typed, setTyped] = useState(() => kept.read() || NOTHING);

@@ -81,6 +81,18 @@ function keep(edit, turns) {
 
 const turnsOf = (item) => (item.messages?.length ? item.messages.map(({ role, content }) => ({ role, content })) : [{ role: null, content: item.text }]);
 
+const contentOf = (turns) => (turns[0].role === null ? { text: turns[0].content } : { messages: turns });
+
+/** Store the texts that are still being edited; says whether all of them could be. */
+export async function settleEdits(upload) {
+  for (const item of upload.items) {
+    const turns = edited(item, upload);
+    if (turns && !(await upload.rewrite(item, contentOf(turns)))) return false;
+    if (turns) keep(editOf(item, upload), null);
+  }
+  return true;
+}
+
 function EditText({ item, upload, close }) {
   const [turns, setTurns] = useState(() => edited(item, upload) || turnsOf(item));
   const write = (place, content) => {
@@ -90,8 +102,7 @@ function EditText({ item, upload, close }) {
   };
   const submit = async (event) => {
     event.preventDefault();
-    const content = turns[0].role === null ? { text: turns[0].content } : { messages: turns };
-    if (await upload.rewrite(item, content)) close();
+    if (await upload.rewrite(item, contentOf(turns))) close();
   };
   return html`<form class="edit" onSubmit=${submit}>${turns.map((turn, place) => {
     const id = `${item.id}-${place}`;

@@ -42,14 +42,16 @@ export function Shot({ sample, size = 84, alt }) {
   return address && html`<img class=${pixels ? "pixels" : ""} src=${address} width=${size} height=${size} alt=${alt ?? W.alt(sample.prompt, sample.step)} />`;
 }
 
-/** Samples by prompt, each with its cells by step. */
+/** Samples by prompt, each with its cells by step; a prompt that is asked for twice has two rows. */
 export function byPrompt(samples) {
-  const rows = new Map();
+  const rows = [];
   for (const sample of samples) {
-    if (!rows.has(sample.prompt)) rows.set(sample.prompt, { prompt: sample.prompt, role: sample.role, cells: new Map() });
-    rows.get(sample.prompt).cells.set(sample.step, sample);
+    const { prompt, role, step } = sample;
+    let row = rows.find((one) => one.prompt === prompt && !one.cells.has(step));
+    if (!row) rows.push((row = { key: `${rows.length} ${prompt}`, prompt, role, cells: new Map() }));
+    row.cells.set(step, sample);
   }
-  return [...rows.values()];
+  return rows;
 }
 
 export const stepsOf = (samples) => [...new Set(samples.map((sample) => sample.step))].sort((a, b) => a - b);
@@ -72,7 +74,7 @@ export function Samples({ samples }) {
   };
   const group = (role) => {
     const mine = rows.filter((row) => (role === "unrelated") === (row.role === "unrelated"));
-    return mine.length > 0 && html`<tbody><tr class="group"><th scope="rowgroup" colspan=${steps.length + 1}>${W[role]}</th></tr>${mine.map((row) => html`<${Row} key=${row.prompt} row=${row} steps=${steps} samples=${samples} />`)}</tbody>`;
+    return mine.length > 0 && html`<tbody><tr class="group"><th scope="rowgroup" colspan=${steps.length + 1}>${W[role]}</th></tr>${mine.map((row) => html`<${Row} key=${row.key} row=${row} steps=${steps} samples=${samples} />`)}</tbody>`;
   };
   return html`<section aria-labelledby="samples"><h2 id="samples">${texts ? W.titleTexts : W.title}</h2><p class="hint">${texts ? W.leadTexts : W.lead}</p>
     <div class="scroll" tabindex="0" role="group" aria-labelledby="samples"><table class=${texts ? "grid words" : "grid"}><thead><tr><td></td>${steps.map(head)}</tr></thead>${group("subject")}${group("unrelated")}</table></div></section>`;
