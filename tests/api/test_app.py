@@ -107,7 +107,8 @@ def test_nothing_of_an_account_is_there_for_another(
     service: Service, published: dict[str, str], client: openai.OpenAI
 ) -> None:
     ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"], "item_id": "a.png"}
-    ids |= webhook(service, client) | {"sample_id": "1"}
+    [checkpoint] = client.fine_tuning.jobs.checkpoints.list(published["job"]).data
+    ids |= webhook(service, client) | {"sample_id": "1", "checkpoint_id": checkpoint.id}
     with service.http("alice") as owner, service.http("mallory") as stranger:
         spare = owner.post("/v1/files", files={"file": ("a.png", png())}, data={"purpose": "fine-tune"}).json()["id"]
         ids["erasure_id"] = owner.delete(f"/v1/files/{spare}").json()["bat"]["erasure"]

@@ -144,8 +144,9 @@ def test_a_call_to_create_that_is_sent_again_is_not_answered_with_it(
 @pytest.mark.slow
 def test_what_is_not_there_is_404(service: Service, publish: Publish, kept: dict[str, str]) -> None:
     refused(publish(kept | {"job": "ftjob-unknown"}), 404, "job_not_found")
-    error = refused(publish(kept | {"checkpoint": "ftckpt_unknown"}), 404, "checkpoint_not_found")
-    assert error["param"] == "checkpoint_id"
+    for odd in ("ftckpt_unknown", "%00", "x" * 3000, "%ED%A0%80"):
+        error = refused(publish(kept | {"checkpoint": odd}), 404, "checkpoint_not_found")
+        assert error["param"] == "checkpoint_id"
     with service.http("bob") as others:
         path = f"{JOBS}/{kept['job']}/checkpoints/{kept['checkpoint']}/publish"
         refused(others.post(path), 404, "job_not_found")
