@@ -66,7 +66,8 @@ export async function call(path, { method = "GET", body, signal } = {}) {
   const form = body instanceof FormData;
   const headers = { ...authorization(), ...(body === undefined || form ? {} : { "content-type": "application/json" }) };
   const sent = body === undefined || form ? body : JSON.stringify(body);
-  return (await (method === "GET" ? patient : answered)(path, { method, signal, headers, body: sent })).json();
+  const answer = await (method === "GET" ? patient : answered)(path, { method, signal, headers, body: sent });
+  return answer.json().catch((failure) => Promise.reject(failure.name === "AbortError" ? failure : new ApiError(0, null)));
 }
 
 /** Every row of a list, page by page; or those that follow the row `after`. */
@@ -94,8 +95,8 @@ export function send(path, form, progress) {
       } catch {
         // a proxy's own page of an error
       }
-      if (request.status < 300) resolve(body);
-      else reject(new ApiError(request.status, body));
+      if (request.status < 300 && body) resolve(body);
+      else reject(new ApiError(request.status < 300 ? 0 : request.status, body));
     };
     request.onabort = request.onerror = () => reject(new ApiError(0, null));
     request.send(form);

@@ -22,10 +22,14 @@ const FIRST_ITEMS = 24; // of many, until all are asked for
 
 /** What was chosen and typed, kept over reloads. */
 function useDraft() {
-  const [value, setValue] = useState(() => ({ ...NOTHING, ...kept.read() }));
+  const [value, setValue] = useState(() => ({ ...NOTHING, form: String(Math.random()), ...kept.read() }));
   const now = useRef(value);
+  const gone = useRef(false);
+  useEffect(() => () => (gone.current = true), []);
   const change = (part) => {
-    now.current = { ...now.current, ...part };
+    // what comes after the form was left goes to the draft that it has left, unless that was given up meanwhile
+    if (gone.current && kept.read()?.form !== now.current.form) return;
+    now.current = { ...(gone.current ? kept.read() : now.current), ...part };
     kept.write(now.current);
     setValue(now.current);
   };

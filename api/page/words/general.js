@@ -48,4 +48,8 @@ const REFUSALS = {
 
 const TOO_MUCH = "That is more at once than gets through to this service. Send fewer files, or ask whoever runs it to let its proxy pass more.";
 
-export const say = (error) => REFUSALS[error.code] || error.message || (error.status === 413 ? TOO_MUCH : REFUSALS.service_away);
+// what stands between this page and the service, such as a proxy, has no words of the service's own
+const BETWEEN = { 413: TOO_MUCH, 429: REFUSALS.rate_limited };
+const refusedBetween = (status) => BETWEEN[status] || (status >= 400 && status < 500 ? `Something between this page and the service refused that (${status}). Ask whoever runs it.` : REFUSALS.service_away);
+
+export const say = (error) => REFUSALS[error.code] || error.message || refusedBetween(error.status);
