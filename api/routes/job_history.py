@@ -12,7 +12,7 @@ from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http.downloads import pieces
 from api.http.pagination import page, rows_after, slice_after, unknown_cursor
 from api.lookups import find_job
-from api.schemas.jobs import CandidateObject, CheckpointObject, EventObject, InfluencePage, MetricObject
+from api.schemas.jobs import CandidateObject, CheckpointPage, EventObject, InfluencePage, MetricObject
 from api.schemas.samples import SamplePage
 from api.schemas.shared import Page
 from api.serializers import results, samples
@@ -74,8 +74,11 @@ def list_events(
 @router.get("/checkpoints")
 def list_checkpoints(
     job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = 10
-) -> Page[CheckpointObject]:
-    """List the kept steps, the last first: the published one, and those it was chosen from."""
+) -> CheckpointPage:
+    """List the kept steps, the last first: the published one, and those it was chosen from.
+
+    They come while the job trains, each as soon as its weights can be downloaded.
+    """
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
         mine = Checkpoint.job_id == job.id
@@ -84,7 +87,8 @@ def list_checkpoints(
             raise unknown_cursor()
         statement = select(Checkpoint).where(mine)
         rows, more = rows_after(session, statement, (Checkpoint.step,), last=last, limit=limit, descending=True)
-        return page((checkpoint_object(row, job) for row in rows), more)
+        listed = page((checkpoint_object(row, job) for row in rows), more)
+        return CheckpointPage(**dict(listed), ready=job.state in TERMINAL)
 
 
 @router.get("/metrics")

@@ -142,7 +142,7 @@ class EventObject(BaseModel):
 class CheckpointBat(BaseModel):
     """Why a step was kept."""
 
-    labels: list[str]
+    labels: list[str] = Field(description="published, turning_point, matched_loss, last; none while the job works")
     sha256: str
     bytes: int
 
@@ -158,6 +158,12 @@ class CheckpointObject(BaseModel):
     step_number: int
     metrics: dict[str, Any]
     bat: CheckpointBat
+
+
+class CheckpointPage(Page[CheckpointObject]):
+    """Kept steps: some of them while the job trains, those that stay once it is `ready`."""
+
+    ready: bool = Field(description="whether the job has ended, so that the list changes no more")
 
 
 class MetricObject(BaseModel):

@@ -16,9 +16,9 @@ from core.method.stopping.evidence import Evidence
 from core.method.stopping.rule import as_proposal
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
-from worker.job_folder import write_json, write_rows
+from worker.job_folder import checkpoint_file, write_json, write_rows
 from worker.protocol import Json, Line, Message
-from worker.stages.context import Context, ProgressClock, checkpoint_file
+from worker.stages.context import Context, ProgressClock
 from worker.stages.export import answers, forgetting, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
@@ -26,6 +26,7 @@ from worker.stages.export.formats import Made, wanted, write_formats
 from worker.stages.export.live import known_answers
 from worker.stages.export.samples import Gallery, marks
 from worker.stages.export.serving import MODELFILE, modelfile
+from worker.stages.train import measured
 from worker.stages.trial import followed_curves, settled
 
 TOLD_ROUNDING = 0.01  # of the adapter's effect: what half precision takes from merged weights is told from there on
@@ -178,9 +179,7 @@ def checkpoints(context: Context, outcome: Outcome) -> list[Json]:
     curve = {row["step"]: row for row in context.read("train", "curve.json")}
     rows = []
     for step in outcome.gallery:
-        metrics = {("train_loss" if name == "loss" else name): value for name, value in curve.get(step, {}).items()}
-        metrics.pop("valleys", None)  # which are the run's
-        file = f"train/{checkpoint_file(step)}"
+        file, metrics = f"train/{checkpoint_file(step)}", measured(curve.get(step, {}))
         rows.append({"file": file, "step": step, "labels": marks(outcome, step), "metrics": metrics})
     return rows
 
