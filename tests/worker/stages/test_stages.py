@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from api.serializers import covers
 from core.backbones.record import describe
 from core.parameters.schedule import STAGES
 from tests.core.method.lora import networks
@@ -45,6 +46,8 @@ def test_an_image_job_leaves_everything_that_it_promises(finished_image_job: Fin
     assert manifest["outcome"]["published_step"] in steps
     assert all((folder.path / row["file"]).is_file() for row in manifest["checkpoints"])
     assert manifest["outcome"]["stop_reason"]
+    assert covers.shown(manifest["outcome"]["cover"]) is not None
+    assert "cover" not in read(folder, "export/report.json")  # which is for people
 
 
 def test_progress_only_grows_and_its_estimates_are_times(finished_image_job: Finished) -> None:

@@ -24,7 +24,7 @@ from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
 from worker.stages.export.live import known_answers
-from worker.stages.export.samples import Gallery, marks
+from worker.stages.export.samples import Gallery, cover_of, marks
 from worker.stages.export.serving import MODELFILE, modelfile
 from worker.stages.train import measured
 from worker.stages.trial import followed_curves, settled
@@ -68,7 +68,8 @@ def export(context: Context) -> Generator[Line, None, None]:
         _write_papers(context, provenance, summary, folder)
         if "gguf" in summary["formats"]:
             (folder / MODELFILE).write_text(modelfile(context.record))
-        _write_manifest(context, outcome, made, summary, folder)
+        picture = cover_of(gallery.rows, outcome.published_step, folder)
+        _write_manifest(context, outcome, made, summary | ({"cover": picture} if picture else {}), folder)
     yield pace.at(pace.total)
     yield Message("export", outcome.reason, data={"step": outcome.published_step}, code=EventCode.STEP_CHOSEN)
     yield verified(made)
