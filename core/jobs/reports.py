@@ -14,7 +14,7 @@ from core.accounts import stored_bytes
 from core.database.engine import now
 from core.database.tables import Artifact, Checkpoint, Job, JobEvent, Json, Metric
 from core.findings.finding import from_wire
-from core.jobs import standing
+from core.jobs import kept_steps, standing
 from core.jobs.event_codes import EventCode
 from core.jobs.events import record, tell
 from core.jobs.leases import Claim, held
@@ -181,14 +181,12 @@ def _replace(session: Session, claim: Claim, kind: str, artifacts: Sequence[Arti
 
 
 def add_checkpoints(session: Session, claim: Claim, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Register the kept steps of the finished training, replacing those of an earlier attempt."""
+    """Register the kept steps of the finished training; those that were listed while it went on keep their ids."""
     job = held(session, claim)
     if job is None:
         return False
-    at = now(session)
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == claim.job_id))
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    session.execute(delete(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step.not_in(steps)))
     for checkpoint in checkpoints:
-        checkpoint.job_id, checkpoint.account_id = claim.job_id, job.account_id
-        checkpoint.attempt, checkpoint.created_at = claim.attempt, at
-        session.add(checkpoint)
+        kept_steps.enter(session, job, claim, checkpoint)
     return True

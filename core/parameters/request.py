@@ -32,12 +32,8 @@ ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", 
 StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
 Clean = Annotated[str, AfterValidator(text_safety.clean)]
 Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
-Trigger = Annotated[
-    Clean,
-    Field(min_length=1, max_length=40),
-    Written(r"^\S.*\S$|^\S$", "one line that neither begins nor ends with a space"),
-    AfterValidator(lambda word: _visible(word)),
-]
+LINE = Written(r"^\S.*\S$|^\S$", "one line that neither begins nor ends with a space")
+Trigger = Annotated[Clean, Field(min_length=1, max_length=40), LINE, AfterValidator(lambda word: visible(word))]
 PresetName = Annotated[
     str, Written(r"^[a-z][a-z0-9-]{0,39}$", "the name of a preset: 1 to 40 of a-z 0-9 -, a letter first")
 ]
@@ -49,7 +45,8 @@ MAX_RUN_STEPS = 20_000
 Share = Annotated[float, Field(ge=0, le=MAX_SHARE)]
 
 
-def _visible(word: str) -> str:
+def visible(word: str) -> str:
+    """Return a word that can be seen, or raise ValueError."""
     if not any(character.isprintable() and not character.isspace() for character in word):
         raise ValueError("must hold something that can be seen")
     return word

@@ -98,6 +98,7 @@ def webhook(service: Service, client: openai.OpenAI) -> dict[str, str]:
 
 
 BODIES: dict[tuple[str, str], object] = {
+    ("POST", "/v1/fine_tuning/jobs/{job_id}"): {"name": "mine now"},
     ("POST", "/v1/files/{file_id}/items"): {"items": [{"filename": "a.png", "caption": "mine now"}]},
     ("PUT", "/v1/files/{file_id}/items/{item_id}"): {"text": "mine now"},
 }

@@ -10,7 +10,7 @@ from core.backbones.record import BackboneRecord
 from core.backbones.taggers import NONE
 from core.database.tables import File, Job
 from core.errors import JobFailure
-from core.jobs import kept_steps, leases
+from core.jobs import leases, publishing
 from core.jobs.event_codes import EventCode
 from core.jobs.leases import Claim
 from core.parameters.parameters import Parameters
@@ -65,7 +65,7 @@ class AttemptInputs:
 
     def _write_chosen(self, record: BackboneRecord) -> JobMeasurement:
         """Fill the draft of a job that publishes a kept step: what was learned from is not looked at again."""
-        self.lease.read(lambda session: kept_steps.check_source(session, self.job))
+        self.lease.read(lambda session: publishing.check_source(session, self.job))
         parameters = Parameters.model_validate(self.job.parameters).model_copy(update={"caption": NONE})
         told = {"publish_step": self.job.published_from_step, "outcome": self.job.outcome}
         self.draft.write_spec(self._specification(record, parameters) | told)
@@ -75,8 +75,8 @@ class AttemptInputs:
         """Raise JobFailure "source_gone" where the draft of such a job has not all that it is made of."""
         if self.job.published_from_job is not None:
             left = [stage for stage in STAGES[:-1] if stage not in done]
-            if left or not all((self.draft.path / name).is_file() for name in kept_steps.TAKEN_OVER):
-                raise kept_steps.source_gone(self.job)
+            if left or not all((self.draft.path / name).is_file() for name in publishing.TAKEN_OVER):
+                raise publishing.source_gone(self.job)
 
     def went_on(self, stage: str) -> Message:
         """Say up to which stage what is stored is still good, and whose that is."""

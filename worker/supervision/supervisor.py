@@ -30,6 +30,7 @@ from worker.protocol import (
     DeviceUse,
     Failed,
     Finished,
+    Kept,
     Known,
     Line,
     Message,
@@ -244,10 +245,8 @@ class Supervisor:
                 self._measurement.note(line)
                 self._stage_files.upload(line.stage, self.lease)
                 self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
-            case Saved():
-                self._stage_files.save(line.stage, self.lease)
-            case Sampled():
-                self._stage_files.show(self.lease)
+            case Saved() | Sampled() | Kept():
+                self._stage_files.take(line, self.lease)
             case Failed():
                 self._handle_failure(line)
 

@@ -15,7 +15,7 @@ from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, Measu
 from core.database.tables.jobs import BORROWED
 from core.erasure import request
 from core.erasure.eraser import Eraser
-from core.jobs import kept_steps
+from core.jobs import publishing
 from core.keys.keyring import Keyring
 from core.parameters.schedule import STAGES
 from core.storage.keys import job_prefix
@@ -36,8 +36,8 @@ def publish(floor: Floor, source: str, suffix: str | None = None) -> str:
     [kept] = [row for row in floor.rows(Checkpoint, source) if row.step == LAST]
     with floor.sessions.begin() as session:
         job = session.get_one(Job, source)
-        account, checkpoint = locked(session, job.account_id), kept_steps.publishable(session, job, kept.id)
-        made = kept_steps.create(session, job, checkpoint, floor.settings, account=account)
+        account, checkpoint = locked(session, job.account_id), publishing.publishable(session, job, kept.id)
+        made = publishing.create(session, job, checkpoint, floor.settings, account=account)
         made.suffix = suffix
         return made.id
 
