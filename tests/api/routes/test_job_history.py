@@ -220,6 +220,7 @@ def test_kept_steps_of_a_job_that_trains_are_listed_and_can_be_downloaded(
         assert leases.stopped(session, Claim(job, 1))
     assert http.get(address).json()["ready"] is True
     assert http.get(f"/v1/models/{name}/download").content == b"weights of 40"
+    refused(http.post(f"{address}/{kept}/publish"), 409, "job_not_succeeded")
     http.delete(f"{JOBS}/{job}")
     refused(http.get(f"/v1/models/{name}/download"), 404, "model_not_found")
 
