@@ -26,7 +26,9 @@ class LearnedVersion:
 
 
 def noted(session: Session, job: Job) -> Json:
-    """Return what the first event of a new job says of its locked files."""
+    """Return what a new job's first event says of its locked files; one that publishes says what its source says."""
+    if job.published_from_job is not None:
+        return {FILES: _told(session, [job.published_from_job]).get(job.published_from_job)}
     ids = [*job.training_files, *([job.validation_file] if job.validation_file else [])]
     known = _versions(session, ids)
     return {FILES: [{"id": file_id, "sha256": known[file_id]} for file_id in dict.fromkeys(ids) if file_id in known]}
@@ -34,9 +36,7 @@ def noted(session: Session, job: Job) -> Json:
 
 def learned(session: Session, jobs: Sequence[Job]) -> Mapping[str, list[LearnedVersion]]:
     """Return them of each job, in their order; a job of before they were noted has none. Two queries for all jobs."""
-    first = select(JobEvent.job_id, JobEvent.data).where(JobEvent.job_id.in_([job.id for job in jobs]))
-    told = {job_id: (data or {}).get(FILES) for job_id, data in session.execute(first.where(JobEvent.seq == 1))}
-    taken = {job_id: files for job_id, files in told.items() if files}
+    taken = _told(session, [job.id for job in jobs])
     present = _versions(session, {file["id"] for files in taken.values() for file in files})
     return {
         job_id: [
@@ -50,6 +50,13 @@ def learned(session: Session, jobs: Sequence[Job]) -> Mapping[str, list[LearnedV
         ]
         for job_id, files in taken.items()
     }
+
+
+def _told(session: Session, job_ids: Sequence[str]) -> dict[str, list[Json]]:
+    """Return what the first events of jobs say of their files, where they say anything."""
+    first = select(JobEvent.job_id, JobEvent.data).where(JobEvent.job_id.in_(job_ids), JobEvent.seq == 1)
+    told = {job_id: (data or {}).get(FILES) for job_id, data in session.execute(first)}
+    return {job_id: files for job_id, files in told.items() if files}
 
 
 def _versions(session: Session, ids: Iterable[str]) -> dict[str, str]:

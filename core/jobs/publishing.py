@@ -28,6 +28,7 @@ NAMED = {"step": "published_step", "rule": "stop_rule", "reason": "stop_reason"}
 # of an outcome, what is so of the step that is published
 OF_THE_STEP = {
     *NAMED.values(),
+    "cover",
     "formats",
     "formats_left_out",
     "usage",
@@ -46,7 +47,8 @@ def publishable(session: Session, source: Job, checkpoint_id: str) -> Checkpoint
     """Return a kept step that can be published; NotFound, or Conflict where the state of its job is in the way."""
     if source.state in ACTIVE:
         raise Conflict(
-            "The job has not ended, so its steps are not kept yet; wait until it has succeeded.", code="job_not_ended"
+            "The job has not ended; wait until it has succeeded. Until then a kept step can be downloaded by its name.",
+            code="job_not_ended",
         )
     if source.published_from_job is not None:
         message = (
@@ -54,6 +56,12 @@ def publishable(session: Session, source: Job, checkpoint_id: str) -> Checkpoint
             f"{source.published_from_job}."
         )
         raise Conflict(message, code="checkpoint_published", param="checkpoint_id")
+    if source.state != JobState.SUCCEEDED:
+        message = (
+            "The job has ended without an adapter, so there is nothing to publish its steps with. Download what it has "
+            "kept, by the names that its list of checkpoints has, or create the job again."
+        )
+        raise Conflict(message, code="job_not_succeeded", param="job_id")
     adapter = session.scalar(select(Adapter).where(Adapter.job_id == source.id))
     if adapter is not None and adapter.deleted_at is not None:
         raise _gone("The job's model was erased, and its kept steps with it.")

@@ -170,7 +170,7 @@ class BatRequest(Request):
         "auto", description="tokens of one text that are taken; of a longer one the middle or older turns are left out"
     )
     sample_prompts: Annotated[list[Prompt], Field(max_length=8)] = Field(
-        default_factory=list, description="prompts to sample at the kept checkpoints"
+        default_factory=list, description="prompts to sample at the kept checkpoints, each once"
     )
     dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
         "auto", description="share of captions left empty in training"

@@ -11,7 +11,7 @@ import openai
 from sqlalchemy import select
 
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
-from core.jobs import kept_steps, leases, reports
+from core.jobs import leases, reports
 from core.jobs.leases import Claim
 from core.storage.factory import storage
 from core.storage.keys import job_key
@@ -177,7 +177,7 @@ def keep(service: Service, job_id: str, step: int) -> str:
         stored = storage(service.settings).put(key, b"weights of %d" % step)
         there = {"storage_key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
         told = Checkpoint(step=step, labels=[], metrics={"train_loss": 0.25}, **there)
-        file = Artifact(name=f"kept/{step}", kind=kept_steps.KEPT, **there)
-        assert kept_steps.keep(session, Claim.of(job), told, file, model_name(job))
+        file = Artifact(name=f"kept/{step}", kind=reports.KEPT, **there)
+        assert reports.keep_step(session, Claim.of(job), told, file, model_name(job))
         found = select(Checkpoint.id).where(Checkpoint.job_id == job_id, Checkpoint.step == step)
         return session.scalars(found).one()

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Job, JobEvent, Metric, model_name
-from core.jobs import control, creation, dispatch, kept_steps, leases, reports
+from core.jobs import control, creation, dispatch, leases, reports
 from core.jobs.leases import Claim
 from core.settings import Settings
 
@@ -119,8 +119,8 @@ WRITES: dict[str, Callable[[Session, Claim], object]] = {
     "live": lambda s, held: reports.replace_live(s, held, [artifact(reports.LIVE)]) is not None,
     "course": lambda s, held: reports.note_course(s, held, {"overall": 0.5}),
     "knowledge": lambda s, held: reports.know(s, held, {"pool_size": 7}),
-    "kept": lambda s, held: kept_steps.keep(s, held, checkpoint(), artifact(kept_steps.KEPT), "ft:tiny"),
-    "kept anew": lambda s, held: WRITES["kept"](s, held) and kept_steps.begin_anew(s, held) == ["k"],
+    "kept": lambda s, held: reports.keep_step(s, held, checkpoint(), artifact(reports.KEPT), "ft:tiny"),
+    "kept anew": lambda s, held: WRITES["kept"](s, held) and reports.keep_none(s, held) == ["k"],
     "checkpoints": lambda s, held: reports.add_checkpoints(s, held, [checkpoint()]),
 }
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.database.tables import Artifact, Checkpoint, Job, model_name
 from core.database.tables.jobs import BORROWED
 from core.errors import NotFound, TransientFailure
-from core.jobs import kept_steps, reports
+from core.jobs import reports
 from core.jobs.leases import Claim
 from core.parameters.schedule import SOURCE, STAGES
 from core.runtime import removal
@@ -42,13 +42,13 @@ class StageFiles:
         self._job, self._claim = job, Claim.of(job)
         self._folder, self._draft, self._storage, self._check = folder, draft, storage, check
         # what is stored of saves, of live samples and of kept steps, by the hash of its content
-        self._kept: dict[str, dict[str, StoredObject]] = {reports.SAVE: {}, reports.LIVE: {}, kept_steps.KEPT: {}}
+        self._kept: dict[str, dict[str, StoredObject]] = {reports.SAVE: {}, reports.LIVE: {}, reports.KEPT: {}}
         self._saved = ""  # the save that is stored
 
     def upload(self, stage: str, lease: Lease) -> None:
         """Store a finished stage and register its files in one transaction; done.json goes last, saves are dropped."""
         facts = [*self._folder.facts(stage), self._folder.fact(stage, DONE)]
-        known, useless = self._kept[kept_steps.KEPT], list[str]()
+        known, useless = self._kept[reports.KEPT], list[str]()
         stored = [
             (name, known.get(fact.sha256) or self._put(name, fact))
             for fact in facts
@@ -99,11 +99,11 @@ class StageFiles:
         file = checkpoint_file(line.step)
         try:
             fact = self._folder.fact(KEPT, file)
-            stored = self._kept[kept_steps.KEPT].get(fact.sha256) or self._put_once(f"{KEPT}/{file}", fact)
+            stored = self._kept[reports.KEPT].get(fact.sha256) or self._put_once(f"{KEPT}/{file}", fact)
         except (TransientFailure, NotFound, FileNotFoundError) as error:
             log.warning("a kept step could not be stored: %s", type(error).__name__)
             return False
-        artifact = _artifact(f"{KEPT}/{file}", kept_steps.KEPT, stored)
+        artifact = _artifact(f"{KEPT}/{file}", reports.KEPT, stored)
         told = Checkpoint(
             step=line.step,
             labels=[],
@@ -113,20 +113,20 @@ class StageFiles:
             bytes=stored.bytes,
         )
         name = model_name(self._job)
-        lease.write(partial(kept_steps.keep, claim=self._claim, checkpoint=told, file=artifact, name=name))
-        self._kept[kept_steps.KEPT][stored.sha256] = stored
+        lease.write(partial(reports.keep_step, claim=self._claim, checkpoint=told, file=artifact, name=name))
+        self._kept[reports.KEPT][stored.sha256] = stored
         return True
 
     def _keep_none(self, lease: Lease) -> None:
         useless: list[str] = []
 
         def begin(session: Session) -> bool:
-            keys = kept_steps.begin_anew(session, self._claim)
+            keys = reports.keep_none(session, self._claim)
             useless[:] = keys or ()
             return keys is not None
 
         lease.write(begin)
-        self._kept[kept_steps.KEPT] = {}
+        self._kept[reports.KEPT] = {}
         self._erase(useless)
 
     def _sent(self, kind: str, name: str) -> list[Artifact] | None:
@@ -193,7 +193,7 @@ class StageFiles:
         self._kept = {
             reports.SAVE: _by_content(saves),
             reports.LIVE: _by_content(shown),
-            kept_steps.KEPT: _by_content(kept),
+            reports.KEPT: _by_content(kept),
         }
         for stage in STAGES:
             if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._draft.done(stage):
@@ -249,7 +249,7 @@ def stage_artifacts(session: Session, job_id: str) -> list[Artifact]:
 
 def left_behind(session: Session, job_id: str) -> list[Artifact]:
     """Return all that there is to go on from: finished stages, a save, what was shown, and what others have lent."""
-    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE, kept_steps.KEPT, BORROWED)
+    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE, reports.KEPT, BORROWED)
 
 
 def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
@@ -264,7 +264,7 @@ def _register(
     if not reports.finish_stage(session, claim, stage, rows):
         return False
     if steps := {step: row for row in rows if (step := step_of(row.name)) is not None}:
-        useless[:] = kept_steps.settle(session, claim, steps)
+        useless[:] = reports.settle_kept_steps(session, claim, steps)
     return True
 
 

@@ -80,6 +80,8 @@ def test_a_kept_step_is_published_by_a_new_job_that_has_all_but_its_last_stage(
     assert [row["state"] for row in bat["stages"]] == ["skipped"] * 5 + ["waiting"]
     assert [row["expected"] > 0 for row in bat["stages"]] == [False] * 5 + [True]
     assert source.model_extra["bat"]["published_from"] is None
+    assert bat["training_versions"] == source.model_extra["bat"]["training_versions"]
+    assert [row["file_id"] for row in bat["training_versions"]] == [job.training_file]
 
 
 @pytest.mark.slow

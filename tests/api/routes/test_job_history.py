@@ -220,6 +220,7 @@ def test_kept_steps_of_a_job_that_trains_are_listed_and_can_be_downloaded(
         assert leases.stopped(session, Claim(job, 1))
     assert http.get(address).json()["ready"] is True
     assert http.get(f"/v1/models/{name}/download").content == b"weights of 40"
+    refused(http.post(f"{address}/{kept}/publish"), 409, "job_not_succeeded")
     http.delete(f"{JOBS}/{job}")
     refused(http.get(f"/v1/models/{name}/download"), 404, "model_not_found")
 
@@ -313,6 +314,7 @@ def test_samples_show_before_right_and_too_late(http: httpx.Client, published: d
     rows = page["data"]
     assert page["ready"] is True
     assert [(row["step"], row["labels"][0]) for row in rows] == [(0, "before"), (120, "published"), (300, "overfitted")]
+    assert {row["number"] for row in rows} == {None}  # which older versions did not say
     assert base64.b64decode(rows[1]["image"].split(",")[1]) == png(120)
     assert httpx.get(str(http.base_url) + rows[1]["url"]).content == png(120)
 
@@ -364,7 +366,7 @@ def test_samples_of_a_job_that_trains_are_there_at_once_and_stay_where_it_is_can
     page = http.get(f"{JOBS}/{job}/samples").json()
     assert page["ready"] is False
     [row] = page["data"]
-    assert (row["id"], row["step"], row["labels"]) == ("0-0", 0, ["before"])
+    assert (row["id"], row["step"], row["number"], row["labels"]) == ("0-0", 0, 0, ["before"])
     assert http.get(row["image_url"]).content == png(7)
     with service.sessions.begin() as session:
         state = session.get_one(Job, job)

@@ -144,7 +144,7 @@ def _write_papers(context: Context, provenance: Json, summary: Json, folder: Pat
     """Write the curves, the influence scores, the report and the card."""
     _write_csv(context.read("train", "curve.json"), folder / "metrics.csv")
     shutil.copyfile(context.folder.stage("score") / "influence.json", folder / "influence.json")
-    write_json(folder / "report.json", summary)
+    write_json(folder / "report.json", {name: value for name, value in summary.items() if name != "cover"})
     (folder / cards.CARD_FILE).write_bytes(cards.content(provenance))
 
 
