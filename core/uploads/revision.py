@@ -153,7 +153,8 @@ def _numbered(name: str, number: int) -> str:
 def _check_count(kind: Kind, count: int, limits: Settings) -> None:
     most, code = (limits.max_images, "too_many_images") if kind == "images" else (limits.max_items, "too_many_items")
     if count > most:
-        raise TooLarge(f"With these the file would hold {count:,} {kind}; {most:,} are taken.", code=code, param="file")
+        message = f"With these the file would hold {count:,} {kind}; at most {most:,} are taken."
+        raise TooLarge(message, code=code, param="file")
 
 
 def _of_what_was_sent(

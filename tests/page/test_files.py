@@ -66,6 +66,23 @@ def test_a_file_that_holds_nothing_readable_is_refused_and_another_may_follow(ta
     number(page, "3 pictures")
 
 
+def test_a_zip_among_pictures_brings_its_own(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give([*pictures(3), packed({"deep.png": picture(30), "high.png": picture(31)})])
+    number(page, "5 pictures")
+    tab.give([packed({"late.png": picture(32)}), file("later.png", picture(33), "image/png")], "Add more")
+    number(page, "7 pictures")
+
+
+def test_several_faults_stand_on_lines_of_their_own(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give([file("talks.jsonl", b'{"messages": []}\n' * 3, "application/jsonl")])
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("There are 3 faults")
+    assert told.inner_text().splitlines()[1].startswith("- Line 1")
+    tab.expect()
+
+
 def test_more_files_join_those_that_are_there(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give(pictures(3))

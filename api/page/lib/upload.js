@@ -4,6 +4,7 @@ import { ApiError, call, every, JOBS, send } from "./api.js";
 import { zip } from "./zip.js";
 
 const PICTURE = /\.(png|jpe?g|webp|heic|heif|avif|gif|tiff?|bmp)$/i;
+const ARCHIVE = /\.zip$/i;
 const ITEMS = 100; // a page of them
 
 const itemsOf = async (file) => keyed(await every(`/v1/files/${file}/items`, ITEMS));
@@ -22,6 +23,13 @@ export function keyed(items) {
 async function packed(files) {
   if (files.length === 1) return { blob: files[0].blob, name: files[0].name };
   return { blob: await zip(files), name: files.some((file) => PICTURE.test(file.name)) ? "pictures.zip" : "texts.zip" };
+}
+
+/** What goes together: an archive alone, for none is read within another, and all else at once. */
+function apart(files) {
+  const archives = files.filter((file) => ARCHIVE.test(file.name));
+  const others = files.filter((file) => !ARCHIVE.test(file.name));
+  return [...archives.map((file) => [file]), ...(others.length ? [others] : [])];
 }
 
 function formOf({ blob, name }, fields) {
@@ -121,9 +129,8 @@ export function useUpload(recall, remember) {
   const at = (item) => `/v1/files/${now.current.file.id}/items/${placeOf(item)}`;
   const describe = (known, items) => call(`/v1/files/${known.id}/items`, { method: "POST", body: { items, sha256: known.bat.sha256 } });
 
-  /** Send files; `taken` is called as soon as the service has them, before anything is shown of it. */
-  const add = (files, taken = () => {}) => {
-    const come = inLine(
+  const addTogether = (files, taken) =>
+    inLine(
       "add",
       async (known) => {
         setSent(0);
@@ -134,6 +141,10 @@ export function useUpload(recall, remember) {
       },
       () => add(files, taken),
     );
+
+  /** Send files; `taken` is called as soon as the service has them, before anything is shown of it. */
+  const add = (files, taken = () => {}) => {
+    const come = apart(files).reduce((before, some) => before.then((so) => so && addTogether(some, taken)), Promise.resolve(true));
     underway = come;
     come.then(() => underway === come && (underway = null));
     return come;

@@ -88,7 +88,7 @@ export function Adapter({ id, tab }) {
   const ready = job.status === "succeeded";
   return html`<div class="row spread head"><${Title} job=${job} order=${order} />
       ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>
-    ${job.bat.published_from && html`<p class="hint source">${W.from(job.bat.published_from.step)} <${Link} to=${`/adapters/${job.bat.published_from.job}`}>${W.fromWhich}<//></p>`}
+    ${job.bat.published_from && html`<p class="hint source">${W.from(job.bat.published_from.step)} ${job.error?.code === "source_gone" ? W.fromErased : html`<${Link} to=${`/adapters/${job.bat.published_from.job}`}>${W.fromWhich}<//>`}</p>`}
     ${error && error.status !== 0 && html`<${Refusal} error=${error} />`}
     ${!ready && html`<${Now} job=${job} items=${items} live=${live} />`}
     ${ready && tab === "result" ? html`<${Result} ...${state} repeat=${repeat} />` : html`<${Training} ...${state} />`}

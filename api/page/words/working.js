@@ -25,6 +25,8 @@ export const WORKING = {
   keepName: "Leave it as it was",
   from: (step) => `This is step ${step} of`,
   fromWhich: "another adapter of yours",
+  fromErased: "another adapter, which is not there any more.",
+  sourceGone: (step) => `The adapter that kept step ${step} was erased, or is damaged, so nothing can be made of it. The same files make it again.`,
   publishing: (step) => `Step ${step} is written in the forms of all programs, and each file is loaded back to check it.`,
   chooseAgain: "Choose a step again",
   again: "Try again with the same files",

@@ -89,7 +89,7 @@ class Bundle:
                 code = "thumbnail" if what == "a thumbnail" else "mask" if member.path in about else "set_aside"
                 self.notices.add("mask" if what == litter.MASK else code, names.label(member.path), what)
         if len(wanted) > self.limits.max_images:
-            message = f"There are {len(wanted)} images; {self.limits.max_images} are taken."
+            message = f"There are {len(wanted)} images; at most {self.limits.max_images} are taken, so send fewer."
             raise TooLarge(message, code="too_many_images", param="file")
         self._check_unique(wanted)
         return wanted
@@ -182,7 +182,7 @@ class Bundle:
                 with self.faults.about(label), self.faults.kept():
                     found += self._text(self.source.read(member), label)
         if len(found) > self.limits.max_items:
-            message = f"There are {len(found):,} texts; {self.limits.max_items:,} are taken."
+            message = f"There are {len(found):,} texts; at most {self.limits.max_items:,} are taken, so send fewer."
             raise TooLarge(message, code="too_many_items", param="file")
         return found
 

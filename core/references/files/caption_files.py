@@ -190,7 +190,7 @@ def caption(text: str, place: str, limits: Settings) -> str:
     text = text_safety.clean("\n".join(line for line in lines if line))
     if len(text) > limits.max_caption_characters:
         raise InvalidInput(
-            f"A caption in {place} has {len(text)} characters; {limits.max_caption_characters} are taken.",
+            f"A caption in {place} has {len(text)} characters; at most {limits.max_caption_characters} are taken.",
             code="caption_too_long",
             param="file",
         )

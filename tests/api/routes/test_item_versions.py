@@ -75,7 +75,7 @@ def test_an_edit_whose_job_was_made_meanwhile_leaves_nothing_behind(
 def test_more_than_a_file_may_hold_is_not_added(service: Service, http: httpx.Client) -> None:
     file = upload(http, zipped(**{f"a{n}_png": png(n, 40) for n in range(99)}))
     error = refused(add(http, file["id"], ("x.png", png(200, 41)), ("y.png", png(201, 42))), 400, "too_many_images")
-    assert error["message"] == "With these the file would hold 101 images; 100 are taken."
+    assert error["message"] == "With these the file would hold 101 images; at most 100 are taken."
     assert done(add(http, file["id"], ("x.png", png(200, 41))))["bat"]["items"] == 100
 
 

@@ -16,6 +16,7 @@ export function stagesOf(bat) {
 
 export function sentenceOf(job) {
   const { bat, status } = job;
+  if (job.error?.code === "source_gone") return W.sourceGone(bat.published_from.step);
   if (job.error) return job.error.message;
   if (status === "running" && bat.cancel_requested) return W.stopping;
   if (status === "running" && bat.pause_requested) return W.pausing;

@@ -226,7 +226,7 @@ def test_several_captions_of_one_image_are_lines_of_it(read_zip: ReadZip) -> Non
 
 
 def test_more_images_than_are_taken_are_refused_before_any_is_decoded(read_zip: ReadZip) -> None:
-    with pytest.raises(TooLarge, match="101 images; 100 are taken"):
+    with pytest.raises(TooLarge, match="101 images; at most 100 are taken"):
         read_zip({f"{number}.png": b"no picture" for number in range(101)})
 
 

@@ -60,7 +60,7 @@ def test_each_line_is_cleaned_and_blank_ones_are_dropped(limits: Settings, text:
 
 def test_the_limit_of_characters_is_that_of_all_lines_together(limits: Settings) -> None:
     assert caption("\n".join(["a cat"] * 6), "a.txt", limits).count("\n") == 5
-    with pytest.raises(InvalidInput, match=r"A caption in a\.txt has 41 characters; 40 are taken"):
+    with pytest.raises(InvalidInput, match=r"A caption in a\.txt has 41 characters; at most 40 are taken"):
         caption("\n".join(["a cat"] * 7), "a.txt", limits)
 
 
