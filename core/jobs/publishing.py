@@ -64,7 +64,7 @@ def publishable(session: Session, source: Job, checkpoint_id: str) -> Checkpoint
         raise Conflict(message, code="job_not_succeeded", param="job_id")
     adapter = session.scalar(select(Adapter).where(Adapter.job_id == source.id))
     if adapter is not None and adapter.deleted_at is not None:
-        raise _gone(source, "The job's model was erased, and its kept steps with it.")
+        raise _gone("The job's model was erased, and its kept steps with it.")
     found = session.scalar(select(Checkpoint).where(Checkpoint.job_id == source.id, Checkpoint.id == checkpoint_id))
     if found is None:
         message = "There is no such checkpoint; the job's list of checkpoints has those that it has kept."
@@ -100,7 +100,7 @@ def create(
     borrowed = [(name, artifact) for artifact in stored if (name := _borrowed_as(artifact)) is not None]
     names = dict(borrowed).keys()
     if not {name.partition("/")[0] for name in names}.issuperset(STAGES[:-1]) or not names >= TAKEN_OVER:
-        raise _gone(source, "Not all that the job has stored is there any more; its card may have been deleted.")
+        raise _gone("Not all that the job has stored is there any more; its card may have been deleted.")
     job = _job(source, checkpoint.step, settings)
     job.course = course
     made = sum(artifact.bytes for artifact in stored if artifact.name.startswith(f"{LAST}/"))
@@ -123,7 +123,7 @@ def source_gone(job: Job) -> JobFailure:
     return JobFailure(GONE.format(job=job.published_from_job), code="source_gone")
 
 
-def _gone(source: Job, what: str) -> Conflict:
+def _gone(what: str) -> Conflict:
     advice = "Create it again, with its seed and its files, for the same steps."
     return Conflict(f"{what} {advice}", code="source_gone", param="job_id")
 

@@ -95,7 +95,7 @@ export const SETTINGS = {
   jobs: "Jobs at work",
   of: (used, all) => (all === null ? `${used}, no limit` : `${used} of ${all}`),
   rates: "Pace",
-  ratesOf: (jobs, requests) => `${count(jobs, "job", "jobs")} and ${count(requests, "call", "calls")} a minute`,
+  ratesOf: (jobs, requests) => `${count(jobs, "job", "jobs")} a minute, and ${requests ? `${count(requests, "call", "calls")} a minute` : "as many calls as you like"}`,
   signOut: "Sign out",
   models: "Models",
   modelsNone: "None yet. Whoever runs this service adds them with “albatross backbones add”.",

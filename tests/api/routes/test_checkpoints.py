@@ -78,6 +78,7 @@ def test_a_kept_step_is_published_by_a_new_job_that_has_all_but_its_last_stage(
     assert (bat["published_step"], bat["stop_reason"], bat["turning_point_step"]) == (None, None, 120)
     assert (bat["resolved"], bat["valleys"]) == (source.model_extra["bat"]["resolved"], OUTCOME["valleys"])
     assert [row["state"] for row in bat["stages"]] == ["skipped"] * 5 + ["waiting"]
+    assert [row["expected"] > 0 for row in bat["stages"]] == [False] * 5 + [True]
     assert source.model_extra["bat"]["published_from"] is None
     assert bat["training_versions"] == source.model_extra["bat"]["training_versions"]
     assert [row["file_id"] for row in bat["training_versions"]] == [job.training_file]

@@ -18,6 +18,8 @@ from core.erasure.scratch import sweep
 from core.jobs import dispatch
 from core.parameters.schedule import STAGES
 from core.runtime.printed import output_log
+from core.storage.interface import StoredObject
+from core.storage.local import LocalStorage
 from tests.worker import fast_trainer
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, damaged, gone, pictures, repacked, settings
@@ -232,6 +234,29 @@ def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -
     floor.supervise()
     assert floor.get(job_id).state == "SUCCEEDED"
     assert steps_of(floor, "train") == list(range(1, 11))
+
+
+def test_what_was_done_while_the_store_was_slow_is_kept_when_a_job_is_paused(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered, put = threading.Event(), LocalStorage.put
+
+    def slow(store: LocalStorage, key: str, source: Path | bytes, *kind: str) -> StoredObject:
+        if "/score/" in key:
+            ordered.wait(60)
+        return put(store, key, source, *kind)
+
+    monkeypatch.setattr(LocalStorage, "put", slow)
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "score")
+    floor.wait(lambda: any(floor.settings.data.glob(f"work/*/{job_id}-e1/saves/train-*/done.json")))
+    floor.order("pause", job_id)
+    time.sleep(3 * floor.settings.heartbeat_seconds)  # the lease has heard of it
+    ordered.set()
+    work.join(60)
+    kept = floor.rows(Artifact, job_id)
+    assert {row.name.split("/")[1] for row in kept if row.kind == "save"} == {"train-00001"}
+    assert {row.name.split("/")[0] for row in kept if row.kind == "stage"} == set(STAGES[:4])
 
 
 def test_a_job_that_may_spend_no_more_gpu_seconds_ends_and_says_so(floor: Floor) -> None:
