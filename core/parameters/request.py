@@ -132,7 +132,9 @@ class BatRequest(Request):
         "auto",
         description="pool: selected candidates; own: what the backbone makes itself; captions: references under others",
     )
-    gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that protects")
+    gamma: Auto | Literal["natural"] | Share = Field(
+        "auto", description="share of a batch that protects; natural: all examples are drawn alike, whatever they are"
+    )
     selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
     pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
     score: ScoreName = Field("influence", description="how candidates are scored")

@@ -138,3 +138,17 @@ def test_the_docs_describe_the_body_of_a_job(http: httpx.Client) -> None:
     assert {"model", "training_file", "bat"} <= set(schemas["JobRequest"]["properties"])
     assert "gamma" in schemas["BatRequest"]["properties"]
     assert http.get("/docs").status_code == 200
+
+
+def test_what_is_a_word_or_a_number_is_described_as_both(http: httpx.Client) -> None:
+    """A form that is made of the document can offer the words beside the number."""
+    gamma = http.get("/openapi.json").json()["components"]["schemas"]["BatRequest"]["properties"]["gamma"]
+    words = [choice["enum"] for choice in gamma["anyOf"] if "enum" in choice]
+    numbers = [choice for choice in gamma["anyOf"] if choice["type"] == "number"]
+    assert (words, numbers) == ([["auto"], ["natural"]], [{"type": "number", "minimum": 0, "maximum": 0.95}])
+    assert "natural: all examples are drawn alike" in gamma["description"]
+
+
+def test_gamma_may_be_the_word(http: httpx.Client, image_file: str) -> None:
+    body = {"model": "tiny-images", "training_file": image_file, "bat": {"gamma": "natural"}}
+    assert http.post("/v1/fine_tuning/jobs", json=body).json()["bat"]["request"] == {"gamma": "natural"}

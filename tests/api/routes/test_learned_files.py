@@ -63,6 +63,30 @@ def test_a_job_of_an_older_version_says_nothing_of_its_files(
     assert versions(http, job) is None
 
 
+def test_an_upload_tells_how_many_jobs_use_it_and_one_that_none_uses_can_be_erased(
+    service: Service, http: httpx.Client, create: Create
+) -> None:
+    file = upload(http, pictures(3))["id"]
+
+    def use() -> tuple[int, bool]:
+        told = http.get(f"/v1/files/{file}").json()["bat"]
+        listed = http.get("/v1/files", params={"purpose": "fine-tune"}).json()["data"]
+        assert [row["bat"] for row in listed if row["id"] == file] == [told]
+        return told["used_by"], told["in_use"]
+
+    assert use() == (0, False)
+    job = ended(service, http, create, training_file=file)
+    assert use() == (1, False)
+    active = create(training_file=file).json()["id"]
+    assert use() == (2, True)
+    refused(http.delete(f"/v1/files/{file}"), 409, "file_in_use")
+    for one in (job, active):
+        http.delete(f"{JOBS}/{one}")
+    assert use() == (0, False)
+    assert http.delete(f"/v1/files/{file}").status_code == 200
+    refused(http.get(f"/v1/files/{file}"), 404, "file_not_found")
+
+
 def covered(http: httpx.Client, job: str) -> str | None:
     return {row["id"]: row["bat"]["cover"] for row in http.get(JOBS, params={"covers": True}).json()["data"]}[job]
 
