@@ -99,7 +99,7 @@ def test_a_job_that_publishes_a_kept_step_does_not_speak_of_training(tab: Tab, s
         page.wait_for_url(f"**/adapters/{source}")
         with service.sessions.begin() as session:
             row = session.get_one(Job, job)
-            failure = kept_steps.source_gone(row)
+            failure = publishing.source_gone(row)
             row.state, row.error_code, row.error_message = "FAILED", failure.code, failure.message
         page = tab.open(f"/adapters/{job}")
         expect(page.get_by_text("The adapter that kept step 20 was erased, or is damaged")).to_be_visible()
