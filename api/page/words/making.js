@@ -81,7 +81,7 @@ export const MAKING = {
     title: "What comes of it",
     given: "Drawings like these were given",
     before: "what the model made of the words before",
-    after: "and after eight minutes on two processor cores",
+    after: "and after ten minutes on two processor cores",
   },
 };
 
