@@ -98,12 +98,13 @@ def write(
                 stored_bytes.add(session, caller.account, more)
                 file.storage_key, file.bytes, file.sha256 = stored.key, stored.bytes, stored.sha256
                 caller.note(session, action, file_id)
+            answer = file_object(session, file)
     except (AlbatrossError, SQLAlchemyError):
         services.storage.delete_prefix(key)  # nobody will ever ask for it
         raise
     with suppress(StorageUnavailable):  # then it goes with the file
         services.storage.delete_prefix(old.storage_key if anew else key)
-    return file_object(file)
+    return answer
 
 
 def fetch(services: Services, file: File, path: Path) -> None:

@@ -7,7 +7,7 @@ from api.dependencies import Services
 from api.http.pagination import plausible, unknown_cursor
 from core.backbones.record import BackboneRecord
 from core.database.engine import now
-from core.database.tables import Artifact, Erasure, File, Job, WebhookEndpoint
+from core.database.tables import Adapter, Artifact, Erasure, File, Job, WebhookEndpoint, model_name
 from core.database.tables.jobs import ACTIVE
 from core.errors import Conflict, InvalidInput, NotFound
 from core.findings import jobs, profiles
@@ -15,6 +15,7 @@ from core.parameters.contradictions import check
 from core.parameters.request import JobRequest
 from core.references import templates
 
+SHORT_ID = 8  # characters of a job's id at the end of a model's name
 FINE_TUNED = (
     "Names that begin with ft: are of fine-tuned models; training starts from a backbone, never from one of them."
 )
@@ -62,6 +63,24 @@ def find_job(session: Session, account: str, job_id: str) -> Job:
     if job is None:
         raise NotFound("There is no such fine-tuning job.", code="job_not_found", param="job_id")
     return job
+
+
+def find_maker(session: Session, account: str, model: str) -> Job:
+    """Return the account's job whose adapter this is or will be, or raise NotFound; one that was erased is no more."""
+    short = model.rpartition(":")[2]
+    if not plausible(model) or len(short) != SHORT_ID:
+        raise no_model()
+    erased = select(Adapter.job_id).where(Adapter.account_id == account, Adapter.deleted_at.is_not(None))
+    alike = jobs_of(account).where(Job.id.startswith(f"ftjob-{short}", autoescape=True), Job.id.not_in(erased))
+    job = next((job for job in session.scalars(alike) if model_name(job) == model), None)
+    if job is None:
+        raise no_model()
+    return job
+
+
+def no_model() -> NotFound:
+    """Say that there is none."""
+    return NotFound("There is no such model.", code="model_not_found", param="model")
 
 
 def jobs_of(account: str) -> Select[Job]:

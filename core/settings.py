@@ -133,11 +133,10 @@ class Settings(BaseSettings):
         default=200_000_000,
         description="bytes that are set aside for a job's files until it ends, where no job of its backbone has told",
     )
-    tidy_seconds: NonNegativeFloat = Field(
-        default=86_400, description="what an ended job has stored and nobody needs is erased after so long"
-    )
-    retention_days: PositiveFloat | None = Field(
-        default=None, description="ended jobs, with all that came of them, are erased after so long; unset: never"
+    tidy_seconds: NonNegativeFloat = Field(default=86_400, description="what an ended job left is erased after so long")
+    retention_days: PositiveFloat | None = Field(default=None, description="when ended jobs are erased; unset: never")
+    unused_upload_days: PositiveFloat | None = Field(
+        default=None, description="uploads that no job has used are erased after so long; unset: never"
     )
 
     webhook_private_networks: Annotated[str, AfterValidator(lambda text: _named_networks(text))] = Field(

@@ -20,7 +20,7 @@ from core.database import counters, invariants
 from core.database.engine import connect, looking, now, sessions
 from core.database.tables import Worker
 from core.disk import keep_private
-from core.erasure import retention
+from core.erasure import retention, unused_uploads
 from core.erasure.eraser import Eraser
 from core.errors import AlbatrossError
 from core.jobs import dispatch
@@ -125,6 +125,7 @@ class Dispatcher:
         self._tidier.round()
         if time.monotonic() - self._swept >= SWEEP_SECONDS:
             self._swept = time.monotonic()
+            unused_uploads.expire(self._sessions, self._settings.unused_upload_days)
             retention.clear_pages(self._sessions)
             try:
                 self._storage.sweep(UNENDED_UPLOAD_SECONDS)

@@ -2,6 +2,7 @@
 
 spec.json       parameters, backbone, seed: all that the stages need to know
 saves/          where the stage in work stood when it last saved itself, newest last
+kept/           the steps that training has kept so far, each to be stored at once
 live/           what the steps that training has kept so far draw or write, for its owner to look at
 temporary/      the trainer's temporary files; pools/ the encoded pools that it could not find ready
 source/         of a job that publishes a kept step of another: the card and the samples of that one
@@ -13,6 +14,7 @@ prepare/ surrogate/ score/ trial/ train/ export/    what each stage wrote, with 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ from worker.protocol import Json
 DONE = "done.json"
 SAVES = "saves"
 LIVE = "live"
+KEPT = "kept"
+STEP_FILE = re.compile(r"train/snapshots/step-(\d{5,9})\.safetensors")
 MAX_NOTE = 64 << 20  # bytes of JSON that are read of a folder
 SAVES_KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
@@ -55,6 +59,11 @@ class JobFolder:
     def incoming(self) -> Path:
         """Where stored uploads lie until they are read."""
         return self.path / "incoming"
+
+    @property
+    def kept(self) -> Path:
+        """Where kept steps lie while it trains."""
+        return self.path / KEPT
 
     @property
     def live(self) -> Path:
@@ -214,6 +223,17 @@ def seal(folder: Path) -> None:
 def fact_of(folder: Path, path: Path) -> FileFact:
     """Measure a file."""
     return FileFact(path.relative_to(folder).as_posix(), hash_file(path), path.stat().st_size)
+
+
+def checkpoint_file(step: int) -> str:
+    """Name the file of a kept step inside the train stage's folder, and among those that are kept so far."""
+    return f"snapshots/step-{step:05d}.safetensors"
+
+
+def step_of(name: str) -> int | None:
+    """Return the step whose file this is in the train stage's folder; None for another file."""
+    found = STEP_FILE.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def write_json(path: Path, content: object) -> None:

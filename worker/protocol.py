@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import Field, TypeAdapter
@@ -18,6 +18,8 @@ LONGEST = 1e9  # seconds that anything is said to take
 Level = Literal["info", "warn", "error"]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
 Bytes = Annotated[int, Field(ge=0, le=2**53)]
+Count = Annotated[int, Field(ge=0, le=10**9 - 1)]
+Figures = dict[str, float]  # what was measured, by name
 Percent = Annotated[int, Field(ge=0, le=100)]
 Json = dict[str, Any]  # what a JSON object holds is known only to whoever reads it
 
@@ -119,6 +121,15 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A step of the adapter lies in the job folder's `kept`, and will stay; step 0: a run begins, nothing is kept."""
+
+    stage: str
+    step: Count
+    metrics: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Known:
     """What a stage has found out of that which the job's outcome will tell, under the same names."""
 
@@ -156,7 +167,8 @@ class Failed:
 
 Order = Run | Stop | Check
 Ended = Finished | Stopped | Failed
-Line = Order | Ready | Checked | DeviceUse | Progress | Metrics | Message | StageDone | Saved | Sampled | Known | Ended
+Told = DeviceUse | Progress | Metrics | Message | StageDone | Saved | Sampled | Kept | Known
+Line = Order | Ready | Checked | Told | Ended
 KINDS: dict[str, type[Line]] = {kind.__name__: kind for kind in get_args(Line)}
 
 

@@ -7,13 +7,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.schemas.items import CaptionsRequest, TextChange
+from api.schemas.jobs import JobUpdate
 from api.schemas.shared import Error
 from api.schemas.start import StartRequest
 from api.schemas.webhooks import RotateRequest, SampleRequest, WebhookRequest, WebhookUpdate
 from core.parameters.request import JobRequest
 
 BODY_MODELS = (
-    *(JobRequest, CaptionsRequest, TextChange, StartRequest),
+    *(JobRequest, JobUpdate, CaptionsRequest, TextChange, StartRequest),
     *(WebhookRequest, WebhookUpdate, RotateRequest, SampleRequest),
 )
 WAITING = {"4XX": "with 429: seconds until it helps to ask again", "503": "seconds until it helps to ask again"}

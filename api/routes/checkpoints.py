@@ -7,17 +7,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.dependencies import AccountDep, AfterDep, CallerDep, Services, ServicesDep
-from api.http.pagination import page, rows_after, unknown_cursor
+from api.http.pagination import page, plausible, rows_after, unknown_cursor
 from api.lookups import find_job
-from api.schemas.jobs import CheckpointObject, JobObject
-from api.schemas.shared import Page
+from api.schemas.jobs import CheckpointPage, JobObject
 from api.serializers.jobs import checkpoint_object, job_object
 from core.accounts import quotas
 from core.database.tables import Account, Checkpoint, Job
+from core.database.tables.jobs import TERMINAL
 from core.errors import Conflict
 from core.estimates import course
 from core.estimates.queue_wait import present, usual_device
-from core.jobs import kept_steps
+from core.jobs import publishing
 
 LimitDep = Annotated[int, Query(ge=1, le=1000)]
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}/checkpoints", tags=["fine-tuning jobs"])
@@ -26,8 +26,11 @@ router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}/checkpoints", tags=["fi
 @router.get("")
 def list_checkpoints(
     job_id: str, services: ServicesDep, account: AccountDep, after: AfterDep = None, limit: LimitDep = 10
-) -> Page[CheckpointObject]:
-    """List the kept steps, the last first: the published one, and those it was chosen from."""
+) -> CheckpointPage:
+    """List the kept steps, the last first: the published one, and those it was chosen from.
+
+    They come while the job trains, each as soon as its weights can be downloaded.
+    """
     with services.reading.begin() as session:
         job = find_job(session, account, job_id)
         mine = Checkpoint.job_id == job.id
@@ -36,7 +39,8 @@ def list_checkpoints(
             raise unknown_cursor()
         statement = select(Checkpoint).where(mine)
         rows, more = rows_after(session, statement, (Checkpoint.step,), last=last, limit=limit, descending=True)
-        return page((checkpoint_object(row, job) for row in rows), more)
+        listed = page((checkpoint_object(row, job) for row in rows), more)
+        return CheckpointPage(**dict(listed), ready=job.state in TERMINAL)
 
 
 @router.post("/{checkpoint_id}/publish")
@@ -48,8 +52,8 @@ def publish_checkpoint(job_id: str, checkpoint_id: str, services: ServicesDep, c
     with services.writing.begin() as session:
         account = quotas.locked(session, caller.account)  # first of all locks, as where a job is created
         source = find_job(session, account.id, job_id)
-        checkpoint = kept_steps.publishable(session, source, checkpoint_id)
-        job = kept_steps.made_before(session, source, checkpoint.step)
+        checkpoint = publishing.publishable(session, source, checkpoint_id if plausible(checkpoint_id) else "")
+        job = publishing.made_before(session, source, checkpoint.step)
         if job is None:
             job = _publish(session, services, account, source, checkpoint)
             caller.note(session, "job.publish", job.id, at=job.created_at)
@@ -65,4 +69,4 @@ def _publish(session: Session, services: Services, account: Account, source: Job
         raise Conflict(message, code="backbone_unavailable")
     estimator = services.estimators.of(session, backbone, usual_device(present(session, settings)))
     foretold = course.of_export(estimator, source.parameters)
-    return kept_steps.create(session, source, checkpoint, settings, account=account, course=foretold)
+    return publishing.create(session, source, checkpoint, settings, account=account, course=foretold)

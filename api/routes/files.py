@@ -22,7 +22,7 @@ from api.schemas.erasures import Deleted
 from api.schemas.files import FileObject
 from api.schemas.shared import Page
 from api.serializers.erasures import deleted_object
-from api.serializers.files import file_object
+from api.serializers.files import file_object, file_objects
 from core.accounts import quotas, stored_bytes
 from core.accounts.upload_room import UploadRoom
 from core.database.engine import now
@@ -80,14 +80,14 @@ def list_files(
         rows, more = rows_after(
             session, statement, (File.created_at, File.id), last=last, limit=limit, descending=order == "desc"
         )
-        return page(map(file_object, rows), more)
+        return page(file_objects(session, account, rows), more)
 
 
 @router.get("/{file_id}")
 def retrieve_file(file_id: str, services: ServicesDep, account: AccountDep) -> FileObject:
     """Show one file."""
     with services.reading.begin() as session:
-        return file_object(find_file(session, account, file_id))
+        return file_object(session, find_file(session, account, file_id))
 
 
 @router.delete("/{file_id}")
@@ -167,10 +167,11 @@ def _keep(
             session.add(file)
             caller.note(session, "file.create", file_id)
             stored_bytes.add(session, caller.account, file.bytes)
+            answer = file_object(session, file)
     except (AlbatrossError, SQLAlchemyError):
         services.storage.delete_prefix(stored.key)  # nobody will ever ask for it
         raise
-    return file_object(file)
+    return answer
 
 
 def _row(

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,13 +19,14 @@ from api.dependencies import (
     RetryHeader,
     Services,
     ServicesDep,
+    checked,
 )
-from api.http.bodies import clean_text
+from api.http.bodies import clean_text, read_optional_json
 from api.http.openapi import body_of
 from api.http.pagination import page, plausible, rows_after
 from api.lookups import check_files, find_backbone, find_job, jobs_of, place_of_erased
 from api.schemas.erasures import Deleted
-from api.schemas.jobs import JobObject
+from api.schemas.jobs import JobObject, JobUpdate
 from api.schemas.shared import Page
 from api.serializers.erasures import deleted_object
 from api.serializers.jobs import job_object, job_objects
@@ -43,7 +44,16 @@ from core.jobs.idempotency import RepeatedCall
 from core.parameters.request import MAX_METADATA, JobRequest
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning jobs"])
+NOTHING = 'Send what to change: `name`, as in {"name": "My cat"}, or `metadata`; nothing else of a job can be changed.'
 MAX_SEED = 2**31 - 1
+
+
+async def _update(request: Request, services: ServicesDep, account: AccountDep) -> object:
+    """Read what is to be changed; it is checked after the job was found, so that strangers learn nothing."""
+    return await read_optional_json(request, services.settings)
+
+
+UpdateDep = Annotated[object, Depends(_update)]
 
 
 @router.post("", openapi_extra=body_of(JobRequest))
@@ -78,6 +88,7 @@ def list_jobs(
     account: AccountDep,
     after: AfterDep = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    covers: Annotated[bool, Query(description="give each a small picture, in bat.cover")] = False,
 ) -> Page[JobObject]:
     """List jobs, the newest first; `metadata[key]=value` keeps those that carry it, `metadata=null` those without."""
     wanted = _metadata_filter(request)
@@ -89,7 +100,7 @@ def list_jobs(
             statement = statement.where(Job.user_metadata[name].as_string() == value)
         last = _position(session, account, after) if after is not None else None
         rows, more = rows_after(session, statement, (Job.created_at, Job.id), last=last, limit=limit, descending=True)
-        return page(job_objects(session, rows), more)
+        return page(job_objects(session, rows, covered=covers), more)
 
 
 @router.get("/{job_id}")
@@ -97,6 +108,21 @@ def retrieve_job(job_id: str, services: ServicesDep, account: AccountDep) -> Job
     """Show one job: where it stands, what "auto" became and why, and what came of it."""
     with services.reading.begin() as session:
         return job_object(session, find_job(session, account, job_id))
+
+
+@router.post("/{job_id}", openapi_extra=body_of(JobUpdate))
+def update_job(job_id: str, services: ServicesDep, caller: CallerDep, body: UpdateDep) -> JobObject:
+    """Give a job and its adapter another name, or other metadata, wherever it is; what is not named stays as it is."""
+    with services.writing.begin() as session:
+        job = find_job(session, caller.account, job_id)
+        wanted = checked(JobUpdate, body)
+        if not wanted.model_fields_set:
+            raise InvalidInput(NOTHING, code="missing_required_parameter", param="name")
+        metadata = wanted.applied(job.user_metadata)
+        if metadata != job.user_metadata:
+            job.user_metadata = metadata
+            caller.note(session, "job.update", job.id)
+        return job_object(session, job)
 
 
 @router.post("/{job_id}/cancel")

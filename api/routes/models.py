@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.dependencies import AccountDep, AfterDep, CallerDep, ServicesDep
 from api.http import downloads
 from api.http.pagination import page, plausible
-from api.lookups import place_of_erased
+from api.lookups import find_maker, no_model, place_of_erased
 from api.schemas.erasures import Deleted
 from api.schemas.models import ModelObject
 from api.schemas.shared import Page
@@ -92,14 +92,20 @@ def download_model(
     format: FormatDep = None,
     redirect: downloads.RedirectDep = True,
 ) -> Response:
-    """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights."""
+    """Send an adapter in one format, or its provenance card; a checkpoint's name sends that step's weights.
+
+    Kept steps are there while the job trains, and where it ended without an adapter.
+    """
     name, checkpoint, step = model.partition(CHECKPOINT)
     chosen = format or "peft"
     with services.reading.begin() as session:
-        adapter = _find(session, account, name)
         if checkpoint and format:
             raise NotFound(ONE_FILE, code="format_not_available", param="format")
-        stored = _step(session, adapter, step) if checkpoint else _result(session, adapter, chosen)
+        stored: Artifact | Checkpoint
+        if checkpoint:
+            stored = _step(session, find_maker(session, account, name), step)
+        else:
+            stored = _result(session, _find(session, account, name), chosen)
     filename = f"step-{step}.safetensors" if checkpoint else FILENAMES[chosen].format(short_name(name))
     file = (stored.storage_key, filename, stored.bytes, stored.sha256)
     return downloads.send(services.storage, *file, redirect=redirect)
@@ -132,7 +138,7 @@ def _position(session: Session, account: str, model: str) -> tuple[float, str]:
 def _find(session: Session, account: str, model: str) -> Adapter:
     adapter = session.scalar(_adapters(account).where(Adapter.id == model)) if plausible(model) else None
     if adapter is None:
-        raise NotFound("There is no such model.", code="model_not_found", param="model")
+        raise no_model()
     return adapter
 
 
@@ -159,10 +165,12 @@ def _made(session: Session, adapter: Adapter) -> list[str]:
     return [*outcome.get("formats", ()), "card"]
 
 
-def _step(session: Session, adapter: Adapter, step: str) -> Checkpoint:
+def _step(session: Session, job: Job, step: str) -> Checkpoint:
     number = int(step) if step.isascii() and step.isdecimal() and len(step) <= 9 else -1
-    statement = select(Checkpoint).where(Checkpoint.job_id == adapter.job_id, Checkpoint.step == number)
-    checkpoint = session.scalar(statement)
+    checkpoint = session.scalar(select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == number))
     if checkpoint is None:
-        raise NotFound("There is no such checkpoint.", code="checkpoint_not_found", param="model")
+        message = (
+            f"There is no such checkpoint; GET /v1/fine_tuning/jobs/{job.id}/checkpoints lists those that are kept."
+        )
+        raise NotFound(message, code="checkpoint_not_found", param="model")
     return checkpoint

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class FileBat(BaseModel):
@@ -13,6 +13,8 @@ class FileBat(BaseModel):
     sha256: str
     findings: list[dict[str, Any]]
     job_id: str | None
+    used_by: int = Field(0, description="jobs that learn from it or have learned, of those that there are")
+    in_use: bool = Field(False, description="whether one of them has not ended: until then it can't be erased")
 
 
 class FileObject(BaseModel):

@@ -1,13 +1,48 @@
 """A job, its history and its results as they go over the wire: OpenAI's objects with ours in `bat`."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from api.schemas.shared import Page
-from core.parameters.request import Auto
+from core.errors import InvalidInput
+from core.parameters.request import LINE, MAX_METADATA, Auto, Clean, Metadata, Request, visible, without_nulls
 
 Selection = Literal["ranked", "random", "none"]
+NAME = "name"  # the key under which metadata hold it
+JobName = Annotated[Clean, Field(min_length=1, max_length=80), LINE, AfterValidator(visible)]
+NAMES: TypeAdapter[str] = TypeAdapter(JobName)
+TOO_MUCH = "With its name the job would have {} pairs of metadata, and {} are taken; send fewer in `metadata`."
+
+
+class JobUpdate(Request):
+    """The body of POST /v1/fine_tuning/jobs/{job_id}; what is left out stays, and null takes it away."""
+
+    telling_nulls: ClassVar[frozenset[str]] = frozenset({"name", "metadata"})
+
+    name: JobName | None = Field(None, description="what people call the job and its adapter: metadata's `name`")
+    metadata: Annotated[Metadata | None, BeforeValidator(without_nulls)] = Field(
+        None, description="all pairs, in place of those that there are"
+    )
+
+    def applied(self, metadata: Mapping[str, str] | None) -> dict[str, str] | None:
+        """Return what becomes of a job's metadata; raises InvalidInput for more than a job may have."""
+        pairs = dict((self.metadata if "metadata" in self.model_fields_set else metadata) or {})
+        if "name" in self.model_fields_set:
+            pairs.pop(NAME, None)
+            pairs |= {NAME: self.name} if self.name is not None else {}
+        if len(pairs) > MAX_METADATA:
+            raise InvalidInput(TOO_MUCH.format(len(pairs), MAX_METADATA), code="too_much_metadata", param="name")
+        return pairs or None
+
+
+def name_of(metadata: Mapping[str, str] | None) -> str | None:
+    """Return the name that a job's metadata give it; None where they have none, or one that is no line of its own."""
+    try:
+        return NAMES.validate_python((metadata or {}).get(NAME))
+    except ValidationError:
+        return None
 
 
 class JobError(BaseModel):
@@ -72,11 +107,25 @@ class PublishedFrom(BaseModel):
     named: NamedStep
 
 
+class LearnedFile(BaseModel):
+    """A file in the version that a job has learned from."""
+
+    file_id: str
+    sha256: str
+    changed: bool = Field(description="whether the file was edited since: its present version is another one")
+    erased: bool = Field(description="whether the file is there no more")
+
+
 class JobBat(BaseModel):
     """Everything of ours about a job; keys of the outcome follow once the job has one."""
 
     model_config = ConfigDict(extra="allow")
 
+    name: str | None = Field(None, description="what people call it: metadata's `name`")
+    cover: str | None = Field(None, description="in a list with covers=true: a small picture of it, as a data URI")
+    training_versions: list[LearnedFile] | None = Field(
+        None, description="the files that it learned from, training_file first; null for jobs of older versions"
+    )
     stage: str | None
     progress: float
     stages: list[JobStage]
@@ -159,7 +208,7 @@ class EventObject(BaseModel):
 class CheckpointBat(BaseModel):
     """Why a step was kept."""
 
-    labels: list[str]
+    labels: list[str] = Field(description="published, turning_point, matched_loss, last; none while the job works")
     sha256: str
     bytes: int
 
@@ -175,6 +224,12 @@ class CheckpointObject(BaseModel):
     step_number: int
     metrics: dict[str, Any]
     bat: CheckpointBat
+
+
+class CheckpointPage(Page[CheckpointObject]):
+    """Kept steps: some of them while the job trains, those that stay once it is `ready`."""
+
+    ready: bool = Field(description="whether the job has ended, so that the list changes no more")
 
 
 class MetricObject(BaseModel):

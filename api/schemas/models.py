@@ -9,6 +9,7 @@ class ModelBat(BaseModel):
     """What a model is and where it comes from."""
 
     kind: str
+    name: str | None = Field(default=None, description="of an adapter: what its owner calls it, as its job says")
     title: str | None = Field(default=None, description="of a backbone, for people who have never heard of it")
     learns_from: Literal["images", "texts"] | None = None
     resolution: int | None = Field(default=None, description="side of the pictures that a backbone draws, in pixels")

@@ -15,6 +15,9 @@ class SampleObject(BaseModel):
     id: str
     object: Literal["fine_tuning.job.sample"] = "fine_tuning.job.sample"
     step: int
+    number: int | None = Field(
+        None, description="its place among the samples of every step: two with one number answer the same"
+    )
     labels: list[str] = []
     prompt: str
     role: str | None = None

@@ -1,6 +1,7 @@
 """From rows of jobs, their events, metrics and checkpoints to the objects on the wire."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -17,13 +18,16 @@ from api.schemas.jobs import (
     JobMethod,
     JobObject,
     JobProgress,
+    LearnedFile,
     MetricObject,
+    name_of,
 )
-from api.serializers import progress
+from api.serializers import covers, progress
 from core.adapters import card
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, Job, JobEvent, JobState, Metric, model_name
-from core.jobs import queue
+from core.jobs import file_versions, queue
+from core.jobs.file_versions import LearnedVersion
 from core.parameters.request import stored_request
 
 WIRE_STATUS: Mapping[str, str] = {
@@ -38,7 +42,19 @@ WIRE_STATUS: Mapping[str, str] = {
 FIRST_RESULT = "metrics.csv"
 
 
-def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
+@dataclass(frozen=True)
+class Beside:
+    """What a job's object tells that does not stand in its row."""
+
+    results: list[Artifact]
+    model: str | None
+    position: int | None
+    versions: list[LearnedVersion] | None
+    cover: str | None
+    time: float
+
+
+def job_objects(session: Session, rows: Sequence[Job], *, covered: bool = False) -> list[JobObject]:
     """Show jobs with their results; a few queries whatever their number, and none for what cannot be there yet."""
     results: dict[str, list[Artifact]] = {job.id: [] for job in rows}
     if begun := [job.id for job in rows if job.attempt]:
@@ -51,7 +67,22 @@ def job_objects(session: Session, rows: Sequence[Job]) -> list[JobObject]:
     waiting = [job.id for job in rows if job.state == JobState.QUEUED]
     positions = queue.queue_positions(session, waiting) if waiting else {}
     time = now(session) if any(job.state == JobState.RUNNING for job in rows) else 0.0
-    return [_job_object(job, results[job.id], models.get(job.id), positions.get(job.id), time) for job in rows]
+    versions = file_versions.learned(session, rows)
+    pictures = covers.covers(session, rows) if covered else {}
+    return [
+        _job_object(
+            job,
+            Beside(
+                sorted(results[job.id], key=_place),
+                models.get(job.id),
+                positions.get(job.id),
+                versions.get(job.id),
+                pictures.get(job.id),
+                time,
+            ),
+        )
+        for job in rows
+    ]
 
 
 def job_object(session: Session, job: Job) -> JobObject:
@@ -59,17 +90,16 @@ def job_object(session: Session, job: Job) -> JobObject:
     return job_objects(session, [job])[0]
 
 
-def _job_object(job: Job, results: list[Artifact], model: str | None, position: int | None, time: float) -> JobObject:
-    results.sort(key=_place)
+def _job_object(job: Job, beside: Beside) -> JobObject:
     hyperparameters = _hyperparameters(job)
-    eta = progress.eta_seconds(job, time)
+    eta = progress.eta_seconds(job, beside.time)
     return JobObject(
         id=job.id,
         created_at=int(job.created_at),
         finished_at=whole_seconds(job.finished_at),
         model=job.backbone,
-        estimated_finish=None if eta is None else int(time + eta),
-        fine_tuned_model=model,
+        estimated_finish=None if eta is None else int(beside.time + eta),
+        fine_tuned_model=beside.model,
         organization_id=job.account_id,
         status=WIRE_STATUS[job.state],
         error=_error(job),
@@ -78,11 +108,11 @@ def _job_object(job: Job, results: list[Artifact], model: str | None, position: 
         training_file=job.training_files[0],
         validation_file=job.validation_file,
         seed=job.seed,
-        result_files=[result.file_id for result in results if result.file_id],
+        result_files=[result.file_id for result in beside.results if result.file_id],
         trained_tokens=job.trained_tokens,
         user_provided_suffix=job.suffix,
         metadata=job.user_metadata,
-        bat=_job_bat(job, results, position, eta),
+        bat=_job_bat(job, beside, eta),
     )
 
 
@@ -91,16 +121,20 @@ def _place(result: Artifact) -> tuple[bool, int, str]:
     return result.name.rpartition("/")[2] != FIRST_RESULT, card.order(result.format), result.name
 
 
-def _job_bat(job: Job, results: Sequence[Artifact], position: int | None, eta: float | None) -> JobBat:
-    outcome = dict(job.outcome or {})
-    artifacts = _artifacts(results, outcome.pop("usage", {}))
+def _job_bat(job: Job, beside: Beside, eta: float | None) -> JobBat:
+    outcome = covers.without(job.outcome or {})
+    artifacts = _artifacts(beside.results, outcome.pop("usage", {}))
+    versions = None if beside.versions is None else [LearnedFile(**asdict(version)) for version in beside.versions]
     ours: dict[str, Any] = {
+        "name": name_of(job.user_metadata),
+        "cover": beside.cover,
+        "training_versions": versions,
         "stage": job.stage,
         "progress": stage_progress(job),
         "stages": progress.stages(job),
         "overall": progress.overall(job),
         "eta_seconds": eta,
-        "queue_position": position,
+        "queue_position": beside.position,
         "cancel_requested": job.cancel_requested_at is not None,
         "pause_requested": job.pause_requested_at is not None,
         "request": job.request.get("bat") or {},  # word for word as it was sent

@@ -5,11 +5,12 @@ from collections.abc import Collection
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from api.schemas.jobs import name_of
 from api.schemas.models import ModelBat, ModelObject
 from core.adapters import card
 from core.backbones.introductions import introduction
 from core.backbones.record import BackboneRecord
-from core.database.tables import Adapter, Artifact
+from core.database.tables import Adapter, Artifact, Job
 
 
 def backbone_object(record: BackboneRecord, aliases: list[str], measured: Collection[tuple[str, str]]) -> ModelObject:
@@ -31,7 +32,7 @@ def backbone_object(record: BackboneRecord, aliases: list[str], measured: Collec
 
 
 def adapter_objects(session: Session, chosen: Select[Adapter]) -> list[ModelObject]:
-    """Show finished adapters with the formats that each can be downloaded in: two queries, however many they are."""
+    """Show finished adapters with the formats that each can be downloaded in: three queries, however many they are."""
     adapters = session.scalars(chosen).all()
     jobs = chosen.with_only_columns(Adapter.job_id).subquery()  # joined: so many names are more than a statement takes
     files = select(Artifact.job_id, Artifact.format).join(jobs, jobs.c.job_id == Artifact.job_id)
@@ -39,12 +40,18 @@ def adapter_objects(session: Session, chosen: Select[Adapter]) -> list[ModelObje
     for job_id, form in session.execute(files.where(Artifact.kind == "result", Artifact.format.is_not(None))):
         if form and job_id in formats:
             formats[job_id].append(form)
-    return [_adapter_object(adapter, sorted(formats[adapter.job_id], key=card.order)) for adapter in adapters]
+    told = session.execute(select(Job.id, Job.user_metadata).join(jobs, jobs.c.job_id == Job.id))
+    names = {job_id: name_of(metadata) for job_id, metadata in told}
+    return [
+        _adapter_object(adapter, names.get(adapter.job_id), sorted(formats[adapter.job_id], key=card.order))
+        for adapter in adapters
+    ]
 
 
-def _adapter_object(adapter: Adapter, formats: list[str]) -> ModelObject:
+def _adapter_object(adapter: Adapter, name: str | None, formats: list[str]) -> ModelObject:
     bat = ModelBat(
         kind="adapter",
+        name=name,
         learns_from="texts" if adapter.kind == "texts" else "images",
         backbone=adapter.backbone,
         job_id=adapter.job_id,

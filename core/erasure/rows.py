@@ -34,6 +34,7 @@ from core.webhooks import endpoints
 LIMIT = 250  # rows a transaction: some hundredths of a second
 EVENTS = 20  # webhook events a transaction: each has up to ten deliveries, with their attempts
 ADDRESSES = {"sqlite": "rowid", "postgresql": "ctid"}  # of a row, by which a statement can delete only some
+COVER = "cover"  # in the outcome of a job: a picture that its adapter has drawn
 PARTS = (JobEvent, Metric, Checkpoint, Artifact, File, Adapter, Idempotency)
 HOLDINGS = (File, Idempotency, Usage, Reservation, ApiKey)
 
@@ -56,6 +57,9 @@ def of_models(session: Session, job_ids: Sequence[str]) -> int:
     """Delete the rows of the files of models that these jobs made; the jobs stay as records. It's not many rows."""
     deleted = 0
     for job_id in job_ids:
+        job = session.get(Job, job_id)
+        if job is not None and COVER in (job.outcome or {}):
+            job.outcome = {name: value for name, value in (job.outcome or {}).items() if name != COVER}
         with stored_bytes.counting(session, job_id):
             deleted += sum(
                 delete_some(session, table, table.job_id == job_id) for table in (File, Artifact, Checkpoint)

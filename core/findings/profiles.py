@@ -1,7 +1,8 @@
 """What is kept of an upload beside its bytes, so that a job can be judged without decoding: sizes, prints and hashes.
 
 Words of captions are kept as checksums, which is enough to look for a trigger word; no text is kept. A placeholder for
-the trigger word is kept as the number -1, which no checksum is.
+the trigger word is kept as the number -1, which no checksum is. The decoder puts a small picture of the first image
+beside it, `cover`, which stands for the upload in lists.
 """
 
 from __future__ import annotations

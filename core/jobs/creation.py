@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from core.accounts import quotas, reservations
 from core.database.engine import now
 from core.database.tables import Account, Job, JobEvent, JobState
+from core.jobs import file_versions
 from core.jobs.event_codes import EventCode
 from core.jobs.events import coded
 from core.settings import Settings
@@ -37,7 +38,7 @@ def create(
         seq=1,
         created_at=at,
         message="The job is queued.",
-        data=coded(EventCode.QUEUED),
+        data=coded(EventCode.QUEUED, file_versions.noted(session, job)),
         to_state=job.state,
         actor="api",
     )

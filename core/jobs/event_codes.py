@@ -54,6 +54,7 @@ class EventCode(StrEnum):
     SELECTED = "selected"
     TRIAL_DECIDED = "trial_decided"
     # train, export
+    CHECKPOINT_KEPT = "checkpoint_kept"
     EARLY_STOP = "early_stop"
     BUDGET_SPENT = "budget_spent"
     STEP_CHOSEN = "step_chosen"

@@ -23,6 +23,9 @@ LOSS_SECONDS = 10.0
 MOST_VALLEYS = 2  # the second one is the turning point
 SAVE = "save"  # the kind of artifacts that say where a stage stood
 LIVE = "live"  # of those that are looked at while a job trains
+KEPT = "kept"  # of kept steps, until their stage is stored: then they are among its files
+KEPT_WORDS = "Step {} is kept: its weights can be downloaded as {}:ckpt-step-{}."
+OF_A_STEP = ("labels", "storage_key", "sha256", "bytes", "metrics")  # what may be more, or other, the next time
 
 
 def report(
@@ -181,14 +184,77 @@ def _replace(session: Session, claim: Claim, kind: str, artifacts: Sequence[Arti
 
 
 def add_checkpoints(session: Session, claim: Claim, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Register the kept steps of the finished training, replacing those of an earlier attempt."""
+    """Register the kept steps of the finished training; those that were listed while it went on keep their ids."""
     job = held(session, claim)
     if job is None:
         return False
-    at = now(session)
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == claim.job_id))
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    session.execute(delete(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step.not_in(steps)))
     for checkpoint in checkpoints:
-        checkpoint.job_id, checkpoint.account_id = claim.job_id, job.account_id
-        checkpoint.attempt, checkpoint.created_at = claim.attempt, at
-        session.add(checkpoint)
+        _enter(session, job, claim, checkpoint)
     return True
+
+
+def keep_step(session: Session, claim: Claim, checkpoint: Checkpoint, file: Artifact, name: str) -> bool:
+    """List a step whose file was stored, and tell of one that is new; `name` is that of the adapter to be."""
+    job = held(session, claim)
+    if job is None:
+        return False
+    with stored_bytes.counting(session, claim.job_id):
+        _merge(session, claim, [file])
+    row, new = _enter(session, job, claim, checkpoint)
+    if new:
+        told = {"checkpoint": row.id, "step": row.step}
+        words = KEPT_WORDS.format(row.step, name, row.step)
+        record(
+            session,
+            claim.job_id,
+            words,
+            code=EventCode.CHECKPOINT_KEPT,
+            data=told,
+            stage="train",
+            attempt=claim.attempt,
+            actor="worker",
+        )
+    return True
+
+
+def _enter(session: Session, job: Job, claim: Claim, told: Checkpoint) -> tuple[Checkpoint, bool]:
+    """Write down what is told of a kept step, under the id that it has; says also whether it had none."""
+    mine = select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == told.step)
+    row = session.scalar(mine)
+    new = row is None
+    if row is None:
+        row = Checkpoint(job_id=job.id, account_id=job.account_id, step=told.step, created_at=now(session))
+        session.add(row)
+    row.attempt = claim.attempt
+    for name in OF_A_STEP:
+        setattr(row, name, getattr(told, name))
+    session.flush()
+    return row, new
+
+
+def keep_none(session: Session, claim: Claim) -> list[str] | None:
+    """List nothing any more, as training begins again; returns useless keys, or None where the claim is over."""
+    if held(session, claim) is None:
+        return None
+    session.execute(delete(Checkpoint).where(Checkpoint.job_id == claim.job_id))
+    return _let_go(session, claim, ())
+
+
+def settle_kept_steps(session: Session, claim: Claim, files: Mapping[int, Artifact]) -> list[str]:
+    """Let the files of the finished stage, by step, be what is listed, and nothing else; returns useless keys."""
+    for row in session.scalars(select(Checkpoint).where(Checkpoint.job_id == claim.job_id)):
+        if (file := files.get(row.step)) is None:
+            session.delete(row)
+        else:
+            row.storage_key, row.sha256, row.bytes = file.storage_key, file.sha256, file.bytes
+    return _let_go(session, claim, [file.storage_key for file in files.values()])
+
+
+def _let_go(session: Session, claim: Claim, needed: Sequence[str]) -> list[str]:
+    mine = (Artifact.job_id == claim.job_id) & (Artifact.kind == KEPT)
+    before = set(session.scalars(select(Artifact.storage_key).where(mine)))
+    with stored_bytes.counting(session, claim.job_id):
+        session.execute(delete(Artifact).where(mine))
+    return sorted(before - set(needed))

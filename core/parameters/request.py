@@ -32,12 +32,8 @@ ScoreName = Literal["influence", "fisher_full", "datainf", "kolossov_bartlett", 
 StopName = Literal["auto", "cs_fluctuation", "matched_loss", "max_steps"]
 Clean = Annotated[str, AfterValidator(text_safety.clean)]
 Prompt = Annotated[Clean, Field(min_length=1, max_length=2000)]
-Trigger = Annotated[
-    Clean,
-    Field(min_length=1, max_length=40),
-    Written(r"^\S.*\S$|^\S$", "one line that neither begins nor ends with a space"),
-    AfterValidator(lambda word: _visible(word)),
-]
+LINE = Written(r"^\S.*\S$|^\S$", "one line that neither begins nor ends with a space")
+Trigger = Annotated[Clean, Field(min_length=1, max_length=40), LINE, AfterValidator(lambda word: visible(word))]
 PresetName = Annotated[
     str, Written(r"^[a-z][a-z0-9-]{0,39}$", "the name of a preset: 1 to 40 of a-z 0-9 -, a letter first")
 ]
@@ -49,7 +45,8 @@ MAX_RUN_STEPS = 20_000
 Share = Annotated[float, Field(ge=0, le=MAX_SHARE)]
 
 
-def _visible(word: str) -> str:
+def visible(word: str) -> str:
+    """Return a word that can be seen, or raise ValueError."""
     if not any(character.isprintable() and not character.isspace() for character in word):
         raise ValueError("must hold something that can be seen")
     return word
@@ -135,7 +132,9 @@ class BatRequest(Request):
         "auto",
         description="pool: selected candidates; own: what the backbone makes itself; captions: references under others",
     )
-    gamma: Auto | Literal["natural"] | Share = Field("auto", description="share of a batch that protects")
+    gamma: Auto | Literal["natural"] | Share = Field(
+        "auto", description="share of a batch that protects; natural: all examples are drawn alike, whatever they are"
+    )
     selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
     pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
     score: ScoreName = Field("influence", description="how candidates are scored")
@@ -173,7 +172,7 @@ class BatRequest(Request):
         "auto", description="tokens of one text that are taken; of a longer one the middle or older turns are left out"
     )
     sample_prompts: Annotated[list[Prompt], Field(max_length=8)] = Field(
-        default_factory=list, description="prompts to sample at the kept checkpoints"
+        default_factory=list, description="prompts to sample at the kept checkpoints, each once"
     )
     dropout_caption: Auto | Annotated[float, Field(ge=0, le=0.5)] = Field(
         "auto", description="share of captions left empty in training"

@@ -165,10 +165,9 @@ class _Settling:
         self.values["unrelated_prompts"], self.reasons["unrelated_prompts"] = unrelated
 
     def _asked(self) -> tuple[str, ...]:
-        """Return the prompts of the request, with the trigger where they hold a placeholder for it."""
-        if self.summary.kind == "texts":
-            return tuple(self.request.sample_prompts)
-        return tuple(filled(words, self.values["trigger"]) for words in self.request.sample_prompts)
+        """Return the prompts of the request, each once, with the trigger where they hold a placeholder for it."""
+        pictures, asked = self.summary.kind != "texts", self.request.sample_prompts
+        return tuple(dict.fromkeys(filled(words, self.values["trigger"]) if pictures else words for words in asked))
 
     def _text_prompts(self) -> tuple[Chosen, Chosen]:
         asked = self.summary.prompts

@@ -32,6 +32,7 @@ from core.findings import profiles
 from core.references import packing
 from core.references.files import images
 from core.references.files.formats import PICTURES
+from core.references.items import ImageItem
 from core.runtime.processes import die_with_parent, hide_memory
 from core.settings import Settings
 from core.uploads import editing, reading, revision
@@ -176,11 +177,13 @@ def _kept(read: JudgedReferences, task: Task, limits: Settings) -> dict[str, Any
     if read.kind == "texts":  # a line grows when it is escaped: no job shall find out that it can't be read
         packing.read_packed(packed, task.filename, limits)
     told = [asdict(finding) for finding in read.findings]
+    profile = profiles.of(read.items, read.prints, read.text_prints, read.blank)
+    first = next((item for item in read.items if isinstance(item, ImageItem)), None)
     return {
         "kind": read.kind,
         "items": len(read.items),
         "findings": told,
-        "profile": profiles.of(read.items, read.prints, read.text_prints, read.blank),
+        "profile": profile | ({"cover": editing.cover(first.png)} if first else {}),
     }
 
 

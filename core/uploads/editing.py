@@ -107,6 +107,12 @@ def _text(item: ImageItem | TextItem, place: int) -> Row:
     return {"index": place, "kind": "text", **_words(item.words()), "messages": said}
 
 
+def cover(png: bytes) -> str:
+    """Return a small picture of a reference, as a data URI: it stands for its upload in lists."""
+    with Image.open(io.BytesIO(png)) as image:
+        return _thumbnail(image)
+
+
 def _thumbnail(image: Image.Image) -> str:
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()

@@ -8,8 +8,9 @@ import zipfile
 from collections.abc import Mapping
 
 import openai
+from sqlalchemy import select
 
-from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, new_id
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
 from core.jobs import leases, reports
 from core.jobs.leases import Claim
 from core.storage.factory import storage
@@ -166,3 +167,17 @@ def show(service: Service, job_id: str) -> None:
                 )
             )
         assert reports.replace_live(session, Claim.of(claimed), rows) == []
+
+
+def keep(service: Service, job_id: str, step: int) -> str:
+    """Let a job that was taken to its training keep a step; returns the checkpoint's id."""
+    with service.sessions.begin() as session:
+        job = session.get_one(Job, job_id)
+        key = job_key(job.account_id, job_id, job.attempt, f"kept/{step}")
+        stored = storage(service.settings).put(key, b"weights of %d" % step)
+        there = {"storage_key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
+        told = Checkpoint(step=step, labels=[], metrics={"train_loss": 0.25}, **there)
+        file = Artifact(name=f"kept/{step}", kind=reports.KEPT, **there)
+        assert reports.keep_step(session, Claim.of(job), told, file, model_name(job))
+        found = select(Checkpoint.id).where(Checkpoint.job_id == job_id, Checkpoint.step == step)
+        return session.scalars(found).one()

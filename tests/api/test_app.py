@@ -98,6 +98,7 @@ def webhook(service: Service, client: openai.OpenAI) -> dict[str, str]:
 
 
 BODIES: dict[tuple[str, str], object] = {
+    ("POST", "/v1/fine_tuning/jobs/{job_id}"): {"name": "mine now"},
     ("POST", "/v1/files/{file_id}/items"): {"items": [{"filename": "a.png", "caption": "mine now"}]},
     ("PUT", "/v1/files/{file_id}/items/{item_id}"): {"text": "mine now"},
 }
@@ -107,7 +108,8 @@ def test_nothing_of_an_account_is_there_for_another(
     service: Service, published: dict[str, str], client: openai.OpenAI
 ) -> None:
     ids = {"file_id": published["file"], "job_id": published["job"], "model": published["model"], "item_id": "a.png"}
-    ids |= webhook(service, client) | {"sample_id": "1"}
+    [checkpoint] = client.fine_tuning.jobs.checkpoints.list(published["job"]).data
+    ids |= webhook(service, client) | {"sample_id": "1", "checkpoint_id": checkpoint.id}
     with service.http("alice") as owner, service.http("mallory") as stranger:
         spare = owner.post("/v1/files", files={"file": ("a.png", png())}, data={"purpose": "fine-tune"}).json()["id"]
         ids["erasure_id"] = owner.delete(f"/v1/files/{spare}").json()["bat"]["erasure"]
@@ -136,3 +138,17 @@ def test_the_docs_describe_the_body_of_a_job(http: httpx.Client) -> None:
     assert {"model", "training_file", "bat"} <= set(schemas["JobRequest"]["properties"])
     assert "gamma" in schemas["BatRequest"]["properties"]
     assert http.get("/docs").status_code == 200
+
+
+def test_what_is_a_word_or_a_number_is_described_as_both(http: httpx.Client) -> None:
+    """A form that is made of the document can offer the words beside the number."""
+    gamma = http.get("/openapi.json").json()["components"]["schemas"]["BatRequest"]["properties"]["gamma"]
+    words = [choice["enum"] for choice in gamma["anyOf"] if "enum" in choice]
+    numbers = [choice for choice in gamma["anyOf"] if choice["type"] == "number"]
+    assert (words, numbers) == ([["auto"], ["natural"]], [{"type": "number", "minimum": 0, "maximum": 0.95}])
+    assert "natural: all examples are drawn alike" in gamma["description"]
+
+
+def test_gamma_may_be_the_word(http: httpx.Client, image_file: str) -> None:
+    body = {"model": "tiny-images", "training_file": image_file, "bat": {"gamma": "natural"}}
+    assert http.post("/v1/fine_tuning/jobs", json=body).json()["bat"]["request"] == {"gamma": "natural"}

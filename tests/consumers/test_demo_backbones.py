@@ -24,8 +24,9 @@ from tests.consumers.page import put_on_the_hub, work
 from tests.consumers.test_using import NAMES
 from tests.worker.stages.conftest import maker, picture
 from worker.commands import smollm2
+from worker.job_folder import checkpoint_file
 from worker.protocol import Line
-from worker.stages.context import Context, ProgressClock, checkpoint_file
+from worker.stages.context import Context, ProgressClock
 from worker.stages.export.card import backbone_facts
 from worker.stages.export.formats import Made, write_formats
 from worker.stages.prepare import prepare

@@ -21,9 +21,8 @@ from tests.consumers.page import BLOCKS, PAGE, put_on_the_hub, work
 from tests.worker.commands.test_smollm2 import write_gguf
 from tests.worker.stages.conftest import text_jobs
 from worker.commands import smollm2
-from worker.job_folder import JobFolder
+from worker.job_folder import JobFolder, checkpoint_file
 from worker.stages import run
-from worker.stages.context import checkpoint_file
 
 HUB_NAME = "example/spoken-llama"
 NAMES = {

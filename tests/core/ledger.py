@@ -119,6 +119,8 @@ WRITES: dict[str, Callable[[Session, Claim], object]] = {
     "live": lambda s, held: reports.replace_live(s, held, [artifact(reports.LIVE)]) is not None,
     "course": lambda s, held: reports.note_course(s, held, {"overall": 0.5}),
     "knowledge": lambda s, held: reports.know(s, held, {"pool_size": 7}),
+    "kept": lambda s, held: reports.keep_step(s, held, checkpoint(), artifact(reports.KEPT), "ft:tiny"),
+    "kept anew": lambda s, held: WRITES["kept"](s, held) and reports.keep_none(s, held) == ["k"],
     "checkpoints": lambda s, held: reports.add_checkpoints(s, held, [checkpoint()]),
 }
 

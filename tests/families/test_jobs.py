@@ -154,6 +154,33 @@ def test_a_job_whose_trainer_was_killed_ends_with_the_same_adapter(
     assert killed.card["adapter"]["sha256"] == undisturbed.card["adapter"]["sha256"]
 
 
+def test_another_kept_step_becomes_a_model_of_its_own(
+    name: str, service: Service, undisturbed: Ended, reader: Reader, folder_of: Folder
+) -> None:
+    path, published = f"/v1/fine_tuning/jobs/{undisturbed.job['id']}", undisturbed.job["bat"]["published_step"]
+    steps = {row["step_number"]: row for row in service.http.get(f"{path}/checkpoints").json()["data"]}
+    step = max(other for other in steps if other != published)
+    asked = service.http.post(f"{path}/checkpoints/{steps[step]['id']}/publish").json()
+    ended = service.end(asked["id"])
+    assert ended.job["bat"]["published_from"]["named"]["step"] == published
+    assert (ended.job["bat"]["published_step"], ended.job["bat"]["stop_rule"]) == (step, "owner")
+    own = f"/v1/fine_tuning/jobs/{asked['id']}"
+    for what in ("influence", "samples"):
+        assert service.http.get(f"{own}/{what}").json()["ready"] is True
+    [kept] = service.http.get(f"{own}/checkpoints").json()["data"]
+    weights = [
+        service.http.get(f"/v1/models/{row['fine_tuned_model_checkpoint']}/download").content
+        for row in (steps[step], kept)
+    ]
+    assert weights[0] == weights[1]
+    assert ended.card["adapter"]["sha256"] != undisturbed.card["adapter"]["sha256"]
+    errors = reader({"kind": kind_of(name), "backbone": str(folder_of(name)), "export": str(ended.folder)})
+    assert errors.pop("none") == pytest.approx(1)
+    assert max(errors.values()) <= 1e-3
+    assert service.http.delete(own).status_code == 200
+    assert service.http.get(f"/v1/models/{undisturbed.job['fine_tuned_model']}/download").status_code == 200
+
+
 def test_an_erased_job_leaves_nothing_of_it(service: Service, undisturbed: Ended) -> None:
     job_id = undisturbed.job["id"]
     assert service.http.delete(f"/v1/fine_tuning/jobs/{job_id}").status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from core.database.tables import Job
-from core.jobs import kept_steps
+from core.jobs import publishing
 from tests.api.server import Service, pictures
 from tests.page.browser import Tab
 from tests.page.plant import JOBS
@@ -87,7 +87,7 @@ def test_a_job_that_publishes_a_kept_step_does_not_speak_of_training(tab: Tab, s
         with service.sessions.begin() as session:
             row = session.get_one(Job, job)
             row.published_from_job, row.published_from_step = source, 20
-            row.outcome = kept_steps.taken_over(session.get_one(Job, source), 20)
+            row.outcome = publishing.taken_over(session.get_one(Job, source), 20)
         page = tab.open(f"/adapters/{job}")
         expect(page.get_by_text("This is step 20 of another adapter of yours")).to_be_visible()
         expect(page.get_by_text("Still to come")).to_have_count(0)
@@ -99,7 +99,7 @@ def test_a_job_that_publishes_a_kept_step_does_not_speak_of_training(tab: Tab, s
         page.wait_for_url(f"**/adapters/{source}")
         with service.sessions.begin() as session:
             row = session.get_one(Job, job)
-            failure = kept_steps.source_gone(row)
+            failure = publishing.source_gone(row)
             row.state, row.error_code, row.error_message = "FAILED", failure.code, failure.message
         page = tab.open(f"/adapters/{job}")
         expect(page.get_by_text("The adapter that kept step 20 was erased, or is damaged")).to_be_visible()

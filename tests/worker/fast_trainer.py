@@ -18,18 +18,19 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from core.errors import JobFailure, TransientFailure
 from core.parameters.schedule import STAGES
 from core.runtime.launcher import LAUNCHED_AS
-from worker.job_folder import JobFolder, seal, write_json
-from worker.protocol import Checked, DeviceUse, Json, Line, Message, Metrics, Progress, Sampled, Saved, StageDone
+from worker.job_folder import JobFolder, checkpoint_file, seal, write_json
+from worker.protocol import Checked, DeviceUse, Json, Kept, Line, Message, Metrics, Progress, Sampled, Saved, StageDone
 from worker.trainer.__main__ import serve
 
 STEPS = 10
+KEPT_STEPS = (3, 5, 10)
 STEP_SECONDS, CRAWL_SECONDS = 0.02, 0.5
 EVERY_TIME = {"diverge", "memory", "kill", "fault", "ecc"}
 USE = DeviceUse(allocated=3 << 30, peak=5 << 30, reserved=6 << 30, used=7 << 30, total=80 << 30, utilization=97)
@@ -64,6 +65,7 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
                 yield Progress(stage, step, STEPS, (STEPS - step) * STEP_SECONDS)
                 yield Metrics(stage, [{"step": step, "loss": 1 / step}])
                 if action == "show" and stage == "train":
+                    yield from kept(folder, step)
                     yield shown(folder, step)
                 if fault == "gpu":
                     yield USE
@@ -73,6 +75,17 @@ def work(folder: JobFolder) -> Generator[Line, None, None]:
             write(stage, draft)
         folder.forget_saves()
         yield StageDone(stage, told(action, stage))
+
+
+def kept(folder: JobFolder, step: int) -> Iterator[Kept]:
+    """Keep steps of which the end will drop one."""
+    if step == 1:
+        yield Kept("train", 0)
+    if step in KEPT_STEPS:
+        file = folder.kept / checkpoint_file(step)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"weights of %d" % step)
+        yield Kept("train", step, {"step": step, "train_loss": 1 / step})
 
 
 def shown(folder: JobFolder, step: int) -> Sampled:
@@ -143,6 +156,7 @@ def write(stage: str, draft: Path) -> None:
     elif stage == "export":
         for name in ("metrics.csv", "adapter-peft.zip", "card.json"):
             (draft / name).write_bytes(name.encode())
+        write_json(draft / "samples.json", [])
         checkpoints = [
             {"file": f"train/snapshots/step-{step:05d}.safetensors", "step": step, "labels": labels, "metrics": {}}
             for step, labels in ((5, ["published"]), (10, ["last"]))

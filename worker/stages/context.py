@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -28,7 +29,7 @@ from core.method.lora.adapter import PREFIX, Adapter, from_stack, from_tensors
 from core.parameters.parameters import Parameters
 from core.parameters.protection.means import Probed
 from core.parameters.schedule import PROBE_EXAMPLES
-from worker.job_folder import JobFolder
+from worker.job_folder import JobFolder, checkpoint_file
 from worker.protocol import Line, Progress, Saved
 from worker.stages import pool as pools
 from worker.stages.saves import StageKeeper
@@ -207,11 +208,24 @@ class Context:
         return load_file(file) if file.is_file() else None
 
     def keep(self, snapshots: Mapping[int, Adapter], folder: Path) -> None:
-        """Write copies of the adapter, each under peft's own names, so that a user can load any of them."""
-        (folder / "snapshots").mkdir()
+        """Write copies of the adapter, each under peft's own names, so that a user can load any of them.
+
+        One that was kept on the way is the same file.
+        """
+        (folder / "snapshots").mkdir(parents=True)
         for step, adapter in snapshots.items():
+            os.link(self.keep_step(step, adapter), folder / checkpoint_file(step))
+
+    def keep_step(self, step: int, adapter: Adapter) -> Path:
+        """Write a copy where kept steps lie while it trains, unless it lies there; returns the file."""
+        file = self.folder.kept / checkpoint_file(step)
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
             metadata = {"format": "pt", "step": str(step), "alpha": f"{adapter.alpha:g}", **self._base()}
-            save_file(self.backbone.lora.tensors(adapter, PREFIX), folder / checkpoint_file(step), metadata=metadata)
+            draft = file.with_suffix(".tmp")
+            save_file(self.backbone.lora.tensors(adapter, PREFIX), draft, metadata=metadata)
+            draft.rename(file)
+        return file
 
     def _base(self) -> dict[str, str]:
         """Say what a kept step belongs to, in the words of peft's configuration."""
@@ -266,11 +280,6 @@ def driven(
             yield from lines(step)
             if keeper is not None and keeper.news():
                 yield Saved(keeper.stage)
-
-
-def checkpoint_file(step: int) -> str:
-    """Name the file of a kept step inside the train stage's folder."""
-    return f"snapshots/step-{step:05d}.safetensors"
 
 
 def write_stack(adapter: Adapter, file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
+from shutil import rmtree
 
 from core.jobs.event_codes import EventCode
 from core.method.albat import train_adapter
@@ -14,7 +15,7 @@ from core.method.training.loop import Step
 from core.parameters.protection.means import DATA
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
-from worker.protocol import Json, Known, Line, Message, Metrics
+from worker.protocol import Json, Kept, Known, Line, Message, Metrics
 from worker.stages.context import Context, ProgressClock, driven
 from worker.stages.export.answers import asks
 from worker.stages.export.live import LiveSamples
@@ -34,6 +35,26 @@ FOUND = ("turning_point_step", "matched_loss_step", "last_step", "stopped_early"
 NAMES = {"fluctuation": "cs_fluctuation", "fluctuation_step": "cs_step", "similarity": "cosine_similarity"}
 
 
+class KeptSteps:
+    """Keeps each step that is kept for certain as soon as training is past it: its owner need not wait for the end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._told = context, set[int]()
+
+    def begin(self) -> Iterator[Line]:
+        """Forget what another run has kept."""
+        rmtree(self._context.folder.kept, ignore_errors=True)
+        yield Kept("train", 0)
+
+    def at(self, row: Json, adapter: Adapter) -> Iterator[Line]:
+        """Keep the step of a row of the curve, once."""
+        step = int(row["step"])
+        if step not in self._told:
+            self._context.keep_step(step, adapter)
+            self._told.add(step)
+            yield Kept("train", step, measured(row))
+
+
 def train(context: Context) -> Generator[Line, None, None]:
     """Write the kept copies, the curve and the outcome."""
     p, keeper = context.p, context.keeper("train")
@@ -43,15 +64,19 @@ def train(context: Context) -> Generator[Line, None, None]:
     budget = step_budget(p.max_steps, gamma) if "max_steps" in p.reasons else p.max_steps
     pace = ProgressClock("train", budget, keeper=keeper)
     live, snapshots = LiveSamples(context, float(context.spec.get("live_share", 0.0))), dict[int, Adapter]()
+    kept = KeptSteps(context)
 
     def lines(step: Step) -> Iterator[Line]:
         row = curve_row(step)
         if step.step == 0:  # also where what was saved is of no use
             keeper.beside["rows"] = []
+            yield from kept.begin()
         keeper.beside["rows"].append(row)
         yield Metrics("train", [row])
         yield pace.at(step.step)
         if step.looked_at:
+            if step.step:
+                yield from kept.at(row, snapshots[step.step])
             yield from live.at(step.step, snapshots.get(step.step))
 
     words = f", {gamma:.0%} of every batch filled with {DATA[p.protect_on]}" if gamma else " on the references alone"
@@ -70,6 +95,9 @@ def train(context: Context) -> Generator[Line, None, None]:
             keeper,
         )
         outcome = yield from driven(steps, lines, keeper)
+        rows = {row["step"]: row for row in keeper.beside["rows"]}
+        for number, adapter in sorted(snapshots.items()):
+            yield from kept.at(rows.get(number, {"step": number}), adapter)
         context.keep(snapshots, folder)
         write_rows(folder / "curve.json", keeper.beside["rows"])
         write_json(folder / "outcome.json", asdict(outcome))
@@ -85,6 +113,12 @@ def ended(outcome: Outcome, budget: int, *, sampled: bool) -> str:
     changeable = sampled and outcome.rule == "auto"
     later = ", and the samples of the kept steps may choose another" if changeable else ""
     return f"{words} {outcome.published_step}{later}."
+
+
+def measured(row: Json) -> Json:
+    """Return what a row of the curve says of its step, under OpenAI's names."""
+    named = {("train_loss" if name == "loss" else name): value for name, value in row.items()}
+    return {name: value for name, value in named.items() if name != "valleys"}  # which are the run's
 
 
 def curve_row(step: Step) -> Json:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from core.adapters.card import CARD_FILE
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import NONE
 from core.database.tables import File, Job
 from core.errors import JobFailure
-from core.jobs import kept_steps, leases
+from core.jobs import leases, publishing
 from core.jobs.event_codes import EventCode
 from core.jobs.leases import Claim
 from core.parameters.parameters import Parameters
@@ -66,18 +65,18 @@ class AttemptInputs:
 
     def _write_chosen(self, record: BackboneRecord) -> JobMeasurement:
         """Fill the draft of a job that publishes a kept step: what was learned from is not looked at again."""
-        self.lease.read(lambda session: kept_steps.check_source(session, self.job))
+        self.lease.read(lambda session: publishing.check_source(session, self.job))
         parameters = Parameters.model_validate(self.job.parameters).model_copy(update={"caption": NONE})
         told = {"publish_step": self.job.published_from_step, "outcome": self.job.outcome}
         self.draft.write_spec(self._specification(record, parameters) | told)
         return JobMeasurement(hardware(self.place.settings), parameters, References(parameters.kind, ()), chosen=True)
 
     def check_taken_over(self, done: Sequence[str]) -> None:
-        """Raise JobFailure "source_gone" where the draft of such a job has not all stages but the last, and a card."""
+        """Raise JobFailure "source_gone" where the draft of such a job has not all that it is made of."""
         if self.job.published_from_job is not None:
             left = [stage for stage in STAGES[:-1] if stage not in done]
-            if left or not (self.draft.source / CARD_FILE).is_file():
-                raise kept_steps.source_gone(self.job)
+            if left or not all((self.draft.path / name).is_file() for name in publishing.TAKEN_OVER):
+                raise publishing.source_gone(self.job)
 
     def went_on(self, stage: str) -> Message:
         """Say up to which stage what is stored is still good, and whose that is."""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.database.engine import now
 from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, model_name, new_id
-from core.jobs import kept_steps, leases, reports
+from core.jobs import leases, publishing, reports
 from core.jobs.leases import Claim
 from worker.job_folder import JobFolder
 from worker.protocol import Json
@@ -34,7 +34,7 @@ def _publish(
 ) -> bool:
     claim = Claim.of(job)
     if job.published_from_job is not None:
-        kept_steps.check_source(session, job)
+        publishing.check_source(session, job)
     stored = {artifact.name: artifact for artifact in stage_artifacts(session, job.id)}
     kept = [_checkpoint(job, row, stored[row["file"]]) for row in checkpoints]
     if not reports.add_checkpoints(session, claim, kept):
@@ -49,7 +49,8 @@ def _publish(
         attempt=claim.attempt,
         published_step=outcome["published_step"],
     )
-    if not leases.finish(session, claim, adapter, outcome, outcome.get("trained_tokens")):
+    tokens = outcome.get("trained_tokens") if job.published_from_job is None else 0  # nothing was trained for it
+    if not leases.finish(session, claim, adapter, outcome, tokens):
         return False
     for result in results:
         _offer(session, job, stored[f"export/{result['file']}"], result.get("format"))

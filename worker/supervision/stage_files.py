@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.database.tables import Artifact, Job
+from core.database.tables import Artifact, Checkpoint, Job, model_name
 from core.database.tables.jobs import BORROWED
 from core.errors import NotFound, TransientFailure
 from core.jobs import reports
@@ -20,7 +20,8 @@ from core.parameters.schedule import SOURCE, STAGES
 from core.runtime import removal
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import job_key
-from worker.job_folder import DONE, LIVE, SAVES, FileFact, JobFolder
+from worker.job_folder import DONE, KEPT, LIVE, SAVES, FileFact, JobFolder, checkpoint_file, step_of
+from worker.protocol import Kept, Sampled, Saved
 from worker.supervision.lease import Lease
 
 UPLOAD_TRIES = 6  # 1 + 2 + 4 + 8 + 16 s: what is trained is not given up for a store that restarts
@@ -40,16 +41,32 @@ class StageFiles:
     ) -> None:
         self._job, self._claim = job, Claim.of(job)
         self._folder, self._draft, self._storage, self._check = folder, draft, storage, check
-        # what is stored of saves and of live samples, by the hash of its content
-        self._kept: dict[str, dict[str, StoredObject]] = {reports.SAVE: {}, reports.LIVE: {}}
+        # what is stored of saves, of live samples and of kept steps, by the hash of its content
+        self._kept: dict[str, dict[str, StoredObject]] = {reports.SAVE: {}, reports.LIVE: {}, reports.KEPT: {}}
         self._saved = ""  # the save that is stored
 
     def upload(self, stage: str, lease: Lease) -> None:
         """Store a finished stage and register its files in one transaction; done.json goes last, saves are dropped."""
         facts = [*self._folder.facts(stage), self._folder.fact(stage, DONE)]
-        stored = [(name, self._put(name, fact)) for fact in facts for name in [f"{stage}/{fact.name}"]]
-        lease.write(partial(_register, claim=self._claim, stage=stage, stored=stored))
+        known, useless = self._kept[reports.KEPT], list[str]()
+        stored = [
+            (name, known.get(fact.sha256) or self._put(name, fact))
+            for fact in facts
+            for name in [f"{stage}/{fact.name}"]
+        ]
+        lease.write(partial(_register, claim=self._claim, stage=stage, stored=stored, useless=useless))
         self._replace([], lease)
+        self._erase(useless)
+
+    def take(self, line: Saved | Sampled | Kept, lease: Lease) -> None:
+        """Store what the trainer says that there is."""
+        match line:
+            case Saved():
+                self.save(line.stage, lease)
+            case Sampled():
+                self.show(lease)
+            case Kept():
+                self.keep(line, lease)
 
     def save(self, stage: str, lease: Lease) -> bool:
         """Store where the stage stands, in place of what was saved before; False where that could not be done now.
@@ -73,6 +90,44 @@ class StageFiles:
             return False
         self._replace(rows, lease, reports.LIVE)
         return True
+
+    def keep(self, line: Kept, lease: Lease) -> bool:
+        """Store a kept step and list it, or list none where a run begins; one that can't be stored is there later."""
+        if not line.step:
+            self._keep_none(lease)
+            return True
+        file = checkpoint_file(line.step)
+        try:
+            fact = self._folder.fact(KEPT, file)
+            stored = self._kept[reports.KEPT].get(fact.sha256) or self._put_once(f"{KEPT}/{file}", fact)
+        except (TransientFailure, NotFound, FileNotFoundError) as error:
+            log.warning("a kept step could not be stored: %s", type(error).__name__)
+            return False
+        artifact = _artifact(f"{KEPT}/{file}", reports.KEPT, stored)
+        told = Checkpoint(
+            step=line.step,
+            labels=[],
+            metrics=line.metrics,
+            storage_key=stored.key,
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+        )
+        name = model_name(self._job)
+        lease.write(partial(reports.keep_step, claim=self._claim, checkpoint=told, file=artifact, name=name))
+        self._kept[reports.KEPT][stored.sha256] = stored
+        return True
+
+    def _keep_none(self, lease: Lease) -> None:
+        useless: list[str] = []
+
+        def begin(session: Session) -> bool:
+            keys = reports.keep_none(session, self._claim)
+            useless[:] = keys or ()
+            return keys is not None
+
+        lease.write(begin)
+        self._kept[reports.KEPT] = {}
+        self._erase(useless)
 
     def _sent(self, kind: str, name: str) -> list[Artifact] | None:
         """Store the files of a folder, of which some may be there; returns their rows, None where one can't be stored.
@@ -117,7 +172,10 @@ class StageFiles:
         if rows or self._kept[kind]:
             lease.write(replace)
         self._kept[kind] = _by_content(rows)
-        for key in useless:
+        self._erase(useless)
+
+    def _erase(self, keys: Iterable[str]) -> None:
+        for key in keys:
             with suppress(TransientFailure):  # what is left behind is tidied up after the job's end
                 self._storage.delete_prefix(key)
 
@@ -130,8 +188,13 @@ class StageFiles:
         by_stage: dict[str, list[Artifact]] = {}
         for artifact in artifacts:
             by_stage.setdefault(artifact.name.partition("/")[0], []).append(artifact)
-        saves, shown, source = (by_stage.pop(name, []) for name in (SAVES, LIVE, SOURCE))
-        self._kept = {reports.SAVE: _by_content(saves), reports.LIVE: _by_content(shown)}
+        # kept steps are in the save too
+        saves, shown, kept, source = (by_stage.pop(name, []) for name in (SAVES, LIVE, KEPT, SOURCE))
+        self._kept = {
+            reports.SAVE: _by_content(saves),
+            reports.LIVE: _by_content(shown),
+            reports.KEPT: _by_content(kept),
+        }
         for stage in STAGES:
             if stage not in by_stage or not self._fetch(by_stage[stage]) or not self._draft.done(stage):
                 break
@@ -186,16 +249,23 @@ def stage_artifacts(session: Session, job_id: str) -> list[Artifact]:
 
 def left_behind(session: Session, job_id: str) -> list[Artifact]:
     """Return all that there is to go on from: finished stages, a save, what was shown, and what others have lent."""
-    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE, BORROWED)
+    return _artifacts(session, job_id, STAGE_FILE, reports.SAVE, reports.LIVE, reports.KEPT, BORROWED)
 
 
 def _artifacts(session: Session, job_id: str, *kinds: str) -> list[Artifact]:
     return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id, Artifact.kind.in_(kinds))))
 
 
-def _register(session: Session, *, claim: Claim, stage: str, stored: list[tuple[str, StoredObject]]) -> bool:
+def _register(
+    session: Session, *, claim: Claim, stage: str, stored: list[tuple[str, StoredObject]], useless: list[str]
+) -> bool:
+    """Register a finished stage, and let kept steps be files of it; `useless` is filled with what they were before."""
     rows = [_artifact(name, STAGE_FILE, file) for name, file in stored]
-    return reports.finish_stage(session, claim, stage, rows)
+    if not reports.finish_stage(session, claim, stage, rows):
+        return False
+    if steps := {step: row for row in rows if (step := step_of(row.name)) is not None}:
+        useless[:] = reports.settle_kept_steps(session, claim, steps)
+    return True
 
 
 def _artifact(name: str, kind: str, file: StoredObject) -> Artifact:

@@ -7,6 +7,7 @@ does.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,7 @@ from worker.protocol import (
     DeviceUse,
     Failed,
     Finished,
+    Kept,
     Known,
     Line,
     Message,
@@ -80,6 +82,8 @@ class Supervisor:
         self._gpu_timer = GpuTimer(job)
         self._device_memory = DeviceMemory(place.sessions, place.worker_id)
         self._trainer: Trainer | None = None
+        self._heard: Line | None = None  # by the trainer, and not dealt with yet
+        self._leaving = math.inf  # until when what was done is stored, once the job is to stop
         self._curves = Curves()
         self._began = time.monotonic()
 
@@ -157,8 +161,19 @@ class Supervisor:
         if self._trainer is None or not self._trainer.alive:
             return
         self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
-        if self._trainer.stop(self.settings.cancel_grace_seconds) and save:
+        if not save:
+            self._trainer.stop(self.settings.cancel_grace_seconds, lambda line: None)
+            return
+        self._leaving = time.monotonic() + self.settings.cancel_grace_seconds
+        self._keep(self._heard)
+        if self._trainer.stop(self.settings.cancel_grace_seconds, self._keep):
             self._stage_files.save(self.lease.stage, self.lease)
+
+    def _keep(self, line: Line | None) -> None:
+        """Store what a trainer that is to stop has done until then, so that the next attempt need not do it again."""
+        if isinstance(line, Progress | StageDone | Saved):
+            with suppress(TransientFailure, StopRequested):
+                self._handle(line)
 
     def _work(self) -> None:
         clear_older(self.settings, self.job.account_id, self.claim)
@@ -218,7 +233,9 @@ class Supervisor:
                     return
                 if isinstance(line, Failed) and line.exhausted:
                     trainer.kill()  # also one that only encodes: before the GPU is tried, it lets go of it
+                self._heard = line
                 self._handle(line)
+                self._heard = None
             elif time.monotonic() - last_heard > self._silence_limit:
                 trainer.dump_and_kill()
                 raise TransientFailure(STALLED.format(self._silence_limit), code=CRASH)
@@ -244,10 +261,8 @@ class Supervisor:
                 self._measurement.note(line)
                 self._stage_files.upload(line.stage, self.lease)
                 self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
-            case Saved():
-                self._stage_files.save(line.stage, self.lease)
-            case Sampled():
-                self._stage_files.show(self.lease)
+            case Saved() | Sampled() | Kept():
+                self._stage_files.take(line, self.lease)
             case Failed():
                 self._handle_failure(line)
 
@@ -266,6 +281,10 @@ class Supervisor:
     def _check(self) -> None:
         """Raise for whatever must stop the work."""
         self.lease.check()
+        if self._leaving < math.inf:
+            if time.monotonic() < self._leaving:
+                return
+            raise StopRequested
         if self.lease.cancel_requested or self.lease.pause_requested:
             raise StopRequested
         if self.place.draining():

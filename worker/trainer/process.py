@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from core.disk import ROOT
@@ -156,14 +156,22 @@ class Trainer:
             raise TrainerDied(self._process.returncode)
         return None if isinstance(line, Ready) else line
 
-    def stop(self, grace_seconds: float) -> bool:
-        """Ask it to leave the job after the present step; it is killed, and False returned, when it does not."""
+    def stop(self, grace_seconds: float, heard: Callable[[Line], None]) -> bool:
+        """Ask it to leave the job after the present step; it is killed, and False returned, when it does not.
+
+        `heard` gets what it says until then, and what it had said that nobody has heard yet.
+        """
         self._say(Stop())
         deadline = time.monotonic() + grace_seconds
         with contextlib.suppress(TrainerDied, JobFailure):
             while time.monotonic() < deadline:
-                if isinstance(self.receive(0.1), Stopped | Finished | Failed):
+                line = self.receive(0.1)
+                if isinstance(line, Stopped | Finished | Failed):
                     return True
+                if line is not None:
+                    began = time.monotonic()
+                    heard(line)
+                    deadline += time.monotonic() - began
         self.kill()
         return False
 

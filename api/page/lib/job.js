@@ -124,7 +124,7 @@ export function useJob(id) {
       stop();
     };
   }, [id]);
-  const order = (what) => call(`${pathOf(id)}/${what}`, { method: "POST" }).then((job) => {
+  const order = (what, body) => call(pathOf(id) + what, { method: "POST", body }).then((job) => {
     setState((old) => ({ ...old, job }));
     wake.current();
   });

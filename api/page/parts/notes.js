@@ -5,7 +5,7 @@ import { RESULT } from "../words/result.js";
 
 export const Status = ({ job }) => html`<span class="status ${job.status}">${GENERAL.status[job.status] || job.status}</span>`;
 
-export const titleOf = (job) => job.user_provided_suffix || GENERAL.untitled(job.id);
+export const titleOf = (job) => job.bat.name || job.user_provided_suffix || GENERAL.untitled(job.id);
 
 /** What the service refused, said where it arose. */
 export const Refusal = ({ error }) => error && html`<p class="note bad" role="alert">${say(error)}</p>`;

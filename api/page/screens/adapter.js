@@ -19,6 +19,18 @@ export function repeat(job, file = job.training_file) {
   go("/new");
 }
 
+function Title({ job, order }) {
+  const [typed, setTyped] = useState(null);
+  const [error, setError] = useState(null);
+  const close = () => (setTyped(null), setError(null));
+  const save = (event) => {
+    event.preventDefault();
+    order("", { name: typed.trim() || null }).then(close, refused(setError));
+  };
+  if (typed === null) return html`<span class="row"><h1>${titleOf(job)} <${Status} job=${job} /></h1><button type="button" class="link faint" onClick=${() => setTyped(titleOf(job))}>${W.rename}</button></span>`;
+  return html`<form class="row" onSubmit=${save}><input aria-label=${W.name} maxlength="80" value=${typed} ref=${(field) => field?.focus()} onInput=${(event) => setTyped(event.target.value)} /><button class="button small">${W.save}</button><button type="button" class="quiet" onClick=${close}>${W.keepName}</button><${Refusal} error=${error} /></form>`;
+}
+
 function Orders({ job, order }) {
   const [error, setError] = useState(null);
   const { pause_requested: pausing, cancel_requested: stopping } = job.bat;
@@ -27,8 +39,8 @@ function Orders({ job, order }) {
     setBusy(true);
     order(what).then(() => setError(null), refused(setError)).finally(() => setBusy(false));
   };
-  const stop = () => confirm(W.stopAsk) && give("cancel")();
-  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" disabled=${busy} onClick=${give("resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${busy || pausing || stopping} onClick=${give("pause")}>${W.pause}</button>`}
+  const stop = () => confirm(W.stopAsk) && give("/cancel")();
+  return html`<span class="row">${job.status === "paused" ? html`<button type="button" class="button small" disabled=${busy} onClick=${give("/resume")}>${W.resume}</button>` : html`<button type="button" class="quiet" disabled=${busy || pausing || stopping} onClick=${give("/pause")}>${W.pause}</button>`}
     <button type="button" class="quiet" disabled=${busy || stopping} onClick=${stop}>${W.stop}</button></span><${Refusal} error=${error} />`;
 }
 
@@ -70,11 +82,11 @@ export function Adapter({ id, tab }) {
   const { job, error, items, live } = state;
   useEffect(() => {
     if (job) document.title = `${titleOf(job)} · ${GENERAL.status[job.status]} · ${GENERAL.product}`;
-  }, [job?.status]);
+  }, [job && titleOf(job), job?.status]);
   if (!job && error) return error.status === 404 ? html`<${Missing} error=${error} />` : html`<${Refusal} error=${error} />`;
   if (!job) return html`<p class="hint" role="status">${GENERAL.loading}</p>`;
   const ready = job.status === "succeeded";
-  return html`<div class="row spread head"><h1>${titleOf(job)} <${Status} job=${job} /></h1>
+  return html`<div class="row spread head"><${Title} job=${job} order=${order} />
       ${ready ? html`<${Tabs} id=${id} tab=${tab} />` : ACTIVE.includes(job.status) && html`<${Orders} job=${job} order=${order} />`}</div>
     ${job.bat.published_from && html`<p class="hint source">${W.from(job.bat.published_from.step)} ${job.error?.code === "source_gone" ? W.fromErased : html`<${Link} to=${`/adapters/${job.bat.published_from.job}`}>${W.fromWhich}<//>`}</p>`}
     ${error && error.status !== 0 && html`<${Refusal} error=${error} />`}

@@ -21,10 +21,13 @@ function joined(page, old) {
   return [...page.data, ...old.slice(page.data.length).filter((job) => !known.has(job.id))];
 }
 
-function Cover({ file }) {
+/** Few pixels stay pixels. */
+const small = ({ target }) => target.naturalWidth <= 64 && target.classList.add("pixels");
+
+function Cover({ file, picture }) {
   const [items, setItems] = useState(covers.get(file) || null);
   useEffect(() => {
-    if (items) return;
+    if (items || picture) return;
     call(`/v1/files/${file}/items?limit=4`).then(
       (page) => {
         covers.set(file, page.data);
@@ -32,7 +35,8 @@ function Cover({ file }) {
       },
       () => setItems([]), // erased: the adapter is there without its references
     );
-  }, [file]);
+  }, [file, picture]);
+  if (picture) return html`<div class="cover" aria-hidden="true"><img src=${picture} alt="" onLoad=${small} /></div>`;
   const text = items?.find((item) => item.kind === "text");
   return html`<div class="cover" aria-hidden="true">${text ? html`<p>${text.text}</p>` : (items || []).filter((item) => item.thumbnail).map((item) => html`<img src=${item.thumbnail} alt="" class=${item.width <= 64 ? "pixels" : ""} />`)}</div>`;
 }
@@ -40,7 +44,7 @@ function Cover({ file }) {
 function Card({ job }) {
   const share = job.bat.overall ?? job.bat.progress;
   const running = job.status === "running";
-  return html`<li><${Link} to=${`/adapters/${job.id}`} class="card"><${Cover} file=${job.training_file} />
+  return html`<li><${Link} to=${`/adapters/${job.id}`} class="card"><${Cover} file=${job.training_file} picture=${job.bat.cover} />
     <div><h2>${titleOf(job)}</h2><p class="meta"><${Status} job=${job} /> ${running ? html`<span class="num">${W.done(percent(share))}${job.bat.eta_seconds ? `, ${WORKING.left(duration(job.bat.eta_seconds))}` : ""}</span>` : html`<time>${moment(job.created_at)}</time>`}</p>
     <p class="meta">${job.model}${job.bat.published_from ? `, ${W.step(job.bat.published_from.step)}` : ""}</p></div><//></li>`;
 }
@@ -56,7 +60,7 @@ export function List() {
     let timer;
     const look = async () => {
       try {
-        const page = await call(`${JOBS}?limit=${Math.min(MOST, shown.current)}`);
+        const page = await call(`${JOBS}?covers=true&limit=${Math.min(MOST, shown.current)}`);
         if (gone) return;
         setJobs((old) => joined(page, old || []));
         if (shown.current <= MOST) setMore(page.has_more);
@@ -76,7 +80,7 @@ export function List() {
   }, []);
   const older = () => {
     setBusy(true);
-    const asked = call(`${JOBS}?limit=${PAGE}&after=${jobs.at(-1).id}`).then((page) => {
+    const asked = call(`${JOBS}?covers=true&limit=${PAGE}&after=${jobs.at(-1).id}`).then((page) => {
       setJobs((old) => [...old, ...page.data.filter((job) => !old.some((known) => known.id === job.id))]);
       setMore(page.has_more);
       shown.current += page.data.length;

@@ -67,7 +67,7 @@ function Misfits({ job, repeat }) {
 }
 
 function Prompts({ rows, chosen, choose, texts }) {
-  return html`<div class="prompts" role="group" aria-label=${texts ? W.question : W.words}>${rows.map((row) => html`<button key=${row.key} type="button" aria-pressed=${row === chosen} class=${row === chosen ? "chosen" : ""} onClick=${() => choose(row.key)}>${row.prompt}</button>`)}</div>`;
+  return html`<div class="prompts" role="group" aria-label=${texts ? W.question : W.words}>${rows.map((row) => html`<button key=${row.key} type="button" aria-pressed=${row === chosen} class=${row === chosen ? "chosen" : ""} onClick=${() => choose(row.key)}><span>${row.prompt}</span></button>`)}</div>`;
 }
 
 export function Result({ job, samples, checkpoints, metrics, repeat }) {

@@ -9,7 +9,7 @@ import { SETTINGS as W } from "../words/result.js";
 
 const EVENTS = ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"];
 
-const SOURCES = ["/v1/account", "/v1/models?limit=100", "/v1/webhook_endpoints?limit=100", "/v1/erasures?limit=20", "/v1/capabilities", "/readyz"];
+const SOURCES = ["/v1/account", "/v1/models?limit=100", "/v1/webhook_endpoints?limit=100", "/v1/erasures?limit=20", "/v1/capabilities", "/readyz", "/v1/files?purpose=fine-tune&limit=100"];
 
 const asked = (path) => call(path).then((value) => ({ value, error: null }), (error) => ({ value: null, error }));
 
@@ -76,6 +76,21 @@ function Webhooks({ of: { value: list, error }, reload }) {
     <form class="inline-form" onSubmit=${add}>${field("name", W.webhookName, "text")}${field("url", W.webhookUrl, "url")}<button class="button">${W.webhookAdd}</button></form><${Refusal} error=${wrong} /><//>`;
 }
 
+function Upload({ upload, reload }) {
+  const [sure, setSure] = useState(false);
+  const [error, setError] = useState(null);
+  const { used_by: uses, in_use: busy } = upload.bat;
+  const erase = () => call(`/v1/files/${upload.id}`, { method: "DELETE" }).then(reload, refused(setError));
+  const button = (kind, words, act) => html`<button type="button" class=${kind} aria-label=${W.uploadNamed(words, upload.filename)} onClick=${act}>${words}</button>`;
+  return html`<tr><td><b>${upload.filename}</b><br /><span class="meta">${busy ? W.uploadBusy : W.uploadUses(uses)}</span><${Refusal} error=${error} /></td><td class="meta">${size(upload.bytes)}</td><td class="meta">${moment(upload.created_at)}</td>
+    <td>${!busy && html`<span class="row">${sure ? html`${button("button danger small", W.uploadSure, erase)}${button("quiet", W.uploadKeep, () => setSure(false))}` : button("quiet", W.uploadErase, () => setSure(true))}</span>`}</td></tr>`;
+}
+
+function Uploads({ of: { value: list, error }, reload }) {
+  return html`<${Sheet} title=${W.uploads} lead=${W.uploadsLead} error=${error}>${list?.data.length === 0 && html`<p class="hint">${W.uploadsNone}</p>`}
+    ${list?.data.length > 0 && html`<div class="scroll"><table class="ledger"><tbody>${list.data.map((upload) => html`<${Upload} key=${upload.id} upload=${upload} reload=${reload} />`)}</tbody></table></div>`}${list?.has_more && html`<p class="hint">${W.uploadsMore}</p>`}<//>`;
+}
+
 function Erasures({ of: { value: list, error } }) {
   return html`<${Sheet} title=${W.erasures} error=${error}>${list?.data.length === 0 && html`<p class="hint">${W.erasuresNone}</p>`}
     ${list?.data.length > 0 && html`<div class="scroll"><table class="ledger"><tbody>${list.data.map((erasure) => html`<tr key=${erasure.id}><td>${moment(erasure.requested_at)}</td><td class="meta">${erasure.kind} ${erasure.target}</td><td>${erasure.status === "completed" && html`<button type="button" class="quiet" onClick=${() => saveReceipt(erasure)}>${W.receipt}</button>`}</td></tr>`)}</tbody></table></div>`}<//>`;
@@ -90,8 +105,8 @@ function Service({ about, ready }) {
 export function Settings({ leave }) {
   const [answers, again] = useAnswers();
   if (!answers) return html`<h1>${W.title}</h1>`;
-  const [account, models, webhooks, erasures, about, ready] = answers;
+  const [account, models, webhooks, erasures, about, ready, uploads] = answers;
   return html`<h1>${W.title}</h1><${Account} of=${account} leave=${leave} />
     <${Sheet} title=${W.keys} lead=${W.keysLead}><${Copied} text="albatross keys create NAME" /><//><${Models} of=${models} />
-    <${Webhooks} of=${webhooks} reload=${() => again(2)} /><${Erasures} of=${erasures} /><${Service} about=${about.value} ready=${ready.value} />`;
+    <${Webhooks} of=${webhooks} reload=${() => again(2)} /><${Uploads} of=${uploads} reload=${() => [0, 3, 6].forEach(again)} /><${Erasures} of=${erasures} /><${Service} about=${about.value} ready=${ready.value} />`;
 }

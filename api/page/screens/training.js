@@ -44,7 +44,7 @@ export function Training(state) {
     <${Curves} metrics=${metrics} bat=${bat} active=${trains} />
     ${samples.length > 0 && !trains && html`<${Samples} samples=${samples} />`}
     ${influence && html`<${Influence} influence=${influence} bat=${bat} />`}
-    ${bat.references?.length > 0 && html`<${Own} references=${bat.references} items=${items} />`}
+    ${bat.references?.length > 0 && html`<${Own} references=${bat.references} items=${items} changed=${bat.training_versions?.some((file) => file.changed || file.erased)} />`}
     ${trains && html`<${Later} of=${missing(state)} />`}
     ${bat.resolved && html`<${Decided} resolved=${bat.resolved} />`}<${Log} events=${events} />`;
 }

@@ -19,6 +19,10 @@ export const WORKING = {
   close: "You may close this page. The work goes on, and the page finds it again.",
   reconnecting: "The line to the service broke; it is being taken up again.",
   operators: "This is for whoever runs the service: send them the address of this page.",
+  rename: "Rename",
+  name: "Its name",
+  save: "Save",
+  keepName: "Leave it as it was",
   from: (step) => `This is step ${step} of`,
   fromWhich: "another adapter of yours",
   fromErased: "another adapter, which is not there any more.",
@@ -98,6 +102,7 @@ export const INFLUENCE = {
 export const OWN = {
   title: "Your files, judged",
   lead: "How much do the others teach about each? One that none of them explains may not belong.",
+  changed: "The files were edited or erased since: what is shown is what they were judged as, beside what they are now.",
   verdicts: { helps: "fits", doubtful: "fits less", hurts: "does not fit", duplicate: "is there twice", unknown: "not known" },
   why: {
     helps: (share) => `The others take away ${share} of the mistakes on it.`,

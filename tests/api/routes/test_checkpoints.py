@@ -78,7 +78,10 @@ def test_a_kept_step_is_published_by_a_new_job_that_has_all_but_its_last_stage(
     assert (bat["published_step"], bat["stop_reason"], bat["turning_point_step"]) == (None, None, 120)
     assert (bat["resolved"], bat["valleys"]) == (source.model_extra["bat"]["resolved"], OUTCOME["valleys"])
     assert [row["state"] for row in bat["stages"]] == ["skipped"] * 5 + ["waiting"]
+    assert [row["expected"] > 0 for row in bat["stages"]] == [False] * 5 + [True]
     assert source.model_extra["bat"]["published_from"] is None
+    assert bat["training_versions"] == source.model_extra["bat"]["training_versions"]
+    assert [row["file_id"] for row in bat["training_versions"]] == [job.training_file]
 
 
 @pytest.mark.slow
@@ -144,8 +147,9 @@ def test_a_call_to_create_that_is_sent_again_is_not_answered_with_it(
 @pytest.mark.slow
 def test_what_is_not_there_is_404(service: Service, publish: Publish, kept: dict[str, str]) -> None:
     refused(publish(kept | {"job": "ftjob-unknown"}), 404, "job_not_found")
-    error = refused(publish(kept | {"checkpoint": "ftckpt_unknown"}), 404, "checkpoint_not_found")
-    assert error["param"] == "checkpoint_id"
+    for odd in ("ftckpt_unknown", "%00", "x" * 3000, "%ED%A0%80"):
+        error = refused(publish(kept | {"checkpoint": odd}), 404, "checkpoint_not_found")
+        assert error["param"] == "checkpoint_id"
     with service.http("bob") as others:
         path = f"{JOBS}/{kept['job']}/checkpoints/{kept['checkpoint']}/publish"
         refused(others.post(path), 404, "job_not_found")

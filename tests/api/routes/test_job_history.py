@@ -22,7 +22,7 @@ from core.erasure import request as erasing
 from core.jobs import control, events, leases
 from core.jobs.event_codes import EventCode
 from core.jobs.leases import Claim
-from tests.api.outcome import OUTCOME, USAGE, show
+from tests.api.outcome import OUTCOME, USAGE, keep, show
 from tests.api.server import Service, pictures, png, refused
 from tests.conftest import until
 
@@ -192,6 +192,45 @@ def test_a_stream_tells_where_the_job_stands_when_that_has_changed(
     assert (told[-1]["status"], len(told)) in (("cancelled", 4), ("cancelled", 5))  # queued in between, perhaps
 
 
+def test_kept_steps_of_a_job_that_trains_are_listed_and_can_be_downloaded(
+    service: Service, client: openai.OpenAI, http: httpx.Client, create
+) -> None:
+    job = create(suffix="kept").json()["id"]
+    address = f"{JOBS}/{job}/checkpoints"
+    empty = {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None, "ready": False}
+    assert http.get(address).json() == empty
+    show(service, job)
+    kept = keep(service, job, 40)
+    (listed,) = client.fine_tuning.jobs.checkpoints.list(job)
+    assert (listed.id, listed.step_number, listed.metrics.train_loss) == (kept, 40, 0.25)
+    assert listed.model_extra["bat"]["labels"] == []
+    assert http.get(address).json()["ready"] is False
+    event = client.fine_tuning.jobs.list_events(job, limit=1).data[0]
+    assert event.data == {"code": "checkpoint_kept", "stage": "train", "checkpoint": kept, "step": 40}
+    name = listed.fine_tuned_model_checkpoint
+    assert event.message.endswith(f"can be downloaded as {name}.")
+    assert http.get(f"/v1/models/{name}/download").content == b"weights of 40"
+    refused(http.get(f"/v1/models/{name.replace('-40', '-41')}/download"), 404, "checkpoint_not_found")
+    refused(http.get(f"/v1/models/{name.replace('kept', 'other')}/download"), 404, "model_not_found")
+    refused(http.get(f"/v1/models/{name.partition(':ckpt')[0]}/download"), 404, "model_not_found")
+    with service.http("bob") as bob:
+        refused(bob.get(f"/v1/models/{name}/download"), 404, "model_not_found")
+    http.post(f"{JOBS}/{job}/cancel")
+    with service.sessions.begin() as session:
+        assert leases.stopped(session, Claim(job, 1))
+    assert http.get(address).json()["ready"] is True
+    assert http.get(f"/v1/models/{name}/download").content == b"weights of 40"
+    refused(http.post(f"{address}/{kept}/publish"), 409, "job_not_succeeded")
+    http.delete(f"{JOBS}/{job}")
+    refused(http.get(f"/v1/models/{name}/download"), 404, "model_not_found")
+
+
+def test_an_erased_model_leaves_no_kept_step(http: httpx.Client, published: dict[str, str]) -> None:
+    http.delete(f"/v1/models/{published['model']}")
+    assert http.get(f"{JOBS}/{published['job']}/checkpoints").json()["data"] == []
+    refused(http.get(f"/v1/models/{published['model']}:ckpt-step-120/download"), 404, "model_not_found")
+
+
 def test_a_checkpoint_names_its_weights(client: openai.OpenAI, http: httpx.Client, published: dict[str, str]) -> None:
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(published["job"])
     assert checkpoint.step_number == checkpoint.metrics.step == 120
@@ -275,6 +314,7 @@ def test_samples_show_before_right_and_too_late(http: httpx.Client, published: d
     rows = page["data"]
     assert page["ready"] is True
     assert [(row["step"], row["labels"][0]) for row in rows] == [(0, "before"), (120, "published"), (300, "overfitted")]
+    assert {row["number"] for row in rows} == {None}  # which older versions did not say
     assert base64.b64decode(rows[1]["image"].split(",")[1]) == png(120)
     assert httpx.get(str(http.base_url) + rows[1]["url"]).content == png(120)
 
@@ -326,7 +366,7 @@ def test_samples_of_a_job_that_trains_are_there_at_once_and_stay_where_it_is_can
     page = http.get(f"{JOBS}/{job}/samples").json()
     assert page["ready"] is False
     [row] = page["data"]
-    assert (row["id"], row["step"], row["labels"]) == ("0-0", 0, ["before"])
+    assert (row["id"], row["step"], row["number"], row["labels"]) == ("0-0", 0, 0, ["before"])
     assert http.get(row["image_url"]).content == png(7)
     with service.sessions.begin() as session:
         state = session.get_one(Job, job)

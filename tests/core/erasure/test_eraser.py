@@ -249,6 +249,7 @@ def test_uploads_whose_time_is_over_are_erased_unless_a_job_needs_them(database:
     job_id = queued(database, training_files=["file-1"])
     upload(database, store)
     upload(database, store, name="file-2")
+    queued(database, training_files=["file-2"], published_from_job="ftjob-1", published_from_step=5)  # reads no files
     with database.begin() as session:
         session.execute(update(File).values(expires_at=1.0))
     assert retention.expire_files(database) == 1

@@ -192,3 +192,12 @@ def test_a_machine_that_had_other_work_may_be_faster_than_it_was() -> None:
     busy, quiet = (model(known, SHAPE, "cpu: toy", None).forecast(SHAPE, DATA).seconds for known in (rows, CALIBRATED))
     assert (busy.expected, busy.high) == (quiet.expected, quiet.high)
     assert busy.low == pytest.approx(quiet.low / 2)
+
+
+@pytest.mark.parametrize("rows", [[], CALIBRATED])
+def test_a_published_kept_step_takes_what_loading_and_writing_files_take(rows: list[Measured]) -> None:
+    estimator = Estimator(TEXT, rows, "cpu: toy")
+    alone, whole = estimator.export_alone(SHAPE), estimator.forecast(SHAPE, DATA)
+    assert alone.idle == frozenset(STAGES[:-1])
+    assert [alone.stages[stage].expected for stage in STAGES[:-1]] == [0.0] * 5
+    assert 0 < alone.seconds.expected < whole.stages["prepare"].expected + whole.stages["export"].expected

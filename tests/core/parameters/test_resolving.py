@@ -284,6 +284,9 @@ def test_a_placeholder_in_prompts_becomes_the_trigger_or_goes() -> None:
     wordless = EMOJI.model_copy(update={"trigger_hint": None})
     assert settled(asked, backbone=wordless).sample_prompts == ("a boat", "a hut")
     assert settled(asked, backbone=TEXT, summary=CHATS).sample_prompts == ("a [trigger] boat", "a hut")
+    twice = {"sample_prompts": ["a [trigger] boat", "a hut", "a zwx boat", "a hut"], "trigger": "zwx"}
+    assert settled(twice).sample_prompts == ("a zwx boat", "a hut")
+    assert len(settled(twice, backbone=TEXT, summary=CHATS).sample_prompts) == 3
 
 
 WRONG_NUMBERS = (

@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from api.serializers import covers
 from core.backbones.record import describe
 from core.parameters.schedule import STAGES
 from tests.core.method.lora import networks
 from tests.tiny_backbones import LETTERS, letter_tokenizer
 from tests.worker.stages.conftest import CANDIDATES, MakeJob, maker, picture
-from worker.job_folder import DONE, JobFolder, seal, write_json
-from worker.protocol import Known, Line, Message, Metrics, Progress, StageDone
+from worker.job_folder import DONE, JobFolder, checkpoint_file, seal, write_json
+from worker.protocol import Kept, Known, Line, Message, Metrics, Progress, StageDone
 from worker.stages import run
 from worker.stages.context import Context
 
@@ -45,6 +46,8 @@ def test_an_image_job_leaves_everything_that_it_promises(finished_image_job: Fin
     assert manifest["outcome"]["published_step"] in steps
     assert all((folder.path / row["file"]).is_file() for row in manifest["checkpoints"])
     assert manifest["outcome"]["stop_reason"]
+    assert covers.shown(manifest["outcome"]["cover"]) is not None
+    assert "cover" not in read(folder, "export/report.json")  # which is for people
 
 
 def test_progress_only_grows_and_its_estimates_are_times(finished_image_job: Finished) -> None:
@@ -319,6 +322,26 @@ def prepared(folder: JobFolder) -> list[Message]:
         found += [line] if isinstance(line, Message) else []
     work.close()
     return found
+
+
+def test_a_kept_step_is_told_before_training_goes_on_and_is_the_file_that_the_job_leaves(
+    finished_image_job: Finished,
+) -> None:
+    folder, lines = finished_image_job
+    rows = {row["step"]: row for row in read(folder, "export/manifest.json")["checkpoints"]}
+    at, early, kept = 0, list[int](), list[Kept]()
+    for line in lines:
+        if isinstance(line, Metrics) and line.stage == "train":
+            at = line.rows[-1]["step"]
+        if isinstance(line, Kept):
+            kept.append(line)
+            early += [line.step] * (line.step == at)
+    assert len(early) > 2  # the others are what only a rule of the end names
+    assert {line.step for line in kept} == {0, *rows}
+    assert len(kept) == 1 + len(rows)
+    for line in kept[1:]:
+        assert line.metrics == rows[line.step]["metrics"]
+        assert (folder.kept / checkpoint_file(line.step)).samefile(folder.path / rows[line.step]["file"])
 
 
 def test_what_the_outcome_will_tell_is_told_as_soon_as_its_stage_is_done(finished_image_job: Finished) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import sys
@@ -19,7 +18,8 @@ from core.erasure.scratch import sweep
 from core.jobs import dispatch
 from core.parameters.schedule import STAGES
 from core.runtime.printed import output_log
-from core.storage.keys import job_prefix
+from core.storage.interface import StoredObject
+from core.storage.local import LocalStorage
 from tests.worker import fast_trainer
 from tests.worker.conftest import furnished
 from tests.worker.floor import Floor, damaged, gone, pictures, repacked, settings
@@ -236,6 +236,29 @@ def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -
     assert steps_of(floor, "train") == list(range(1, 11))
 
 
+def test_what_was_done_while_the_store_was_slow_is_kept_when_a_job_is_paused(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered, put = threading.Event(), LocalStorage.put
+
+    def slow(store: LocalStorage, key: str, source: Path | bytes, *kind: str) -> StoredObject:
+        if "/score/" in key:
+            ordered.wait(60)
+        return put(store, key, source, *kind)
+
+    monkeypatch.setattr(LocalStorage, "put", slow)
+    job_id = floor.job("slow-train")
+    work = in_background(floor, "score")
+    floor.wait(lambda: any(floor.settings.data.glob(f"work/*/{job_id}-e1/saves/train-*/done.json")))
+    floor.order("pause", job_id)
+    time.sleep(3 * floor.settings.heartbeat_seconds)  # the lease has heard of it
+    ordered.set()
+    work.join(60)
+    kept = floor.rows(Artifact, job_id)
+    assert {row.name.split("/")[1] for row in kept if row.kind == "save"} == {"train-00001"}
+    assert {row.name.split("/")[0] for row in kept if row.kind == "stage"} == set(STAGES[:4])
+
+
 def test_a_job_that_may_spend_no_more_gpu_seconds_ends_and_says_so(floor: Floor) -> None:
     job_id = floor.job("slow-train", reserved_seconds=6.0)
     floor.supervise()
@@ -416,44 +439,3 @@ def test_a_job_tells_its_way_through_all_stages_also_over_a_pause(floor: Floor) 
     assert job.course["stages"]["train"]["seconds"] >= first["stages"]["train"]["seconds"]
     assert job.course["overall"] >= first["overall"]
     assert all(leg["state"] for leg in job.course["stages"].values())
-
-
-def shown(floor: Floor, job_id: str) -> dict[str, Artifact]:
-    return {row.name: row for row in floor.rows(Artifact, job_id) if row.kind == "live"}
-
-
-def half_shown(floor: Floor, order: str) -> str:
-    """A job that was ordered to stop when half of its samples were stored."""
-    job_id = floor.job("show-train")
-    work = in_background(floor, "train")
-    floor.wait(lambda: "live/sample-5.png" in shown(floor, job_id))
-    floor.order(order, job_id)
-    work.join(60)
-    return job_id
-
-
-def test_samples_are_stored_while_a_job_trains_and_stay_where_it_is_cancelled(floor: Floor) -> None:
-    job_id = half_shown(floor, "cancel")
-    assert floor.get(job_id).state == "CANCELLED"
-    rows = shown(floor, job_id)
-    assert rows.keys() == {f"live/{name}" for name in ("samples.json", "done.json", *SHOWN[:5])}
-    told = json.loads(floor.storage.read(rows["live/samples.json"].storage_key))
-    assert [row["step"] for row in told] == [1, 2, 3, 4, 5]
-    for name, row in rows.items():
-        assert hashlib.sha256(floor.storage.read(row.storage_key)).hexdigest() == row.sha256, name
-
-
-def test_a_job_that_goes_on_has_what_it_has_shown_and_at_its_end_only_the_whole_set(floor: Floor) -> None:
-    job_id = half_shown(floor, "pause")
-    floor.order("resume", job_id)
-    floor.supervise()
-    assert floor.get(job_id).state == "SUCCEEDED"
-    assert shown(floor, job_id) == {}
-    keys = [key for key in floor.storage.keys(job_prefix("acct-1", job_id)) if key.endswith(".png")]
-    sent = {tuple(key.rpartition("-")[2] for key in keys if f"/e{attempt}/" in key) for attempt in (1, 2)}
-    assert (
-        {tuple(sorted(names)) for names in sent}
-        == {  # nothing is sent twice
-            tuple(sorted(name.partition("-")[2] for name in half)) for half in (SHOWN[:5], SHOWN[5:])
-        }
-    )

@@ -71,8 +71,8 @@ def card(context: Context, adapter: Adapter, summary: Json) -> Json:
     }
 
 
-def write_samples(context: Context, outcome: Outcome, folder: Path) -> None:
-    """Write the samples of the step and those before training, as they were drawn then."""
+def write_samples(context: Context, outcome: Outcome, folder: Path) -> list[Json]:
+    """Write the samples of the step and those before training, as they were drawn then, and return their rows."""
     rows = [row for row in _source(context, "samples.json") if row["step"] in (0, outcome.published_step)]
     for row in rows:
         row["labels"] = marks(outcome, row["step"])
@@ -80,6 +80,7 @@ def write_samples(context: Context, outcome: Outcome, folder: Path) -> None:
             shutil.copyfile(context.folder.source / Path(file).name, folder / Path(file).name)
     write_rows(folder / "samples.json", rows)
     shutil.copyfile(context.folder.stage("score") / "decision.json", folder / "decision.json")
+    return rows
 
 
 def _source(context: Context, name: str) -> Any:

@@ -22,10 +22,10 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.lora.adapter import Adapter
 from core.method.stopping.drawings import WATCHED, drawings, drawn, watched
 from worker.job_folder import JobFolder, seal
-from worker.protocol import Json, Line, Sampled
+from worker.protocol import Json, Known, Line, Sampled
 from worker.stages.context import Context
 from worker.stages.export.answers import Answer, Asking, asking_of, asks
-from worker.stages.export.samples import picture_file, row_of
+from worker.stages.export.samples import cover_of, picture_file, row_of
 from worker.stages.saves import fingerprint
 
 SAMPLES, TAKEN = "samples.json", "taken.json"  # rows to show; of every step, what export takes over
@@ -55,6 +55,8 @@ class LiveSamples:
         self._last = self._clock() - began
         self._spent += self._last
         yield Sampled("train")
+        if (picture := cover_of(self._rows, step, self._folder)) is not None:
+            yield Known("train", {"cover": picture})
 
     def _affordable(self, step: int) -> bool:
         trained = self._clock() - self._began - self._spent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from core.method.training.final_run import Outcome
 from worker.protocol import Json
 
 THUMBNAIL = 256  # pixels of the longer side of what lists of samples show
+COVER, COVER_QUALITY = 96, 80  # the same of the one picture that stands for a job in a list of jobs
 
 
 @dataclass
@@ -51,6 +54,26 @@ def row_of(number: int, step: int, labels: list[str], answer: tuple[str, str, An
     row["thumbnail"] = f"thumbnail-{row['image']}"
     small.save(folder / row["thumbnail"])
     return row
+
+
+def cover(picture: Image.Image) -> str:
+    """Return a picture so small that a list of jobs can hold it, as a data URI."""
+    small, buffer = picture.convert("RGB"), io.BytesIO()
+    small.thumbnail((COVER, COVER))
+    if max(picture.size) <= COVER:  # which JPEG would smear
+        small.save(buffer, "PNG", optimize=True)
+        return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    small.save(buffer, "JPEG", quality=COVER_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def cover_of(samples: Sequence[Json], step: int, folder: Path) -> str | None:
+    """Return that of the first picture of what was learned at a step; None of texts."""
+    drawn = [row for row in samples if row["step"] == step and row["role"] == "subject" and "thumbnail" in row]
+    if not drawn:
+        return None
+    with Image.open(folder / drawn[0]["thumbnail"]) as picture:
+        return cover(picture)
 
 
 def rows(step: int, labels: list[str], answers: Sequence[tuple[str, str, Any]], folder: Path) -> list[Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,16 +17,17 @@ from core.method.stopping.evidence import Evidence
 from core.method.stopping.rule import as_proposal
 from core.method.stopping.window import Window
 from core.method.training.final_run import Outcome
-from worker.job_folder import write_json, write_rows
+from worker.job_folder import checkpoint_file, write_json, write_rows
 from worker.protocol import Json, Line, Message
-from worker.stages.context import Context, ProgressClock, checkpoint_file
+from worker.stages.context import Context, ProgressClock
 from worker.stages.export import answers, chosen, forgetting, pictures
 from worker.stages.export.card import card
 from worker.stages.export.explanations import reasons
 from worker.stages.export.formats import Made, wanted, write_formats
 from worker.stages.export.live import known_answers
-from worker.stages.export.samples import Gallery, marks
+from worker.stages.export.samples import Gallery, cover_of, marks
 from worker.stages.export.serving import MODELFILE, modelfile
+from worker.stages.train import measured
 from worker.stages.trial import followed_curves, settled
 
 TOLD_ROUNDING = 0.01  # of the adapter's effect: what half precision takes from merged weights is told from there on
@@ -93,19 +94,26 @@ def _judged(context: Context, outcome: Outcome, folder: Path, pace: ProgressCloc
     adapter = context.checkpoint(outcome.published_step)
     summary = summarise(context, outcome)
     summary |= {"pictures": gallery.pictures, "answers": gallery.answers}
+    summary |= _covered(gallery.rows, outcome.published_step, folder)
     summary["reasons"] |= forgetting.reasons(summary, context.read("train", "curve.json")) | gallery.reasons
     return Told(adapter, summary, card(context, adapter, summary), checkpoints(context, outcome))
 
 
 def _taken_over(context: Context, outcome: Outcome, folder: Path) -> Told:
     """Say of a step that its owner chose what the job has said that has kept it."""
-    chosen.write_samples(context, outcome, folder)
+    rows = chosen.write_samples(context, outcome, folder)
     adapter = context.checkpoint(outcome.published_step)
     summary = chosen.summary(context, outcome, changes(context, outcome.published_step))
+    summary |= _covered(rows, outcome.published_step, folder)
     [kept] = checkpoints(context, outcome)
     shutil.copyfile(context.folder.path / kept["file"], folder / Path(kept["file"]).name)
     kept["file"] = f"export/{Path(kept['file']).name}"
     return Told(adapter, summary, chosen.card(context, adapter, summary), [kept])
+
+
+def _covered(samples: Sequence[Json], step: int, folder: Path) -> Json:
+    picture = cover_of(samples, step, folder)
+    return {"cover": picture} if picture else {}
 
 
 def _sampled(context: Context, outcome: Outcome, folder: Path, pace: ProgressClock) -> Generator[Line, None, Gallery]:
@@ -136,7 +144,7 @@ def _write_papers(context: Context, provenance: Json, summary: Json, folder: Pat
     """Write the curves, the influence scores, the report and the card."""
     _write_csv(context.read("train", "curve.json"), folder / "metrics.csv")
     shutil.copyfile(context.folder.stage("score") / "influence.json", folder / "influence.json")
-    write_json(folder / "report.json", summary)
+    write_json(folder / "report.json", {name: value for name, value in summary.items() if name != "cover"})
     (folder / cards.CARD_FILE).write_bytes(cards.content(provenance))
 
 
@@ -212,9 +220,7 @@ def checkpoints(context: Context, outcome: Outcome) -> list[Json]:
     curve = {row["step"]: row for row in context.read("train", "curve.json")}
     rows = []
     for step in outcome.gallery:
-        metrics = {("train_loss" if name == "loss" else name): value for name, value in curve.get(step, {}).items()}
-        metrics.pop("valleys", None)  # which are the run's
-        file = f"train/{checkpoint_file(step)}"
+        file, metrics = f"train/{checkpoint_file(step)}", measured(curve.get(step, {}))
         rows.append({"file": file, "step": step, "labels": marks(outcome, step), "metrics": metrics})
     return rows
 

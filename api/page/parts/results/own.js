@@ -16,12 +16,12 @@ export function misfits(references) {
   return { hurts, doubtful, twice };
 }
 
-export function Own({ references, items }) {
+export function Own({ references, items, changed }) {
   const most = Math.max(0.01, ...references.map((reference) => Math.abs(reference.learnt || 0)));
   const rank = (reference) => (DOUBTED.includes(reference.verdict) ? DOUBTED.indexOf(reference.verdict) : DOUBTED.length);
   const sorted = [...references].sort((a, b) => rank(a) - rank(b));
   const twins = (reference) => (reference.twins || []).join(", ");
-  return html`<section aria-labelledby="own"><h2 id="own">${W.title}</h2><p class="hint">${W.lead}</p><ul class="own">${sorted.map((reference) => {
+  return html`<section aria-labelledby="own"><h2 id="own">${W.title}</h2><p class="hint">${W.lead}${changed ? ` ${W.changed}` : ""}</p><ul class="own">${sorted.map((reference) => {
     const item = itemOf(reference, items);
     return html`<li key=${reference.name} class=${reference.verdict}>${item?.thumbnail ? html`<img src=${item.thumbnail} class=${item.width <= 64 ? "pixels" : ""} alt="" width="56" height="56" />` : ""}
       <div><p><b class="file">${reference.name}</b> <span class="chip">${W.verdicts[reference.verdict]}</span></p>${item?.kind === "text" && html`<p class="said">${item.text}</p>`}

@@ -15,7 +15,7 @@ from safetensors.torch import load, load_file
 
 from core.database.tables import Job
 from core.errors import JobFailure
-from core.jobs import kept_steps
+from core.jobs import publishing
 from core.parameters.schedule import STAGES
 from tests.worker.stages.conftest import image_jobs, text_jobs
 from worker.job_folder import DONE, JobFolder, seal, write_json
@@ -48,7 +48,7 @@ def chosen(folder: JobFolder, step: int) -> JobFolder:
     other = copied(folder, "chosen")
     shutil.copytree(folder.stage("export"), other.source)
     outcome = read(folder, "export/manifest.json")["outcome"]
-    told = kept_steps.taken_over(Job(id="ftjob-1", outcome=outcome), step)
+    told = publishing.taken_over(Job(id="ftjob-1", outcome=outcome), step)
     other.write_spec(folder.spec() | {"publish_step": step, "outcome": told})
     return other
 
@@ -134,7 +134,7 @@ def test_the_job_says_that_its_owner_chose_the_step_and_what_the_service_had_nam
     assert words in outcome["stop_reason"]
     assert outcome["reasons"]["stop"] == outcome["stop_reason"]
     assert outcome.keys() == before.keys() | {"published_from"}
-    assert {name for name in before if outcome[name] != before[name]} <= kept_steps.OF_THE_STEP | {"reasons"}
+    assert {name for name in before if outcome[name] != before[name]} <= publishing.OF_THE_STEP | {"reasons"}
     assert "answers" not in outcome["reasons"]
     assert any(line.text == outcome["stop_reason"] for line in lines if isinstance(line, Message))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from worker.protocol import Line, Metrics, Sampled, StageDone
 from worker.stages import run
 from worker.stages.context import Context
 from worker.stages.export.live import SAMPLES, LiveSamples
-from worker.stages.export.samples import THUMBNAIL, row_of
+from worker.stages.export.samples import COVER, THUMBNAIL, cover_of, row_of
 
 ALWAYS = 1e9  # of the training time
 DATED = {DONE, "card.json", "manifest.json"}
@@ -150,3 +152,8 @@ def test_a_picture_says_its_size_and_a_large_one_has_a_small_copy(
         assert thumbnail.size == (small or size)
         assert max(thumbnail.size) <= THUMBNAIL
     assert (row["thumbnail"] == row["image"]) == (small is None)
+    picture = cover_of([row], 7, tmp_path)
+    assert picture is not None
+    with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as shown:
+        assert max(shown.size) == min(COVER, max(size))
+    assert cover_of([{**row, "role": "unrelated"}], 7, tmp_path) is cover_of([row], 8, tmp_path) is None

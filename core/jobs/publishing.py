@@ -22,10 +22,13 @@ from core.parameters.schedule import SOURCE, STAGES
 from core.settings import Settings
 
 LAST = STAGES[-1]
+SAMPLES_FILE = "samples.json"  # of the last stage
+TAKEN_OVER = frozenset(f"{SOURCE}/{name}" for name in (CARD_FILE, SAMPLES_FILE))  # and pictures, where there are any
 NAMED = {"step": "published_step", "rule": "stop_rule", "reason": "stop_reason"}
 # of an outcome, what is so of the step that is published
 OF_THE_STEP = {
     *NAMED.values(),
+    "cover",
     "formats",
     "formats_left_out",
     "usage",
@@ -35,8 +38,8 @@ OF_THE_STEP = {
 }
 REASONS = frozenset({"stop", "answers", "forgetting"})
 GONE = (
-    "The job {job} had kept this step, and it or its model was erased, or what it had stored was damaged, before the "
-    "step was published. Create the job again, with its seed and its files, for the same steps."
+    "The job {job} had kept this step, and it or its model was erased, or something that it had stored was deleted or "
+    "damaged, before the step was published. Create the job again, with its seed and its files, for the same steps."
 )
 
 
@@ -44,7 +47,8 @@ def publishable(session: Session, source: Job, checkpoint_id: str) -> Checkpoint
     """Return a kept step that can be published; NotFound, or Conflict where the state of its job is in the way."""
     if source.state in ACTIVE:
         raise Conflict(
-            "The job has not ended, so its steps are not kept yet; wait until it has succeeded.", code="job_not_ended"
+            "The job has not ended; wait until it has succeeded. Until then a kept step can be downloaded by its name.",
+            code="job_not_ended",
         )
     if source.published_from_job is not None:
         message = (
@@ -52,9 +56,15 @@ def publishable(session: Session, source: Job, checkpoint_id: str) -> Checkpoint
             f"{source.published_from_job}."
         )
         raise Conflict(message, code="checkpoint_published", param="checkpoint_id")
+    if source.state != JobState.SUCCEEDED:
+        message = (
+            "The job has ended without an adapter, so there is nothing to publish its steps with. Download what it has "
+            "kept, by the names that its list of checkpoints has, or create the job again."
+        )
+        raise Conflict(message, code="job_not_succeeded", param="job_id")
     adapter = session.scalar(select(Adapter).where(Adapter.job_id == source.id))
     if adapter is not None and adapter.deleted_at is not None:
-        raise _gone(source, "The job's model was erased, and its kept steps with it.")
+        raise _gone("The job's model was erased, and its kept steps with it.")
     found = session.scalar(select(Checkpoint).where(Checkpoint.job_id == source.id, Checkpoint.id == checkpoint_id))
     if found is None:
         message = "There is no such checkpoint; the job's list of checkpoints has those that it has kept."
@@ -88,9 +98,9 @@ def create(
     """
     stored = session.scalars(select(Artifact).where(Artifact.job_id == source.id)).all()
     borrowed = [(name, artifact) for artifact in stored if (name := _borrowed_as(artifact)) is not None]
-    names = {name.partition("/")[0] for name, _ in borrowed}
-    if not names.issuperset(STAGES[:-1]) or f"{SOURCE}/{CARD_FILE}" not in dict(borrowed):
-        raise _gone(source, "Not all that the job has stored is there any more; its card may have been deleted.")
+    names = dict(borrowed).keys()
+    if not {name.partition("/")[0] for name in names}.issuperset(STAGES[:-1]) or not names >= TAKEN_OVER:
+        raise _gone("Not all that the job has stored is there any more; its card may have been deleted.")
     job = _job(source, checkpoint.step, settings)
     job.course = course
     made = sum(artifact.bytes for artifact in stored if artifact.name.startswith(f"{LAST}/"))
@@ -113,7 +123,7 @@ def source_gone(job: Job) -> JobFailure:
     return JobFailure(GONE.format(job=job.published_from_job), code="source_gone")
 
 
-def _gone(source: Job, what: str) -> Conflict:
+def _gone(what: str) -> Conflict:
     advice = "Create it again, with its seed and its files, for the same steps."
     return Conflict(f"{what} {advice}", code="source_gone", param="job_id")
 
@@ -153,7 +163,7 @@ def _borrowed_as(artifact: Artifact) -> str | None:
     stage, _, name = artifact.name.partition("/")
     if artifact.kind == "stage" and stage in STAGES[:-1]:
         return artifact.name
-    drawn = artifact.kind == "stage" and (name == "samples.json" or name.endswith(".png"))
+    drawn = artifact.kind == "stage" and (name == SAMPLES_FILE or name.endswith(".png"))
     return f"{SOURCE}/{name}" if stage == LAST and (drawn or artifact.format == "card") else None
 
 

@@ -6,21 +6,22 @@ import threading
 import time
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core.accounts import stored_bytes
 from core.accounts.quotas import locked
 from core.database.invariants import broken_invariants
-from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, Metric
+from core.database.tables import Adapter, Artifact, Checkpoint, File, Job, Measurement, Metric
 from core.database.tables.jobs import BORROWED
 from core.erasure import request
 from core.erasure.eraser import Eraser
-from core.jobs import kept_steps
+from core.jobs import publishing
 from core.keys.keyring import Keyring
 from core.parameters.schedule import STAGES
 from core.storage.keys import job_prefix
 from tests.worker.floor import Floor
 
+pytestmark = pytest.mark.slow
 LAST = 10  # of the kept steps of the fast trainer, whose first, 5, is published
 
 
@@ -36,8 +37,8 @@ def publish(floor: Floor, source: str, suffix: str | None = None) -> str:
     [kept] = [row for row in floor.rows(Checkpoint, source) if row.step == LAST]
     with floor.sessions.begin() as session:
         job = session.get_one(Job, source)
-        account, checkpoint = locked(session, job.account_id), kept_steps.publishable(session, job, kept.id)
-        made = kept_steps.create(session, job, checkpoint, floor.settings, account=account)
+        account, checkpoint = locked(session, job.account_id), publishing.publishable(session, job, kept.id)
+        made = publishing.create(session, job, checkpoint, floor.settings, account=account)
         made.suffix = suffix
         return made.id
 
@@ -70,7 +71,7 @@ def test_a_kept_step_becomes_a_model_of_its_own_and_nothing_is_trained(floor: Fl
     job_id = publish(floor, source)
     floor.supervise()
     job = floor.get(job_id)
-    assert (job.state, job.outcome["published_step"], job.attempt) == ("SUCCEEDED", LAST, 1)
+    assert (job.state, job.outcome["published_step"], job.attempt, job.trained_tokens) == ("SUCCEEDED", LAST, 1, 0)
     assert [stage for stage, _, folder in floor.stages() if job_id in folder] == ["export"]
     [kept] = floor.rows(Checkpoint, job_id)
     assert (kept.step, content(floor, kept)) == (LAST, b"weights of 10")
@@ -80,7 +81,6 @@ def test_a_kept_step_becomes_a_model_of_its_own_and_nothing_is_trained(floor: Fl
     assert [row.id for row in floor.rows(Adapter, source)] == [f"ft:tiny-a:acct-1::{source[6:14]}"]
 
 
-@pytest.mark.slow
 def test_what_the_new_job_offers_lies_under_its_own_keys_alone(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source)
@@ -92,7 +92,6 @@ def test_what_the_new_job_offers_lies_under_its_own_keys_alone(floor: Floor) -> 
     assert [row for row in own if row[0] != "export"] == [row for row in curves if row[0] != "export"]
 
 
-@pytest.mark.slow
 def test_what_is_borrowed_is_counted_once_and_given_back(floor: Floor) -> None:
     source = trained(floor)
     with floor.sessions() as session:
@@ -109,7 +108,6 @@ def test_what_is_borrowed_is_counted_once_and_given_back(floor: Floor) -> None:
         assert (stored_bytes.of_job(session, source), stored_bytes.of_job(session, job_id)) == (before, own)
 
 
-@pytest.mark.slow
 def test_a_cancelled_one_gives_back_what_it_has_borrowed(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source)
@@ -119,7 +117,6 @@ def test_a_cancelled_one_gives_back_what_it_has_borrowed(floor: Floor) -> None:
     assert all_is_well(floor)
 
 
-@pytest.mark.slow
 def test_one_that_runs_is_cancelled_as_any_job(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source, "slow-export")
@@ -135,7 +132,6 @@ def test_one_that_runs_is_cancelled_as_any_job(floor: Floor) -> None:
     assert all_is_well(floor)
 
 
-@pytest.mark.slow
 def test_one_whose_trainer_is_killed_goes_on_with_what_is_borrowed(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source, "die-export")
@@ -147,7 +143,6 @@ def test_one_whose_trainer_is_killed_goes_on_with_what_is_borrowed(floor: Floor)
     assert [stage for stage, _, folder in floor.stages() if job_id in folder] == ["export"] * 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["job", "model"])
 def test_each_is_erased_without_the_other(floor: Floor, kind: str) -> None:
     source = trained(floor)
@@ -166,7 +161,6 @@ def test_each_is_erased_without_the_other(floor: Floor, kind: str) -> None:
     assert all_is_well(floor)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["job", "model"])
 def test_a_source_that_is_erased_first_ends_the_job_with_a_plain_code(floor: Floor, kind: str) -> None:
     source = trained(floor)
@@ -180,7 +174,6 @@ def test_a_source_that_is_erased_first_ends_the_job_with_a_plain_code(floor: Flo
     assert all_is_well(floor)
 
 
-@pytest.mark.slow
 def test_a_source_whose_stored_files_are_damaged_ends_the_job_too(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source)
@@ -190,7 +183,6 @@ def test_a_source_whose_stored_files_are_damaged_ends_the_job_too(floor: Floor) 
     assert (floor.get(job_id).state, floor.get(job_id).error_code) == ("FAILED", "source_gone")
 
 
-@pytest.mark.slow
 def test_a_source_that_is_erased_before_the_job_has_ended_ends_it_at_its_last_step(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source)
@@ -203,7 +195,6 @@ def test_a_source_that_is_erased_before_the_job_has_ended_ends_it_at_its_last_st
     assert floor.rows(Adapter, job_id) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["job", "model"])
 def test_an_erasure_waits_for_a_worker_that_has_the_files_of_the_source(floor: Floor, kind: str) -> None:
     source = trained(floor)
@@ -216,7 +207,6 @@ def test_an_erasure_waits_for_a_worker_that_has_the_files_of_the_source(floor: F
     assert advance(floor, number)
 
 
-@pytest.mark.slow
 def test_a_file_that_was_learned_from_can_go_while_the_step_is_published(floor: Floor) -> None:
     source = trained(floor)
     job_id = publish(floor, source)
@@ -224,3 +214,15 @@ def test_a_file_that_was_learned_from_can_go_while_the_step_is_published(floor: 
     assert erase(floor, "file", file_id)[1]
     floor.supervise()
     assert floor.get(job_id).state == "SUCCEEDED"
+
+
+def test_estimates_learn_nothing_of_a_job_that_trains_nothing(floor: Floor) -> None:
+    source = trained(floor, "tell")
+    job_id = publish(floor, source, "tell")
+    floor.supervise()
+    assert floor.get(job_id).state == "SUCCEEDED"
+    with floor.sessions() as session:
+        assert len(session.scalars(select(Measurement)).all()) == 1
+    stages = (floor.get(job_id).course or {})["stages"]
+    assert [row["state"] for row in stages.values()] == ["skipped"] * 5 + ["done"]
+    assert [row["planned"] > 0 for row in stages.values()] == [False] * 5 + [True]
