@@ -32,6 +32,7 @@ export const MAKING = {
   notSaved: "Not saved yet",
   leaveOut: "Leave out",
   replace: "Replace",
+  textNumber: (number) => `Text ${number}`,
   edit: "Edit",
   save: "Save",
   dropEdit: "Leave it as it was",

@@ -122,7 +122,7 @@ export function TextCard({ item, upload, alone }) {
   useEffect(() => {
     if (editing) card.current.querySelector("textarea").focus();
   }, [editing]);
-  return html`<li class="item text" ref=${card}><div>
+  return html`<li class="item text" ref=${card}><div><p class="meta">${W.textNumber(item.index + 1)}</p>
     ${editing ? html`<${EditText} item=${item} upload=${upload} close=${close} />` : html`<${Turns} item=${item} />${item.cut && html`<p class="meta">${W.cut(item.characters)}</p>`}`}
     ${remarksOf(item).map((remark) => html`<${Remark} key=${remark.code} of=${remark} />`)}<${Refusal} error=${error} />
     ${!editing && html`<p class="acts">${editable(item) && html`<button type="button" class="link faint" onClick=${() => setEditing(true)}>${W.edit}</button>`}${!alone && html`<button type="button" class="link faint" onClick=${() => upload.leaveOut(item)}>${W.leaveOut}</button>`}</p>`}</div></li>`;
