@@ -42,13 +42,14 @@ export function Shot({ sample, size = 84, alt }) {
   return address && html`<img class=${pixels ? "pixels" : ""} src=${address} width=${size} height=${size} alt=${alt ?? W.alt(sample.prompt, sample.step)} />`;
 }
 
-/** Samples by prompt, each with its cells by step; a prompt that is asked for twice has two rows. */
+/** Samples by prompt, each with its cells by step; of older jobs, whose samples have no number, by its words alone. */
 export function byPrompt(samples) {
   const rows = [];
   for (const sample of samples) {
     const { prompt, role, step } = sample;
-    let row = rows.find((one) => one.prompt === prompt && !one.cells.has(step));
-    if (!row) rows.push((row = { key: `${rows.length} ${prompt}`, prompt, role, cells: new Map() }));
+    const key = sample.number ?? prompt;
+    let row = rows.find((one) => one.key === key);
+    if (!row) rows.push((row = { key, prompt, role, cells: new Map() }));
     row.cells.set(step, sample);
   }
   return rows;
