@@ -5,6 +5,14 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 
+class PoolObject(BaseModel):
+    """What of the data that a backbone has learned from is here, for jobs to draw on."""
+
+    candidates: int = Field(description="examples that may be chosen for a job")
+    probe: int = Field(description="examples that are kept apart, to see what is forgotten")
+    licences: list[str]
+
+
 class ModelBat(BaseModel):
     """What a model is and where it comes from."""
 
@@ -18,6 +26,7 @@ class ModelBat(BaseModel):
     measured_here: bool | None = Field(
         default=None, description="whether a job or a calibration of this service tells how long one takes"
     )
+    pool: PoolObject | None = Field(default=None, description="of a backbone; null where it is not known here")
     family: str | None = None
     licence: str | None = None
     backbone: str | None = None

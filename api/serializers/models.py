@@ -1,21 +1,23 @@
 """From backbones and finished jobs to the models on the wire."""
 
 from collections.abc import Collection
+from dataclasses import asdict
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from api.schemas.jobs import name_of
-from api.schemas.models import ModelBat, ModelObject
+from api.schemas.models import ModelBat, ModelObject, PoolObject
 from core.adapters import card
 from core.backbones.introductions import introduction
+from core.backbones.pools import pool_facts
 from core.backbones.record import BackboneRecord
 from core.database.tables import Adapter, Artifact, Job
 
 
 def backbone_object(record: BackboneRecord, aliases: list[str], measured: Collection[tuple[str, str]]) -> ModelObject:
     """Show a backbone that jobs may name, by its id or one of its aliases, and whether it is among the `measured`."""
-    told = introduction(record)
+    told, pool = introduction(record), pool_facts(record)
     bat = ModelBat(
         kind="backbone",
         title=told.title,
@@ -24,6 +26,7 @@ def backbone_object(record: BackboneRecord, aliases: list[str], measured: Collec
         description=told.description,
         good_for=told.good_for,
         measured_here=(record.id, record.revision) in measured,
+        pool=PoolObject.model_validate(asdict(pool)) if pool else None,
         family=record.family,
         licence=record.licence,
         aliases=aliases,

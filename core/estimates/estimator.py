@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from core.backbones.families import DeviceClass
+from core.backbones.pools import pool_facts
 from core.backbones.record import BackboneRecord
 from core.backbones.sides import side_step
 from core.estimates import measurements
@@ -77,10 +76,12 @@ class Estimator:
     def data(self, references: int, texts: Sequence[TextSize] = (), validation: int = 0) -> DataSize:
         """Return how much there is to learn from; `texts` are those of the references, where they are known."""
         known = next((row.data for row in self._rows), DataSize(0))
-        candidates, probe = pool_sizes(self.record) or (known.candidates, known.probe)
+        pool = pool_facts(self.record) or known
         guess = self.guess
         lengths = thinned([guess.tokens(text) for text in texts])
-        return DataSize(references, candidates, probe, validation, lengths or known.lengths, known.candidate_lengths)
+        return DataSize(
+            references, pool.candidates, pool.probe, validation, lengths or known.lengths, known.candidate_lengths
+        )
 
 
 class Estimators:
@@ -193,21 +194,3 @@ def vocabulary(record: BackboneRecord) -> int:
         return 0
     words = dict(config.get("text_config") or config).get("vocab_size") if isinstance(config, dict) else None
     return words if isinstance(words, int) else 0
-
-
-def pool_sizes(record: BackboneRecord) -> tuple[int, int] | None:
-    """Return how many candidates and probe examples the pool has, None where it is not on this machine."""
-    if record.pool is None:
-        return 0, 0
-    index = record.pool if record.pool.is_file() else record.pool / "index.jsonl"
-    try:
-        return _sizes(index, index.stat().st_mtime_ns)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-@lru_cache(maxsize=64)
-def _sizes(index: Path, modified_ns: int) -> tuple[int, int]:
-    """Count; the other argument makes a changed file a new question."""
-    splits = [json.loads(line)["split"] for line in index.read_bytes().split(b"\n") if line.strip()]
-    return splits.count("candidate"), splits.count("probe")

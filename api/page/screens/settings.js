@@ -44,7 +44,7 @@ function Account({ of: { value: account, error }, leave }) {
 function Models({ of: { value: models, error } }) {
   const backbones = (models?.data || []).filter((model) => model.bat.kind === "backbone");
   return html`<${Sheet} title=${W.models} error=${error}>${models && backbones.length === 0 && html`<p class="hint">${W.modelsNone}</p>`}
-    ${backbones.length > 0 && html`<div class="scroll"><table class="ledger"><tbody>${backbones.map((model) => html`<tr key=${model.id}><td><b>${model.bat.title || model.id}</b><br /><span class="meta">${[model.bat.description || GENERAL.learns[model.bat.learns_from], model.bat.good_for].filter(Boolean).join(" ")}</span></td><td class="meta">${model.id}</td><td class="meta">${model.bat.licence}</td></tr>`)}</tbody></table></div>`}<//>`;
+    ${backbones.length > 0 && html`<div class="scroll"><table class="ledger"><tbody>${backbones.map((model) => html`<tr key=${model.id}><td><b>${model.bat.title || model.id}</b><br /><span class="meta">${[model.bat.description || GENERAL.learns[model.bat.learns_from], model.bat.good_for].filter(Boolean).join(" ")}${model.bat.pool && html`<br />${W.pool(model.bat.pool.candidates, model.bat.pool.licences.join(", "))}`}</span></td><td class="meta">${model.id}</td><td class="meta">${model.bat.licence}</td></tr>`)}</tbody></table></div>`}<//>`;
 }
 
 function Endpoint({ endpoint, reload }) {

@@ -98,6 +98,7 @@ export const SETTINGS = {
   ratesOf: (jobs, requests) => `${count(jobs, "job", "jobs")} a minute, and ${requests ? `${count(requests, "call", "calls")} a minute` : "as many calls as you like"}`,
   signOut: "Sign out",
   models: "Models",
+  pool: (candidates, licences) => (candidates ? `${count(candidates, "example", "examples")} of what it learned from can be drawn on${licences && ` (${licences})`}.` : "Nothing of what it learned from is here to draw on."),
   modelsNone: "None yet. Whoever runs this service adds them with “albatross backbones add”.",
   service: "This service",
   version: "Version",

@@ -36,6 +36,7 @@ def test_a_backbone_says_what_it_is_and_whether_it_was_measured_here(
     assert images["description"] == "Stable Diffusion 1.x: draws pictures of 32 by 32 pixels."
     assert images["title"] == "tiny-images"
     assert not images["measured_here"]
+    assert images["pool"] is None  # it is on no machine
     with service.sessions.begin() as session:
         row = {"device": "cpu", "source": "job", "data": {}, "created_at": 1.0}
         session.add(Measurement(backbone="tiny-images", revision="1", **row))
