@@ -34,6 +34,7 @@ def show_account(request: Request, services: ServicesDep, account: AccountDep) -
             stored_bytes=row.stored_bytes,
             bytes_limit=row.bytes_limit or settings.account_bytes,
             gpu_seconds=usage.committed(session, account),
+            gpu_seconds_used=usage.spent(session, account),
             gpu_seconds_limit=row.gpu_seconds_limit or settings.account_gpu_seconds,
             active_jobs=session.scalar(active) or 0,
             active_job_limit=settings.active_job_limit,

@@ -1,6 +1,6 @@
 """An account as it goes over the wire."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class AccountObject(BaseModel):
@@ -12,7 +12,8 @@ class AccountObject(BaseModel):
     created_at: int
     stored_bytes: int
     bytes_limit: int | None
-    gpu_seconds: float
+    gpu_seconds: float = Field(description="of the last 30 days, with what active jobs may still spend")
+    gpu_seconds_used: float = Field(description="of the last 30 days")
     gpu_seconds_limit: float | None
     active_jobs: int
     active_job_limit: int

@@ -30,12 +30,15 @@ def spent_on(session: Session, job_id: str) -> float:
     return session.scalar(select(func.sum(Usage.seconds)).where(Usage.job_id == job_id)) or 0.0
 
 
+def spent(session: Session, account_id: str) -> float:
+    """Return the account's seconds of the last 30 days."""
+    mine = (Usage.account_id == account_id) & (Usage.created_at > now(session) - PERIOD_SECONDS)
+    return session.scalar(select(func.sum(Usage.seconds)).where(mine)) or 0.0
+
+
 def committed(session: Session, account_id: str) -> float:
     """Return the account's seconds of the last 30 days, with all that its active jobs may still spend."""
-    since = now(session) - PERIOD_SECONDS
-    mine = Usage.account_id == account_id
-    spent = session.scalar(select(func.sum(Usage.seconds)).where(mine, Usage.created_at > since)) or 0.0
     active = (Job.account_id == account_id) & Job.state.in_(ACTIVE)
     by_job = select(func.coalesce(func.sum(Usage.seconds), 0.0)).where(Usage.job_id == Job.id).scalar_subquery()
     rows = session.execute(select(Job.reserved_seconds, by_job).where(active)).all()
-    return spent + sum(max(0.0, reserved - used) for reserved, used in rows)
+    return spent(session, account_id) + sum(max(0.0, reserved - used) for reserved, used in rows)

@@ -36,7 +36,7 @@ function Account({ of: { value: account, error }, leave }) {
   return html`<${Sheet} title=${W.account} error=${error}>${account && html`<dl class="facts"><dt>${W.accountName}</dt><dd>${account.name}</dd>
     <dt>${W.scopes}</dt><dd>${account.scopes.map((scope) => W.scopeWords[scope] || scope).join(", ")}</dd>
     <dt>${W.stored}</dt><dd>${W.of(size(account.stored_bytes), limit(account.bytes_limit, size))}</dd>
-    <dt>${W.computing}</dt><dd>${W.of(duration(account.gpu_seconds), limit(account.gpu_seconds_limit, duration))}</dd>
+    <dt>${W.computing}</dt><dd>${W.of(duration(account.gpu_seconds_used), limit(account.gpu_seconds_limit, duration))}</dd>
     <dt>${W.jobs}</dt><dd>${W.of(account.active_jobs, account.active_job_limit)}</dd><dt>${W.rates}</dt><dd>${W.ratesOf(account.jobs_per_minute, account.requests_per_minute)}</dd></dl>`}
     <p class="row"><button type="button" class="button second small" onClick=${leave}>${W.signOut}</button></p><//>`;
 }

@@ -91,7 +91,7 @@ export const SETTINGS = {
   scopes: "This key may",
   scopeWords: { read: "look", write: "make and erase", admin: "erase the account" },
   stored: "Stored",
-  computing: "Computing time",
+  computing: "Computing time, 30 days",
   jobs: "Jobs at work",
   of: (used, all) => (all === null ? `${used}, no limit` : `${used} of ${all}`),
   rates: "Pace",

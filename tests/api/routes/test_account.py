@@ -47,6 +47,7 @@ def test_an_account_sees_its_limits_and_what_it_uses(service: Service, http: htt
     job = http.post(JOBS, json={"model": "tiny-images", "training_file": image_file}).json()["id"]
     shown = http.get("/v1/account").json()
     assert (shown["active_jobs"], shown["gpu_seconds"]) == (before[0] + 1, before[1] + 86_400)
+    assert shown["gpu_seconds_used"] == 0
     http.post(f"{JOBS}/{job}/cancel")
     assert http.get("/v1/account").json()["active_jobs"] == before[0]
 
