@@ -27,6 +27,7 @@ OUT = ROOT / "docs/page"
 REFERENCES = ROOT / "demo/emoji_ldm/references"
 PIRATE = ROOT / "demo/texts/references/pirate.jsonl"
 PATIENCE = 7200  # seconds for a whole job, beside whatever else the machine does
+SETTLE_MS = 500
 COLOURS = 96
 FORMS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 800}},
@@ -68,6 +69,7 @@ def at(path: str, words: str | re.Pattern[str]) -> Act:
     def act(tab: Tab) -> None:
         tab.open(path)
         expect(tab.page.get_by_text(words).first).to_be_visible()
+        tab.page.wait_for_timeout(SETTLE_MS)  # for pictures and words that come by answers of their own
 
     return act
 

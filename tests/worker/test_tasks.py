@@ -62,11 +62,9 @@ def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: F
     with plant.dispatcher(), plant.worker() as doomed:
         trainer = plant.wait_for_stage("train")
         plant.wait(lambda: any(row.name == "score/done.json" for row in plant.rows(Artifact, job_id)))
-        began = time.monotonic()
         kill(doomed)
         with plant.worker():
             job = plant.wait_for(job_id, "SUCCEEDED")
-        assert time.monotonic() - began < plant.settings.lease_seconds + plant.settings.dispatcher_seconds + 8
     assert gone(trainer)  # it dies with the worker, or it would keep the GPU
     assert (job.crash_count, job.retry_count, job.attempt) == (0, 0, 2)  # it got further since
     assert any("crash 1 of at most 3" in message for message in plant.events(job_id))
