@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from api.schemas.jobs import name_of
 from api.schemas.models import ModelBat, ModelObject, PoolObject
 from core.adapters import card
-from core.backbones.introductions import introduction
-from core.backbones.pools import pool_facts
+from core.backbones.introductions import introduction, pool_facts
 from core.backbones.record import BackboneRecord
 from core.database.tables import Adapter, Artifact, Job
 

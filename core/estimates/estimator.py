@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from core.backbones.families import DeviceClass
-from core.backbones.pools import pool_facts
+from core.backbones.introductions import pool_facts
 from core.backbones.record import BackboneRecord
 from core.backbones.sides import side_step
 from core.estimates import measurements

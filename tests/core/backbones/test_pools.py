@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from core.backbones.pools import PoolFacts, pool_facts
+from core.backbones.introductions import PoolFacts, pool_facts
 from core.backbones.registry import Registry
 from core.settings import Settings
 
