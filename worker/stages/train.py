@@ -12,7 +12,7 @@ from core.method.albat import train_adapter
 from core.method.lora.adapter import Adapter
 from core.method.training.final_run import Outcome
 from core.method.training.loop import Step
-from core.parameters.protection.means import DATA
+from core.parameters.protection.means import DATA, Ground
 from core.parameters.schedule import step_budget
 from worker.job_folder import write_json, write_rows
 from worker.protocol import Json, Kept, Known, Line, Message, Metrics
@@ -79,9 +79,7 @@ def train(context: Context) -> Generator[Line, None, None]:
                 yield from kept.at(row, snapshots[step.step])
             yield from live.at(step.step, snapshots.get(step.step))
 
-    words = f", {gamma:.0%} of every batch filled with {DATA[p.protect_on]}" if gamma else " on the references alone"
-    words, told = f"Training the adapter{words}, for at most {budget} steps.", {"gamma": gamma, "max_steps": budget}
-    yield Message("train", words, data=told, code=EventCode.STAGE_STARTED)
+    yield started(p.protect_on, gamma, budget)
     with context.folder.writing("train") as folder:
         steps = train_adapter(
             context.backbone,
@@ -101,10 +99,22 @@ def train(context: Context) -> Generator[Line, None, None]:
         context.keep(snapshots, folder)
         write_rows(folder / "curve.json", keeper.beside["rows"])
         write_json(folder / "outcome.json", asdict(outcome))
+    yield over(outcome, budget, sampled=asks(context))
+    yield Known("train", {name: getattr(outcome, name) for name in FOUND})
+
+
+def started(protect_on: Ground, gamma: float, budget: int) -> Message:
+    """Say what is trained on, and for how long at most."""
+    words = f", {gamma:.0%} of every batch filled with {DATA[protect_on]}" if gamma else " on the references alone"
+    words, told = f"Training the adapter{words}, for at most {budget} steps.", {"gamma": gamma, "max_steps": budget}
+    return Message("train", words, data=told, code=EventCode.STAGE_STARTED)
+
+
+def over(outcome: Outcome, budget: int, *, sampled: bool) -> Message:
+    """Say that training has ended, and why."""
     code = EventCode.EARLY_STOP if outcome.stopped_early else EventCode.BUDGET_SPENT
     told = {"step": outcome.last_step, "max_steps": budget, "named_step": outcome.published_step}
-    yield Message("train", ended(outcome, budget, sampled=asks(context)), data=told, code=code)
-    yield Known("train", {name: getattr(outcome, name) for name in FOUND})
+    return Message("train", ended(outcome, budget, sampled=sampled), data=told, code=code)
 
 
 def ended(outcome: Outcome, budget: int, *, sampled: bool) -> str:
