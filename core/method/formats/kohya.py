@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.forms import FormName
+from core.method.backbones.images.objective import Ddpm
 from core.method.formats import diffusers
 from core.method.formats.kohya_names import KNOWN, name_of
 from core.method.formats.witness import Witness, failure, folded, loading
@@ -103,7 +104,8 @@ def _metadata(backbone: DiffusionBackbone, plain: Adapter, name: str) -> dict[st
 
 def _base(backbone: DiffusionBackbone, name: str) -> dict[str, str]:
     """Say which Stable Diffusion it is for: programs show a file only beside the one that they take it to be for."""
-    width, velocity = backbone.network.config.cross_attention_dim, backbone.objective.velocity
+    width, aim = backbone.network.config.cross_attention_dim, backbone.objective
+    velocity = isinstance(aim, Ddpm) and aim.velocity
     second = backbone.form == "sd" and width == SD_2_WIDTH
     if backbone.form == "sdxl":
         version, architecture = "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"

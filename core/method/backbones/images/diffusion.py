@@ -21,7 +21,7 @@ from core.method.backbones.images.activations import means, means_and_spreads
 from core.method.backbones.images.conditioner import Conditioner, Frame
 from core.method.backbones.images.forms import Folder, FormName, read
 from core.method.backbones.images.latents import Latents
-from core.method.backbones.images.objective import Ddpm, mean_square
+from core.method.backbones.images.objective import Ddpm, Objective, mean_square
 from core.method.backbones.images.prompts import NOTHING, Prompts
 from core.method.backbones.images.views import View
 from core.method.backbones.profiler import Profiler
@@ -34,7 +34,6 @@ from core.parameters.memory import Precision
 from core.parameters.schedule import DRAWN_AT_ONCE
 
 NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
-FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
 
 
 class DiffusionBackbone:
@@ -56,7 +55,7 @@ class DiffusionBackbone:
         self.profiler = profiler or Profiler()
         self.network, self.call = pipeline.unet, calls.unet
         self.latents, self.prompts = Latents(pipeline.vae), Prompts(conditioner)
-        self.objective = Ddpm(pipeline.scheduler.config)
+        self.objective: Objective = Ddpm(pipeline.scheduler.config)
         self.lora = LoraModel(self.network, target_modules)
         self.memory = Memory(self.device, weights_of(self.network, pipeline.vae))
         self.resolution = resolution
@@ -245,7 +244,7 @@ class DiffusionBackbone:
         """Return fresh timesteps, noise and latent noise for one training step, whose pictures have one shape."""
         shape = self._latent_shape(examples, None if sizes is None else shape_of(sizes))
         return Draw(
-            self.objective.random(examples, generator),
+            self.objective.random(torch.tensor([shape[2:]] * examples), generator),
             torch.randn(shape, generator=generator),
             torch.randn(shape, generator=generator),
         )
@@ -253,6 +252,7 @@ class DiffusionBackbone:
     def fixed_draws(self, count: int, examples: int, seed: int, sizes: Tensor | None = None) -> list[Draw]:
         """Return `count` draws, one in each of as many equal ranges of timesteps, shared by all examples of a shape."""
         generator = torch.Generator().manual_seed(seed)
+        known = torch.tensor([self._latent_shape(1)[2:]] * examples) if sizes is None else sizes
         draws = []
         for number in range(count):
             share = (number + torch.rand(1, generator=generator).item()) / count
@@ -261,7 +261,7 @@ class DiffusionBackbone:
                 noise = noise.expand(examples, -1, -1, -1)
             else:
                 noise = noise_of_shapes(noise, sizes, seed + NOISE_SEEDS * (number + 1))
-            draws.append(Draw(self.objective.at(share, examples), noise))
+            draws.append(Draw(self.objective.at(share, known), noise))
         return draws
 
     @torch.no_grad()
@@ -309,7 +309,7 @@ class DiffusionBackbone:
         """Return what the frozen network predicts of nearly clean images."""
         views = [View.of({"image": image}, self.drawn_size) for image in images]
         latent, _ = self.latents.encode(torch.stack([view.pixels() for view in views]))
-        timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)
+        timestep = torch.full((len(images),), self.objective.nearly_clean, device=self.device)
         with self.lora.use(None):
             return self._predict(latent, timestep, self._drawn(self.prompts.of([NOTHING] * len(images)), len(images)))
 
