@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.errors import JobFailure
 from core.method.backbones.images.diffusion import DiffusionBackbone
-from core.method.backbones.images.forms import Folder
+from core.method.backbones.images.folder import Folder
 from core.method.backbones.images.objective import Ddpm, Flow
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
