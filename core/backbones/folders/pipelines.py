@@ -17,8 +17,9 @@ from core.backbones.folders.files import (
     passed_over,
     weight_files,
 )
-from core.backbones.folders.other_models import EDITED, other_pipeline
+from core.backbones.folders.other_pipelines import EDITED, instead, other_part, other_pipeline
 from core.backbones.folders.refusal import refused
+from core.backbones.folders.transformers import named_otherwise, other_transformer
 from core.backbones.folders.weights import Weight, check_indexed, check_plain, weights_of
 
 STEMS = {
@@ -101,12 +102,17 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
         if isinstance(value, list) and value != [None, None]:
             known = family.parts.get(part) or UNUSED_PARTS.get(part, frozenset())
             if len(value) != 2 or value[1] not in known:
-                raise refused(_other_part(part, value, known))
+                raise refused(_other_part(part, value, known, str(index.get("_class_name"))))
     for part, classes in family.parts.items():
         if part not in index or not (folder / part).is_dir():
             raise refused(f"the folder {part} is missing")
         if part in {"unet", "vae"} and json_object(folder, f"{part}/config.json").get("_class_name") not in classes:
             raise refused(f"{part}/config.json names another class than {', '.join(classes)}")
+    if "transformer" in family.parts:
+        transformer, vae = (json_object(folder, f"{part}/config.json") for part in ("transformer", "vae"))
+        if (words := other_transformer(transformer, vae)) is not None:
+            raise refused(f"{words}; {instead(str(index.get('_class_name')))}")
+        return
     channels = json_object(folder, "unet/config.json").get("in_channels", LATENT_CHANNELS)
     if channels != LATENT_CHANNELS:
         raise refused(f"its U-Net reads {channels} channels instead of {LATENT_CHANNELS}: {EDITED}")
@@ -119,8 +125,10 @@ def _check_tokenizers(family: Family, files: Collection[str]) -> None:
             raise refused(f"{part} has neither tokenizer.json, nor vocab.json and merges.txt; fetch it again")
 
 
-def _other_part(part: str, value: list[object], known: Collection[str]) -> str:
+def _other_part(part: str, value: list[object], known: Collection[str], root: str) -> str:
     named, its_class = f"model_index.json names {value!r} as its {part}", str(value[-1]) if value else ""
+    if not known and (purpose := other_part(part)) is not None:
+        return f"{named}: {purpose}; {instead(root)}"
     if part == "scheduler" and its_class.startswith(("LCM", "TCD")):
         return f"{named}, which draws in few steps: train on the model that it was distilled from"
     if part == "scheduler" and its_class.startswith("EDM"):
@@ -195,6 +203,10 @@ def _notes(folder: Path, everything: Sequence[str], files: Sequence[str], varian
     if variant:
         notes.append(f"The weights are taken from the *.{variant}.safetensors files: the plain ones are not all there.")
     notes += distilled(_called(folder), json_object(folder, "unet/config.json"))
+    if (folder / "transformer").is_dir():
+        notes += named_otherwise(
+            _called(folder), str(json_object(folder, "transformer/config.json").get("_name_or_path"))
+        )
     return tuple(notes)
 
 
