@@ -1,4 +1,4 @@
-"""A latent diffusion backbone: Stable Diffusion 1.x, 2.x and SDXL folders, and smaller ones of the same parts.
+"""A latent diffusion backbone: Stable Diffusion in all its versions, FLUX.1, and smaller ones of the same parts.
 
 It is a network, its objective (what is predicted), its conditioner (what it is told) and its call (how it is told).
 """
@@ -37,7 +37,7 @@ NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
 
 
 class DiffusionBackbone:
-    """A frozen network that predicts noise or velocity in a frozen VAE's latent space, told by frozen text encoders."""
+    """A frozen network that predicts noise, velocity or a flow among a frozen VAE's latents, told by text encoders."""
 
     kind = "images"
 
@@ -181,7 +181,8 @@ class DiffusionBackbone:
         return self._predict(noise, timestep, self.conditions(prompts))
 
     def _predict(self, noisy: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
-        return self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device)).float()
+        predicted = self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device))
+        return predicted.to(torch.promote_types(predicted.dtype, torch.float32))
 
     @torch.no_grad()
     def predicted_by(
@@ -222,18 +223,27 @@ class DiffusionBackbone:
 
     @torch.no_grad()
     def sample(
-        self, prompts: Sequence[str], *, seed: int | Sequence[int], steps: int = 20, guidance: float = 3.0
+        self,
+        prompts: Sequence[str],
+        *,
+        seed: int | Sequence[int],
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> list[Image.Image]:
-        """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own."""
+        """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own.
+
+        Without `steps` and `guidance` they are those of its form.
+        """
         self.prompts.hold([NOTHING, *prompts])
         seeds = range(seed, seed + len(prompts)) if isinstance(seed, int) else seed
         images: list[Image.Image] = []
+        row = FORMS[self.form]
 
         def draw(places: Tensor) -> Sequence[Image.Image]:
             answer = self.pipeline(
                 **self._asked([prompts[place] for place in places]),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
+                num_inference_steps=steps or row.steps,
+                guidance_scale=row.guidance if guidance is None else guidance,
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, ModelMixin
+import transformers
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, ModelMixin
 from torch import nn
-from transformers import CLIPTokenizer, PreTrainedModel
+from transformers import CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import JobFailure
 from core.method.backbones.images.conditioners.encoders import TextEncoders
@@ -51,8 +52,17 @@ class Folder:
         return _whole("vae", AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
 
     def tokenizer(self, part: str) -> CLIPTokenizer:
-        """Read a tokenizer."""
+        """Read a tokenizer of CLIP's."""
         return CLIPTokenizer.from_pretrained(self.path, subfolder=part, local_files_only=True)
+
+    def other_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
+        """Read a tokenizer of another kind, as model_index.json names it."""
+        made: type[PreTrainedTokenizerBase] = getattr(transformers, self.index()[part][1])
+        return made.from_pretrained(self.path, subfolder=part, local_files_only=True)
+
+    def flow(self) -> FlowMatchEulerDiscreteScheduler:
+        """Return the sampler of a flow, as the folder has it."""
+        return FlowMatchEulerDiscreteScheduler.from_pretrained(self.path, subfolder="scheduler", local_files_only=True)
 
     def encoders(self, classes: EncoderClasses) -> TextEncoders:
         """Return text encoders that are read when they are needed."""
@@ -84,6 +94,10 @@ class Folder:
         """Read what the folder says about its pipeline; nothing where it says nothing."""
         file = self.path / "model_index.json"
         return json.loads(file.read_text()) if file.is_file() else {}
+
+    def has(self, part: str) -> bool:
+        """Tell whether the folder has a part that others of its family may leave out."""
+        return self.index().get(part) not in (None, [None, None])
 
     def _options(self, part: str) -> dict[str, Any]:
         has = self.variant is not None and any((self.path / part).glob(f"*.{self.variant}*.safetensors"))

@@ -8,19 +8,29 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from diffusers import (
+    DiffusionPipeline,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
 from core.method.backbones.images import calls, sights
 from core.method.backbones.images.calls import Call
 from core.method.backbones.images.conditioners.clip import Clip, ClipPair
 from core.method.backbones.images.conditioners.conditioner import Conditioner
+from core.method.backbones.images.conditioners.t5 import ClipPairT5, ClipT5
 from core.method.backbones.images.folder import EncoderClasses, Folder
-from core.method.backbones.images.latents import Latents
-from core.method.backbones.images.objective import Ddpm, Objective
+from core.method.backbones.images.latents import Latents, PackedLatents
+from core.method.backbones.images.objective import Ddpm, Flow, Objective
 from core.method.backbones.images.sights import Sights
 
-FormName = Literal["sd", "sdxl"]
+FormName = Literal["sd", "sdxl", "sd3", "flux"]
 Parts = tuple[DiffusionPipeline, Conditioner]
 
 
@@ -28,7 +38,8 @@ Parts = tuple[DiffusionPipeline, Conditioner]
 class Form:
     """A form of folders: `read` gives the pipeline without its text encoders, which the conditioner reads in time.
 
-    `part` is what is adapted; the objective is made of the scheduler's configuration.
+    `part` is what is adapted; the objective is made of the scheduler's configuration. Flows are drawn in as many steps
+    and with as much guidance as their pipelines take by themselves.
     """
 
     read: Callable[[Folder], Parts]
@@ -37,6 +48,8 @@ class Form:
     part: str = "unet"
     objective: Callable[[Mapping[str, Any]], Objective] = Ddpm
     latents: type[Latents] = Latents
+    steps: int = 20  # in which pictures are drawn
+    guidance: float = 3.0
 
 
 def read(folder: Folder, name: FormName) -> Parts:
@@ -79,6 +92,47 @@ def _sdxl(folder: Folder) -> Parts:
     return pipeline, ClipPair(tokenizers, folder.encoders(classes), zeros=zeros)
 
 
+def _sd3(folder: Folder) -> Parts:
+    tokenizers = folder.tokenizer("tokenizer"), folder.tokenizer("tokenizer_2")
+    whole = folder.has("text_encoder_3")
+    pipeline = StableDiffusion3Pipeline(
+        vae=folder.vae(torch.float32),
+        text_encoder=None,
+        text_encoder_2=None,
+        text_encoder_3=None,
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        tokenizer_3=None,
+        transformer=folder.network("transformer", SD3Transformer2DModel),
+        scheduler=folder.flow(),
+    )
+    clips = dict.fromkeys(("text_encoder", "text_encoder_2"), CLIPTextModelWithProjection)
+    encoders = folder.encoders({**clips, "text_encoder_3": T5EncoderModel} if whole else clips)
+    third = folder.other_tokenizer("tokenizer_3") if whole else None
+    return pipeline, ClipPairT5(tokenizers, third, encoders, int(pipeline.transformer.config.joint_attention_dim))
+
+
+def _flux(folder: Folder) -> Parts:
+    tokenizers = folder.tokenizer("tokenizer"), folder.other_tokenizer("tokenizer_2")
+    pipeline = FluxPipeline(
+        vae=folder.vae(torch.float32),
+        text_encoder=None,
+        text_encoder_2=None,
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        transformer=folder.network("transformer", FluxTransformer2DModel),
+        scheduler=folder.flow(),
+    )
+    classes: EncoderClasses = {"text_encoder": CLIPTextModel, "text_encoder_2": T5EncoderModel}
+    return pipeline, ClipT5(*tokenizers, folder.encoders(classes))
+
+
+STREAMS: dict[str, Any] = {"sights": sights.STREAMS, "part": "transformer", "objective": Flow}
 FORMS: Mapping[FormName, Form] = MappingProxyType(
-    {"sd": Form(_sd, calls.unet, sights.UNET), "sdxl": Form(_sdxl, calls.unet, sights.UNET)}
+    {
+        "sd": Form(_sd, calls.unet, sights.UNET),
+        "sdxl": Form(_sdxl, calls.unet, sights.UNET),
+        "sd3": Form(_sd3, calls.sd3, **STREAMS, steps=28, guidance=7.0),
+        "flux": Form(_flux, calls.flux, **STREAMS, latents=PackedLatents, steps=28, guidance=3.5),
+    }
 )

@@ -10,6 +10,8 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor
 
+from core.method.backbones.images.packing import unpacked
+
 
 class Latents:
     """A frozen VAE, and how a network's latents are its own: (z - shift) times a factor."""
@@ -36,3 +38,11 @@ class Latents:
     def unpacked(self, drawn: Tensor, rows: int, columns: int) -> Tensor:
         """Return what a pipeline has drawn as latents (n, c, h, w)."""
         return drawn
+
+
+class PackedLatents(Latents):
+    """Latents that a pipeline draws packed."""
+
+    def unpacked(self, drawn: Tensor, rows: int, columns: int) -> Tensor:
+        """Return what a pipeline has drawn as latents (n, c, h, w)."""
+        return unpacked(drawn, rows, columns)
