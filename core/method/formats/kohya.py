@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.objective import Ddpm
 from core.method.formats import diffusers
 from core.method.formats.kohya_flux import joined
 from core.method.formats.kohya_names import KNOWN, Layout, layout_of, place_of, refusal_of
@@ -132,7 +133,8 @@ def _base(backbone: DiffusionBackbone, name: str) -> dict[str, str]:
 def _stable_diffusion(backbone: DiffusionBackbone) -> dict[str, str]:
     if layout_of(backbone) not in ("sd", "sdxl"):
         return {}
-    width, velocity = backbone.network.config.cross_attention_dim, backbone.objective.velocity
+    width, aim = backbone.network.config.cross_attention_dim, backbone.objective
+    velocity = isinstance(aim, Ddpm) and aim.velocity
     second = backbone.form == "sd" and width == SD_2_WIDTH
     if backbone.form == "sdxl":
         version, architecture = "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from core.method.backbones.backbone import Batch
-from core.method.backbones.images.conditioner import Frame
-from core.method.backbones.images.encoders import TextEncoders
+from core.method.backbones.images.conditioners.conditioner import Frame
+from core.method.backbones.images.conditioners.encoders import TextEncoders
 
 
 class Clip:
