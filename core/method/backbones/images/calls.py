@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from diffusers import FluxPipeline
@@ -36,13 +37,13 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
     """Call a FluxTransformer2DModel, which sees 2 x 2 places as one; distilled guidance is at 1, where it is off."""
     text, pooled = (told[name].to(noisy.dtype) for name in ("text", "pooled"))
     rows, columns = noisy.shape[2:]
-    guided = bool(network.config.guidance_embeds)
+    config: Any = network.config
     predicted = network(
         packed(noisy),
         encoder_hidden_states=text,
         pooled_projections=pooled,
         timestep=timestep,
-        guidance=torch.ones_like(timestep) if guided else None,
+        guidance=torch.ones_like(timestep) if config.guidance_embeds else None,
         img_ids=FluxPipeline._prepare_latent_image_ids(1, rows // 2, columns // 2, noisy.device, noisy.dtype),
         txt_ids=noisy.new_zeros(text.shape[1], 3),
     ).sample
