@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.families.texts import CHATML, tokens
 from tests.tiny_backbones import LETTERS, random_diffusion, spelling_vocabulary, text_encoder_configuration
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxPipeline, StableDiffusion3Pipeline
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+    from diffusers import AutoencoderKL, FluxPipeline, StableDiffusion3Pipeline, ZImagePipeline
+    from transformers import (
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        Qwen2Tokenizer,
+        Qwen3Model,
+        T5EncoderModel,
+        T5TokenizerFast,
+    )
 
 HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
 BY_TOKENS = {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 4}
@@ -69,6 +77,50 @@ def random_flux() -> FluxPipeline:
         text_encoder_2=t5_encoder(32),
         tokenizer_2=t5_tokenizer(),
     )
+
+
+def random_zimage() -> ZImagePipeline:
+    """Z-Image in small: pictures and captions are refined apart, and joined."""
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
+
+    torch.manual_seed(5)
+    return ZImagePipeline(
+        transformer=ZImageTransformer2DModel(
+            in_channels=4,
+            dim=32,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=32,
+            axes_dims=[4, 6, 6],
+            axes_lens=[256, 64, 64],
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=shifted_vae(),
+        text_encoder=qwen3(),
+        tokenizer=qwen_tokenizer(),
+    )
+
+
+def qwen3() -> Qwen3Model:
+    from transformers import Qwen3Config, Qwen3Model
+
+    sides = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return Qwen3Model(Qwen3Config(vocab_size=len(tokens()), **sides, **heads))
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """A tokenizer of bytes that writes a chat as Qwen's do, with a thought where none is asked for."""
+    from transformers import Qwen2Tokenizer
+
+    marks = {"eos_token": "<|im_end|>", "pad_token": "<pad>", "unk_token": "<pad>"}
+    vocabulary = {token: number for number, token in enumerate(tokens())}
+    made = Qwen2Tokenizer(vocab=vocabulary, merges=[], additional_special_tokens=["<|im_start|>"], **marks)
+    made.chat_template = CHATML + "{% if enable_thinking is false %}{{ '<think></think>' }}{% endif %}"
+    return made
 
 
 def shifted_vae() -> AutoencoderKL:

@@ -256,10 +256,15 @@ class DiffusionBackbone:
                 images += drawn
         return images
 
-    def _asked(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+    def _asked(self, prompts: Sequence[str]) -> dict[str, Any]:
         wanted, unwanted = self.prompts.of(prompts), self.prompts.of([NOTHING] * len(prompts))
         asked = self.conditioner.asked(wanted, unwanted)
-        return {name: tensor.to(self.device, self.network.dtype) for name, tensor in asked.items()}
+        return {name: self._moved(said) for name, said in asked.items()}
+
+    def _moved(self, said: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        if isinstance(said, Tensor):
+            return said.to(self.device, self.network.dtype)
+        return [each.to(self.device, self.network.dtype) for each in said]
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen network's own view of what images show, (n, f)."""

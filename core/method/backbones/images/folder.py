@@ -57,8 +57,11 @@ class Folder:
 
     def other_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         """Read a tokenizer of another kind, as model_index.json names it."""
-        made: type[PreTrainedTokenizerBase] = getattr(transformers, self.index()[part][1])
-        return made.from_pretrained(self.path, subfolder=part, local_files_only=True)
+        return self.named(part).from_pretrained(self.path, subfolder=part, local_files_only=True)
+
+    def named(self, part: str) -> Any:
+        """Return the class of transformers that model_index.json names for a part; only known ones are registered."""
+        return getattr(transformers, self.index()[part][1])
 
     def flow(self) -> FlowMatchEulerDiscreteScheduler:
         """Return the sampler of a flow, as the folder has it."""

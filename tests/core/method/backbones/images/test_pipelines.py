@@ -14,11 +14,12 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, FluxPipeline
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, Qwen3Model, T5EncoderModel
 
 from core.backbones.record import BackboneRecord, describe
-from core.method.backbones.backbone import join, take
+from core.method.backbones.backbone import first_lines, join, part_of, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.training.batches import Captions, drawn_lines
 from tests.families.images import FLOWS, IMAGES, UNETS, write_images
 
 pytestmark = pytest.mark.slow
@@ -106,7 +107,13 @@ def flux(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     return FluxPipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)
 
 
-PREDICTED = {"StableDiffusion3Pipeline": sd3, "FluxPipeline": flux}
+def zimage(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    captions, _ = pipeline.encode_prompt(list(WORDS), do_classifier_free_guidance=False)
+    found = pipeline.transformer(list(noisy.unsqueeze(2).unbind()), (1000 - steps) / 1000, captions).sample
+    return -torch.stack(found).squeeze(2)
+
+
+PREDICTED = {"StableDiffusion3Pipeline": sd3, "FluxPipeline": flux, "ZImagePipeline": zimage}
 
 
 def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbone: DiffusionBackbone) -> None:
@@ -121,12 +128,31 @@ def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbo
 SIZES = [(16, 16), (24, 16), (16, 24)]
 
 
+@torch.no_grad()
+def test_a_caption_counts_as_alone_whatever_stands_beside_it_or_takes_its_place(backbone: DiffusionBackbone) -> None:
+    lined = backbone.encode([ITEMS[0] | {"others": ["a disc, which is round and has no corners at all"]}])
+    batch = join([lined, backbone.encode(ITEMS[1:])])
+    draw = backbone.random_draw(3, torch.Generator().manual_seed(2))
+    known = [["a ball", "a disc, which is round and has no corners at all"], [""], ["round and grey"]]
+    nothing = Captions(1.0, backbone.nothing()).thin(first_lines(batch), torch.Generator())
+    for told, lines, said in (
+        (drawn_lines(batch, torch.Generator().manual_seed(0)), known, {}),
+        (nothing, [[""]] * 3, backbone.nothing()),
+    ):
+        losses = backbone.loss(told, draw)
+        for place, item in enumerate(ITEMS):
+            index = torch.tensor([place])
+            alone = [backbone.encode([item | {"caption": line}]) | said for line in lines[place]]
+            wanted = torch.cat([backbone.loss(one, part_of(draw, index)) for one in alone])
+            assert (losses[place] / wanted - 1).abs().min() < 1e-4
+
+
 def test_a_picture_of_another_shape_is_learned_and_drawn(backbone: DiffusionBackbone) -> None:
     wide = backbone.encode([ITEMS[0] | {"size": (24, 16)}, ITEMS[1] | {"size": (24, 16)}])
     draw = backbone.random_draw(2, torch.Generator().manual_seed(1), sizes=wide["size"])
     with torch.no_grad():
         together = backbone.loss(wide, draw)
-        first = backbone.loss(take(wide, torch.tensor([1])), type(draw)(*(part[1:] for part in vars(draw).values())))
+        first = backbone.loss(take(wide, torch.tensor([1])), part_of(draw, torch.tensor([1])))
     assert torch.allclose(together[1:], first, rtol=1e-5)
     backbone.drawn_size = (24, 16)
     assert backbone.sample(["a cat"], seed=1, steps=1)[0].size == (24, 16)
@@ -141,7 +167,7 @@ def test_features_of_many_pictures_are_those_of_each_and_tell_them_apart(backbon
         assert (together[0] - together[1]).norm() > 1e-3
 
 
-ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel)
+ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, Qwen3Model)
 
 
 def encoder_parameters() -> int:
