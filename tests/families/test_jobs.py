@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,18 @@ class Service:
             assert time.monotonic() < deadline, self.look(job_id)
             time.sleep(0.01)
         for pid in descendants(os.getpid()):
-            if b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
+            with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended since they were listed
+                if b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+
+
+def draw_in_few_steps(settings: Settings) -> None:
+    """Most of a tiny job's time is drawing: let its backbone be registered as one that is distilled is."""
+    registered = json.loads(settings.registry_file.read_text())
+    for name, record in registered["backbones"].items():
+        if name in IMAGES:
+            record["defaults"] |= {"sample_steps": 4}
+    settings.registry_file.write_text(json.dumps(registered))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +136,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, folder_of: Folder) -> Iter
     for name in NAMES:
         side = ["--resolution", str(SIDE)] if name in IMAGES else []
         main(["backbones", "add", name, str(folder_of(name)), "--licence", "CC0", "--data", str(chosen.data), *side])
+    draw_in_few_steps(chosen)
     engine = connect(chosen.database)
     opened = sessions(engine)
     with opened.begin() as session:
