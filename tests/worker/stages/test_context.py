@@ -71,7 +71,7 @@ def test_pictures_are_drawn_in_the_steps_that_a_backbone_is_registered_with(
         for number in range(4):
             archive.writestr(f"{number}.png", picture(number))
             archive.writestr(f"{number}.txt", f"cat {number}")
-    record = image_record(tiny_diffusion_folder, tmp_path)
+    record = image_record(tiny_diffusion_folder, tmp_path).model_copy(update={"defaults": {}})
     usual = Context(maker(record, packed, tmp_path)("usual")).backbone
     few = record.model_copy(update={"id": "few", "defaults": {"sample_steps": 4, "guidance": 0.0}})
     backbone = Context(maker(few, packed, tmp_path)("few")).backbone
