@@ -15,11 +15,13 @@ VAE_FIRST = "encoder.conv_in.weight"
 CLIP_FIRST = "embeddings.token_embedding.weight"
 T5_FIRST = "shared.weight"
 DECODER_FIRST = "embed_tokens.weight"
+DECODERS = {"qwen3", "qwen2_5_vl"}
 # Of each transformer, the first tensor of a picture, and how many places of its channels that sees at once; its sides
 # are its inner width and those.
 FIRST = {
     "SD3Transformer2DModel": ("pos_embed.proj.weight", 1),
     "FluxTransformer2DModel": ("x_embedder.weight", 1),
+    "QwenImageTransformer2DModel": ("img_in.weight", 1),
     "ZImageTransformer2DModel": ("all_x_embedder.2-1.weight", 4),
 }
 
@@ -43,7 +45,7 @@ def _expected(part: str, config: Config, weights: Mapping[str, Weight]) -> tuple
         return VAE_FIRST, (_first(config), config.get("in_channels"), 3, 3)
     if config.get("model_type") == "t5":
         return T5_FIRST, (config.get("vocab_size"), config.get("d_model"))
-    first, prefix = (DECODER_FIRST, "model") if config.get("model_type") == "qwen3" else (CLIP_FIRST, "text_model")
+    first, prefix = (DECODER_FIRST, "model") if config.get("model_type") in DECODERS else (CLIP_FIRST, "text_model")
     name = next((each for each in weights if each.endswith(first)), f"{prefix}.{first}")
     return name, (config.get("vocab_size"), config.get("hidden_size"))
 
@@ -58,7 +60,7 @@ def _width(config: Config) -> object:
 
 def _first(config: Config) -> object:
     channels = config.get("block_out_channels")
-    return channels[0] if isinstance(channels, list) and channels else None
+    return channels[0] if isinstance(channels, list) and channels else config.get("base_dim")
 
 
 def _check(part: str, weights: Mapping[str, Weight], name: str, expected: Sides) -> None:

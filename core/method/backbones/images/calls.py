@@ -10,7 +10,7 @@ from diffusers import FluxPipeline
 from torch import Tensor, nn
 
 from core.method.backbones.backbone import Batch
-from core.method.backbones.images.conditioners.chat import as_long_as_they_are
+from core.method.backbones.images.conditioners.chat import as_long_as_they_are, told_of
 from core.method.backbones.images.packing import packed, unpacked
 
 THOUSAND = 1000  # timesteps, of which a place in a flow is a share
@@ -47,6 +47,20 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
         guidance=torch.ones_like(timestep) if config.guidance_embeds else None,
         img_ids=FluxPipeline._prepare_latent_image_ids(1, rows // 2, columns // 2, noisy.device, noisy.dtype),
         txt_ids=noisy.new_zeros(text.shape[1], 3),
+    ).sample
+    return unpacked(predicted, rows, columns)
+
+
+def qwen_image(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
+    """Call a QwenImageTransformer2DModel, which sees 2 x 2 places as one; fillings of captions are masked."""
+    rows, columns = noisy.shape[2:]
+    mask = told_of(told)
+    predicted = network(
+        packed(noisy),
+        encoder_hidden_states=told["text"].to(noisy.dtype),
+        encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+        timestep=timestep,
+        img_shapes=[[(1, rows // 2, columns // 2)]] * len(noisy),
     ).sample
     return unpacked(predicted, rows, columns)
 

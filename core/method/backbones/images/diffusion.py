@@ -243,7 +243,7 @@ class DiffusionBackbone:
             answer = self.pipeline(
                 **self._asked([prompts[place] for place in places]),
                 num_inference_steps=steps or row.steps,
-                guidance_scale=row.guidance if guidance is None else guidance,
+                **{row.guided: row.guidance if guidance is None else guidance},
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
@@ -263,7 +263,7 @@ class DiffusionBackbone:
 
     def _moved(self, said: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
         if isinstance(said, Tensor):
-            return said.to(self.device, self.network.dtype)
+            return said.to(self.device, self.network.dtype if said.is_floating_point() else said.dtype)
         return [each.to(self.device, self.network.dtype) for each in said]
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:

@@ -47,9 +47,9 @@ class Folder:
         read = _whole(part, made.from_pretrained(self.path, torch_dtype=self.dtype, **self._options(part)))
         return prepare_network(read, self.precision, checkpointing=self.checkpointing, device=self.device)
 
-    def vae(self, dtype: torch.dtype) -> AutoencoderKL:
+    def vae(self, dtype: torch.dtype, made: type[Any] = AutoencoderKL) -> Any:
         """Read the VAE."""
-        return _whole("vae", AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
+        return _whole("vae", made.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
 
     def tokenizer(self, part: str) -> CLIPTokenizer:
         """Read a tokenizer of CLIP's."""

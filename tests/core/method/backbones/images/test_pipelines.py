@@ -14,7 +14,13 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, FluxPipeline
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, Qwen3Model, T5EncoderModel
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3Model,
+    T5EncoderModel,
+)
 
 from core.backbones.record import BackboneRecord, describe
 from core.method.backbones.backbone import first_lines, join, part_of, take
@@ -61,11 +67,15 @@ def load(record: BackboneRecord) -> DiffusionBackbone:
 
 
 @torch.no_grad()
-def test_pictures_are_those_that_the_whole_pipeline_draws(backbone: DiffusionBackbone, pipeline: Any) -> None:
+def test_pictures_are_those_that_the_whole_pipeline_draws(
+    name: str, backbone: DiffusionBackbone, pipeline: Any
+) -> None:
     ours = backbone.sample(["a cat", ""], seed=3, steps=4, guidance=2.5)
     generators = [torch.Generator().manual_seed(3 + place) for place in range(2)]
+    qwen = name == "qwen-image"  # which guides only where it is told what to steer away from
+    asked = {"true_cfg_scale": 2.5, "negative_prompt": ""} if qwen else {"guidance_scale": 2.5}
     theirs = pipeline(
-        ["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, guidance_scale=2.5, generator=generators
+        ["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, generator=generators, **asked
     ).images
     for mine, wanted in zip(ours, theirs, strict=True):
         assert max(abs(a - b) for a, b in zip(mine.tobytes(), wanted.tobytes(), strict=True)) <= 1
@@ -82,13 +92,22 @@ def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
 
     squares = [image.crop(box) for image, box in zip(PICTURES, BOXES, strict=True)]
     pixels = torch.cat([pipeline.image_processor.preprocess(each, height=SIDE, width=SIDE) for each in squares])
-    latent, settings = pipeline.vae.encode(pixels).latent_dist, pipeline.vae.config
-    latents = (latent.mean + latent.std * draw.latent - settings.shift_factor) * settings.scaling_factor
+    latents = latents_of(pipeline.vae, pixels, draw.latent)
     steps = draw.timestep * 1000
     pipeline.scheduler.timesteps, pipeline.scheduler.sigmas = steps, draw.timestep
     noisy = pipeline.scheduler.scale_noise(latents, steps, draw.noise)
     predicted = PREDICTED[type(pipeline).__name__](pipeline, noisy, steps)
     assert torch.allclose(ours, (predicted - (draw.noise - latents)).square().mean((1, 2, 3)), rtol=1e-5)
+
+
+def latents_of(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
+    settings = vae.config
+    if hasattr(settings, "latents_mean"):
+        latent = vae.encode(pixels.unsqueeze(2)).latent_dist
+        mean, spread = (torch.tensor(each).view(1, -1, 1, 1) for each in (settings.latents_mean, settings.latents_std))
+        return ((latent.mean + latent.std * noise.unsqueeze(2)).squeeze(2) - mean) / spread
+    latent = vae.encode(pixels).latent_dist
+    return (latent.mean + latent.std * noise - settings.shift_factor) * settings.scaling_factor
 
 
 def sd3(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
@@ -113,7 +132,22 @@ def zimage(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     return -torch.stack(found).squeeze(2)
 
 
-PREDICTED = {"StableDiffusion3Pipeline": sd3, "FluxPipeline": flux, "ZImagePipeline": zimage}
+def qwen_image(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    text, mask = pipeline.encode_prompt(WORDS)
+    count, channels, rows, columns = noisy.shape
+    packed = pipeline._pack_latents(noisy, count, channels, rows, columns)
+    told = {"encoder_hidden_states": text, "encoder_hidden_states_mask": mask}
+    shapes = [[(1, rows // 2, columns // 2)]] * count
+    found = pipeline.transformer(packed, timestep=steps / 1000, img_shapes=shapes, **told).sample
+    return pipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)[:, :, 0]
+
+
+PREDICTED = {
+    "StableDiffusion3Pipeline": sd3,
+    "FluxPipeline": flux,
+    "ZImagePipeline": zimage,
+    "QwenImagePipeline": qwen_image,
+}
 
 
 def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbone: DiffusionBackbone) -> None:
@@ -155,7 +189,7 @@ def test_a_picture_of_another_shape_is_learned_and_drawn(backbone: DiffusionBack
         first = backbone.loss(take(wide, torch.tensor([1])), part_of(draw, torch.tensor([1])))
     assert torch.allclose(together[1:], first, rtol=1e-5)
     backbone.drawn_size = (24, 16)
-    assert backbone.sample(["a cat"], seed=1, steps=1)[0].size == (24, 16)
+    assert backbone.sample(["a cat"], seed=1, steps=2)[0].size == (24, 16)
     assert backbone.features(PICTURES).isfinite().all()
     assert backbone.style_features(PICTURES).isfinite().all()
 
@@ -167,7 +201,7 @@ def test_features_of_many_pictures_are_those_of_each_and_tell_them_apart(backbon
         assert (together[0] - together[1]).norm() > 1e-3
 
 
-ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, Qwen3Model)
+ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, Qwen3Model, Qwen2_5_VLForConditionalGeneration)
 
 
 def encoder_parameters() -> int:
@@ -189,7 +223,7 @@ def test_text_encoders_are_held_only_while_something_is_encoded(backbone: Diffus
     backbone.network.register_forward_pre_hook(lambda *_: seen.append(encoder_parameters()))
     with backbone.lora.use(backbone.lora.new(2, 2.0)):
         backbone.loss(batch, draw).sum().backward()
-    backbone.sample(["a cat"], seed=1, steps=1)
+    backbone.sample(["a cat"], seed=1, steps=2)
     backbone.features(PICTURES)
     assert len(seen) >= 3
     assert set(seen) == {before}
@@ -198,10 +232,10 @@ def test_text_encoders_are_held_only_while_something_is_encoded(backbone: Diffus
 def test_a_prompt_that_is_not_held_brings_the_encoders_back_for_a_moment(backbone: DiffusionBackbone) -> None:
     gc.collect()
     before = encoder_parameters()
-    first = backbone.sample(["a cat"], seed=1, steps=1)
+    first = backbone.sample(["a cat"], seed=1, steps=2)
     assert encoder_parameters() == before
     backbone.prompts.forget()
-    assert backbone.sample(["a cat"], seed=1, steps=1)[0].tobytes() == first[0].tobytes()
+    assert backbone.sample(["a cat"], seed=1, steps=2)[0].tobytes() == first[0].tobytes()
 
 
 def test_prompts_come_back_from_their_file_to_the_bit(
