@@ -128,12 +128,23 @@ def zimage(settings: Any, generator: torch.Generator) -> dict[str, Any]:
     }
 
 
+def qwen_image(settings: Any, generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "hidden_states": torch.randn(2, 16, settings.in_channels, generator=generator),
+        "timestep": torch.tensor([0.02, 0.7]),
+        "encoder_hidden_states": torch.randn(2, 24, settings.joint_attention_dim, generator=generator),
+        "encoder_hidden_states_mask": torch.arange(24) < torch.tensor([[24], [17]]),
+        "img_shapes": [[(1, 4, 4)]] * 2,
+    }
+
+
 UNCHECKED: dict[str, dict[str, Any]] = {"unet": {"safety_checker": None}, "transformer": {}}
 TOLD = {
     "UNet2DConditionModel": unet,
     "SD3Transformer2DModel": sd3,
     "FluxTransformer2DModel": flux,
     "ZImageTransformer2DModel": zimage,
+    "QwenImageTransformer2DModel": qwen_image,
 }
 
 

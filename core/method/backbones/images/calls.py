@@ -54,11 +54,11 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
 def qwen_image(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
     """Call a QwenImageTransformer2DModel, which sees 2 x 2 places as one; fillings of captions are masked."""
     rows, columns = noisy.shape[2:]
-    mask = told_of(told)
+    whole = bool((told["words"] == told["text"].shape[1]).all())
     predicted = network(
         packed(noisy),
         encoder_hidden_states=told["text"].to(noisy.dtype),
-        encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+        encoder_hidden_states_mask=None if whole else told_of(told),
         timestep=timestep,
         img_shapes=[[(1, rows // 2, columns // 2)]] * len(noisy),
     ).sample

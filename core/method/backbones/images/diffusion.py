@@ -62,6 +62,7 @@ class DiffusionBackbone:
         self._items = ItemEncoder(self.latents, conditioner, self.memory, resolution)
         self.resolution = resolution
         self.drawn_size = (resolution, resolution)  # width and height in which pictures are drawn and looked at
+        self.steps, self.guidance = row.steps, row.guidance  # in which and with how much they are drawn
 
     @classmethod
     def load(
@@ -232,18 +233,17 @@ class DiffusionBackbone:
     ) -> list[Image.Image]:
         """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own.
 
-        Without `steps` and `guidance` they are those of its form.
+        Without `steps` and `guidance` they are its own, which are those of its form unless somebody has set them.
         """
         self.prompts.hold([NOTHING, *prompts])
         seeds = range(seed, seed + len(prompts)) if isinstance(seed, int) else seed
         images: list[Image.Image] = []
-        row = FORMS[self.form]
 
         def draw(places: Tensor) -> Sequence[Image.Image]:
             answer = self.pipeline(
                 **self._asked([prompts[place] for place in places]),
-                num_inference_steps=steps or row.steps,
-                **{row.guided: row.guidance if guidance is None else guidance},
+                num_inference_steps=steps or self.steps,
+                **{FORMS[self.form].guided: self.guidance if guidance is None else guidance},
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
