@@ -102,7 +102,7 @@ def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
 
 def latents_of(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
     settings = vae.config
-    if hasattr(settings, "latents_mean"):
+    if settings.get("latents_mean") is not None:
         latent = vae.encode(pixels.unsqueeze(2)).latent_dist
         mean, spread = (torch.tensor(each).view(1, -1, 1, 1) for each in (settings.latents_mean, settings.latents_std))
         return ((latent.mean + latent.std * noise.unsqueeze(2)).squeeze(2) - mean) / spread
