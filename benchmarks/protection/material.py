@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmarks.world import World
 from core.method.backbones.backbone import Batch, caption_of, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.protection.own import generate
+from core.method.protection.own import write_candidates
 from core.method.protection.protection import NONE, Protection
 
 OWN_IMAGES, OWN_TEXTS, CAPTIONS = 64, 32, 64
@@ -71,7 +72,9 @@ class Material:
         """Return texts that the untouched backbone goes on with from short openings."""
         backbone = self._world.backbone
         assert isinstance(backbone, LanguageBackbone)
-        return backbone.encode([{"text": text} for text in generate(backbone, OWN_TEXTS, seed=1)])
+        rounds = (write_candidates(backbone, number, seed=1) for number in itertools.count())
+        texts = itertools.islice(itertools.chain.from_iterable(rounds), OWN_TEXTS)
+        return backbone.encode([{"text": text} for text in texts])
 
 
 def _not_judged_by() -> list[int]:
