@@ -73,9 +73,10 @@ def test_pictures_say_what_they_are_of_whence_they_come_and_under_which_licence(
 @pytest.mark.slow
 def test_what_is_killed_goes_on_and_comes_out_the_same(record: BackboneRecord, drawn: Path, tmp_path: Path) -> None:
     order, folder = Order(without_pool(record), 12, word=CLASS), tmp_path / "pool"
-    make, begun = makers.maker(order, "cpu"), Begun(folder / "begun")
+    begun = Begun(folder / "begun")
     begun.begin(order)
-    begun.keep(make(0, 0))
+    with makers.loaded(order, "cpu") as make:
+        begun.keep(make(0, 0))
     with (begun.folder / "rounds.jsonl").open("a") as file:
         file.write('{"tried": 4, "rows": [{"fi')  # as a kill may leave it
     kept = {path.name: path.stat().st_mtime_ns for path in begun.folder.glob("*.png")}

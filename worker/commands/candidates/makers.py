@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
@@ -20,14 +21,16 @@ PROBE_EVERY = 8  # prompts, or texts, of which one is for the probe
 Maker = Callable[[int, int], Round]  # of the number of the round, and of what was tried before
 
 
-def maker(order: Order, device: str) -> Maker:
-    """Load the backbone and return what makes rounds with it."""
+@contextmanager
+def loaded(order: Order, device: str) -> Iterator[Maker]:
+    """Load the backbone, with its text encoders for as long as the block lasts; give what makes rounds with it."""
     record = order.record
     if record.kind == "texts":
         language = LanguageBackbone.load(
             record.path, max_tokens=128, target_modules=record.target_modules, device=device
         )
-        return lambda number, tried: _texts(order, language, number, tried)
+        yield lambda number, tried: _texts(order, language, number, tried)
+        return
     backbone = DiffusionBackbone.load(
         record.path,
         form=record.form,
@@ -36,7 +39,8 @@ def maker(order: Order, device: str) -> Maker:
         target_modules=record.target_modules,
         device=device,
     )
-    return lambda number, tried: _pictures(order, backbone, tried)
+    with backbone.encoding():
+        yield lambda number, tried: _pictures(order, backbone, tried)
 
 
 def prompts(order: Order) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from core.backbones.record import BackboneRecord
@@ -13,7 +14,7 @@ from core.disk import replacing, write_whole
 from core.errors import InvalidInput
 from core.runtime.progress import ProgressLine, duration
 from worker.commands.candidates.begun import Begun
-from worker.commands.candidates.makers import maker
+from worker.commands.candidates.makers import Maker, loaded
 from worker.commands.candidates.order import Order, Round
 from worker.protocol import Json
 from worker.stages.likeness.sieve import Sieve
@@ -38,9 +39,11 @@ def write_generated(order: Order, folder: Path, device: str = "cpu") -> str:
         begun.begin(order)
     line = ProgressLine()
     try:
-        for made in _rounds(order, rounds, present, device, line):
-            begun.keep(made)
-            rounds.append(made)
+        if _count(rounds) < order.amount:
+            with loaded(order, device) as make:
+                for made in _rounds(order, rounds, present, make, line):
+                    begun.keep(made)
+                    rounds.append(made)
     except KeyboardInterrupt:
         line.close(f"Stopped with {_count(rounds)} of {order.amount}, which are kept: the same command goes on.")
         raise
@@ -54,17 +57,16 @@ def write_generated(order: Order, folder: Path, device: str = "cpu") -> str:
 
 
 def _rounds(
-    order: Order, done: Sequence[Round], present: Pool | None, device: str, line: ProgressLine
+    order: Order, earlier: Sequence[Round], present: Pool | None, make: Maker, line: ProgressLine
 ) -> Iterator[Round]:
     """Yield rounds until there are enough, or until time or tries are over."""
     sieve = Sieve([*present.candidates, *present.probe] if present else [])
     probed = present is not None and bool(present.probe)
-    for earlier in done:
-        for candidate in earlier.candidates():
-            sieve.passes(candidate)
-    count, tried, number, began = _count(done), _tried(done), len(done), time.monotonic()
-    before, make = count, maker(order, device) if count < order.amount else None
-    while make and count < order.amount and tried < _most(order) and time.monotonic() - began < 60 * order.minutes:
+    for candidate in chain.from_iterable(made.candidates() for made in earlier):
+        sieve.passes(candidate)
+    count, tried, number, began = _count(earlier), _tried(earlier), len(earlier), time.monotonic()
+    before = count
+    while count < order.amount and tried < _most(order) and time.monotonic() - began < 60 * order.minutes:
         made = make(number, tried)
         if probed:  # all of it may be replayed
             made = Round(made.tried, tuple(row | {"split": "candidate"} for row in made.rows), made.pictures)
