@@ -68,6 +68,7 @@ EMOJI = (
 PROTECTED = (
     Order("subject-on-own-samples", "bare-images", "captioned", 5, {"protect_weight": 2.0}, 42),
     Order("subject-on-captions", "tiny-images", "captioned", 5, {"protect_on": "captions"}, 43),
+    Order("subject-on-a-made-pool", "bare-images", "captioned", 5, {"pool": "generate"}, 45),
     Order("subject-distilled", "tiny-images", "captioned", 5, {"protect": "both"}, 44),
 )
 SMOLLM2 = (
@@ -76,4 +77,12 @@ SMOLLM2 = (
 )
 ORDERS = {order.name: order for order in (*TINY, *EMOJI, *PROTECTED, *SMOLLM2)}
 USUAL = tuple(order.name for order in (*TINY, *EMOJI))  # the others take minutes each, and smollm2-135m prepared
-QUICK = ("tone-fast", "format-json", "motto", "subject-gamma-0", "subject-two-steps", "style")  # for a test
+QUICK = (
+    "tone-fast",
+    "format-json",
+    "motto",
+    "subject-gamma-0",
+    "subject-two-steps",
+    "style",
+    "subject-on-a-made-pool",
+)  # for a test

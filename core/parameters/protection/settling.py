@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.backbones.record import BackboneRecord
 from core.parameters.presets import Preset, Protect
-from core.parameters.protection.means import Ground, Means
+from core.parameters.protection.means import GENERATE, Ground, Means
 from core.parameters.request import BatRequest
 
 PUBLISHED = Protect(means="replay", weight=1.0, on="pool", why="so the method was published")
@@ -49,9 +49,15 @@ class Protecting:
     def unwanted(self) -> bool:
         """Whether the preset protects nothing, and the request says nothing of protection."""
         asked = self.request
-        quiet = {asked.augment, asked.protect, asked.protect_weight, asked.protect_on, asked.gamma} == {"auto"}
+        said = {asked.augment, asked.protect, asked.protect_weight, asked.protect_on, asked.gamma}
+        quiet = said == {"auto"} and not self.generates
         told = self.preset.protect
         return quiet and (self.start == 0 or (told is not None and told.means == "none"))
+
+    @property
+    def generates(self) -> bool:
+        """Whether the request asks for a pool that the backbone makes."""
+        return self.request.pool == GENERATE
 
     @property
     def means(self) -> Means:
@@ -74,6 +80,8 @@ class Protecting:
         """On what; of no meaning where nothing is protected."""
         if self.request.protect_on != "auto":
             return self.request.protect_on
+        if self.generates:
+            return "pool"
         if self.usual.on == "own" or (self.usual.on == "captions" and self.request.protect in ("auto", "distil")):
             return self.usual.on
         return "own" if self.backbone.pool is None and not (self.refused or self.unwanted) else "pool"
@@ -114,6 +122,8 @@ class Protecting:
         return f"{self.usual.weight:g} is {self._whose()}{beside}."
 
     def _why_on(self) -> str:
+        if self.generates:
+            return f"The pool that {self.backbone.id} makes itself was asked for."
         if self.on == "own" and self.usual.on != "own":
             return f"{self.backbone.id} has no candidate pool, so {MADE}."
         if self.on == "pool" and self.usual.on != "pool":
