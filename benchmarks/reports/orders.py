@@ -70,9 +70,16 @@ PROTECTED = (
     Order("subject-on-captions", "tiny-images", "captioned", 5, {"protect_on": "captions"}, 43),
     Order("subject-distilled", "tiny-images", "captioned", 5, {"protect": "both"}, 44),
 )
-# The papers' settings, which a run of thousands of steps would be; the kept results join them too.
+# At the papers' settings, but with fewer steps; the kept results join them when all jobs are run again.
 PAPERS = (
-    Order("paper-image", "tiny-images", "captioned", 3, {"preset": "paper-image", "max_steps": 60, "surrogate_steps": 20}, 45),
+    Order(
+        "paper-image",
+        "tiny-images",
+        "captioned",
+        3,
+        {"preset": "paper-image", "max_steps": 60, "surrogate_steps": 20},
+        45,
+    ),
     Order("paper-text", "tiny-texts", "voice", 6, {"preset": "paper-text", "max_steps": 40, "surrogate_steps": 20}, 46),
 )
 SMOLLM2 = (
