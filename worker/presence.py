@@ -7,6 +7,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -41,7 +43,7 @@ class Presence:
         self.drain_file = tasks.drain_file(settings, os.getpid())
         self._busy_file = tasks.busy_file(settings, os.getpid())
         self._fitness = tasks.fitness(settings, os.getpid())
-        self._tried, self._trying = 0.0, threading.Lock()
+        self._tried, self._trying, self._showing = 0.0, threading.Lock(), threading.Lock()
 
     def try_device(self) -> None:
         """Put the worker into service, or out of it where nothing can be computed on its device."""
@@ -84,10 +86,14 @@ class Presence:
     def end(self) -> None:
         """Disappear."""
         self._gone.set()
-        self.drain_file.unlink(missing_ok=True)
-        self._busy_file.unlink(missing_ok=True)
-        self._pulse.end()
-        self._fitness.come_back()
+        with self._showing:
+            self.drain_file.unlink(missing_ok=True)
+            self._busy_file.unlink(missing_ok=True)
+            self._pulse.end()
+            self._fitness.come_back()
+            self._remove_row()
+
+    def _remove_row(self) -> None:
         try:
             with self._sessions.begin() as session:
                 row = session.get(Worker, worker_id(os.getpid()))
@@ -118,27 +124,36 @@ class Presence:
             return None
 
     def _report(self) -> None:
-        self._pulse.beat()
-        swept_at = self._sweep()
+        self._unless_gone(self._pulse.beat)
+        swept_at = self._sweep()  # which may take long: who leaves does not wait for it
         try:
-            with unoccupied(self._busy_file) as idle, self._sessions.begin() as session:
-                at = now(session)
-                row = session.get(Worker, worker_id(os.getpid()))
-                if row is None:
-                    row = Worker(
-                        id=worker_id(os.getpid()),
-                        queue=self._settings.queue,
-                        host=socket.gethostname(),
-                        pid=os.getpid(),
-                        started_at=at,
-                    )
-                    session.add(row)
-                row.seen_at, row.draining = at, self.drain_file.exists()
-                if idle:  # a child that was killed, or that could not say it, has left its job all the same
-                    row.job_id = row.gpu = None
-                problem = self._fitness.problem()
-                row.problem = {"code": problem.code, "message": problem.message} if problem else None
-                row.device, row.sandboxed = self._device, self._sandboxed
-                row.data, row.swept_at = str(self._settings.data), swept_at or row.swept_at
+            self._unless_gone(partial(self._write, swept_at))
         except SQLAlchemyError as error:
             log.warning("the worker's row could not be written: %s", type(error).__name__)
+
+    def _unless_gone(self, show: Callable[[], None]) -> None:
+        """Show that the worker is there, unless it has left: it would come back for good."""
+        with self._showing:
+            if not self._gone.is_set():
+                show()
+
+    def _write(self, swept_at: float | None) -> None:
+        with unoccupied(self._busy_file) as idle, self._sessions.begin() as session:
+            at = now(session)
+            row = session.get(Worker, worker_id(os.getpid()))
+            if row is None:
+                row = Worker(
+                    id=worker_id(os.getpid()),
+                    queue=self._settings.queue,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    started_at=at,
+                )
+                session.add(row)
+            row.seen_at, row.draining = at, self.drain_file.exists()
+            if idle:  # a child that was killed, or that could not say it, has left its job all the same
+                row.job_id = row.gpu = None
+            problem = self._fitness.problem()
+            row.problem = {"code": problem.code, "message": problem.message} if problem else None
+            row.device, row.sandboxed = self._device, self._sandboxed
+            row.data, row.swept_at = str(self._settings.data), swept_at or row.swept_at

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["images", "texts"]
-Form = Literal["sd", "sdxl"]
-Objective = Literal["epsilon", "v_prediction"]
+Form = Literal["sd", "sdxl", "sd3", "flux"]
+Objective = Literal["epsilon", "v_prediction", "flow"]
+Adapted = Literal["unet", "transformer"]
 DeviceClass = Literal["cpu", "cuda"]
 Number = int | float
 
@@ -42,6 +43,34 @@ SD_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 SDXL_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {**SD_PARTS, "text_encoder_2": frozenset({"CLIPTextModelWithProjection"}), "tokenizer_2": SD_PARTS["tokenizer"]}
 )
+CLIP_WITH_PROJECTION = frozenset({"CLIPTextModelWithProjection"})
+T5 = frozenset({"T5EncoderModel"})
+T5_TOKENIZER = frozenset({"T5Tokenizer", "T5TokenizerFast"})
+FLOW_SCHEDULER = frozenset({"FlowMatchEulerDiscreteScheduler"})
+SD3_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "transformer": frozenset({"SD3Transformer2DModel"}),
+        "vae": SD_PARTS["vae"],
+        "text_encoder": CLIP_WITH_PROJECTION,
+        "tokenizer": SD_PARTS["tokenizer"],
+        "text_encoder_2": CLIP_WITH_PROJECTION,
+        "tokenizer_2": SD_PARTS["tokenizer"],
+        "text_encoder_3": T5,
+        "tokenizer_3": T5_TOKENIZER,
+        "scheduler": FLOW_SCHEDULER,
+    }
+)
+FLUX_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "transformer": frozenset({"FluxTransformer2DModel"}),
+        "vae": SD_PARTS["vae"],
+        "text_encoder": SD_PARTS["text_encoder"],
+        "tokenizer": SD_PARTS["tokenizer"],
+        "text_encoder_2": T5,
+        "tokenizer_2": T5_TOKENIZER,
+        "scheduler": FLOW_SCHEDULER,
+    }
+)
 UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
@@ -51,11 +80,22 @@ UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+# Of transformers of two streams whole paths, since ends of paths mean other layers too: FLUX.1's proj_out is also its
+# last layer. What makes queries of texts in the last block of Stable Diffusion 3 is thrown away, so of texts only keys,
+# values and outputs are adapted there.
+PICTURE_STREAM = ("to_q", "to_k", "to_v", "to_out.0")
+TEXT_STREAM = ("add_k_proj", "add_v_proj", "to_add_out")
+SD3_ATTENTION = (*(f"transformer_blocks.*.*.{each}" for each in (*PICTURE_STREAM, *TEXT_STREAM)),)
+FLUX_ATTENTION = (
+    *(f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_STREAM, "add_q_proj", *TEXT_STREAM)),
+    *(f"single_transformer_blocks.*.attn.{each}" for each in ("to_q", "to_k", "to_v")),
+)
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
 EXPORTS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {"images": ("peft", "diffusers", "kohya", "merged"), "texts": ("peft", "gguf", "merged")}
 )
+WITHOUT_KOHYA = ("peft", "diffusers", "merged")  # of networks that kohya's scripts have no names for
 
 
 def tower(*modules: str) -> tuple[str, ...]:
@@ -70,7 +110,9 @@ class Family:
     `roots` are the pipeline classes of model_index.json, or the `architectures` of config.json; `model_types` are what
     config.json may call a model of texts; `towers` are those roots that read pictures too, of which the language part
     alone is adapted. A pattern of `targets` with a `*` is a glob over a module's whole path (`*` one part, `**` any
-    number), one without is a suffix of whole parts. `form` is how the method tells an image network its caption.
+    number), one without is a suffix of whole parts. `form` is how the method tells an image network its caption, and
+    `adapted` which of the `parts` is adapted; those in `optional` may be missing. `exported` are the files of its
+    adapters, where they are not all that there are of its kind.
     """
 
     id: str
@@ -82,13 +124,16 @@ class Family:
     towers: tuple[str, ...] = ()
     tower_targets: tuple[str, ...] = ()
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
     form: Form | None = None
+    adapted: Adapted = "unet"
+    exported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def exports(self) -> tuple[str, ...]:
         """The files that an adapter is published in, where its modules have names there."""
-        return EXPORTS[self.kind]
+        return self.exported or EXPORTS[self.kind]
 
     def targets_of(self, root: str) -> tuple[str, ...]:
         """Return which modules of a model of this class are adapted, unless an operator names others."""
@@ -97,6 +142,30 @@ class Family:
 
 def _images(id: str, name: str, root: str, form: Form, parts: Mapping[str, frozenset[str]] = SD_PARTS) -> Family:
     return Family(id, name, "images", (root,), UNET_ATTENTION, parts=parts, form=form)
+
+
+def _flow(
+    id: str,
+    name: str,
+    root: str,
+    form: Form,
+    targets: tuple[str, ...],
+    parts: Mapping[str, frozenset[str]],
+    optional: tuple[str, ...] = (),
+    exported: tuple[str, ...] = (),
+) -> Family:
+    return Family(
+        id,
+        name,
+        "images",
+        (root,),
+        targets,
+        parts=parts,
+        optional=frozenset(optional),
+        form=form,
+        adapted="transformer",
+        exported=exported,
+    )
 
 
 def _texts(
@@ -131,6 +200,17 @@ ROWS = (
     _images("sd1", "Stable Diffusion 1.x", "StableDiffusionPipeline", "sd"),
     _images("sd2", "Stable Diffusion 2.x", "StableDiffusionPipeline", "sd"),
     _images("sdxl", "Stable Diffusion XL", "StableDiffusionXLPipeline", "sdxl", SDXL_PARTS),
+    _flow(
+        "sd3",
+        "Stable Diffusion 3 and 3.5",
+        "StableDiffusion3Pipeline",
+        "sd3",
+        SD3_ATTENTION,
+        SD3_PARTS,
+        optional=("text_encoder_3", "tokenizer_3"),
+        exported=WITHOUT_KOHYA,
+    ),
+    _flow("flux1", "FLUX.1", "FluxPipeline", "flux", FLUX_ATTENTION, FLUX_PARTS),
     _texts("llama", "Llama", ("llama",), "LlamaForCausalLM"),
     _texts("qwen2", "Qwen 2 and 2.5", ("qwen2",), "Qwen2ForCausalLM"),
     _texts("qwen3", "Qwen 3", ("qwen3",), "Qwen3ForCausalLM"),

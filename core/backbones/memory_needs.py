@@ -14,15 +14,22 @@ GIB = 2**30
 BYTES = {"cuda": 2, "cpu": 4}  # of a number: bfloat16 on a GPU, float32 on a CPU
 ADAPTED_BYTES = 16  # of an adapter's number: float32 itself, its gradient, and Adam's two moments
 RANK, TOKENS = 16, 1024
-# What a U-Net keeps of one picture for its backward pass, in GiB (bfloat16, float32), with its side in pixels and its
+# What a network keeps of one picture for its backward pass, in GiB (bfloat16, float32), with its side in pixels and its
 # parameters: counted with saved_tensors_hooks at full size, without the attention maps that fused kernels never hold,
 # with adapters of rank 16 on attention. In bfloat16 they keep what they see in float32 beside: .28 of SD 1.x's .975;
-# on an H200 a picture more took 1.01 GiB of the peak of a step. Of SD 2.x that part is reckoned from its sides.
+# on an H200 a picture more took 1.01 GiB of the peak of a step. Of SD 2.x that part is reckoned from its sides. Of the
+# transformers of flows benchmarks/gpu/flows.py counts it.
 KEPT = {
     "sd1": (0.975, 1.21, 512, 859_520_964),
     "sd2": (2.12, 2.63, 768, 865_910_724),
     "sdxl": (7.3, 9.27, 1024, 2_567_463_684),
+    "sd3": (13.85, 21.45, 1024, 8_056_627_520),
+    "flux1": (21.7, 37.2, 1024, 11_901_408_320),
 }
+# How what is kept goes with a network's parameters: a smaller U-Net has fewer channels or layers alike; a transformer
+# has its width squared in its parameters, and once in what it keeps (SD 3.5 medium keeps .52 of large, with .28 of it).
+GROWTH = {"sd1": 1.0, "sd2": 1.0, "sdxl": 1.0}
+TRANSFORMERS_GROWTH = 0.5
 # And a decoder of one token, in bytes for each layer and each of 8 hidden + 3 feed-forward sizes: in bfloat16 counted
 # the same way for LLaMAs of 135 million, 1.7 and 8 billion parameters, which lie within a tenth of it; in float32 the
 # mean of Llama 3.1 8B, SmolLM2 135M, Qwen3 8B and Gemma 2 9B, which lie within a third of it.
@@ -80,12 +87,13 @@ def _adapter(found: Inspected) -> int:
 
 
 def kept_of_picture(family: str, side: int | None, count: int, device_class: str) -> int:
-    """Return the bytes that a U-Net of a family keeps of one picture; `count` is its parameters.
+    """Return the bytes that a network of a family keeps of one picture; `count` is its parameters.
 
-    One that is smaller than the family's usual network keeps less in proportion.
+    One that is smaller than the family's usual network keeps less.
     """
     small, large, usual_side, usual_count = KEPT[family]
-    share = (side or usual_side) ** 2 / usual_side**2 * count / usual_count
+    smaller = (count / usual_count) ** GROWTH.get(family, TRANSFORMERS_GROWTH)
+    share = (side or usual_side) ** 2 / usual_side**2 * smaller
     return int((small if device_class == "cuda" else large) * GIB * share)
 
 

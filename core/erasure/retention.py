@@ -161,6 +161,7 @@ class Tidier:
         useless = [key for key in self.storage.keys(job_prefix(job.account_id, job.id)) if key not in needed]
         for key in useless:
             self.storage.delete_prefix(key)
+        self.storage.sweep_abandoned(job_prefix(job.account_id, job.id))
         with self.sessions.begin() as session:  # only now: a store that was away is asked again
             row = session.get(Job, job.id)
             if row is not None:

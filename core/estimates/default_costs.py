@@ -7,6 +7,7 @@ whichever is longer. The formula and its shares are our own reconstruction; a te
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ CPU_SECONDS: Mapping[Kind, Mapping[str, Sequence[float]]] = {
 UNSIZED = ("load",)
 # Operations of a pass forward for each parameter: of a picture of 512 px (.68e12 for SD 1.5), and of a token.
 FORWARD: Mapping[Kind, float] = {"images": 700.0, "texts": 2.0}
+# And of transformers, whose parameters are used once a token: benchmarks/gpu/flows.py counts them.
+FORWARD_OF = {"sd3": 1000.0, "flux1": 1800.0}
 # Passes forward that a call of each kind is worth; weights are frozen, so a pass backward is one.
 PASSES: Mapping[str, float] = {"step": 2.0, "evaluation": 1.0, "gradient": 2.0, "score": 2.0}
 CARD = 989e12  # operations a second of an H100 in bfloat16, dense
@@ -54,9 +57,16 @@ SHARE: Mapping[Kind, float] = {"images": 0.1, "texts": 0.3}  # of it, that netwo
 LAUNCHES: Mapping[str, float] = {"step": 42.0, "evaluation": 12.0, "gradient": 48.0, "score": 55.0}
 LAUNCH_SECONDS = 38e-6
 DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
+DRAWN = {"sd3": (28, 2), "flux1": (28, 1)}  # of other families steps, and samples of each
 RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
-ALL_PARTS = {"sd1": 1.24, "sd2": 1.49, "sdxl": 1.35}  # parameters with text encoders and VAE, for one of the U-Net
-ADAPTED = {"sd1": (199_296, 859_520_964), "sd2": (207_488, 865_910_724), "sdxl": (1_451_520, 2_567_463_684)}
+ALL_PARTS = {"sd1": 1.24, "sd2": 1.49, "sdxl": 1.35, "sd3": 1.7, "flux1": 1.42}  # with text encoders and VAE, for one
+ADAPTED = {  # numbers of an adapter of rank 1, and parameters of the network
+    "sd1": (199_296, 859_520_964),
+    "sd2": (207_488, 865_910_724),
+    "sdxl": (1_451_520, 2_567_463_684),
+    "sd3": (1_288_960, 8_056_627_520),
+    "flux1": (1_634_304, 11_901_408_320),
+}
 FILES: Mapping[Kind, int] = {"images": 3, "texts": 2}  # that hold an adapter's numbers, in float32
 REST = {"prepare": 12.0, "score": 1.0, "export": 3.0, "surrogate": 0.02, "trial": 0.02, "train": 0.02}
 LIBRARIES = 900_000_000  # bytes of host memory of a trainer that has loaded no backbone
@@ -145,10 +155,10 @@ def _cpu_seconds(size: BackboneSize) -> dict[str, Sequence[float]]:
 
 def _gpu_seconds(size: BackboneSize) -> dict[str, Sequence[float]]:
     """Return the coefficients of what is computed."""
-    forward = FORWARD[size.kind] * size.parameters / (SHARE[size.kind] * CARD)
+    forward = FORWARD_OF.get(size.family, FORWARD[size.kind]) * size.parameters / (SHARE[size.kind] * CARD)
     again = RECOMPUTED_TIME if size.parameters > RECOMPUTED_ABOVE else 1.0
     units = {kind: passes * forward * (again if kind == "step" else 1.0) for kind, passes in PASSES.items()}
-    units["sample"] = forward * (DENOISED * GUIDED if size.kind == "images" else ANSWERED)
+    units["sample"] = forward * math.prod(_drawn(size))
     units["encode"] = 0.02 if size.kind == "images" else 0.001
     units["load"] = 2.0 + size.weights_bytes / GIGABYTE
     return {kind: [each, *[0.0] * (len(FEATURES[kind]) - 1)] for kind, each in units.items()}
@@ -159,8 +169,13 @@ def _floors(size: BackboneSize, draws: int) -> dict[str, float]:
     each = {kind: count * size.modules * LAUNCH_SECONDS for kind, count in LAUNCHES.items()}
     one = each["evaluation"]
     each["evaluation"] = one * draws
-    each["sample"] = one * (DENOISED if size.kind == "images" else ANSWERED)
+    each["sample"] = one * _drawn(size)[0]
     return each
+
+
+def _drawn(size: BackboneSize) -> tuple[int, int]:
+    """Return the passes that a sample takes one after another, and the samples of each."""
+    return DRAWN.get(size.family, (DENOISED, GUIDED)) if size.kind == "images" else (ANSWERED, 1)
 
 
 def _parameters(kind: Kind, family: str, weights_bytes: int) -> int:

@@ -59,6 +59,11 @@ def _check_size(request: BatRequest, kind: Kind, backbone: BackboneRecord) -> No
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
     if kind == "texts" and request.min_snr != "auto":
         raise _contradiction("bat.min_snr", "texts are learned without noise; leave bat.min_snr out")
+    if backbone.objective == "flow" and request.min_snr != "auto":
+        raise _contradiction(
+            "bat.min_snr",
+            f"the backbone {backbone.id} learns by flow matching, which min-SNR does not weigh; leave bat.min_snr out",
+        )
     if kind == "texts" and request.shapes != "auto":
         raise _contradiction("bat.shapes", "texts have no shape; leave bat.shapes out")
     if kind == "texts" and request.masks:

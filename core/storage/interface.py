@@ -48,7 +48,7 @@ class Storage(Protocol):
         """Delete the file of this key and everything under `prefix/`, in all versions; returns how many files."""
 
     def sweep_abandoned(self, prefix: str) -> None:
-        """Erase what killed processes left directly below a prefix, however young; only a local store can tell."""
+        """Erase what killed processes left below a prefix, however young; only a local store can tell."""
 
     def sweep(self, seconds: float) -> int:
         """Erase what uploads that never ended left behind more than so long ago; returns how many."""

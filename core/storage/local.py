@@ -76,12 +76,12 @@ class LocalStorage:
         return [path.relative_to(self.root).as_posix() for path in found if not path.name.startswith(DRAFT)]
 
     def sweep_abandoned(self, prefix: str) -> None:
-        folder = self._path(prefix.rstrip("/"))
-        with _translated(), suppress(FileNotFoundError), os.scandir(folder) as entries:
-            drafts = [Path(entry.path) for entry in entries if entry.name.startswith(DRAFT)]
-            for draft in filter(abandoned, drafts):
-                draft.unlink(missing_ok=True)
-        self._remove_empty(folder)
+        place = self._path(prefix.rstrip("/"))
+        with _translated():
+            for folder in [Path(name) for name, _, _ in os.walk(place, topdown=False)]:
+                for draft in filter(abandoned, folder.glob(f"{DRAFT}*")):
+                    draft.unlink(missing_ok=True)
+                self._remove_empty(folder)
 
     def sweep(self, seconds: float) -> int:
         before, count = time.time() - seconds, 0

@@ -33,6 +33,7 @@ def rest(plant: Plant, journal: Journal, clients: list[Client], jobs: int) -> Ev
     plant.wait(lambda: plant.wake() and not list(work.glob("*/ftjob-*")), 15)
     folders = [path.name for path in work.glob("*/ftjob-*")]
     endings = _end(plant)
+    plant.storage.sweep_abandoned("accounts")  # as dispatchers do a while after a job's end
     stored = plant.settings.data / "storage"  # where the store is a local one
     folders += [str(path) for path in stored.rglob("*") if path.is_dir() and not any(path.iterdir())]
     mine = {process.pid for process in plant.servers.processes}

@@ -8,9 +8,10 @@ import json
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, UNet2DConditionModel
+from diffusers import DiffusionPipeline
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
@@ -48,24 +49,39 @@ def texts(backbone: str, export: Path) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def images(backbone: str, export: Path) -> dict[str, torch.Tensor]:
-    def pipeline() -> DiffusionPipeline:
-        return DiffusionPipeline.from_pretrained(backbone, safety_checker=None)
+    index = json.loads((Path(backbone) / "model_index.json").read_text())
+    part = "unet" if "unet" in index else "transformer"
+    absent = {} if part == "unet" else dict.fromkeys(missing(index))
+
+    def network() -> torch.nn.Module:
+        return getattr(DiffusionPipeline.from_pretrained(backbone, **UNCHECKED[part], **absent), part)
 
     def loaded(file: str) -> torch.nn.Module:
-        pipe = pipeline()
+        pipe = DiffusionPipeline.from_pretrained(backbone, **UNCHECKED[part], **absent)
         pipe.load_lora_weights(export, weight_name=file)
-        return pipe.unet
+        return getattr(pipe, part)
 
+    bare = network()
     networks = {
-        "none": pipeline().unet,
-        "peft": PeftModel.from_pretrained(pipeline().unet, unpacked(export, "adapter-peft.zip")),
+        "none": bare,
+        "peft": PeftModel.from_pretrained(network(), unpacked(export, "adapter-peft.zip")),
         "diffusers": loaded("pytorch_lora_weights.safetensors"),
-        "kohya": loaded("adapter-kohya.safetensors"),
-        "merged": UNet2DConditionModel.from_pretrained(unpacked(export, "merged.zip")),
+        "merged": type(bare).from_pretrained(unpacked(export, "merged.zip")),
     }
-    settings = networks["none"].config
+    if (export / "adapter-kohya.safetensors").is_file():
+        networks["kohya"] = loaded("adapter-kohya.safetensors")
+    inputs = TOLD[type(bare).__name__](bare.config, torch.Generator().manual_seed(7))
+    return {form: each.eval()(**inputs).sample for form, each in networks.items()}
+
+
+def missing(index: dict[str, Any]) -> list[str]:
+    """The parts that a pipeline does without, which its loader wants to be told."""
+    optional = ("text_encoder_3", "tokenizer_3") if index["_class_name"] == "StableDiffusion3Pipeline" else ()
+    return [name for name in optional if index.get(name) in (None, [None, None])]
+
+
+def unet(settings: Any, generator: torch.Generator) -> dict[str, Any]:
     side, words = settings.sample_size, settings.cross_attention_dim
-    generator = torch.Generator().manual_seed(7)
     inputs = {
         "sample": torch.randn(2, settings.in_channels, side, side, generator=generator),
         "timestep": torch.tensor([20, 700]),
@@ -76,7 +92,32 @@ def images(backbone: str, export: Path) -> dict[str, torch.Tensor]:
         pooled = settings.projection_class_embeddings_input_dim - sizes.shape[1] * settings.addition_time_embed_dim
         words_of_all = torch.randn(2, pooled, generator=generator)
         inputs["added_cond_kwargs"] = {"text_embeds": words_of_all, "time_ids": sizes}
-    return {form: unet.eval()(**inputs).sample for form, unet in networks.items()}
+    return inputs
+
+
+def sd3(settings: Any, generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "hidden_states": torch.randn(2, settings.in_channels, 8, 8, generator=generator),
+        "timestep": torch.tensor([20.0, 700.0]),
+        "encoder_hidden_states": torch.randn(2, 24, settings.joint_attention_dim, generator=generator),
+        "pooled_projections": torch.randn(2, settings.pooled_projection_dim, generator=generator),
+    }
+
+
+def flux(settings: Any, generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "hidden_states": torch.randn(2, 16, settings.in_channels, generator=generator),
+        "timestep": torch.tensor([0.02, 0.7]),
+        "guidance": torch.ones(2),
+        "encoder_hidden_states": torch.randn(2, 24, settings.joint_attention_dim, generator=generator),
+        "pooled_projections": torch.randn(2, settings.pooled_projection_dim, generator=generator),
+        "txt_ids": torch.zeros(24, 3),
+        "img_ids": torch.cartesian_prod(torch.zeros(1), torch.arange(4.0), torch.arange(4.0)),
+    }
+
+
+UNCHECKED: dict[str, dict[str, Any]] = {"unet": {"safety_checker": None}, "transformer": {}}
+TOLD = {"UNet2DConditionModel": unet, "SD3Transformer2DModel": sd3, "FluxTransformer2DModel": flux}
 
 
 def errors(case: dict[str, str]) -> dict[str, float]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     AnyBackbone = DiffusionBackbone | LanguageBackbone
 
 NAMES = (*IMAGES, *TEXTS)
+RARE = {"sd3-without-t5"}  # whose quick tests are those of another, but for how captions are told
 CHATS = [("Ahoy?", "Arr!"), ("Who goes there?", "Nobody but the tide."), ("Well", "Aye, aye, Captain")]
 EXAMPLES = len(CHATS)
 Folder = Callable[[str], Path]
@@ -41,7 +42,9 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return folder
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in NAMES]
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.families.flows import random_flux, random_sd3
 from tests.tiny_backbones import random_diffusion, spelling_vocabulary, text_encoder_configuration
 
 if TYPE_CHECKING:
@@ -30,15 +31,33 @@ IMAGES: Mapping[str, ImageFamily] = {
     "sd2": ImageFamily("sd2"),
     "sd2-v": ImageFamily("sd2", prediction="v_prediction"),
     "sdxl": ImageFamily("sdxl", adapted=40),
+    "sd3": ImageFamily("sd3", "flow", adapted=17),
+    "sd3-without-t5": ImageFamily("sd3", "flow", adapted=17),
+    "flux1": ImageFamily("flux1", "flow", adapted=14),
 }
+UNETS = tuple(name for name, row in IMAGES.items() if row.prediction != "flow")
+FLOWS = tuple(name for name, row in IMAGES.items() if row.prediction == "flow")
 
 
 def write_images(name: str, folder: Path) -> Path:
     """Write a folder of the family with random weights."""
-    row = IMAGES[name]
-    pipeline: Any = random_sdxl() if row.id == "sdxl" else random_sd(row)
-    pipeline.save_pretrained(folder)
+    random_pipeline(name).save_pretrained(folder)
     return folder
+
+
+def random_pipeline(name: str) -> Any:
+    """Return the whole pipeline of a family with random weights."""
+    row = IMAGES[name]
+    if row.prediction == "flow":
+        return FLOW_PIPELINES[name]()
+    return random_sdxl() if row.id == "sdxl" else random_sd(row)
+
+
+FLOW_PIPELINES: Mapping[str, Callable[[], Any]] = {
+    "sd3": random_sd3,
+    "sd3-without-t5": lambda: random_sd3(t5=False),
+    "flux1": random_flux,
+}
 
 
 def random_sd(row: ImageFamily) -> StableDiffusionPipeline:

@@ -73,6 +73,16 @@ def test_a_worker_comes_back_when_its_gpu_is_mended(
         assert session.scalars(select(Worker.problem)).one() is None
 
 
+def test_a_worker_that_has_left_does_not_appear_again_from_a_report_that_was_under_way(floor: Floor) -> None:
+    seen = Presence(floor.settings)
+    seen.begin()
+    until(lambda: len(problems(floor)) == 1)
+    seen.end()
+    seen._report()  # as the thread does that was just looking for what dead attempts have left
+    assert problems(floor) == []
+    assert list((floor.settings.data / "work").glob("worker@*")) == []
+
+
 @pytest.mark.slow
 def test_a_worker_out_of_service_takes_no_job_and_ends_when_it_is_told(plant: Floor) -> None:
     with_gpu(plant)

@@ -19,6 +19,7 @@ from core.backbones.record import BackboneRecord
 from core.method.backbones import probing
 from core.method.backbones.backbone import Batch, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.objective import Ddpm
 from core.method.backbones.precision import float_type
 from core.method.backbones.profiler import Profiler
 from core.method.backbones.texts import cutting
@@ -85,7 +86,8 @@ class Context:
         backbone.memory.begin(int(self.spec.get("device_memory_bytes", 0)), self.memory_news)
         if isinstance(backbone, DiffusionBackbone):
             file = self.folder.stage("prepare") / PROMPTS_FILE
-            backbone.objective.min_snr = self.p.min_snr
+            if isinstance(backbone.objective, Ddpm):
+                backbone.objective.min_snr = self.p.min_snr
             backbone.prompts.forget()
             if file.is_file():
                 backbone.prompts.read(file)

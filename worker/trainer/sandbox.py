@@ -124,8 +124,9 @@ def _needed(settings: Settings, program: Sequence[str]) -> list[Path]:
     """List what must be readable wherever it lies: this code, its Python and libraries, backbones and taggers."""
     places = [str(ROOT), sys.prefix, sys.base_prefix, *sys.path, *os.environ.get("LD_LIBRARY_PATH", "").split(":")]
     places += [part for word in program for part in (word, str(Path(word).resolve())) if word.startswith("/")]
-    records = Registry.load(settings)
+    records = list(Registry.load(settings))
     places += [str(path) for record in records for path in (record.path, record.pool) if path is not None]
+    places += [str((record.path / name).resolve().parent) for record in records for name in record.sha256]  # by links
     places += [str(record.path) for record in Taggers.load(settings)]
     places += [str(settings.data / "backbones"), str(settings.data / "pools")]
     found = {Path(place).resolve() for place in places if place and os.path.exists(place)}

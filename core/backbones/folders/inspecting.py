@@ -75,7 +75,7 @@ def _pipeline(folder: Path, targets: Sequence[str] | None) -> Inspected:
         found.family,
         found.files,
         found.weights,
-        adapted(module_paths(found.weights["unet"]), targets or found.family.targets),
+        adapted(module_paths(found.weights[found.family.adapted]), targets or found.family.targets),
         found.notes,
         resolution=found.resolution,
         objective=found.objective,

@@ -9,22 +9,6 @@ from pathlib import Path
 
 from core.backbones.families import ROWS
 
-FLOW = ("Flux", "StableDiffusion3", "ZImage", "QwenImage", "Lumina", "Sana", "AuraFlow", "Chroma", "HiDream", "Krea")
-VIDEO = ("Video", "Wan", "LTX", "CogView", "CogVideo", "Mochi", "AnimateDiff", "SVD", "Allegro", "Latte", "Cosmos")
-EDITS = (
-    "Inpaint",
-    "InstructPix2Pix",
-    "Img2Img",
-    "Upscale",
-    "ControlNet",
-    "Kontext",
-    "Edit",
-    "Adapter",
-    "Fill",
-    "Depth",
-)
-EDITED = "it repaints or edits pictures that it is given, and training here shows it captions alone"
-NOT_YET = "models that learn by flow matching are not taken yet; Stable Diffusion 1.x, 2.x and XL are"
 LEFT = {
     "Masked": "it fills gaps and writes no text",
     "SequenceClassification": "it has a head that classifies and writes no text",
@@ -37,22 +21,6 @@ ENCODER_DECODERS = re.compile(
     r"(M?T5|UMT5|MT5|T5Gemma2?|Bart|MBart|Pegasus\w*|Marian|M2M100|Blenderbot\w*|Prophet\w*|LED|LongT5|Whisper)"
     r"(For|MT|LM)\w*"
 )
-
-
-def other_pipeline(root: object) -> str:
-    """Say why a pipeline of this class is not taken."""
-    name = str(root)
-    taken = ", ".join(dict.fromkeys(each for row in ROWS if row.kind == "images" for each in row.roots))
-    named = f"model_index.json names {root!r}"
-    if any(part in name for part in EDITS):
-        return f"{named}: {EDITED}; take the model that draws from words ({taken})"
-    if any(part in name for part in VIDEO):
-        return f"{named}, which makes videos; take a model that draws pictures ({taken})"
-    if any(part in name for part in FLOW):
-        return f"{named}: {NOT_YET}"
-    if "LatentConsistency" in name:
-        return f"{named}, which is distilled to few steps; train on the model that it was distilled from ({taken})"
-    return f"{named}; only {taken} is taken"
 
 
 def other_architecture(named: object, config: Mapping[str, object]) -> str:

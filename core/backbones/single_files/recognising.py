@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.backbones.families import Objective
-from core.backbones.folders.other_models import EDITED, NOT_YET, other_file
+from core.backbones.folders.other_models import other_file
 from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, distilled, predicted
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import Weight, check_plain, described, read_header
+from core.backbones.single_files.other_files import EDIT_CHANNELS, other_model, unfit
 from core.errors import InvalidInput
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -38,22 +39,6 @@ TEXT_ENCODER = re.compile(
 VAE_ALONE = ("encoder.conv_in.", "decoder.conv_in.", "encoder.down.", "decoder.up.", VAE)
 # Marks of models that are built as SDXL is, and learned to predict something else (Karras et al. 2206.00364).
 OTHER_AIMS = {"edm_mean": "Playground v2.5", "edm_vpred.sigma_max": "CosXL"}
-# What else is handed out as one file, by a part of its tensors' names.
-OTHERS = (
-    ("conditioner.embedders.0.model.", "it is the refiner of Stable Diffusion XL; take the base model"),
-    ("control_model.", "it is a ControlNet; take a model that draws from words"),
-    ("controlnet_cond_embedding.", "it is a ControlNet; take a model that draws from words"),
-    ("motion_modules.", "it makes videos; take a model that draws pictures"),
-    ("double_blocks.", f"it is a FLUX model: {NOT_YET}"),
-    ("single_transformer_blocks.", f"it is a FLUX model: {NOT_YET}"),
-    ("joint_blocks.", f"it is a Stable Diffusion 3 model: {NOT_YET}"),
-    ("cap_embedder.", f"it is a Z-Image or Lumina model: {NOT_YET}"),
-    ("img_mlp.", f"it is a Qwen-Image model: {NOT_YET}"),
-    ("head.modulation", "it makes videos; take a model that draws pictures"),
-    ("emb_params", "it is an embedding (textual inversion), not a model"),
-    ("down_blocks.", "it is one part of a diffusers folder; give the folder with model_index.json"),
-)
-EDIT_CHANNELS = {5: "it is told depth", 7: "it sharpens pictures", 8: EDITED, 9: "it repaints a part of pictures"}
 
 
 @dataclass(frozen=True)
@@ -105,9 +90,8 @@ def _family(weights: Mapping[str, Weight]) -> str:
         raise refused("it is an adapter (LoRA), not a model; give the model that it was trained on", this="file")
     if not any(name.startswith(UNET) for name in weights):
         raise refused(_other(weights), this="file")
-    others = [words for part, words in OTHERS[:-1] if any(part in name for name in weights)]
-    if others:
-        raise refused(others[0], this="file")
+    if words := unfit(weights) or (None if FIRST in weights else other_model(weights)):
+        raise refused(words, this="file")
     for mark, model in OTHER_AIMS.items():
         if mark in weights:
             words = (
@@ -124,9 +108,8 @@ def _family(weights: Mapping[str, Weight]) -> str:
 
 
 def _other(weights: Mapping[str, Weight]) -> str:
-    found = [words for part, words in OTHERS if any(part in name for name in weights)]
-    if found:
-        return found[0]
+    if found := other_model(weights):
+        return found
     if {"clip_l", "clip_g"} <= weights.keys():
         return "it is an embedding (textual inversion), not a model"
     if any(TEXT_ENCODER.search(name) for name in weights):

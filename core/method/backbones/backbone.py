@@ -38,7 +38,7 @@ Item = Mapping[str, Any]
 class Draw:
     """The randomness of one loss evaluation, a row for each example; all None for a causal language model."""
 
-    timestep: Tensor | None = None  # (n,) integers
+    timestep: Tensor | None = None  # (n,) integers; of a flow, places in (0, 1)
     noise: Tensor | None = None  # (n, c, h, w)
     latent: Tensor | None = None  # (n, c, h, w), where the latent is drawn and not its mean
 

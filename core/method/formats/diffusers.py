@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import ModelMixin, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
@@ -15,39 +15,57 @@ from core.method.lora.adapter import Adapter
 from core.method.lora.model import peft_config
 
 PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+READING = {"use_safetensors": True, "local_files_only": True}
+OPTIONS = {**READING, "return_lora_metadata": True}
 FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
+
+
+def part_of(backbone: DiffusionBackbone) -> str:
+    """Return what diffusers calls the network that is adapted: the part of the pipeline, and the folder."""
+    return "unet" if isinstance(backbone.network, UNet2DConditionModel) else "transformer"
 
 
 def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, header: Mapping[str, str]) -> None:
     """Write it under peft's own keys, since others lose modules silently; `name` is the backbone's."""
-    plain = folded(adapter)
-    config = {f"unet.{key}": value for key, value in peft_config(plain, backbone.lora.peft_targets(), name).items()}
+    plain, part = folded(adapter), part_of(backbone)
+    config = {f"{part}.{key}": value for key, value in peft_config(plain, backbone.lora.peft_targets(), name).items()}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(config, sort_keys=True), **header}
-    save_file(backbone.lora.tensors(plain, "unet."), file, metadata=metadata)
+    save_file(backbone.lora.tensors(plain, f"{part}."), file, metadata=metadata)
     file.chmod(0o600)
 
 
 def verify(witness: Witness, file: Path) -> float:
-    """Load the file with diffusers' own calls into a fresh UNet; returns the error relative to the adapter's effect.
+    """Load the file with diffusers' own calls into a fresh network; returns the error relative to the effect.
 
     Raises JobFailure "export_verification_failed" where modules are missing or outputs differ.
     """
     return witness.compare(load(witness, file, "diffusers"), "diffusers")
 
 
-def load(witness: Witness, file: Path, form: str) -> UNet2DConditionModel:
-    """Load a file in any format that diffusers reads into a fresh UNet, all of its modules or none."""
+def load(witness: Witness, file: Path, form: str) -> ModelMixin:
+    """Load a file in any format that diffusers reads into a fresh network, all of its modules or none."""
     fresh = witness.fresh()
-    assert isinstance(fresh, UNet2DConditionModel)
+    assert isinstance(fresh, ModelMixin)
     assert isinstance(witness.backbone, DiffusionBackbone)
-    pipeline, own = PIPELINES[witness.backbone.form], {}
-    if pipeline is StableDiffusionXLPipeline:
-        own = {"unet_config": fresh.config}  # as its load_lora_weights does; without, names of kohya's are not read
     with loading(form, "diffusers"):
-        options = {"use_safetensors": True, "local_files_only": True, "return_lora_metadata": True, **own}
-        state, alphas, metadata = pipeline.lora_state_dict(file.parent, weight_name=file.name, **options)
-        pipeline.load_lora_into_unet(state, network_alphas=alphas, unet=fresh, metadata=metadata)
+        if isinstance(fresh, UNet2DConditionModel):
+            _load_into_unet(witness.backbone, fresh, file)
+        else:
+            _load_into_transformer(witness.backbone, fresh, file)
     loaded = sum(1 for name, _ in fresh.named_modules() if name.endswith("lora_A"))
-    if loaded != witness.modules:
+    if loaded < witness.modules:
         raise failure(form, f"only {loaded} of {witness.modules} modules were loaded")
     return fresh
+
+
+def _load_into_unet(backbone: DiffusionBackbone, fresh: UNet2DConditionModel, file: Path) -> None:
+    pipeline, own = PIPELINES[backbone.form], {}
+    if pipeline is StableDiffusionXLPipeline:
+        own = {"unet_config": fresh.config}  # as its load_lora_weights does; without, names of kohya's are not read
+    state, alphas, metadata = pipeline.lora_state_dict(file.parent, weight_name=file.name, **OPTIONS, **own)
+    pipeline.load_lora_into_unet(state, network_alphas=alphas, unet=fresh, metadata=metadata)
+
+
+def _load_into_transformer(backbone: DiffusionBackbone, fresh: ModelMixin, file: Path) -> None:
+    parts = {**backbone.pipeline.components, "transformer": fresh}
+    type(backbone.pipeline)(**parts).load_lora_weights(file.parent, weight_name=file.name, **READING)

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
-from core.method.backbones.images.forms import FormName
+from core.method.backbones.images.objective import Ddpm
 from core.method.formats import diffusers
-from core.method.formats.kohya_names import KNOWN, name_of
+from core.method.formats.kohya_flux import joined
+from core.method.formats.kohya_names import KNOWN, Layout, layout_of, place_of, refusal_of
 from core.method.formats.witness import Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
 
@@ -25,38 +26,49 @@ TENSORS_OF_MODULE = ("lora_down.weight", "lora_up.weight", "alpha")
 SD_1_WIDTH, SD_2_WIDTH = 768, 1024  # of the text encoder
 SPECIFICATION = "1.0.1"  # of Stability AI's metadata, https://github.com/Stability-AI/ModelSpec
 SDXL_CODE = "https://github.com/Stability-AI/generative-models"
+FLUX_CODE = "https://github.com/black-forest-labs/flux"
 
 
 def refusal(backbone: DiffusionBackbone) -> str | None:
     """Say why there is no such file for a backbone; None where there is one."""
-    if backbone.form == "sdxl" and not isinstance(backbone.network.config.layers_per_block, int):
-        return "Its blocks have different numbers of layers, for which no names of modules are known here."
-    unknown = [path for path in backbone.lora.layers if not _known(backbone.form, module_name(backbone, path))]
+    layout = layout_of(backbone)
+    why = refusal_of(layout, backbone.network)
+    if layout is None or why is not None:
+        return why
+    unknown = [path for path in backbone.lora.layers if not KNOWN[layout].fullmatch(_place(backbone, path)[0])]
     if not unknown:
         return None
     return f"No name that ComfyUI, A1111 and diffusers all read is known here for the module {unknown[0]}."
 
 
-def _known(form: FormName, module: str) -> bool:
-    return KNOWN[form].fullmatch(module) is not None
-
-
-def module_name(backbone: DiffusionBackbone, path: str) -> str:
-    """Name a module of a backbone's network."""
-    return name_of(path, backbone.form, backbone.network.config.layers_per_block)
-
-
 def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, header: Mapping[str, str]) -> None:
-    """Write down, up and alpha of each module, with alpha = r; `name` is the backbone's."""
+    """Write down, up and alpha of each module, with alpha its rank; `name` is the backbone's.
+
+    Modules that are one in the layout of these names are joined; what is not adapted among them is a block of zeros.
+    """
     plain = folded(adapter)
-    tensors: dict[str, Tensor] = {}
-    for key, tensor in backbone.lora.tensors(plain, "").items():
-        path, matrix, _ = key.rsplit(".", 2)
-        module = module_name(backbone, path)
-        tensors[f"{module}.{'lora_down' if matrix == 'lora_A' else 'lora_up'}.weight"] = tensor
-        tensors[f"{module}.alpha"] = torch.tensor(plain.alpha)
+    own, tensors = backbone.lora.tensors(plain, ""), dict[str, Tensor]()
+    for module, parts in dict.fromkeys(_place(backbone, path) for path in backbone.lora.layers):
+        halves = [_halves(backbone, own, plain.rank, path) for path in parts]
+        down, up = halves[0] if len(halves) == 1 else joined(halves)
+        tensors |= {f"{module}.lora_down.weight": down, f"{module}.lora_up.weight": up}
+        tensors[f"{module}.alpha"] = torch.tensor(float(len(down)))
     save_file(tensors, file, metadata=_metadata(backbone, plain, name) | dict(header))
     file.chmod(0o600)
+
+
+def _place(backbone: DiffusionBackbone, path: str) -> tuple[str, tuple[str, ...]]:
+    layout = layout_of(backbone)
+    assert layout is not None
+    return place_of(path, layout, backbone.network.config)
+
+
+def _halves(backbone: DiffusionBackbone, own: Mapping[str, Tensor], rank: int, path: str) -> tuple[Tensor, Tensor]:
+    """Return A and B of a module; zeros of one that is not adapted."""
+    if path in backbone.lora.layers:
+        return own[f"{path}.lora_A.weight"], own[f"{path}.lora_B.weight"]
+    linear = backbone.network.get_submodule(path)
+    return torch.zeros(rank, linear.in_features), torch.zeros(linear.out_features, rank)
 
 
 def verify(witness: Witness, file: Path) -> float:
@@ -67,25 +79,27 @@ def verify(witness: Witness, file: Path) -> float:
     with loading("kohya", "safetensors"):
         backbone = witness.backbone
         assert isinstance(backbone, DiffusionBackbone)
-        found = problems(file, witness.adapter.rank, backbone.form)
+        layout = layout_of(backbone)
+        assert layout is not None
+        found = problems(file, witness.adapter.rank, layout)
     if found:
         raise failure("kohya", found[0])
     return witness.compare(diffusers.load(witness, file, "kohya"), "kohya")
 
 
-def problems(file: Path, rank: int, form: FormName) -> list[str]:
-    """Say what a consumer would pass over or misread."""
+def problems(file: Path, rank: int, layout: Layout) -> list[str]:
+    """Say what a consumer would pass over or misread; a joined module has the rank of all its parts together."""
     with safe_open(file, "pt") as opened:
         keys = set(opened.keys())
         modules = {key.partition(".")[0] for key in keys}
-        alphas = {opened.get_tensor(key).item() for key in keys if key.endswith(".alpha")}
-    found = [
-        f"the name {module} is not one that ComfyUI knows" for module in modules if not KNOWN[form].fullmatch(module)
-    ]
+        alphas = {key.removesuffix(".alpha"): opened.get_tensor(key).item() for key in keys if key.endswith(".alpha")}
+        downs = [key for key in keys if key.endswith(".lora_down.weight")]
+        ranks = {key.partition(".")[0]: opened.get_slice(key).get_shape()[0] for key in downs}
+    found = [f"the name {each} is not one that ComfyUI knows" for each in modules if not KNOWN[layout].fullmatch(each)]
     wanted = {f"{module}.{part}" for module in modules for part in TENSORS_OF_MODULE}
     found += [f"{key} is missing" for key in wanted - keys]
     found += [f"{key} has no meaning" for key in keys - wanted]
-    if alphas != {float(rank)}:
+    if alphas != ranks or any(each % rank for each in ranks.values()):
         found.append(f"alpha is not {rank} everywhere")
     return sorted(found)
 
@@ -102,8 +116,25 @@ def _metadata(backbone: DiffusionBackbone, plain: Adapter, name: str) -> dict[st
 
 
 def _base(backbone: DiffusionBackbone, name: str) -> dict[str, str]:
-    """Say which Stable Diffusion it is for: programs show a file only beside the one that they take it to be for."""
-    width, velocity = backbone.network.config.cross_attention_dim, backbone.objective.velocity
+    """Say which model it is for: programs show a file only beside the one that they take it to be for."""
+    about = {
+        "modelspec.sai_model_spec": SPECIFICATION,
+        "modelspec.title": f"LoRA of {name}",
+        "modelspec.resolution": f"{backbone.resolution}x{backbone.resolution}",
+    }
+    layout = layout_of(backbone)
+    if layout == "flux":
+        architecture = {"modelspec.architecture": "flux-1-dev/lora", "modelspec.implementation": FLUX_CODE}
+        return {"ss_base_model_version": "flux1", **architecture, **about}
+    own = _stable_diffusion(backbone)
+    return own | about if own else {}
+
+
+def _stable_diffusion(backbone: DiffusionBackbone) -> dict[str, str]:
+    if layout_of(backbone) not in ("sd", "sdxl"):
+        return {}
+    width, aim = backbone.network.config.cross_attention_dim, backbone.objective
+    velocity = isinstance(aim, Ddpm) and aim.velocity
     second = backbone.form == "sd" and width == SD_2_WIDTH
     if backbone.form == "sdxl":
         version, architecture = "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"
@@ -117,10 +148,7 @@ def _base(backbone: DiffusionBackbone, name: str) -> dict[str, str]:
         "ss_base_model_version": version + ("_v" if velocity and backbone.form == "sd" else ""),
         "ss_v2": str(second),
         "ss_v_parameterization": str(velocity),
-        "modelspec.sai_model_spec": SPECIFICATION,
         "modelspec.architecture": f"{architecture}/lora",
         "modelspec.implementation": SDXL_CODE if backbone.form == "sdxl" else "diffusers",
-        "modelspec.title": f"LoRA of {name}",
-        "modelspec.resolution": f"{backbone.resolution}x{backbone.resolution}",
         "modelspec.prediction_type": "v" if velocity else "epsilon",
     }

@@ -106,6 +106,8 @@ class Witness:
         for change in changes:
             path = change.path
             if path not in self.adapter.down:
+                if not change.matrix.any():  # what names of kohya's join with a module that the adapter changes
+                    continue
                 raise failure(form, f"it changes {path}, which the adapter does not")
             error, size = self._error(change)
             if not error <= TOLERANCE * size:

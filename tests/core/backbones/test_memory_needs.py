@@ -12,6 +12,7 @@ import pytest
 
 from core.backbones.memory_needs import GIB, kept_of_picture, kept_of_token
 from core.disk import ROOT
+from core.estimates.default_costs import FORWARD_OF, BackboneSize
 
 SD15_PARAMETERS = 859_520_964
 SMOLLM_135M, LLAMA_1_7B = (30, 576, 1536, 49_152), (24, 2048, 8192, 49_152)
@@ -62,3 +63,24 @@ def test_an_example_takes_what_a_network_of_full_size_keeps_of_it() -> None:
     picture, text = (GIB * json.loads(line)["saved_gib"] for line in done.stdout.splitlines())
     assert within_a_factor_of_two(kept_of_picture("sd1", 512, SD15_PARAMETERS, "cuda"), picture)
     assert within_a_factor_of_two(1024 * kept_of_token(*LLAMA_1_7B, "cuda"), text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "family"), [("sd3.5-large", "sd3"), ("sd3.5-medium", "sd3"), ("flux1", "flux1")])
+def test_a_transformer_of_full_size_keeps_needs_and_computes_what_is_said(name: str, family: str) -> None:
+    import torch
+
+    from benchmarks.gpu.flows import SIZES, measured
+    from benchmarks.gpu.sizes import flash
+
+    before = torch.nn.functional.scaled_dot_product_attention
+    torch.nn.functional.scaled_dot_product_attention = flash  # type: ignore[assignment]
+    try:
+        found = measured(SIZES[name], 1024, torch.bfloat16)
+        smaller = measured(SIZES[name], 512, torch.bfloat16)
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = before  # type: ignore[assignment]
+    assert kept_of_picture(family, 1024, found["params"], "cuda") / GIB == pytest.approx(found["saved_gib"], rel=0.1)
+    adapter = BackboneSize("images", family, 0, found["params"], found["modules"]).adapter
+    assert 16 * adapter == pytest.approx(found["D"], rel=0.1)
+    assert FORWARD_OF[family] * found["params"] == pytest.approx(smaller["flop"], rel=0.1)

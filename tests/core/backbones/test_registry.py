@@ -217,7 +217,7 @@ DIFFUSION_FAULTS: dict[str, tuple[Edit, str]] = {
         "may run code",
     ),
     "code that a part asks for": (lambda f: change(f / "unet/config.json", auto_map={"a": "b"}), "auto_map"),
-    "another pipeline": (lambda f: change(f / "model_index.json", _class_name="FluxPipeline"), "FluxPipeline"),
+    "another pipeline": (lambda f: change(f / "model_index.json", _class_name="ChromaPipeline"), "ChromaPipeline"),
     "another class of a part": (lambda f: change(f / "model_index.json", unet=["diffusers", "Evil"]), "Evil"),
     "a part from another library": (lambda f: change(f / "model_index.json", extra=["os", "system"]), "extra"),
     "a part that lies about its class": (lambda f: change(f / "vae/config.json", _class_name="Other"), "vae"),

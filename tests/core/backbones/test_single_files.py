@@ -75,7 +75,7 @@ def test_its_facts_name_a_licence_and_averaged_or_distilled_weights_are_told(tmp
         ({"first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3)}, "a VAE alone"),
         ({"double_blocks.0.img_attn.norm.key_norm.scale": (8,)}, "FLUX"),
         ({"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (8, 8)}, "Stable Diffusion 3"),
-        ({"cap_embedder.0.weight": (8,)}, "Z-Image"),
+        ({"cap_embedder.0.weight": (8,)}, "Lumina"),
         ({"transformer_blocks.0.img_mlp.net.2.weight": (8, 8)}, "Qwen-Image"),
         ({"down_blocks.0.attentions.0.proj_in.weight": (8, 8)}, "one part of a diffusers folder"),
         ({"emb_params": (1, 8)}, "textual inversion"),

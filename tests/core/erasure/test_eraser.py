@@ -10,6 +10,7 @@ from sqlalchemy import inspect, select, text, update
 from core.accounts import audit
 from core.database.engine import now
 from core.database.tables import Account, Adapter, Artifact, Checkpoint, Erasure, File, Idempotency, Job, Usage
+from core.disk import DRAFT
 from core.erasure import eraser as erasure_eraser
 from core.erasure import request, retention
 from core.erasure.eraser import Eraser
@@ -21,6 +22,7 @@ from core.jobs.leases import Claim
 from core.keys.keyring import Keyring
 from core.storage.interface import Storage, StoredObject
 from core.storage.keys import file_key, job_key, job_prefix
+from core.storage.local import LocalStorage
 from tests.core.ledger import Sessions, claim, finish, get, queued, running
 
 KEYRING = Keyring(("one-secret" * 4,))
@@ -268,6 +270,20 @@ def test_ended_jobs_are_kept_as_long_as_the_operator_says(database: Sessions, st
     assert retention.expire_jobs(database, 1.0) == 1
     eraser(database, store).round()
     assert set(hits(database, job_id)) <= {"audit", "erasure", "usage"}
+
+
+def test_what_a_killed_attempt_was_just_storing_goes_when_its_ended_job_is_tidied(
+    database: Sessions, tmp_path: Path
+) -> None:
+    held, local = running(database), LocalStorage(tmp_path / "store", KEYRING)
+    folder = local.root / job_prefix("acct-1", held.job_id) / "e1/saves/train-00004"
+    folder.mkdir(parents=True)
+    (folder.parent / f"{DRAFT}of-a-killed-process").write_text(CANARY)
+    with database.begin() as session:
+        control.cancel(session, session.get_one(Job, held.job_id))
+        assert leases.stopped(session, held)
+    Tidier(database, local, 0.0).round()
+    assert not (local.root / job_prefix("acct-1", held.job_id)).exists()
 
 
 def test_what_a_cancelled_job_has_shown_stays_until_the_job_is_erased(database: Sessions, store: Storage) -> None:

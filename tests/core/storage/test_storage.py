@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httpx
 import pytest
 
-from core.disk import ROOT
+from core.disk import DRAFT, ROOT, drafted
 from core.errors import Forbidden, NotFound, TransientFailure
 from core.keys.keyring import Keyring
 from core.settings import Settings
@@ -102,6 +102,25 @@ def test_folders_that_were_left_empty_are_swept_when_they_are_old(tmp_path: Path
     assert store.sweep(3600) == 0
     assert (store.root / "acct/jobs/1/e1").is_dir()
     assert [store.sweep(0), *folders(store)] == [0, store.root / "acct", store.root / "acct/files"]
+
+
+def test_what_killed_processes_left_is_erased_at_any_depth_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    store = LocalStorage(tmp_path / "objects", KEYRING)
+    store.put("acct/jobs/1/e1/state", b"1")
+    (store.root / "acct/jobs/1/e1/saves/train-4").mkdir(parents=True)
+    (store.root / "acct/jobs/1/e2/saves").mkdir(parents=True)
+    (store.root / f"acct/jobs/1/e2/saves/{DRAFT}dead").touch()
+    with drafted(store.root / "acct/jobs/1/e3/state") as living:
+        store.sweep_abandoned("acct/jobs/1")
+        assert living.exists()
+        assert folders(store)[-1] == living.parent
+        assert sorted(path.name for path in (store.root / "acct/jobs/1").iterdir()) == ["e1", "e3"]
+    store.sweep_abandoned("acct/jobs/1")
+    assert [path for path in (store.root / "acct/jobs/1").rglob("*") if path.is_file()] == [
+        store.root / "acct/jobs/1/e1/state"
+    ]
+    store.sweep_abandoned("acct/jobs/2")
+    assert sorted(path.name for path in folders(store)) == ["1", "acct", "e1", "jobs"]
 
 
 def test_a_file_that_cannot_be_written_leaves_no_folder(tmp_path: Path) -> None:

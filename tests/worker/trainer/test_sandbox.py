@@ -188,6 +188,19 @@ def test_a_registered_backbone_can_be_read_wherever_it_lies(chosen: Settings, tm
     assert inside(chosen, tried(f"open({str(folder / 'new')!r}, 'w')")) == "OSError\n"
 
 
+@with_bubblewrap
+def test_parts_of_a_backbone_that_are_links_can_be_read_too(chosen: Settings, tmp_path: Path) -> None:
+    folder, shared = chosen.data / "backbones/mine", tmp_path / "shared/vae"
+    for each in (folder, shared):
+        each.mkdir(parents=True)
+    (shared / "config.json").write_text("{}")
+    (folder / "vae").symlink_to(shared)
+    record = {"id": "mine", "family": "sd1", "path": str(folder), "revision": "1", "licence": "CC0"}
+    record |= {"sha256": {"vae/config.json": "0"}, "target_modules": ["to_q"]}
+    chosen.registry_file.write_text(json.dumps({"version": 1, "backbones": {"mine": record}}))
+    assert inside(chosen, f"print(open({str(folder / 'vae/config.json')!r}).read())") == "{}\n"
+
+
 @pytest.mark.parametrize("mode", ["off", pytest.param("require", marks=with_bubblewrap)])
 def test_limits_hold_with_and_without_it(chosen: Settings, mode: str) -> None:
     limited = chosen.model_copy(update={"sandbox": mode, "max_trainer_file_bytes": 10_000})

@@ -14,7 +14,7 @@ BASE = "base.gguf"  # the backbone itself, for llama.cpp
 
 def usage(form: Format, file: str, record: BackboneRecord, root: str) -> str:
     """Return the lines for a file of this format; `root` is the class of the backbone's network."""
-    lines = _of_pictures(form, file, record) if record.kind == "images" else _of_texts(form, file, record, root)
+    lines = _of_pictures(form, file, record, root) if record.kind == "images" else _of_texts(form, file, record, root)
     return "\n".join(lines) + "\n"
 
 
@@ -52,8 +52,8 @@ def _of_texts(form: Format, file: str, record: BackboneRecord, root: str) -> lis
     ]
 
 
-def _of_pictures(form: Format, file: str, record: BackboneRecord) -> list[str]:
-    pipeline = family(record.family).roots[0]
+def _of_pictures(form: Format, file: str, record: BackboneRecord, root: str) -> list[str]:
+    pipeline, part = family(record.family).roots[0], family(record.family).adapted
     if form == "kohya":
         return [
             f"cp {file} ComfyUI/models/loras/  # then choose it in a node Load LoRA",
@@ -70,11 +70,12 @@ def _of_pictures(form: Format, file: str, record: BackboneRecord) -> list[str]:
             "from peft import PeftModel",
             "",
         ]
-        load = 'PeftModel.from_pretrained(pipe.unet, "peft")  # changes the UNet where it is'
+        load = f'PeftModel.from_pretrained(pipe.{part}, "peft")  # changes it where it is'
         return [*imports, _unpacked(file, "peft"), _pipeline(record, pipeline), load]
-    imports = ["import zipfile", "import torch", f"from diffusers import {pipeline}, UNet2DConditionModel", ""]
-    unet = 'unet = UNet2DConditionModel.from_pretrained("merged")'
-    return [*imports, _unpacked(file, "merged"), unet, _pipeline(record, pipeline, "unet=unet, ")]
+    imports = ["import zipfile", "import torch", f"from diffusers import {pipeline}, {root}", ""]
+    more = ", dtype=torch.bfloat16" if part == "transformer" else ""
+    network = f'{part} = {root}.from_pretrained("merged"{more})'
+    return [*imports, _unpacked(file, "merged"), network, _pipeline(record, pipeline, f"{part}={part}, ")]
 
 
 def _unpacked(file: str, folder: str) -> str:
@@ -82,5 +83,9 @@ def _unpacked(file: str, folder: str) -> str:
 
 
 def _pipeline(record: BackboneRecord, pipeline: str, more: str = "") -> str:
-    unchecked = "" if record.family == "sdxl" else ", safety_checker=None"
-    return f'pipe = {pipeline}.from_pretrained("{base_model(record)}", {more}dtype=torch.float32{unchecked})'
+    row = family(record.family)
+    floats = "float32" if row.adapted == "unet" else "bfloat16"  # in 32 bits a transformer fills most machines
+    none = ["safety_checker"] if pipeline == "StableDiffusionPipeline" else []
+    none += sorted(part for part in row.optional if not any(name.startswith(f"{part}/") for name in record.sha256))
+    absent = "".join(f", {part}=None" for part in none)
+    return f'pipe = {pipeline}.from_pretrained("{base_model(record)}", {more}dtype=torch.{floats}{absent})'

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
+from diffusers import FluxPipeline
 from torch import Tensor, nn
 
 from core.method.backbones.backbone import Batch
+from core.method.backbones.images.packing import packed, unpacked
+
+THOUSAND = 1000  # timesteps, of which a place in a flow is a share
 
 # network, noisy latents (N, c, h, w), timesteps (N,), what it is told: the prediction (N, c, h, w)
 Call = Callable[[nn.Module, Tensor, Tensor, Batch], Tensor]
@@ -18,3 +24,27 @@ def unet(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
     if "pooled" in told:
         added = {"text_embeds": told["pooled"].to(noisy.dtype), "time_ids": told["time_ids"]}
     return network(noisy, timestep, text, added_cond_kwargs=added).sample
+
+
+def sd3(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
+    """Call an SD3Transformer2DModel."""
+    text, pooled = (told[name].to(noisy.dtype) for name in ("text", "pooled"))
+    words = {"encoder_hidden_states": text, "pooled_projections": pooled}
+    return network(noisy, timestep=timestep * THOUSAND, **words).sample
+
+
+def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
+    """Call a FluxTransformer2DModel, which sees 2 x 2 places as one; distilled guidance is at 1, where it is off."""
+    text, pooled = (told[name].to(noisy.dtype) for name in ("text", "pooled"))
+    rows, columns = noisy.shape[2:]
+    config: Any = network.config
+    predicted = network(
+        packed(noisy),
+        encoder_hidden_states=text,
+        pooled_projections=pooled,
+        timestep=timestep,
+        guidance=torch.ones_like(timestep) if config.guidance_embeds else None,
+        img_ids=FluxPipeline._prepare_latent_image_ids(1, rows // 2, columns // 2, noisy.device, noisy.dtype),
+        txt_ids=noisy.new_zeros(text.shape[1], 3),
+    ).sample
+    return unpacked(predicted, rows, columns)

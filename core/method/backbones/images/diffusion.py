@@ -1,44 +1,43 @@
-"""A latent diffusion backbone: Stable Diffusion 1.x, 2.x and SDXL folders, and smaller ones of the same parts.
+"""A latent diffusion backbone: Stable Diffusion in all its versions, FLUX.1, and smaller ones of the same parts.
 
 It is a network, its objective (what is predicted), its conditioner (what it is told) and its call (how it is told).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
-from core.method.backbones.backbone import Batch, Draw, Item, join, others_of, take
+from core.method.backbones.backbone import Batch, Draw, Item, take
 from core.method.backbones.counting import counted
-from core.method.backbones.images import calls
 from core.method.backbones.images.activations import means, means_and_spreads
-from core.method.backbones.images.conditioner import Conditioner, Frame
-from core.method.backbones.images.forms import Folder, FormName, read
-from core.method.backbones.images.latents import Latents
-from core.method.backbones.images.objective import Ddpm, mean_square
+from core.method.backbones.images.conditioners.conditioner import Conditioner, Frame
+from core.method.backbones.images.folder import Folder
+from core.method.backbones.images.forms import FORMS, FormName, read
+from core.method.backbones.images.items import ItemEncoder
+from core.method.backbones.images.objective import Objective, mean_square
 from core.method.backbones.images.prompts import NOTHING, Prompts
 from core.method.backbones.images.views import View
 from core.method.backbones.profiler import Profiler
-from core.method.backbones.shapes import cut, extents, noise_of_shapes, pieces, shape_of
+from core.method.backbones.shapes import cut, noise_of_shapes, shape_of
 from core.method.lora.model import LoraModel
 from core.method.memory.memory import Memory, weights_of
-from core.method.memory.plan import ENCODED_AT_ONCE
 from core.method.transfers import to_device
 from core.parameters.memory import Precision
 from core.parameters.schedule import DRAWN_AT_ONCE
 
 NOISE_SEEDS = 1_000_000  # between the seeds of two draws of noise
-FEATURE_TIMESTEP = 50  # nearly clean: what the picture shows, not what the noise hides
 
 
 class DiffusionBackbone:
-    """A frozen network that predicts noise or velocity in a frozen VAE's latent space, told by frozen text encoders."""
+    """A frozen network that predicts noise, velocity or a flow among a frozen VAE's latents, told by text encoders."""
 
     kind = "images"
 
@@ -54,11 +53,13 @@ class DiffusionBackbone:
     ) -> None:
         self.pipeline, self.conditioner, self.form = pipeline, conditioner, form
         self.profiler = profiler or Profiler()
-        self.network, self.call = pipeline.unet, calls.unet
-        self.latents, self.prompts = Latents(pipeline.vae), Prompts(conditioner)
-        self.objective = Ddpm(pipeline.scheduler.config)
+        row = FORMS[form]
+        self.network, self.call, self.sights = getattr(pipeline, row.part), row.call, row.sights
+        self.latents, self.prompts = row.latents(pipeline.vae), Prompts(conditioner)
+        self.objective: Objective = row.objective(pipeline.scheduler.config)
         self.lora = LoraModel(self.network, target_modules)
         self.memory = Memory(self.device, weights_of(self.network, pipeline.vae))
+        self._items = ItemEncoder(self.latents, conditioner, self.memory, resolution)
         self.resolution = resolution
         self.drawn_size = (resolution, resolution)  # width and height in which pictures are drawn and looked at
 
@@ -103,28 +104,11 @@ class DiffusionBackbone:
         (`others_of`; n, most - 1, ...) hold the rest.
         """
         with self.encoding():
-            batch = self._shape_by_shape(items, lambda item: str(item.get("caption") or ""))
-            return batch | self._other_lines([list(item.get("others") or ()) for item in items])
+            return self._items.encode(items, self.profiler)
 
     def encode_pictures(self, items: Sequence[Item]) -> Batch:
         """Return what `encode` does, without what captions say."""
-        return self._shape_by_shape(items, None)
-
-    @torch.no_grad()
-    def _shape_by_shape(self, items: Sequence[Item], caption: Callable[[Item], str] | None) -> Batch:
-        views = [View.of(item, (self.resolution, self.resolution)) for item in items]
-        sized = {"size": torch.tensor([view.size for view in views])}
-
-        def compute(piece: Tensor) -> Batch:
-            with self.profiler.timed("encode", len(piece)):
-                part = self._seen([views[place] for place in piece])
-                if caption is not None:
-                    part |= self.conditioner.encode([caption(items[place]) for place in piece])
-                return {name: each.cpu() if name == "size" else each.float().cpu() for name, each in part.items()}
-
-        split, one = pieces(sized, ENCODED_AT_ONCE), lambda place: self._seen([views[int(place)]])
-        index, parts = zip(*self.memory.each("encode", split, compute, lambda: extents(sized), one=one), strict=True)
-        return take(join(parts), torch.cat(index).argsort())
+        return self._items.encode_pictures(items, self.profiler)
 
     @property
     def most_tokens(self) -> int:
@@ -135,35 +119,6 @@ class DiffusionBackbone:
         """Count the tokens of an item's caption before it is cut; of several lines, those of the longest."""
         lines = [str(item.get("caption") or ""), *(item.get("others") or ())]
         return max(map(self.conditioner.tokens, lines))
-
-    def _seen(self, views: Sequence[View]) -> Batch:
-        """Return what is kept of pictures of one shape: latents, how they are framed, and what masks say."""
-        mean, std = self.latents.encode(torch.stack([view.pixels() for view in views]))
-        rows, columns = mean.shape[2:]
-        kept = {"mean": mean, "std": std, **self.conditioner.framing([view.frame for view in views])}
-        if views[0].size != (self.resolution, self.resolution):
-            kept["size"] = torch.tensor([[rows, columns]] * len(views))
-        if any(view.mask is not None for view in views):
-            kept["mask"] = torch.stack([view.weights(rows, columns) for view in views])
-        return kept
-
-    def _other_lines(self, others: Sequence[Sequence[str]]) -> Batch:
-        """Return what the lines after the first of every caption say; nothing where no caption has any."""
-        most = max(map(len, others), default=0)
-        if not most:
-            return {}
-        held: Batch = {"lines": torch.tensor([1 + len(lines) for lines in others])}
-        places = [(item, line) for item, lines in enumerate(others) for line in range(len(lines))]
-
-        def compute(piece: Tensor) -> Batch:
-            return self.conditioner.encode([others[item][line] for item, line in map(places.__getitem__, piece)])
-
-        split = torch.arange(len(places)).split(ENCODED_AT_ONCE)
-        for piece, found in self.memory.each("encode", split, compute, lambda: torch.ones(len(places)), key="lines"):
-            for name, tensor in found.items():
-                rows = held.setdefault(others_of(name), torch.zeros(len(others), most, *tensor.shape[1:]))
-                rows[tuple(torch.tensor(places)[piece].T)] = tensor.float().cpu()
-        return held
 
     def conditions(self, prompts: Sequence[str]) -> Batch:
         """Return all that the network is told where it draws these prompts, a row for each."""
@@ -226,7 +181,8 @@ class DiffusionBackbone:
         return self._predict(noise, timestep, self.conditions(prompts))
 
     def _predict(self, noisy: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
-        return self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device)).float()
+        predicted = self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device))
+        return predicted.to(torch.promote_types(predicted.dtype, torch.float32))
 
     @torch.no_grad()
     def predicted_by(
@@ -245,7 +201,7 @@ class DiffusionBackbone:
         """Return fresh timesteps, noise and latent noise for one training step, whose pictures have one shape."""
         shape = self._latent_shape(examples, None if sizes is None else shape_of(sizes))
         return Draw(
-            self.objective.random(examples, generator),
+            self.objective.random(torch.tensor([shape[2:]] * examples), generator),
             torch.randn(shape, generator=generator),
             torch.randn(shape, generator=generator),
         )
@@ -253,6 +209,7 @@ class DiffusionBackbone:
     def fixed_draws(self, count: int, examples: int, seed: int, sizes: Tensor | None = None) -> list[Draw]:
         """Return `count` draws, one in each of as many equal ranges of timesteps, shared by all examples of a shape."""
         generator = torch.Generator().manual_seed(seed)
+        known = torch.tensor([self._latent_shape(1)[2:]] * examples) if sizes is None else sizes
         draws = []
         for number in range(count):
             share = (number + torch.rand(1, generator=generator).item()) / count
@@ -261,29 +218,38 @@ class DiffusionBackbone:
                 noise = noise.expand(examples, -1, -1, -1)
             else:
                 noise = noise_of_shapes(noise, sizes, seed + NOISE_SEEDS * (number + 1))
-            draws.append(Draw(self.objective.at(share, examples), noise))
+            draws.append(Draw(self.objective.at(share, known), noise))
         return draws
 
     @torch.no_grad()
     def sample(
-        self, prompts: Sequence[str], *, seed: int | Sequence[int], steps: int = 20, guidance: float = 3.0
+        self,
+        prompts: Sequence[str],
+        *,
+        seed: int | Sequence[int],
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> list[Image.Image]:
-        """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own."""
+        """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own.
+
+        Without `steps` and `guidance` they are those of its form.
+        """
         self.prompts.hold([NOTHING, *prompts])
         seeds = range(seed, seed + len(prompts)) if isinstance(seed, int) else seed
         images: list[Image.Image] = []
+        row = FORMS[self.form]
 
         def draw(places: Tensor) -> Sequence[Image.Image]:
             answer = self.pipeline(
                 **self._asked([prompts[place] for place in places]),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
+                num_inference_steps=steps or row.steps,
+                guidance_scale=row.guidance if guidance is None else guidance,
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
                 output_type="latent",
             )
-            return self.latents.decode(answer.images)
+            return self.latents.decode(self.latents.unpacked(answer.images, *self._places))
 
         with self.profiler.timed("sample", len(prompts)):
             for _, drawn in self.memory.each("sample", torch.arange(len(prompts)).split(DRAWN_AT_ONCE), draw):
@@ -297,23 +263,32 @@ class DiffusionBackbone:
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen network's own view of what images show, (n, f)."""
-        middle = self.network.mid_block or self.network.down_blocks[-1]  # small SDXLs have no middle
-        return means(middle, images, self._look)
+        return means(self.sights.middle(self.network), self._read, images, self._look)
 
     def style_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return its view of how images are drawn, (n, f)."""
-        return means_and_spreads(self.network.down_blocks[0], images, self._look)
+        return means_and_spreads(self.sights.shallow(self.network), self._read, images, self._look)
+
+    def _read(self, given: Any) -> Tensor:
+        """Read what a block gave of pictures in the size that they are looked at."""
+        return self.sights.read(given, self._places[0] * self._places[1])
+
+    @property
+    def _places(self) -> tuple[int, int]:
+        """The rows and columns of latents of pictures that are drawn."""
+        width, height = self.drawn_size
+        return height // self.latents.pixels, width // self.latents.pixels
 
     @torch.no_grad()
     def _look(self, images: Sequence[Image.Image]) -> Tensor:
         """Return what the frozen network predicts of nearly clean images."""
         views = [View.of({"image": image}, self.drawn_size) for image in images]
         latent, _ = self.latents.encode(torch.stack([view.pixels() for view in views]))
-        timestep = torch.full((len(images),), FEATURE_TIMESTEP, device=self.device)
+        timestep = torch.full((len(images),), self.objective.nearly_clean, device=self.device)
         with self.lora.use(None):
             return self._predict(latent, timestep, self._drawn(self.prompts.of([NOTHING] * len(images)), len(images)))
 
     def _latent_shape(self, examples: int, shape: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
         """Return the sides of latents of a shape, rows and columns, or of squares."""
         side = self.resolution // self.latents.pixels
-        return examples, self.network.config.in_channels, *(shape or (side, side))
+        return examples, self.latents.channels, *(shape or (side, side))

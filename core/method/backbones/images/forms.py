@@ -1,132 +1,71 @@
-"""The forms of folders that are read: which pipeline, which conditioner, and what of them is kept in float32."""
+"""The forms of folders that are read: of each its pipeline, what its network is told and how, and what it predicts."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     DiffusionPipeline,
-    DPMSolverMultistepScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from torch import nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
-from core.errors import JobFailure
-from core.method.backbones.images.clip import Clip, ClipPair
-from core.method.backbones.images.conditioner import Conditioner
-from core.method.backbones.images.encoders import TextEncoders
-from core.method.backbones.precision import float_type, prepare_network
-from core.parameters.memory import Precision
+from core.method.backbones.images import calls, sights
+from core.method.backbones.images.calls import Call
+from core.method.backbones.images.conditioners.clip import Clip, ClipPair
+from core.method.backbones.images.conditioners.conditioner import Conditioner
+from core.method.backbones.images.conditioners.t5 import ClipPairT5, ClipT5
+from core.method.backbones.images.folder import EncoderClasses, Folder
+from core.method.backbones.images.latents import Latents, PackedLatents
+from core.method.backbones.images.objective import Ddpm, Flow, Objective
+from core.method.backbones.images.sights import Sights
 
-SOLVERS = ("dpmsolver++", "sde-dpmsolver++")  # that end without noise
-FormName = Literal["sd", "sdxl"]
-EncoderClasses = Mapping[str, type[CLIPTextModel] | type[CLIPTextModelWithProjection]]
+FormName = Literal["sd", "sdxl", "sd3", "flux"]
+Parts = tuple[DiffusionPipeline, Conditioner]
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A diffusers folder, read offline and from safetensors only.
+class Form:
+    """A form of folders: `read` gives the pipeline without its text encoders, which the conditioner reads in time.
 
-    `variant` is what stands before ".safetensors" in the names of weights, "fp16" say; parts without are read too.
+    `part` is what is adapted; the objective is made of the scheduler's configuration. Flows are drawn in as many steps
+    and with as much guidance as their pipelines take by themselves.
     """
 
-    path: Path
-    device: torch.device
-    variant: str | None = None
-    precision: Precision | None = None
-    checkpointing: bool = False
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights: as float_type says."""
-        return float_type(self.precision, self.device)
-
-    def unet(self) -> UNet2DConditionModel:
-        """Read the network."""
-        options = self._options("unet")
-        unet = _whole("unet", UNet2DConditionModel.from_pretrained(self.path, torch_dtype=self.dtype, **options))
-        return prepare_network(unet, self.precision, checkpointing=self.checkpointing, device=self.device)
-
-    def vae(self, dtype: torch.dtype) -> AutoencoderKL:
-        """Read the VAE."""
-        return _whole("vae", AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
-
-    def tokenizer(self, part: str) -> CLIPTokenizer:
-        """Read a tokenizer."""
-        return CLIPTokenizer.from_pretrained(self.path, subfolder=part, local_files_only=True)
-
-    def encoders(self, classes: EncoderClasses) -> TextEncoders:
-        """Return text encoders that are read when they are needed."""
-
-        def load() -> tuple[nn.Module, ...]:
-            return tuple(
-                _whole(part, each.from_pretrained(self.path, dtype=self.dtype, **self._options(part))).to(self.device)
-                for part, each in classes.items()
-            )
-
-        return TextEncoders(load)
-
-    def scheduler(self) -> DPMSolverMultistepScheduler:
-        """Return the sampler with the folder's own noise; where that leaves no signal, it must begin there.
-
-        With the usual spacing of timesteps it would begin a little later, where the network expects some signal (Lin
-        et al. 2305.08891). What solvers of other names call their algorithm, DEIS say, this one refuses.
-        """
-        options: dict[str, Any] = {"subfolder": "scheduler", "local_files_only": True}
-        said = json.loads((self.path / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))
-        if said.get("algorithm_type", SOLVERS[0]) not in SOLVERS:
-            options["algorithm_type"] = SOLVERS[0]
-        scheduler = DPMSolverMultistepScheduler.from_pretrained(self.path, **options)
-        if scheduler.config.rescale_betas_zero_snr:
-            return DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
-        return scheduler
-
-    def index(self) -> Mapping[str, Any]:
-        """Read what the folder says about its pipeline; nothing where it says nothing."""
-        file = self.path / "model_index.json"
-        return json.loads(file.read_text()) if file.is_file() else {}
-
-    def _options(self, part: str) -> dict[str, Any]:
-        has = self.variant is not None and any((self.path / part).glob(f"*.{self.variant}*.safetensors"))
-        variant = self.variant if has else None
-        options = {"subfolder": part, "use_safetensors": True, "local_files_only": True, "variant": variant}
-        return options | {"output_loading_info": True}
+    read: Callable[[Folder], Parts]
+    call: Call
+    sights: Sights
+    part: str = "unet"
+    objective: Callable[[Mapping[str, Any]], Objective] = Ddpm
+    latents: type[Latents] = Latents
+    steps: int = 20  # in which pictures are drawn
+    guidance: float = 3.0
 
 
-def _whole(part: str, loaded: tuple[Any, Mapping[str, Any]]) -> Any:
-    """Return a network as it was loaded; raise JobFailure where its files lack a weight, which is then drawn anew."""
-    network, told = loaded
-    if told["missing_keys"]:
-        words = (
-            f"The {part} of this backbone lacks {min(told['missing_keys'])}; fetch its files again, and add it again."
-        )
-        raise JobFailure(words, code="backbone_unavailable")
-    return network
-
-
-def read(folder: Folder, form: FormName) -> tuple[DiffusionPipeline, Conditioner]:
+def read(folder: Folder, name: FormName) -> Parts:
     """Read a pipeline without its text encoders, and the conditioner that reads those when it needs them."""
-    pipeline, conditioner = _sdxl(folder) if form == "sdxl" else _sd(folder)
+    pipeline, conditioner = FORMS[name].read(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(folder.device), conditioner
 
 
-def _sd(folder: Folder) -> tuple[DiffusionPipeline, Conditioner]:
+def _sd(folder: Folder) -> Parts:
     tokenizer = folder.tokenizer("tokenizer")
     pipeline = StableDiffusionPipeline(
         vae=folder.vae(folder.dtype),
         text_encoder=None,
         tokenizer=tokenizer,
-        unet=folder.unet(),
+        unet=folder.network("unet", UNet2DConditionModel),
         scheduler=folder.scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -135,7 +74,7 @@ def _sd(folder: Folder) -> tuple[DiffusionPipeline, Conditioner]:
     return pipeline, Clip(tokenizer, folder.encoders({"text_encoder": CLIPTextModel}))
 
 
-def _sdxl(folder: Folder) -> tuple[DiffusionPipeline, Conditioner]:
+def _sdxl(folder: Folder) -> Parts:
     tokenizers = folder.tokenizer("tokenizer"), folder.tokenizer("tokenizer_2")
     zeros = bool(folder.index().get("force_zeros_for_empty_prompt", True))
     pipeline = StableDiffusionXLPipeline(
@@ -144,10 +83,56 @@ def _sdxl(folder: Folder) -> tuple[DiffusionPipeline, Conditioner]:
         text_encoder_2=None,
         tokenizer=tokenizers[0],
         tokenizer_2=tokenizers[1],
-        unet=folder.unet(),
+        unet=folder.network("unet", UNet2DConditionModel),
         scheduler=folder.scheduler(),
         force_zeros_for_empty_prompt=zeros,
         add_watermarker=False,
     )
     classes: EncoderClasses = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
     return pipeline, ClipPair(tokenizers, folder.encoders(classes), zeros=zeros)
+
+
+def _sd3(folder: Folder) -> Parts:
+    tokenizers = folder.tokenizer("tokenizer"), folder.tokenizer("tokenizer_2")
+    whole = folder.has("text_encoder_3")
+    pipeline = StableDiffusion3Pipeline(
+        vae=folder.vae(torch.float32),
+        text_encoder=None,
+        text_encoder_2=None,
+        text_encoder_3=None,
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        tokenizer_3=None,
+        transformer=folder.network("transformer", SD3Transformer2DModel),
+        scheduler=folder.flow(),
+    )
+    clips = dict.fromkeys(("text_encoder", "text_encoder_2"), CLIPTextModelWithProjection)
+    encoders = folder.encoders({**clips, "text_encoder_3": T5EncoderModel} if whole else clips)
+    third = folder.other_tokenizer("tokenizer_3") if whole else None
+    return pipeline, ClipPairT5(tokenizers, third, encoders, int(pipeline.transformer.config.joint_attention_dim))
+
+
+def _flux(folder: Folder) -> Parts:
+    tokenizers = folder.tokenizer("tokenizer"), folder.other_tokenizer("tokenizer_2")
+    pipeline = FluxPipeline(
+        vae=folder.vae(torch.float32),
+        text_encoder=None,
+        text_encoder_2=None,
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        transformer=folder.network("transformer", FluxTransformer2DModel),
+        scheduler=folder.flow(),
+    )
+    classes: EncoderClasses = {"text_encoder": CLIPTextModel, "text_encoder_2": T5EncoderModel}
+    return pipeline, ClipT5(*tokenizers, folder.encoders(classes))
+
+
+STREAMS: dict[str, Any] = {"sights": sights.STREAMS, "part": "transformer", "objective": Flow}
+FORMS: Mapping[FormName, Form] = MappingProxyType(
+    {
+        "sd": Form(_sd, calls.unet, sights.UNET),
+        "sdxl": Form(_sdxl, calls.unet, sights.UNET),
+        "sd3": Form(_sd3, calls.sd3, **STREAMS, steps=28, guidance=7.0),
+        "flux": Form(_flux, calls.flux, **STREAMS, latents=PackedLatents, steps=28, guidance=3.5),
+    }
+)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from core.method.backbones.backbone import Batch
-from core.method.backbones.images.conditioner import Conditioner
+from core.method.backbones.images.conditioners.conditioner import Conditioner
 
 NOTHING = None  # no prompt at all: what guidance steers away from
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.method.backbones.images.conditioner import Frame
+from core.method.backbones.images.conditioners.conditioner import Frame
 
 Size = tuple[int, int]  # width and height, in pixels
 

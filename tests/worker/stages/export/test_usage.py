@@ -15,13 +15,13 @@ from worker.stages.export.usage import usage
 SHELL = ("kohya", "gguf")
 
 
-def record(id: str, hub_name: str | None = None) -> BackboneRecord:
+def record(id: str, hub_name: str | None = None, *files: str) -> BackboneRecord:
     return BackboneRecord(
         id="tiny",
         family=id,
         path=Path("/nowhere"),
         revision="1",
-        sha256={},
+        sha256=dict.fromkeys(files, "0"),
         licence="CC0",
         hub_name=hub_name,
         target_modules=("to_q",),
@@ -29,8 +29,7 @@ def record(id: str, hub_name: str | None = None) -> BackboneRecord:
 
 
 def formats(id: str) -> list[str]:
-    own = ["diffusers", "kohya"] if family(id).kind == "images" else ["gguf"]
-    return ["peft", *own, "merged"]
+    return list(family(id).exports)
 
 
 @pytest.mark.parametrize("id", FAMILIES)
@@ -55,6 +54,15 @@ def test_a_pipeline_is_loaded_by_its_own_class() -> None:
     assert "pipe = StableDiffusionXLPipeline.from_pretrained(" in lines
     assert "safety_checker" not in lines  # which that class does not have
     assert "safety_checker=None" in usage("diffusers", "a.safetensors", record("sd1"), "UNet2DConditionModel")
+
+
+def test_a_transformer_is_put_into_its_pipeline_without_the_parts_that_its_folder_left_out() -> None:
+    files = ("text_encoder_3/model.safetensors", "tokenizer_3/tokenizer.json")
+    for whole, absent in ((record("sd3", None, *files), False), (record("sd3"), True)):
+        lines = usage("merged", "a.zip", whole, "SD3Transformer2DModel")
+        assert 'transformer = SD3Transformer2DModel.from_pretrained("merged"' in lines
+        assert ("text_encoder_3=None, tokenizer_3=None" in lines) == absent
+        assert "PeftModel.from_pretrained(pipe.transformer" in usage("peft", "a.zip", whole, "SD3Transformer2DModel")
 
 
 def test_a_model_that_reads_pictures_too_is_loaded_whole() -> None:

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
 
 from core.errors import JobFailure
 from core.method.backbones.images.diffusion import DiffusionBackbone
-from core.method.backbones.images.forms import Folder
-from core.method.backbones.images.objective import Ddpm
+from core.method.backbones.images.folder import Folder
+from core.method.backbones.images.objective import Ddpm, Flow
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 STEPS = torch.tensor([0, 1, 50, 400, 700, 999])
+BY_TOKENS = {"use_dynamic_shifting": True, "base_shift": 0.4, "max_shift": 1.2, "max_image_seq_len": 8192}
+SIZES = torch.tensor([[64, 64], [128, 128], [96, 160]])
 
 
 def objective(min_snr: float | None, **config: object) -> Ddpm:
@@ -92,3 +95,50 @@ def test_a_folder_of_another_solver_is_sampled_by_the_one_that_there_is(tmp_path
     file.write_text(json.dumps(json.loads(file.read_text()) | solver))
     scheduler = Folder(tmp_path, torch.device("cpu")).scheduler()
     assert scheduler.config.algorithm_type == "dpmsolver++"
+
+
+def flow(**config: object) -> tuple[Flow, FlowMatchEulerDiscreteScheduler]:
+    scheduler = FlowMatchEulerDiscreteScheduler(**config)
+    return Flow(scheduler.config), scheduler
+
+
+@pytest.mark.parametrize("config", [{}, {"shift": 3.0}, BY_TOKENS, BY_TOKENS | {"time_shift_type": "linear"}], ids=str)
+def test_a_flow_is_learned_where_its_scheduler_shifts_a_logit_normal_draw(config: dict[str, object]) -> None:
+    objective, scheduler = flow(**config)
+    for share, place in ((0.5, 0.5), (0.1586552539, 0.2689414214), (0.9772498681, 0.8807970780)):  # 0, -1, 2 deviations
+        for found, (rows, columns) in zip(objective.at(share, SIZES).tolist(), SIZES.tolist(), strict=True):
+            tokens = rows // 2 * (columns // 2)
+            mu = (
+                calculate_shift(tokens, *(scheduler.config[name] for name in NAMES))
+                if scheduler.config[DYNAMIC]
+                else None
+            )
+            scheduler.set_timesteps(sigmas=[place], mu=mu)
+            assert found == pytest.approx(float(scheduler.sigmas[0]), rel=1e-5)
+
+
+NAMES = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+DYNAMIC = "use_dynamic_shifting"
+
+
+def test_a_flow_is_noised_as_its_scheduler_does_and_predicts_the_way_to_the_noise() -> None:
+    objective, scheduler = flow(shift=3.0)
+    latent, noise = torch.randn(2, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0)).unbind()
+    steps = scheduler.timesteps[[3, 400, 990]]
+    places = steps / 1000
+    noisy = objective.noised(latent, noise, places)
+    assert torch.allclose(noisy, scheduler.scale_noise(latent, steps, noise), atol=1e-6)
+    assert torch.allclose(noisy - places.view(-1, 1, 1, 1) * objective.target(latent, noise, places), latent, atol=1e-6)
+    assert objective.weight(places) is None
+
+
+def test_places_of_a_flow_are_drawn_inside_its_bounds_and_again_from_the_same_seed() -> None:
+    objective, _ = flow(shift=3.0)
+    sizes = torch.tensor([[8, 8]] * 4000)
+    drawn, again = (objective.random(sizes, torch.Generator().manual_seed(2)) for _ in range(2))
+    assert torch.equal(drawn, again)
+    assert drawn.dtype == torch.float32
+    assert 0 < float(drawn.min()) < float(drawn.max()) < 1
+    assert float((drawn < objective.at(0.3, sizes)).float().mean()) == pytest.approx(0.3, abs=0.03)
+    ends = [float(objective.at(share, sizes[:1])) for share in (0.0, 1 - 1e-12)]
+    assert 0 < ends[0] < ends[1] < 1

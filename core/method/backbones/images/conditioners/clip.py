@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
 from core.method.backbones.backbone import Batch
-from core.method.backbones.images.conditioner import Frame
-from core.method.backbones.images.encoders import TextEncoders
+from core.method.backbones.images.conditioners.conditioner import Frame
+from core.method.backbones.images.conditioners.encoders import TextEncoders
 
 
 class Clip:
@@ -34,7 +34,7 @@ class Clip:
     def encode(self, prompts: Sequence[str]) -> Batch:
         """Return `text`."""
         with self.encoders.held() as (encoder,):
-            return {"text": encoder(_ids(self.tokenizer, prompts, encoder))[0]}
+            return {"text": encoder(token_ids(self.tokenizer, prompts, encoder))[0]}
 
     def nothing(self) -> Batch:
         """Return what the empty prompt says."""
@@ -81,7 +81,7 @@ class ClipPair:
         """Return `text` and `pooled`."""
         with self.encoders.held() as encoders:
             said = [
-                encoder(_ids(tokenizer, prompts, encoder), output_hidden_states=True)
+                encoder(token_ids(tokenizer, prompts, encoder), output_hidden_states=True)
                 for tokenizer, encoder in zip(self.tokenizers, encoders, strict=True)
             ]
         return {"text": torch.cat([each.hidden_states[-2] for each in said], dim=-1), "pooled": said[-1][0]}
@@ -115,9 +115,15 @@ class ClipPair:
         return max(len(tokenizer(prompt).input_ids) for tokenizer in self.tokenizers)
 
 
-def _ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], encoder: nn.Module) -> Tensor:
+def token_ids(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], encoder: nn.Module, most: int | None = None
+) -> Tensor:
     """Return the tokens of every prompt, cut and padded to the most that are looked at, where the encoder is."""
     tokens = tokenizer(
-        list(prompts), padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
+        list(prompts),
+        padding="max_length",
+        truncation=True,
+        max_length=most or tokenizer.model_max_length,
+        return_tensors="pt",
     )
     return tokens.input_ids.to(next(encoder.parameters()).device)

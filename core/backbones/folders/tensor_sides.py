@@ -1,0 +1,59 @@
+"""The first tensors of each network of a diffusers folder, held against what its configuration says of their sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.backbones.folders.files import json_object
+from core.backbones.folders.refusal import refused
+from core.backbones.folders.weights import Weight
+
+Config = Mapping[str, object]
+Sides = tuple[object, ...]
+VAE_FIRST = "encoder.conv_in.weight"
+CLIP_FIRST = "embeddings.token_embedding.weight"
+T5_FIRST = "shared.weight"
+# Of each transformer, the first tensor of a picture; its sides are those of its inner width and of its channels.
+FIRST = {"SD3Transformer2DModel": "pos_embed.proj.weight", "FluxTransformer2DModel": "x_embedder.weight"}
+
+
+def check_sides(folder: Path, weights: Mapping[str, Mapping[str, Weight]]) -> None:
+    """Raise InvalidInput where a network's first tensor is not as its configuration says, where it says it."""
+    for part, found in weights.items():
+        config = json_object(folder, f"{part}/config.json")
+        _check(part, found, *_expected(part, config, found))
+
+
+def _expected(part: str, config: Config, weights: Mapping[str, Weight]) -> tuple[str, Sides]:
+    """Return the name of a part's first tensor, and its sides as far as they are said."""
+    if part == "unet":
+        return "conv_in.weight", (_first(config), config.get("in_channels"), 3, 3)
+    if part == "transformer":
+        return FIRST[str(config.get("_class_name"))], (_width(config), config.get("in_channels"))
+    if part == "vae":
+        return VAE_FIRST, (_first(config), config.get("in_channels"), 3, 3)
+    if config.get("model_type") == "t5":
+        return T5_FIRST, (config.get("vocab_size"), config.get("d_model"))
+    name = next((each for each in weights if each.endswith(CLIP_FIRST)), f"text_model.{CLIP_FIRST}")
+    return name, (config.get("vocab_size"), config.get("hidden_size"))
+
+
+def _width(config: Config) -> object:
+    """Return the inner width of a transformer: of all its heads together."""
+    heads, each = config.get("num_attention_heads"), config.get("attention_head_dim")
+    return heads * each if isinstance(heads, int) and isinstance(each, int) else None
+
+
+def _first(config: Config) -> object:
+    channels = config.get("block_out_channels")
+    return channels[0] if isinstance(channels, list) and channels else None
+
+
+def _check(part: str, weights: Mapping[str, Weight], name: str, expected: Sides) -> None:
+    weight = weights.get(name)
+    if weight is None:
+        raise refused(f"the weights of {part} have no {name}; they are another network's")
+    if any(isinstance(side, int) and side != there for side, there in zip(expected, weight.shape, strict=False)):
+        sides = " x ".join(map(str, weight.shape))
+        raise refused(f"{name} of {part} is {sides}, which is not what {part}/config.json says; fetch both again")

@@ -1,0 +1,50 @@
+"""Where one looks into a network of pictures: which of its blocks sees what they show, and which how they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+# what a block gave, and how many places of a picture it was given: (n, channels, places)
+Read = Callable[[Any, int], Tensor]
+Find = Callable[[Any], Any]  # a block of a network
+
+
+@dataclass(frozen=True)
+class Sights:
+    """The middle block of a network, a shallow one, and how what they give is read."""
+
+    middle: Find
+    shallow: Find
+    read: Read
+
+
+def of_map(given: Tensor | tuple[Tensor, ...], _places: int) -> Tensor:
+    """Read a map of channels, the first of several tensors."""
+    return (given if isinstance(given, Tensor) else given[0]).flatten(2)
+
+
+def of_streams(given: tuple[Tensor, Tensor], _places: int) -> Tensor:
+    """Read the tokens of pictures that a block gives beside those of texts."""
+    return given[1].transpose(1, 2)
+
+
+def _blocks(network: Any) -> list[Any]:
+    """Return the blocks of a transformer of two streams; FLUX joins both in its later ones."""
+    return [*network.transformer_blocks, *getattr(network, "single_transformer_blocks", ())]
+
+
+def _middle(network: Any) -> Any:
+    blocks = _blocks(network)
+    return blocks[len(blocks) // 2]
+
+
+UNET = Sights(
+    middle=lambda network: network.mid_block or network.down_blocks[-1],  # small SDXLs have no middle
+    shallow=lambda network: network.down_blocks[0],
+    read=of_map,
+)
+STREAMS = Sights(middle=_middle, shallow=lambda network: network.transformer_blocks[0], read=of_streams)

@@ -1,0 +1,190 @@
+"""Every family of pictures: what it draws is what its own pipeline draws, and its text encoders are in memory in time.
+
+Of those that learn by flow matching also the loss is computed by the pipeline's and the scheduler's own pieces.
+"""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, FluxPipeline
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
+
+from core.backbones.record import BackboneRecord, describe
+from core.method.backbones.backbone import join, take
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from tests.families.images import FLOWS, IMAGES, UNETS, write_images
+
+pytestmark = pytest.mark.slow
+SIDE = 16
+WORDS = ["a ball", "", "round and grey"]
+PICTURES = [Image.radial_gradient("L").convert("RGB"), Image.new("RGB", (40, 20), "red"), Image.new("RGB", (30, 90))]
+BOXES = [(0, 0, 256, 256), (10, 0, 30, 20), (0, 30, 30, 60)]
+ITEMS = [{"image": image, "caption": words} for image, words in zip(PICTURES, WORDS, strict=True)]
+
+
+@pytest.fixture(scope="module", params=IMAGES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def record(name: str, tmp_path_factory: pytest.TempPathFactory) -> BackboneRecord:
+    return describe(name, write_images(name, tmp_path_factory.mktemp(name)), licence="CC0")
+
+
+@pytest.fixture
+def backbone(record: BackboneRecord) -> DiffusionBackbone:
+    return load(record)
+
+
+@pytest.fixture
+def pipeline(name: str, record: BackboneRecord) -> Any:
+    """The whole pipeline, read by itself, with the sampler that is used here."""
+    left_out = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-without-t5" else {}
+    whole: Any = DiffusionPipeline.from_pretrained(record.path, **left_out)
+    if name in UNETS:
+        whole.scheduler = DPMSolverMultistepScheduler.from_config(whole.scheduler.config)
+    whole.set_progress_bar_config(disable=True)
+    return whole
+
+
+def load(record: BackboneRecord) -> DiffusionBackbone:
+    return DiffusionBackbone.load(record.path, form=record.form, resolution=SIDE, target_modules=record.target_modules)
+
+
+@torch.no_grad()
+def test_pictures_are_those_that_the_whole_pipeline_draws(backbone: DiffusionBackbone, pipeline: Any) -> None:
+    ours = backbone.sample(["a cat", ""], seed=3, steps=4, guidance=2.5)
+    generators = [torch.Generator().manual_seed(3 + place) for place in range(2)]
+    theirs = pipeline(
+        ["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, guidance_scale=2.5, generator=generators
+    ).images
+    for mine, wanted in zip(ours, theirs, strict=True):
+        assert max(abs(a - b) for a, b in zip(mine.tobytes(), wanted.tobytes(), strict=True)) <= 1
+
+
+@torch.no_grad()
+def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
+    name: str, backbone: DiffusionBackbone, pipeline: Any
+) -> None:
+    if name not in FLOWS:
+        pytest.skip("it learns by denoising: see test_stable_diffusions")
+    draw = backbone.random_draw(3, torch.Generator().manual_seed(2))
+    ours = backbone.loss(backbone.encode(ITEMS), draw)
+
+    squares = [image.crop(box) for image, box in zip(PICTURES, BOXES, strict=True)]
+    pixels = torch.cat([pipeline.image_processor.preprocess(each, height=SIDE, width=SIDE) for each in squares])
+    latent, settings = pipeline.vae.encode(pixels).latent_dist, pipeline.vae.config
+    latents = (latent.mean + latent.std * draw.latent - settings.shift_factor) * settings.scaling_factor
+    steps = draw.timestep * 1000
+    pipeline.scheduler.timesteps, pipeline.scheduler.sigmas = steps, draw.timestep
+    noisy = pipeline.scheduler.scale_noise(latents, steps, draw.noise)
+    predicted = PREDICTED[type(pipeline).__name__](pipeline, noisy, steps)
+    assert torch.allclose(ours, (predicted - (draw.noise - latents)).square().mean((1, 2, 3)), rtol=1e-5)
+
+
+def sd3(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    text, _, pooled, _ = pipeline.encode_prompt(WORDS, None, None, do_classifier_free_guidance=False)
+    return pipeline.transformer(noisy, text, pooled, steps).sample
+
+
+def flux(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    text, pooled, text_ids = pipeline.encode_prompt(WORDS)
+    count, channels, rows, columns = noisy.shape
+    packed, ids = pipeline.prepare_latents(count, channels, SIDE, SIDE, noisy.dtype, noisy.device, None, noisy)
+    packed = FluxPipeline._pack_latents(packed, count, channels, rows, columns)
+    guidance = torch.full((count,), 1.0)
+    told = {"guidance": guidance, "pooled_projections": pooled, "encoder_hidden_states": text, "txt_ids": text_ids}
+    found = pipeline.transformer(packed, timestep=steps / 1000, img_ids=ids, **told).sample
+    return FluxPipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)
+
+
+PREDICTED = {"StableDiffusion3Pipeline": sd3, "FluxPipeline": flux}
+
+
+def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbone: DiffusionBackbone) -> None:
+    shapes = [item | {"size": size, "others": ["a disc", "and more"]} for item, size in zip(ITEMS, SIZES, strict=True)]
+    for items in (ITEMS, shapes):
+        together, alone = backbone.encode(items), join([backbone.encode([item]) for item in items])
+        assert together.keys() == alone.keys()
+        for key, tensor in together.items():
+            assert torch.allclose(tensor, alone[key], atol=1e-5), key
+
+
+SIZES = [(16, 16), (24, 16), (16, 24)]
+
+
+def test_a_picture_of_another_shape_is_learned_and_drawn(backbone: DiffusionBackbone) -> None:
+    wide = backbone.encode([ITEMS[0] | {"size": (24, 16)}, ITEMS[1] | {"size": (24, 16)}])
+    draw = backbone.random_draw(2, torch.Generator().manual_seed(1), sizes=wide["size"])
+    with torch.no_grad():
+        together = backbone.loss(wide, draw)
+        first = backbone.loss(take(wide, torch.tensor([1])), type(draw)(*(part[1:] for part in vars(draw).values())))
+    assert torch.allclose(together[1:], first, rtol=1e-5)
+    backbone.drawn_size = (24, 16)
+    assert backbone.sample(["a cat"], seed=1, steps=1)[0].size == (24, 16)
+    assert backbone.features(PICTURES).isfinite().all()
+    assert backbone.style_features(PICTURES).isfinite().all()
+
+
+def test_features_of_many_pictures_are_those_of_each_and_tell_them_apart(backbone: DiffusionBackbone) -> None:
+    for features in (backbone.features, backbone.style_features):
+        together, alone = features(PICTURES), torch.cat([features([each]) for each in PICTURES])
+        assert torch.allclose(together, alone, atol=1e-4)
+        assert (together[0] - together[1]).norm() > 1e-3
+
+
+ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel)
+
+
+def encoder_parameters() -> int:
+    """How many numbers of text encoders this process holds."""
+    held = [each for each in gc.get_objects() if type(each) in ENCODERS]
+    return sum(tensor.numel() for each in held for tensor in each.parameters())
+
+
+def test_text_encoders_are_held_only_while_something_is_encoded(backbone: DiffusionBackbone) -> None:
+    gc.collect()  # of what other tests have left
+    before = encoder_parameters()
+    with backbone.encoding():
+        batch = backbone.encode(ITEMS)
+        backbone.prompts.hold([None, "a cat"])
+        assert encoder_parameters() > before + 10_000
+    assert encoder_parameters() == before
+    draw = backbone.random_draw(3, torch.Generator().manual_seed(2))
+    seen: list[int] = []
+    backbone.network.register_forward_pre_hook(lambda *_: seen.append(encoder_parameters()))
+    with backbone.lora.use(backbone.lora.new(2, 2.0)):
+        backbone.loss(batch, draw).sum().backward()
+    backbone.sample(["a cat"], seed=1, steps=1)
+    backbone.features(PICTURES)
+    assert len(seen) >= 3
+    assert set(seen) == {before}
+
+
+def test_a_prompt_that_is_not_held_brings_the_encoders_back_for_a_moment(backbone: DiffusionBackbone) -> None:
+    gc.collect()
+    before = encoder_parameters()
+    first = backbone.sample(["a cat"], seed=1, steps=1)
+    assert encoder_parameters() == before
+    backbone.prompts.forget()
+    assert backbone.sample(["a cat"], seed=1, steps=1)[0].tobytes() == first[0].tobytes()
+
+
+def test_prompts_come_back_from_their_file_to_the_bit(
+    record: BackboneRecord, backbone: DiffusionBackbone, tmp_path: Path
+) -> None:
+    drawn = backbone.sample(["a cat", "sks"], seed=1, steps=2)
+    backbone.prompts.write(tmp_path / "prompts.safetensors")
+    other = load(record)
+    other.prompts.read(tmp_path / "prompts.safetensors")
+    other.conditioner.encode = None  # type: ignore[method-assign] - it has nothing left to encode
+    again = other.sample(["a cat", "sks"], seed=1, steps=2)
+    assert [each.tobytes() for each in again] == [each.tobytes() for each in drawn]
