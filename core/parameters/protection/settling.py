@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.backbones.record import BackboneRecord
-from core.parameters.presets import Preset, Protect
+from core.parameters.presets import Gamma, Preset, Protect
 from core.parameters.protection.means import GENERATE, Ground, Means
-from core.parameters.request import BatRequest
+from core.parameters.request import Auto, BatRequest
 
 PUBLISHED = Protect(means="replay", weight=1.0, on="pool", why="so the method was published")
 MADE = "it is protected on samples that it makes itself"
@@ -25,8 +25,7 @@ class Protecting:
     @property
     def named(self) -> str:
         """The preset, with its version."""
-        alias = f" (an alias of {self.preset.alias_of})" if self.preset.alias_of else ""
-        return f"the preset {self.preset.name} {self.preset.version}{alias}"
+        return self.preset.named
 
     @property
     def usual(self) -> Protect:
@@ -38,6 +37,19 @@ class Protecting:
     def start(self) -> float | None:
         """Where the preset lets an automatic gamma start."""
         return self.preset.gamma.start if self.preset.gamma else None
+
+    @property
+    def gamma(self) -> float | Auto:
+        """What a gamma becomes that the request leaves to us: chosen by a trial, unless the preset sets it."""
+        if self.means == "none":
+            return 0.0
+        return self._untried.start if self._untried else "auto"
+
+    @property
+    def _untried(self) -> Gamma | None:
+        """The preset's share where it is not to be tried."""
+        told = self.preset.gamma
+        return told if told and not told.tried and told.start > 0 else None
 
     @property
     def refused(self) -> bool:
@@ -131,6 +143,8 @@ class Protecting:
         return f"{self.on} is {self._whose()}."
 
     def _why_gamma(self) -> str:
+        if self._untried:
+            return f"{self._untried.start:g} is set by {self.named}, without a trial: {self._untried.why}."
         scored = self.on == "pool" and self.request.score != "random"
         why = f"It is chosen after scoring, {TRIED}." if scored else f"It is chosen {TRIED}."
         if self.start and self.preset.gamma:
