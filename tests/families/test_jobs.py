@@ -44,11 +44,14 @@ PATIENCE = 300  # seconds for one job, on a slow machine
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
+UNNAMED = {*FLOWS} - {"qwen-image"}
+
+
 def read_of(name: str) -> set[str]:
     """The files beside peft's: kohya's names of FLUX.1 are read at its true width alone."""
     if name not in IMAGES:
         return {"transformers", "merged"}
-    return {"diffusers", "merged"} | (set() if name in FLOWS else {"kohya"})
+    return {"diffusers", "merged"} | (set() if name in UNNAMED else {"kohya"})
 
 
 def kind_of(name: str) -> str:
