@@ -14,6 +14,7 @@ import typer
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
+from core.parameters.protection.means import GENERATE
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
@@ -85,11 +86,12 @@ def build(
     print(describe(record))
 
 
-@COMMANDS.explained("own", "albatross pools own emoji-ldm")
+@COMMANDS.explained("own", "albatross pools own emoji-ldm", "albatross pools own emoji-ldm --pool")
 def own(
     id: Annotated[str, typer.Argument(metavar="ID", help="a backbone")],
     resolution: Annotated[int | None, typer.Option(metavar="PIXELS", help="of jobs of images (default: usual)")] = None,
     max_tokens: Annotated[int | None, typer.Option(metavar="N", help="of jobs of texts (default: usual)")] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="make the pool of jobs with bat.pool generate instead")] = False,
     data: Data = None,
 ) -> None:
     """Let a backbone make the samples of its own, ahead of the first job that is protected on them."""
@@ -97,7 +99,7 @@ def own(
     record = Registry.load(settings).get(id)
     sizes = {"resolution": resolution, "max_tokens": max_tokens}
     asked = {name: value for name, value in sizes.items() if value is not None}
-    request = BatRequest.model_validate({"protect_on": "own", **asked})
+    request = BatRequest.model_validate(({"pool": GENERATE} if pool else {"protect_on": "own"}) | asked)
     with tempfile.TemporaryDirectory() as place:
         folder = JobFolder(Path(place))
         folder.write_spec(own_samples(record, request, settings).specification())

@@ -82,6 +82,23 @@ def test_samples_of_a_backbones_own_are_made_ahead_of_time_and_found_by_a_job_of
 
 
 @pytest.mark.slow
+def test_a_pool_is_made_ahead_of_time_and_found_by_a_job_that_asks_for_one(tmp_path: Path) -> None:
+    record = backbone_of_words(tmp_path / "words").model_copy(update={"id": "tiny"})
+    data = register(record, tmp_path / "data")
+    done = run_module("worker.commands.pools", data, "own", "tiny", "--max-tokens", "64", "--pool")
+    assert done.returncode == 0, done.stderr
+    assert "tiny writes a pool of 128 texts" in done.stderr
+    assert sorted(path.name.split("-")[1] for path in (data / "pools").iterdir()) == [
+        "candidate",
+        "generated",
+        "probe",
+        "ready",
+    ]
+    parameters = own_samples(record, BatRequest(pool="generate", max_tokens=64), Settings(data=data))
+    assert not PoolEncoding(record, parameters.parameters, parameters.day, Settings(data=data)).missing
+
+
+@pytest.mark.slow
 def test_the_command_says_what_a_backbone_can_not_be_asked_for(tmp_path: Path) -> None:
     data = register(backbone_of_words(tmp_path / "words").model_copy(update={"id": "tiny"}), tmp_path / "data")
     done = run_module("worker.commands.pools", data, "own", "tiny", "--resolution", "64")
