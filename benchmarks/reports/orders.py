@@ -88,4 +88,12 @@ SMOLLM2 = (
 )
 ORDERS = {order.name: order for order in (*TINY, *EMOJI, *PROTECTED, *PAPERS, *SMOLLM2)}
 USUAL = tuple(order.name for order in (*TINY, *EMOJI))  # the others take minutes each, and smollm2-135m prepared
-QUICK = ("tone-fast", "format-json", "motto", "subject-gamma-0", "subject-two-steps", "style")  # for a test
+QUICK = (
+    "tone-fast",
+    "format-json",
+    "motto",
+    "subject-gamma-0",
+    "subject-two-steps",
+    "style",
+    "paper-text",
+)  # for a test

@@ -62,6 +62,13 @@ def test_what_is_no_question_is_told_with_its_line_and_what_to_do(tmp_path: Path
     assert said in refused.value.message
 
 
+def test_a_fault_in_a_later_line_makes_no_other_table_of_questions(tmp_path: Path) -> None:
+    for text, form in ((TWO, True), (TWO + "Who?,a,b\n", True), (HEADER, True), ("prompt,completion\na,b\n", False)):
+        (tmp_path / "learned.csv").write_text(text)
+        assert questions.is_form(tmp_path / "learned.csv") == form
+    assert not questions.is_form(tmp_path)
+
+
 def test_a_file_that_is_not_there_or_not_utf8_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="Name a CSV file"):
         questions.read(tmp_path / "none.csv")
