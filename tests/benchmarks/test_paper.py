@@ -188,6 +188,8 @@ def test_several_seeds_are_told_together_and_what_questions_can_tell_apart() -> 
     assert together.startswith("Over 2 seeds the turning point is 90 steps from the best on average; accuracy is 30.0%")
     assert "one is 2.5 points, and an accuracy of a half has a standard error of 7.9 points" in chance
     assert findings.overall(runs[:1], None) == []
+    (*_, guessed) = findings.overall([curve(240, {0: 0.25, 240: 0.38})], 40)
+    assert guessed.startswith("Guessing gives 25%, and no judged step reaches two standard errors above that (38.7%)")
 
 
 QUICK = {"rank": 2, "alpha": 1, "learning_rate": 1e-2, "max_steps": 40, "window": 3, "interval": 1}
