@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper.findings import LOSS, Run
+from benchmarks.paper.findings import ACCURACY, GUESSED, LOSS, Run
 from benchmarks.paper.measuring import SHOWN
 
 MOST = 4  # runs side by side; the others are in the record
@@ -34,12 +34,12 @@ def draw(runs: Sequence[Run], title: str, file: Path) -> None:
 
 def _fluctuation(axis: Any, run: Run) -> None:
     steps = sorted(run.fluctuation)
-    axis.plot(steps, [run.fluctuation[step] for step in steps], color=CURVE, label="CS-Fluctuation")
+    axis.plot(steps, [run.fluctuation[step] for step in steps], color=CURVE, label="CS-Fluctuation and its valleys")
     for number, valley in enumerate(run.valleys, 1):
         if valley in run.fluctuation:
             axis.plot(valley, run.fluctuation[valley], "v", color=CURVE)
             axis.annotate(
-                f"valley {number}", (valley, run.fluctuation[valley]), (4, 8), textcoords="offset points", fontsize=8
+                str(number), (valley, run.fluctuation[valley]), (4, 8), textcoords="offset points", fontsize=8
             )
     _turning(axis, run)
     axis.set_title(f"seed {run.seed}", fontsize=10)
@@ -53,6 +53,8 @@ def _figures(axis: Any, run: Run) -> None:
         series = run.measured[name]
         steps = sorted(series)
         axis.plot(steps, [series[step] for step in steps], "o-", markersize=3, color=colour, label=SHOWN[name])
+    if ACCURACY in run.measured:
+        axis.axhline(GUESSED, color=FIGURE, linestyle=":", linewidth=1, label="guessing")
     falling = axis.twinx() if LOSS in run.measured and len(run.measured) > 1 else axis
     if LOSS in run.measured:
         steps = sorted(run.measured[LOSS])

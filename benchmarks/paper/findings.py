@@ -9,7 +9,9 @@ from statistics import fmean
 
 from worker.protocol import Json
 
-BEST_BY = ("accuracy", "similarity")  # else by the loss on held-out references
+ACCURACY = "accuracy"
+GUESSED = 0.25  # of questions with four letters
+BEST_BY = (ACCURACY, "similarity")  # else by the loss on held-out references
 LOSS = "heldout_loss"
 
 
@@ -144,7 +146,20 @@ def overall(runs: Sequence[Run], asked: int | None) -> list[str]:
             f"With {asked} questions one is {100 / asked:.1f} points, and an accuracy of a half has a standard error "
             f"of {50 / math.sqrt(asked):.1f} points: smaller differences say nothing."
         )
+        told += _guessed(runs, asked)
     return told
+
+
+def _guessed(runs: Sequence[Run], asked: int) -> list[str]:
+    """Say so where no adapter answers clearly better than somebody who guesses."""
+    most = max((max(run.measured[ACCURACY].values()) for run in runs if ACCURACY in run.measured), default=0.0)
+    clear = GUESSED + 2 * math.sqrt(GUESSED * (1 - GUESSED) / asked)
+    if most >= clear:
+        return []
+    return [
+        f"Guessing gives {GUESSED:.0%}, and no judged step reaches two standard errors above that ({clear:.1%}): here "
+        "accuracy says nothing of which step is best."
+    ]
 
 
 def _places(runs: Sequence[Run]) -> list[list[int]]:

@@ -61,27 +61,17 @@ def letter(place: int, *, framed: bool) -> str:
 
 
 def is_form(path: Path) -> bool:
-    """Tell whether a file of references has MMLU's form: a CSV of six columns whose last is a letter."""
+    """Tell whether a file of references has MMLU's form, by its first line: a fault in a later one is to be told."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
-    try:
-        read(path)
-    except InvalidInput:
-        return False
-    return True
+    first = next(iter(_rows(path)), (0, [""]))[1]
+    return _is_header(first) or (len(first) == len(COLUMNS) and _is_letter(first[-1]))
 
 
 def read(path: Path) -> Questions:
     """Read a CSV in MMLU's form, with a header or without; raises InvalidInput that says what to do."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise _refused(path, "it is not UTF-8. Save it as CSV in UTF-8") from None
-    except OSError as error:
-        raise _refused(path, f"it can't be read ({error.strerror}). Name a CSV file") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    if rows and [cell.casefold() for cell in rows[0][1]] == [name.casefold() for name in COLUMNS]:
+    rows = _rows(path)
+    if rows and _is_header(rows[0][1]):
         rows = rows[1:]
     if not rows:
         raise _refused(path, f"it holds no question. {FORM}")
@@ -89,11 +79,32 @@ def read(path: Path) -> Questions:
     return Questions(subject, tuple(_question(path, line, row) for line, row in rows))
 
 
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows that hold something, each with the line that it ends on."""
+    try:
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    except UnicodeDecodeError:
+        raise _refused(path, "it is not UTF-8. Save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise _refused(path, f"it is no CSV ({error}). {FORM}") from None
+    except OSError as error:
+        raise _refused(path, f"it can't be read ({error.strerror}). Name a CSV file") from None
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    return [cell.casefold() for cell in row] == [name.casefold() for name in COLUMNS]
+
+
+def _is_letter(cell: str) -> bool:
+    return len(cell) == 1 and cell.upper() in LETTERS
+
+
 def _question(path: Path, line: int, row: Sequence[str]) -> Question:
     if len(row) != len(COLUMNS):
         many = f"the question that ends on line {line} has {len(row)} columns"
         raise _refused(path, f"{many}. {FORM}; what holds a comma stands in double quotes")
-    if row[-1].upper() not in LETTERS or len(row[-1]) != 1:
+    if not _is_letter(row[-1]):
         raise _refused(path, f"the answer on line {line} is {row[-1][:20]!r}. {FORM}")
     return Question(row[0], tuple(row[1:-1]), LETTERS.index(row[-1].upper()))
 

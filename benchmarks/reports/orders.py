@@ -97,4 +97,5 @@ QUICK = (
     "subject-two-steps",
     "style",
     "subject-on-a-made-pool",
+    "paper-text",
 )  # for a test

@@ -62,6 +62,13 @@ def test_what_is_no_question_is_told_with_its_line_and_what_to_do(tmp_path: Path
     assert said in refused.value.message
 
 
+def test_a_fault_in_a_later_line_makes_no_other_table_of_questions(tmp_path: Path) -> None:
+    for text, form in ((TWO, True), (TWO + "Who?,a,b\n", True), (HEADER, True), ("prompt,completion\na,b\n", False)):
+        (tmp_path / "learned.csv").write_text(text)
+        assert questions.is_form(tmp_path / "learned.csv") == form
+    assert not questions.is_form(tmp_path)
+
+
 def test_a_file_that_is_not_there_or_not_utf8_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="Name a CSV file"):
         questions.read(tmp_path / "none.csv")
@@ -181,6 +188,8 @@ def test_several_seeds_are_told_together_and_what_questions_can_tell_apart() -> 
     assert together.startswith("Over 2 seeds the turning point is 90 steps from the best on average; accuracy is 30.0%")
     assert "one is 2.5 points, and an accuracy of a half has a standard error of 7.9 points" in chance
     assert findings.overall(runs[:1], None) == []
+    (*_, guessed) = findings.overall([curve(240, {0: 0.25, 240: 0.38})], 40)
+    assert guessed.startswith("Guessing gives 25%, and no judged step reaches two standard errors above that (38.7%)")
 
 
 QUICK = {"rank": 2, "alpha": 1, "learning_rate": 1e-2, "max_steps": 40, "window": 3, "interval": 1}

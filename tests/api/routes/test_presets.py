@@ -52,3 +52,20 @@ def test_a_preset_or_tagger_that_is_not_there_is_400(http: httpx.Client, image_f
         "bat.caption"
     )
     assert http.post(JOBS, json={**body, "bat": {"caption": "colours"}}).status_code == 200
+
+
+def test_a_job_at_the_papers_settings_is_estimated_and_says_why(
+    http: httpx.Client, image_file: str, text_file: str
+) -> None:
+    for model, file, preset in (("tiny-images", image_file, "paper-image"), ("tiny-texts", text_file, "paper-text")):
+        body = {"model": model, "training_file": file}
+        usual, paper = (
+            http.post(f"{JOBS}/estimate", json=body | {"bat": {"preset": name}}).json() for name in ("auto", preset)
+        )
+        assert paper["seconds"]["expected"] > usual["seconds"]["expected"]
+        assert paper["stages"]["trial"]["high"] == 0  # the share is not tried
+        resolved = paper["resolved"]
+        assert (resolved["stop"], resolved["gamma"]) == ("cs_fluctuation", 0.5)
+        assert "copies of the last" in resolved["reasons"]["window"]
+    assert resolved["batch_size"] < 16
+    assert "and a batch holds each of them once" in resolved["reasons"]["batch_size"]
