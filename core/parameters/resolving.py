@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from core.backbones.families import DeviceClass, Kind
+from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import NONE
 from core.parameters import memory, sample_prompts
@@ -14,19 +14,12 @@ from core.parameters.contradictions import check
 from core.parameters.defaults import DEFAULT_PRESET, SHAPED_PRESET, STARTING_POINTS, STYLE_ALWAYS_DROPOUT
 from core.parameters.parameters import Parameters
 from core.parameters.presets import RANGES, Presets, built_in
-from core.parameters.protection.means import GENERATE
 from core.parameters.protection.settling import Protecting
 from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, StopName
 from core.parameters.sample_prompts import Captions, Chosen
-from core.parameters.schedule import GENERATED
 from core.parameters.summary import ReferenceSummary
 from core.references.captions import filled, taken
 from core.references.picture_shapes import usual_most
-
-MAKING: Mapping[Kind, str] = {
-    "images": f"draws {GENERATED} pictures of plain prompts, once for all jobs of this size",
-    "texts": f"writes {GENERATED} texts from plain openings and questions, once for all jobs of this size",
-}
 
 
 def resolve(
@@ -285,12 +278,9 @@ class _Settling:
         self.values["gamma_start"] = protecting.start or None
         if not augment:
             self.reasons["gamma"] = why["gamma"]
-        pooled = augment and protecting.on == "pool"
-        self.values["pool"] = (GENERATE if protecting.generates else self.backbone.id) if pooled else None
-        if protecting.generates:
-            self.reasons["pool"] = f"It was asked for: {self.backbone.id} {MAKING[self.summary.kind]}."
-        elif request.pool == "auto":
-            self.reasons["pool"] = "The pool that belongs to the backbone." if pooled else "No pool is used."
+        self.values["pool"] = protecting.pool
+        if protecting.generates or request.pool == "auto":
+            self.reasons["pool"] = protecting.why_pool
         self.settle("selected_count", int(table["selected_count"]), f"{self.usual('selected_count')}.")
         self.settle("sample_ratio", float(table["sample_ratio"]), f"{self.usual('sample_ratio')}.")
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.backbones.families import Kind
 from core.backbones.record import BackboneRecord
 from core.parameters.presets import Gamma, Preset, Protect
 from core.parameters.protection.means import GENERATE, Ground, Means
 from core.parameters.request import Auto, BatRequest
+from core.parameters.schedule import GENERATED
 
 PUBLISHED = Protect(means="replay", weight=1.0, on="pool", why="so the method was published")
 MADE = "it is protected on samples that it makes itself"
 TRIED = "by a trial on held-out references"
+MAKING: Mapping[Kind, str] = {
+    "images": f"draws {GENERATED} pictures of plain prompts, once for all jobs of this size",
+    "texts": f"writes {GENERATED} texts from plain openings and questions, once for all jobs of this size",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,20 @@ class Protecting:
         if self.usual.on == "own" or (self.usual.on == "captions" and self.request.protect in ("auto", "distil")):
             return self.usual.on
         return "own" if self.backbone.pool is None and not (self.refused or self.unwanted) else "pool"
+
+    @property
+    def pool(self) -> str | None:
+        """From which pool is chosen: the backbone's, or one that it makes; None where nothing is."""
+        if self.means == "none" or self.on != "pool":
+            return None
+        return GENERATE if self.generates else self.backbone.id
+
+    @property
+    def why_pool(self) -> str:
+        """Why that pool."""
+        if self.generates:
+            return f"It was asked for: {self.backbone.id} {MAKING[self.backbone.kind]}."
+        return "The pool that belongs to the backbone." if self.pool else "No pool is used."
 
     def reasons(self) -> dict[str, str]:
         """Return why of everything that could be left to the service, whether or not it was."""
