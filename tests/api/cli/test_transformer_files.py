@@ -13,8 +13,10 @@ from core.backbones.registry import Registry
 from core.settings import Settings
 from tests.core.backbones.sd3_file import write_sd3
 from tests.core.backbones.test_folders import change
+from tests.core.backbones.z_image_file import write_z_image
 from tests.families.images import SIDE, random_pipeline, write_images
 
+NAMES = ("sd3", "flux1", "qwen-image", "z-image")
 PREFIX = "model.diffusion_model."
 
 
@@ -25,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     place = tmp_path_factory.mktemp("made")
-    for name in ("sd3", "flux1"):
+    for name in NAMES:
         write_images(name, place / name)
         transformer = random_pipeline(name).transformer
         with torch.no_grad():
@@ -34,14 +36,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformer.save_pretrained(place / f"{name}-child")
         if name == "sd3":
             write_sd3(transformer, place / "sd3.safetensors", PREFIX, {"modelspec.license": "mit"})
+        elif name == "z-image":
+            write_z_image(transformer, place / "z-image.safetensors")
         else:
-            save_file(transformer.state_dict(), place / "flux1.safetensors")
+            save_file(transformer.state_dict(), place / f"{name}.safetensors")
     return place
 
 
 @pytest.fixture
 def data(made: Path, tmp_path: Path) -> Path:
-    for name in ("sd3", "flux1"):
+    for name in NAMES:
         assert cli.main(["backbones", "add", f"{name}-base", str(made / name), *said(tmp_path / "data")]) == 0
     return tmp_path / "data"
 
@@ -51,7 +55,7 @@ def said(data: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sd3", "flux1"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base(
     made: Path, data: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
