@@ -10,7 +10,6 @@ from core.estimates.forecast import Range
 from core.estimates.queue_wait import Waiting
 from core.estimates.sizes import JobSize
 from core.findings.finding import Finding
-from core.parameters.schedule import OWN_SAMPLES
 from core.settings import OWN_SECONDS
 
 MERGED = "The merged network that was asked for is not counted: a file as large as the backbone's weights comes on top."
@@ -65,8 +64,9 @@ def _of_files(files: Iterable[File]) -> Iterator[Json]:
 def _protecting(found: Estimate) -> Iterator[str]:
     """Yield what protection costs beside its slots."""
     p = found.parameters
-    if p.augment and p.protect_on == "own" and not found.estimator.model.has_made(JobSize.of(p)):
-        yield OWN.format(found.estimator.record.id, OWN_SAMPLES, OWN_SECONDS)
+    shape = JobSize.of(p)
+    if shape.makes and not found.estimator.model.has_made(shape):
+        yield OWN.format(found.estimator.record.id, shape.made, OWN_SECONDS)
     if p.kind == "texts" and p.protect in ("distil", "both"):
         yield BOTH
 

@@ -29,6 +29,7 @@ SECTIONS = ("records", "pictures", "facts", "auto")
 ARMS = {
     "means": (means.IMAGES, means.TEXTS),
     "others": (means.OTHERS, means.OTHERS_OF_TEXTS),
+    "generated": (means.GENERATED, means.GENERATED_TEXTS),
     "stops": ((means.NONE,), (means.NONE,)),
 }
 
@@ -70,7 +71,7 @@ def run(study: str, setting: Setting, work: Path) -> Record:
     """Run one experiment of a study."""
     if study == "auto":
         return auto.experiment(setting, work)
-    return experiment(setting, work, arms(study, setting))
+    return experiment(setting, work, arms(study, setting), drawn=study != "generated")
 
 
 def once(rows: list[Record]) -> list[Record]:

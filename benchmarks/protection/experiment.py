@@ -28,14 +28,14 @@ DIGITS = 5
 PROTECTED = ("gamma", "protect", "protect_weight", "protect_on")
 
 
-def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm]) -> Record:
-    """Run one experiment and return its records."""
+def experiment(setting: Setting, folder: Path, arms: Sequence[ProtectionArm], *, drawn: bool = True) -> Record:
+    """Run one experiment and return its records; `drawn` says whether what the arms draw is measured too."""
     began, family = time.monotonic(), importlib.import_module(f"benchmarks.{setting.family}")
     world: World = family.world(setting, folder)
     surrogate = result_of(train_surrogate(world.backbone, world.references, world.parameters))
     material = Material(world, selected(world, surrogate)[0], folder)
     runs = {arm.name: Arm(arm.name, gamma=arm.gamma, protection=material.of(arm), updates=arm.updates) for arm in arms}
-    pictured = tuple(getattr(family, "PICTURED_STEPS", ()))
+    pictured = tuple(getattr(family, "PICTURED_STEPS", ())) if drawn else ()
     steps = sorted({*pictured, *_looked_at(world)})
     curves, kept = train_arms(world, runs, tuple(steps), lean=True)
     rows = [_row(world, surrogate, arm, runs[arm.name], curves[arm.name]) for arm in arms]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ from safetensors.torch import load_file, save_file
 from benchmarks.pictures.sets import UNRELATED
 from benchmarks.protection.means import ProtectionArm
 from benchmarks.world import World
-from core.method.backbones.backbone import Batch, caption_of, take
+from core.backbones.registry import Registry
+from core.method.backbones.backbone import Batch, caption_of, count, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.protection.own import generate
+from core.method.protection.own import write_candidates
 from core.method.protection.protection import NONE, Protection
+from core.settings import Settings
+from worker.commands.candidates.making import write_generated
+from worker.commands.candidates.order import Order
+from worker.stages import pool as pools
 
 OWN_IMAGES, OWN_TEXTS, CAPTIONS = 64, 32, 64
+GENERATED = 128  # pictures or texts, of which an eighth is left to a probe
+REGISTERED = {"emoji": "emoji-ldm", "smollm2": "smollm2-135m"}
 DRAWING_STEPS = 20
 
 
@@ -34,7 +42,8 @@ class Material:
             return NONE
         if arm.on in ("captions", "blank"):
             return Protection.by(arm.means, arm.weight, arm.gamma, captions=self._captions(blank=arm.on == "blank"))
-        return Protection.by(arm.means, arm.weight, arm.gamma, self._pool if arm.on == "pool" else self._own())
+        examples = {"pool": lambda: self._pool, "own": self._own, "generated": self._generated}[arm.on]()
+        return Protection.by(arm.means, arm.weight, arm.gamma, examples)
 
     def _captions(self, *, blank: bool) -> Batch:
         backbone, pool = self._world.backbone, self._world.pool
@@ -52,6 +61,19 @@ class Material:
             made = self._pictures() if isinstance(self._world.backbone, DiffusionBackbone) else self._texts()
             save_file({name: tensor.contiguous() for name, tensor in made.items()}, file)
         return load_file(file)
+
+    def _generated(self) -> Batch:
+        """Return a draw, as large as that of the pool, from what the backbone makes of plain prompts."""
+        world = self._world
+        record = Registry.load(Settings()).get(REGISTERED[world.setting.family]).model_copy(update={"pool": None})
+        folder = self._folder / f"{world.setting.family}-generated"
+        if not (folder / "index.jsonl").is_file():
+            write_generated(Order(record, GENERATED, seed=1), folder)
+        made = pools.load(record.model_copy(update={"pool": folder}))
+        assert made is not None
+        order = torch.randperm(len(made.candidates), generator=torch.Generator().manual_seed(world.setting.seed))
+        chosen = [made.candidates[place] for place in order[: count(self._pool)].tolist()]
+        return world.backbone.encode([candidate.item for candidate in chosen])
 
     def _pictures(self) -> Batch:
         """Return pictures that the untouched backbone draws for captions that it has learned."""
@@ -71,7 +93,9 @@ class Material:
         """Return texts that the untouched backbone goes on with from short openings."""
         backbone = self._world.backbone
         assert isinstance(backbone, LanguageBackbone)
-        return backbone.encode([{"text": text} for text in generate(backbone, OWN_TEXTS, seed=1)])
+        rounds = (write_candidates(backbone, number, seed=1) for number in itertools.count())
+        texts = itertools.islice(itertools.chain.from_iterable(rounds), OWN_TEXTS)
+        return backbone.encode([{"text": text} for text in texts])
 
 
 def _not_judged_by() -> list[int]:

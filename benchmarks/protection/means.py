@@ -9,7 +9,9 @@ from typing import Literal
 from benchmarks.updates import USUAL, Updates
 
 Means = Literal["replay", "distil", "both", "none"]
-Ground = Literal["pool", "own", "captions", "blank"]  # blank: the empty caption on the references' own pictures
+# own: what it makes of captions that it has learned. generated: what it makes where none of its data is known, of plain
+# prompts. blank: the empty caption on the references' own pictures.
+Ground = Literal["pool", "own", "generated", "captions", "blank"]
 
 
 @dataclass(frozen=True)
@@ -77,4 +79,17 @@ OTHERS_OF_TEXTS: Sequence[ProtectionArm] = (
     ProtectionArm("both", 4, "pool", 0.25),
     ProtectionArm("distil", 1, "own", 0.25),
     *HELD_BACK,
+)
+# What a pool that the backbone makes itself is worth beside the data that it has learned from.
+GENERATED = _arms(
+    ("replay", 1, "pool", 0.5),
+    ("replay", 1, "generated", 0.5),
+    ("distil", 4, "pool", 0.5),
+    ("distil", 4, "generated", 0.5),
+)
+GENERATED_TEXTS = _arms(
+    ("replay", 1, "pool", 0.25),
+    ("replay", 1, "generated", 0.25),
+    ("distil", 4, "pool", 0.25),
+    ("distil", 4, "generated", 0.25),
 )

@@ -117,6 +117,7 @@ def _of_files(folder: Path, study: Whole) -> dict[str, str]:
         "picture-rule": picture_rule_table(_json(folder / "picture_rule.json", [])),
         "triggers": triggers_table(claims.get("triggers", [])),
         "precision": precision_table(claims.get("precision", [])),
+        "generated": protection_table(by_kind(_json(folder / "generated.json", {"records": []})["records"])),
         "presets": presets_table(_json(folder / "presets.json", [])),
         "voices": voices_table(_json(folder / "gemma3.json", [])),
         "gpu": gpu_table(_json(folder / "gpu.json", {})),

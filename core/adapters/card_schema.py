@@ -56,6 +56,7 @@ class _Counted(_Part):
 class _Pool(_Part):
     candidates: int
     sha256: str
+    generated: bool = False  # by the backbone itself
 
 
 class _Data(_Part):

@@ -22,6 +22,7 @@ from core.errors import InvalidInput
 
 RECORD_FILE = "albatross.json"  # what a built-in backbone's folder says about itself
 VALID_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # no colon: model names are made of parts between colons
+RESERVED = frozenset({"auto", "generate"})  # a job's pool is named by its backbone's id, or one of these
 MIN_TOKENS, MAX_TOKENS = 32, 131_072  # of a text, that a job may be told to take
 SAY_IT = "; say it with --licence NAME: it is written on every adapter's card."
 UNRELATED: Mapping[Kind, tuple[str, ...]] = {
@@ -163,6 +164,10 @@ def check_pool(pool: Path | None) -> None:
 
 def check_id(id: str) -> None:
     """Raise InvalidInput for what can't name a backbone."""
+    if id in RESERVED:
+        raise InvalidInput(
+            f"{id} can't be a backbone's id: jobs say it of pools.", code="invalid_backbone_id", param="id"
+        )
     if not VALID_ID.fullmatch(id):
         raise InvalidInput("A backbone id is 1-64 of a-z 0-9 . _ - .", code="invalid_backbone_id", param="id")
 

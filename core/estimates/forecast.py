@@ -12,7 +12,7 @@ from core.estimates.measurements import Measured, class_of
 from core.estimates.sizes import DataSize, JobSize
 from core.estimates.step_counts import StepCounts, endings
 from core.estimates.workload import Workload, workload
-from core.parameters.schedule import OWN_SAMPLES, STAGES
+from core.parameters.schedule import GENERATED, OWN_SAMPLES, STAGES
 
 MEASURED_SPREAD, MIN_SPREAD = 0.15, 0.1  # of what is measured: relative, on each side
 THUMB_SPREAD = 3.0  # a rule of thumb is right within this factor
@@ -69,7 +69,9 @@ class Model:
     device: str
     asked: str | None  # the device that jobs will run on
     spread: float
-    made: frozenset[tuple[int | None, int | None]] = frozenset()  # sizes that the backbone's own samples are there of
+    made: frozenset[tuple[int | None, int | None, int]] = (
+        frozenset()
+    )  # sizes that the backbone's own samples are there of
     slowed: float = 1.0  # how much faster a machine without other work is than the measured one was
 
     def has_made(self, shape: JobSize) -> bool:
@@ -82,6 +84,7 @@ class Model:
         With `made` its own samples are there, whatever is known of them.
         """
         there, measured = made or self.has_made(shape), bool(self.jobs or self.calibrations)
+        data = generated(data) if shape.generates else data
         if measured:  # a rule of thumb needs no such detail
             data = with_probe(data, own=shape.makes or there)
         protects = shape.protects(data.candidates)
@@ -128,6 +131,12 @@ class Model:
 def with_probe(data: DataSize, *, own: bool) -> DataSize:
     """Return the data with a probe of the backbone's own samples, where there are some and its pool has none."""
     return replace(data, probe=OWN_SAMPLES // 4) if own and not data.probe else data
+
+
+def generated(data: DataSize) -> DataSize:
+    """Return the data of a job whose candidates the backbone makes; a quarter is the probe where its pool has none."""
+    held = 0 if data.probe else GENERATED // 4
+    return replace(data, candidates=GENERATED - held, probe=data.probe or held)
 
 
 def model(rows: Sequence[Measured], usual: JobSize, device: str | None, size: BackboneSize | None) -> Model:

@@ -40,6 +40,7 @@ class JobSize:
     tested: bool = False  # scoring ends early where its first part does not repeat
     protect: Means = "replay"  # the defaults are what jobs of older versions did
     protect_on: Ground = "pool"
+    generates: bool = False  # the backbone makes the candidates itself
 
     @classmethod
     def of(cls, p: Parameters) -> JobSize:
@@ -71,6 +72,7 @@ class JobSize:
             tested=p.selects and p.score != "random" and "sample_ratio" in p.reasons,
             protect=p.protect,
             protect_on=p.protect_on,
+            generates=p.generates,
         )
 
     @property
@@ -79,9 +81,9 @@ class JobSize:
         return (self.resolution / TYPICAL_SIDE) ** 2 if self.resolution else 1.0
 
     @property
-    def size(self) -> tuple[int | None, int | None]:
-        """The size of what is encoded, and made by the backbone itself: pixels of images, or tokens of texts."""
-        return self.resolution, self.max_tokens
+    def size(self) -> tuple[int | None, int | None, int]:
+        """The size of what the backbone makes itself, pixels of images or tokens of texts, and how many it makes."""
+        return self.resolution, self.max_tokens, self.made
 
     @property
     def budget(self) -> int:
@@ -109,8 +111,13 @@ class JobSize:
 
     @property
     def makes(self) -> bool:
-        """Whether the backbone's own samples protect it, which it has to make first."""
-        return self.share > 0 and self.protect_on == "own"
+        """Whether samples of the backbone's own protect it, which it has to make first."""
+        return self.share > 0 and (self.protect_on == "own" or self.generates)
+
+    @property
+    def made(self) -> int:
+        """How many samples of its own the backbone makes for such jobs."""
+        return schedule.GENERATED if self.generates else schedule.OWN_SAMPLES
 
     @property
     def distilled(self) -> float:

@@ -112,7 +112,7 @@ class _Counting:
             encoded += data.probe + (data.candidates if shape.protect_on == "pool" else 0)
         work = {"load": Amount(1, 1), "encode": Amount(1, encoded * shape.area)}
         if shape.makes and not samples_made:
-            work["sample"] = Amount(schedule.OWN_SAMPLES, shape.area)
+            work["sample"] = Amount(shape.made, shape.area)
         return work
 
     def step(self, stage: str, steps: int, runs: int, share: float) -> Amount:

@@ -11,7 +11,7 @@ from core.backbones.taggers import NONE
 from core.errors import InvalidInput
 from core.parameters.defaults import MIN_REFERENCES
 from core.parameters.presets import Presets, built_in
-from core.parameters.protection.means import WITHOUT_DATA
+from core.parameters.protection.means import GENERATE, WITHOUT_DATA
 from core.parameters.request import BatRequest
 
 
@@ -82,9 +82,12 @@ def _check_size(request: BatRequest, kind: Kind, backbone: BackboneRecord) -> No
 
 
 def _check_pool(request: BatRequest, backbone: BackboneRecord) -> None:
+    if request.pool == GENERATE:
+        return
     if request.pool not in {"auto", backbone.id} or (request.pool != "auto" and backbone.pool is None):
         raise _contradiction(
-            "bat.pool", f"the backbone {backbone.id} has no such candidate pool; leave bat.pool out or say auto"
+            "bat.pool",
+            f"the backbone {backbone.id} has no such candidate pool; leave bat.pool out, or say auto or {GENERATE}",
         )
 
 
@@ -122,19 +125,23 @@ def _check_off(request: BatRequest) -> None:
             "augment be false",
         )
     off = request.augment is False or means == "none" or nothing
-    for name in ("protect_weight", "protect_on", "selected_count"):
-        if off and getattr(request, name) != "auto":
+    told = {name: getattr(request, name) != "auto" for name in ("protect_weight", "protect_on", "selected_count")}
+    told["pool generate"] = request.pool == GENERATE
+    for what in (name for name, given in told.items() if given):
+        name = what.split()[0]
+        if off:
             raise _contradiction(
-                f"bat.{name}", f"{name} says how to protect, and this request turns it off; leave one of the two out"
+                f"bat.{name}", f"{what} says how to protect, and this request turns it off; leave one of the two out"
             )
 
 
 def _check_ground(request: BatRequest, backbone: BackboneRecord, kind: Kind) -> None:
     """Refuse to protect on what is not there, or on what its means can't use."""
     on, means = request.protect_on, request.protect
-    if on == "pool" and backbone.pool is None:
+    if on == "pool" and backbone.pool is None and request.pool != GENERATE:
         raise _contradiction(
-            "bat.protect_on", f"{backbone.id} has no candidate pool; build one, or let bat.protect_on be own"
+            "bat.protect_on",
+            f"{backbone.id} has no candidate pool; let bat.pool be {GENERATE} or bat.protect_on own, or build one",
         )
     if on in ("own", "captions") and request.pool != "auto":
         raise _contradiction("bat.pool", f"with protect_on {on} no pool is used; leave one of the two out")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from core.backbones.families import DeviceClass, Kind
 from core.backbones.taggers import NONE
 from core.parameters.memory import GradientStore, Precision, usual_precision
-from core.parameters.protection.means import Ground, Means
+from core.parameters.protection.means import GENERATE, Ground, Means
 from core.parameters.request import Auto, ScoreName, StopName
 from core.references.captions import CaptionLines
 
@@ -92,6 +92,11 @@ class Parameters(BaseModel):
     def selects(self) -> bool:
         """Whether candidates of the pool are scored and selected; own samples and captions are taken as they are."""
         return self.augment and self.protect_on == "pool"
+
+    @property
+    def generates(self) -> bool:
+        """Whether the candidates are those that the backbone makes itself."""
+        return self.selects and self.pool == GENERATE
 
     @property
     def learns(self) -> str:

@@ -136,7 +136,9 @@ class BatRequest(Request):
         "auto", description="share of a batch that protects; natural: all examples are drawn alike, whatever they are"
     )
     selected_count: Auto | Annotated[int, Field(ge=1, le=4096)] = Field("auto", description="candidates to select")
-    pool: Clean = Field("auto", max_length=64, description="id of the candidate pool")
+    pool: Clean = Field(
+        "auto", max_length=64, description="the backbone's pool of candidates; generate: one that it makes itself"
+    )
     score: ScoreName = Field("influence", description="how candidates are scored")
     sample_ratio: Auto | Annotated[float, Field(gt=0, le=1)] = Field(
         "auto", description="share of the pool to score; left to us, it ends early where scores don't repeat"

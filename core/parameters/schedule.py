@@ -19,6 +19,9 @@ OVERSHOOT = 0.2  # share of a run of other texts, which only shows what training
 # forward and backward.
 FROZEN_PASS = 1 / 3
 OWN_SAMPLES = 64  # that a backbone makes once, where it is protected on its own
+# What it makes once for a pool: so many that with a quarter held out as a probe three times are left of those that are
+# selected; drawing them takes twice as long as its own samples do.
+GENERATED = 128
 WATCHED_EVERY = 3  # evaluations of the references for one of the probe and of held-out data
 PROBE_EXAMPLES = 16  # evaluated again and again; more would cost more than they tell
 EVALUATED_AT_ONCE = 64  # samples in one forward pass without gradients

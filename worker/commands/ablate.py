@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from core.parameters.protection.means import GENERATE
 from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
 from worker.commands import train
@@ -169,9 +170,11 @@ def _lends(lender: JobFolder, folder: JobFolder, stage: str) -> bool:
 
 
 def _protects_on(folder: JobFolder) -> str | None:
-    """Return what is encoded beside pool and references for a job's protection, which its prepare stage notes."""
+    """Return what is encoded beside references and the backbone's data for a job's protection, which is noted."""
     p = folder.spec()["parameters"]
-    return p["protect_on"] if p["augment"] and p["protect_on"] != "pool" else None
+    if p["augment"] and p["protect_on"] == "pool":
+        return GENERATE if p["pool"] == GENERATE else None
+    return p["protect_on"] if p["augment"] else None
 
 
 def _besides(folder: JobFolder, ablation: Ablation) -> dict[str, Any]:

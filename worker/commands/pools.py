@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -15,11 +14,13 @@ import typer
 from core.backbones.record import BackboneRecord
 from core.backbones.registry import Registry
 from core.errors import InvalidInput
+from core.parameters.protection.means import GENERATE
 from core.parameters.request import BatRequest
 from core.parameters.service_defaults import ServiceDefaults
 from core.parameters.summary import ReferenceSummary
 from core.runtime.command_line import CommandLine, Data, read_settings
 from core.settings import Settings
+from worker.commands.candidates.order import Order
 from worker.commands.train import draw
 from worker.device import device, device_class
 from worker.job_folder import JobFolder
@@ -42,60 +43,55 @@ def describe(record: BackboneRecord) -> str:
     )
 
 
-def write_generated(record: BackboneRecord, amount: int, seed: int, folder: Path) -> Path:
-    """Write a pool folder of the backbone's own texts beside those it has already; returns the folder."""
-    from core.method.backbones.texts.language import LanguageBackbone
-    from core.method.protection.own import generate
+@COMMANDS.explained(
+    "build",
+    "albatross pools build emoji-ldm",
+    "albatross pools build smollm2-135m --generate 200",
+    'albatross pools build sd15 --generate 300 --class "a cat"',
+    words="""Check a backbone's pool; with --generate, make a new one with what the backbone draws or writes itself.
 
-    if record.kind != "texts":
-        raise InvalidInput("Only text backbones can write candidates.", code="wrong_family", param="id")
-    backbone = LanguageBackbone.load(record.path, max_tokens=128, target_modules=record.target_modules)
-    rows = []
-    for number, text in enumerate(generate(backbone, amount, seed), 1):
-        rows.append(
-            {
-                "id": f"own-{seed}-{number:04d}",
-                "text": text,
-                "source": record.id,
-                "licence": record.licence,
-                "split": "candidate",
-            }
-        )
-        print(f"\r  {number} of {amount} texts", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    present = record.pool
-    if present is not None:
-        index = present if present.is_file() else present / "index.jsonl"
-        rows = [json.loads(line) for line in index.read_text().split("\n") if line.strip()] + rows
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    return folder
-
-
-@COMMANDS.explained("build", "albatross pools build emoji-ldm", "albatross pools build smollm2-135m --generate 200")
+    Pictures that are flat, and all that is nearly the same as something before, are left out. What is stopped by Ctrl-C
+    goes on with the same command.""",
+)
 def build(
     id: Annotated[str, typer.Argument(metavar="ID", help="a backbone")],
-    generate: Annotated[int, typer.Option(metavar="N", help="let a text backbone write N candidates")] = 0,
-    seed: Annotated[int, typer.Option(metavar="S", help="of what it writes")] = 7,
+    generate: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2000, help="let it make N pictures or texts from plain prompts")
+    ] = 0,
+    word: Annotated[
+        str | None,
+        typer.Option("--class", metavar="WORDS", help='draw half of them of this, said as in a prompt: "a cat"'),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, max=10**6, help="of what it makes")] = 7,
+    minutes: Annotated[float, typer.Option(metavar="M", min=0, help="how long it may take")] = 60.0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="folder of the new pool (default: DATA/pools/ID)")
     ] = None,
     data: Data = None,
 ) -> None:
-    """Check a backbone's pool; with --generate, make a new one with texts that the backbone writes itself."""
     settings = read_settings(data=data)
     record = Registry.load(settings).get(id)
+    if word is not None and (record.kind == "texts" or not word.strip()):
+        told = "Texts are of no class" if record.kind == "texts" else "--class is a few words"
+        raise InvalidInput(f"{told}; leave --class out.", code="wrong_family", param="class")
     if generate:
-        folder = write_generated(record, generate, seed, out or settings.data / "pools" / record.id)
+        folder, order = out or settings.data / "pools" / record.id, Order(record, generate, seed, word, minutes)
+        os.environ |= fixed(settings)
+        gpu_check.require(device(settings))
+        from worker.commands.candidates.making import write_generated  # after the environment is set: it imports torch
+
+        print(write_generated(order, folder, device(settings)))
         print(f"Wrote {folder}; register a backbone with `--pool {folder}` to use it.")
+        record = record.model_copy(update={"pool": folder})
     print(describe(record))
 
 
-@COMMANDS.explained("own", "albatross pools own emoji-ldm")
+@COMMANDS.explained("own", "albatross pools own emoji-ldm", "albatross pools own emoji-ldm --pool")
 def own(
     id: Annotated[str, typer.Argument(metavar="ID", help="a backbone")],
     resolution: Annotated[int | None, typer.Option(metavar="PIXELS", help="of jobs of images (default: usual)")] = None,
     max_tokens: Annotated[int | None, typer.Option(metavar="N", help="of jobs of texts (default: usual)")] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="make the pool of jobs with bat.pool generate instead")] = False,
     data: Data = None,
 ) -> None:
     """Let a backbone make the samples of its own, ahead of the first job that is protected on them."""
@@ -103,7 +99,7 @@ def own(
     record = Registry.load(settings).get(id)
     sizes = {"resolution": resolution, "max_tokens": max_tokens}
     asked = {name: value for name, value in sizes.items() if value is not None}
-    request = BatRequest.model_validate({"protect_on": "own", **asked})
+    request = BatRequest.model_validate(({"pool": GENERATE} if pool else {"protect_on": "own"}) | asked)
     with tempfile.TemporaryDirectory() as place:
         folder = JobFolder(Path(place))
         folder.write_spec(own_samples(record, request, settings).specification())

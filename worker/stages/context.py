@@ -33,6 +33,7 @@ from core.parameters.schedule import PROBE_EXAMPLES
 from worker.job_folder import JobFolder, checkpoint_file
 from worker.protocol import Line, Progress, Saved
 from worker.stages import pool as pools
+from worker.stages.protection import lots
 from worker.stages.saves import StageKeeper
 
 _loaded: dict[str, DiffusionBackbone | LanguageBackbone] = {}
@@ -58,6 +59,7 @@ class Context:
         self.record = BackboneRecord.model_validate(self.spec["backbone"])
         self.profiler = Profiler()  # of all that is computed for this job
         self.memory_news = list[str]()  # that nobody was told yet
+        self._generated: pools.Pool | None = None
         self.made = 0  # samples of the backbone's own that are there since preparing had to wait for them
         torch.manual_seed(self.p.seed)
 
@@ -129,9 +131,17 @@ class Context:
         return StageKeeper(self.folder, stage, float(self.spec["save_seconds"]))
 
     @cached_property
-    def pool(self) -> pools.Pool | None:
-        """The backbone's pool, where it has one: the probe is watched also by jobs that replay nothing."""
+    def data(self) -> pools.Pool | None:
+        """The backbone's own data, where it has some here."""
         return pools.load(self.record)
+
+    @property
+    def pool(self) -> pools.Pool | None:
+        """What may be replayed, and the probe, which is watched also by jobs that replay nothing."""
+        if not self.p.generates:
+            return self.data
+        self._generated = self._generated or lots.generated(Path(self.spec["pools"]), self.p, self.record, self.data)
+        return self._generated or lots.without_candidates(self.data)
 
     def encoded_pool(self, split: str) -> Batch:
         """The encoding of the pool's candidates, or of its probe."""
@@ -194,15 +204,13 @@ class Context:
     def probed_on(self) -> Probed | None:
         """Where the probe comes from; None where there is none."""
         if self.pool is not None and self.pool.probe:
-            return "pool"
+            return "pool" if self.data is not None and self.data.probe else "own"
         return "own" if (self.folder.stage("prepare") / PROBE_FILE).is_file() else None
 
     def probe(self) -> Batch | None:
         """The encoded backbone data that are never trained on nor sent, on which forgetting shows."""
-        if self.probed_on == "own":
-            return load_file(self.folder.stage("prepare") / PROBE_FILE)
-        if self.probed_on is None:
-            return None
+        if self.pool is None or not self.pool.probe:
+            return load_file(self.folder.stage("prepare") / PROBE_FILE) if self.probed_on else None
         whole, known = self.encoded_pool("probe"), set(self.known("probe"))
         places = [place for place in range(count(whole)) if place not in known][:PROBE_EXAMPLES]
         return take(whole, torch.tensor(places)) if places else None

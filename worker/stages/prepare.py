@@ -31,6 +31,7 @@ from worker.stages.costs import note_examples
 from worker.stages.likeness.kinship import kin
 from worker.stages.likeness.known import known, told
 from worker.stages.protection import own, probe, protection
+from worker.stages.protection.lots import OWN, lot_of
 from worker.stages.references import picture_of, read_references
 
 
@@ -59,15 +60,17 @@ def keep_pool(context: Context) -> Generator[Line, None, None]:
     yield context.prepared(0)
     files, whole = list[Path](), True
     with context.encoding():
+        if (lot := lot_of(context.p)) is not None:
+            yield from own.made(context, "prepare")
+            whole = own.file_of(context, lot).ready
+            if (samples := own.samples(context, lot)) is not None:
+                files.append(own.file_of(context, lot).whole)
+                if lot is OWN:
+                    own.encoded(context, samples)
+                    files.append(context.encoding_file(samples, own.SPLIT))
         for split in _splits(context):
             context.encoded_pool(split)
             files.append(context.pool_file(split))
-        if own.wanted(context):
-            yield from own.made(context, "prepare")
-            whole = own.file_of(context).ready
-            if (samples := own.samples(context)) is not None:
-                own.encoded(context, samples)
-                files += [own.file_of(context).whole, context.encoding_file(samples, own.SPLIT)]
     yield context.prepared(0)
     if whole:  # else the next job goes on with what was begun
         told = {"files": [file.name for file in files], "day": str(context.day) if context.dated else None}
@@ -76,10 +79,10 @@ def keep_pool(context: Context) -> Generator[Line, None, None]:
 
 def _splits(context: Context) -> list[str]:
     """Name the parts of the pool that jobs of these parameters need."""
-    if context.pool is None:
+    if (pool := context.pool) is None:
         return []
-    replayed = context.p.selects
-    return (["candidate"] if replayed else []) + (["probe"] if context.pool.probe else [])
+    replayed = context.p.selects and pool.candidates
+    return (["candidate"] if replayed else []) + (["probe"] if pool.probe else [])
 
 
 def _write(context: Context, given: References, sizes: Sequence[Size]) -> Generator[Line, None, None]:

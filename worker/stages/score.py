@@ -27,6 +27,9 @@ UNSCORED = {
     "captions": "The backbone is protected on the references under {} captions that have nothing to do with them. "
     "Influence chooses among candidates of a pool, and none is used, so none is scored.",
 }
+NONE_MADE = (
+    "Too few candidates were made by {} itself to choose from, so the adapter is trained on the references alone."
+)
 SHOWN = 20  # of the best and of the worst; the selected are shown too
 TEXT_CHARACTERS, BEGINNING = 1000, 100  # of a text that is shown, and of any other
 CAPTION_CHARACTERS = 300
@@ -73,6 +76,8 @@ def unused(context: Context) -> str:
         return p.reasons.get("augment", "No backbone data was asked for.")
     if p.protect_on != "pool":
         return "" if protection.amount(context) else protection.NOTHING[p.protect_on].format(context.record.id)
+    if p.generates and (pool is None or not pool.candidates):
+        return NONE_MADE.format(context.record.id)
     if pool is None:
         return f"{context.record.id} has no candidate pool."
     there = len(pool.candidates) - len(context.known("candidate"))
@@ -95,6 +100,7 @@ def unscored(context: Context) -> Json:
         preset=p.learns,
         start=p.gamma_start,
         name=p.preset,
+        asked="gamma" not in p.reasons,
     )
     why = UNSCORED[p.protect_on].format(there)
     decided = {"selected": [], "selection": "none", "gamma": gamma.gamma, "selection_reason": why}

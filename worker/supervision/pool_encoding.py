@@ -33,7 +33,7 @@ from worker.trainer.sandbox import Cage
 
 TELLING = "Encoding the data of {} once, for all jobs of these sizes."
 # all of a job's parameters that an encoding depends on, or the memory that it takes
-SIZES = ("device_class", "augment", "protect_on", "resolution", "max_tokens", "precision", "checkpointing")
+SIZES = ("device_class", "augment", "protect_on", "pool", "resolution", "max_tokens", "precision", "checkpointing")
 
 USUAL_COUNT = 8  # of references, of which there are none: parameters are resolved for some
 
@@ -61,7 +61,7 @@ class PoolEncoding:
     @property
     def _needed(self) -> bool:
         p = self.parameters
-        return self.record.pool is not None or (p.augment and p.protect_on == "own")
+        return self.record.pool is not None or p.generates or (p.augment and p.protect_on == "own")
 
     @contextmanager
     def trainer(self) -> Iterator[Trainer]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from benchmarks.reports.records import Json, Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near, parameter
 from benchmarks.reports.rules.values import meant, preset_named
-from core.parameters.protection.means import PROBE
-from core.parameters.schedule import OWN_SAMPLES, PROBE_EXAMPLES
+from core.parameters.protection.means import GENERATE, PROBE
+from core.parameters.schedule import GENERATED, OWN_SAMPLES, PROBE_EXAMPLES
 
 MEANS = "replay|distil|both"
 PROBED = "|".join(PROBE.values())
@@ -177,7 +177,7 @@ def no_captions(records: Records, told: Told, sentence: Sentence) -> Iterator[st
 )
 def too_few(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
-    yield from holds(records.p["protect_on"] == "own", f"it protects on {records.p['protect_on']}")
+    yield from holds(_makes(records), f"it protects on {records.p['protect_on']}")
     yield from holds(records.gamma == 0, f"gamma is {records.gamma}")
     if told.get("some"):
         yield from holds(int(told["some"]) < int(told["fewest"]), "they are enough")
@@ -186,7 +186,6 @@ def too_few(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 @claim(
     r"(?P<id>\S+) (?P<how>draws|writes) #count (?:pictures|texts) of its own, once for all jobs of this size: (?:what "
     r"it drew|how it spoke) before training is what is protected\.",
-    r"#some of #count samples of the backbone's own are made\.",
     where="messages.",
 )
 def making(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
@@ -197,13 +196,48 @@ def making(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
         yield from holds((told["how"] == "draws") == (records.p["kind"] == "images"), f"it is {records.p['kind']}")
 
 
+@claim(
+    r"(?P<id>\S+) (?P<how>draws|writes) a pool of #count (?:pictures of plain prompts|texts), once for all jobs of "
+    r"this size\.",
+    r"Too few candidates were made by (?P<id>\S+) itself to choose from, so the adapter is trained on the references "
+    r"alone\.",
+    r"The pool that (?P<id>\S+) makes itself was asked for\.",
+    r"It was asked for: (?P<id>\S+) (?P<how>draws|writes) #count (?:pictures of plain prompts|texts from plain "
+    r"openings and questions), once for all jobs of this size\.",
+)
+def makes_pool(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(generates(records), f"the pool is {records.p['pool']}")
+    yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
+    if told.get("how"):
+        yield from near(told["count"], GENERATED, "the number that is made")
+        yield from holds((told["how"] == "draws") == (records.p["kind"] == "images"), f"it is {records.p['kind']}")
+    if sentence.text.startswith("Too few"):
+        yield from holds(records.gamma == 0, f"gamma is {records.gamma}")
+
+
+@claim(r"#some of #count samples of the backbone's own are made\.", where="messages.")
+def made_so_far(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from holds(_makes(records), f"it protects on {records.p['protect_on']}")
+    yield from near(told["count"], GENERATED if generates(records) else OWN_SAMPLES, "the number that is made")
+
+
+def generates(records: Records) -> bool:
+    """Whether the job chooses from a pool that its backbone makes."""
+    return bool(records.p["augment"] and records.p["protect_on"] == "pool" and records.p["pool"] == GENERATE)
+
+
+def _makes(records: Records) -> bool:
+    return generates(records) or bool(records.p["protect_on"] == "own")
+
+
 @claim(r"(?P<id>\S+) made #count samples of its own in #seconds s\.", where="messages.")
 def made(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     data = next(row["data"] for row in records.messages if row["text"] == sentence.text)
     yield from holds(told["id"] == records.backbone["id"], f"the backbone is {records.backbone['id']}")
-    yield from holds(records.p["protect_on"] == "own", f"it protects on {records.p['protect_on']}")
+    yield from holds(_makes(records), f"it protects on {records.p['protect_on']}")
     yield from near(told["count"], data["samples"], "the number that was made")
-    yield from holds(0 <= data["samples"] <= OWN_SAMPLES, f"more than {OWN_SAMPLES} were made")
+    most = GENERATED if generates(records) else OWN_SAMPLES
+    yield from holds(0 <= data["samples"] <= most, f"more than {most} were made")
     yield from near(told["seconds"], data["seconds"], "what they took")
 
 
@@ -240,3 +274,11 @@ def forgotten(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
     change = round(100 * (seen[step] / seen[0] - 1), 2)  # as the report has it
     yield from near(told["change"], abs(change), "the change")
     yield from holds((told["how"] == "higher") == (change >= 0) or abs(change) < 0.05, f"it changed by {change:.2f}%")
+
+
+@claim(r"#share is set by the preset (?P<setter>[^:]+), without a trial: (?P<why>.+?)\.$", where="parameters.gamma")
+def gamma_set(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from preset_named(records, told["setter"])
+    gamma = meant(records).get("gamma") or {}
+    yield from holds((gamma.get("tried"), gamma.get("why")) == (False, told["why"]), f"it says {gamma}")
+    yield from near(told["share"], records.p["gamma"], "gamma")

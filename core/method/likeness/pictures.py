@@ -51,6 +51,11 @@ class Views:
         middles = torch.cat([middle, (BRIGHTENED * middle).clamp_max(1.0)])
         return cls(_standard(middles), _standard(torch.cat(windows)), torch.cat(places), _levels(square, FINE))
 
+    @property
+    def flat(self) -> bool:
+        """Whether there is hardly anything to be seen on it: one colour all over."""
+        return float(self.fine.flatten(1).std(1).max()) < LEAST_SPREAD
+
 
 def _middle_square(image: Image.Image) -> Image.Image:
     side = min(image.size)

@@ -5,14 +5,12 @@ Such samples stand for what it knows where there is no pool: what is kept is how
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-
-from core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,18 +60,22 @@ OPENINGS = (
 )
 
 
-@cache
 def plain_prompts() -> tuple[str, ...]:
     """Return plain prompts of many kinds: people, animals, places, things, drawings and photographs."""
     return _lines("prompts.txt")
 
 
-@cache
 def plain_questions() -> tuple[str, ...]:
     """Return plain questions and requests of many kinds."""
     return _lines("questions.txt")
 
 
+def prompts_of_class(words: str) -> tuple[str, ...]:
+    """Return prompts for what the words name, as prompts do ("a cat"), in scenes of many kinds."""
+    return tuple(scene.format(words) for scene in _lines("scenes.txt"))
+
+
+@cache
 def _lines(name: str) -> tuple[str, ...]:
     return tuple(Path(__file__).with_name(name).read_text(encoding="utf-8").split("\n")[:-1])
 
@@ -147,27 +149,10 @@ def _turn(lines: Sequence[str], number: int) -> list[str]:
     return [lines[(start + place) % len(lines)] for place in range(TEXTS_AT_ONCE)]
 
 
-def generate(backbone: LanguageBackbone, amount: int, seed: int) -> Iterator[str]:
-    """Yield texts that the backbone writes from short openings, each ended at its last full sentence.
-
-    Raises InvalidInput where it goes on and on without one: such a model can't write candidates.
-    """
-    made, in_vain, number = 0, 0, 0
-    plainly = partial(write_texts, backbone, temperature=CANDIDATE_TEMPERATURE, tokens=CANDIDATE_TOKENS)
-    while made < amount:
-        openings = [OPENINGS[(made + place) % len(OPENINGS)] for place in range(TEXTS_AT_ONCE)]
-        usable = plainly(openings, seed + number)[: amount - made]
-        number += 1
-        in_vain = 0 if usable else in_vain + 1
-        if in_vain == PATIENCE:
-            raise InvalidInput(
-                f"{PATIENCE * TEXTS_AT_ONCE} texts in a row had no full sentence of {FEWEST_WORDS} words; {made} of "
-                f"{amount} were written before. This backbone can't write candidates: give it a pool of texts.",
-                code="no_sentences",
-                param="generate",
-            )
-        made += len(usable)
-        yield from usable
+def write_candidates(backbone: LanguageBackbone, number: int, seed: int) -> list[str]:
+    """Return the texts of a round from short openings, each ended at its last full sentence; of some models none."""
+    openings = _turn(OPENINGS, number)
+    return write_texts(backbone, openings, seed + number, temperature=CANDIDATE_TEMPERATURE, tokens=CANDIDATE_TOKENS)
 
 
 def to_last_sentence(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 Means = Literal["replay", "distil", "both", "none"]
 # pool: selected candidates. own: what the backbone makes itself. captions: references under unrelated captions.
 Ground = Literal["pool", "own", "captions"]
+GENERATE = "generate"  # a pool that the backbone makes itself, from plain prompts
 # Where data comes from that nothing is trained on, so that what is forgotten shows on it.
 Probed = Literal["pool", "own"]
 # What slots of batches hold, in a sentence such as "with 25% of every batch filled with backbone data".

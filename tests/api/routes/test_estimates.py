@@ -351,3 +351,19 @@ def test_where_most_texts_need_tools_that_the_template_lacks_the_job_is_refused(
         answer = http.post(address, json=body)
         refused(answer, 400, "tools_unknown")
         assert answer.json()["error"]["param"] == "validation_file"
+
+
+def test_a_pool_that_a_backbone_has_yet_to_make_is_told_of_and_counted(
+    service: Service, http: httpx.Client, image_file: str, text_file: str
+) -> None:
+    for model, file in (("tiny-images", image_file), ("tiny-texts", text_file)):
+        replayed = {"protect": "replay", "gamma": 0.25, "selected_count": 4}
+        asked = {"model": model, "training_file": file}
+        plain, made = (ask(http, **asked, bat=replayed | more) for more in ({}, {"pool": "generate"}))
+        assert (made["resolved"]["protect_on"], made["resolved"]["pool"]) == ("pool", "generate")
+        assert made["resolved"]["reasons"]["pool"].startswith(f"It was asked for: {model} ")
+        assert [note for note in made["notes"] if f"{model} makes 128 samples of its own" in note]
+        assert made["stages"]["prepare"]["expected"] > plain["stages"]["prepare"]["expected"]
+        assert made["stages"]["score"]["expected"] > 0
+        answer = http.post(JOBS, json={**asked, "bat": {"pool": "generate", "protect": "none"}})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "bat.pool")

@@ -15,7 +15,7 @@ from hypothesis import given, strategies
 
 from core.backbones.folders.weights import check_safetensors
 from core.backbones.hub_name import HUB_NAME
-from core.backbones.record import BackboneRecord, describe, read_record, write_record
+from core.backbones.record import BackboneRecord, check_id, describe, read_record, write_record
 from core.backbones.registry import Registry
 from core.disk import hash_file
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
@@ -341,3 +341,9 @@ def test_a_safetensors_file_is_refused_with(tmp_path: Path, what: str) -> None:
     path.write_bytes(HEADERS[what])
     with pytest.raises(InvalidInput):
         check_safetensors(path)
+
+
+@pytest.mark.parametrize("id", ["auto", "generate"])
+def test_no_backbone_is_called_what_jobs_say_of_pools(id: str) -> None:
+    with pytest.raises(InvalidInput, match="jobs say it of pools"):
+        check_id(id)

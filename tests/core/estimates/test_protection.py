@@ -11,7 +11,7 @@ from core.estimates.default_costs import BackboneSize
 from core.estimates.forecast import model
 from core.estimates.sizes import DataSize, JobSize, Steps
 from core.estimates.workload import distilled, workload
-from core.parameters.schedule import FROZEN_PASS, OWN_SAMPLES, PROBE_EXAMPLES
+from core.parameters.schedule import FROZEN_PASS, GENERATED, OWN_SAMPLES, PROBE_EXAMPLES
 from core.settings import OWN_SECONDS
 from tests.core.estimates.measured import DATA, OTHER, SHAPE, SMALL, measured
 from tests.core.parameters.test_resolving import CATS, CHATS, EMOJI, TEXT, settled
@@ -62,6 +62,24 @@ def test_samples_are_counted_until_somebody_has_had_them_made_and_never_beyond_t
         found = model(jobs, SHAPE, "cpu: toy", BackboneSize("images", "sd1", 10**10, 2 * 10**9, 128))
         much, little = found.forecast(own, BARE).stages["prepare"], found.forecast(SMALL, BARE).stages["prepare"]
         assert 0 < much.expected - little.expected <= OWN_SECONDS
+
+
+def test_a_pool_that_is_made_is_drawn_scored_and_watched_and_once_it_is_there_no_more_drawn() -> None:
+    steps = Steps(12, 24, 16)
+    made = replace(SMALL, generates=True)
+    jobs = [measured(SMALL, steps), measured(OTHER, steps)]
+    before = model(jobs, SHAPE, "cpu: toy", None)
+    known = model([*jobs, measured(made, steps)], SHAPE, "cpu: toy", None)
+    assert (before.has_made(made), known.has_made(made)) == (False, True)
+    assert not known.has_made(replace(SMALL, protect_on="own"))  # its samples are others
+    unmade, there = (each.forecast(made, BARE).stages for each in (before, known))
+    assert unmade["prepare"].expected - there["prepare"].expected == pytest.approx(0.3 * GENERATED, rel=0.1)
+    held = GENERATED // 4
+    pool = replace(BARE, candidates=GENERATED - held, probe=held)
+    assert there["score"] == known.forecast(SMALL, pool).stages["score"]
+    assert there["score"].expected > 0
+    with_probe = replace(DATA, candidates=GENERATED)
+    assert known.forecast(made, DATA).stages["score"] == known.forecast(SMALL, with_probe).stages["score"]
 
 
 def test_samples_of_another_size_are_yet_to_be_made() -> None:

@@ -29,7 +29,7 @@ def protection(bat=None, told: Protect | None = REPLAY, **more) -> tuple[str, fl
     p = settled(bat, presets=presets(subject=told, tone=told, style=NONE), **more)
     assert p.augment == (p.protect != "none")
     assert (p.gamma == 0) == (not p.augment)
-    assert p.pool == ("emoji-ldm" if p.selects else None)
+    assert p.pool == ("generate" if p.generates else "emoji-ldm" if p.selects else None)
     return p.protect, p.protect_weight, p.protect_on, p.selects
 
 
@@ -45,6 +45,9 @@ def protection(bat=None, told: Protect | None = REPLAY, **more) -> tuple[str, fl
         ({"protect_on": "own", "protect": "replay"}, ("replay", 4, "own", False)),
         ({"protect_on": "captions"}, ("distil", 4, "captions", False)),
         ({"protect_on": "pool", "protect_weight": 0.1}, ("replay", 0.1, "pool", True)),
+        ({"pool": "generate"}, ("replay", 4, "pool", True)),
+        ({"pool": "generate", "protect_on": "pool", "protect": "distil"}, ("distil", 4, "pool", True)),
+        ({"preset": "style", "pool": "generate"}, ("replay", 1, "pool", True)),
         ({"protect": "none"}, ("none", 1, "pool", False)),
         ({"augment": False}, ("none", 1, "pool", False)),
         ({"augment": False, "protect": "none"}, ("none", 1, "pool", False)),
@@ -84,6 +87,16 @@ def test_a_preset_may_protect_on_captions_and_needs_no_pool_for_it() -> None:
         assert protection(told=CAPTIONS, backbone=backbone) == ("distil", 8, "captions", False)
     assert protection({"protect": "replay"}, CAPTIONS) == ("replay", 8, "pool", True)
     assert protection({"protect": "replay"}, CAPTIONS, backbone=BARE) == ("replay", 8, "own", False)
+
+
+@pytest.mark.parametrize(("backbone", "summary"), [(BARE, CATS), (BARE_TEXT, CHATS), (EMOJI, CATS)])
+def test_a_pool_that_the_backbone_makes_itself_needs_none_that_is_there(backbone, summary) -> None:
+    p = settled({"pool": "generate"}, backbone=backbone, summary=summary)
+    assert (p.augment, p.protect_on, p.pool, p.selects, p.generates) == (True, "pool", "generate", True, True)
+    assert p.reasons["protect_on"] == f"The pool that {backbone.id} makes itself was asked for."
+    made = "draws 128 pictures" if summary.kind == "images" else "writes 128 texts"
+    assert p.reasons["pool"].startswith(f"It was asked for: {backbone.id} {made}")
+    assert settled({"preset": "style", "pool": "generate"}).gamma == "auto"
 
 
 def test_every_auto_of_protection_says_what_and_why() -> None:
@@ -131,6 +144,12 @@ def test_every_auto_of_protection_says_what_and_why() -> None:
         ({"protect_on": "own", "sample_ratio": 0.5}, "sample_ratio", "chooses from a candidate pool"),
         ({"protect_on": "captions", "score": "random"}, "score", "Score random chooses from a candidate pool"),
         ({"protect_on": "own", "pool": "emoji-ldm"}, "pool", "with protect_on own no pool is used"),
+        ({"protect_on": "own", "pool": "generate"}, "pool", "with protect_on own no pool is used"),
+        ({"protect_on": "captions", "pool": "generate"}, "pool", "with protect_on captions no pool is used"),
+        ({"protect": "none", "pool": "generate"}, "pool", "pool generate says how to protect, and this request turns"),
+        ({"augment": False, "pool": "generate"}, "pool", "leave one of the two out"),
+        ({"gamma": 0, "pool": "generate"}, "pool", "leave one of the two out"),
+        ({"pool": "other"}, "pool", "or say auto or generate"),
     ],
     ids=str,
 )
@@ -143,7 +162,7 @@ def test_what_asks_for_protection_and_for_none_is_refused_with_what_to_do(bat, p
 
 def test_a_pool_that_is_not_there_and_captions_of_texts_are_refused() -> None:
     for backbone, summary, on, said in (
-        (BARE, CATS, "pool", "build one, or let bat.protect_on be own"),
+        (BARE, CATS, "pool", "let bat.pool be generate or bat.protect_on own, or build one"),
         (TEXT, CHATS, "captions", "texts have no captions; let bat.protect_on be pool or own"),
     ):
         with pytest.raises(InvalidInput) as refused:

@@ -14,12 +14,11 @@ import torch
 from core.backbones.record import BackboneRecord, describe
 from core.backbones.registry import Registry
 from core.disk import ROOT
-from core.errors import InvalidInput, JobFailure
+from core.errors import JobFailure
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.protection.own import to_last_sentence
 from core.settings import Settings
 from tests.tiny_backbones import LLAMA_TARGETS
-from worker.commands import pools
 from worker.stages import pool as pools_pool
 
 ROWS = [
@@ -123,11 +122,6 @@ def test_another_backbone_pool_split_or_length_is_another_file(record: BackboneR
         pools_pool.cache_file(tmp_path, record.model_copy(update={"revision": "2"}), pool, "candidate", "24"),
     }
     assert len(files) == 5
-
-
-def test_only_text_backbones_write_candidates(record: BackboneRecord, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="text"):
-        pools.write_generated(record.model_copy(update={"family": "sd1"}), 1, 7, tmp_path / "own")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
+import signal
 import threading
 import time
 import zipfile
@@ -22,6 +24,7 @@ from core.database.migrations import migrate
 from core.database.tables import Adapter, Artifact, Job
 from core.jobs.reports import LIVE
 from core.parameters.parameters import Parameters
+from core.parameters.schedule import GENERATED
 from core.storage.factory import storage
 from tests.worker.floor import Floor, damaged, pictures, repacked, settings
 from tests.worker.stages.conftest import QUICK, image_record
@@ -178,6 +181,39 @@ def test_a_backbones_own_samples_are_made_by_a_trainer_of_none_and_a_cancelled_d
     assert made is not None
     assert len(made.candidates) == COUNT
     assert [one.png for one in made.candidates[: len(begun.rows)]] == list(begun.pictures.values())
+
+
+@pytest.mark.slow
+def test_a_pool_that_a_backbone_makes_outlives_the_trainer_that_was_killed_while_it_drew(real_floor: Floor) -> None:
+    floor, bat = real_floor, QUICK | {"pool": "generate", "protect": "replay", "gamma": 0.5}
+    pools, before = floor.settings.data / "pools", children()
+    job = floor.job(backbone="tiny", bat=bat)
+    worker = threading.Thread(target=partial(floor.supervise, floor.claim()))
+    worker.start()
+    floor.wait(lambda: bool(list(pools.glob("*-generated-*.begun"))), seconds=240)
+    for pid in children() - before:
+        os.kill(pid, signal.SIGKILL)
+    worker.join(120)
+    assert (floor.get(job).state, floor.get(job).retry_count) == ("QUEUED", 1)
+    (begun,) = (SampleFile(path.with_suffix(".zip")).so_far() for path in pools.glob("*.begun"))
+    assert 0 < len(begun.rows) < GENERATED
+
+    floor.wait(lambda: floor.get(job).not_before <= time.time(), seconds=240)
+    floor.supervise()
+    ended = floor.get(job)
+    assert ended.state == "SUCCEEDED", ended.error_message
+    assert ended.outcome["pool_size"] == GENERATED
+    assert ended.outcome["selected"] == QUICK["selected_count"]
+    (whole,) = pools.glob("*.zip")
+    made = SampleFile(whole).read()
+    assert made is not None
+    assert [one.png for one in made.candidates[: len(begun.rows)]] == list(begun.pictures.values())
+
+
+def children() -> set[int]:
+    """The processes that this one has started and that still run."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 @pytest.mark.parametrize("caption", ["none", "colours"])

@@ -19,6 +19,7 @@ from core.version import VERSION
 from worker.protocol import Json
 from worker.stages.context import Context
 from worker.stages.export.protected import protected
+from worker.stages.pool import Pool
 from worker.stages.surrogate import read_surrogate
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "gguf")
@@ -112,8 +113,13 @@ def _data(context: Context) -> Json:
         "kind": context.p.kind,
         "references": {"count": _count(references), "sha256": folder_hash(references)},
         "validation": _validation(context.folder.validation),
-        "pool": {"sha256": pool.sha256, "candidates": len(pool.candidates)} if pool else None,
+        "pool": _pool(context, pool) if pool else None,
     }
+
+
+def _pool(context: Context, pool: Pool) -> Json:
+    told: Json = {"sha256": pool.sha256, "candidates": len(pool.candidates)}
+    return told | ({"generated": True} if context.p.generates else {})
 
 
 def _validation(folder: Path) -> Json | None:

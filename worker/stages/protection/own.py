@@ -1,13 +1,11 @@
-"""The backbone's own samples: made once for all jobs of a backbone and size, bounded in time, and encoded as a pool is.
+"""What a backbone makes itself: once for all jobs of a backbone and size, bounded in time, and encoded as a pool is.
 
 They depend on nothing that an owner has sent.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -16,25 +14,18 @@ from core.errors import TransientFailure
 from core.jobs.event_codes import EventCode
 from core.method.backbones.backbone import Batch
 from core.method.backbones.images.diffusion import DiffusionBackbone
-from core.method.backbones.precision import float_type
 from core.method.backbones.texts.language import LanguageBackbone
 from core.method.protection import own
 from core.parameters.schedule import DRAWN_AT_ONCE, STAGES
 from worker.protocol import Json, Line, Message, Progress
 from worker.stages import pool as pools
 from worker.stages.context import Context, ProgressClock
-from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples, quarter
-from worker.stages.protection.words import prompts_of
+from worker.stages.likeness.sieve import Sieve
+from worker.stages.protection import lots
+from worker.stages.protection.lots import OWN, Lot
+from worker.stages.protection.samples import SampleFile, Samples, quarter
 
-SEED = 90_000  # apart from the seeds of what jobs draw
-VERSION = 1  # of how samples are made: those that are kept belong to one
 SPLIT = "own"  # as the files are called
-DRAWING = {
-    "images": f"{{}} draws {COUNT} pictures of its own, once for all jobs of this size: what it drew before training "
-    "is what is protected.",
-    "texts": f"{{}} writes {COUNT} texts of its own, once for all jobs of this size: how it spoke before training is "
-    "what is protected.",
-}
 TOO_SLOW = (
     "Only {} of the {} samples of {}'s own that protection needs were made within {:.0f} s. The job goes on without; "
     "the next one goes on with making them."
@@ -46,24 +37,14 @@ OTHERS = (
 )
 
 
-def wanted(context: Context) -> bool:
-    """Tell whether the job is protected on the backbone's own samples."""
-    return context.p.augment and context.p.protect_on == "own"
+def file_of(context: Context, lot: Lot = OWN) -> SampleFile:
+    """Return where they lie."""
+    return lots.file_of(lot, Path(str(context.spec["pools"])), context.p, context.record, context.data)
 
 
-def file_of(context: Context) -> SampleFile:
-    """Return where they lie: another backbone, size, precision, list of prompts or version of ours is another file."""
-    p, record = context.p, context.record
-    told = [VERSION, SEED, record.revision, p.resolution, p.max_tokens, _asked(context)]
-    if float_type(p.precision, p.device_class) != float_type(None, p.device_class):
-        told.append(p.precision)
-    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    return SampleFile(Path(str(context.spec["pools"])) / f"{record.id}-{SPLIT}-{key}.zip")
-
-
-def samples(context: Context) -> pools.Pool | None:
+def samples(context: Context, lot: Lot = OWN) -> pools.Pool | None:
     """Return the backbone's own samples; None where there are too few."""
-    return file_of(context).read()
+    return file_of(context, lot).read()
 
 
 def encoded(context: Context, made: pools.Pool) -> Batch:
@@ -74,7 +55,7 @@ def encoded(context: Context, made: pools.Pool) -> Batch:
 def ready(context: Context) -> Generator[Line, None, None]:
     """See to it that the samples are there before the stages that need them, and that a job goes on with its own."""
     left = [stage for stage in STAGES[: STAGES.index("export")] if not context.folder.done(stage)]
-    if not wanted(context) or not left:
+    if lots.lot_of(context.p) is None or not left:
         return
     yield from made(context, left[0])
     if left[0] != "prepare":
@@ -84,42 +65,45 @@ def ready(context: Context) -> Generator[Line, None, None]:
 def made(context: Context, stage: str) -> Generator[Line, None, None]:
     """Make what is missing of the samples, round by round; each is kept, so that whoever comes next goes on with it.
 
-    It ends when there are COUNT, or FEWEST and no time is left, when too many rounds gave nothing, or when another
+    It ends when all are there, or enough and no time is left, when too many rounds gave nothing, or when another
     trainer has made them meanwhile.
     """
-    file, limit = file_of(context), float(context.spec["own_seconds"])
+    lot = lots.lot_of(context.p) or OWN
+    file, limit = file_of(context, lot), float(context.spec["own_seconds"])
     if file.ready:
         return
     if not _may_keep(context):  # another trainer has tried
-        words = TOO_SLOW.format(len(file.so_far().rows), FEWEST, context.record.id, limit)
+        words = TOO_SLOW.format(len(file.so_far().rows), lot.fewest, context.record.id, limit)
         yield Message(stage, words, "warn", code=EventCode.OWN_SAMPLES_FEW)
         return
-    words = DRAWING[context.record.kind].format(context.record.id)
+    words = lot.telling[context.record.kind].format(context.record.id)
     yield Message(stage, words, code=EventCode.OWN_SAMPLES_STARTED)
     with context.encoding():
-        so_far = yield from _rounds(context, file, limit, stage)
+        so_far = yield from _rounds(context, lot, limit, stage)
     others = file.ready
     if others or so_far.over or so_far.enough:
         file.finish(so_far)
     if not others and not so_far.enough:
         told = NONE_CAME.format(context.record.id)
         if not so_far.over:
-            told = TOO_SLOW.format(len(so_far.rows), FEWEST, context.record.id, limit)
+            told = TOO_SLOW.format(len(so_far.rows), lot.fewest, context.record.id, limit)
         yield Message(stage, told, "warn", code=EventCode.OWN_SAMPLES_FEW)
 
 
-def _rounds(context: Context, file: SampleFile, limit: float, stage: str) -> Generator[Line, None, Samples]:
+def _rounds(context: Context, lot: Lot, limit: float, stage: str) -> Generator[Line, None, Samples]:
+    file = file_of(context, lot)
     begun = so_far = file.so_far()
-    pace = ProgressClock(stage, COUNT - len(begun.rows))  # what others have made says nothing of how fast it goes
+    sieve = Sieve(begun.candidates()) if lot.sieved else None
+    pace = ProgressClock(stage, lot.count - len(begun.rows))  # what others have made says nothing of how fast it goes
     until = time.monotonic() + limit - (so_far.seconds if so_far.enough else 0.0)
     yield _told(context, so_far, pace.at(0))
     while not so_far.over and not file.ready and time.monotonic() < until:
-        began, quarter = time.monotonic(), 4 * len(so_far.rows) // COUNT
-        rows, pictures = _round(context, so_far)
+        began, quarter = time.monotonic(), 4 * len(so_far.rows) // lot.count
+        rows, pictures = _kept(context, lot, so_far, sieve)
         so_far = so_far.with_round(rows, pictures, time.monotonic() - began)
         file.keep(so_far)
-        if quarter < 4 * len(so_far.rows) // COUNT < 4:
-            words = f"{len(so_far.rows)} of {COUNT} samples of the backbone's own are made."
+        if quarter < 4 * len(so_far.rows) // lot.count < 4:
+            words = f"{len(so_far.rows)} of {lot.count} samples of the backbone's own are made."
             yield Message(stage, words, code=EventCode.OWN_SAMPLES_PROGRESS)
         yield _told(context, so_far, pace.at(len(so_far.rows) - len(begun.rows)))
     if so_far.rounds > begun.rounds:
@@ -131,8 +115,8 @@ def _told(context: Context, so_far: Samples, pace: Progress) -> Progress:
     """Say how far preparing is by that; of another stage, which is gone on with, that none of it is done."""
     context.made = len(so_far.rows)
     if pace.stage != "prepare":
-        return Progress(pace.stage, 0, COUNT, pace.eta_seconds)
-    return context.prepared(0, COUNT, pace.eta_seconds)
+        return Progress(pace.stage, 0, so_far.count, pace.eta_seconds)
+    return context.prepared(0, so_far.count, pace.eta_seconds)
 
 
 def _taken(context: Context, stage: str, count: int, seconds: float) -> Message:
@@ -143,7 +127,7 @@ def _taken(context: Context, stage: str, count: int, seconds: float) -> Message:
 
 def held_out(context: Context, made: pools.Pool) -> list[int]:
     """Return the places of samples that are the probe and protect nothing; none where the pool has one."""
-    return [] if context.pool is not None and context.pool.probe else quarter(made)
+    return [] if context.data is not None and context.data.probe else quarter(made)
 
 
 def noted(context: Context) -> Json:
@@ -163,7 +147,8 @@ def as_begun(context: Context) -> Generator[Line, None, None]:
 
     Raises TransientFailure where they are gone and could not be made again.
     """
-    began, found = context.read("prepare", "protection.json")["own"], samples(context)
+    lot = lots.lot_of(context.p) or OWN
+    began, found = context.read("prepare", "protection.json")[lot.name], samples(context, lot)
     if began is None or (found is not None and found.sha256 == began):
         return
     if found is None:
@@ -177,37 +162,38 @@ def _may_keep(context: Context) -> bool:
     return str(spec.get("own_pools", spec["pools"])) == str(spec["pools"])
 
 
-def _asked(context: Context) -> list[str]:
-    """Return what samples are made for, each in turn."""
-    if context.record.kind == "images":
-        return prompts_of(context.record, context.pool)
-    return [*own.OPENINGS, *own.plain_questions()]
+def _kept(context: Context, lot: Lot, so_far: Samples, sieve: Sieve | None) -> tuple[list[Json], dict[str, bytes]]:
+    """Return what is kept of one more round, each row with its number."""
+    record = context.record
+    origin = {"source": lot.source(record), "licence": record.licence, "split": "candidate"}
+    rows, pictures = _round(context, lot, so_far.rounds)
+    if sieve is not None:
+        rows = [row for row in rows if sieve.passes(pools.candidate({"id": ""} | row, pictures))]
+        pictures = {row["file"]: pictures[row["file"]] for row in rows if "file" in row}
+    first = len(so_far.rows) + 1
+    numbered = [{"id": f"{lot.name}-{number:04d}"} | origin | row for number, row in enumerate(rows, first)]
+    return numbered[: lot.count - len(so_far.rows)], pictures
 
 
-def _round(context: Context, so_far: Samples) -> tuple[list[Json], dict[str, bytes]]:
+def _round(context: Context, lot: Lot, number: int) -> tuple[list[Json], dict[str, bytes]]:
     backbone = context.backbone
     if isinstance(backbone, DiffusionBackbone):
-        return _pictures(context, backbone, so_far)
+        return _pictures(context, backbone, lot, number)
     assert isinstance(backbone, LanguageBackbone)
-    first = len(so_far.rows)
-    items = own.write_round(backbone, so_far.rounds, SEED)
-    return [_row(context, first + number) | dict(item) for number, item in enumerate(items, 1)], {}
+    return [dict(item) for item in own.write_round(backbone, number, lot.seed)], {}
 
 
-def _pictures(context: Context, backbone: DiffusionBackbone, so_far: Samples) -> tuple[list[Json], dict[str, bytes]]:
-    first, asked = len(so_far.rows), _asked(context)
-    places = range(first, min(first + DRAWN_AT_ONCE, COUNT))
+def _pictures(
+    context: Context, backbone: DiffusionBackbone, lot: Lot, number: int
+) -> tuple[list[Json], dict[str, bytes]]:
+    asked, first = lots.asked(lot, context.record, context.data), number * DRAWN_AT_ONCE
+    places = range(first, first + DRAWN_AT_ONCE)
     prompts = [asked[place % len(asked)] for place in places]
     rows, pictures = list[Json](), dict[str, bytes]()
-    drawn = own.draw_pictures(backbone, prompts, SEED + first)
+    drawn = own.draw_pictures(backbone, prompts, lot.seed + first)
     for place, prompt, picture in zip(places, prompts, drawn, strict=True):
-        content = io.BytesIO()
+        content, name = io.BytesIO(), f"{place + 1:04d}.png"
         picture.save(content, "PNG")
-        pictures[f"{place + 1:04d}.png"] = content.getvalue()
-        rows.append(_row(context, place + 1) | {"caption": prompt, "file": f"{place + 1:04d}.png"})
+        pictures[name] = content.getvalue()
+        rows.append({"caption": prompt, "file": name})
     return rows, pictures
-
-
-def _row(context: Context, number: int) -> Json:
-    record = context.record
-    return {"id": f"own-{number:04d}", "source": record.id, "licence": record.licence, "split": "candidate"}

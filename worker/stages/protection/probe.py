@@ -19,7 +19,7 @@ from worker.stages.protection import own
 
 def prepare(context: Context, folder: Path) -> None:
     """Encode the probe for the stages that come, whatever becomes of the samples."""
-    if context.probed_on == "pool" or (made := own.samples(context)) is None:
+    if context.probed_on is not None or (made := own.samples(context)) is None:
         return
     if places := own.held_out(context, made)[:PROBE_EXAMPLES]:
         batch = take(own.encoded(context, made), torch.tensor(places))

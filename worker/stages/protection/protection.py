@@ -22,6 +22,7 @@ from worker.stages.context import Context
 from worker.stages.costs import note_examples
 from worker.stages.pool import Pool
 from worker.stages.protection import own
+from worker.stages.protection.lots import GENERATED
 from worker.stages.protection.words import unrelated
 
 NOTE = "protection.json"  # of the prepare stage: what protects, beside the pool
@@ -43,9 +44,12 @@ def prepare(context: Context, given: References, sizes: Sequence[tuple[int, int]
         backbone = context.backbone
         assert isinstance(backbone, DiffusionBackbone)
         written = [item.caption or "" for item in given.items if isinstance(item, ImageItem)]
-        captions = unrelated(context.record, context.pool, context.p, written)
+        captions = unrelated(context.record, context.data, context.p, written)
         backbone.prompts.hold(captions)
         write_json(folder / NOTE, {"captions": captions})
+    elif context.p.generates:
+        found = own.samples(context, GENERATED)
+        write_json(folder / NOTE, {GENERATED.name: found.sha256 if found else None})
     elif context.p.protect_on == "own":
         note = own.noted(context)
         write_json(folder / NOTE, note)
@@ -59,7 +63,7 @@ def prepare(context: Context, given: References, sizes: Sequence[tuple[int, int]
 
 
 def noted(context: Context) -> Json:
-    """Return what the prepare stage noted; of a job that is protected by a pool, or not at all, nothing."""
+    """Return what the prepare stage noted; of a job that is protected by data that is here, or not at all, nothing."""
     file = context.folder.stage("prepare") / NOTE
     return dict(json.loads(file.read_text())) if file.is_file() else {}
 

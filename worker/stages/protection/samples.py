@@ -32,22 +32,29 @@ class Samples:
     rounds: int = 0
     in_vain: int = 0
     seconds: float = 0.0
+    count: int = COUNT  # that are wanted
+    fewest: int = FEWEST  # that are of use
 
     @property
     def over(self) -> bool:
-        """Whether no more are made: there are enough, or none come."""
-        return len(self.rows) >= COUNT or self.in_vain >= PATIENCE
+        """Whether no more are made: there are enough, or hardly any come."""
+        return len(self.rows) >= self.count or self.in_vain >= PATIENCE or self.rounds >= self.count
 
     @property
     def enough(self) -> bool:
         """Whether they are enough to protect with."""
-        return len(self.rows) >= FEWEST
+        return len(self.rows) >= self.fewest
+
+    def candidates(self) -> list[Candidate]:
+        """Return them as a pool has them."""
+        return [candidate(row, self.pictures) for row in self.rows]
 
     def with_round(self, rows: Sequence[Json], pictures: Mapping[str, bytes], seconds: float) -> Samples:
         """Return them with those of one more round."""
-        kept = (*self.rows, *rows)[:COUNT]
-        in_vain = 0 if rows else self.in_vain + 1
-        return Samples(kept, {**self.pictures, **pictures}, self.rounds + 1, in_vain, self.seconds + seconds)
+        kept = (*self.rows, *rows)[: self.count]
+        in_vain, seconds = 0 if rows else self.in_vain + 1, self.seconds + seconds
+        both = {**self.pictures, **pictures}
+        return replace(self, rows=kept, pictures=both, rounds=self.rounds + 1, in_vain=in_vain, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class SampleFile:
     """Where a backbone's samples lie: whole, the first that were, so that jobs go on with what they began with."""
 
     whole: Path
+    count: int = COUNT
+    fewest: int = FEWEST
 
     @property
     def begun(self) -> Path:
@@ -69,7 +78,7 @@ class SampleFile:
     def so_far(self) -> Samples:
         """Read what an earlier attempt has left; nothing where that is no file of ours."""
         content = _read(self.begun)
-        return _unpacked(content) if content else Samples()
+        return self._counted(_unpacked(content) if content else Samples())
 
     def keep(self, samples: Samples) -> None:
         """Write what there is so far."""
@@ -85,10 +94,12 @@ class SampleFile:
     def read(self) -> Pool | None:
         """Return the whole samples as a pool without a probe; None where there are none, or too few to protect with."""
         content = _read(self.whole)
-        if content is None or not (samples := _unpacked(content)).enough:
+        if content is None or not (samples := self._counted(_unpacked(content))).enough:
             return None
-        made = tuple(candidate(row, samples.pictures) for row in samples.rows)
-        return Pool(made, (), hashlib.sha256(content).hexdigest())
+        return Pool(tuple(samples.candidates()), (), hashlib.sha256(content).hexdigest())
+
+    def _counted(self, samples: Samples) -> Samples:
+        return replace(samples, count=self.count, fewest=self.fewest)
 
 
 def quarter(made: Pool) -> list[int]:

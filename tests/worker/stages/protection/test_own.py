@@ -18,6 +18,7 @@ from worker.stages.context import PARTS_OF_PREPARING, Context
 from worker.stages.pool import Pool
 from worker.stages.protection import own
 from worker.stages.protection.samples import COUNT, FEWEST, SampleFile, Samples
+from worker.stages.protection.words import prompts_of
 
 OWN = {"protect": "distil", "protect_on": "own", "selected_count": "auto", "sample_ratio": "auto"}
 NO_TIME = 1e-9
@@ -193,7 +194,7 @@ def test_a_job_whose_samples_are_gone_for_good_is_tried_again_and_not_trained_wi
 
 def test_plain_prompts_are_drawn_where_there_is_no_pool(make_image_job: MakeJob) -> None:
     context = Context(make_image_job(**OWN))
-    asked = own.prompts_of(context.record.model_copy(update={"caption_prefix": "emoji of "}), None)
+    asked = prompts_of(context.record.model_copy(update={"caption_prefix": "emoji of "}), None)
     assert {words.removeprefix("emoji of ") for words in asked} == set(plain_prompts())
 
 
