@@ -8,14 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.backbones import introductions
 from core.backbones.families import Objective
-from core.backbones.folders.pipelines import distilled
 from core.backbones.hub import fetch
 from core.backbones.hub_name import HUB_NAME, check_hub_name
 from core.backbones.record import SAY_IT, BackboneRecord, check_pool, describe
@@ -106,7 +105,7 @@ def _refuse(brought: Brought, **others: str) -> None:
 
 
 def _described(
-    folder: Path, brought: Brought, *, licence: str | None = None, notes: tuple[str, ...] = ()
+    folder: Path, brought: Brought, *, licence: str | None = None, called: str | None = None, notes: Sequence[str] = ()
 ) -> BackboneRecord:
     record = describe(
         brought.id,
@@ -117,6 +116,7 @@ def _described(
         resolution=brought.resolution,
         defaults=None if brought.max_tokens is None else {"max_tokens": brought.max_tokens},
         hub_name=brought.hub_name,
+        called=called or brought.hub_name,
         notes=notes,
     )
     if record.kind == "texts" and brought.resolution is not None:
@@ -138,14 +138,14 @@ def _convert(file: Path, brought: Brought, registry: Registry, settings: Setting
         write_layout(checkpoint, Path(layout), brought.config)
         run_converter(file, Path(layout), checkpoint.family, checkpoint.dtype, draft)
         notes = (f"Converted from {shown(file.name)}, SHA-256 {hash_file(file)}.", *checkpoint.notes)
-        record = _described(draft, brought, licence=licence, notes=notes)
+        record = _described(draft, brought, licence=licence, called=file.stem, notes=notes)
         return _placed(record, draft, registry, settings)
 
 
 def _fetch(name: str, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
     with draft_folder(brought.id, settings) as draft:
         fetched = fetch(name, brought.revision, draft, licence=brought.licence)
-        record = _described(draft, brought, notes=(*fetched.notes, *distilled(name, {})))
+        record = _described(draft, brought, notes=fetched.notes, called=name)
         record = record.model_copy(update={"hub_name": brought.hub_name or name})
         return _placed(record, draft, registry, settings)
 

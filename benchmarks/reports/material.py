@@ -153,7 +153,7 @@ def _register(settings: Settings, folder: Path) -> None:
             pool=pool,
             resolution=16,
             target_modules=UNET_TARGETS,
-            defaults=usual,
+            defaults=usual | {"sample_steps": 4},
         )
     Registry.load(settings).set_trigger("tiny-images", "sks")
     for name, amount in (("tiny-texts", POOLED), ("pooled-texts", MANY), ("poor-texts", FEW)):

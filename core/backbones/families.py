@@ -144,6 +144,9 @@ def _images(id: str, name: str, root: str, form: Form, parts: Mapping[str, froze
     return Family(id, name, "images", (root,), UNET_ATTENTION, parts=parts, form=form)
 
 
+NO_KOHYA = "Adapters have no file of kohya's names: ComfyUI, which would read it, reads the diffusers file of these."
+
+
 def _flow(
     id: str,
     name: str,
@@ -165,6 +168,7 @@ def _flow(
         form=form,
         adapted="transformer",
         exported=exported,
+        notes=(NO_KOHYA,) if exported == WITHOUT_KOHYA else (),
     )
 
 

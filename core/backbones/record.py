@@ -115,17 +115,19 @@ def describe(
     unrelated_prompts: tuple[str, ...] | None = None,
     caption_prefix: str = "",
     hub_name: str | None = None,
+    called: str | None = None,
     notes: Sequence[str] = (),
 ) -> BackboneRecord:
     """Inspect a folder, which says its family; `revision` defaults to a hash of all file hashes.
 
-    Without a `licence` the folder's own files name it. `notes` are told beside those of the folder.
+    Without a `licence` the folder's own files name it. `called` is what its model is called, where that is not what the
+    folder is. `notes` are told beside those of the folder.
     """
     check_id(id)
     if hub_name is not None:
         check_hub_name(hub_name)
     folder = folder.resolve()
-    inspected = inspect_folder(folder, target_modules)
+    inspected = inspect_folder(folder, target_modules, called)
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     check_pool(pool)
@@ -138,7 +140,7 @@ def describe(
         licence=licence or known_licence(folder),
         target_modules=target_modules or tuple(inspected.adapted),
         pool=pool.resolve() if pool else None,
-        defaults=dict(defaults or {}),
+        defaults={**inspected.drawing, **(defaults or {})},
         trigger_hint=trigger_hint,
         caption_prefix=caption_prefix,
         hub_name=hub_name,

@@ -114,6 +114,15 @@ class Service:
                 os.kill(pid, signal.SIGKILL)
 
 
+def draw_in_few_steps(settings: Settings) -> None:
+    """Most of a tiny job's time is drawing: let its backbone be registered as one that is distilled is."""
+    registered = json.loads(settings.registry_file.read_text())
+    for name, record in registered["backbones"].items():
+        if name in IMAGES:
+            record["defaults"] |= {"sample_steps": 4}
+    settings.registry_file.write_text(json.dumps(registered))
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, folder_of: Folder) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("families")
@@ -122,6 +131,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, folder_of: Folder) -> Iter
     for name in NAMES:
         side = ["--resolution", str(SIDE)] if name in IMAGES else []
         main(["backbones", "add", name, str(folder_of(name)), "--licence", "CC0", "--data", str(chosen.data), *side])
+    draw_in_few_steps(chosen)
     engine = connect(chosen.database)
     opened = sessions(engine)
     with opened.begin() as session:

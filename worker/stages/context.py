@@ -109,7 +109,10 @@ class Context:
         if record.kind == "images":
             assert p.resolution is not None
             options |= {"form": record.form, "variant": record.variant}
-            return DiffusionBackbone.load(record.path, resolution=p.resolution, **options)
+            backbone = DiffusionBackbone.load(record.path, resolution=p.resolution, **options)
+            backbone.steps = int(record.defaults.get("sample_steps", backbone.steps))
+            backbone.guidance = record.defaults.get("guidance", backbone.guidance)
+            return backbone
         assert p.max_tokens is not None
         return LanguageBackbone.load(record.path, max_tokens=p.max_tokens, **options)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.backbones.families import Family, Objective
@@ -33,6 +33,7 @@ class Inspected:
     context_tokens: int | None = None
     objective: Objective | None = None
     variant: str | None = None
+    drawing: Mapping[str, int | float] = field(default_factory=dict)  # how it draws, where it is made for few steps
 
     @property
     def parameters(self) -> int:
@@ -45,14 +46,15 @@ class Inspected:
         return len({path for paths in self.adapted.values() for path in paths})
 
 
-def inspect_folder(folder: Path, targets: Sequence[str] | None = None) -> Inspected:
+def inspect_folder(folder: Path, targets: Sequence[str] | None = None, called: str | None = None) -> Inspected:
     """Return what a folder holds; raise InvalidInput that names the file and the reason where it must not be loaded.
 
-    `targets` are the modules to adapt, where they are not the family's own.
+    `targets` are the modules to adapt, where they are not the family's own; `called` is what its model is called, where
+    that is not what the folder is.
     """
     files = all_files(folder)
     if "model_index.json" in files:
-        return _pipeline(folder, targets)
+        return _pipeline(folder, targets, called)
     if "config.json" in files:
         return _language(folder, targets)
     raise refused(other_folder(files))
@@ -69,8 +71,8 @@ def check_class(folder: Path) -> None:
         raise refused(other_folder(files))
 
 
-def _pipeline(folder: Path, targets: Sequence[str] | None) -> Inspected:
-    found = read_pipeline(folder)
+def _pipeline(folder: Path, targets: Sequence[str] | None, called: str | None) -> Inspected:
+    found = read_pipeline(folder, called)
     return Inspected(
         found.family,
         found.files,
@@ -80,6 +82,7 @@ def _pipeline(folder: Path, targets: Sequence[str] | None) -> Inspected:
         resolution=found.resolution,
         objective=found.objective,
         variant=found.variant,
+        drawing=found.drawing,
     )
 
 

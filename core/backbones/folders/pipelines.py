@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.backbones.families import FAMILIES, ROWS, T5_TOKENIZER, UNUSED_PARTS, Family, Objective
+from core.backbones.folders.distillation import Distilled, distilled
 from core.backbones.folders.files import (
     all_files,
     check_configs,
@@ -37,7 +37,6 @@ OPEN_CLIP_WIDTH = 1024  # of the text encoder of Stable Diffusion 2.x; 1.x has o
 USUAL_SIDE = 128  # of latents, where a transformer's configuration says none: what its pipeline draws by itself
 LATENT_CHANNELS = 4
 HALF = "fp16"
-DISTILLED = re.compile(r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|distill|schnell", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,14 @@ class PipelineFolder:
     objective: Objective
     variant: str | None
     notes: tuple[str, ...]
+    drawing: Mapping[str, int | float]  # in how many steps and with how much guidance, where it says so
 
 
-def read_pipeline(folder: Path) -> PipelineFolder:
-    """Read a folder with a model_index.json; raise InvalidInput that names the file and the reason."""
+def read_pipeline(folder: Path, called: str | None = None) -> PipelineFolder:
+    """Read a folder with a model_index.json; raise InvalidInput that names the file and the reason.
+
+    `called` is what its model is called, where that is not what the folder is.
+    """
     everything = all_files(folder)
     family = check_pipeline(folder)
     parts = _parts(json_object(folder, "model_index.json"), family)
@@ -71,6 +74,9 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         check_indexed(folder, found[part], each)
         check_plain(each)
     check_sides(folder, weights)
+    name = called or _called(folder)
+    few_steps = _distilled(folder, family, name)
+    warned = [*_given_pictures(folder, family, name), *([few_steps.note] if few_steps else [])]
     return PipelineFolder(
         family,
         tuple(sorted(set(files))),
@@ -78,7 +84,8 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         _side(folder, family),
         "flow" if family.adapted == "transformer" else predicted(folder),
         variant,
-        _notes(folder, everything, files, variant),
+        (*_notes(folder, family, everything, files, variant), *warned),
+        few_steps.drawing if few_steps else {},
     )
 
 
@@ -185,18 +192,14 @@ def _side(folder: Path, family: Family) -> int:
     return side * pixels
 
 
-def _notes(folder: Path, everything: Sequence[str], files: Sequence[str], variant: str | None) -> tuple[str, ...]:
-    notes = []
+def _notes(
+    folder: Path, family: Family, everything: Sequence[str], files: Sequence[str], variant: str | None
+) -> tuple[str, ...]:
+    notes = list(family.notes)
     if ignored := passed_over(everything, files):
         notes.append(ignored)
     if variant:
         notes.append(f"The weights are taken from the *.{variant}.safetensors files: the plain ones are not all there.")
-    if (folder / "unet").is_dir():
-        notes += distilled(_called(folder), json_object(folder, "unet/config.json"))
-    if (folder / "transformer").is_dir():
-        config = json_object(folder, "transformer/config.json")
-        notes += named_otherwise(_called(folder), str(config.get("_name_or_path")))
-        notes += distilled(_called(folder), config)
     return tuple(notes)
 
 
@@ -205,12 +208,16 @@ def _called(folder: Path) -> str:
     return folder.parents[1].name if folder.parent.name == "snapshots" else folder.name
 
 
-def distilled(name: str, config: Mapping[str, object]) -> list[str]:
-    """Warn of a model that draws in few steps, by what it is called or by what its network is told beside the time."""
-    named = f"{name} {config.get('_name_or_path', '')}"
-    if config.get("time_cond_proj_dim") is None and not DISTILLED.search(named):
+def _distilled(folder: Path, family: Family, name: str) -> Distilled | None:
+    index, config, scheduler = (
+        json_object(folder, file)
+        for file in ("model_index.json", f"{family.adapted}/config.json", "scheduler/scheduler_config.json")
+    )
+    return distilled(name, config, index, scheduler)
+
+
+def _given_pictures(folder: Path, family: Family, name: str) -> list[str]:
+    """Warn of a transformer that is called as those are that are given pictures."""
+    if family.adapted == "unet":
         return []
-    return [
-        "It looks distilled to few steps (turbo, lightning, LCM); training undoes some of that, and an adapter is "
-        "better trained on the model that it was distilled from."
-    ]
+    return named_otherwise(name, str(json_object(folder, "transformer/config.json").get("_name_or_path")))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.backbones.families import Objective
+from core.backbones.folders.distillation import distilled
 from core.backbones.folders.other_models import other_file
-from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, distilled, predicted
+from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, predicted
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import Weight, check_plain, described, read_header
 from core.backbones.single_files.other_files import EDIT_CHANNELS, other_model, unfit
@@ -197,7 +198,8 @@ def _dtype(weights: Mapping[str, Weight]) -> str:
 
 
 def _notes(path: Path, weights: Mapping[str, Weight], facts: Mapping[str, str]) -> list[str]:
-    notes = distilled(f"{path.stem} {facts.get('modelspec.title', '')}", {})
+    few_steps = distilled(f"{path.stem} {facts.get('modelspec.title', '')}", {})
+    notes = [few_steps.note] if few_steps else []
     if any(name.startswith("model_ema.") for name in weights):
         notes.append("It holds averaged weights too (model_ema), which are left out.")
     return notes

@@ -10,24 +10,19 @@ from diffusers import ModelMixin, StableDiffusionPipeline, StableDiffusionXLPipe
 from safetensors.torch import save_file
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.forms import FORMS
 from core.method.formats.witness import Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
 from core.method.lora.model import peft_config
 
 PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
-READING = {"use_safetensors": True, "local_files_only": True}
-OPTIONS = {**READING, "return_lora_metadata": True}
+OPTIONS = {"use_safetensors": True, "local_files_only": True, "return_lora_metadata": True}
 FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
-
-
-def part_of(backbone: DiffusionBackbone) -> str:
-    """Return what diffusers calls the network that is adapted: the part of the pipeline, and the folder."""
-    return "unet" if isinstance(backbone.network, UNet2DConditionModel) else "transformer"
 
 
 def write(backbone: DiffusionBackbone, adapter: Adapter, file: Path, name: str, header: Mapping[str, str]) -> None:
     """Write it under peft's own keys, since others lose modules silently; `name` is the backbone's."""
-    plain, part = folded(adapter), part_of(backbone)
+    plain, part = folded(adapter), FORMS[backbone.form].part
     config = {f"{part}.{key}": value for key, value in peft_config(plain, backbone.lora.peft_targets(), name).items()}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(config, sort_keys=True), **header}
     save_file(backbone.lora.tensors(plain, f"{part}."), file, metadata=metadata)
@@ -67,5 +62,6 @@ def _load_into_unet(backbone: DiffusionBackbone, fresh: UNet2DConditionModel, fi
 
 
 def _load_into_transformer(backbone: DiffusionBackbone, fresh: ModelMixin, file: Path) -> None:
-    parts = {**backbone.pipeline.components, "transformer": fresh}
-    type(backbone.pipeline)(**parts).load_lora_weights(file.parent, weight_name=file.name, **READING)
+    pipeline = type(backbone.pipeline)
+    state, metadata = pipeline.lora_state_dict(file.parent, weight_name=file.name, **OPTIONS)
+    fresh.load_lora_adapter(state, network_alphas=None, metadata=metadata)  # as load_lora_into_transformer does

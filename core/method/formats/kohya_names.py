@@ -42,7 +42,7 @@ KNOWN: dict[Layout, re.Pattern[str]] = {
     "flux": re.compile(f"{PREFIX}(?:{kohya_flux.KNOWN})"),
     "qwen-image": re.compile(f"{PREFIX}(?:{_QWEN_IMAGE})"),
 }
-NO_NAMES = "There are no names of kohya's for {}; ComfyUI, which would read them, reads the diffusers file of it."
+NO_NAMES = "No names of kohya's are written for {}; ComfyUI, which would read them, reads the diffusers file of it."
 RESNET_PARTS = {
     "conv1": "in_layers.2",
     "conv2": "out_layers.3",

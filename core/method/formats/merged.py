@@ -19,8 +19,8 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.images.forms import FORMS
 from core.method.backbones.texts.language import LanguageBackbone
-from core.method.formats.diffusers import part_of
 from core.method.formats.weight_files import FLOATS, StoredTensor, stored_tensors, write_tensors
 from core.method.formats.witness import Witness, device_with_room, failure, loading
 from core.method.lora.adapter import Adapter
@@ -58,7 +58,7 @@ def write(witness: Witness, backbone: Path, folder: Path) -> None:
 def network_folder(witness: Witness, backbone: Path) -> Path:
     """Return where the files of the adapted network lie within a backbone's folder."""
     ours = witness.backbone
-    return backbone / part_of(ours) if isinstance(ours, DiffusionBackbone) else backbone
+    return backbone / FORMS[ours.form].part if isinstance(ours, DiffusionBackbone) else backbone
 
 
 def adapted(witness: Witness, stored: Iterable[StoredTensor]) -> Mapping[str, str]:

@@ -123,6 +123,7 @@ def test_weights_in_half_precision_are_what_the_stages_load(images: Path) -> Non
 
 def test_a_distilled_model_is_told_and_another_is_not(images: Path) -> None:
     assert describe("x", images, licence="CC0").notes == ()
+    assert "distilled" in describe("x", images, licence="CC0", called="stabilityai/sd-turbo").notes[0]
     turbo = images.rename(images.parent / "sd-turbo")
     assert "distilled" in describe("x", turbo, licence="CC0").notes[0]
 

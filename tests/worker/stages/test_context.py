@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from core.method.backbones.images.diffusion import DiffusionBackbone
+from tests.worker.stages.conftest import image_record, maker, picture
 from worker.protocol import Message
-from worker.stages.context import ProgressClock, driven
+from worker.stages.context import Context, ProgressClock, driven
 
 
 def clock(*times: float):
@@ -57,3 +61,23 @@ def test_what_the_method_returns_is_what_the_stage_gets() -> None:
     with pytest.raises(StopIteration) as done:
         next(lines)
     assert done.value.value == "result"
+
+
+def test_pictures_are_drawn_in_the_steps_that_a_backbone_is_registered_with(
+    tiny_diffusion_folder: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "cat.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(4):
+            archive.writestr(f"{number}.png", picture(number))
+            archive.writestr(f"{number}.txt", f"cat {number}")
+    record = image_record(tiny_diffusion_folder, tmp_path).model_copy(update={"defaults": {}})
+    usual = Context(maker(record, packed, tmp_path)("usual")).backbone
+    few = record.model_copy(update={"id": "few", "defaults": {"sample_steps": 4, "guidance": 0.0}})
+    backbone = Context(maker(few, packed, tmp_path)("few")).backbone
+    assert isinstance(usual, DiffusionBackbone)
+    assert isinstance(backbone, DiffusionBackbone)
+    assert (usual.steps, usual.guidance) == (20, 3.0)
+    assert (backbone.steps, backbone.guidance) == (4, 0.0)
+    [image] = backbone.sample(["a cat"], seed=0)
+    assert image.size == (16, 16)

@@ -60,8 +60,10 @@ class DiffusionBackbone:
         self.lora = LoraModel(self.network, target_modules)
         self.memory = Memory(self.device, weights_of(self.network, pipeline.vae))
         self._items = ItemEncoder(self.latents, conditioner, self.memory, resolution)
+        self._floats: tuple[torch.dtype, torch.dtype] | None = None  # of the first parameter, and of the network
         self.resolution = resolution
         self.drawn_size = (resolution, resolution)  # width and height in which pictures are drawn and looked at
+        self.steps, self.guidance = row.steps, row.guidance  # in which and with how much they are drawn
 
     @classmethod
     def load(
@@ -88,8 +90,16 @@ class DiffusionBackbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
-        return self.network.device
+        """Where the network lives; its own word for it goes through all of its modules each time."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floats that the network is called with, asked of it anew where it has been cast since."""
+        first = next(self.network.parameters()).dtype
+        if self._floats is None or self._floats[0] != first:
+            self._floats = first, self.network.dtype
+        return self._floats[1]
 
     def encoding(self) -> AbstractContextManager[object]:
         """Keep the text encoders in memory until the block ends; outside, each call that needs them reads them."""
@@ -181,7 +191,7 @@ class DiffusionBackbone:
         return self._predict(noise, timestep, self.conditions(prompts))
 
     def _predict(self, noisy: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
-        predicted = self.call(self.network, noisy.to(self.network.dtype), timestep, self._told(batch, self.device))
+        predicted = self.call(self.network, noisy.to(self.dtype), timestep, self._told(batch, self.device))
         return predicted.to(torch.promote_types(predicted.dtype, torch.float32))
 
     @torch.no_grad()
@@ -232,18 +242,17 @@ class DiffusionBackbone:
     ) -> list[Image.Image]:
         """Return one image for each prompt; a seed gives each place in the list its starting noise, or each its own.
 
-        Without `steps` and `guidance` they are those of its form.
+        Without `steps` and `guidance` they are its own, which are those of its form unless somebody has set them.
         """
         self.prompts.hold([NOTHING, *prompts])
         seeds = range(seed, seed + len(prompts)) if isinstance(seed, int) else seed
         images: list[Image.Image] = []
-        row = FORMS[self.form]
 
         def draw(places: Tensor) -> Sequence[Image.Image]:
             answer = self.pipeline(
                 **self._asked([prompts[place] for place in places]),
-                num_inference_steps=steps or row.steps,
-                guidance_scale=row.guidance if guidance is None else guidance,
+                num_inference_steps=steps or self.steps,
+                guidance_scale=self.guidance if guidance is None else guidance,
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
@@ -259,7 +268,7 @@ class DiffusionBackbone:
     def _asked(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         wanted, unwanted = self.prompts.of(prompts), self.prompts.of([NOTHING] * len(prompts))
         asked = self.conditioner.asked(wanted, unwanted)
-        return {name: tensor.to(self.device, self.network.dtype) for name, tensor in asked.items()}
+        return {name: tensor.to(self.device, self.dtype) for name, tensor in asked.items()}
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen network's own view of what images show, (n, f)."""

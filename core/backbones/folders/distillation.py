@@ -1,0 +1,75 @@
+"""Models that were distilled to few steps: how they are known, how they draw, and what is better trained instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Config = Mapping[str, object]
+
+NAMED = re.compile(
+    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell",
+    re.IGNORECASE,
+)
+STEPS = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])", re.IGNORECASE)
+OPEN = re.compile(r"openflux|flex", re.IGNORECASE)  # children of FLUX.1-schnell that were trained to draw in many again
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A model that draws in few steps: the sentence that warns of it, and how it is drawn with, where that is known."""
+
+    note: str
+    drawing: Mapping[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How models of one pipeline draw once they are distilled, as their makers say, and what they come from."""
+
+    steps: int
+    guidance: float
+    base: str
+
+
+KINDS = {
+    "StableDiffusion3Pipeline": _Kind(4, 0.0, "Stable Diffusion 3.5 Large"),
+    "FluxPipeline": _Kind(4, 0.0, "FLUX.1-dev"),
+    "Flux2KleinPipeline": _Kind(4, 1.0, "FLUX.2-klein-base"),
+    "QwenImagePipeline": _Kind(8, 1.0, "Qwen-Image"),
+    "ZImagePipeline": _Kind(8, 0.0, "Z-Image"),
+}
+
+
+def distilled(
+    name: str, network: Config, index: Config | None = None, scheduler: Config | None = None
+) -> Distilled | None:
+    """Return how a model draws in few steps, by what it is called or by what its configuration says; else None.
+
+    `network` is that of what is adapted, `index` what model_index.json says.
+    """
+    index, scheduler, named = index or {}, scheduler or {}, f"{name} {network.get('_name_or_path', '')}"
+    if not (NAMED.search(named) or _told(named, network, index, scheduler)):
+        return None
+    kind, steps = KINDS.get(str(index.get("_class_name"))), STEPS.search(named)
+    base = "the model that it was distilled from" if kind is None else kind.base
+    note = (
+        "It looks distilled to few steps (turbo, lightning, LCM); training undoes some of that, and an adapter is "
+        f"better trained on {base}."
+    )
+    if kind is None:
+        return Distilled(note)
+    count = int(steps[1]) if steps is not None else kind.steps
+    drawn = f" Pictures are drawn with it in {count} steps and without guidance."
+    return Distilled(note + drawn, {"sample_steps": count, "guidance": kind.guidance})
+
+
+def _told(named: str, network: Config, index: Config, scheduler: Config) -> bool:
+    """Tell whether the configuration says it: as an LCM's U-Net, FLUX.2 klein and FLUX.1-schnell do."""
+    if network.get("time_cond_proj_dim") is not None or index.get("is_distilled"):
+        return True
+    if index.get("_class_name") != "FluxPipeline" or OPEN.search(named):
+        return False
+    fixed = not scheduler.get("use_dynamic_shifting") and scheduler.get("shift") == 1
+    return not network.get("guidance_embeds") and fixed

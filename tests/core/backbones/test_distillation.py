@@ -1,0 +1,66 @@
+"""Models that draw in few steps: known by name or configuration, warned of, and drawn with as they are made for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.backbones.folders.distillation import distilled
+from core.backbones.record import describe
+from tests.core.backbones.test_folders import change
+from tests.families.images import write_images
+
+SCHNELL: dict[str, object] = {"shift": 1.0, "use_dynamic_shifting": False}
+DEV: dict[str, object] = {"shift": 3.0, "use_dynamic_shifting": True}
+
+
+@pytest.mark.parametrize(
+    ("root", "name", "network", "more", "scheduler", "drawing"),
+    [
+        ("FluxPipeline", "my-flux", {"guidance_embeds": False}, {}, SCHNELL, (4, 0.0)),
+        ("FluxPipeline", "FLUX.1-schnell", {}, {}, {}, (4, 0.0)),
+        ("FluxPipeline", "FLUX.1-dev", {"guidance_embeds": True}, {}, DEV, None),
+        ("FluxPipeline", "OpenFLUX.1", {"guidance_embeds": False}, {}, SCHNELL, None),
+        ("FluxPipeline", "flux-dev-de-distill", {"guidance_embeds": False}, {}, DEV, None),
+        ("Flux2KleinPipeline", "x", {}, {"is_distilled": True}, {}, (4, 1.0)),
+        ("Flux2KleinPipeline", "FLUX.2-klein-base-4B", {}, {"is_distilled": False}, {}, None),
+        ("ZImagePipeline", "Z-Image-Turbo", {}, {}, {"shift": 3.0}, (8, 0.0)),
+        ("ZImagePipeline", "Z-Image", {}, {}, {"shift": 3.0}, None),
+        ("StableDiffusion3Pipeline", "stable-diffusion-3.5-large-turbo", {}, {}, {}, (4, 0.0)),
+        ("StableDiffusion3Pipeline", "stable-diffusion-3.5-large", {}, {}, {}, None),
+        ("QwenImagePipeline", "Qwen-Image-Lightning-4steps", {}, {}, {}, (4, 1.0)),
+        ("StableDiffusionXLPipeline", "sdxl-turbo", {}, {}, {}, ()),
+        ("StableDiffusionPipeline", "x", {"time_cond_proj_dim": 256}, {}, {}, ()),
+        ("StableDiffusionPipeline", "hypernetworks", {}, {}, {}, None),
+    ],
+)
+def test_a_distilled_model_is_known_and_drawn_with_as_it_is_made_for(
+    root: str,
+    name: str,
+    network: dict[str, object],
+    more: dict[str, object],
+    scheduler: dict[str, object],
+    drawing: tuple[float, ...] | None,
+) -> None:
+    found = distilled(name, network, {"_class_name": root, **more}, scheduler)
+    assert (None if found is None else tuple(found.drawing.values())) == drawing
+
+
+def test_the_sentence_names_what_is_better_trained() -> None:
+    found = distilled("Z-Image-Turbo", {}, {"_class_name": "ZImagePipeline"})
+    assert found is not None
+    assert found.note.endswith("better trained on Z-Image. Pictures are drawn with it in 8 steps and without guidance.")
+
+
+def test_a_folder_of_schnell_is_registered_with_the_steps_that_it_is_made_for(tmp_path: Path) -> None:
+    folder = write_images("flux1", tmp_path / "renamed")
+    assert (describe("x", folder, licence="CC0").defaults, folder.name) == ({}, "renamed")
+    for file, said in (
+        ("transformer/config.json", {"guidance_embeds": False}),
+        ("scheduler/scheduler_config.json", SCHNELL),
+    ):
+        change(folder / file, **said)
+    record = describe("x", folder, licence="CC0")
+    assert record.defaults == {"sample_steps": 4, "guidance": 0.0}
+    assert "better trained on FLUX.1-dev" in record.notes[0]
