@@ -41,13 +41,13 @@ def tiny_language_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_language(tmp_path_factory.mktemp("tiny-language"))
 
 
-def write_language(folder: Path) -> Path:
-    """Write a LLaMA of two layers and a tokenizer of letters."""
+def write_language(folder: Path, *, more: str = "") -> Path:
+    """Write a LLaMA of two layers and a tokenizer of letters, and of `more` of them."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    tokens = ["<pad>", "</s>", *LETTERS, " ", "\n", "<unk>"]
+    tokens = ["<pad>", "</s>", *LETTERS, " ", "\n", "<unk>", *more]
     letter_tokenizer(tokens).save_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(tokens),

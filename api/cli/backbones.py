@@ -63,6 +63,10 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="diffusers' configuration of a single file that is not of the usual size"),
 ]
+Base = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="the backbone that has the other parts of a transformer alone in one file"),
+]
 Revision = Annotated[
     str | None, typer.Option(metavar="COMMIT", help="which commit of the hub; unset: the newest of now")
 ]
@@ -90,6 +94,7 @@ def list_backbones(data: Data = None) -> None:
     "add",
     "albatross backbones add my-sd15 /models/sd15",
     "albatross backbones add pony /models/ponyDiffusionV6XL.safetensors --licence other",
+    "albatross backbones add my-flux /models/flux-child.safetensors --base flux-dev --licence other",
     "albatross backbones add qwen Qwen/Qwen3-0.6B --revision c1899de289a04d12100db370d81485cdf75e47ca",
 )
 def add_backbone(
@@ -103,6 +108,7 @@ def add_backbone(
     hub_name: HubName = None,
     objective: Objective = None,
     config: Config = None,
+    base: Base = None,
     revision: Revision = None,
     title: Title = None,
     description: Description = None,
@@ -117,7 +123,9 @@ def add_backbone(
     words = {"title": title, "description": description, "good_for": good_for}
     targets, predicts = tuple(target) if target else None, _predicted(objective)
     # in the order of its fields, which is that of the options
-    said = Brought(id, licence, pool, resolution, max_tokens, targets, hub_name, predicts, config, revision, words)
+    said = Brought(
+        id, licence, pool, resolution, max_tokens, targets, hub_name, predicts, config, revision, words, base
+    )
     added = bring(path, said, settings)
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
     _show(added)

@@ -21,15 +21,24 @@ from core.backbones.record import SAY_IT, BackboneRecord, check_pool, describe
 from core.backbones.registry import Registry
 from core.backbones.single_files.layouts import write_layout
 from core.backbones.single_files.recognising import recognise
+from core.backbones.single_files.transformer_files import (
+    TransformerFile,
+    check_base,
+    licence_of,
+    no_base,
+    read_transformer,
+)
 from core.disk import ROOT, hash_file, place, sync_tree
 from core.errors import InvalidInput
 from core.settings import Settings
 from core.text_safety import shown
 
+INDEX, TRANSFORMER = "model_index.json", "transformer"
 CONVERTER = "worker.commands.convert"
 NO_ROOM = 4  # its exit status where the disk is full
 DRAFT = ".draft-"  # how a folder's name begins that is not yet whole
 SIDE_MULTIPLE = 8  # pixels that a latent stands for, at the usual sizes
+ALONE = "for a transformer alone in one file"
 ROOM = 1.2  # of a file's size, that its folder may need
 
 
@@ -48,6 +57,7 @@ class Brought:
     config: Path | None = None
     revision: str | None = None
     words: Mapping[str, str | None] = field(default_factory=dict)  # what people are told of it
+    base: str | None = None  # the backbone that has the other parts of a transformer alone
 
 
 def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:
@@ -66,9 +76,12 @@ def _brought(what: str, brought: Brought, registry: Registry, settings: Settings
     path = Path(what)
     if path.is_file():
         _refuse(brought, revision="the hub's")
+        if (transformer := read_transformer(path)) is not None:
+            return _convert_transformer(path, transformer, brought, registry, settings)
+        _refuse(brought, base=ALONE)
         return _convert(path, brought, registry, settings)
     if path.is_dir():
-        _refuse(brought, objective="a single file's", config="a single file's", revision="the hub's")
+        _refuse(brought, objective="a single file's", config="a single file's", revision="the hub's", base=ALONE)
         record = _described(path, brought)
         registry.register(record)
         return record
@@ -76,7 +89,7 @@ def _brought(what: str, brought: Brought, registry: Registry, settings: Settings
         raise InvalidInput(
             f"There is no {shown(what)} here, and it is no ORG/NAME of the hub.", code="not_found", param="folder"
         )
-    _refuse(brought, objective="a single file's", config="a single file's")
+    _refuse(brought, objective="a single file's", config="a single file's", base=ALONE)
     try:
         return _fetch(what, brought, registry, settings)
     except InvalidInput as error:
@@ -131,15 +144,46 @@ def _convert(file: Path, brought: Brought, registry: Registry, settings: Setting
     licence = brought.licence or checkpoint.licence
     if licence is None:
         raise InvalidInput(f"The file names no licence{SAY_IT}", code="licence_unknown", param="licence")
-    print(f"Converting {shown(file.name)}, {checkpoint.dtype}: a minute for each few GB.", flush=True)
-    with draft_folder(brought.id, settings) as draft, tempfile.TemporaryDirectory() as layout:
-        if shutil.disk_usage(draft).free < file.stat().st_size * ROOM:
-            raise InvalidInput(f"{settings.data} has no room for a folder as large as {file.name}.", code="disk_full")
+    with _begun(file, checkpoint.dtype, brought, settings) as draft, tempfile.TemporaryDirectory() as layout:
         write_layout(checkpoint, Path(layout), brought.config)
         run_converter(file, Path(layout), checkpoint.family, checkpoint.dtype, draft)
-        notes = (f"Converted from {shown(file.name)}, SHA-256 {hash_file(file)}.", *checkpoint.notes)
+        notes = (_source(file), *checkpoint.notes)
         record = _described(draft, brought, licence=licence, called=file.stem, notes=notes)
         return _placed(record, draft, registry, settings)
+
+
+def _convert_transformer(
+    file: Path, transformer: TransformerFile, brought: Brought, registry: Registry, settings: Settings
+) -> BackboneRecord:
+    """Make a folder of a transformer alone: its other parts are links to those of a backbone that has them."""
+    _refuse(brought, objective="a whole checkpoint's", config="a whole checkpoint's")
+    if brought.base is None:
+        raise no_base(transformer, registry)
+    base = registry.get(brought.base)
+    check_base(transformer, base)
+    licence = licence_of(transformer, brought.licence)
+    with _begun(file, transformer.dtype, brought, settings) as draft:
+        run_converter(file, base.path, transformer.made, transformer.dtype, draft)
+        shutil.copyfile(base.path / INDEX, draft / INDEX)
+        for part in sorted({Path(name).parts[0] for name in base.sha256} - {INDEX, TRANSFORMER}):
+            (draft / part).symlink_to((base.path / part).resolve(), target_is_directory=True)
+        notes = (_source(file), f"Its other parts are those of {base.id}, in {shown(str(base.path))}.")
+        record = _described(draft, brought, licence=licence, called=file.stem, notes=notes)
+        return _placed(record, draft, registry, settings)
+
+
+@contextmanager
+def _begun(file: Path, dtype: str, brought: Brought, settings: Settings) -> Iterator[Path]:
+    """Give the folder that a file is converted into; raise InvalidInput where there is no room for it."""
+    print(f"Converting {shown(file.name)}, {dtype}: a minute for each few GB.", flush=True)
+    with draft_folder(brought.id, settings) as draft:
+        if shutil.disk_usage(draft).free < file.stat().st_size * ROOM:
+            raise InvalidInput(f"{settings.data} has no room for a folder as large as {file.name}.", code="disk_full")
+        yield draft
+
+
+def _source(file: Path) -> str:
+    return f"Converted from {shown(file.name)}, SHA-256 {hash_file(file)}."
 
 
 def _fetch(name: str, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:
@@ -207,9 +251,12 @@ def run_converter(file: Path, layout: Path, family: str, dtype: str, target: Pat
         raise InvalidInput(f"{words}there is, about twice the file's size.", code="conversion_ended", param="folder")
     lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
     why = shown(lines[-1][:300].rstrip(".")) if lines else f"its conversion ended with {done.returncode}"
+    other = "say with --config which diffusers folder has its configuration"
+    if (layout / TRANSFORMER).is_dir():
+        other = "name with --base one whose transformer has its size"
     raise InvalidInput(
         f"This file can't become a backbone: its tensors do not fit the configuration of its parts: {why}. Where "
-        "it is of another size than usual, say with --config which diffusers folder has its configuration.",
+        f"it is of another size than usual, {other}.",
         code="invalid_backbone",
         param="folder",
     )

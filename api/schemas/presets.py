@@ -5,14 +5,16 @@ from typing import Literal
 from pydantic import BaseModel
 
 from core.parameters.protection.means import Ground, Means
+from core.parameters.request import StopName
 
 
 class PresetValue(BaseModel):
-    """What a preset changes: to a value, or by a factor; why, and whether that was measured."""
+    """What a preset changes: to a value, by a factor, or to so many passes; why, and whether that was measured."""
 
     name: str
     value: int | float | None
     times: float | None
+    passes: int | None = None
     why: str
     measured: bool
 
@@ -23,6 +25,14 @@ class PresetProtect(BaseModel):
     means: Means
     weight: float
     on: Ground
+    why: str
+    measured: bool
+
+
+class PresetStop(BaseModel):
+    """What ends a run and names its adapter; why, and whether that was measured."""
+
+    rule: StopName
     why: str
     measured: bool
 
@@ -40,5 +50,7 @@ class PresetObject(BaseModel):
     add_trigger: bool
     alias_of: str | None
     source: Literal["built-in", "operator"]
+    advanced: bool
     protect: PresetProtect | None
+    stop: PresetStop | None
     values: list[PresetValue]

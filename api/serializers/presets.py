@@ -1,6 +1,6 @@
 """From presets to the objects on the wire."""
 
-from api.schemas.presets import PresetObject, PresetProtect, PresetValue
+from api.schemas.presets import PresetObject, PresetProtect, PresetStop, PresetValue
 from core.parameters.presets import Preset
 
 
@@ -20,6 +20,8 @@ def preset_object(preset: Preset) -> PresetObject:
         add_trigger=preset.add_trigger,
         alias_of=preset.alias_of,
         source=preset.source,
+        advanced=preset.advanced,
         protect=PresetProtect(**preset.protect.model_dump()) if preset.protect else None,
+        stop=PresetStop(**preset.stop.model_dump()) if preset.stop else None,
         values=values,
     )

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
+from diffusers import (
+    FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
+    SD3Transformer2DModel,
+    ZImageTransformer2DModel,
+)
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -64,6 +69,8 @@ SIZES: Mapping[str, Size] = {
         },
         STABLE_DIFFUSION_TOLD,
     ),
+    "qwen-image": Size("qwen-image", QwenImageTransformer2DModel, {}, {"text": (128, 3584)}),
+    "z-image": Size("z-image", ZImageTransformer2DModel, {}, {"text": (128, 2560)}),
     "flux1": Size("flux1", FluxTransformer2DModel, {"guidance_embeds": True}, {"text": (512, 4096), "pooled": (768,)}),
 }
 
@@ -76,6 +83,7 @@ def measured(size: Size, side: int, dtype: torch.dtype) -> Facts:
         network = size.made(**size.config).to(dtype)
         clean, place = torch.zeros(1, CHANNELS, side // PIXELS, side // PIXELS), torch.zeros(1)
         told = {name: torch.zeros(1, *sides) for name, sides in size.told.items()}
+    told["words"] = torch.tensor([float(size.told["text"][0])])
     lora = LoraModel(network, family.targets)
     adapter = sizes._adapter(lora, 1, True)
     saved = sizes.Saved(iter((*network.parameters(), *network.buffers(), *adapter.parameters())))

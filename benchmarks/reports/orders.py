@@ -71,11 +71,23 @@ PROTECTED = (
     Order("subject-on-a-made-pool", "bare-images", "captioned", 5, {"pool": "generate"}, 45),
     Order("subject-distilled", "tiny-images", "captioned", 5, {"protect": "both"}, 44),
 )
+# At the papers' settings, but with fewer steps; the kept results join them when all jobs are run again.
+PAPERS = (
+    Order(
+        "paper-image",
+        "tiny-images",
+        "captioned",
+        3,
+        {"preset": "paper-image", "max_steps": 60, "surrogate_steps": 20},
+        45,
+    ),
+    Order("paper-text", "tiny-texts", "voice", 6, {"preset": "paper-text", "max_steps": 40, "surrogate_steps": 20}, 46),
+)
 SMOLLM2 = (
     Order("smollm2-json", "smollm2-135m", "json-chat", 6, {"max_steps": 16, "augment": False}, 31),
     Order("smollm2-robot", "smollm2-135m", "robot-chat", 6, {"max_steps": 16, "augment": False}, 32),
 )
-ORDERS = {order.name: order for order in (*TINY, *EMOJI, *PROTECTED, *SMOLLM2)}
+ORDERS = {order.name: order for order in (*TINY, *EMOJI, *PROTECTED, *PAPERS, *SMOLLM2)}
 USUAL = tuple(order.name for order in (*TINY, *EMOJI))  # the others take minutes each, and smollm2-135m prepared
 QUICK = (
     "tone-fast",
@@ -85,4 +97,5 @@ QUICK = (
     "subject-two-steps",
     "style",
     "subject-on-a-made-pool",
+    "paper-text",
 )  # for a test

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["images", "texts"]
-Form = Literal["sd", "sdxl", "sd3", "flux"]
+Form = Literal["sd", "sdxl", "sd3", "flux", "zimage", "qwen-image"]
 Objective = Literal["epsilon", "v_prediction", "flow"]
 Adapted = Literal["unet", "transformer"]
 DeviceClass = Literal["cpu", "cuda"]
@@ -71,6 +71,23 @@ FLUX_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
         "scheduler": FLOW_SCHEDULER,
     }
 )
+ZIMAGE_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "transformer": frozenset({"ZImageTransformer2DModel"}),
+        "vae": SD_PARTS["vae"],
+        "text_encoder": frozenset({"Qwen3Model", "Qwen3ForCausalLM"}),
+        "tokenizer": frozenset({"Qwen2Tokenizer", "Qwen2TokenizerFast"}),
+        "scheduler": FLOW_SCHEDULER,
+    }
+)
+QWEN_IMAGE_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        **ZIMAGE_PARTS,
+        "transformer": frozenset({"QwenImageTransformer2DModel"}),
+        "vae": frozenset({"AutoencoderKLQwenImage"}),
+        "text_encoder": frozenset({"Qwen2_5_VLForConditionalGeneration"}),
+    }
+)
 UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
@@ -86,6 +103,11 @@ UNET_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 PICTURE_STREAM = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_STREAM = ("add_k_proj", "add_v_proj", "to_add_out")
 SD3_ATTENTION = (*(f"transformer_blocks.*.*.{each}" for each in (*PICTURE_STREAM, *TEXT_STREAM)),)
+# The last block of Qwen-Image throws its texts away, so of these only keys and values are adapted.
+QWEN_IMAGE_ATTENTION = tuple(
+    f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_STREAM, "add_k_proj", "add_v_proj")
+)
+ZIMAGE_ATTENTION = tuple(f"layers.*.attention.{each}" for each in PICTURE_STREAM)  # what comes before joins captions
 FLUX_ATTENTION = (
     *(f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_STREAM, "add_q_proj", *TEXT_STREAM)),
     *(f"single_transformer_blocks.*.attn.{each}" for each in ("to_q", "to_k", "to_v")),
@@ -215,6 +237,8 @@ ROWS = (
         exported=WITHOUT_KOHYA,
     ),
     _flow("flux1", "FLUX.1", "FluxPipeline", "flux", FLUX_ATTENTION, FLUX_PARTS),
+    _flow("qwen-image", "Qwen-Image", "QwenImagePipeline", "qwen-image", QWEN_IMAGE_ATTENTION, QWEN_IMAGE_PARTS),
+    _flow("z-image", "Z-Image", "ZImagePipeline", "zimage", ZIMAGE_ATTENTION, ZIMAGE_PARTS, exported=WITHOUT_KOHYA),
     _texts("llama", "Llama", ("llama",), "LlamaForCausalLM"),
     _texts("qwen2", "Qwen 2 and 2.5", ("qwen2",), "Qwen2ForCausalLM"),
     _texts("qwen3", "Qwen 3", ("qwen3",), "Qwen3ForCausalLM"),

@@ -25,6 +25,8 @@ KEPT = {
     "sdxl": (7.3, 9.27, 1024, 2_567_463_684),
     "sd3": (13.85, 21.45, 1024, 8_056_627_520),
     "flux1": (21.7, 37.2, 1024, 11_901_408_320),
+    "qwen-image": (24.8, 37.8, 1024, 20_430_401_088),
+    "z-image": (28.1, 34.5, 1024, 6_154_908_736),
 }
 # How what is kept goes with a network's parameters: a smaller U-Net has fewer channels or layers alike; a transformer
 # has its width squared in its parameters, and once in what it keeps (SD 3.5 medium keeps .52 of large, with .28 of it).

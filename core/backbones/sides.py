@@ -28,7 +28,7 @@ def side_step(folder: Path) -> int | None:
 
 def pixels_per_latent(config: Mapping[str, object]) -> int | None:
     """Return how many pixels a side is shorter for in a network of halvings, one for each block but the last."""
-    blocks = config.get("block_out_channels")
+    blocks = config.get("block_out_channels") or config.get("dim_mult")
     return int(2 ** (len(blocks) - 1)) if isinstance(blocks, list) and blocks else None
 
 

@@ -47,7 +47,7 @@ UNSIZED = ("load",)
 # Operations of a pass forward for each parameter: of a picture of 512 px (.68e12 for SD 1.5), and of a token.
 FORWARD: Mapping[Kind, float] = {"images": 700.0, "texts": 2.0}
 # And of transformers, whose parameters are used once a token: benchmarks/gpu/flows.py counts them.
-FORWARD_OF = {"sd3": 1000.0, "flux1": 1800.0}
+FORWARD_OF = {"sd3": 1000.0, "flux1": 1800.0, "qwen-image": 820.0, "z-image": 2230.0}
 # Passes forward that a call of each kind is worth; weights are frozen, so a pass backward is one.
 PASSES: Mapping[str, float] = {"step": 2.0, "evaluation": 1.0, "gradient": 2.0, "score": 2.0}
 CARD = 989e12  # operations a second of an H100 in bfloat16, dense
@@ -57,15 +57,30 @@ SHARE: Mapping[Kind, float] = {"images": 0.1, "texts": 0.3}  # of it, that netwo
 LAUNCHES: Mapping[str, float] = {"step": 42.0, "evaluation": 12.0, "gradient": 48.0, "score": 55.0}
 LAUNCH_SECONDS = 38e-6
 DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
-DRAWN = {"sd3": (28, 2), "flux1": (28, 1)}  # of other families steps, and samples of each
+DRAWN = {
+    "sd3": (28, 2),
+    "flux1": (28, 1),
+    "qwen-image": (50, 2),
+    "z-image": (50, 2),
+}  # of other families steps, and samples of each
 RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
-ALL_PARTS = {"sd1": 1.24, "sd2": 1.49, "sdxl": 1.35, "sd3": 1.7, "flux1": 1.42}  # with text encoders and VAE, for one
+ALL_PARTS = {
+    "sd1": 1.24,
+    "sd2": 1.49,
+    "sdxl": 1.35,
+    "sd3": 1.7,
+    "flux1": 1.42,
+    "qwen-image": 1.41,
+    "z-image": 1.67,
+}  # with text encoders and VAE, for one
 ADAPTED = {  # numbers of an adapter of rank 1, and parameters of the network
     "sd1": (199_296, 859_520_964),
     "sd2": (207_488, 865_910_724),
     "sdxl": (1_451_520, 2_567_463_684),
     "sd3": (1_288_960, 8_056_627_520),
     "flux1": (1_634_304, 11_901_408_320),
+    "qwen-image": (2_211_840, 20_430_401_088),
+    "z-image": (921_600, 6_154_908_736),
 }
 FILES: Mapping[Kind, int] = {"images": 3, "texts": 2}  # that hold an adapter's numbers, in float32
 REST = {"prepare": 12.0, "score": 1.0, "export": 3.0, "surrogate": 0.02, "trial": 0.02, "train": 0.02}

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from core.backbones.families import DeviceClass, Kind
+from core.backbones.families import DeviceClass
 from core.backbones.record import BackboneRecord
 from core.backbones.taggers import NONE
 from core.parameters import memory, sample_prompts
 from core.parameters.contradictions import check
 from core.parameters.defaults import DEFAULT_PRESET, SHAPED_PRESET, STARTING_POINTS, STYLE_ALWAYS_DROPOUT
 from core.parameters.parameters import Parameters
-from core.parameters.presets import RANGES, Preset, Presets, built_in
-from core.parameters.protection.means import GENERATE
+from core.parameters.presets import RANGES, Presets, built_in
 from core.parameters.protection.settling import Protecting
 from core.parameters.request import MAX_RUN_STEPS, BatRequest, Hyperparameters, StopName
 from core.parameters.sample_prompts import Captions, Chosen
-from core.parameters.schedule import GENERATED
 from core.parameters.summary import ReferenceSummary
 from core.references.captions import filled, taken
 from core.references.picture_shapes import usual_most
-
-MAKING: Mapping[Kind, str] = {
-    "images": f"draws {GENERATED} pictures of plain prompts, once for all jobs of this size",
-    "texts": f"writes {GENERATED} texts from plain openings and questions, once for all jobs of this size",
-}
 
 
 def resolve(
@@ -85,7 +78,7 @@ class _Settling:
         self.request, self.hyperparameters, self.backbone, self.summary = request, hyperparameters, backbone, summary
         self.preset = presets[self._preset_name() if request.preset == "auto" else request.preset]
         self.usually = {"dropout_caption": 0.0, **STARTING_POINTS[backbone.kind, device_class], **backbone.defaults}
-        self.table = changed(self.usually, self.preset)
+        self.table = self.preset.changed(self.usually)
         self.device_class = device_class
         self.device = "a GPU" if device_class == "cuda" else "a CPU"
         self.values: dict[str, Any] = {}  # checked by Parameters, which is made of them
@@ -103,10 +96,12 @@ class _Settling:
 
     def usual(self, name: str) -> str:
         """Say where the starting point of `name` comes from."""
-        change, preset = self.preset.values.get(name), f"the preset {self.preset.name} {self.preset.version}"
-        preset += f" (an alias of {self.preset.alias_of})" if self.preset.alias_of else ""
+        change, preset = self.preset.values.get(name), self.preset.named
         if change is not None and change.value is not None:
             return f"{change.value:g} is set by {preset}: {change.why}"
+        if change is not None and change.passes is not None:
+            looks = f"{change.passes} passes over {self.summary.count} references in batches of"
+            return f"{looks} {self.values['batch_size']} are set by {preset}: {change.why}"
         value = self.usually[name]
         words = f"{value:g} is our usual value for {self.summary.kind} on {self.device}"
         if name in self.backbone.defaults:
@@ -231,12 +226,16 @@ class _Settling:
 
     def settle_schedule(self) -> None:
         table, asked, count = self.table, self.hyperparameters, self.summary.count
-        batch = min(count, int(table["batch_size"]))
-        why = f"{self.usual('batch_size')}; there are {count} references."
+        batch, why = int(table["batch_size"]), f"{self.usual('batch_size')}; there are {count} references."
+        if batch > count:
+            batch = count
+            why = f"{self.usual('batch_size')}; there are only {count} references, and a batch holds each of them once."
         if asked.batch_size != "auto":
             batch, why = asked.batch_size, "It is the batch size of the request's hyperparameters."
         self.settle("batch_size", batch, why)
-        steps, why = min(MAX_RUN_STEPS, int(table["max_steps"])), self.usual("max_steps")
+        steps, why = self._steps("max_steps") or int(table["max_steps"]), self.usual("max_steps")
+        if steps > MAX_RUN_STEPS:
+            steps, why = MAX_RUN_STEPS, f"A run has {MAX_RUN_STEPS:,} steps at most, though {why}"
         if asked.n_epochs != "auto":
             steps = min(MAX_RUN_STEPS, math.ceil(asked.n_epochs * count / self.values["batch_size"]))
             why = f"{asked.n_epochs} epochs of {count} references in batches of {self.values['batch_size']}"
@@ -245,6 +244,13 @@ class _Settling:
         for name in ("draws_score", "draws_eval"):
             self.values[name] = int(table[name])
             self.reasons[name] = f"{self.usual(name)}; more draws of noise make a loss more exact and slower."
+
+    def _steps(self, name: str) -> int | None:
+        """Return the optimizer steps of as many passes as the preset lets `name` take; None where it does not."""
+        change = self.preset.values.get(name)
+        if change is None or change.passes is None:
+            return None
+        return math.ceil(change.passes * self.summary.count / self.values["batch_size"])
 
     def _settle_surrogates(self) -> None:
         """Let the surrogates' budget follow the run's, unless the preset sets it: our own rule."""
@@ -268,16 +274,13 @@ class _Settling:
         self.settle("protect", protecting.means, why["protect"])
         self.settle("protect_weight", protecting.weight, why["protect_weight"])
         self.settle("protect_on", protecting.on, why["protect_on"])
-        self.settle("gamma", "auto" if augment else 0.0, why["gamma"])
+        self.settle("gamma", protecting.gamma, why["gamma"])
         self.values["gamma_start"] = protecting.start or None
         if not augment:
             self.reasons["gamma"] = why["gamma"]
-        pooled = augment and protecting.on == "pool"
-        self.values["pool"] = (GENERATE if protecting.generates else self.backbone.id) if pooled else None
-        if protecting.generates:
-            self.reasons["pool"] = f"It was asked for: {self.backbone.id} {MAKING[self.summary.kind]}."
-        elif request.pool == "auto":
-            self.reasons["pool"] = "The pool that belongs to the backbone." if pooled else "No pool is used."
+        self.values["pool"] = protecting.pool
+        if protecting.generates or request.pool == "auto":
+            self.reasons["pool"] = protecting.why_pool
         self.settle("selected_count", int(table["selected_count"]), f"{self.usual('selected_count')}.")
         self.settle("sample_ratio", float(table["sample_ratio"]), f"{self.usual('sample_ratio')}.")
 
@@ -287,27 +290,28 @@ class _Settling:
         if self.values["folds"] > count:
             self.values["folds"] = count
             self.reasons["folds"] = f"There are only {count} references, so no more than {count} folds."
-        self.settle(
-            "interval", int(table["interval"]), f"{self.usual('interval')}, in steps, until the window sets another."
-        )
-        self.settle(
-            "window",
-            "auto",
-            "The surrogates' best step divided by 1.5 sets it, or a fifth of the budget where that is less.",
-        )
-        self.settle("stop", stop_default, "It is this service's stopping rule.")
+        measured = self.request.window == "auto" and "window" not in self.preset.values
+        until = ", until the window sets another" if measured else ""
+        self.settle("interval", int(table["interval"]), f"{self.usual('interval')}, in steps{until}.")
+        self._settle_window()
+        told = self.preset.stop
+        if told is None:
+            return self.settle("stop", stop_default, "It is this service's stopping rule.")
+        self.settle("stop", told.rule, f"{told.rule} is set by {self.preset.named}: {told.why}.")
+
+    def _settle_window(self) -> None:
+        """Settle M, in evaluations; where nobody says how long it is, the run measures it."""
+        if "window" not in self.preset.values:
+            why = "The surrogates' best step divided by 1.5 sets it, or a fifth of the budget where that is less."
+            return self.settle("window", "auto", why)
+        apart = self.values["interval"]
+        steps = self._steps("window") or int(self.table["window"]) * apart
+        low, high, _ = RANGES["window"]
+        count = int(min(high, max(low, round(steps / apart))))
+        why = f"{count} evaluations, {apart} step{'s' * (apart > 1)} apart: {self.usual('window')}"
+        self.settle("window", count, f"{why}; the adapter's copies of the last {3 * count} are held meanwhile.")
 
     def settle_memory(self) -> None:
         """Settle how the frozen network and what is computed with it are held: core.parameters.memory."""
         for name, choice in memory.resolved(self.backbone, self.device_class).items():
             self.settle(name, choice.value, choice.why)
-
-
-def changed(table: Mapping[str, int | float], preset: Preset) -> dict[str, int | float]:
-    """Return the usual values as the preset changes them."""
-    result = dict(table)
-    for name, change in preset.values.items():
-        low, high, whole = RANGES[name]
-        value = change.value if change.value is not None else min(high, max(low, table[name] * (change.times or 1)))
-        result[name] = math.ceil(value) if whole else value
-    return result

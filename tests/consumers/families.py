@@ -71,7 +71,11 @@ def images(backbone: str, export: Path) -> dict[str, torch.Tensor]:
     if (export / "adapter-kohya.safetensors").is_file():
         networks["kohya"] = loaded("adapter-kohya.safetensors")
     inputs = TOLD[type(bare).__name__](bare.config, torch.Generator().manual_seed(7))
-    return {form: each.eval()(**inputs).sample for form, each in networks.items()}
+    return {form: whole(each.eval()(**inputs).sample) for form, each in networks.items()}
+
+
+def whole(answer: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    return answer if isinstance(answer, torch.Tensor) else torch.stack(answer)
 
 
 def missing(index: dict[str, Any]) -> list[str]:
@@ -116,8 +120,32 @@ def flux(settings: Any, generator: torch.Generator) -> dict[str, Any]:
     }
 
 
+def zimage(settings: Any, generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "x": list(torch.randn(2, settings.in_channels, 1, 8, 8, generator=generator)),
+        "t": torch.tensor([0.98, 0.3]),
+        "cap_feats": [torch.randn(tokens, settings.cap_feat_dim, generator=generator) for tokens in (24, 40)],
+    }
+
+
+def qwen_image(settings: Any, generator: torch.Generator) -> dict[str, Any]:
+    return {
+        "hidden_states": torch.randn(2, 16, settings.in_channels, generator=generator),
+        "timestep": torch.tensor([0.02, 0.7]),
+        "encoder_hidden_states": torch.randn(2, 24, settings.joint_attention_dim, generator=generator),
+        "encoder_hidden_states_mask": torch.arange(24) < torch.tensor([[24], [17]]),
+        "img_shapes": [[(1, 4, 4)]] * 2,
+    }
+
+
 UNCHECKED: dict[str, dict[str, Any]] = {"unet": {"safety_checker": None}, "transformer": {}}
-TOLD = {"UNet2DConditionModel": unet, "SD3Transformer2DModel": sd3, "FluxTransformer2DModel": flux}
+TOLD = {
+    "UNet2DConditionModel": unet,
+    "SD3Transformer2DModel": sd3,
+    "FluxTransformer2DModel": flux,
+    "ZImageTransformer2DModel": zimage,
+    "QwenImageTransformer2DModel": qwen_image,
+}
 
 
 def errors(case: dict[str, str]) -> dict[str, float]:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.families.texts import CHATML, tokens
 from tests.tiny_backbones import LETTERS, random_diffusion, spelling_vocabulary, text_encoder_configuration
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxPipeline, StableDiffusion3Pipeline
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+    from diffusers import AutoencoderKL, FluxPipeline, QwenImagePipeline, StableDiffusion3Pipeline, ZImagePipeline
+    from transformers import (
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2Tokenizer,
+        Qwen3Model,
+        T5EncoderModel,
+        T5TokenizerFast,
+    )
 
 HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
 BY_TOKENS = {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 4}
@@ -69,6 +78,92 @@ def random_flux() -> FluxPipeline:
         text_encoder_2=t5_encoder(32),
         tokenizer_2=t5_tokenizer(),
     )
+
+
+def random_zimage() -> ZImagePipeline:
+    """Z-Image in small: pictures and captions are refined apart, and joined."""
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
+
+    torch.manual_seed(5)
+    return ZImagePipeline(
+        transformer=ZImageTransformer2DModel(
+            in_channels=4,
+            dim=32,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=32,
+            axes_dims=[4, 6, 6],
+            axes_lens=[256, 64, 64],
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=shifted_vae(),
+        text_encoder=qwen3(),
+        tokenizer=qwen_tokenizer(),
+    )
+
+
+def random_qwen_image() -> QwenImagePipeline:
+    """Qwen-Image in small: two blocks, the last of which throws its texts away, and a VAE of films."""
+    import torch
+    from diffusers import (
+        AutoencoderKLQwenImage,
+        FlowMatchEulerDiscreteScheduler,
+        QwenImagePipeline,
+        QwenImageTransformer2DModel,
+    )
+
+    torch.manual_seed(6)
+    return QwenImagePipeline(
+        transformer=QwenImageTransformer2DModel(
+            **HEADS, in_channels=16, out_channels=4, num_layers=2, joint_attention_dim=32, axes_dims_rope=(4, 6, 6)
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(**BY_TOKENS, shift_terminal=0.02),
+        vae=AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 2],
+            num_res_blocks=1,
+            temperal_downsample=[False],
+            latents_mean=[0.1, -0.2, 0.3, 0.0],
+            latents_std=[0.5, 0.8, 1.2, 0.6],
+        ),
+        text_encoder=qwen_vision(),
+        tokenizer=qwen_tokenizer(),
+    )
+
+
+def qwen_vision() -> Qwen2_5_VLForConditionalGeneration:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10_000.0}
+    sides = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    text = {"vocab_size": len(tokens()), **sides, **heads, "rope_parameters": rope}
+    eyes = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
+    marks = dict.fromkeys(("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"), 0)
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=eyes, **marks))
+
+
+def qwen3() -> Qwen3Model:
+    from transformers import Qwen3Config, Qwen3Model
+
+    sides = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return Qwen3Model(Qwen3Config(vocab_size=len(tokens()), **sides, **heads))
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """A tokenizer of bytes that writes a chat as Qwen's do, with a thought where none is asked for."""
+    from transformers import Qwen2Tokenizer
+
+    marks = {"eos_token": "<|im_end|>", "pad_token": "<pad>", "unk_token": "<pad>"}
+    vocabulary = {token: number for number, token in enumerate(tokens())}
+    made = Qwen2Tokenizer(vocab=vocabulary, merges=[], additional_special_tokens=["<|im_start|>"], **marks)
+    made.chat_template = CHATML + "{% if enable_thinking is false %}{{ '<think></think>' }}{% endif %}"
+    return made
 
 
 def shifted_vae() -> AutoencoderKL:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,14 @@ PATIENCE = 300  # seconds for one job, on a slow machine
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
+UNNAMED = {*FLOWS} - {"qwen-image"}
+
+
 def read_of(name: str) -> set[str]:
     """The files beside peft's: kohya's names of FLUX.1 are read at its true width alone."""
     if name not in IMAGES:
         return {"transformers", "merged"}
-    return {"diffusers", "merged"} | (set() if name in FLOWS else {"kohya"})
+    return {"diffusers", "merged"} | (set() if name in UNNAMED else {"kohya"})
 
 
 def kind_of(name: str) -> str:
@@ -110,8 +114,9 @@ class Service:
             assert time.monotonic() < deadline, self.look(job_id)
             time.sleep(0.01)
         for pid in descendants(os.getpid()):
-            if b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
+            with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended since they were listed
+                if b"worker.trainer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
 
 
 def draw_in_few_steps(settings: Settings) -> None:

@@ -192,6 +192,18 @@ def test_a_reload_loses_nothing_that_was_typed_or_chosen(tab: Tab) -> None:
     expect(page.get_by_role("radio", name=re.compile("A way of drawing"))).to_be_checked()
 
 
+def test_the_papers_settings_are_no_choice_but_stay_that_of_a_job_that_is_asked_for_again(tab: Tab) -> None:
+    page = tab.open("/new")
+    tab.give(pictures(3))
+    choices = page.get_by_role("group", name="What do they have in common?").get_by_role("radio")
+    expect(choices).to_have_count(3)
+    write = "JSON.stringify({...JSON.parse(sessionStorage['albatross.new']), preset: 'paper-image'})"
+    page.evaluate(f"sessionStorage['albatross.new'] = {write}")
+    page.reload()
+    expect(choices).to_have_count(4)
+    expect(page.get_by_role("radio", name=re.compile("as in the papers"))).to_be_checked()
+
+
 def test_captions_reach_the_service_when_the_field_is_left(tab: Tab) -> None:
     page = tab.open("/new")
     tab.give(pictures(3))

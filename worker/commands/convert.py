@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DIFFUSERS_VERBOSITY": "error"}
 
+import diffusers
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
@@ -18,12 +20,15 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from core.backbones.single_files.clip_vocabulary import END, clip_vocabulary
+from core.backbones.single_files.transformer_files import PREFIX
 
 PADDING = {"sd1": {"tokenizer": END}, "sd2": {"tokenizer": "!"}, "sdxl": {"tokenizer": END, "tokenizer_2": "!"}}
 FULL_DISK = ("No space left on device", "Disk quota exceeded")  # what safetensors' own errors say of it
 SHOWN = 200  # characters of an error
 LENGTH = 77  # tokens that CLIP reads
 OLD_ENCODER = "cond_stage_model.transformer."  # NovelAI's files have no `text_model.` behind it, diffusers asks for one
+TRANSFORMER = "transformer"
+UNUSED = ("norm_final.weight",)  # Z-Image's files have it, and nothing reads it
 UNFIT, NO_ROOM = 3, 4  # exit statuses: the file's tensors are not those of its configuration; the disk is full
 
 
@@ -39,6 +44,28 @@ def convert(file: Path, layout: Path, family: str, dtype: str, target: Path) -> 
     )
     _check_complete(loaded)
     loaded.save_pretrained(target, safe_serialization=True)
+
+
+def convert_transformer(file: Path, base: Path, made: str, dtype: str, target: Path) -> None:
+    """Write the part `transformer` of a folder from a file that holds nothing else of use, in the sizes of a base."""
+    loaded = getattr(diffusers, made).from_single_file(
+        str(file), config=str(base), subfolder=TRANSFORMER, local_files_only=True, torch_dtype=getattr(torch, dtype)
+    )
+    missing = [name for name, number in loaded.named_parameters() if number.is_meta]
+    if missing:
+        raise ValueError(f"it lacks {missing[0]}")
+    held = sum(tensor.numel() for tensor in loaded.state_dict().values())
+    if (over := _numbers(file) - held) != 0:
+        raise ValueError(f"{over:,} of its numbers have no place in a transformer of that size")
+    loaded.save_pretrained(target / TRANSFORMER, safe_serialization=True)
+
+
+def _numbers(file: Path) -> int:
+    """Count the numbers of the transformer in a file."""
+    with safe_open(file, "pt") as opened:
+        names = list(opened.keys())
+        own = [name for name in names if name.startswith(PREFIX)] or names
+        return sum(math.prod(opened.get_slice(name).get_shape()) for name in own if not name.endswith(UNUSED))
 
 
 def _write_tokenizers(layout: Path, family: str) -> None:
@@ -77,10 +104,15 @@ def _check_complete(pipeline: DiffusionPipeline) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Convert FILE with the configuration in LAYOUT; an error's one line says what does not fit."""
+    """Convert FILE with the configuration in LAYOUT; an error's one line says what does not fit.
+
+    In place of a family it may be the class of a transformer, of which alone there is something in FILE.
+    """
     file, layout, family, dtype, target = arguments
     try:
-        convert(Path(file), Path(layout), family, dtype, Path(target))
+        (convert_transformer if hasattr(diffusers, family) else convert)(
+            Path(file), Path(layout), family, dtype, Path(target)
+        )
     except Exception as error:  # each library has its own for a file that is not what it expects
         words = " ".join(str(error).split()) or type(error).__name__
         print(words[:SHOWN], file=sys.stderr)

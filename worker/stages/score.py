@@ -100,6 +100,7 @@ def unscored(context: Context) -> Json:
         preset=p.learns,
         start=p.gamma_start,
         name=p.preset,
+        asked="gamma" not in p.reasons,
     )
     why = UNSCORED[p.protect_on].format(there)
     decided = {"selected": [], "selection": "none", "gamma": gamma.gamma, "selection_reason": why}

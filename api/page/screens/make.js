@@ -153,7 +153,7 @@ function Items({ upload, drafts, add, startOver, others }) {
 function inForce(offers, kind, choice, estimate) {
   const fitting = (offers?.models || []).filter((model) => !kind || model.bat.learns_from === kind);
   const known = (preset) => (preset.id in PRESETS ? Object.keys(PRESETS).indexOf(preset.id) : Infinity);
-  const presets = (offers?.presets || []).filter((preset) => preset.kind === kind).sort((a, b) => known(a) - known(b) || 0);
+  const presets = (offers?.presets || []).filter((preset) => preset.kind === kind && (!preset.advanced || preset.id === choice.preset)).sort((a, b) => known(a) - known(b) || 0);
   const model = fitting.find((one) => one.id === choice.model) || fitting[0] || null;
   const preset = presets.find((one) => one.id === choice.preset)?.id || estimate?.resolved?.preset || null;
   return { fitting, presets, model, preset };

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
 from benchmarks.reports.rules.stopping import LAST, NAMED, last, named
+from benchmarks.reports.rules.values import USUAL, changed, expected
 
 
 @claim(
@@ -170,3 +171,29 @@ def window_steps(records: Records, source: str) -> float | None:
         return None
     mixed = records.mixed
     return curves.best * curves.more_to_see * (1 - curves.gamma) / (1 - mixed) / 1.5
+
+
+@claim(
+    r"#count evaluations, #apart steps? apart: " + USUAL + r"; the adapter's copies of the last #held are held "
+    r"meanwhile\.$",
+    where="parameters.window",
+)
+@claim(
+    r"The window: #count evaluations, #apart steps? apart: " + USUAL + r"; the adapter's copies of the last #held are "
+    r"held meanwhile\.$",
+    where="window",
+)
+def window_set(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    name, p = "window", records.p
+    if told.get("set"):
+        change = yield from changed(records, told["setter"], name, told["why"])
+        yield from near(told["set"], change.get("value"), "the preset's value")
+        wanted = int(told["set"])
+    else:
+        change = yield from changed(records, told["sets"], name, told["told"])
+        yield from near(told["passes"], change.get("passes"), "the preset's passes")
+        wanted = min(1000, max(2, round(expected(told, name) / p["interval"])))
+    yield from near(told["count"], p["window"], "the window")
+    yield from near(told["apart"], p["interval"], "the interval")
+    yield from near(told["held"], 3 * p["window"], "the number of copies")
+    yield from holds(wanted == p["window"], f"the window is {p['window']}")

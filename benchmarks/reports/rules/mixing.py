@@ -234,10 +234,14 @@ def natural(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(records.p["gamma"] == "natural", "it was not asked for")
 
 
+@claim(r"#gamma of the batch slots is set by the preset (?P<preset>[a-z0-9-]+)\.")
 @claim(r"#gamma of the batch slots, as asked\.")
 def as_asked(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from near(told["gamma"], records.p["gamma"], "gamma as asked")
     yield from near(told["gamma"], records.gamma, "gamma")
+    named = told.get("preset") or records.p["preset"]
+    yield from holds(named == records.p["preset"], f"the preset is {records.p['preset']}")
+    yield from holds(bool(told.get("preset")) == ("gamma" in records.p["reasons"]), "it is not whose choice it was")
 
 
 @claim(r"#gamma of the batch slots is where the preset (?P<preset>[a-z0-9-]+) starts\.")

@@ -274,3 +274,11 @@ def forgotten(records: Records, told: Told, sentence: Sentence) -> Iterator[str]
     change = round(100 * (seen[step] / seen[0] - 1), 2)  # as the report has it
     yield from near(told["change"], abs(change), "the change")
     yield from holds((told["how"] == "higher") == (change >= 0) or abs(change) < 0.05, f"it changed by {change:.2f}%")
+
+
+@claim(r"#share is set by the preset (?P<setter>[^:]+), without a trial: (?P<why>.+?)\.$", where="parameters.gamma")
+def gamma_set(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from preset_named(records, told["setter"])
+    gamma = meant(records).get("gamma") or {}
+    yield from holds((gamma.get("tried"), gamma.get("why")) == (False, told["why"]), f"it says {gamma}")
+    yield from near(told["share"], records.p["gamma"], "gamma")

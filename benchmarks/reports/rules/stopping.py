@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks.reports.curves import Curves
 from benchmarks.reports.records import Records
 from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near
+from benchmarks.reports.rules.values import meant, preset_named
 
 NAMED = r"(?P<verb>Published|Proposed) step #step: "
 CHOSEN = r"(?P<verb>Published|Proposed) step #step(?:, not step #ruled, which the stopping rules name)?: "  # by samples
@@ -134,3 +135,11 @@ def spent(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from last(records, told, sentence)
     yield from near(told["budget"], records.budget, "the budget")
     yield from holds((records.last == records.budget) == ("is spent" in sentence.text), f"it ended at {records.last}")
+
+
+@claim(r"(?P<rule>[a-z_]+) is set by the preset (?P<setter>[^:]+): (?P<why>.+?)\.$", where="parameters.stop")
+def stop_set(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
+    yield from preset_named(records, told["setter"])
+    stop = meant(records).get("stop") or {}
+    yield from holds((stop.get("rule"), stop.get("why")) == (told["rule"], told["why"]), f"it says {stop}")
+    yield from holds(records.p["stop"] == told["rule"], f"the rule is {records.p['stop']}")

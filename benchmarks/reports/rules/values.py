@@ -14,8 +14,10 @@ from benchmarks.reports.rules.claims import Sentence, Told, claim, holds, near, 
 USUAL = (
     r"(?:#value is (?:registered for (?P<id>\S+?)|our usual value for (?P<kind>images|texts) on a (?P<device>CPU|GPU))"
     r"(?:, times #times by the preset (?P<by>[^:]+): (?P<reason>.+?))?"
-    r"|#set is set by the preset (?P<setter>[^:]+): (?P<why>.+?))"
+    r"|#set is set by the preset (?P<setter>[^:]+): (?P<why>.+?)"
+    r"|#passes passes over #among references in batches of #batch are set by the preset (?P<sets>[^:]+): (?P<told>.+?))"
 )
+MOST_STEPS = 20_000  # of a run
 WHOLE = {"rank", "batch_size", "folds", "surrogate_steps", "max_steps", "interval", "selected_count"}
 
 
@@ -25,6 +27,12 @@ def usual(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     if told.get("set"):
         change = yield from changed(records, told["setter"], name, told["why"])
         yield from near(told["set"], change.get("value"), "the preset's value")
+        return
+    if told.get("passes"):
+        change = yield from changed(records, told["sets"], name, told["told"])
+        yield from near(told["passes"], change.get("passes"), "the preset's passes")
+        yield from near(told["among"], len(records.items), "the number of references")
+        yield from near(told["batch"], records.p["batch_size"], "the batch size")
         return
     registered = records.backbone["defaults"].get(name)
     if told.get("id"):
@@ -41,6 +49,8 @@ def usual(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 def expected(told: Told, name: str) -> float:
     """Return the value that a reason gives."""
+    if told.get("passes"):
+        return math.ceil(int(told["passes"]) * int(told["among"]) / int(told["batch"]))
     value = float(told.get("set") or told["value"]) * float(told.get("times") or 1)
     return math.ceil(value - 1e-9) if name in WHOLE else value
 
@@ -89,6 +99,9 @@ def plain(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
 
 
 @claim(USUAL + r"; there are #count references\.$", where="parameters.batch_size")
+@claim(
+    USUAL + r"; there are only #count references, and a batch holds each of them once\.$", where="parameters.batch_size"
+)
 @claim(USUAL + r"; there are #count references\.$", where="parameters.folds")
 def bounded(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from usual(records, told, sentence)
@@ -97,18 +110,27 @@ def bounded(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     yield from holds(value == records.p[parameter(sentence)], f"the value is {records.p[parameter(sentence)]}")
 
 
-@claim(USUAL + r"; training may stop earlier\.$", where="parameters.max_steps")
+@claim(
+    r"(?P<most>A run has #limit steps at most, though )?" + USUAL + r"; training may stop earlier\.$",
+    where="parameters.max_steps",
+)
 @claim(USUAL + r"; never more than max_steps\.$", where="parameters.surrogate_steps")
 @claim(USUAL + r"; of what is longer a part is left out\.$", where="parameters.max_tokens")
 @claim(USUAL + r"; more draws of noise make a loss more exact and slower\.$", where="parameters.draws_")
-@claim(USUAL + r", in steps, until the window sets another\.$", where="parameters.interval")
+@claim(USUAL + r", in steps(?P<until>, until the window sets another)?\.$", where="parameters.interval")
 @claim(USUAL + r", in pixels\.$", where="parameters.resolution")
 def limit(records: Records, told: Told, sentence: Sentence) -> Iterator[str]:
     name = parameter(sentence)
     yield from usual(records, told, sentence)
     value = expected(told, name)
     value = min(value, records.p["max_steps"]) if name == "surrogate_steps" else value
+    if told.get("most"):
+        yield from holds(value > MOST_STEPS == int(told["limit"].replace(",", "")), f"{value} steps were wanted")
+        value = MOST_STEPS
     yield from holds(value == records.p[name], f"the value is {records.p[name]}")
+    if name == "interval":
+        measured = records.p["window"] == "auto"
+        yield from holds(bool(told.get("until")) == measured, f"the window is {records.p['window']}")
 
 
 @claim(r"(?P<id>\S+) has places for #places tokens and no more\.", where="parameters.max_tokens")

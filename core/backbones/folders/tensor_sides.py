@@ -14,8 +14,16 @@ Sides = tuple[object, ...]
 VAE_FIRST = "encoder.conv_in.weight"
 CLIP_FIRST = "embeddings.token_embedding.weight"
 T5_FIRST = "shared.weight"
-# Of each transformer, the first tensor of a picture; its sides are those of its inner width and of its channels.
-FIRST = {"SD3Transformer2DModel": "pos_embed.proj.weight", "FluxTransformer2DModel": "x_embedder.weight"}
+DECODER_FIRST = "embed_tokens.weight"
+DECODERS = {"qwen3", "qwen2_5_vl"}
+# Of each transformer, the first tensor of a picture, and how many places of its channels that sees at once; its sides
+# are its inner width and those.
+FIRST = {
+    "SD3Transformer2DModel": ("pos_embed.proj.weight", 1),
+    "FluxTransformer2DModel": ("x_embedder.weight", 1),
+    "QwenImageTransformer2DModel": ("img_in.weight", 1),
+    "ZImageTransformer2DModel": ("all_x_embedder.2-1.weight", 4),
+}
 
 
 def check_sides(folder: Path, weights: Mapping[str, Mapping[str, Weight]]) -> None:
@@ -30,24 +38,29 @@ def _expected(part: str, config: Config, weights: Mapping[str, Weight]) -> tuple
     if part == "unet":
         return "conv_in.weight", (_first(config), config.get("in_channels"), 3, 3)
     if part == "transformer":
-        return FIRST[str(config.get("_class_name"))], (_width(config), config.get("in_channels"))
+        name, places = FIRST[str(config.get("_class_name"))]
+        channels = config.get("in_channels")
+        return name, (_width(config), channels * places if isinstance(channels, int) else None)
     if part == "vae":
         return VAE_FIRST, (_first(config), config.get("in_channels"), 3, 3)
     if config.get("model_type") == "t5":
         return T5_FIRST, (config.get("vocab_size"), config.get("d_model"))
-    name = next((each for each in weights if each.endswith(CLIP_FIRST)), f"text_model.{CLIP_FIRST}")
+    first, prefix = (DECODER_FIRST, "model") if config.get("model_type") in DECODERS else (CLIP_FIRST, "text_model")
+    name = next((each for each in weights if each.endswith(first)), f"{prefix}.{first}")
     return name, (config.get("vocab_size"), config.get("hidden_size"))
 
 
 def _width(config: Config) -> object:
-    """Return the inner width of a transformer: of all its heads together."""
+    """Return the inner width of a transformer: what it says, or all its heads together."""
+    if "dim" in config:
+        return config["dim"]
     heads, each = config.get("num_attention_heads"), config.get("attention_head_dim")
     return heads * each if isinstance(heads, int) and isinstance(each, int) else None
 
 
 def _first(config: Config) -> object:
     channels = config.get("block_out_channels")
-    return channels[0] if isinstance(channels, list) and channels else None
+    return channels[0] if isinstance(channels, list) and channels else config.get("base_dim")
 
 
 def _check(part: str, weights: Mapping[str, Weight], name: str, expected: Sides) -> None:

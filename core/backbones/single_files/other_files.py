@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from core.backbones.folders.other_pipelines import CAPTIONS_ALONE, EDITED, instead
 from core.backbones.folders.weights import Weight
 
+ADAPTER = re.compile(r"lora_(up|down|A|B|unet|te)|hada_w|lokr_|\.dora_scale|oft_blocks|(^|\.)alpha$")
 CONTROLS = f"it steers a model by pictures that it is given (ControlNet){CAPTIONS_ALONE}; bring that model instead"
 SHOWS = f"it shows pictures to a model (IP-Adapter){CAPTIONS_ALONE}; bring that model instead"
 NOT_TAKEN = "whose family is not taken yet"
@@ -28,7 +29,7 @@ TRANSFORMERS = (
     ("double_layers.", f"it is an AuraFlow model, {NOT_TAKEN}", "AuraFlowPipeline"),
     ("double_blocks.", "it is the transformer of FLUX.1 alone", "FluxPipeline"),
     ("single_transformer_blocks.", "it is the transformer of FLUX.1 alone", "FluxPipeline"),
-    ("joint_blocks.", "it is a Stable Diffusion 3 model in one file", "StableDiffusion3Pipeline"),
+    ("joint_blocks.", "it is the transformer of Stable Diffusion 3", "StableDiffusion3Pipeline"),
     ("norm1_context.", "it is the transformer of Stable Diffusion 3 alone", "StableDiffusion3Pipeline"),
     ("patchify_proj.", "it makes videos (LTX)", "LTXPipeline"),
     ("attn.qkv_x.", "it makes videos (Mochi)", "MochiPipeline"),
@@ -43,6 +44,14 @@ TRANSFORMERS = (
     ("cap_embedder.", f"it is a Lumina model, {NOT_TAKEN}", "Lumina2Pipeline"),
     ("clip_txt_mapper.", f"it is a Stable Cascade model, {NOT_TAKEN}", "StableCascadeCombinedPipeline"),
 )
+# Diffusers' classes of the transformers that are taken alone.
+CLASSES = {
+    "StableDiffusion3Pipeline": "SD3Transformer2DModel",
+    "FluxPipeline": "FluxTransformer2DModel",
+    "Flux2Pipeline": "Flux2Transformer2DModel",
+    "QwenImagePipeline": "QwenImageTransformer2DModel",
+    "ZImagePipeline": "ZImageTransformer2DModel",
+}
 OTHERS = (
     ("conditioner.embedders.0.model.", "it is the refiner of Stable Diffusion XL; bring the base model instead"),
     ("control_model.", CONTROLS),
@@ -66,6 +75,17 @@ def other_model(weights: Mapping[str, Weight]) -> str | None:
         if _any(part, weights):
             return f"{_given(weights, root) or words}; {instead(root)}"
     return PART if _any("down_blocks.", weights) else None
+
+
+def alone(weights: Mapping[str, Weight]) -> tuple[str, str] | None:
+    """Return diffusers' class of the transformer that a file holds, and whose it is; None where it is none of ours."""
+    if unfit(weights) is not None or any(ADAPTER.search(name) for name in weights):
+        return None
+    found = next(((words, root) for part, words, root in TRANSFORMERS if _any(part, weights)), None)
+    if found is None or found[1] not in CLASSES or _given(weights, found[1]) is not None:
+        return None
+    words, root = found
+    return CLASSES[root], words.removeprefix("it is ").removesuffix(" alone")
 
 
 def unfit(weights: Mapping[str, Weight]) -> str | None:

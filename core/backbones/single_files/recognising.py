@@ -14,7 +14,7 @@ from core.backbones.folders.other_models import other_file
 from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, predicted
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import Weight, check_plain, described, read_header
-from core.backbones.single_files.other_files import EDIT_CHANNELS, other_model, unfit
+from core.backbones.single_files.other_files import ADAPTER, EDIT_CHANNELS, other_model, unfit
 from core.errors import InvalidInput
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -32,7 +32,6 @@ V_SIDE = 768  # of Stable Diffusion 2.x where it predicts v
 USUAL_WIDTH = 320  # channels of the first layer
 V_KEY, ZERO_SNR_KEY = "v_pred", "ztsnr"  # marks of trainers, each an empty tensor
 TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float32"}
-ADAPTER = re.compile(r"lora_(up|down|A|B|unet|te)|hada_w|lokr_|\.dora_scale|oft_blocks|(^|\.)alpha$")
 TEXTS = re.compile(r"(^|\.)layers\.\d+\.self_attn\.|^blk\.\d+\.")
 TEXT_ENCODER = re.compile(
     r"(^|\.)text_model\.encoder\.|^encoder\.block\.\d+\.|^(bert\.|roberta\.)?encoder\.layer\.\d+\."

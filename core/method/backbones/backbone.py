@@ -16,15 +16,16 @@ from core.method.memory.memory import Memory
 
 # Encoded examples, cached once: tensors with the examples in the leading dimension.
 # images: mean, std (n, c, h, w) scaled latents; what the first line of a caption says, text (n, tokens, width) and for
-# some pooled (n, width); for some time_ids (n, 6), how the picture is framed. Where some caption has several lines:
-# lines (n,), and what those after the first say, (n, most - 1, ...), under the names that `others_of` gives. Where some
-# picture is not square: size (n, 2), rows and columns of each latent, which fill the upper left of what is kept. Where
-# some picture has a mask: mask (n, 1, h, w), the weight of each place of the latent, 0 to 1.
+# some pooled (n, width), for some words (n,), how many of its tokens are told; for some time_ids (n, 6), its frame.
+# Where some caption has several lines: lines (n,), and what those after the first say, (n, most - 1, ...), under the
+# names that `others_of` gives. Where some picture is not square: size (n, 2), rows and columns of each latent, which
+# fill the upper left of what is kept. Where some picture has a mask: mask (n, 1, h, w), the weight of each place of the
+# latent, 0 to 1.
 # texts: input_ids, labels, attention_mask (n, T).
 # In training, where some examples protect the backbone otherwise than by counting as the rest: weight (n,), what an
 # example's own loss counts, and distil (n,), what the distance to the frozen network's prediction counts.
 Batch = dict[str, Tensor]
-CAPTION = ("text", "pooled")  # what a caption says
+CAPTION = ("text", "pooled", "words")  # what a caption says
 OTHERS = "others"
 IGNORED = -100  # the label of a token that is not learned
 # images: {"image": PIL.Image, "caption": str} and, where the caption has more lines, {"others": [str, ...]}; where they
@@ -133,7 +134,7 @@ def join(batches: Sequence[Batch]) -> Batch:
 
     Texts are padded to the longest, captions to the most lines, latents to the largest; what has no mask counts whole.
     """
-    batches = shapes.on_one_canvas(batches)
+    batches = as_long(shapes.on_one_canvas(batches))
     if any("weight" in batch for batch in batches):
         batches = [_weighed(batch) for batch in batches]
     if any(OTHERS in batch for batch in batches):
@@ -141,6 +142,22 @@ def join(batches: Sequence[Batch]) -> Batch:
     padded = [name for name, tensor in batches[0].items() if tensor.dim() == 2 or name.startswith(OTHERS)]
     width = {name: max(batch[name].shape[1] for batch in batches) for name in padded}
     return {name: torch.cat([_padded(name, batch[name], width.get(name)) for batch in batches]) for name in batches[0]}
+
+
+def as_long(batches: Sequence[Batch]) -> list[Batch]:
+    """Return the batches with captions of as many tokens in all, filled up with zeros; `words` tells of how many."""
+    if not any("words" in batch for batch in batches):
+        return list(batches)
+    longest = max(batch[name].shape[-2] for batch in batches for name in ("text", OTHERS) if name in batch)
+    return [
+        batch
+        | {
+            name: torch.nn.functional.pad(batch[name], (0, 0, 0, longest - batch[name].shape[-2]))
+            for name in ("text", OTHERS)
+            if name in batch
+        }
+        for batch in batches
+    ]
 
 
 def caption_of(batch: Batch) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ def _decided(folds: ScoringFolds, choice: Choice, matrix: Tensor, surrogates: in
         preset=p.learns,
         start=p.gamma_start,
         name=p.preset,
+        asked="gamma" not in p.reasons,
     )
     return Scoring(
         sampled=choice.sampled,

@@ -28,10 +28,12 @@ def choose_gamma(
     preset: str = "subject",
     start: float | None = None,
     name: str | None = None,
+    asked: bool = True,
 ) -> GammaChoice:
     """Turn the request into a share of batch slots.
 
-    `preset` is the one whose values hold; `name` is how the job calls it, where that is an alias or an operator's.
+    `preset` is the one whose values hold; `name` is how the job calls it, where that is an alias or an operator's. A
+    share that was not `asked` for is the preset's.
 
     "auto" is the share that a preset starts with (`start`, where it says so); the trial on held-out references
     (trial.py) has the last word. The error law is not asked: it never called mixing harmful in our experiments, also
@@ -45,7 +47,8 @@ def choose_gamma(
         words = f"Natural mixing, as asked: {m} examples beside {n} references give {gamma:.2f}{most}."
         return GammaChoice(gamma, words)
     if request != "auto":
-        return GammaChoice(float(request), f"{request:g} of the batch slots, as asked.")
+        whose = ", as asked" if asked else f" is set by the preset {name or preset}"
+        return GammaChoice(float(request), f"{request:g} of the batch slots{whose}.")
     if not comparable:
         return GammaChoice(0.0, UNTRIED)
     share = usual_share(preset) if start is None else start

@@ -16,6 +16,7 @@ from core.method.backbones.backbone import (
     Backbone,
     Batch,
     Draw,
+    as_long,
     caption_of,
     count,
     first_lines,
@@ -104,6 +105,7 @@ class MixedBatches:
             return batch
         said = take(captions, torch.tensor([next(self._unrelated) for _ in range(slots)]))
         own = count(batch) - slots
+        batch, said = as_long([batch, said])
         told = {name: torch.cat([batch[name][:own], said[name].to(batch[name])]) for name in caption_of(batch)}
         if "mask" in batch:
             told["mask"] = torch.cat([batch["mask"][:own], torch.ones_like(batch["mask"][own:])])
@@ -186,6 +188,7 @@ class Captions:
 
 def _put(batch: Batch, said: Batch, where: Tensor) -> Batch:
     """Return what a batch's captions say with `said` in its place where `where` (n,) is true."""
+    batch, said = as_long([batch, said])
     return {
         name: torch.where(where.view(-1, *(1,) * (batch[name].dim() - 1)), said[name].to(batch[name]), batch[name])
         for name in caption_of(batch)

@@ -236,7 +236,8 @@ class FinalRun:
 def _window(p: Parameters, evidence: Evidence | None, budget: int, stretch: float) -> Window:
     """Return the window asked for, or the one that fits t*; a given interval stays as it is."""
     if isinstance(p.window, int):
-        return Window(p.window, p.interval, f"The window of {p.window} evaluations was asked for.")
+        asked = f"The window of {p.window} evaluations was asked for."
+        return Window(p.window, p.interval, f"The window: {p.reasons['window']}" if "window" in p.reasons else asked)
     window = calibrate_window(evidence.best_step * evidence.scale * stretch if evidence else None, budget)
     if "interval" in p.reasons:
         return window

@@ -7,6 +7,7 @@ an alias: another name for one whose values it takes.
 from __future__ import annotations
 
 import logging
+import math
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from core.backbones.families import Kind, Number
 from core.errors import InvalidInput
 from core.parameters.protection.means import LEAST_WEIGHT, MOST_WEIGHT, WITHOUT_DATA, Ground, Means
+from core.parameters.request import StopName
 from core.runtime.complaints import complaints
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,15 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {
     "surrogate_steps": (1, 20_000, True),
     "max_steps": (1, 20_000, True),
     "interval": (1, 1000, True),
+    "window": (2, 1000, True),
     "sample_ratio": (0.01, 1, False),
     "selected_count": (1, 4096, True),
     "dropout_caption": (0, 0.5, False),
 }
 MIN_FACTOR, MAX_FACTOR = 0.1, 10.0
-_TAKEN_BY_ALIASES = ("add_trigger", "gamma", "protect", "values")
+MOST_PASSES = 1000  # as many epochs as a request may ask for
+BY_PASSES = ("max_steps", "window")  # what may follow how many references there are
+_TAKEN_BY_ALIASES = ("add_trigger", "gamma", "protect", "stop", "values")
 Sentence = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -47,24 +52,29 @@ class _Strict(BaseModel):
 
 
 class Change(_Strict):
-    """One changed value: a `value`, or so many `times` the usual one; why, and whether we have measured it."""
+    """One changed value; why, and whether we have measured it.
+
+    It is a `value`, or so many `times` the usual one, or as long as so many `passes` over the references take.
+    """
 
     value: Number | None = None
     times: Annotated[float, Field(ge=MIN_FACTOR, le=MAX_FACTOR)] | None = None
+    passes: Annotated[int, Field(ge=1, le=MOST_PASSES)] | None = None
     why: Sentence
     measured: bool = False
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Change:
-        if (self.value is None) == (self.times is None):
-            raise ValueError("give value or times, and not both")
+    def _one_of_them(self) -> Change:
+        if [self.value, self.times, self.passes].count(None) != 2:
+            raise ValueError("give value, times or passes, and one of them alone")
         return self
 
 
 class Gamma(_Strict):
-    """The share of backbone data that an automatic gamma starts with."""
+    """The share of backbone data that an automatic gamma starts with, or stays at where it is not to be tried."""
 
     start: Annotated[float, Field(ge=0, le=0.95)]
+    tried: bool = True
     why: Sentence
     measured: bool = False
 
@@ -85,6 +95,14 @@ class Protect(_Strict):
         return self
 
 
+class Stop(_Strict):
+    """What ends a run and names its adapter, where the request says nothing of it."""
+
+    rule: StopName
+    why: Sentence
+    measured: bool = False
+
+
 class Preset(_Strict):
     """What is learned from the references, and what that changes."""
 
@@ -96,14 +114,35 @@ class Preset(_Strict):
     add_trigger: bool = True
     gamma: Gamma | None = None
     protect: Protect | None = None
+    stop: Stop | None = None
+    advanced: bool = False  # whether it is kept from where people choose who need not know what it is
     values: dict[str, Change] = Field(default_factory=dict)
     source: Literal["built-in", "operator"] = "built-in"
     alias_of: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")] | None = None
 
     @property
+    def named(self) -> str:
+        """The preset with its version, in the words of a reason."""
+        alias = f" (an alias of {self.alias_of})" if self.alias_of else ""
+        return f"the preset {self.name} {self.version}{alias}"
+
+    @property
     def is_style(self) -> bool:
         """Whether it is the preset style, by this name or another."""
         return "style" in (self.name, self.alias_of)
+
+    def changed(self, table: Mapping[str, int | float]) -> dict[str, int | float]:
+        """Return the usual values as the preset changes them; what follows passes is not among the changes."""
+        result = dict(table)
+        for name, change in self.values.items():
+            low, high, whole = RANGES[name]
+            if change.value is not None:
+                result[name] = change.value
+            elif change.times is not None:
+                result[name] = min(high, max(low, table[name] * change.times))
+            if whole and name in result:
+                result[name] = math.ceil(result[name])
+        return result
 
     @model_validator(mode="after")
     def _an_alias_says_nothing_of_its_own(self) -> Preset:
@@ -127,6 +166,10 @@ class Preset(_Strict):
         for name, change in self.values.items():
             if name not in RANGES:
                 raise ValueError(f"values.{name} is not known; a preset may change {', '.join(RANGES)}")
+            if change.passes is not None and name not in BY_PASSES:
+                raise ValueError(f"values.{name} can't follow passes; {' and '.join(BY_PASSES)} can")
+            if change.times is not None and name == "window":
+                raise ValueError("values.window has no usual value; give value or passes")
             low, high, whole = RANGES[name]
             if change.value is not None and not low <= change.value <= high:
                 raise ValueError(f"values.{name} is {change.value:g}; {low:g} to {high:g} is taken")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.backbones.families import Kind
 from core.backbones.record import BackboneRecord
-from core.parameters.presets import Preset, Protect
+from core.parameters.presets import Gamma, Preset, Protect
 from core.parameters.protection.means import GENERATE, Ground, Means
-from core.parameters.request import BatRequest
+from core.parameters.request import Auto, BatRequest
+from core.parameters.schedule import GENERATED
 
 PUBLISHED = Protect(means="replay", weight=1.0, on="pool", why="so the method was published")
 MADE = "it is protected on samples that it makes itself"
 TRIED = "by a trial on held-out references"
+MAKING: Mapping[Kind, str] = {
+    "images": f"draws {GENERATED} pictures of plain prompts, once for all jobs of this size",
+    "texts": f"writes {GENERATED} texts from plain openings and questions, once for all jobs of this size",
+}
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,7 @@ class Protecting:
     @property
     def named(self) -> str:
         """The preset, with its version."""
-        alias = f" (an alias of {self.preset.alias_of})" if self.preset.alias_of else ""
-        return f"the preset {self.preset.name} {self.preset.version}{alias}"
+        return self.preset.named
 
     @property
     def usual(self) -> Protect:
@@ -38,6 +44,19 @@ class Protecting:
     def start(self) -> float | None:
         """Where the preset lets an automatic gamma start."""
         return self.preset.gamma.start if self.preset.gamma else None
+
+    @property
+    def gamma(self) -> float | Auto:
+        """What a gamma becomes that the request leaves to us: chosen by a trial, unless the preset sets it."""
+        if self.means == "none":
+            return 0.0
+        return self._untried.start if self._untried else "auto"
+
+    @property
+    def _untried(self) -> Gamma | None:
+        """The preset's share where it is not to be tried."""
+        told = self.preset.gamma
+        return told if told and not told.tried and told.start > 0 else None
 
     @property
     def refused(self) -> bool:
@@ -86,6 +105,20 @@ class Protecting:
             return self.usual.on
         return "own" if self.backbone.pool is None and not (self.refused or self.unwanted) else "pool"
 
+    @property
+    def pool(self) -> str | None:
+        """From which pool is chosen: the backbone's, or one that it makes; None where nothing is."""
+        if self.means == "none" or self.on != "pool":
+            return None
+        return GENERATE if self.generates else self.backbone.id
+
+    @property
+    def why_pool(self) -> str:
+        """Why that pool."""
+        if self.generates:
+            return f"It was asked for: {self.backbone.id} {MAKING[self.backbone.kind]}."
+        return "The pool that belongs to the backbone." if self.pool else "No pool is used."
+
     def reasons(self) -> dict[str, str]:
         """Return why of everything that could be left to the service, whether or not it was."""
         if self.means == "none":
@@ -131,6 +164,8 @@ class Protecting:
         return f"{self.on} is {self._whose()}."
 
     def _why_gamma(self) -> str:
+        if self._untried:
+            return f"{self._untried.start:g} is set by {self.named}, without a trial: {self._untried.why}."
         scored = self.on == "pool" and self.request.score != "random"
         why = f"It is chosen after scoring, {TRIED}." if scored else f"It is chosen {TRIED}."
         if self.start and self.preset.gamma:

@@ -22,8 +22,13 @@ def test_an_operators_new_preset_needs_no_restart(service: Service, http: httpx.
 
 def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
     listed = http.get("/v1/presets").json()
-    assert [preset["name"] for preset in listed["data"]] == ["face", "format", "style", "subject", "tone"]
-    style = listed["data"][2]
+    names = [preset["name"] for preset in listed["data"]]
+    assert names == ["face", "format", "paper-image", "paper-text", "style", "subject", "tone"]
+    by_name = dict(zip(names, listed["data"], strict=True))
+    style, paper = by_name["style"], by_name["paper-image"]
+    assert {name for name in names if by_name[name]["advanced"]} == {"paper-image", "paper-text"}
+    assert (paper["stop"]["rule"], style["stop"]) == ("cs_fluctuation", None)
+    assert {value["name"]: value["passes"] for value in paper["values"]}["window"] == 50
     assert (style["object"], style["version"], style["kind"], style["source"]) == ("preset", 3, "images", "built-in")
     values = {value["name"]: value for value in style["values"]}
     assert (values["max_steps"]["times"], values["max_steps"]["measured"]) == (1.25, True)
@@ -31,19 +36,36 @@ def test_presets_are_listed_with_reasons(http: httpx.Client) -> None:
     assert (style["protect"]["means"], style["protect"]["measured"]) == ("none", True)
     assert all(preset["protect"]["why"] for preset in listed["data"])
     assert style["alias_of"] is None
-    face, subject = listed["data"][0], listed["data"][3]
+    face, subject = by_name["face"], by_name["subject"]
     assert (face["alias_of"], face["values"]) == ("subject", subject["values"])
     assert "those of subject" in face["learns"]
     rest = http.get("/v1/presets", params={"after": "format", "limit": 2}).json()
-    assert ([preset["id"] for preset in rest["data"]], rest["has_more"]) == (["style", "subject"], True)
+    assert ([preset["id"] for preset in rest["data"]], rest["has_more"]) == (["paper-image", "paper-text"], True)
     refused(http.get("/v1/presets", params={"after": "logo"}), 400, "invalid_cursor")
 
 
 def test_a_preset_or_tagger_that_is_not_there_is_400(http: httpx.Client, image_file: str) -> None:
     body = {"model": "tiny-images", "training_file": image_file}
     error = refused(http.post(JOBS, json={**body, "bat": {"preset": "logo"}}), 400, "preset_not_found")
-    assert (error["param"], "face, style, subject" in error["message"]) == ("bat.preset", True)
+    assert (error["param"], "face, paper-image, style, subject" in error["message"]) == ("bat.preset", True)
     assert refused(http.post(JOBS, json={**body, "bat": {"caption": "blip"}}), 400, "tagger_not_found")["param"] == (
         "bat.caption"
     )
     assert http.post(JOBS, json={**body, "bat": {"caption": "colours"}}).status_code == 200
+
+
+def test_a_job_at_the_papers_settings_is_estimated_and_says_why(
+    http: httpx.Client, image_file: str, text_file: str
+) -> None:
+    for model, file, preset in (("tiny-images", image_file, "paper-image"), ("tiny-texts", text_file, "paper-text")):
+        body = {"model": model, "training_file": file}
+        usual, paper = (
+            http.post(f"{JOBS}/estimate", json=body | {"bat": {"preset": name}}).json() for name in ("auto", preset)
+        )
+        assert paper["seconds"]["expected"] > usual["seconds"]["expected"]
+        assert paper["stages"]["trial"]["high"] == 0  # the share is not tried
+        resolved = paper["resolved"]
+        assert (resolved["stop"], resolved["gamma"]) == ("cs_fluctuation", 0.5)
+        assert "copies of the last" in resolved["reasons"]["window"]
+    assert resolved["batch_size"] < 16
+    assert "and a batch holds each of them once" in resolved["reasons"]["batch_size"]

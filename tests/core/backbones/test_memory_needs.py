@@ -66,7 +66,16 @@ def test_an_example_takes_what_a_network_of_full_size_keeps_of_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "family"), [("sd3.5-large", "sd3"), ("sd3.5-medium", "sd3"), ("flux1", "flux1")])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("sd3.5-large", "sd3"),
+        ("sd3.5-medium", "sd3"),
+        ("flux1", "flux1"),
+        ("qwen-image", "qwen-image"),
+        ("z-image", "z-image"),
+    ],
+)
 def test_a_transformer_of_full_size_keeps_needs_and_computes_what_is_said(name: str, family: str) -> None:
     import torch
 

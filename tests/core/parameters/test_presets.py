@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,10 @@ why = "it is learned soon"
 ALIAS = 'name = "mug"\nversion = 7\nkind = "images"\ndescription = "a mug"\nlearns = "its shape"\n'
 
 
-def test_the_five_presets_are_there_with_reasons() -> None:
-    kinds = {name: preset.kind for name, preset in built_in().items()}
+def test_the_five_presets_and_the_papers_two_are_there_with_reasons() -> None:
+    kinds = {name: preset.kind for name, preset in built_in().items() if not preset.advanced}
     assert kinds == {"face": "images", "format": "texts", "style": "images", "subject": "images", "tone": "texts"}
+    assert {name for name, preset in built_in().items() if preset.advanced} == {"paper-image", "paper-text"}
     for preset in built_in().values():
         assert all(change.why for change in preset.values.values())
 
@@ -89,7 +91,8 @@ def test_an_operators_alias_takes_the_values_of_a_built_in_preset(tmp_path: Path
 def test_a_gamma_starts_where_it_was_measured() -> None:
     for name, preset in built_in().items():
         assert preset.gamma is not None
-        assert preset.gamma.start == (0 if name == "style" else schedule.usual_share(name))
+        if not preset.advanced:
+            assert preset.gamma.start == (0 if name == "style" else schedule.usual_share(name))
 
 
 def test_the_ranges_of_a_preset_are_those_of_a_request() -> None:
@@ -124,7 +127,9 @@ def test_an_operators_preset_changes_values_and_is_named_by_jobs(tmp_path: Path)
     data = settled({"preset": "logo", "protect": "replay"}, presets=known)
     assert (data.protect, data.protect_weight, data.protect_on) == ("replay", 2.5, "pool")
     assert data.reasons["protect_on"] == "replay needs data, and emoji-ldm has a candidate pool."
-    with pytest.raises(InvalidInput, match="no such preset; choose face, style, subject or auto") as refused:
+    with pytest.raises(
+        InvalidInput, match="no such preset; choose face, paper-image, style, subject or auto"
+    ) as refused:
         settled({"preset": "logo"})
     assert refused.value.param == "bat.preset"
 
@@ -134,7 +139,12 @@ def test_an_operators_preset_changes_values_and_is_named_by_jobs(tmp_path: Path)
     [
         ("value = 4", "value = 400", "values.rank is 400; 1 to 256 is taken"),
         ("value = 4", "value = 4.5", "only whole numbers"),
-        ("value = 4", "value = 4\ntimes = 2.0", "value or times, and not both"),
+        ("value = 4", "value = 4\ntimes = 2.0", "value, times or passes, and one of them alone"),
+        ("value = 4", "passes = 4", "values.rank can't follow passes; max_steps and window can"),
+        ("times = 0.5", "passes = 0", "values.max_steps.passes"),
+        ("values.rank]\nvalue = 4", "values.window]\ntimes = 2.0", "values.window has no usual value; give value"),
+        ("values.rank]\nvalue = 4", "values.window]\nvalue = 1", "values.window is 1; 2 to 1000 is taken"),
+        ("[values.rank]", '[stop]\nrule = "never"\nwhy = "so"\n[values.rank]', "stop.rule"),
         ("value = 4", "value = true", "values.rank"),
         ("values.rank", "values.colour", "values.colour is not known"),
         ('kind = "images"', 'kind = "films"', "kind"),
@@ -159,6 +169,53 @@ def test_a_preset_that_is_wrong_is_named_with_its_field(tmp_path: Path, before: 
         presets.load(tmp_path)
     assert "logo.toml" in refused.value.message
     assert said in refused.value.message
+
+
+def test_the_papers_settings_are_theirs_and_every_reason_names_its_paper() -> None:
+    for name, backbone, summary in (("paper-image", EMOJI, CATS), ("paper-text", TEXT, CHATS)):
+        preset = built_in()[name]
+        told = [preset.gamma, preset.protect, preset.stop, *preset.values.values()]
+        assert all(each and not each.measured for each in told)
+        assert all(
+            re.search("early-stopping paper|Early-stopping Low-Rank|Backbone Augmented", each.why) for each in told
+        )
+        p = settled({"preset": name}, backbone=backbone, summary=summary)
+        assert (p.protect, p.protect_weight, p.protect_on, p.gamma) == ("replay", 1, "pool", 0.5)
+        assert (p.stop, p.cs_semantics, p.interval) == ("cs_fluctuation", "paper", 20)
+        assert p.reasons["gamma"].startswith(f"0.5 is set by the preset {name} 1, without a trial: Backbone Augmented")
+        assert p.reasons["interval"].endswith(", in steps.")  # no window is to be measured
+
+
+def test_pictures_are_repeated_fifty_times_an_epoch_of_which_one_is_the_window() -> None:
+    p = settled({"preset": "paper-image"}, stop_default="matched_loss")
+    assert (p.rank, p.alpha, p.learning_rate, p.batch_size, p.stop) == (128, 64, 1e-5, 1, "cs_fluctuation")
+    assert (p.max_steps, p.window * p.interval) == (10 * 50 * 6, 50 * 6)
+    assert p.reasons["window"].startswith("15 evaluations, 20 steps apart: 50 passes over 6 references in batches of 1")
+    assert "copies of the last 45 are held" in p.reasons["window"]
+    larger = settled({"preset": "paper-image", "batch_size": 3, "interval": 10, "stop": "matched_loss"})
+    assert (larger.max_steps, larger.window, larger.stop) == (1000, 10, "matched_loss")
+    many = settled({"preset": "paper-image"}, summary=CATS.model_copy(update={"count": 60}))
+    assert (many.max_steps, many.window) == (20_000, 150)
+    assert many.reasons["max_steps"].startswith("A run has 20,000 steps at most, though 500 passes over 60 references")
+    assert settled({"preset": "paper-image", "window": 7}).window == 7
+
+
+def test_sixteen_texts_a_batch_become_as_many_as_there_are() -> None:
+    p = settled({"preset": "paper-text"}, backbone=TEXT, summary=CHATS)
+    assert (p.rank, p.alpha, p.learning_rate, p.max_steps) == (64, 16, 4e-6, 1500)
+    assert (p.batch_size, p.window, p.interval) == (12, 5, 20)
+    assert p.reasons["batch_size"].endswith("there are only 12 references, and a batch holds each of them once.")
+    enough = settled({"preset": "paper-text"}, backbone=TEXT, summary=CHATS.model_copy(update={"count": 40}))
+    assert (enough.batch_size, enough.reasons["batch_size"][-26:]) == (16, "; there are 40 references.")
+    with pytest.raises(InvalidInput, match="Paper-image is not for texts; choose format, paper-text, tone or auto"):
+        settled({"preset": "paper-image"}, backbone=TEXT, summary=CHATS)
+
+
+def test_a_preset_that_is_not_tried_gives_way_to_what_a_request_says_of_protection() -> None:
+    assert settled({"preset": "paper-image", "gamma": "auto"}).gamma == 0.5
+    assert settled({"preset": "paper-image", "gamma": 0.25}).gamma == 0.25
+    assert settled({"preset": "paper-image", "protect": "none"}).gamma == 0
+    assert settled({"preset": "subject"}).gamma == "auto"
 
 
 def test_a_preset_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

@@ -55,12 +55,13 @@ def _of_texts(form: Format, file: str, record: BackboneRecord, root: str) -> lis
 def _of_pictures(form: Format, file: str, record: BackboneRecord, root: str) -> list[str]:
     pipeline, part = family(record.family).roots[0], family(record.family).adapted
     if form == "kohya":
-        return [
-            f"cp {file} ComfyUI/models/loras/  # then choose it in a node Load LoRA",
-            f"cp {file} stable-diffusion-webui/models/Lora/  # then write <lora:{file.rpartition('.')[0]}:1>",
-        ]
+        comfy = f"cp {file} ComfyUI/models/loras/  # then choose it in a node Load LoRA"
+        page = f"cp {file} stable-diffusion-webui/models/Lora/  # then write <lora:{file.rpartition('.')[0]}:1>"
+        return [comfy, page] if part == "unet" else [comfy]
     if form == "diffusers":
         imports = ["import torch", f"from diffusers import {pipeline}", ""]
+        if part == "transformer":
+            imports.insert(0, f"# ComfyUI takes {file} as it is: cp {file} ComfyUI/models/loras/")
         return [*imports, _pipeline(record, pipeline), f'pipe.load_lora_weights(".", weight_name="{file}")']
     if form == "peft":
         imports = [

@@ -10,6 +10,7 @@ from diffusers import FluxPipeline
 from torch import Tensor, nn
 
 from core.method.backbones.backbone import Batch
+from core.method.backbones.images.conditioners.chat import as_long_as_they_are, told_of
 from core.method.backbones.images.packing import packed, unpacked
 
 THOUSAND = 1000  # timesteps, of which a place in a flow is a share
@@ -48,3 +49,24 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
         txt_ids=noisy.new_zeros(text.shape[1], 3),
     ).sample
     return unpacked(predicted, rows, columns)
+
+
+def qwen_image(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
+    """Call a QwenImageTransformer2DModel, which sees 2 x 2 places as one; fillings of captions are masked."""
+    rows, columns = noisy.shape[2:]
+    whole = bool((told["words"] == told["text"].shape[1]).all())
+    predicted = network(
+        packed(noisy),
+        encoder_hidden_states=told["text"].to(noisy.dtype),
+        encoder_hidden_states_mask=None if whole else told_of(told),
+        timestep=timestep,
+        img_shapes=[[(1, rows // 2, columns // 2)]] * len(noisy),
+    ).sample
+    return unpacked(predicted, rows, columns)
+
+
+def zimage(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
+    """Call a ZImageTransformer2DModel: lists in and out, time the other way round, and the way to the picture out."""
+    captions = as_long_as_they_are(told | {"text": told["text"].to(noisy.dtype)})
+    pictures = list(noisy.unsqueeze(2).unbind())  # each a film of one picture
+    return -torch.stack(network(pictures, 1 - timestep, captions).sample).squeeze(2)

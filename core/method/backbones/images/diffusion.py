@@ -252,7 +252,7 @@ class DiffusionBackbone:
             answer = self.pipeline(
                 **self._asked([prompts[place] for place in places]),
                 num_inference_steps=steps or self.steps,
-                guidance_scale=self.guidance if guidance is None else guidance,
+                **{FORMS[self.form].guided: self.guidance if guidance is None else guidance},
                 width=self.drawn_size[0],
                 height=self.drawn_size[1],
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
@@ -265,10 +265,15 @@ class DiffusionBackbone:
                 images += drawn
         return images
 
-    def _asked(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+    def _asked(self, prompts: Sequence[str]) -> dict[str, Any]:
         wanted, unwanted = self.prompts.of(prompts), self.prompts.of([NOTHING] * len(prompts))
         asked = self.conditioner.asked(wanted, unwanted)
-        return {name: tensor.to(self.device, self.dtype) for name, tensor in asked.items()}
+        return {name: self._moved(said) for name, said in asked.items()}
+
+    def _moved(self, said: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        if isinstance(said, Tensor):
+            return said.to(self.device, self.dtype if said.is_floating_point() else said.dtype)
+        return [each.to(self.device, self.dtype) for each in said]
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return the frozen network's own view of what images show, (n, f)."""

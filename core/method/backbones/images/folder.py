@@ -47,9 +47,9 @@ class Folder:
         read = _whole(part, made.from_pretrained(self.path, torch_dtype=self.dtype, **self._options(part)))
         return prepare_network(read, self.precision, checkpointing=self.checkpointing, device=self.device)
 
-    def vae(self, dtype: torch.dtype) -> AutoencoderKL:
+    def vae(self, dtype: torch.dtype, made: type[Any] = AutoencoderKL) -> Any:
         """Read the VAE."""
-        return _whole("vae", AutoencoderKL.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
+        return _whole("vae", made.from_pretrained(self.path, torch_dtype=dtype, **self._options("vae")))
 
     def tokenizer(self, part: str) -> CLIPTokenizer:
         """Read a tokenizer of CLIP's."""
@@ -57,8 +57,11 @@ class Folder:
 
     def other_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         """Read a tokenizer of another kind, as model_index.json names it."""
-        made: type[PreTrainedTokenizerBase] = getattr(transformers, self.index()[part][1])
-        return made.from_pretrained(self.path, subfolder=part, local_files_only=True)
+        return self.named(part).from_pretrained(self.path, subfolder=part, local_files_only=True)
+
+    def named(self, part: str) -> Any:
+        """Return the class of transformers that model_index.json names for a part; only known ones are registered."""
+        return getattr(transformers, self.index()[part][1])
 
     def flow(self) -> FlowMatchEulerDiscreteScheduler:
         """Return the sampler of a flow, as the folder has it."""

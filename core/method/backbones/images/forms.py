@@ -9,28 +9,34 @@ from typing import Any, Literal
 
 import torch
 from diffusers import (
+    AutoencoderKLQwenImage,
     DiffusionPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
 from core.method.backbones.images import calls, sights
 from core.method.backbones.images.calls import Call
+from core.method.backbones.images.conditioners.chat import Chat, Described
 from core.method.backbones.images.conditioners.clip import Clip, ClipPair
 from core.method.backbones.images.conditioners.conditioner import Conditioner
 from core.method.backbones.images.conditioners.t5 import ClipPairT5, ClipT5
 from core.method.backbones.images.folder import EncoderClasses, Folder
-from core.method.backbones.images.latents import Latents, PackedLatents
+from core.method.backbones.images.latents import Latents, NormedLatents, PackedLatents
 from core.method.backbones.images.objective import Ddpm, Flow, Objective
 from core.method.backbones.images.sights import Sights
 
-FormName = Literal["sd", "sdxl", "sd3", "flux"]
+FormName = Literal["sd", "sdxl", "sd3", "flux", "zimage", "qwen-image"]
 Parts = tuple[DiffusionPipeline, Conditioner]
 
 
@@ -50,6 +56,7 @@ class Form:
     latents: type[Latents] = Latents
     steps: int = 20  # in which pictures are drawn
     guidance: float = 3.0
+    guided: str = "guidance_scale"  # the pipeline's argument
 
 
 def read(folder: Folder, name: FormName) -> Parts:
@@ -127,6 +134,30 @@ def _flux(folder: Folder) -> Parts:
     return pipeline, ClipT5(*tokenizers, folder.encoders(classes))
 
 
+def _zimage(folder: Folder) -> Parts:
+    tokenizer = folder.other_tokenizer("tokenizer")
+    pipeline = ZImagePipeline(
+        scheduler=folder.flow(),
+        vae=folder.vae(torch.float32),
+        text_encoder=None,
+        tokenizer=tokenizer,
+        transformer=folder.network("transformer", ZImageTransformer2DModel),
+    )
+    return pipeline, Chat(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+
+
+def _qwen_image(folder: Folder) -> Parts:
+    tokenizer = folder.other_tokenizer("tokenizer")
+    pipeline = QwenImagePipeline(
+        scheduler=folder.flow(),
+        vae=folder.vae(torch.float32, AutoencoderKLQwenImage),
+        text_encoder=None,
+        tokenizer=tokenizer,
+        transformer=folder.network("transformer", QwenImageTransformer2DModel),
+    )
+    return pipeline, Described(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+
+
 STREAMS: dict[str, Any] = {"sights": sights.STREAMS, "part": "transformer", "objective": Flow}
 FORMS: Mapping[FormName, Form] = MappingProxyType(
     {
@@ -134,5 +165,15 @@ FORMS: Mapping[FormName, Form] = MappingProxyType(
         "sdxl": Form(_sdxl, calls.unet, sights.UNET),
         "sd3": Form(_sd3, calls.sd3, **STREAMS, steps=28, guidance=7.0),
         "flux": Form(_flux, calls.flux, **STREAMS, latents=PackedLatents, steps=28, guidance=3.5),
+        "qwen-image": Form(
+            _qwen_image,
+            calls.qwen_image,
+            **STREAMS,
+            latents=NormedLatents,
+            steps=50,
+            guidance=4.0,
+            guided="true_cfg_scale",
+        ),
+        "zimage": Form(_zimage, calls.zimage, sights.JOINED, "transformer", Flow, steps=50, guidance=5.0),
     }
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from core.method.backbones.backbone import Batch, Item, join, others_of, take
+from core.method.backbones.backbone import Batch, Item, as_long, join, others_of, take
 from core.method.backbones.images.conditioners.conditioner import Conditioner
 from core.method.backbones.images.latents import Latents
 from core.method.backbones.images.views import View
@@ -27,7 +27,7 @@ class ItemEncoder:
     def encode(self, items: Sequence[Item], profiler: Profiler) -> Batch:
         """Return latents and all that the network is told of each, with every line of their captions, on the CPU."""
         batch = self._shape_by_shape(items, profiler, lambda item: str(item.get("caption") or ""))
-        return batch | self._other_lines([list(item.get("others") or ()) for item in items])
+        return as_long([batch | self._other_lines([list(item.get("others") or ()) for item in items])])[0]
 
     def encode_pictures(self, items: Sequence[Item], profiler: Profiler) -> Batch:
         """Return what `encode` does, without what captions say."""
@@ -67,15 +67,17 @@ class ItemEncoder:
         most = max(map(len, others), default=0)
         if not most:
             return {}
-        held: Batch = {"lines": torch.tensor([1 + len(lines) for lines in others])}
         places = [(item, line) for item, lines in enumerate(others) for line in range(len(lines))]
 
         def compute(piece: Tensor) -> Batch:
-            return self._conditioner.encode([others[item][line] for item, line in map(places.__getitem__, piece)])
+            said = self._conditioner.encode([others[item][line] for item, line in map(places.__getitem__, piece)])
+            return {name: tensor.float().cpu() for name, tensor in said.items()}
 
         split = torch.arange(len(places)).split(ENCODED_AT_ONCE)
-        for piece, found in self._memory.each("encode", split, compute, lambda: torch.ones(len(places)), key="lines"):
-            for name, tensor in found.items():
-                rows = held.setdefault(others_of(name), torch.zeros(len(others), most, *tensor.shape[1:]))
-                rows[tuple(torch.tensor(places)[piece].T)] = tensor.float().cpu()
-        return held
+        found = self._memory.each("encode", split, compute, lambda: torch.ones(len(places)), key="lines")
+        index, parts = zip(*found, strict=True)
+        said, held = take(join(parts), torch.cat(index).argsort()), {}
+        for name, tensor in said.items():
+            rows = held[others_of(name)] = torch.zeros(len(others), most, *tensor.shape[1:])
+            rows[tuple(torch.tensor(places).T)] = tensor
+        return held | {"lines": torch.tensor([1 + len(lines) for lines in others])}

@@ -6,11 +6,10 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from core.method.backbones.backbone import Batch
+from core.method.backbones.backbone import Batch, join
 from core.method.backbones.images.conditioners.conditioner import Conditioner
 
 NOTHING = None  # no prompt at all: what guidance steers away from
@@ -41,8 +40,7 @@ class Prompts:
     def of(self, prompts: Sequence[str | None]) -> Batch:
         """Return what prompts say, a row for each."""
         self.hold(prompts)
-        rows = [self._held[prompt] for prompt in prompts]
-        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+        return join([self._held[prompt] for prompt in prompts])
 
     def forget(self) -> None:
         """Hold nothing: another job has other prompts."""

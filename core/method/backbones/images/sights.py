@@ -32,6 +32,11 @@ def of_streams(given: tuple[Tensor, Tensor], _places: int) -> Tensor:
     return given[1].transpose(1, 2)
 
 
+def of_joined(given: Tensor, places: int) -> Tensor:
+    """Read the tokens of pictures, 2 x 2 places each, that a block gives before those of texts."""
+    return given[:, : places // 4].transpose(1, 2)
+
+
 def _blocks(network: Any) -> list[Any]:
     """Return the blocks of a transformer of two streams; FLUX joins both in its later ones."""
     return [*network.transformer_blocks, *getattr(network, "single_transformer_blocks", ())]
@@ -48,3 +53,8 @@ UNET = Sights(
     read=of_map,
 )
 STREAMS = Sights(middle=_middle, shallow=lambda network: network.transformer_blocks[0], read=of_streams)
+JOINED = Sights(
+    middle=lambda network: network.layers[len(network.layers) // 2],
+    shallow=lambda network: network.noise_refiner[0],
+    read=of_joined,
+)

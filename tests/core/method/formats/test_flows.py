@@ -9,11 +9,13 @@ import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from core.backbones.families import family
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, kohya, merged, peft
 from core.method.formats.kohya_flux import WIDTH
+from core.method.formats.kohya_names import PREFIX
 from tests.core.method.formats.test_formats import HEADER, drawn, image_witness
 from tests.families.images import FLOWS, IMAGES, SIDE, random_pipeline, write_images
 
@@ -97,3 +99,16 @@ def as_wide_as_flux(tiny: DiffusionBackbone, targets: tuple[str, ...]) -> Diffus
         number.data.uniform_(-0.02, 0.02)
     pipeline = FluxPipeline(**{**tiny.pipeline.components, "transformer": wide})
     return DiffusionBackbone(pipeline, tiny.conditioner, resolution=SIDE, target_modules=targets, form="flux")
+
+
+def test_diffusers_reads_no_names_of_kohyas_for_stable_diffusion_3(load: Load, tmp_path: Path) -> None:
+    backbone = load("sd3")
+    names = {"lora_A": "lora_down", "lora_B": "lora_up"}
+    tensors = {}
+    for key, tensor in backbone.lora.tensors(drawn(backbone), "").items():
+        path, half, _ = key.rsplit(".", 2)
+        tensors[f"{PREFIX}{path.replace('.', '_')}.{names[half]}.weight"] = tensor
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    pipeline = random_pipeline("sd3")
+    pipeline.load_lora_weights(tmp_path, weight_name="kohya.safetensors")
+    assert not any(path.endswith("lora_A") for path, _ in pipeline.transformer.named_modules())

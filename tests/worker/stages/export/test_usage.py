@@ -65,6 +65,14 @@ def test_a_transformer_is_put_into_its_pipeline_without_the_parts_that_its_folde
         assert "PeftModel.from_pretrained(pipe.transformer" in usage("peft", "a.zip", whole, "SD3Transformer2DModel")
 
 
+def test_a_transformers_files_are_for_programs_that_draw_with_it() -> None:
+    lines = usage("diffusers", "a.safetensors", record("flux1"), "FluxTransformer2DModel")
+    assert lines.startswith("# ComfyUI takes a.safetensors as it is")
+    assert "ComfyUI" not in usage("diffusers", "a.safetensors", record("sd1"), "UNet2DConditionModel")
+    assert "stable-diffusion-webui" in usage("kohya", "a.safetensors", record("sd1"), "UNet2DConditionModel")
+    assert "stable-diffusion-webui" not in usage("kohya", "a.safetensors", record("flux1"), "FluxTransformer2DModel")
+
+
 def test_a_model_that_reads_pictures_too_is_loaded_whole() -> None:
     for form in ("peft", "merged"):
         assert "AutoModelForImageTextToText" in usage(form, "a.zip", record("gemma3"), "Gemma3ForConditionalGeneration")

@@ -14,11 +14,18 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, FluxPipeline
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3Model,
+    T5EncoderModel,
+)
 
 from core.backbones.record import BackboneRecord, describe
-from core.method.backbones.backbone import join, take
+from core.method.backbones.backbone import first_lines, join, part_of, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.training.batches import Captions, drawn_lines
 from tests.families.images import FLOWS, IMAGES, UNETS, write_images
 
 pytestmark = pytest.mark.slow
@@ -60,11 +67,15 @@ def load(record: BackboneRecord) -> DiffusionBackbone:
 
 
 @torch.no_grad()
-def test_pictures_are_those_that_the_whole_pipeline_draws(backbone: DiffusionBackbone, pipeline: Any) -> None:
+def test_pictures_are_those_that_the_whole_pipeline_draws(
+    name: str, backbone: DiffusionBackbone, pipeline: Any
+) -> None:
     ours = backbone.sample(["a cat", ""], seed=3, steps=4, guidance=2.5)
     generators = [torch.Generator().manual_seed(3 + place) for place in range(2)]
+    qwen = name == "qwen-image"  # which guides only where it is told what to steer away from
+    asked = {"true_cfg_scale": 2.5, "negative_prompt": ""} if qwen else {"guidance_scale": 2.5}
     theirs = pipeline(
-        ["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, guidance_scale=2.5, generator=generators
+        ["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, generator=generators, **asked
     ).images
     for mine, wanted in zip(ours, theirs, strict=True):
         assert max(abs(a - b) for a, b in zip(mine.tobytes(), wanted.tobytes(), strict=True)) <= 1
@@ -81,13 +92,22 @@ def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
 
     squares = [image.crop(box) for image, box in zip(PICTURES, BOXES, strict=True)]
     pixels = torch.cat([pipeline.image_processor.preprocess(each, height=SIDE, width=SIDE) for each in squares])
-    latent, settings = pipeline.vae.encode(pixels).latent_dist, pipeline.vae.config
-    latents = (latent.mean + latent.std * draw.latent - settings.shift_factor) * settings.scaling_factor
+    latents = latents_of(pipeline.vae, pixels, draw.latent)
     steps = draw.timestep * 1000
     pipeline.scheduler.timesteps, pipeline.scheduler.sigmas = steps, draw.timestep
     noisy = pipeline.scheduler.scale_noise(latents, steps, draw.noise)
     predicted = PREDICTED[type(pipeline).__name__](pipeline, noisy, steps)
     assert torch.allclose(ours, (predicted - (draw.noise - latents)).square().mean((1, 2, 3)), rtol=1e-5)
+
+
+def latents_of(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
+    settings = vae.config
+    if hasattr(settings, "latents_mean"):
+        latent = vae.encode(pixels.unsqueeze(2)).latent_dist
+        mean, spread = (torch.tensor(each).view(1, -1, 1, 1) for each in (settings.latents_mean, settings.latents_std))
+        return ((latent.mean + latent.std * noise.unsqueeze(2)).squeeze(2) - mean) / spread
+    latent = vae.encode(pixels).latent_dist
+    return (latent.mean + latent.std * noise - settings.shift_factor) * settings.scaling_factor
 
 
 def sd3(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
@@ -106,7 +126,28 @@ def flux(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     return FluxPipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)
 
 
-PREDICTED = {"StableDiffusion3Pipeline": sd3, "FluxPipeline": flux}
+def zimage(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    captions, _ = pipeline.encode_prompt(list(WORDS), do_classifier_free_guidance=False)
+    found = pipeline.transformer(list(noisy.unsqueeze(2).unbind()), (1000 - steps) / 1000, captions).sample
+    return -torch.stack(found).squeeze(2)
+
+
+def qwen_image(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    text, mask = pipeline.encode_prompt(WORDS)
+    count, channels, rows, columns = noisy.shape
+    packed = pipeline._pack_latents(noisy, count, channels, rows, columns)
+    told = {"encoder_hidden_states": text, "encoder_hidden_states_mask": mask}
+    shapes = [[(1, rows // 2, columns // 2)]] * count
+    found = pipeline.transformer(packed, timestep=steps / 1000, img_shapes=shapes, **told).sample
+    return pipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)[:, :, 0]
+
+
+PREDICTED = {
+    "StableDiffusion3Pipeline": sd3,
+    "FluxPipeline": flux,
+    "ZImagePipeline": zimage,
+    "QwenImagePipeline": qwen_image,
+}
 
 
 def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbone: DiffusionBackbone) -> None:
@@ -121,15 +162,34 @@ def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbo
 SIZES = [(16, 16), (24, 16), (16, 24)]
 
 
+@torch.no_grad()
+def test_a_caption_counts_as_alone_whatever_stands_beside_it_or_takes_its_place(backbone: DiffusionBackbone) -> None:
+    lined = backbone.encode([ITEMS[0] | {"others": ["a disc, which is round and has no corners at all"]}])
+    batch = join([lined, backbone.encode(ITEMS[1:])])
+    draw = backbone.random_draw(3, torch.Generator().manual_seed(2))
+    known = [["a ball", "a disc, which is round and has no corners at all"], [""], ["round and grey"]]
+    nothing = Captions(1.0, backbone.nothing()).thin(first_lines(batch), torch.Generator())
+    for told, lines, said in (
+        (drawn_lines(batch, torch.Generator().manual_seed(0)), known, {}),
+        (nothing, [[""]] * 3, backbone.nothing()),
+    ):
+        losses = backbone.loss(told, draw)
+        for place, item in enumerate(ITEMS):
+            index = torch.tensor([place])
+            alone = [backbone.encode([item | {"caption": line}]) | said for line in lines[place]]
+            wanted = torch.cat([backbone.loss(one, part_of(draw, index)) for one in alone])
+            assert (losses[place] / wanted - 1).abs().min() < 1e-4
+
+
 def test_a_picture_of_another_shape_is_learned_and_drawn(backbone: DiffusionBackbone) -> None:
     wide = backbone.encode([ITEMS[0] | {"size": (24, 16)}, ITEMS[1] | {"size": (24, 16)}])
     draw = backbone.random_draw(2, torch.Generator().manual_seed(1), sizes=wide["size"])
     with torch.no_grad():
         together = backbone.loss(wide, draw)
-        first = backbone.loss(take(wide, torch.tensor([1])), type(draw)(*(part[1:] for part in vars(draw).values())))
+        first = backbone.loss(take(wide, torch.tensor([1])), part_of(draw, torch.tensor([1])))
     assert torch.allclose(together[1:], first, rtol=1e-5)
     backbone.drawn_size = (24, 16)
-    assert backbone.sample(["a cat"], seed=1, steps=1)[0].size == (24, 16)
+    assert backbone.sample(["a cat"], seed=1, steps=2)[0].size == (24, 16)
     assert backbone.features(PICTURES).isfinite().all()
     assert backbone.style_features(PICTURES).isfinite().all()
 
@@ -141,7 +201,7 @@ def test_features_of_many_pictures_are_those_of_each_and_tell_them_apart(backbon
         assert (together[0] - together[1]).norm() > 1e-3
 
 
-ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel)
+ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, Qwen3Model, Qwen2_5_VLForConditionalGeneration)
 
 
 def encoder_parameters() -> int:
@@ -163,7 +223,7 @@ def test_text_encoders_are_held_only_while_something_is_encoded(backbone: Diffus
     backbone.network.register_forward_pre_hook(lambda *_: seen.append(encoder_parameters()))
     with backbone.lora.use(backbone.lora.new(2, 2.0)):
         backbone.loss(batch, draw).sum().backward()
-    backbone.sample(["a cat"], seed=1, steps=1)
+    backbone.sample(["a cat"], seed=1, steps=2)
     backbone.features(PICTURES)
     assert len(seen) >= 3
     assert set(seen) == {before}
@@ -172,10 +232,10 @@ def test_text_encoders_are_held_only_while_something_is_encoded(backbone: Diffus
 def test_a_prompt_that_is_not_held_brings_the_encoders_back_for_a_moment(backbone: DiffusionBackbone) -> None:
     gc.collect()
     before = encoder_parameters()
-    first = backbone.sample(["a cat"], seed=1, steps=1)
+    first = backbone.sample(["a cat"], seed=1, steps=2)
     assert encoder_parameters() == before
     backbone.prompts.forget()
-    assert backbone.sample(["a cat"], seed=1, steps=1)[0].tobytes() == first[0].tobytes()
+    assert backbone.sample(["a cat"], seed=1, steps=2)[0].tobytes() == first[0].tobytes()
 
 
 def test_prompts_come_back_from_their_file_to_the_bit(

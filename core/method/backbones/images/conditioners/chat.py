@@ -1,0 +1,123 @@
+"""Prompts as a language model reads them that a network was trained beside: asked as in a chat, as long as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from core.method.backbones.backbone import Batch
+from core.method.backbones.images.conditioners.conditioner import Frame
+from core.method.backbones.images.conditioners.encoders import TextEncoders
+
+
+class Chat:
+    """Z-Image's text encoder: the last hidden states but one of Qwen 3, which is asked to think about each prompt.
+
+    `text` (n, tokens, width) is filled up with zeros, of which nothing is told: `words` (n,) says how long each is.
+    """
+
+    names: tuple[str, ...] = ("text", "words")
+    most_tokens = 512  # the pipeline's own
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, encoders: TextEncoders) -> None:
+        self.tokenizer, self.encoders = tokenizer, encoders
+
+    def encoding(self) -> AbstractContextManager[object]:
+        """Keep the text encoder in memory until the block ends."""
+        return self.encoders.held()
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Batch:
+        """Return `text` and `words`."""
+        with self.encoders.held() as (encoder,):
+            rows = self._read(prompts, encoder)
+        return {"text": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), "words": lengths(rows)}
+
+    def nothing(self) -> Batch:
+        """Return what the empty prompt says."""
+        return self.encode([""])
+
+    def framing(self, frames: Sequence[Frame]) -> Batch:
+        """Return nothing: this network is not told how a picture was framed."""
+        return {}
+
+    def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
+        """Return the pipeline's arguments."""
+        return {"prompt_embeds": as_long_as_they_are(wanted), "negative_prompt_embeds": as_long_as_they_are(unwanted)}
+
+    def tokens(self, prompt: str) -> int:
+        """Count the tokens of a prompt, with all that is asked around it, before it is cut."""
+        return len(self.tokenizer(self._asking(prompt)).input_ids)
+
+    def _read(self, prompts: Sequence[str], encoder: nn.Module) -> list[Tensor]:
+        """Return what is told of each prompt (tokens, width)."""
+        return self._states(prompts, encoder, layer=-2, most=self.most_tokens)
+
+    def _states(self, prompts: Sequence[str], encoder: nn.Module, *, layer: int, most: int) -> list[Tensor]:
+        options = {"padding": True, "truncation": True, "max_length": most, "return_tensors": "pt"}
+        read = self.tokenizer([self._asking(prompt) for prompt in prompts], **options)
+        told = {name: read[name].to(next(encoder.parameters()).device) for name in ("input_ids", "attention_mask")}
+        states = encoder(**told, output_hidden_states=True).hidden_states[layer]
+        return [row[mask.bool()] for row, mask in zip(states, told["attention_mask"], strict=True)]
+
+    def _asking(self, prompt: str) -> str:
+        said: Any = [{"role": "user", "content": prompt}]
+        options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True}
+        return str(self.tokenizer.apply_chat_template(said, **options))
+
+
+class Described(Chat):
+    """Qwen-Image's text encoder: the last hidden states of Qwen 2.5 VL, which is asked to describe the picture.
+
+    Those of the asking itself, the first `ASKED` tokens, are not told.
+    """
+
+    most_tokens = 1024  # the pipeline's own
+    ASKED = 34
+    TEMPLATE = (
+        "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+        "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+    def _read(self, prompts: Sequence[str], encoder: nn.Module) -> list[Tensor]:
+        return [
+            row[self.ASKED :] for row in self._states(prompts, encoder, layer=-1, most=self.most_tokens + self.ASKED)
+        ]
+
+    def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
+        """Return the pipeline's arguments."""
+        return {
+            "prompt_embeds": wanted["text"],
+            "prompt_embeds_mask": told_of(wanted).long(),
+            "negative_prompt_embeds": unwanted["text"],
+            "negative_prompt_embeds_mask": told_of(unwanted).long(),
+        }
+
+    def tokens(self, prompt: str) -> int:
+        """Count the tokens of a prompt, with what ends it, before it is cut."""
+        return super().tokens(prompt) - self.ASKED
+
+    def _asking(self, prompt: str) -> str:
+        return self.TEMPLATE.format(prompt)
+
+
+def told_of(told: Batch) -> Tensor:
+    """Return which tokens are told (n, tokens), and not filled up."""
+    places = torch.arange(told["text"].shape[1], device=told["text"].device)
+    return places < told["words"].to(told["text"].device)[:, None]
+
+
+def lengths(rows: Sequence[Tensor]) -> Tensor:
+    """Return how many tokens each prompt has, (n,); in float32, as all that is kept."""
+    return torch.tensor([float(len(row)) for row in rows])
+
+
+def as_long_as_they_are(told: Batch) -> list[Tensor]:
+    """Return the tokens of each prompt, without what they were filled up with."""
+    return [row[: int(length)] for row, length in zip(told["text"], told["words"].tolist(), strict=True)]
