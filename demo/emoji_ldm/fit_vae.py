@@ -37,7 +37,12 @@ def vae_loss(vae: AutoencoderKL, images: torch.Tensor, draw: torch.Generator) ->
 
 
 def vae_steps(
-    vae: AutoencoderKL, optimizer: torch.optim.Optimizer, images: torch.Tensor, span: range, seed: int
+    vae: AutoencoderKL,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    span: range,
+    seed: int,
+    batch: int = BATCH,
 ) -> Iterator[tuple[int, float]]:
     """Train for the steps of the span and yield each finished step and its loss."""
     both = torch.cat([images, images.flip(3)])
@@ -45,7 +50,7 @@ def vae_steps(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, span.stop, PEAK_RATE, FLOOR_RATE, WARM_UP)
         draw = step_generator(seed, step)
-        chosen = torch.randint(0, len(both), (BATCH,), generator=draw)
+        chosen = torch.randint(0, len(both), (batch,), generator=draw)
         loss = vae_loss(vae, both[chosen], draw)
         loss.backward()
         clip_grad_norm_(vae.parameters(), 1.0)
@@ -56,7 +61,7 @@ def vae_steps(
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Encode images into posterior means and standard deviations, each (N, 4, 16, 16)."""
+    """Encode images into posterior means and standard deviations, each (N, c, h, w)."""
     parts = [vae.encode(batch).latent_dist for batch in images.split(128)]
     return torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
 

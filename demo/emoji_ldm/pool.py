@@ -46,7 +46,7 @@ def read_items(folder: Path) -> list[PoolItem]:
 
 
 def read_images(folder: Path, items: list[PoolItem]) -> torch.Tensor:
-    """Read the pool images as float32 (N, 3, 32, 32) in [-1, 1]."""
+    """Read the pool images as float32 (N, 3, h, w) in [-1, 1]."""
     with zipfile.ZipFile(folder / "images.zip") as archive:
         opened = [Image.open(io.BytesIO(archive.read(item.file))) for item in items]
         pixels = np.stack([np.asarray(image.convert("RGB")) for image in opened])

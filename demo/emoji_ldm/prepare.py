@@ -127,8 +127,8 @@ def pool_line(emoji: Emoji, file: str) -> str:
     return json.dumps(item, ensure_ascii=False) + "\n"
 
 
-def write_pool(emojis: list[Emoji], folder: Path) -> int:
-    """Write the pre-training set as `images.zip` and `index.jsonl` and return its size."""
+def write_pool(emojis: list[Emoji], folder: Path, side: int = POOL_SIZE) -> int:
+    """Write the pre-training set, of squares of a side, as `images.zip` and `index.jsonl` and return its size."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [e for e in emojis if e.category in CATEGORIES and e.subcategory != HELD_OUT_SUBCATEGORY]
     lines = []
@@ -136,7 +136,7 @@ def write_pool(emojis: list[Emoji], folder: Path) -> int:
     with zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_STORED) as archive:
         for index, emoji in enumerate(chosen):
             file = f"{index:03d}-{emoji.slug}.png"
-            small = on_white(emoji.file).resize((POOL_SIZE, POOL_SIZE), Image.Resampling.LANCZOS)
+            small = on_white(emoji.file).resize((side, side), Image.Resampling.LANCZOS)
             archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), png(small))
             lines.append(pool_line(emoji, file))
     (folder / "index.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -157,9 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("package", type=Path, help="the unpacked emoji-datasource-google folder")
     parser.add_argument("--output", type=Path, default=HERE, help="where the sets are written")
+    parser.add_argument("--side", type=int, default=POOL_SIZE, help="of a pool of another size, and of nothing else")
     options = parser.parse_args()
     emojis = read_package(options.package)
-    size = write_pool(emojis, options.output / "pool")
+    size = write_pool(emojis, options.output / "pool", options.side)
+    if options.side != POOL_SIZE:
+        print(f"pool: {size} images of {options.side} pixels")
+        return
     write_captioned(emojis, CAT_REFERENCES, options.output / "references" / "cat")
     write_captioned(emojis, CAT_HELD_OUT, options.output / "heldout" / "cat")
     write_captioned(emojis, VEHICLE_REFERENCES, options.output / "references" / "vehicles")
