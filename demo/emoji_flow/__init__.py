@@ -1,0 +1,1 @@
+"""Hold the recipe of a small flow-matching backbone that draws emoji of 64 pixels."""

@@ -59,8 +59,8 @@ class Denoiser:
 
 def save_state(state: dict[str, object], file: Path) -> None:
     """Replace a state file in one move, so a kill while saving loses nothing."""
-    with replacing(file) as draft:
-        torch.save(state, draft)
+    with replacing(file) as draft, draft.open("wb") as opened:  # torch takes no path whose name begins with a dot
+        torch.save(state, opened)
 
 
 def reported(stage: str, steps: Iterator[tuple[int, float]]) -> Iterator[int]:
