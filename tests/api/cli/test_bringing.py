@@ -358,6 +358,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def add_from_hub(hub: Hub, tmp_path: Path) -> Callable[..., Any]:
     environment = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HOME": str(tmp_path / "home")}
+    environment |= {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}  # whatever other tests made of this process
 
     def add(*arguments: str) -> Any:
         return run("backbones", "add", "mine", *arguments, "--data", str(tmp_path / "data"), **environment)
