@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from core.backbones.families import SDXL_PARTS
+from core.backbones.families import ROWS
 from core.backbones.folders.files import LOADED, json_object
 from core.backbones.folders.inspecting import check_class
 from core.backbones.folders.language import TEMPLATES
@@ -63,7 +63,8 @@ def fetch(name: str, revision: str | None, folder: Path, *, licence: str | None 
 
 def selected(files: Sequence[str]) -> list[str]:
     """Return what is fetched of a model's files: configuration, cards, and one set of safetensors, never code."""
-    places = {"", TEMPLATES} if "model_index.json" not in files else {"", *SDXL_PARTS}
+    parts = {part for row in ROWS for part in row.parts}
+    places = {"", TEMPLATES} if "model_index.json" not in files else {"", *parts}
     right = [file for file in files if os.path.dirname(file) in places]
     small = [file for file in right if os.path.splitext(file)[1] in LOADED or file in CARDS]
     weights = [file for file in right if file.endswith(".safetensors")]

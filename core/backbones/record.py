@@ -17,6 +17,7 @@ from core.backbones.families import Form, Kind, Objective, family
 from core.backbones.folders.inspecting import inspect_folder
 from core.backbones.hub_name import check_hub_name
 from core.backbones.licences import read_licence
+from core.backbones.sides import step_missed
 from core.disk import ROOT, hash_file, hash_once, write_json
 from core.errors import InvalidInput
 
@@ -128,6 +129,9 @@ def describe(
         check_hub_name(hub_name)
     folder = folder.resolve()
     inspected = inspect_folder(folder, target_modules, called)
+    if resolution is not None and (step := step_missed(folder, resolution)) is not None:
+        words = f"This model draws no sides but multiples of {step}; let --resolution be one."
+        raise InvalidInput(words, code="invalid_resolution", param="resolution")
     hashes = {name: hash_file(folder / name) for name in inspected.files if name != RECORD_FILE}
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     check_pool(pool)

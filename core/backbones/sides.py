@@ -26,6 +26,15 @@ def side_step(folder: Path) -> int | None:
     return None if pixels is None or inside is None else max(LEAST_STEP, pixels * inside)
 
 
+def step_missed(folder: Path, side: int) -> int | None:
+    """Return the step that a square's side is no multiple of, where that can't be drawn; None where it can.
+
+    A U-Net fills up what it halves; a transformer sees whole patches alone.
+    """
+    step = side_step(folder) if (folder / "transformer/config.json").is_file() else None
+    return step if step is not None and side % step else None
+
+
 def pixels_per_latent(config: Mapping[str, object]) -> int | None:
     """Return how many pixels a side is shorter for in a network of halvings, one for each block but the last."""
     blocks = config.get("block_out_channels") or config.get("dim_mult")

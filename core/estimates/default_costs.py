@@ -57,12 +57,8 @@ SHARE: Mapping[Kind, float] = {"images": 0.1, "texts": 0.3}  # of it, that netwo
 LAUNCHES: Mapping[str, float] = {"step": 42.0, "evaluation": 12.0, "gradient": 48.0, "score": 55.0}
 LAUNCH_SECONDS = 38e-6
 DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
-DRAWN = {
-    "sd3": (28, 2),
-    "flux1": (28, 1),
-    "qwen-image": (50, 2),
-    "z-image": (50, 2),
-}  # of other families steps, and samples of each
+# The same of families that are drawn in others; a backbone may be registered with its own.
+DRAWN = {"sd3": (28, 2), "flux1": (28, 1), "qwen-image": (50, 2), "z-image": (50, 2)}
 RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
 ALL_PARTS = {
     "sd1": 1.24,
@@ -101,6 +97,7 @@ class BackboneSize:
     parameters: int  # of the network that is adapted
     modules: int  # that are adapted
     sides: tuple[int, int, int, int] = TYPICAL_SIDES
+    drawn: tuple[int, int] = (DENOISED, GUIDED)  # of pictures steps, and samples of each
 
     @classmethod
     def of(cls, record: BackboneRecord, weights_bytes: int | None) -> BackboneSize:
@@ -109,7 +106,7 @@ class BackboneSize:
         sides = _sides(record) if record.kind == "texts" else TYPICAL_SIDES
         parameters = record.parameters or _parameters(record.kind, record.family, size)
         modules = record.adapted_modules or (MODULES if record.kind == "images" else 7 * sides[0])
-        return cls(record.kind, record.family, size, parameters, modules, sides)
+        return cls(record.kind, record.family, size, parameters, modules, sides, _drawn(record))
 
     @classmethod
     def typical(cls, kind: Kind) -> BackboneSize:
@@ -117,6 +114,11 @@ class BackboneSize:
         family, size = "sd1" if kind == "images" else "llama", TYPICAL_BYTES[kind]
         modules = MODULES if kind == "images" else 7 * TYPICAL_SIDES[0]
         return cls(kind, family, size, _parameters(kind, family, size), modules)
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """The passes that a sample takes one after another, and the samples of each."""
+        return self.drawn if self.kind == "images" else (ANSWERED, 1)
 
     @property
     def adapter(self) -> float:
@@ -146,8 +148,9 @@ def thumb_prices(usual: JobSize, device: str, size: BackboneSize) -> Costs:
     else:
         weights = LIBRARIES + float(size.weights_bytes)
         least = weights + size.weights_bytes / 2
+    seconds: Mapping[str, Sequence[float]] = _gpu_seconds(size) if on_device else _cpu_seconds(size)
     return Costs(
-        seconds=_gpu_seconds(size) if on_device else _cpu_seconds(size),
+        seconds=seconds,
         rest={stage: REST[stage] for stage in STAGES},
         warm_rest=1.0,
         memory=[least, kept, 0.0],
@@ -162,18 +165,21 @@ def thumb_prices(usual: JobSize, device: str, size: BackboneSize) -> Costs:
     )
 
 
-def _cpu_seconds(size: BackboneSize) -> dict[str, Sequence[float]]:
+def _cpu_seconds(size: BackboneSize) -> dict[str, list[float]]:
     scale = size.weights_bytes / GIGABYTE
     table = CPU_SECONDS[size.kind]
-    return {name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()}
+    seconds = {name: list(row) if name in UNSIZED else [row[0] * scale, *row[1:]] for name, row in table.items()}
+    if size.kind == "images":
+        seconds["sample"][0] *= math.prod(size.drawn) / (DENOISED * GUIDED)
+    return seconds
 
 
-def _gpu_seconds(size: BackboneSize) -> dict[str, Sequence[float]]:
+def _gpu_seconds(size: BackboneSize) -> dict[str, list[float]]:
     """Return the coefficients of what is computed."""
     forward = FORWARD_OF.get(size.family, FORWARD[size.kind]) * size.parameters / (SHARE[size.kind] * CARD)
     again = RECOMPUTED_TIME if size.parameters > RECOMPUTED_ABOVE else 1.0
     units = {kind: passes * forward * (again if kind == "step" else 1.0) for kind, passes in PASSES.items()}
-    units["sample"] = forward * math.prod(_drawn(size))
+    units["sample"] = forward * math.prod(size.passes)
     units["encode"] = 0.02 if size.kind == "images" else 0.001
     units["load"] = 2.0 + size.weights_bytes / GIGABYTE
     return {kind: [each, *[0.0] * (len(FEATURES[kind]) - 1)] for kind, each in units.items()}
@@ -184,13 +190,15 @@ def _floors(size: BackboneSize, draws: int) -> dict[str, float]:
     each = {kind: count * size.modules * LAUNCH_SECONDS for kind, count in LAUNCHES.items()}
     one = each["evaluation"]
     each["evaluation"] = one * draws
-    each["sample"] = one * _drawn(size)[0]
+    each["sample"] = one * size.passes[0]
     return each
 
 
-def _drawn(size: BackboneSize) -> tuple[int, int]:
-    """Return the passes that a sample takes one after another, and the samples of each."""
-    return DRAWN.get(size.family, (DENOISED, GUIDED)) if size.kind == "images" else (ANSWERED, 1)
+def _drawn(record: BackboneRecord) -> tuple[int, int]:
+    """Return the steps of a picture, and the samples of each: as a backbone is registered, else as its family draws."""
+    steps, samples = DRAWN.get(record.family, (DENOISED, GUIDED))
+    unguided = record.defaults.get("guidance", GUIDED) <= 1
+    return int(record.defaults.get("sample_steps", steps)), 1 if unguided else samples
 
 
 def _parameters(kind: Kind, family: str, weights_bytes: int) -> int:

@@ -69,9 +69,7 @@ class Model:
     device: str
     asked: str | None  # the device that jobs will run on
     spread: float
-    made: frozenset[tuple[int | None, int | None, int]] = (
-        frozenset()
-    )  # sizes that the backbone's own samples are there of
+    made: frozenset[tuple[int | None, int | None, int]] = frozenset()  # sizes of which its own samples are there
     slowed: float = 1.0  # how much faster a machine without other work is than the measured one was
 
     def has_made(self, shape: JobSize) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from core.backbones.families import Kind
 from core.backbones.record import BackboneRecord
+from core.backbones.sides import step_missed
 from core.backbones.taggers import BUILT_IN as BUILT_IN_TAGGERS
 from core.backbones.taggers import NONE
 from core.errors import InvalidInput
@@ -57,6 +58,8 @@ def _check_captions(request: BatRequest, kind: Kind, taggers: Collection[str]) -
 def _check_size(request: BatRequest, kind: Kind, backbone: BackboneRecord) -> None:
     if kind == "texts" and request.resolution != "auto":
         raise _contradiction("bat.resolution", "texts have no resolution; leave bat.resolution out")
+    if request.resolution != "auto" and (step := step_missed(backbone.path, request.resolution)) is not None:
+        raise _contradiction("bat.resolution", f"the backbone {backbone.id} draws no sides but multiples of {step}")
     if kind == "texts" and request.min_snr != "auto":
         raise _contradiction("bat.min_snr", "texts are learned without noise; leave bat.min_snr out")
     if backbone.objective == "flow" and request.min_snr != "auto":

@@ -12,7 +12,7 @@ NAMED = re.compile(
     r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell",
     re.IGNORECASE,
 )
-STEPS = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])", re.IGNORECASE)
+STEPS = re.compile(r"(?<!\d)([1-9]\d?)[-_ ]?steps?(?![a-z])", re.IGNORECASE)
 OPEN = re.compile(r"openflux|flex", re.IGNORECASE)  # children of FLUX.1-schnell that were trained to draw in many again
 
 
@@ -40,6 +40,8 @@ KINDS = {
     "QwenImagePipeline": _Kind(8, 1.0, "Qwen-Image"),
     "ZImagePipeline": _Kind(8, 0.0, "Z-Image"),
 }
+# What was made of FLUX.1-dev is still told how much guidance to follow, and has never seen that there is none.
+TOLD_GUIDANCE = _Kind(8, 3.5, "FLUX.1-dev")
 
 
 def distilled(
@@ -52,7 +54,7 @@ def distilled(
     index, scheduler, named = index or {}, scheduler or {}, f"{name} {network.get('_name_or_path', '')}"
     if not (NAMED.search(named) or _told(named, network, index, scheduler)):
         return None
-    kind, steps = KINDS.get(str(index.get("_class_name"))), STEPS.search(named)
+    kind, steps = _kind(network, index), STEPS.search(named)
     base = "the model that it was distilled from" if kind is None else kind.base
     note = (
         "It looks distilled to few steps (turbo, lightning, LCM); training undoes some of that, and an adapter is "
@@ -61,8 +63,14 @@ def distilled(
     if kind is None:
         return Distilled(note)
     count = int(steps[1]) if steps is not None else kind.steps
-    drawn = f" Pictures are drawn with it in {count} steps and without guidance."
+    guided = "without guidance" if kind.guidance <= 1 else f"with a guidance of {kind.guidance:g}"
+    drawn = f" Pictures are drawn with it in {count} step{'s' * (count > 1)} and {guided}."
     return Distilled(note + drawn, {"sample_steps": count, "guidance": kind.guidance})
+
+
+def _kind(network: Config, index: Config) -> _Kind | None:
+    root = index.get("_class_name")
+    return TOLD_GUIDANCE if root == "FluxPipeline" and network.get("guidance_embeds") else KINDS.get(str(root))
 
 
 def _told(named: str, network: Config, index: Config, scheduler: Config) -> bool:

@@ -436,3 +436,14 @@ def test_of_a_pipeline_on_the_hub_one_set_of_weights_is_chosen() -> None:
     small = ["model_index.json", "unet/config.json", "tokenizer/merges.txt", "README.md"]
     assert set(selected([*small, *plain, *half, *other])) == {*small, *plain}
     assert set(selected([*small, *half, *other])) == {*small, *half}
+
+
+def test_of_a_flow_on_the_hub_every_part_of_its_family_is_fetched() -> None:
+    network = [f"transformer/diffusion_pytorch_model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    encoders = ["text_encoder/model.safetensors", "text_encoder_3/model-00001-of-00001.safetensors"]
+    small = ["model_index.json", "tokenizer_3/tokenizer.json", "transformer/config.json", "text_encoder_3/config.json"]
+    small += [
+        f"{place}.safetensors.index.json" for place in ("transformer/diffusion_pytorch_model", "text_encoder_3/model")
+    ]
+    beside = ["sd3.5_large.safetensors", "text_encoders/t5xxl.safetensors", "image_encoder/model.safetensors"]
+    assert set(selected([*small, *network, *encoders, *beside])) == {*small, *network, *encoders}

@@ -13,8 +13,10 @@ from core.backbones.registry import Registry
 from core.settings import Settings
 from tests.core.backbones.sd3_file import write_sd3
 from tests.core.backbones.test_folders import change
+from tests.core.backbones.z_image_file import write_z_image
 from tests.families.images import SIDE, random_pipeline, write_images
 
+NAMES = ("sd3", "flux1", "qwen-image", "z-image")
 PREFIX = "model.diffusion_model."
 
 
@@ -25,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     place = tmp_path_factory.mktemp("made")
-    for name in ("sd3", "flux1"):
+    for name in NAMES:
         write_images(name, place / name)
         transformer = random_pipeline(name).transformer
         with torch.no_grad():
@@ -34,16 +36,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformer.save_pretrained(place / f"{name}-child")
         if name == "sd3":
             write_sd3(transformer, place / "sd3.safetensors", PREFIX, {"modelspec.license": "mit"})
+        elif name == "z-image":
+            write_z_image(transformer, place / "z-image.safetensors")
         else:
-            save_file(transformer.state_dict(), place / "flux1.safetensors")
+            save_file(transformer.state_dict(), place / f"{name}.safetensors")
     return place
 
 
-@pytest.fixture
-def data(made: Path, tmp_path: Path) -> Path:
-    for name in ("sd3", "flux1"):
-        assert cli.main(["backbones", "add", f"{name}-base", str(made / name), *said(tmp_path / "data")]) == 0
-    return tmp_path / "data"
+def with_bases(made: Path, data: Path, *names: str) -> Path:
+    """Return a data folder in which tiny folders are registered."""
+    for name in names:
+        assert cli.main(["backbones", "add", f"{name}-base", str(made / name), *said(data)]) == 0
+    return data
 
 
 def said(data: Path) -> list[str]:
@@ -51,20 +55,20 @@ def said(data: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sd3", "flux1"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base(
-    made: Path, data: Path, name: str, capsys: pytest.CaptureFixture[str]
+    made: Path, tmp_path: Path, name: str
 ) -> None:
     import torch
     from safetensors.torch import load_file
 
     from core.method.backbones.images.diffusion import DiffusionBackbone
 
-    file = made / f"{name}.safetensors"
+    file, data = made / f"{name}.safetensors", with_bases(made, tmp_path / "data", name)
     assert cli.main(["backbones", "add", "mine", str(file), "--base", f"{name}-base", *said(data)]) == 0
-    assert f"Its other parts are those of {name}-base, in {made / name}." in " ".join(capsys.readouterr().out.split())
     registry = Registry.load(Settings(data=data))
     record, base = registry.get("mine"), registry.get(f"{name}-base")
+    assert f"Its other parts are those of {name}-base, in {made / name}." in record.notes
     weights = "transformer/diffusion_pytorch_model.safetensors"
     wanted, found = load_file(made / f"{name}-child" / Path(weights).name), load_file(record.path / weights)
     assert wanted.keys() == found.keys()
@@ -74,7 +78,7 @@ def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base
     same = {key for key in record.sha256 if record.sha256[key] == base.sha256[key]}
     assert base.sha256.keys() - same <= {weights, "transformer/config.json"}
     options = {"form": record.form, "resolution": SIDE, "target_modules": record.target_modules}
-    assert DiffusionBackbone.load(record.path, **options).sample(["a cat"], seed=0, steps=1)
+    assert DiffusionBackbone.load(record.path, **options).sample(["a cat"], seed=0, steps=2)
 
 
 def refused(capsys: pytest.CaptureFixture[str], data: Path, file: Path, *more: str) -> str:
@@ -87,8 +91,9 @@ def refused(capsys: pytest.CaptureFixture[str], data: Path, file: Path, *more: s
 
 @pytest.mark.slow
 def test_what_does_not_go_together_is_refused_by_what_would(
-    made: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    data = with_bases(made, tmp_path / "data", "sd3", "flux1")
     sd3, flux = made / "sd3.safetensors", made / "flux1.safetensors"
     assert "say with --base which backbone has its other parts (sd3-base)" in refused(capsys, data, sd3)
     told = refused(capsys, data, sd3, "--base", "flux1-base")

@@ -21,6 +21,9 @@ DEV: dict[str, object] = {"shift": 3.0, "use_dynamic_shifting": True}
         ("FluxPipeline", "my-flux", {"guidance_embeds": False}, {}, SCHNELL, (4, 0.0)),
         ("FluxPipeline", "FLUX.1-schnell", {}, {}, {}, (4, 0.0)),
         ("FluxPipeline", "FLUX.1-dev", {"guidance_embeds": True}, {}, DEV, None),
+        ("FluxPipeline", "FLUX.1-dev-hyper-16steps", {"guidance_embeds": True}, {}, DEV, (16, 3.5)),
+        ("FluxPipeline", "flux-dev-turbo", {"guidance_embeds": True}, {}, DEV, (8, 3.5)),
+        ("FluxPipeline", "schnell-00steps", {}, {}, {}, (4, 0.0)),
         ("FluxPipeline", "OpenFLUX.1", {"guidance_embeds": False}, {}, SCHNELL, None),
         ("FluxPipeline", "flux-dev-de-distill", {"guidance_embeds": False}, {}, DEV, None),
         ("Flux2KleinPipeline", "x", {}, {"is_distilled": True}, {}, (4, 1.0)),
@@ -51,6 +54,10 @@ def test_the_sentence_names_what_is_better_trained() -> None:
     found = distilled("Z-Image-Turbo", {}, {"_class_name": "ZImagePipeline"})
     assert found is not None
     assert found.note.endswith("better trained on Z-Image. Pictures are drawn with it in 8 steps and without guidance.")
+
+    told = distilled("flux-turbo-1step", {"guidance_embeds": True}, {"_class_name": "FluxPipeline"})
+    assert told is not None
+    assert told.note.endswith("Pictures are drawn with it in 1 step and with a guidance of 3.5.")
 
 
 def test_a_folder_of_schnell_is_registered_with_the_steps_that_it_is_made_for(tmp_path: Path) -> None:

@@ -103,3 +103,15 @@ def test_of_a_backbone_that_is_not_here_a_usual_one_is_thought(tmp_path: Path, c
     for record in (TEXT, EMOJI):
         there = record.model_copy(update={"path": tmp_path})
         assert BackboneSize.of(there, None) == BackboneSize.typical(there.kind)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_pictures_take_the_steps_and_the_guidance_that_a_backbone_is_drawn_with(device: str) -> None:
+    """Z-Image is drawn in 50 steps of two samples each, Z-Image-Turbo in 8 of one."""
+    usual = EMOJI.model_copy(update={"family": "z-image", "parameters": 6_154_908_736, "defaults": {}})
+    turbo = usual.model_copy(update={"defaults": {"sample_steps": 8, "guidance": 0.0}})
+    many, few = (
+        thumb_prices(PICTURES, device, BackboneSize.of(record, 20_000_000_000)).seconds["sample"][0]
+        for record in (usual, turbo)
+    )
+    assert many / few == pytest.approx(100 / 8)

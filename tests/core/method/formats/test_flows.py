@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from core.backbones.families import family
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from core.method.backbones.probing import leave_out_dead
 from core.method.formats import diffusers, kohya, merged, peft
 from core.method.formats.kohya_flux import WIDTH
 from core.method.formats.kohya_names import PREFIX
@@ -69,8 +72,41 @@ def test_a_whole_pipeline_takes_the_file_by_its_own_call(name: str, load: Load, 
     assert witness.compare_outputs(pipeline.transformer.eval(), "diffusers") < CLOSE
 
 
+def test_the_text_stream_that_qwen_image_throws_away_is_in_no_file(
+    folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    every = ("attn.to_q", "attn.add_q_proj", "attn.to_add_out", "txt_mlp.net.2", "img_mlp.net.0.proj")
+    options: dict[str, Any] = {"form": "qwen-image", "resolution": SIDE, "target_modules": every}
+    backbone = DiffusionBackbone.load(folders("qwen-image"), **options)
+    colours = (Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "green"))
+    references = backbone.encode([{"image": image, "caption": "a cat"} for image in colours])
+    whole = set(backbone.lora.layers)
+    dead = set(leave_out_dead(backbone, references))
+    last = backbone.network.config.num_layers - 1
+    assert dead == {f"transformer_blocks.{last}.{part}" for part in ("attn.to_add_out", "txt_mlp.net.2")}
+    witness = image_witness(backbone, drawn(backbone))
+    for module, file in ((diffusers, diffusers.FILE), (peft, "peft"), (kohya, kohya.FILE)):
+        module.write(backbone, witness.adapter, tmp_path / file, "tiny", HEADER)
+        assert module.verify(witness, tmp_path / file) < CLOSE
+    with safe_open(tmp_path / diffusers.FILE, "pt") as opened:
+        names = {name.split(".lora_")[0].removeprefix("transformer.") for name in opened.keys()}  # noqa: SIM118
+    assert names == whole - dead
+
+
+def test_a_file_of_kohyas_names_of_qwen_image_is_taken_by_its_pipeline(load: Load, tmp_path: Path) -> None:
+    backbone = load("qwen-image")
+    adapter = drawn(backbone)
+    assert kohya.refusal(backbone) is None
+    kohya.write(backbone, adapter, tmp_path / kohya.FILE, "tiny", HEADER)
+    pipeline = random_pipeline("qwen-image")
+    pipeline.load_lora_weights(tmp_path, weight_name=kohya.FILE)
+    witness = image_witness(backbone, adapter)
+    assert witness.compare_outputs(pipeline.transformer.eval(), "kohya") < CLOSE
+
+
 def test_why_there_is_no_file_of_kohyas_names_is_said(load: Load) -> None:
     assert "ComfyUI, which would read them, reads the diffusers file" in str(kohya.refusal(load("sd3")))
+    assert "ComfyUI, which would read them, reads the diffusers file" in str(kohya.refusal(load("z-image")))
     assert "It is 32 wide, with 1 and 2 blocks" in str(kohya.refusal(load("flux1")))
 
 

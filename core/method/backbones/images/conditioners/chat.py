@@ -77,7 +77,7 @@ class Described(Chat):
     Those of the asking itself, the first `ASKED` tokens, are not told.
     """
 
-    most_tokens = 1024  # the pipeline's own
+    most_tokens = 512  # the pipeline's own, where it is called for a picture
     ASKED = 34
     TEMPLATE = (
         "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "

@@ -6,6 +6,7 @@ Of those that learn by flow matching also the loss is computed by the pipeline's
 from __future__ import annotations
 
 import gc
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
 
 def latents_of(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
     settings = vae.config
-    if hasattr(settings, "latents_mean"):
+    if settings.get("latents_mean") is not None:
         latent = vae.encode(pixels.unsqueeze(2)).latent_dist
         mean, spread = (torch.tensor(each).view(1, -1, 1, 1) for each in (settings.latents_mean, settings.latents_std))
         return ((latent.mean + latent.std * noise.unsqueeze(2)).squeeze(2) - mean) / spread
@@ -148,6 +149,16 @@ PREDICTED = {
     "ZImagePipeline": zimage,
     "QwenImagePipeline": qwen_image,
 }
+
+
+def test_captions_are_learned_as_far_as_the_pipeline_reads_prompts(
+    name: str, backbone: DiffusionBackbone, pipeline: Any
+) -> None:
+    if name not in FLOWS:
+        pytest.skip("it reads as far as its tokenizer says")
+    said = backbone.conditions(["so " * 800])["text"]
+    beside = pipeline.tokenizer.model_max_length if name.startswith("sd3") else 0
+    assert said.shape[1] == beside + inspect.signature(pipeline.__call__).parameters["max_sequence_length"].default
 
 
 def test_items_that_are_encoded_together_are_those_that_are_encoded_alone(backbone: DiffusionBackbone) -> None:
