@@ -70,11 +70,13 @@ def build(
     data: Data = None,
 ) -> None:
     settings = read_settings(data=data)
-    record = Registry.load(settings).get(id)
+    registry = Registry.load(settings)
+    record = registry.get(id)
     if word is not None and (record.kind == "texts" or not word.strip()):
         told = "Texts are of no class" if record.kind == "texts" else "--class is a few words"
         raise InvalidInput(f"{told}; leave --class out.", code="wrong_family", param="class")
     if generate:
+        registry.verify(record)
         folder, order = out or settings.data / "pools" / record.id, Order(record, generate, seed, word, minutes)
         os.environ |= fixed(settings)
         gpu_check.require(device(settings))

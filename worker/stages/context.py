@@ -110,8 +110,7 @@ class Context:
             assert p.resolution is not None
             options |= {"form": record.form, "variant": record.variant}
             backbone = DiffusionBackbone.load(record.path, resolution=p.resolution, **options)
-            backbone.steps = int(record.defaults.get("sample_steps", backbone.steps))
-            backbone.guidance = record.defaults.get("guidance", backbone.guidance)
+            backbone.draw_as(record.defaults)
             return backbone
         assert p.max_tokens is not None
         return LanguageBackbone.load(record.path, max_tokens=p.max_tokens, **options)

@@ -123,7 +123,7 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
                 raise refused(_other_part(part, value, known, str(index.get("_class_name"))))
     for part, classes in _parts(index, family).items():
         if part not in index or not (folder / part).is_dir():
-            raise refused(f"the folder {part} is missing")
+            raise refused(_missing(folder, part))
         config = json_object(folder, f"{part}/config.json") if part in {"unet", "transformer", "vae"} else None
         if config is not None and config.get("_class_name") not in classes:
             raise refused(f"{part}/config.json names another class than {', '.join(classes)}")
@@ -135,6 +135,13 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
     channels = json_object(folder, "unet/config.json").get("in_channels", LATENT_CHANNELS)
     if channels != LATENT_CHANNELS:
         raise refused(f"its U-Net reads {channels} channels instead of {LATENT_CHANNELS}: {EDITED}")
+
+
+def _missing(folder: Path, part: str) -> str:
+    """Say what became of a part; that of another backbone may have gone with it."""
+    if not (folder / part).is_symlink():
+        return f"the folder {part} is missing"
+    return f"its {part} is {(folder / part).readlink()}, which is not there any more; put that back"
 
 
 def _check_tokenizers(parts: Mapping[str, frozenset[str]], files: Collection[str]) -> None:

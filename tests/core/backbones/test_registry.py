@@ -211,6 +211,12 @@ def test_a_registry_file_that_is_no_registry_is_named(settings: Settings) -> Non
             Registry.load(settings)
 
 
+def borrowed(folder: Path, part: str) -> None:
+    """Let a part be a link to that of a backbone which is gone."""
+    shutil.rmtree(folder / part)
+    (folder / part).symlink_to(f"/gone/{part}")
+
+
 DIFFUSION_FAULTS: dict[str, tuple[Edit, str]] = {
     "weights as pickles alone": (
         lambda f: (f / "unet/diffusion_pytorch_model.safetensors").rename(f / "unet/diffusion_pytorch_model.bin"),
@@ -222,6 +228,7 @@ DIFFUSION_FAULTS: dict[str, tuple[Edit, str]] = {
     "a part from another library": (lambda f: change(f / "model_index.json", extra=["os", "system"]), "extra"),
     "a part that lies about its class": (lambda f: change(f / "vae/config.json", _class_name="Other"), "vae"),
     "no weights": (lambda f: (f / "unet/diffusion_pytorch_model.safetensors").unlink(), "is missing"),
+    "no part any more": (lambda f: borrowed(f, "vae"), "its vae is /gone/vae, which is not there any more; put that"),
     "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "tokenizer is missing"),
     "no index": (lambda f: (f / "model_index.json").unlink(), "model_index"),
     "an index that is no JSON": (lambda f: (f / "model_index.json").write_text("{"), "not valid JSON"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from core.backbones.record import BackboneRecord
+from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.protection.own import plain_prompts, prompts_of_class
+from core.parameters.schedule import DRAWN_AT_ONCE
 from tests.worker.floor import register, run_module
 from tests.worker.stages.conftest import CANDIDATES, POOL, image_record
 from worker.commands.candidates import makers
@@ -53,6 +57,20 @@ def test_half_of_the_prompts_name_the_class_and_none_of_the_probe_does(record: B
     by_split = {split: {words for words, each in asked if each == split} for split in ("candidate", "probe")}
     assert by_split["probe"]
     assert not by_split["probe"] & by_split["candidate"]
+
+
+def test_pictures_are_drawn_in_the_steps_and_with_the_guidance_that_are_registered(record: BackboneRecord) -> None:
+    few = without_pool(record).model_copy(update={"defaults": {"sample_steps": 2, "guidance": 0.0}})
+    order = Order(few, 2)
+    with makers.loaded(order, "cpu") as make:
+        made = make(0, 0)
+    backbone = DiffusionBackbone.load(
+        few.path, form=few.form, resolution=few.resolution or 0, target_modules=few.target_modules
+    )
+    asked = [words for words, _ in makers.prompts(order)[:DRAWN_AT_ONCE]]
+    wanted = backbone.sample(asked, seed=order.seed * makers.NOISES, steps=2, guidance=0.0)
+    drawn = [Image.open(io.BytesIO(png)).tobytes() for png in made.pictures.values()]
+    assert drawn == [picture.tobytes() for picture in wanted]
 
 
 @pytest.mark.slow

@@ -104,3 +104,9 @@ def test_the_command_says_what_a_backbone_can_not_be_asked_for(tmp_path: Path) -
     done = run_module("worker.commands.pools", data, "own", "tiny", "--resolution", "64")
     assert done.returncode == 1
     assert "resolution" in done.stderr
+    weights = next((tmp_path / "words").glob("*.safetensors"))
+    weights.unlink()
+    done = run_module("worker.commands.pools", data, "build", "tiny", "--generate", "2")
+    assert done.returncode == 1
+    assert f"The backbone tiny can't be used on this worker: {weights.name} can't be read." in done.stderr
+    assert "Traceback" not in done.stderr

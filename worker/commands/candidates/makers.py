@@ -39,6 +39,7 @@ def loaded(order: Order, device: str) -> Iterator[Maker]:
         target_modules=record.target_modules,
         device=device,
     )
+    backbone.draw_as(record.defaults)
     with backbone.encoding():
         yield lambda number, tried: _pictures(order, backbone, tried)
 

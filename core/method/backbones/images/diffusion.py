@@ -5,7 +5,7 @@ It is a network, its objective (what is predicted), its conditioner (what it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,11 @@ class DiffusionBackbone:
         return cls(
             pipeline, conditioner, resolution=resolution, target_modules=target_modules, form=form, profiler=profiler
         )
+
+    def draw_as(self, registered: Mapping[str, int | float]) -> None:
+        """Draw in the steps and with the guidance that a backbone is registered with, where it is."""
+        self.steps = int(registered.get("sample_steps", self.steps))
+        self.guidance = float(registered.get("guidance", self.guidance))
 
     @property
     def device(self) -> torch.device:
