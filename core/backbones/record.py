@@ -101,6 +101,11 @@ class BackboneRecord(BaseModel):
         assert form is not None
         return form
 
+    @property
+    def drawing(self) -> Mapping[str, int | float]:
+        """Say in how many steps and with how much guidance pictures are drawn, where its family's own are not taken."""
+        return {name: self.defaults[name] for name in ("sample_steps", "guidance") if name in self.defaults}
+
 
 def describe(
     id: str,

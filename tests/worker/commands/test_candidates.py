@@ -73,6 +73,17 @@ def test_pictures_are_drawn_in_the_steps_and_with_the_guidance_that_are_register
     assert drawn == [picture.tobytes() for picture in wanted]
 
 
+def test_what_was_begun_in_another_size_or_other_steps_is_not_gone_on_with(
+    record: BackboneRecord, tmp_path: Path
+) -> None:
+    begun = Begun(tmp_path)
+    begun.begin(Order(record, 2))
+    begun.keep(Round(2, ({"caption": "a ball"},)))
+    assert begun.rounds(Order(record, 9))
+    for other in ({"resolution": 24}, {"defaults": {"sample_steps": 8}}, {"defaults": {"guidance": 0.0}}):
+        assert not begun.rounds(Order(record.model_copy(update=other), 2))
+
+
 @pytest.mark.slow
 def test_pictures_say_what_they_are_of_whence_they_come_and_under_which_licence(
     record: BackboneRecord, drawn: Path

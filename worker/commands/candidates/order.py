@@ -28,7 +28,9 @@ class Order:
     @property
     def told(self) -> Json:
         """What it follows from which candidates are made: what was begun for another order is of no use."""
-        return {"revision": self.record.revision, "seed": self.seed, "word": self.word}
+        record = self.record
+        told: Json = {"revision": record.revision, "seed": self.seed, "word": self.word}
+        return told | {"resolution": record.resolution, "drawing": dict(record.drawing)}
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,12 @@ def asked(lot: Lot, record: BackboneRecord, data: Pool | None) -> list[str]:
 
 
 def file_of(lot: Lot, pools: Path, p: Parameters, record: BackboneRecord, data: Pool | None) -> SampleFile:
-    """Return where they lie: another backbone, size, precision, list of prompts or version of ours is another file."""
+    """Return where they lie: whatever else they are made of or with, or another version of ours, is another file."""
     told = [VERSION, lot.seed, record.revision, p.resolution, p.max_tokens, asked(lot, record, data)]
     if float_type(p.precision, p.device_class) != float_type(None, p.device_class):
         told.append(p.precision)
+    if record.drawing:
+        told.append(record.drawing)
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     return SampleFile(pools / f"{record.id}-{lot.name}-{key}.zip", lot.count, lot.fewest)
 

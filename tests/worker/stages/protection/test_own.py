@@ -63,13 +63,16 @@ def job(make_image_job: MakeJob, drawn: tuple[JobFolder, list[Line]]) -> JobFold
     return folder
 
 
-def test_another_size_or_list_of_prompts_is_another_file(make_image_job: MakeJob) -> None:
+def test_another_size_list_of_prompts_or_way_of_drawing_is_another_file(make_image_job: MakeJob) -> None:
     folder = make_image_job(**OWN)
     of_pool = own.file_of(Context(folder))
     assert own.file_of(Context(make_image_job("larger", **OWN, resolution=32))) != of_pool
     assert own.file_of(Context(make_image_job("other", **OWN, rank=4, trigger="zwx"))) == of_pool
     change(folder, backbone=folder.spec()["backbone"] | {"pool": None})
-    assert own.file_of(Context(folder)) != of_pool
+    without = own.file_of(Context(folder))
+    assert without != of_pool
+    change(folder, backbone=folder.spec()["backbone"] | {"defaults": {"sample_steps": 4, "guidance": 0.0}})
+    assert own.file_of(Context(folder)) != without
 
 
 def test_with_no_time_left_a_job_goes_on_without(make_image_job: MakeJob) -> None:
