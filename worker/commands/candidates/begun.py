@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.disk import write_json, write_whole
+from core.disk import sync, write_json, write_whole
 from worker.commands.candidates.order import Order, Round
 
 ORDER, ROUNDS = "order.json", "rounds.jsonl"
@@ -41,8 +40,7 @@ class Begun:
             write_whole(self.folder / name, content)
         with (self.folder / ROUNDS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"tried": made.tried, "rows": made.rows}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        sync(self.folder / ROUNDS)
 
     def forget(self) -> None:
         """Remove it, and the folder around it where nothing else is there."""
