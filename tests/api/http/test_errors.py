@@ -256,7 +256,10 @@ def test_new_captions_that_are_not_taken_are_called_by_their_place(
         ({"dropout_caption": 0.1}, "Texts have no captions; leave bat.dropout_caption out."),
         ({"min_snr": 5}, "Texts are learned without noise; leave bat.min_snr out."),
         ({"caption": "colours"}, "Texts have no captions; leave bat.caption out."),
-        ({"pool": "emoji"}, "The backbone tiny-texts has no such candidate pool; leave bat.pool out, or say auto or generate."),
+        (
+            {"pool": "emoji"},
+            "The backbone tiny-texts has no such candidate pool; leave bat.pool out, or say auto or generate.",
+        ),
     ],
 )
 def test_what_texts_do_not_have_is_named(
