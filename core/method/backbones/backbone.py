@@ -25,7 +25,8 @@ from core.method.memory.memory import Memory
 # In training, where some examples protect the backbone otherwise than by counting as the rest: weight (n,), what an
 # example's own loss counts, and distil (n,), what the distance to the frozen network's prediction counts.
 Batch = dict[str, Tensor]
-CAPTION = ("text", "pooled", "words")  # what a caption says
+LENGTHS = "words"  # how many tokens each caption has, where they are not all of one length
+CAPTION = ("text", "pooled", LENGTHS)  # what a caption says
 OTHERS = "others"
 IGNORED = -100  # the label of a token that is not learned
 # images: {"image": PIL.Image, "caption": str} and, where the caption has more lines, {"others": [str, ...]}; where they
@@ -146,7 +147,7 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 def as_long(batches: Sequence[Batch]) -> list[Batch]:
     """Return the batches with captions of as many tokens in all, filled up with zeros; `words` tells of how many."""
-    if not any("words" in batch for batch in batches):
+    if not any(LENGTHS in batch for batch in batches):
         return list(batches)
     longest = max(batch[name].shape[-2] for batch in batches for name in ("text", OTHERS) if name in batch)
     return [

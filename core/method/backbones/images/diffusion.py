@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
-from core.method.backbones.backbone import Batch, Draw, Item, take
+from core.method.backbones.backbone import LENGTHS, Batch, Draw, Item, take
 from core.method.backbones.counting import counted
 from core.method.backbones.images.activations import means, means_and_spreads
 from core.method.backbones.images.conditioners.conditioner import Conditioner, Frame
@@ -210,7 +210,9 @@ class DiffusionBackbone:
         return self.call(network, noisy, draw.timestep.to(device), self._told(batch, device)).float()
 
     def _told(self, batch: Batch, device: torch.device) -> Batch:
-        return {name: to_device(batch[name], device) for name in self.conditioner.names}
+        """Return what the network is told, on a device; how long captions are is for the host, which waits for none."""
+        told = {name: batch[name] for name in self.conditioner.names}
+        return {name: each.cpu() if name == LENGTHS else to_device(each, device) for name, each in told.items()}
 
     def random_draw(self, examples: int, generator: torch.Generator, sizes: Tensor | None = None) -> Draw:
         """Return fresh timesteps, noise and latent noise for one training step, whose pictures have one shape."""

@@ -83,11 +83,10 @@ def test_pictures_are_those_that_the_whole_pipeline_draws(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", FLOWS, indirect=True)  # of the others see test_stable_diffusions
 def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
-    name: str, backbone: DiffusionBackbone, pipeline: Any
+    backbone: DiffusionBackbone, pipeline: Any
 ) -> None:
-    if name not in FLOWS:
-        pytest.skip("it learns by denoising: see test_stable_diffusions")
     draw = backbone.random_draw(3, torch.Generator().manual_seed(2))
     ours = backbone.loss(backbone.encode(ITEMS), draw)
 
@@ -151,11 +150,10 @@ PREDICTED = {
 }
 
 
+@pytest.mark.parametrize("name", FLOWS, indirect=True)  # the others read as far as their tokenizers say
 def test_captions_are_learned_as_far_as_the_pipeline_reads_prompts(
     name: str, backbone: DiffusionBackbone, pipeline: Any
 ) -> None:
-    if name not in FLOWS:
-        pytest.skip("it reads as far as its tokenizer says")
     said = backbone.conditions(["so " * 800])["text"]
     beside = pipeline.tokenizer.model_max_length if name.startswith("sd3") else 0
     assert said.shape[1] == beside + inspect.signature(pipeline.__call__).parameters["max_sequence_length"].default
@@ -190,6 +188,11 @@ def test_a_caption_counts_as_alone_whatever_stands_beside_it_or_takes_its_place(
             alone = [backbone.encode([item | {"caption": line}]) | said for line in lines[place]]
             wanted = torch.cat([backbone.loss(one, part_of(draw, index)) for one in alone])
             assert (losses[place] / wanted - 1).abs().min() < 1e-4
+
+
+def test_only_how_long_captions_are_stays_with_the_host(backbone: DiffusionBackbone) -> None:
+    told = backbone._told(backbone.conditions(WORDS), torch.device("meta"))
+    assert {name for name, each in told.items() if each.device.type == "cpu"} == {"words"} & set(told)
 
 
 def test_a_picture_of_another_shape_is_learned_and_drawn(backbone: DiffusionBackbone) -> None:
