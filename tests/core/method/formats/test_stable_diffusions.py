@@ -16,7 +16,7 @@ from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.formats import diffusers, kohya, merged, peft
 from core.method.formats.kohya_names import KNOWN, PREFIX, name_of
 from tests.core.method.formats.test_formats import HEADER, drawn, image_witness
-from tests.families.images import IMAGES, write_images
+from tests.families.images import UNETS, write_images
 from tests.tiny_backbones import UNET_TARGETS
 
 CLOSE = 1e-5  # of the adapter's effect
@@ -38,7 +38,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", UNETS)
 @pytest.mark.parametrize("targets", [UNET_TARGETS, (*UNET_TARGETS, *BESIDE_ATTENTION)], ids=["usual", "wide"])
 def test_every_file_gives_the_same_prediction(name: str, targets: tuple[str, ...], load: Load, tmp_path: Path) -> None:
     backbone = load(name, targets)
@@ -53,7 +53,7 @@ def test_every_file_gives_the_same_prediction(name: str, targets: tuple[str, ...
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", UNETS)
 @pytest.mark.parametrize("file", [diffusers.FILE, kohya.FILE])
 def test_a_whole_pipeline_takes_the_file_by_its_own_call(name: str, file: str, load: Load, tmp_path: Path) -> None:
     backbone = load(name)
