@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import SD3Transformer2DModel
-from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from demo.emoji_ldm.fit_unet import Average
-from demo.emoji_ldm.fit_vae import learning_rate, step_generator
+from demo.emoji_ldm.fit_unet import Average, averaged_steps
+from demo.emoji_ldm.fit_vae import step_generator
 from demo.emoji_ldm.model import token_ids
 from demo.emoji_ldm.pool import PoolItem, draw_caption, every_caption
 
@@ -90,13 +89,8 @@ def transformer_steps(
     seed: int,
 ) -> Iterator[tuple[int, float]]:
     """Train for the steps of the span and yield each finished step and its loss."""
-    for step in span:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, span.stop, PEAK_RATE, FLOOR_RATE, WARM_UP)
-        loss = flow_loss(transformer, *pool.batch(seed, step))
-        loss.backward()
-        clip_grad_norm_(average.parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update(step)
-        yield step + 1, loss.item()
+
+    def loss(step: int) -> torch.Tensor:
+        return flow_loss(transformer, *pool.batch(seed, step))
+
+    return averaged_steps(loss, optimizer, average, span, (PEAK_RATE, FLOOR_RATE, WARM_UP))

@@ -6,6 +6,8 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from demo.emoji_ldm import model as emoji_ldm
+
 IMAGE_SIZE = 64
 LATENT_CHANNELS = 8
 LATENT_SIDE = 16
@@ -16,19 +18,7 @@ HEADS, HEAD_WIDTH, BLOCKS = 6, 32, 6
 
 def build_vae() -> AutoencoderKL:
     """Build an autoencoder that quarters each side, in 8 channels."""
-    stages = len(VAE_WIDTHS)
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * stages,
-        up_block_types=("UpDecoderBlock2D",) * stages,
-        block_out_channels=VAE_WIDTHS,
-        layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
-        sample_size=IMAGE_SIZE,
-        scaling_factor=1.0,
-        shift_factor=0.0,
-        mid_block_add_attention=False,
-    )
+    return emoji_ldm.build_vae(IMAGE_SIZE, VAE_WIDTHS, LATENT_CHANNELS, shift_factor=0.0)
 
 
 def build_transformer(text_width: int) -> SD3Transformer2DModel:

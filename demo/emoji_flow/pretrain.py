@@ -14,9 +14,9 @@ from demo.emoji_flow.fit_transformer import PEAK_RATE, Captions, LatentPool, tra
 from demo.emoji_flow.model import build_pipeline, build_transformer, build_vae, read_text_encoder
 from demo.emoji_ldm.fit_unet import Average
 from demo.emoji_ldm.fit_vae import PEAK_RATE as VAE_RATE
-from demo.emoji_ldm.fit_vae import encode_all, reconstruction_error, standardise_latents, vae_steps
+from demo.emoji_ldm.fit_vae import encode_all, reconstruction_error
 from demo.emoji_ldm.pool import read_images, read_items
-from demo.emoji_ldm.pretrain import reported, save_state
+from demo.emoji_ldm.pretrain import reported, save_state, trained_vae
 
 WORDS = Path(__file__).resolve().parents[1] / "emoji_ldm/weights"
 VAE_BATCH = 16
@@ -35,30 +35,6 @@ class Options:
     seed: int
     threads: int
     device: str
-
-
-def train_vae(options: Options, images: torch.Tensor) -> AutoencoderKL:
-    """Train the autoencoder, or load it where an earlier run has finished it."""
-    finished = options.work / "vae"
-    if finished.exists():
-        return AutoencoderKL.from_pretrained(finished)
-    torch.manual_seed(options.seed)
-    vae = build_vae()
-    optimizer = torch.optim.AdamW(vae.parameters(), VAE_RATE / 2, weight_decay=0.0)
-    file, start = options.work / "vae-state.pt", 0
-    if file.exists():
-        state = torch.load(file, weights_only=True)
-        vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-    span = range(start, options.vae_steps)
-    for step in reported("vae", vae_steps(vae, optimizer, images, span, options.seed, VAE_BATCH)):
-        if step % options.save_every == 0:
-            save_state({"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, file)
-    standardise_latents(vae, images)
-    vae.to(torch.float16).save_pretrained(finished)
-    # The transformer must learn on the latents of the rounded weights that are shipped.
-    return AutoencoderKL.from_pretrained(finished)
 
 
 def latent_pool(options: Options, vae: AutoencoderKL, images: torch.Tensor, tokenizer: CLIPTokenizer) -> LatentPool:
@@ -134,7 +110,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     images = read_images(options.pool, read_items(options.pool))
-    vae = train_vae(options, images).eval()
+    steps = options.vae_steps, options.save_every, options.seed
+    vae = trained_vae(build_vae, images, options.work, steps, VAE_RATE / 2, VAE_BATCH).eval()
     print(f"autoencoder error {reconstruction_error(vae, images):.5f}", flush=True)
     tokenizer = CLIPTokenizer.from_pretrained(WORDS, subfolder="tokenizer")
     train_transformer(options, vae, latent_pool(options, vae, images, tokenizer), tokenizer)

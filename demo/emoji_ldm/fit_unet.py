@@ -1,7 +1,7 @@
 """Train the denoiser and the text encoder together on the latents of the pool."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -89,10 +89,25 @@ def unet_steps(
     seed: int,
 ) -> Iterator[tuple[int, float]]:
     """Train for the steps of the span and yield each finished step and its loss."""
+
+    def loss(step: int) -> torch.Tensor:
+        return denoising_loss(unet, text_encoder, scheduler, pool.batch(seed, step))
+
+    return averaged_steps(loss, optimizer, average, span, (PEAK_RATE, FLOOR_RATE, WARM_UP))
+
+
+def averaged_steps(
+    loss_of: Callable[[int], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+    span: range,
+    rates: tuple[float, float, int],
+) -> Iterator[tuple[int, float]]:
+    """Train what is averaged for the steps of the span; `rates` are the peak, the floor and the warm-up."""
     for step in span:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, span.stop, PEAK_RATE, FLOOR_RATE, WARM_UP)
-        loss = denoising_loss(unet, text_encoder, scheduler, pool.batch(seed, step))
+            group["lr"] = learning_rate(step, span.stop, *rates)
+        loss = loss_of(step)
         loss.backward()
         clip_grad_norm_(average.parameters, 1.0)
         optimizer.step()

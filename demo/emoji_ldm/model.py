@@ -43,19 +43,22 @@ def build_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
 
 
-def build_vae() -> AutoencoderKL:
-    """Build an autoencoder that halves each side; a factor of four blurs 32-pixel emoji."""
-    stages = len(VAE_WIDTHS)
+def build_vae(
+    side: int = IMAGE_SIZE, widths: tuple[int, ...] = VAE_WIDTHS, channels: int = LATENT_CHANNELS, **more: float
+) -> AutoencoderKL:
+    """Build an autoencoder that halves each side once a width but the last; a factor of four blurs 32-pixel emoji."""
+    stages = len(widths)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * stages,
         up_block_types=("UpDecoderBlock2D",) * stages,
-        block_out_channels=VAE_WIDTHS,
+        block_out_channels=widths,
         layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
+        latent_channels=channels,
         norm_num_groups=8,
-        sample_size=IMAGE_SIZE,
+        sample_size=side,
         scaling_factor=1.0,
         mid_block_add_attention=False,
+        **more,
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from core.disk import replacing
 from demo.emoji_ldm.fit_unet import PEAK_RATE as UNET_RATE
 from demo.emoji_ldm.fit_unet import Average, LatentPool, unet_steps
+from demo.emoji_ldm.fit_vae import BATCH as VAE_BATCH
 from demo.emoji_ldm.fit_vae import PEAK_RATE as VAE_RATE
 from demo.emoji_ldm.fit_vae import encode_all, reconstruction_error, standardise_latents, vae_steps
 from demo.emoji_ldm.model import (
@@ -80,26 +81,40 @@ def reported(stage: str, steps: Iterator[tuple[int, float]]) -> Iterator[int]:
 
 def train_vae(options: Options, images: torch.Tensor) -> AutoencoderKL:
     """Train the autoencoder, or load it where an earlier run has finished it."""
-    finished = options.work / "vae"
+    steps = options.vae_steps, options.save_every, options.seed
+    return trained_vae(build_vae, images, options.work, steps, VAE_RATE, VAE_BATCH)
+
+
+def trained_vae(
+    build: Callable[[], AutoencoderKL],
+    images: torch.Tensor,
+    work: Path,
+    steps: tuple[int, int, int],
+    rate: float,
+    batch: int,
+) -> AutoencoderKL:
+    """Train an autoencoder in a work folder, or load it where that is finished there.
+
+    `steps` are how many there are, how many lie between two saved states, and the seed.
+    """
+    finished, (last, save_every, seed) = work / "vae", steps
     if finished.exists():
         return AutoencoderKL.from_pretrained(finished)
-    torch.manual_seed(options.seed)
-    vae = build_vae()
-    optimizer = torch.optim.AdamW(vae.parameters(), VAE_RATE, weight_decay=0.0)
-    file, start = options.work / "vae-state.pt", 0
+    torch.manual_seed(seed)
+    vae = build()
+    optimizer = torch.optim.AdamW(vae.parameters(), rate, weight_decay=0.0)
+    file, start = work / "vae-state.pt", 0
     if file.exists():
         state = torch.load(file, weights_only=True)
         vae.load_state_dict(state["vae"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    span = range(start, options.vae_steps)
-    for step in reported("vae", vae_steps(vae, optimizer, images, span, options.seed)):
-        if step % options.save_every == 0:
-            state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-            save_state(state, file)
+    for step in reported("vae", vae_steps(vae, optimizer, images, range(start, last), seed, batch)):
+        if step % save_every == 0:
+            save_state({"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, file)
     standardise_latents(vae, images)
     vae.to(torch.float16).save_pretrained(finished)
-    # The denoiser must learn on the latents of the rounded weights that are shipped.
+    # A denoiser must learn on the latents of the rounded weights that are shipped.
     return AutoencoderKL.from_pretrained(finished)
 
 
