@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from core.method.backbones.backbone import Batch
 from core.method.backbones.images.conditioners.chat import as_long_as_they_are, told_of
+from core.method.backbones.images.objective import THOUSAND
 from core.method.backbones.images.packing import packed, unpacked
-
-THOUSAND = 1000  # timesteps, of which a place in a flow is a share
 
 # network, noisy latents (N, c, h, w), timesteps (N,), what it is told: the prediction (N, c, h, w)
 Call = Callable[[nn.Module, Tensor, Tensor, Batch], Tensor]

@@ -14,7 +14,7 @@ from core.method.backbones.images.views import weighted_mean
 from core.method.transfers import to_device
 
 PREDICTIONS = ("epsilon", "v_prediction")
-NEARLY_CLEAN, THOUSAND = 50, 1000  # timesteps
+NEARLY_CLEAN, THOUSAND = 50, 1000  # timesteps; a place in a flow is a share of a thousand
 LEAST_SHARE = 1e-9  # so that no place is quite a picture or quite noise
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,11 +10,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from core.method.backbones.backbone import Batch
-from core.method.backbones.images.conditioners.conditioner import Frame
-from core.method.backbones.images.conditioners.encoders import TextEncoders
+from core.method.backbones.images.conditioners.encoders import Encoding, TextEncoders
 
 
-class Chat:
+class Chat(Encoding):
     """Z-Image's text encoder: the last hidden states but one of Qwen 3, which is asked to think about each prompt.
 
     `text` (n, tokens, width) is filled up with zeros, of which nothing is told: `words` (n,) says how long each is.
@@ -27,24 +25,12 @@ class Chat:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, encoders: TextEncoders) -> None:
         self.tokenizer, self.encoders = tokenizer, encoders
 
-    def encoding(self) -> AbstractContextManager[object]:
-        """Keep the text encoder in memory until the block ends."""
-        return self.encoders.held()
-
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Batch:
         """Return `text` and `words`."""
         with self.encoders.held() as (encoder,):
             rows = self._read(prompts, encoder)
         return {"text": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), "words": lengths(rows)}
-
-    def nothing(self) -> Batch:
-        """Return what the empty prompt says."""
-        return self.encode([""])
-
-    def framing(self, frames: Sequence[Frame]) -> Batch:
-        """Return nothing: this network is not told how a picture was framed."""
-        return {}
 
     def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
         """Return the pipeline's arguments."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
 from core.method.backbones.backbone import Batch
 from core.method.backbones.images.conditioners.conditioner import Frame
-from core.method.backbones.images.conditioners.encoders import TextEncoders
+from core.method.backbones.images.conditioners.encoders import Encoding, TextEncoders
 
 
-class Clip:
+class Clip(Encoding):
     """One text encoder, of which the network is told the last hidden states: `text` (n, tokens, width).
 
     The 2.x encoders end a layer earlier than they were trained with; their own configuration says so.
@@ -26,23 +25,11 @@ class Clip:
     def __init__(self, tokenizer: CLIPTokenizer, encoders: TextEncoders) -> None:
         self.tokenizer, self.encoders = tokenizer, encoders
 
-    def encoding(self) -> AbstractContextManager[object]:
-        """Keep the text encoder in memory until the block ends."""
-        return self.encoders.held()
-
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Batch:
         """Return `text`."""
         with self.encoders.held() as (encoder,):
             return {"text": encoder(token_ids(self.tokenizer, prompts, encoder))[0]}
-
-    def nothing(self) -> Batch:
-        """Return what the empty prompt says."""
-        return self.encode([""])
-
-    def framing(self, frames: Sequence[Frame]) -> Batch:
-        """Return nothing: this network is not told how a picture was framed."""
-        return {}
 
     def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
         """Return the pipeline's arguments."""
@@ -58,7 +45,7 @@ class Clip:
         return len(self.tokenizer(prompt).input_ids)
 
 
-class ClipPair:
+class ClipPair(Encoding):
     """SDXL's two text encoders, told as their last hidden states but one, joined, and the second's pooled vector.
 
     `text` (n, tokens, both widths), `pooled` (n, width) and, of each picture, `time_ids` (n, 6): its file's size, where
@@ -71,10 +58,6 @@ class ClipPair:
 
     def __init__(self, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], encoders: TextEncoders, *, zeros: bool) -> None:
         self.tokenizers, self.encoders, self.zeros = tokenizers, encoders, zeros
-
-    def encoding(self) -> AbstractContextManager[object]:
-        """Keep both text encoders in memory until the block ends."""
-        return self.encoders.held()
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Batch:

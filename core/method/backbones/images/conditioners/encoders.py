@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from torch import nn
+
+from core.method.backbones.backbone import Batch
+from core.method.backbones.images.conditioners.conditioner import Frame
 
 Load = Callable[[], tuple[nn.Module, ...]]
 
@@ -30,3 +34,25 @@ class TextEncoders:
             self._users -= 1
             if not self._users:
                 self._models = ()
+
+
+class Encoding(ABC):
+    """What conditioners have alike that tell a network of prompts alone, by text encoders that come and go."""
+
+    encoders: TextEncoders
+
+    def encoding(self) -> AbstractContextManager[object]:
+        """Keep the text encoders in memory until the block ends."""
+        return self.encoders.held()
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[str]) -> Batch:
+        """Return what prompts say, each tensor with a row for each of them."""
+
+    def nothing(self) -> Batch:
+        """Return what the empty prompt says."""
+        return self.encode([""])
+
+    def framing(self, frames: Sequence[Frame]) -> Batch:
+        """Return nothing: the network is not told how a picture was framed."""
+        return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,11 +10,10 @@ from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
 from core.method.backbones.backbone import Batch
 from core.method.backbones.images.conditioners.clip import token_ids
-from core.method.backbones.images.conditioners.conditioner import Frame
-from core.method.backbones.images.conditioners.encoders import TextEncoders
+from core.method.backbones.images.conditioners.encoders import Encoding, TextEncoders
 
 
-class ClipT5:
+class ClipT5(Encoding):
     """FLUX.1's text encoders: `pooled` (n, width) is CLIP's, `text` (n, tokens, width) T5's last hidden states.
 
     Its guidance is distilled into the network, so that pictures are not steered away from anything.
@@ -27,24 +25,12 @@ class ClipT5:
     def __init__(self, clip: CLIPTokenizer, t5: PreTrainedTokenizerBase, encoders: TextEncoders) -> None:
         self.clip, self.t5, self.encoders = clip, t5, encoders
 
-    def encoding(self) -> AbstractContextManager[object]:
-        """Keep both text encoders in memory until the block ends."""
-        return self.encoders.held()
-
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Batch:
         """Return `text` and `pooled`."""
         with self.encoders.held() as (clip, t5):
             pooled = clip(token_ids(self.clip, prompts, clip)).pooler_output
             return {"text": t5(token_ids(self.t5, prompts, t5, self.most_tokens))[0], "pooled": pooled}
-
-    def nothing(self) -> Batch:
-        """Return what the empty prompt says."""
-        return self.encode([""])
-
-    def framing(self, frames: Sequence[Frame]) -> Batch:
-        """Return nothing: this network is not told how a picture was framed."""
-        return {}
 
     def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
         """Return the pipeline's arguments."""
@@ -55,7 +41,7 @@ class ClipT5:
         return len(self.t5(prompt).input_ids)
 
 
-class ClipPairT5:
+class ClipPairT5(Encoding):
     """Stable Diffusion 3's text encoders: two of CLIP side by side, and after their tokens those of T5.
 
     `text` (n, tokens, T5's width) holds both, CLIP's last hidden states but one filled up with zeros; `pooled` (n, both
@@ -74,10 +60,6 @@ class ClipPairT5:
     ) -> None:
         self.clips, self.t5, self.encoders, self.width = clips, t5, encoders, width
 
-    def encoding(self) -> AbstractContextManager[object]:
-        """Keep all text encoders in memory until the block ends."""
-        return self.encoders.held()
-
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Batch:
         """Return `text` and `pooled`."""
@@ -94,14 +76,6 @@ class ClipPairT5:
                 long = encoders[2](token_ids(self.t5, prompts, encoders[2], self.t5_tokens))[0]
             wide = torch.nn.functional.pad(pair, (0, long.shape[-1] - pair.shape[-1]))
             return {"text": torch.cat([wide, long], dim=1), "pooled": torch.cat([each[0] for each in said], dim=-1)}
-
-    def nothing(self) -> Batch:
-        """Return what the empty prompt says."""
-        return self.encode([""])
-
-    def framing(self, frames: Sequence[Frame]) -> Batch:
-        """Return nothing: this network is not told how a picture was framed."""
-        return {}
 
     def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
         """Return the pipeline's arguments."""
