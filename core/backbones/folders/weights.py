@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from core.tensors.header import LENGTH_BYTES, Header, header_length, parsed_head
 MAX_HEADER_BYTES = 16_000_000
 MAX_TENSORS = 50_000
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+TORCH_FLOATS = {"F64": "float32", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # in which each is kept
+FLOATS = frozenset(TORCH_FLOATS)
 COUNTERS = ("position_ids", "inv_freq", "num_batches_tracked")  # tensors that are no parameters
 # What packed weights bring along: bitsandbytes, GPTQ, AWQ, gpt-oss, torchao and fp8 files.
 PACKED = (".absmax", ".quant_map", ".qweight", ".qzeros", ".SCB", "_blocks", ".weight_packed", ".scale_weight")
@@ -55,6 +57,14 @@ def read_header(path: Path, this: str = "folder") -> Header:
     if not 0 < len(ends) <= MAX_TENSORS or max(ends) != size - LENGTH_BYTES - length:
         raise refused(f"{path.name} is cut short or has a tail; fetch it again", this=this)
     return header
+
+
+def usual_floats(weights: Iterable[Weight]) -> str:
+    """Return in which of torch's floats most numbers of some weights are kept."""
+    held: Counter[str] = Counter()
+    for weight in weights:
+        held[weight.type] += weight.size
+    return TORCH_FLOATS[held.most_common(1)[0][0]]
 
 
 def described(header: Header, name: str, this: str = "folder") -> dict[str, Weight]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from core.backbones.folders.distillation import distilled
 from core.backbones.folders.other_models import other_file
 from core.backbones.folders.pipelines import LATENT_CHANNELS, check_pipeline, predicted
 from core.backbones.folders.refusal import refused
-from core.backbones.folders.weights import Weight, check_plain, described, read_header
+from core.backbones.folders.weights import Weight, check_plain, described, read_header, usual_floats
 from core.backbones.single_files.other_files import ADAPTER, EDIT_CHANNELS, other_model, unfit
 from core.errors import InvalidInput
 
@@ -31,7 +30,6 @@ SIDES = {"sd1": 512, "sd2": 512, "sdxl": 1024}
 V_SIDE = 768  # of Stable Diffusion 2.x where it predicts v
 USUAL_WIDTH = 320  # channels of the first layer
 V_KEY, ZERO_SNR_KEY = "v_pred", "ztsnr"  # marks of trainers, each an empty tensor
-TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float32"}
 TEXTS = re.compile(r"(^|\.)layers\.\d+\.self_attn\.|^blk\.\d+\.")
 TEXT_ENCODER = re.compile(
     r"(^|\.)text_model\.encoder\.|^encoder\.block\.\d+\.|^(bert\.|roberta\.)?encoder\.layer\.\d+\."
@@ -79,7 +77,7 @@ def recognise(path: Path, objective: Objective | None = None, config: Path | Non
         objective,
         side,
         ZERO_SNR_KEY in weights,
-        _dtype(weights),
+        usual_floats(weight for name, weight in weights.items() if name.startswith(UNET)),
         facts.get("modelspec.license"),
         (*why, *_notes(path, weights, facts)),
     )
@@ -186,14 +184,6 @@ def _configured(config: Path, family: str) -> Objective:
         words = f"--config is the configuration of {found.name}, and the file holds {NAMES[family]}."
         raise InvalidInput(words, code="contradiction", param="config")
     return predicted(config)
-
-
-def _dtype(weights: Mapping[str, Weight]) -> str:
-    held: Counter[str] = Counter()
-    for name, weight in weights.items():
-        if name.startswith(UNET):
-            held[weight.type] += weight.size
-    return TYPES[held.most_common(1)[0][0]]
 
 
 def _notes(path: Path, weights: Mapping[str, Weight], facts: Mapping[str, str]) -> list[str]:

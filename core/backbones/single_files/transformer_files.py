@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +10,12 @@ from core.backbones.families import family
 from core.backbones.folders.files import json_object
 from core.backbones.folders.other_models import other_file
 from core.backbones.folders.refusal import refused
-from core.backbones.folders.weights import Weight, check_plain, described, read_header
+from core.backbones.folders.weights import check_plain, described, read_header, usual_floats
 from core.backbones.record import SAY_IT, BackboneRecord
 from core.backbones.single_files.other_files import alone
 from core.errors import InvalidInput
 
 PREFIX = "model.diffusion_model."  # before the names of its tensors, in files with other parts beside it
-TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float32"}
 GUIDED = ("guidance_in.", "time_text_embed.guidance_embedder.", "time_guidance_embed.guidance_embedder.")
 
 
@@ -52,7 +50,9 @@ def read_transformer(path: Path) -> TransformerFile | None:
     check_plain(own, "file")
     guided = any(part in name for name in own for part in GUIDED)
     licence = header.facts.get("modelspec.license")
-    return TransformerFile(made, what, _dtype(own), guided, licence if isinstance(licence, str) else None)
+    return TransformerFile(
+        made, what, usual_floats(own.values()), guided, licence if isinstance(licence, str) else None
+    )
 
 
 def check_base(file: TransformerFile, base: BackboneRecord) -> None:
@@ -89,10 +89,3 @@ def licence_of(file: TransformerFile, said: str | None) -> str:
     if found is None:
         raise InvalidInput(f"The file names no licence{SAY_IT}", code="licence_unknown", param="licence")
     return found
-
-
-def _dtype(weights: Mapping[str, Weight]) -> str:
-    held: Counter[str] = Counter()
-    for weight in weights.values():
-        held[weight.type] += weight.size
-    return TYPES[held.most_common(1)[0][0]]
