@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from core.backbones.record import BackboneRecord
+from core.disk import DRAFT
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.protection.own import plain_prompts, prompts_of_class
 from core.parameters.schedule import DRAWN_AT_ONCE
@@ -106,8 +107,7 @@ def test_what_is_killed_goes_on_and_comes_out_the_same(record: BackboneRecord, d
     begun.begin(order)
     with makers.loaded(order, "cpu") as make:
         begun.keep(make(0, 0))
-    with (begun.folder / "rounds.jsonl").open("a") as file:
-        file.write('{"tried": 4, "rows": [{"fi')  # as a kill may leave it
+    (begun.folder / f"{DRAFT}of-a-killed-process").write_text('{"tried": 4, "rows": [{"fi')
     kept = {path.name: path.stat().st_mtime_ns for path in begun.folder.glob("*.png")}
     assert len(kept) == 4
     assert begun.rounds(Order(order.record, 12, seed=8, word=CLASS)) == []
@@ -145,6 +145,18 @@ def test_what_is_flat_or_nearly_known_passes_no_sieve(record: BackboneRecord) ->
     assert not sieve.passes(first)
     assert sieve.passes(second)
     assert not sieve.passes(second)
+
+
+def test_what_is_stopped_in_the_middle_of_a_round_more_than_once_keeps_all_whole_ones(
+    record: BackboneRecord, tmp_path: Path
+) -> None:
+    order, begun = Order(record, 40), Begun(tmp_path / "pool" / "begun")
+    begun.begin(order)
+    for number in range(3):
+        assert len(begun.rounds(order)) == number
+        begun.keep(Round(4, ({"file": f"{number}.png"},), {f"{number}.png": b"png"}))
+        (begun.folder / f"{DRAFT}{number}").write_text('{"tried": 4, "rows": [{"fi')
+    assert [made.rows for made in begun.rounds(order)] == [({"file": f"{number}.png"},) for number in range(3)]
 
 
 def test_a_pool_is_begun_anew_where_what_was_begun_is_damaged(record: BackboneRecord, tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.disk import sync, write_json, write_whole
+from core.disk import write_json, write_whole
 from worker.commands.candidates.order import Order, Round
 
-ORDER, ROUNDS = "order.json", "rounds.jsonl"
+ORDER, ROUND = "order.json", "round-"
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A folder of rounds, a line each, whose pictures are files beside them."""
+    """A folder of rounds, a file each and so whole or not there, with their pictures beside them."""
 
     folder: Path
 
@@ -24,8 +24,7 @@ class Begun:
         try:
             if json.loads((self.folder / ORDER).read_text()) != order.told:
                 return []
-            lines = (self.folder / ROUNDS).read_text().split("\n")[:-1]  # the last one may not be whole
-            return [self._round(line) for line in lines]
+            return [self._round(file) for file in self._files()]
         except (OSError, ValueError, KeyError):
             return []
 
@@ -35,12 +34,11 @@ class Begun:
         write_json(self.folder / ORDER, order.told)
 
     def keep(self, made: Round) -> None:
-        """Keep one more round, its pictures before the line that names them."""
+        """Keep one more round, its pictures before the file that names them."""
         for name, content in made.pictures.items():
             write_whole(self.folder / name, content)
-        with (self.folder / ROUNDS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"tried": made.tried, "rows": made.rows}) + "\n")
-        sync(self.folder / ROUNDS)
+        told = json.dumps({"tried": made.tried, "rows": made.rows})  # in the order that an index has them in
+        write_whole(self.folder / f"{ROUND}{len(self._files()):05}.json", told.encode())
 
     def forget(self) -> None:
         """Remove it, and the folder around it where nothing else is there."""
@@ -48,7 +46,10 @@ class Begun:
         if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
             self.folder.parent.rmdir()
 
-    def _round(self, line: str) -> Round:
-        told = json.loads(line)
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{ROUND}*.json"))
+
+    def _round(self, file: Path) -> Round:
+        told = json.loads(file.read_text())
         pictures = {row["file"]: (self.folder / row["file"]).read_bytes() for row in told["rows"] if "file" in row}
         return Round(int(told["tried"]), tuple(told["rows"]), pictures)
