@@ -16,7 +16,7 @@ from torch import Tensor
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.objective import Ddpm
 from core.method.formats import diffusers
-from core.method.formats.kohya_flux import joined
+from core.method.formats.kohya_flux import JOINED, joined
 from core.method.formats.kohya_names import KNOWN, Layout, layout_of, place_of, refusal_of
 from core.method.formats.witness import Witness, failure, folded, loading
 from core.method.lora.adapter import Adapter
@@ -26,6 +26,7 @@ TENSORS_OF_MODULE = ("lora_down.weight", "lora_up.weight", "alpha")
 SD_1_WIDTH, SD_2_WIDTH = 768, 1024  # of the text encoder
 SPECIFICATION = "1.0.1"  # of Stability AI's metadata, https://github.com/Stability-AI/ModelSpec
 SDXL_CODE = "https://github.com/Stability-AI/generative-models"
+JOINED_PARTS: dict[Layout, tuple[int, ...]] = {"flux": JOINED}  # how many modules may be one in a layout
 FLUX_CODE = "https://github.com/black-forest-labs/flux"
 
 
@@ -99,8 +100,9 @@ def problems(file: Path, rank: int, layout: Layout) -> list[str]:
     wanted = {f"{module}.{part}" for module in modules for part in TENSORS_OF_MODULE}
     found += [f"{key} is missing" for key in wanted - keys]
     found += [f"{key} has no meaning" for key in keys - wanted]
-    if alphas != ranks or any(each % rank for each in ranks.values()):
-        found.append(f"alpha is not {rank} everywhere")
+    allowed = {rank * parts for parts in JOINED_PARTS.get(layout, (1,))}
+    if alphas != ranks or not set(ranks.values()) <= allowed:
+        found.append(f"alpha is not {' or '.join(map(str, sorted(allowed)))} everywhere")
     return sorted(found)
 
 

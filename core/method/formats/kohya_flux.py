@@ -30,6 +30,7 @@ DOUBLE_JOINED = {
     "txt_attn_qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
 SINGLE_JOINED = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
+JOINED = (1, *sorted({len(parts) for parts in (*DOUBLE_JOINED.values(), *SINGLE_JOINED.values())}))
 BLOCK = re.compile(r"(single_)?transformer_blocks\.(\d+)\.(.+)")
 WIDTH, DOUBLES, SINGLES = 3072, 19, 38  # of FLUX.1; diffusers reads these names at no other sizes
 KNOWN = (

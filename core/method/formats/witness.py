@@ -26,6 +26,10 @@ from core.method.lora.targets import set_module
 TOLERANCE = 1e-3  # relative to the effect of the adapter
 ROUNDING = 1e-5  # relative to the outputs: where an adapter is nearly zero, float32 itself is the limit
 ROUNDED = 3.0  # times what a last digit changes, where floats have few: our choice
+NOTHING_LEARNED = (
+    "The step that is published changes nothing that can be told from rounding, so there is no adapter to hand out. "
+    "Let the job learn faster or longer: a higher learning_rate, or more max_steps."
+)
 EXAMPLES = 2
 COPY_ROOM = 1.5  # room that a network which was loaded to be checked needs, in its own size
 AnyBackbone = DiffusionBackbone | LanguageBackbone
@@ -62,7 +66,7 @@ class Witness:
             self._wanted = self._outputs(self.network)
         self.effect = (self._wanted - bare).norm().item()
         if not self.effect > ROUNDING * self._wanted.norm().item():  # a file that changes nothing would pass the check
-            raise failure("any", "the adapter changes nothing that can be told from rounding")
+            raise JobFailure(NOTHING_LEARNED, code="export_verification_failed")
 
     @property
     def modules(self) -> int:
