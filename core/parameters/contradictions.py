@@ -128,14 +128,15 @@ def _check_off(request: BatRequest) -> None:
             "augment be false",
         )
     off = request.augment is False or means == "none" or nothing
-    told = {name: getattr(request, name) != "auto" for name in ("protect_weight", "protect_on", "selected_count")}
-    told["pool generate"] = request.pool == GENERATE
-    for what in (name for name, given in told.items() if given):
-        name = what.split()[0]
-        if off:
-            raise _contradiction(
-                f"bat.{name}", f"{what} says how to protect, and this request turns it off; leave one of the two out"
-            )
+    given = {
+        name: name for name in ("protect_weight", "protect_on", "selected_count") if getattr(request, name) != "auto"
+    }
+    if request.pool == GENERATE:
+        given["pool"] = f"pool {GENERATE}"
+    for name, what in given.items() if off else ():
+        raise _contradiction(
+            f"bat.{name}", f"{what} says how to protect, and this request turns it off; leave one of the two out"
+        )
 
 
 def _check_ground(request: BatRequest, backbone: BackboneRecord, kind: Kind) -> None:

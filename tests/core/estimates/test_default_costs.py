@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from core.backbones.families import ROWS
 from core.backbones.memory_needs import GIB
 from core.disk import ROOT
-from core.estimates.default_costs import BackboneSize, thumb_prices
+from core.estimates.default_costs import DENOISED, DRAWN, GUIDED, BackboneSize, thumb_prices
 from core.estimates.estimator import Estimator, usual_shape
 from core.estimates.sizes import DataSize, Steps
 from core.estimates.workload import Amount, workload
+from core.method.backbones.images.forms import FORMS
 from core.parameters.schedule import CANDIDATES_AT_ONCE, EVALUATED_AT_ONCE
 from tests.core.parameters.test_resolving import EMOJI, TEXT
 
@@ -115,3 +117,9 @@ def test_pictures_take_the_steps_and_the_guidance_that_a_backbone_is_drawn_with(
         for record in (usual, turbo)
     )
     assert many / few == pytest.approx(100 / 8)
+
+
+def test_pictures_are_foretold_in_the_steps_in_which_every_family_draws() -> None:
+    for row in (row for row in ROWS if row.form is not None):
+        form = FORMS[row.form]
+        assert DRAWN.get(row.id, (DENOISED, GUIDED))[0] == form.steps, row.id
