@@ -64,7 +64,7 @@ $(CLIENTS)/node/node_modules/.installed: tests/clients/node/package-lock.json $(
 clients: $(CLIENTS)/python-1/.installed $(CLIENTS)/python-2/.installed $(CLIENTS)/generator/.installed $(CLIENTS)/node/node_modules/.installed  ## Older and other clients, for the tests that talk as they do
 
 demo: $(VENV)/.service  ## Six cat drawings to an image adapter, over HTTP, with a report (about 6 minutes); SERVE=1 shows it on the page then
-	$(BIN)/python -m demo.run --family images $(if $(SERVE),--serve)
+	$(BIN)/python -m demo.run --family images $(if $(BACKBONE),--backbone $(BACKBONE)) $(if $(SERVE),--serve)
 
 demo-text: $(VENV)/.text  ## Twelve pirate answers to a text adapter, over HTTP, with a report (up to half an hour)
 	$(BIN)/python -m demo.run --family texts $(if $(SERVE),--serve)

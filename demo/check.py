@@ -35,9 +35,9 @@ def captioned_images(folder: Path) -> list[tuple[Image.Image, str]]:
 
 def image_pipeline(weights: Path, adapter: Path | None = None):
     """Load the backbone as any user of diffusers would, and the adapter with `load_lora_weights`."""
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(weights, dtype=torch.float32, safety_checker=None)
+    pipeline = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
         pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
@@ -46,30 +46,54 @@ def image_pipeline(weights: Path, adapter: Path | None = None):
 
 @torch.no_grad()
 def image_loss(pipeline, items: Sequence[tuple[Image.Image, str]], seed: int = 7) -> float:
-    """Mean denoising error over the items and DRAWS fixed, timestep-stratified noise draws."""
-    from diffusers import DDPMScheduler
-
-    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
-    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    pixels = pipeline.image_processor.preprocess([image.resize((side, side), Image.LANCZOS) for image, _ in items])
-    latents = pipeline.vae.encode(pixels).latent_dist.mean * pipeline.vae.config.scaling_factor
-    tokens = pipeline.tokenizer(
+    """Mean error of noise, or of a flow's direction, over the items and DRAWS fixed draws, stratified by timestep."""
+    flow = hasattr(pipeline, "transformer")
+    latents = clean_latents(pipeline, [image for image, _ in items])
+    error = flow_error if flow else noise_error
+    told = pipeline.encode_prompt(
         [caption for _, caption in items],
-        padding="max_length",
-        truncation=True,
-        max_length=pipeline.tokenizer.model_max_length,
-        return_tensors="pt",
+        **({"prompt_2": None, "prompt_3": None} if flow else {"device": "cpu", "num_images_per_prompt": 1}),
+        do_classifier_free_guidance=False,
     )
-    text = pipeline.text_encoder(tokens.input_ids)[0]
     generator = torch.Generator().manual_seed(seed)
     losses = []
     for draw in range(DRAWS):
-        steps = (draw + torch.rand(len(items), generator=generator)) / DRAWS * scheduler.config.num_train_timesteps
+        share = (draw + torch.rand(len(items), generator=generator)) / DRAWS
         noise = torch.randn(latents.shape, generator=generator)
-        noisy = scheduler.add_noise(latents, noise, steps.long())
-        predicted = pipeline.unet(noisy, steps.long(), text).sample
-        losses.append((predicted - noise).square().mean().item())
+        losses.append(error(pipeline, latents, noise, share, told))
     return sum(losses) / DRAWS
+
+
+def clean_latents(pipeline, images: Sequence[Image.Image]) -> torch.Tensor:
+    """The means that the VAE has of the images, (N, c, h, w), as its network sees them."""
+    network = pipeline.transformer if hasattr(pipeline, "transformer") else pipeline.unet
+    side = network.config.sample_size * pipeline.vae_scale_factor
+    pixels = pipeline.image_processor.preprocess([image.resize((side, side), Image.LANCZOS) for image in images])
+    config = pipeline.vae.config
+    means = pipeline.vae.encode(pixels).latent_dist.mean
+    return (means - (config.shift_factor or 0.0)) * config.scaling_factor
+
+
+def noise_error(pipeline, latents: torch.Tensor, noise: torch.Tensor, share: torch.Tensor, told) -> float:
+    """The error of the noise that a U-Net predicts, at these shares of its timesteps."""
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    steps = (share * scheduler.config.num_train_timesteps).long()
+    predicted = pipeline.unet(scheduler.add_noise(latents, noise, steps), steps, told[0]).sample
+    return (predicted - noise).square().mean().item()
+
+
+def flow_error(pipeline, latents: torch.Tensor, noise: torch.Tensor, share: torch.Tensor, told) -> float:
+    """The error of the direction that a transformer of Stable Diffusion 3 predicts, at these shares of the way."""
+    place = share[:, None, None, None]
+    predicted = pipeline.transformer(
+        hidden_states=(1 - place) * latents + place * noise,
+        timestep=share * pipeline.scheduler.config.num_train_timesteps,
+        encoder_hidden_states=told[0],
+        pooled_projections=told[2],
+    ).sample
+    return (predicted - (noise - latents)).square().mean().item()
 
 
 def image_effect(weights: Path, adapter: Path, items: Sequence[tuple[Image.Image, str]]) -> Effect:

@@ -55,6 +55,10 @@ def parse() -> argparse.Namespace:
         "--family", choices=sorted(FAMILIES), default="images", help="what to adapt: image or text backbone"
     )
     parser.add_argument(
+        "--backbone",
+        help="its id, as `albatross backbones list` has it; emoji-ldm and emoji-flow come with the service",
+    )
+    parser.add_argument(
         "--references",
         type=Path,
         help="a folder of images with .txt captions, or a JSONL file; default: the demo's own",
@@ -180,7 +184,7 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> tuple[P
     )
     bat = {"preset": family["preset"]} | ({"trigger": family["trigger"]} if family["trigger"] else {})
     job = client.fine_tuning.jobs.create(
-        model=str(family["backbone"]),
+        model=arguments.backbone or str(family["backbone"]),
         training_file=file.id,
         suffix="demo",
         seed=arguments.seed,

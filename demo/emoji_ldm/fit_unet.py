@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from demo.emoji_ldm.fit_vae import learning_rate, step_generator
+from demo.emoji_ldm.fit_vae import learning_rate, short_floats, step_generator
 from demo.emoji_ldm.model import token_ids
 from demo.emoji_ldm.pool import PoolItem, draw_caption
 
@@ -72,7 +72,7 @@ def denoising_loss(
     steps = scheduler.config.num_train_timesteps
     timesteps = torch.randint(0, steps, (len(latents),), generator=draw)
     noisy = scheduler.add_noise(latents, noise, timesteps)
-    with torch.autocast("cpu", torch.bfloat16):
+    with short_floats():
         states = text_encoder(ids)[0]
         predicted = unet(noisy, timesteps, states).sample
     return (predicted.float() - noise).square().mean()

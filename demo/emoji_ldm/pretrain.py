@@ -109,7 +109,7 @@ def trained_vae(
         vae.load_state_dict(state["vae"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    for step in reported("vae", vae_steps(vae, optimizer, images, range(start, last), seed, batch)):
+    for step in reported("vae", vae_steps(vae, optimizer, images, range(start, last), seed, rate, batch)):
         if step % save_every == 0:
             save_state({"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, file)
     standardise_latents(vae, images)

@@ -1,13 +1,12 @@
-"""Draw a grid of samples from the emoji backbone, one row a prompt."""
+"""Draw a grid of samples from one of the emoji backbones, one row a prompt."""
 
 import argparse
 from pathlib import Path
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DDPMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image, ImageDraw
 
-HERE = Path(__file__).resolve().parent
 PROMPTS = (
     "emoji of smiling face with sunglasses",
     "emoji of crying face",
@@ -27,33 +26,36 @@ PROMPTS = (
     "emoji of dog face with sunglasses",
 )
 COLUMNS, GRID_ROWS = 6, 8
-IMAGE_SIZE, ENLARGE, GAP, LABEL_WIDTH = 32, 2, 4, 220
+ENLARGE, GAP, LABEL_WIDTH = 2, 4, 220
 
 
-def load(weights: Path) -> StableDiffusionPipeline:
-    """Load the pipeline in single precision with a fast solver."""
-    pipeline = StableDiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+def load(weights: Path) -> DiffusionPipeline:
+    """Load the pipeline in single precision, a diffusion's with a fast solver."""
+    pipeline = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
+    if isinstance(pipeline.scheduler, DDPMScheduler):
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def sample(pipeline: StableDiffusionPipeline, prompt: str, count: int, guidance: float, seed: int) -> list[Image.Image]:
-    """Sample images of one prompt in 25 solver steps."""
+def sample(pipeline: DiffusionPipeline, prompt: str, count: int, guidance: float, seed: int) -> list[Image.Image]:
+    """Sample images of one prompt in 25 solver steps, as large as the backbone draws."""
+    network = pipeline.transformer if hasattr(pipeline, "transformer") else pipeline.unet
+    side = network.config.sample_size * pipeline.vae_scale_factor
     return pipeline(
         prompt,
         num_images_per_prompt=count,
         num_inference_steps=25,
         guidance_scale=guidance,
-        height=IMAGE_SIZE,
-        width=IMAGE_SIZE,
+        height=side,
+        width=side,
         generator=torch.Generator().manual_seed(seed),
     ).images
 
 
 def draw_grid(rows: dict[str, list[Image.Image]]) -> Image.Image:
     """Lay the samples out beside their prompts, in two halves side by side."""
-    cell = IMAGE_SIZE * ENLARGE + GAP
+    cell = next(iter(rows.values()))[0].width * ENLARGE + GAP
     half_width = LABEL_WIDTH + COLUMNS * cell
     halves = -(-len(rows) // GRID_ROWS)
     grid = Image.new("RGB", (halves * half_width, min(len(rows), GRID_ROWS) * cell), "white")
@@ -70,8 +72,8 @@ def draw_grid(rows: dict[str, list[Image.Image]]) -> Image.Image:
 def main() -> None:
     """Read the command line and write the grid."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=HERE / "weights", help="pipeline folder")
-    parser.add_argument("--output", type=Path, default=HERE / "samples.png", help="grid file")
+    parser.add_argument("--weights", type=Path, required=True, help="pipeline folder")
+    parser.add_argument("--output", type=Path, required=True, help="grid file")
     parser.add_argument("--guidance", type=float, default=4.0, help="guidance scale")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first noise")
     options = parser.parse_args()
