@@ -18,6 +18,7 @@ COMMANDS = CommandLine()
 BACKBONES = CommandLine("Show, add and prepare backbones, and measure what trigger words do to them.")
 COMMANDS.add_typer(BACKBONES, name="backbones")
 LINE, NAME = 110, 12
+MOST_STEPS, MOST_GUIDANCE = 200, 30  # that a picture of a job is drawn with
 Said = Literal["epsilon", "v"]
 SAID: "dict[Said, families.Objective]" = {"epsilon": "epsilon", "v": "v_prediction"}
 
@@ -50,6 +51,21 @@ Pool = Annotated[Path | None, typer.Option(metavar="DIR", help="folder of a cand
 Resolution = Annotated[int | None, typer.Option(metavar="PIXELS", help="side of the training images in pixels")]
 MaxTokens = Annotated[
     int | None, typer.Option(metavar="N", help="tokens of a text that a job takes unless it asks for other")
+]
+SampleSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=MOST_STEPS, metavar="N", help="in how many steps it draws; unset: what its files or its family say"
+    ),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=MOST_GUIDANCE,
+        metavar="G",
+        help="how much guidance it draws with, 0 or 1 for none; unset: as its family",
+    ),
 ]
 Targets = Annotated[
     list[str] | None,
@@ -113,6 +129,8 @@ def add_backbone(
     title: Title = None,
     description: Description = None,
     good_for: GoodFor = None,
+    sample_steps: SampleSteps = None,
+    guidance: Guidance = None,
     family: Family = None,
     data: Data = None,
 ) -> None:
@@ -123,10 +141,8 @@ def add_backbone(
     words = {"title": title, "description": description, "good_for": good_for}
     targets, predicts = tuple(target) if target else None, _predicted(objective)
     # in the order of its fields, which is that of the options
-    said = Brought(
-        id, licence, pool, resolution, max_tokens, targets, hub_name, predicts, config, revision, words, base
-    )
-    added = bring(path, said, settings)
+    said = (id, licence, pool, resolution, max_tokens, targets, hub_name, predicts, config, revision, words, base)
+    added = bring(path, Brought(*said, sample_steps, guidance), settings)
     print(f"Added {added.id}: {len(added.sha256)} files, revision {added.revision}.")
     _show(added)
 

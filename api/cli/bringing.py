@@ -58,6 +58,14 @@ class Brought:
     revision: str | None = None
     words: Mapping[str, str | None] = field(default_factory=dict)  # what people are told of it
     base: str | None = None  # the backbone that has the other parts of a transformer alone
+    sample_steps: int | None = None
+    guidance: float | None = None
+
+    @property
+    def defaults(self) -> dict[str, int | float]:
+        """What jobs on it take unless they say otherwise, as far as the operator says it."""
+        said = {name: getattr(self, name) for name in ("max_tokens", "sample_steps", "guidance")}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def bring(what: str, brought: Brought, settings: Settings) -> BackboneRecord:
@@ -127,15 +135,15 @@ def _described(
         pool=brought.pool,
         target_modules=brought.targets,
         resolution=brought.resolution,
-        defaults=None if brought.max_tokens is None else {"max_tokens": brought.max_tokens},
+        defaults=brought.defaults,
         hub_name=brought.hub_name,
         called=called or brought.hub_name,
         notes=notes,
     )
-    if record.kind == "texts" and brought.resolution is not None:
-        raise InvalidInput(
-            "A model of texts has no pictures; leave --resolution out.", code="contradiction", param="resolution"
-        )
+    for option in ("resolution", "sample_steps", "guidance") if record.kind == "texts" else ():
+        if getattr(brought, option) is not None:
+            words = f"A model of texts has no pictures; leave --{option.replace('_', '-')} out."
+            raise InvalidInput(words, code="contradiction", param=option)
     return record.model_copy(update=brought.words)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from core.backbones.families import family
 from core.backbones.folders.files import json_object
@@ -29,6 +29,8 @@ def facts(record: BackboneRecord) -> Iterator[tuple[str, str]]:
         yield "predicts", found.objective
         step = side_step(record.path) or USUAL_STEP
         yield "side", f"{record.resolution} px; pictures of other shapes have sides that are multiples of {step}"
+    if (drawn := _drawn(record.drawing)) is not None:
+        yield "drawn", drawn
     if record.context_tokens is not None:
         yield "places", f"{record.context_tokens:,} tokens"
     yield "parameters", _sizes(found)
@@ -39,6 +41,15 @@ def facts(record: BackboneRecord) -> Iterator[tuple[str, str]]:
     yield "licence", record.licence
     for note in record.notes:
         yield "note", note
+
+
+def _drawn(drawing: Mapping[str, int | float]) -> str | None:
+    """Say how its pictures are drawn, where that is not as its family's are."""
+    said = (
+        [f"in {drawing['sample_steps']} step{'s' * (drawing['sample_steps'] > 1)}"] if "sample_steps" in drawing else []
+    )
+    said += [f"with a guidance of {drawing['guidance']:g}"] if "guidance" in drawing else []
+    return ", ".join(said) or None
 
 
 def _sizes(found: Inspected) -> str:

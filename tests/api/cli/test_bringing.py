@@ -19,7 +19,7 @@ import pytest
 from api.cli import __main__ as cli
 from api.cli.bringing import draft_folder, locked, run_converter
 from core.backbones.hub import selected
-from core.backbones.registry import Registry
+from core.backbones.registry import BUILT_IN, Registry
 from core.disk import ROOT
 from core.errors import InvalidInput
 from core.settings import Settings
@@ -68,6 +68,14 @@ def test_people_are_told_of_a_backbone_in_its_operators_words(
     assert "--title is one line of 1 to 60 characters." in capsys.readouterr().err
 
 
+def test_an_operator_says_how_pictures_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, data = BUILT_IN["emoji-ldm"], tmp_path / "data"
+    said = ["--sample-steps", "8", "--guidance", "1.5", "--data", str(data), "--licence", "Apache-2.0"]
+    assert cli.main(["backbones", "add", "mine", str(folder), *said]) == 0
+    assert "in 8 steps, with a guidance of 1.5" in capsys.readouterr().out
+    assert entry(data, "mine")["defaults"] == {"sample_steps": 8, "guidance": 1.5}
+
+
 def test_a_backbone_whose_folder_is_gone_is_shown_as_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, data = write_texts(tmp_path / "texts"), ["--data", str(tmp_path / "data")]
     assert cli.main(["backbones", "add", "mine", str(folder), "--licence", "CC0", *data]) == 0
@@ -82,6 +90,10 @@ def test_a_backbone_whose_folder_is_gone_is_shown_as_that(tmp_path: Path, capsys
         (["{texts}", "--family", "language"], "The family is read"),
         (["{texts}", "--resolution", "512"], "leave --resolution out"),
         (["{texts}", "--resolution", "500"], "multiple of 8"),
+        (["{texts}", "--sample-steps", "8"], "leave --sample-steps out"),
+        (["{texts}", "--guidance", "0"], "leave --guidance out"),
+        (["{texts}", "--sample-steps", "0"], "sample-steps"),
+        (["{texts}", "--guidance", "31"], "guidance"),
         (["{texts}", "--objective", "v"], "--objective is a single file's"),
         (["{texts}", "--config", "{texts}"], "--config is a single file's"),
         (["{texts}", "--revision", "main"], "--revision is the hub's"),

@@ -16,7 +16,7 @@ from hypothesis import given, strategies
 from core.backbones.folders.weights import check_safetensors
 from core.backbones.hub_name import HUB_NAME
 from core.backbones.record import BackboneRecord, check_id, describe, read_record, write_record
-from core.backbones.registry import Registry
+from core.backbones.registry import BUILT_IN, Registry
 from core.disk import hash_file
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
@@ -151,9 +151,18 @@ def test_a_path_on_this_machine_is_no_hub_name(
     Registry.load(settings).add("tiny", language, licence="CC0", hub_name="models/sd15")
 
 
-def test_the_demo_backbone_is_what_its_record_says(settings: Settings) -> None:
+def test_what_an_operator_has_added_is_offered_before_what_comes_with_the_service(
+    settings: Settings, language: Path
+) -> None:
     registry = Registry.load(settings)
-    record = registry.get("emoji-ldm")
+    registry.add("zebra", language, licence="CC0")
+    assert [record.id for record in registry] == ["zebra", *sorted(BUILT_IN)]
+
+
+@pytest.mark.parametrize("id", sorted(BUILT_IN))
+def test_the_demo_backbones_are_what_their_records_say(settings: Settings, id: str) -> None:
+    registry = Registry.load(settings)
+    record = registry.get(id)
     registry.verify(record)
     assert record.pool is not None
     assert (record.pool / "index.jsonl").is_file()

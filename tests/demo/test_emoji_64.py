@@ -1,4 +1,4 @@
-"""The recipe of the flow-matching backbone, from the first step to a folder that is brought and draws."""
+"""The recipes of the backbones of 64 pixels, from the first step to a folder that is brought and draws."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def write_pool(folder: Path) -> Path:
     return folder
 
 
-def pretrain(folder: Path, steps: int) -> str:
-    words = ["--pool", "pool", "--work", "work", "--output", "weights", "--vae-steps", "1", "--save-every", "1"]
-    command = [sys.executable, "-m", "demo.emoji_flow.pretrain", *words, "--steps", str(steps), "--threads", "1"]
-    paths = {"pool": folder / "pool", "work": folder / "work", "weights": folder / "weights"}
-    command = [str(paths.get(word, word)) for word in command]
+def pretrain(network: str, folder: Path, steps: int) -> bytes:
+    """Train for some steps in a process of its own; returns the network's file."""
+    words = ["--vae-steps", "1", "--save-every", "1", "--steps", str(steps), "--threads", "1"]
+    places = ["--pool", folder / "pool", "--work", folder / "work", "--output", folder / network]
+    command = [sys.executable, "-m", "demo.emoji_64.pretrain", network, *map(str, places), *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    part = {"flow": "transformer", "xl": "unet"}[network]
+    return (folder / network / part / "diffusion_pytorch_model.safetensors").read_bytes()
 
 
 @pytest.mark.slow
-def test_what_the_recipe_writes_is_brought_as_a_flow_and_draws_and_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("network", "family", "parameters"), [("flow", "sd3", 7_874_720), ("xl", "sdxl", 9_436_552)])
+def test_what_a_recipe_writes_is_brought_and_draws_and_an_interrupted_run_goes_on(
+    tmp_path: Path, network: str, family: str, parameters: int
+) -> None:
     write_pool(tmp_path / "pool")
-    pretrain(tmp_path, 1)
-    first = (tmp_path / "weights/transformer/diffusion_pytorch_model.safetensors").read_bytes()
-    pretrain(tmp_path, 2)
-    assert (tmp_path / "weights/transformer/diffusion_pytorch_model.safetensors").read_bytes() != first
-    record = describe("emoji-flow", tmp_path / "weights", licence=LICENCE)
-    assert (record.family, record.resolution, record.parameters) == ("sd3", 64, 7_874_720)
-    assert record.form == "sd3"
+    assert pretrain(network, tmp_path, 1) != pretrain(network, tmp_path, 2)
+    record = describe("emoji", tmp_path / network, licence=LICENCE)
+    assert (record.family, record.form, record.resolution, record.parameters) == (family, family, 64, parameters)
     backbone = DiffusionBackbone.load(
-        record.path, form="sd3", resolution=record.resolution, target_modules=record.target_modules
+        record.path, form=record.form, resolution=record.resolution, target_modules=record.target_modules
     )
     [drawn] = backbone.sample(["emoji of dog face"], seed=0, steps=2)
     assert drawn.size == (64, 64)

@@ -1,24 +1,15 @@
-"""Build the components of the emoji flow model: an autoencoder for 64 pixels and a small SD3 transformer."""
-
-from pathlib import Path
+"""The transformer: a small one of Stable Diffusion 3, which learns by flow matching."""
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from demo.emoji_ldm import model as emoji_ldm
+from demo.emoji_64.latents import Batch
+from demo.emoji_64.model import LATENT_CHANNELS, LATENT_SIDE, Recipe
 
-IMAGE_SIZE = 64
-LATENT_CHANNELS = 8
-LATENT_SIDE = 16
-VAE_WIDTHS = (24, 48, 72)
 PATCH = 2
 HEADS, HEAD_WIDTH, BLOCKS = 6, 32, 6
-
-
-def build_vae() -> AutoencoderKL:
-    """Build an autoencoder that quarters each side, in 8 channels."""
-    return emoji_ldm.build_vae(IMAGE_SIZE, VAE_WIDTHS, LATENT_CHANNELS, shift_factor=0.0)
+TIMESTEPS = 1000
 
 
 def build_transformer(text_width: int) -> SD3Transformer2DModel:
@@ -39,14 +30,22 @@ def build_transformer(text_width: int) -> SD3Transformer2DModel:
     )
 
 
-def read_text_encoder(weights: Path) -> CLIPTextModelWithProjection:
-    """Read the text encoder of emoji-ldm, whose words this model shares; the projection leaves all as it is."""
-    encoder = CLIPTextModel.from_pretrained(weights, subfolder="text_encoder", dtype=torch.float32)
-    projected = CLIPTextModelWithProjection(encoder.config)
-    projected.text_model.load_state_dict(encoder.state_dict())
-    with torch.no_grad():
-        projected.text_projection.weight.copy_(torch.eye(encoder.config.hidden_size))
-    return projected.eval().requires_grad_(False)
+def flow_loss(transformer: SD3Transformer2DModel, batch: Batch) -> torch.Tensor:
+    """Compute the error of the velocity n - x at (1 - s) x + s n, with s logit-normal (Esser et al. 2403.03206)."""
+    device, latents = transformer.device, batch.latents
+    noise = torch.randn(latents.shape, generator=batch.draw)
+    place = torch.randn(len(latents), generator=batch.draw).sigmoid()
+    share = place[:, None, None, None]
+    noisy, wanted = (1 - share) * latents + share * noise, noise - latents
+    # both encoders are one here, and where a T5 would speak there are as many zeros
+    twice = torch.cat([batch.states] * 2, dim=-1)
+    predicted = transformer(
+        hidden_states=noisy.to(device),
+        timestep=(TIMESTEPS * place).to(device),
+        encoder_hidden_states=torch.cat([twice, torch.zeros_like(twice)], dim=1).to(device),
+        pooled_projections=torch.cat([batch.whole] * 2, dim=-1).to(device),
+    ).sample
+    return (predicted.float() - wanted.to(device)).square().mean()
 
 
 def build_pipeline(
@@ -67,3 +66,6 @@ def build_pipeline(
         text_encoder_3=None,
         tokenizer_3=None,
     )
+
+
+FLOW = Recipe(build_transformer, flow_loss, build_pipeline, rates=(1e-3, 1e-5, 200), steps=6000)
