@@ -63,5 +63,5 @@ def draw_caption(item: PoolItem, draw: random.Random) -> str:
 
 def every_caption(items: list[PoolItem]) -> list[str]:
     """List all captions that training can draw, without the empty one."""
-    names = [name for item in items for name in (item.caption, item.short_caption)]
-    return names + [f"{i.caption} , {i.subcategory}" for i in items]
+    names = [(name, item.subcategory) for item in items for name in (item.caption, item.short_caption)]
+    return [name for name, _ in names] + [f"{name} , {subcategory}" for name, subcategory in names]

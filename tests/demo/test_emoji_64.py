@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 from core.backbones.record import describe
 from core.disk import ROOT
 from core.method.backbones.images.diffusion import DiffusionBackbone
+from demo.emoji_ldm.pool import draw_caption, every_caption, read_items
 from demo.emoji_ldm.prepare import LICENCE
 from tests.api.server import png
 
@@ -48,6 +50,13 @@ def pretrain(network: str, folder: Path, steps: int) -> bytes:
     assert done.returncode == 0, done.stderr[-2000:]
     part = {"flow": "transformer", "xl": "unet"}[network]
     return (folder / network / part / "diffusion_pytorch_model.safetensors").read_bytes()
+
+
+def test_every_caption_that_training_draws_is_known_beforehand() -> None:
+    items, draw = read_items(ROOT / "demo/emoji_ldm/pool"), random.Random(0)
+    drawn = {draw_caption(item, draw) for item in items for _ in range(30)}
+    assert len(drawn) > 2 * len(items)
+    assert drawn <= {"", *every_caption(items)}
 
 
 @pytest.mark.slow
