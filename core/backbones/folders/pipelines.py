@@ -132,9 +132,10 @@ def _check_parts(folder: Path, index: Mapping[str, object], family: Family) -> N
         if (words := other_transformer(transformer, vae)) is not None:
             raise refused(f"{words}; {instead(str(index.get('_class_name')))}")
         return
+    held = json_object(folder, "vae/config.json").get("latent_channels", LATENT_CHANNELS)
     channels = json_object(folder, "unet/config.json").get("in_channels", LATENT_CHANNELS)
-    if channels != LATENT_CHANNELS:
-        raise refused(f"its U-Net reads {channels} channels instead of {LATENT_CHANNELS}: {EDITED}")
+    if channels != held:
+        raise refused(f"its U-Net reads {channels} channels instead of {held}: {EDITED}")
 
 
 def _missing(folder: Path, part: str) -> str:
