@@ -58,7 +58,7 @@ LAUNCHES: Mapping[str, float] = {"step": 42.0, "evaluation": 12.0, "gradient": 4
 LAUNCH_SECONDS = 38e-6
 DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
 # The same of families that are drawn in others; a backbone may be registered with its own.
-DRAWN = {"sd3": (28, 2), "flux1": (28, 1), "qwen-image": (50, 2), "z-image": (50, 2)}
+DRAWN = {"sd3": (28, 2), "flux1": (28, 1), "flux2-klein": (50, 2), "qwen-image": (50, 2), "z-image": (50, 2)}
 RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
 ALL_PARTS = {
     "sd1": 1.24,
