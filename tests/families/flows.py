@@ -110,17 +110,22 @@ def random_flux2_klein() -> Flux2KleinPipeline:
     )
     vae.bn.running_mean.normal_(0, 0.3)
     vae.bn.running_var.uniform_(0.5, 2.0)
+    transformer = Flux2Transformer2DModel(
+        **HEADS,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    with torch.no_grad():  # else next to nothing of a block is let through
+        for name, weight in transformer.named_parameters():
+            if "stream_modulation" in name:
+                weight.mul_(10)
     return Flux2KleinPipeline(
-        transformer=Flux2Transformer2DModel(
-            **HEADS,
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=2,
-            joint_attention_dim=48,
-            timestep_guidance_channels=32,
-            axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=False,
-        ),
+        transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, **BY_TOKENS),
         vae=vae,
         text_encoder=Qwen3ForCausalLM(qwen3_config(hidden_size=16, intermediate_size=24, num_hidden_layers=28)),
