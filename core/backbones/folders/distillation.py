@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 Config = Mapping[str, object]
 
 NAMED = re.compile(
-    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell",
+    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell"
+    r"|klein[-_. ]?\d+b",  # those of FLUX.2 that are not distilled are called klein-base
     re.IGNORECASE,
 )
 STEPS = re.compile(r"(?<!\d)([1-9]\d?)[-_ ]?steps?(?![a-z])", re.IGNORECASE)
