@@ -84,6 +84,28 @@ def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base
     assert DiffusionBackbone.load(record.path, **options).sample(["a cat"], seed=0, steps=2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("distilled", "called", "drawing"),
+    [
+        (True, "flux-2-klein-base-4b", {}),
+        (False, "flux-2-klein-4b", {"sample_steps": 4, "guidance": 1.0}),
+        (True, "cats", {"sample_steps": 4, "guidance": 1.0}),
+    ],
+)
+def test_a_transformer_of_klein_is_distilled_or_not_whatever_lends_its_other_parts(
+    made: Path, tmp_path: Path, distilled: bool, called: str, drawing: dict[str, float]
+) -> None:
+    base, data = Path(shutil.copytree(made / "flux2-klein", tmp_path / "base")), tmp_path / "data"
+    change(base / "model_index.json", is_distilled=distilled)
+    assert cli.main(["backbones", "add", "base", str(base), *said(data)]) == 0
+    file = Path(shutil.copy(made / "flux2-klein.safetensors", tmp_path / f"{called}.safetensors"))
+    assert cli.main(["backbones", "add", "mine", str(file), "--base", "base", *said(data)]) == 0
+    record = Registry.load(Settings(data=data)).get("mine")
+    assert record.defaults == drawing
+    assert json.loads((record.path / "model_index.json").read_text())["is_distilled"] == bool(drawing)
+
+
 def refused(capsys: pytest.CaptureFixture[str], data: Path, file: Path, *more: str) -> str:
     capsys.readouterr()
     assert cli.main(["backbones", "add", "mine", str(file), *more, *said(data)]) == 2
