@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from core.backbones import introductions
 from core.backbones.families import Objective
+from core.backbones.folders.distillation import index_for
+from core.backbones.folders.files import json_object
 from core.backbones.hub import fetch
 from core.backbones.hub_name import HUB_NAME, check_hub_name
 from core.backbones.record import SAY_IT, BackboneRecord, check_pool, describe
@@ -172,12 +175,21 @@ def _convert_transformer(
     licence = licence_of(transformer, brought.licence)
     with _begun(file, transformer.dtype, brought, settings) as draft:
         run_converter(file, base.path, transformer.made, transformer.dtype, draft)
-        shutil.copyfile(base.path / INDEX, draft / INDEX)
+        _write_index(base.path, file.stem, draft)
         for part in sorted({Path(name).parts[0] for name in base.sha256} - {INDEX, TRANSFORMER}):
             (draft / part).symlink_to((base.path / part).resolve(), target_is_directory=True)
         notes = (_source(file), f"Its other parts are those of {base.id}, in {shown(str(base.path))}.")
         record = _described(draft, brought, licence=licence, called=file.stem, notes=notes)
         return _placed(record, draft, registry, settings)
+
+
+def _write_index(base: Path, name: str, draft: Path) -> None:
+    """Write the index of a base's folder for a transformer of another file, to the byte where it says the same."""
+    index = json_object(base, INDEX)
+    if (own := index_for(name, index)) == index:
+        shutil.copyfile(base / INDEX, draft / INDEX)
+    else:
+        (draft / INDEX).write_text(json.dumps(own, indent=2))
 
 
 @contextmanager

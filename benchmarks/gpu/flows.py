@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    Flux2Transformer2DModel,
     FluxTransformer2DModel,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
@@ -28,19 +29,21 @@ from core.backbones.families import FAMILIES
 from core.method.backbones.images.forms import FORMS
 from core.method.lora.model import LoraModel
 
-CHANNELS, PIXELS = 16, 8  # of a latent, and of its side
+LATENT = 16, 8  # channels of a latent, and pixels of its side
 STABLE_DIFFUSION = {"joint_attention_dim": 4096, "pooled_projection_dim": 2048, "qk_norm": "rms_norm"}
 STABLE_DIFFUSION_TOLD = {"text": (333, 4096), "pooled": (2048,)}
+PATCHED = 128, 16  # of FLUX.2
 
 
 @dataclass(frozen=True)
 class Size:
-    """A network at its real size, and the sides of what it is told."""
+    """A network at its real size, the sides of what it is told, and its latents."""
 
     family: str
     made: type[Any]
     config: Mapping[str, Any]
     told: Mapping[str, tuple[int, ...]]
+    latent: tuple[int, int] = LATENT
 
 
 SIZES: Mapping[str, Size] = {
@@ -69,6 +72,32 @@ SIZES: Mapping[str, Size] = {
         },
         STABLE_DIFFUSION_TOLD,
     ),
+    "flux2-klein-4b": Size(
+        "flux2-klein",
+        Flux2Transformer2DModel,
+        {
+            "num_layers": 5,
+            "num_single_layers": 20,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 7680,
+            "guidance_embeds": False,
+        },
+        {"text": (512, 7680)},
+        PATCHED,
+    ),
+    "flux2-klein-9b": Size(
+        "flux2-klein",
+        Flux2Transformer2DModel,
+        {
+            "num_layers": 8,
+            "num_single_layers": 24,
+            "num_attention_heads": 32,
+            "joint_attention_dim": 12_288,
+            "guidance_embeds": False,
+        },
+        {"text": (512, 12_288)},
+        PATCHED,
+    ),
     "qwen-image": Size("qwen-image", QwenImageTransformer2DModel, {}, {"text": (128, 3584)}),
     "z-image": Size("z-image", ZImageTransformer2DModel, {}, {"text": (128, 2560)}),
     "flux1": Size("flux1", FluxTransformer2DModel, {"guidance_embeds": True}, {"text": (512, 4096), "pooled": (768,)}),
@@ -81,7 +110,8 @@ def measured(size: Size, side: int, dtype: torch.dtype) -> Facts:
     assert family.form is not None
     with torch.device("meta"):
         network = size.made(**size.config).to(dtype)
-        clean, place = torch.zeros(1, CHANNELS, side // PIXELS, side // PIXELS), torch.zeros(1)
+        channels, pixels = size.latent
+        clean, place = torch.zeros(1, channels, side // pixels, side // pixels), torch.zeros(1)
         told = {name: torch.zeros(1, *sides) for name, sides in size.told.items()}
     told["words"] = torch.tensor([float(size.told["text"][0])])
     lora = LoraModel(network, family.targets)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["images", "texts"]
-Form = Literal["sd", "sdxl", "sd3", "flux", "zimage", "qwen-image"]
+Form = Literal["sd", "sdxl", "sd3", "flux", "flux2-klein", "zimage", "qwen-image"]
 Objective = Literal["epsilon", "v_prediction", "flow"]
 Adapted = Literal["unet", "transformer"]
 DeviceClass = Literal["cpu", "cuda"]
@@ -88,6 +88,9 @@ QWEN_IMAGE_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
         "text_encoder": frozenset({"Qwen2_5_VLForConditionalGeneration"}),
     }
 )
+FLUX2_KLEIN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {**ZIMAGE_PARTS, "transformer": frozenset({"Flux2Transformer2DModel"}), "vae": frozenset({"AutoencoderKLFlux2"})}
+)
 UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
@@ -108,10 +111,10 @@ QWEN_IMAGE_ATTENTION = tuple(
     f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_STREAM, "add_k_proj", "add_v_proj")
 )
 ZIMAGE_ATTENTION = tuple(f"layers.*.attention.{each}" for each in PICTURE_STREAM)  # what comes before joins captions
-FLUX_ATTENTION = (
-    *(f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_STREAM, "add_q_proj", *TEXT_STREAM)),
-    *(f"single_transformer_blocks.*.attn.{each}" for each in ("to_q", "to_k", "to_v")),
-)
+FLUX_DOUBLE = tuple(f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_STREAM, "add_q_proj", *TEXT_STREAM))
+FLUX_ATTENTION = (*FLUX_DOUBLE, *(f"single_transformer_blocks.*.attn.{each}" for each in ("to_q", "to_k", "to_v")))
+# In FLUX.2's later blocks attention and its feed-forward layer, which see the same, have one matrix in and one out.
+FLUX2_SINGLE = tuple(f"single_transformer_blocks.*.attn.{each}" for each in ("to_qkv_mlp_proj", "to_out"))
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
 EXPORTS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
@@ -237,6 +240,15 @@ ROWS = (
         exported=WITHOUT_KOHYA,
     ),
     _flow("flux1", "FLUX.1", "FluxPipeline", "flux", FLUX_ATTENTION, FLUX_PARTS),
+    _flow(
+        "flux2-klein",
+        "FLUX.2 klein",
+        "Flux2KleinPipeline",
+        "flux2-klein",
+        (*FLUX_DOUBLE, *FLUX2_SINGLE),
+        FLUX2_KLEIN_PARTS,
+        exported=WITHOUT_KOHYA,
+    ),
     _flow("qwen-image", "Qwen-Image", "QwenImagePipeline", "qwen-image", QWEN_IMAGE_ATTENTION, QWEN_IMAGE_PARTS),
     _flow("z-image", "Z-Image", "ZImagePipeline", "zimage", ZIMAGE_ATTENTION, ZIMAGE_PARTS, exported=WITHOUT_KOHYA),
     _texts("llama", "Llama", ("llama",), "LlamaForCausalLM"),

@@ -120,6 +120,17 @@ def flux(settings: Any, generator: torch.Generator) -> dict[str, Any]:
     }
 
 
+def flux2(settings: Any, generator: torch.Generator) -> dict[str, Any]:
+    one = torch.arange(1)
+    return {
+        "hidden_states": torch.randn(2, 16, settings.in_channels, generator=generator),
+        "timestep": torch.tensor([0.02, 0.7]),
+        "encoder_hidden_states": torch.randn(2, 24, settings.joint_attention_dim, generator=generator),
+        "txt_ids": torch.cartesian_prod(one, one, one, torch.arange(24)),
+        "img_ids": torch.cartesian_prod(one, torch.arange(4), torch.arange(4), one),
+    }
+
+
 def zimage(settings: Any, generator: torch.Generator) -> dict[str, Any]:
     return {
         "x": list(torch.randn(2, settings.in_channels, 1, 8, 8, generator=generator)),
@@ -143,6 +154,7 @@ TOLD = {
     "UNet2DConditionModel": unet,
     "SD3Transformer2DModel": sd3,
     "FluxTransformer2DModel": flux,
+    "Flux2Transformer2DModel": flux2,
     "ZImageTransformer2DModel": zimage,
     "QwenImageTransformer2DModel": qwen_image,
 }

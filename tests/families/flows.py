@@ -8,12 +8,20 @@ from tests.families.texts import CHATML, tokens
 from tests.tiny_backbones import LETTERS, random_diffusion, spelling_vocabulary, text_encoder_configuration
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxPipeline, QwenImagePipeline, StableDiffusion3Pipeline, ZImagePipeline
+    from diffusers import (
+        AutoencoderKL,
+        Flux2KleinPipeline,
+        FluxPipeline,
+        QwenImagePipeline,
+        StableDiffusion3Pipeline,
+        ZImagePipeline,
+    )
     from transformers import (
         CLIPTextModelWithProjection,
         CLIPTokenizer,
         Qwen2_5_VLForConditionalGeneration,
         Qwen2Tokenizer,
+        Qwen3Config,
         Qwen3Model,
         T5EncoderModel,
         T5TokenizerFast,
@@ -77,6 +85,51 @@ def random_flux() -> FluxPipeline:
         tokenizer=clip_tokenizer(),
         text_encoder_2=t5_encoder(32),
         tokenizer_2=t5_tokenizer(),
+    )
+
+
+def random_flux2_klein() -> Flux2KleinPipeline:
+    """FLUX.2-klein-base in small: one block of two streams, two of one, and an encoder as deep as it is read."""
+    import torch
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+    from transformers import Qwen3ForCausalLM
+
+    torch.manual_seed(7)
+    vae = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+    )
+    vae.bn.running_mean.normal_(0, 0.3)
+    vae.bn.running_var.uniform_(0.5, 2.0)
+    transformer = Flux2Transformer2DModel(
+        **HEADS,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    with torch.no_grad():  # else next to nothing of a block is let through
+        for name, weight in transformer.named_parameters():
+            if "stream_modulation" in name:
+                weight.mul_(10)
+    return Flux2KleinPipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, **BY_TOKENS),
+        vae=vae,
+        text_encoder=Qwen3ForCausalLM(qwen3_config(hidden_size=16, intermediate_size=24, num_hidden_layers=28)),
+        tokenizer=qwen_tokenizer(),
     )
 
 
@@ -148,11 +201,16 @@ def qwen_vision() -> Qwen2_5_VLForConditionalGeneration:
 
 
 def qwen3() -> Qwen3Model:
-    from transformers import Qwen3Config, Qwen3Model
+    from transformers import Qwen3Model
 
-    sides = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    return Qwen3Model(Qwen3Config(vocab_size=len(tokens()), **sides, **heads))
+    return Qwen3Model(qwen3_config(hidden_size=32, intermediate_size=48, num_hidden_layers=2))
+
+
+def qwen3_config(**sides: int) -> Qwen3Config:
+    from transformers import Qwen3Config
+
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    return Qwen3Config(vocab_size=len(tokens()), **sides, **heads)
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:

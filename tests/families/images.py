@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.families.flows import random_flux, random_qwen_image, random_sd3, random_zimage
+from tests.families.flows import random_flux, random_flux2_klein, random_qwen_image, random_sd3, random_zimage
 from tests.tiny_backbones import random_diffusion, spelling_vocabulary, text_encoder_configuration
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ IMAGES: Mapping[str, ImageFamily] = {
     "sd3": ImageFamily("sd3", "flow", adapted=17),
     "sd3-without-t5": ImageFamily("sd3", "flow", adapted=17),
     "flux1": ImageFamily("flux1", "flow", adapted=14),
+    "flux2-klein": ImageFamily("flux2-klein", "flow", adapted=12),
     "z-image": ImageFamily("z-image", "flow", adapted=8),
     "qwen-image": ImageFamily("qwen-image", "flow", adapted=12),
 }
@@ -59,6 +60,7 @@ FLOW_PIPELINES: Mapping[str, Callable[[], Any]] = {
     "sd3": random_sd3,
     "sd3-without-t5": lambda: random_sd3(t5=False),
     "flux1": random_flux,
+    "flux2-klein": random_flux2_klein,
     "z-image": random_zimage,
     "qwen-image": random_qwen_image,
 }

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 Config = Mapping[str, object]
 
 NAMED = re.compile(
-    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell",
+    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell"
+    r"|klein[-_. ]?\d+b",  # those of FLUX.2 that are not distilled are called klein-base
     re.IGNORECASE,
 )
+UNDISTILLED = re.compile(r"klein[-_. ]?base", re.IGNORECASE)
 STEPS = re.compile(r"(?<!\d)([1-9]\d?)[-_ ]?steps?(?![a-z])", re.IGNORECASE)
 OPEN = re.compile(r"openflux|flex", re.IGNORECASE)  # children of FLUX.1-schnell that were trained to draw in many again
 
@@ -66,6 +68,16 @@ def distilled(
     guided = "without guidance" if kind.guidance <= 1 else f"with a guidance of {kind.guidance:g}"
     drawn = f" Pictures are drawn with it in {count} step{'s' * (count > 1)} and {guided}."
     return Distilled(note + drawn, {"sample_steps": count, "guidance": kind.guidance})
+
+
+def index_for(name: str, index: Config) -> Config:
+    """Return a backbone's model_index.json where another transformer, of a file called `name`, takes its own's place.
+
+    FLUX.2 klein's says whether the transformer is distilled, as the file does not.
+    """
+    if "is_distilled" not in index or not (UNDISTILLED.search(name) or NAMED.search(name)):
+        return index
+    return {**index, "is_distilled": UNDISTILLED.search(name) is None}
 
 
 def _kind(network: Config, index: Config) -> _Kind | None:

@@ -7,6 +7,10 @@ import re
 from core.backbones.families import ROWS
 
 CAPTIONS_ALONE = ", and training here shows it captions alone"
+UNREAD = (
+    "its prompts are read by a processor of pictures (PixtralProcessor) that needs torchvision, which Albatross does "
+    "without"
+)
 EDITED = f"it repaints or edits pictures that it is given{CAPTIONS_ALONE}"
 # What a pipeline is made for, by a part of its class; the first that fits is told.
 PURPOSES = tuple(
@@ -33,10 +37,11 @@ PURPOSES = tuple(
         ),
         (r"Kontext|Edit|Pix2Pix", f"it edits pictures that it is given{CAPTIONS_ALONE}"),
         (
-            r"Img2Img|Image2Image|I2I|Redux|Variation|Emb2Emb|VisualCloze|Layered|Omni|Cycle|Marigold",
+            r"Img2Img|Image2Image|I2I|KleinKV|Redux|Variation|Emb2Emb|VisualCloze|Layered|Omni|Cycle|Marigold",
             f"it draws from pictures that it is given{CAPTIONS_ALONE}",
         ),
         (r"LatentConsistency|FluxSchnell|Sprint|Distilled", "it is distilled to few steps"),
+        (r"^Flux2Pipeline", f"it draws from words, but {UNREAD}"),
         (
             r"Flux|StableDiffusion|ZImage|QwenImage|Lumina|Sana|AuraFlow|Chroma|HiDream|Krea|CogView|PixArt|Kandinsky"
             r"|Hunyuan|Bria|Kolors|LongCatImage|Ovis|Ideogram|GlmImage|ErnieImage|PRX|Cascade|Wuerstchen|UnCLIP|^IF"

@@ -21,6 +21,7 @@ DECODERS = {"qwen3", "qwen2_5_vl"}
 FIRST = {
     "SD3Transformer2DModel": ("pos_embed.proj.weight", 1),
     "FluxTransformer2DModel": ("x_embedder.weight", 1),
+    "Flux2Transformer2DModel": ("x_embedder.weight", 1),
     "QwenImageTransformer2DModel": ("img_in.weight", 1),
     "ZImageTransformer2DModel": ("all_x_embedder.2-1.weight", 4),
 }

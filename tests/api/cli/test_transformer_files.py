@@ -11,12 +11,13 @@ import pytest
 from api.cli import __main__ as cli
 from core.backbones.registry import Registry
 from core.settings import Settings
+from tests.core.backbones.flux2_file import write_flux2
 from tests.core.backbones.sd3_file import write_sd3
 from tests.core.backbones.test_folders import change
 from tests.core.backbones.z_image_file import write_z_image
 from tests.families.images import SIDE, random_pipeline, write_images
 
-NAMES = ("sd3", "flux1", "qwen-image", "z-image")
+NAMES = ("sd3", "flux1", "flux2-klein", "qwen-image", "z-image")
 PREFIX = "model.diffusion_model."
 
 
@@ -36,6 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformer.save_pretrained(place / f"{name}-child")
         if name == "sd3":
             write_sd3(transformer, place / "sd3.safetensors", PREFIX, {"modelspec.license": "mit"})
+        elif name == "flux2-klein":
+            write_flux2(transformer, place / "flux2-klein.safetensors")
         elif name == "z-image":
             write_z_image(transformer, place / "z-image.safetensors")
         else:
@@ -79,6 +82,28 @@ def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base
     assert base.sha256.keys() - same <= {weights, "transformer/config.json"}
     options = {"form": record.form, "resolution": SIDE, "target_modules": record.target_modules}
     assert DiffusionBackbone.load(record.path, **options).sample(["a cat"], seed=0, steps=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("distilled", "called", "drawing"),
+    [
+        (True, "flux-2-klein-base-4b", {}),
+        (False, "flux-2-klein-4b", {"sample_steps": 4, "guidance": 1.0}),
+        (True, "cats", {"sample_steps": 4, "guidance": 1.0}),
+    ],
+)
+def test_a_transformer_of_klein_is_distilled_or_not_whatever_lends_its_other_parts(
+    made: Path, tmp_path: Path, distilled: bool, called: str, drawing: dict[str, float]
+) -> None:
+    base, data = Path(shutil.copytree(made / "flux2-klein", tmp_path / "base")), tmp_path / "data"
+    change(base / "model_index.json", is_distilled=distilled)
+    assert cli.main(["backbones", "add", "base", str(base), *said(data)]) == 0
+    file = Path(shutil.copy(made / "flux2-klein.safetensors", tmp_path / f"{called}.safetensors"))
+    assert cli.main(["backbones", "add", "mine", str(file), "--base", "base", *said(data)]) == 0
+    record = Registry.load(Settings(data=data)).get("mine")
+    assert record.defaults == drawing
+    assert json.loads((record.path / "model_index.json").read_text())["is_distilled"] == bool(drawing)
 
 
 def refused(capsys: pytest.CaptureFixture[str], data: Path, file: Path, *more: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from core.backbones.folders.distillation import distilled
 from core.backbones.record import describe
 from tests.core.backbones.test_folders import change
-from tests.families.images import write_images
+from tests.families.images import SIDE, write_images
 
 SCHNELL: dict[str, object] = {"shift": 1.0, "use_dynamic_shifting": False}
 DEV: dict[str, object] = {"shift": 3.0, "use_dynamic_shifting": True}
@@ -28,6 +28,9 @@ DEV: dict[str, object] = {"shift": 3.0, "use_dynamic_shifting": True}
         ("FluxPipeline", "flux-dev-de-distill", {"guidance_embeds": False}, {}, DEV, None),
         ("Flux2KleinPipeline", "x", {}, {"is_distilled": True}, {}, (4, 1.0)),
         ("Flux2KleinPipeline", "FLUX.2-klein-base-4B", {}, {"is_distilled": False}, {}, None),
+        ("Flux2KleinPipeline", "flux-2-klein-base-9b", {}, {}, {}, None),
+        ("Flux2KleinPipeline", "flux-2-klein-9b", {}, {"is_distilled": False}, {}, (4, 1.0)),
+        ("Flux2KleinPipeline", "my-klein", {}, {"is_distilled": False}, {}, None),
         ("ZImagePipeline", "Z-Image-Turbo", {}, {}, {"shift": 3.0}, (8, 0.0)),
         ("ZImagePipeline", "Z-Image", {}, {}, {"shift": 3.0}, None),
         ("StableDiffusion3Pipeline", "stable-diffusion-3.5-large-turbo", {}, {}, {}, (4, 0.0)),
@@ -71,3 +74,18 @@ def test_a_folder_of_schnell_is_registered_with_the_steps_that_it_is_made_for(tm
     record = describe("x", folder, licence="CC0")
     assert record.defaults == {"sample_steps": 4, "guidance": 0.0}
     assert "better trained on FLUX.1-dev" in record.notes[0]
+
+
+def test_a_folder_of_distilled_klein_is_drawn_in_its_steps_and_never_guided(tmp_path: Path) -> None:
+    from core.method.backbones.images.diffusion import DiffusionBackbone
+
+    folder = write_images("flux2-klein", tmp_path / "renamed")
+    assert describe("x", folder, licence="CC0").defaults == {}
+    change(folder / "model_index.json", is_distilled=True)
+    record = describe("x", folder, licence="CC0")
+    assert record.defaults == {"sample_steps": 4, "guidance": 1.0}
+    assert any("better trained on FLUX.2-klein-base" in note for note in record.notes)
+    options = {"form": record.form, "resolution": SIDE, "target_modules": record.target_modules}
+    backbone = DiffusionBackbone.load(folder, **options)
+    plain, guided = (backbone.sample(["a cat"], seed=0, steps=2, guidance=each)[0] for each in (1.0, 4.0))
+    assert plain.tobytes() == guided.tobytes()

@@ -72,6 +72,7 @@ def test_an_example_takes_what_a_network_of_full_size_keeps_of_it() -> None:
         ("sd3.5-large", "sd3"),
         ("sd3.5-medium", "sd3"),
         ("flux1", "flux1"),
+        ("flux2-klein-4b", "flux2-klein"),
         ("qwen-image", "qwen-image"),
         ("z-image", "z-image"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import FluxPipeline
@@ -48,6 +48,30 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
         txt_ids=noisy.new_zeros(text.shape[1], 3),
     ).sample
     return unpacked(predicted, rows, columns)
+
+
+def flux2(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
+    """Call a Flux2Transformer2DModel; distilled guidance is at 1, where it is off.
+
+    A token lies at four coordinates: of a picture rows and columns are the second and third, of a text its place is the
+    last.
+    """
+    text, config = told["text"].to(noisy.dtype), cast(Any, network.config)
+    rows, columns = noisy.shape[2:]
+    predicted = network(
+        noisy.flatten(2).transpose(1, 2),
+        encoder_hidden_states=text,
+        timestep=timestep,
+        guidance=torch.ones_like(timestep) if config.guidance_embeds else None,
+        img_ids=_grid(1, rows, columns, 1, device=noisy.device),
+        txt_ids=_grid(1, 1, 1, text.shape[1], device=noisy.device),
+    ).sample
+    return predicted.transpose(1, 2).unflatten(2, (rows, columns))
+
+
+def _grid(*sides: int, device: torch.device) -> Tensor:
+    """Return all places of a grid (n, axes), the last axis fastest."""
+    return torch.cartesian_prod(*(torch.arange(side, device=device) for side in sides))
 
 
 def qwen_image(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:

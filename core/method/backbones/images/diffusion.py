@@ -1,4 +1,4 @@
-"""A latent diffusion backbone: Stable Diffusion in all its versions, FLUX.1, and smaller ones of the same parts.
+"""A latent diffusion backbone: Stable Diffusion in all its versions, FLUX, and smaller ones of the same parts.
 
 It is a network, its objective (what is predicted), its conditioner (what it is told) and its call (how it is told).
 """
@@ -265,7 +265,7 @@ class DiffusionBackbone:
                 generator=[torch.Generator().manual_seed(seeds[int(place)]) for place in places],
                 output_type="latent",
             )
-            return self.latents.decode(self.latents.unpacked(answer.images, *self._places))
+            return self.latents.pictures(answer.images, *self._places)
 
         with self.profiler.timed("sample", len(prompts)):
             for _, drawn in self.memory.each("sample", torch.arange(len(prompts)).split(DRAWN_AT_ONCE), draw):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from diffusers import (
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     DiffusionPipeline,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
     QwenImagePipeline,
@@ -27,16 +31,16 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderMo
 
 from core.method.backbones.images import calls, sights
 from core.method.backbones.images.calls import Call
-from core.method.backbones.images.conditioners.chat import Chat, Described
+from core.method.backbones.images.conditioners.chat import Chat, Described, Layered
 from core.method.backbones.images.conditioners.clip import Clip, ClipPair
 from core.method.backbones.images.conditioners.conditioner import Conditioner
 from core.method.backbones.images.conditioners.t5 import ClipPairT5, ClipT5
 from core.method.backbones.images.folder import EncoderClasses, Folder
-from core.method.backbones.images.latents import Latents, NormedLatents, PackedLatents
+from core.method.backbones.images.latents import Latents, NormedLatents, PackedLatents, PatchedLatents
 from core.method.backbones.images.objective import Ddpm, Flow, Objective
 from core.method.backbones.images.sights import Sights
 
-FormName = Literal["sd", "sdxl", "sd3", "flux", "zimage", "qwen-image"]
+FormName = Literal["sd", "sdxl", "sd3", "flux", "flux2-klein", "zimage", "qwen-image"]
 Parts = tuple[DiffusionPipeline, Conditioner]
 
 
@@ -134,6 +138,19 @@ def _flux(folder: Folder) -> Parts:
     return pipeline, ClipT5(*tokenizers, folder.encoders(classes))
 
 
+def _flux2_klein(folder: Folder) -> Parts:
+    tokenizer = folder.other_tokenizer("tokenizer")
+    pipeline = Flux2KleinPipeline(
+        scheduler=folder.flow(),
+        vae=folder.vae(torch.float32, AutoencoderKLFlux2),
+        text_encoder=None,
+        tokenizer=tokenizer,
+        transformer=folder.network("transformer", Flux2Transformer2DModel),
+        is_distilled=bool(folder.index().get("is_distilled", False)),
+    )
+    return pipeline, Layered(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+
+
 def _zimage(folder: Folder) -> Parts:
     tokenizer = folder.other_tokenizer("tokenizer")
     pipeline = ZImagePipeline(
@@ -165,6 +182,16 @@ FORMS: Mapping[FormName, Form] = MappingProxyType(
         "sdxl": Form(_sdxl, calls.unet, sights.UNET),
         "sd3": Form(_sd3, calls.sd3, **STREAMS, steps=28, guidance=7.0),
         "flux": Form(_flux, calls.flux, **STREAMS, latents=PackedLatents, steps=28, guidance=3.5),
+        "flux2-klein": Form(
+            _flux2_klein,
+            calls.flux2,
+            sights.STREAMS,
+            "transformer",
+            partial(Flow, patch=1),  # its latents are patched already
+            PatchedLatents,
+            steps=50,
+            guidance=4.0,
+        ),
         "qwen-image": Form(
             _qwen_image,
             calls.qwen_image,

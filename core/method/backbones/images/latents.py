@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLQwenImage
+from diffusers import AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from core.method.backbones.images.packing import unpacked
+
+PATCH = 2  # places a side that are one in FLUX.2
 
 
 class Latents:
@@ -29,27 +32,57 @@ class Latents:
         latent = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist
         return (latent.mean - self.shift) * self.factor, latent.std * self.factor
 
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Sequence[Image.Image]:
-        """Return the pictures of latents."""
-        decoded = self.vae.decode((latents / self.factor + self.shift).to(self.vae.dtype), return_dict=False)[0]
-        return self._processor.postprocess(decoded, output_type="pil")
+    def pictures(self, drawn: Tensor, rows: int, columns: int) -> Sequence[Image.Image]:
+        """Return the pictures of what a pipeline has drawn, `rows` x `columns` of our latents each."""
+        return self._decoded(drawn / self.factor + self.shift)
 
-    def unpacked(self, drawn: Tensor, rows: int, columns: int) -> Tensor:
-        """Return what a pipeline has drawn as latents (n, c, h, w)."""
-        return drawn
+    @torch.no_grad()
+    def _decoded(self, own: Tensor) -> Sequence[Image.Image]:
+        """Return the pictures of what the VAE takes."""
+        decoded = self.vae.decode(own.to(self.vae.dtype), return_dict=False)[0]
+        return self._processor.postprocess(decoded, output_type="pil")
 
 
 class PackedLatents(Latents):
     """Latents that a pipeline draws packed."""
 
-    def unpacked(self, drawn: Tensor, rows: int, columns: int) -> Tensor:
-        """Return what a pipeline has drawn as latents (n, c, h, w)."""
-        return unpacked(drawn, rows, columns)
+    def pictures(self, drawn: Tensor, rows: int, columns: int) -> Sequence[Image.Image]:
+        """Return the pictures of what a pipeline has drawn, `rows` x `columns` of our latents each."""
+        return super().pictures(unpacked(drawn, rows, columns), rows, columns)
 
 
-class NormedLatents(PackedLatents):
-    """Latents of a VAE of films, here of one picture each, of which every channel is normed by its mean and spread."""
+class PatchedLatents(Latents):
+    """Latents of which 2 x 2 places are one with four times the channels, each normed by the VAE's running statistics.
+
+    A pipeline that draws them gives them back as the VAE has them.
+    """
+
+    def __init__(self, vae: AutoencoderKLFlux2) -> None:
+        self.vae = vae.requires_grad_(False).eval()
+        self.channels = int(vae.config.latent_channels) * PATCH**2
+        self.pixels = 2 ** (len(vae.config.block_out_channels) - 1) * PATCH
+        self._processor = VaeImageProcessor(vae_scale_factor=self.pixels)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and spread (n, c, h, w) of the latents of pictures (n, 3, H, W) in -1..1."""
+        latent = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist
+        norm = self.vae.bn
+        mean, variance = (each.view(1, -1, 1, 1) for each in (norm.running_mean, norm.running_var))
+        spread = (variance + self.vae.config.batch_norm_eps).sqrt()
+        place, width = (functional.pixel_unshuffle(each, PATCH) for each in (latent.mean, latent.std))
+        return (place - mean) / spread, width / spread
+
+    def pictures(self, drawn: Tensor, rows: int, columns: int) -> Sequence[Image.Image]:
+        """Return the pictures of what a pipeline has drawn."""
+        return self._decoded(drawn)
+
+
+class NormedLatents(Latents):
+    """Latents of a VAE of films, here of one picture each, of which every channel is normed by its mean and spread.
+
+    A pipeline draws them packed.
+    """
 
     def __init__(self, vae: AutoencoderKLQwenImage) -> None:
         self.vae = vae.requires_grad_(False).eval()
@@ -67,8 +100,9 @@ class NormedLatents(PackedLatents):
         return (latent.mean.squeeze(2) - mean) / spread, latent.std.squeeze(2) / spread
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Sequence[Image.Image]:
-        """Return the pictures of latents."""
+    def pictures(self, drawn: Tensor, rows: int, columns: int) -> Sequence[Image.Image]:
+        """Return the pictures of what a pipeline has drawn, `rows` x `columns` of our latents each."""
+        latents = unpacked(drawn, rows, columns)
         own = (latents * self._spread.to(latents) + self._mean.to(latents)).to(self.vae.dtype)
         decoded = self.vae.decode(own.unsqueeze(2), return_dict=False)[0][:, :, 0]
         return self._processor.postprocess(decoded, output_type="pil")

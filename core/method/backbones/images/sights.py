@@ -27,9 +27,9 @@ def of_map(given: Tensor | tuple[Tensor, ...], _places: int) -> Tensor:
     return (given if isinstance(given, Tensor) else given[0]).flatten(2)
 
 
-def of_streams(given: tuple[Tensor, Tensor], _places: int) -> Tensor:
-    """Read the tokens of pictures that a block gives beside those of texts."""
-    return given[1].transpose(1, 2)
+def of_streams(given: Tensor | tuple[Tensor, Tensor], places: int) -> Tensor:
+    """Read the tokens of pictures that a block gives beside those of texts, or after them, one for each place."""
+    return (given[:, -places:] if isinstance(given, Tensor) else given[1]).transpose(1, 2)
 
 
 def of_joined(given: Tensor, places: int) -> Tensor:

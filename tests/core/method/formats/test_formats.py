@@ -35,7 +35,7 @@ def drawn(backbone: DiffusionBackbone | LanguageBackbone) -> Adapter:
 
 
 def image_witness(backbone: DiffusionBackbone, adapter: Adapter) -> Witness:
-    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+    latents = torch.randn(backbone._latent_shape(2), generator=torch.Generator().manual_seed(4))
     batch = {"mean": latents, "std": torch.zeros_like(latents), **backbone.conditions(["a cat", "a dog"])}
     return Witness(backbone, adapter, batch, backbone.fixed_draws(1, 2, seed=0)[0])
 

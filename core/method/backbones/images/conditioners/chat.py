@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ class Chat(Encoding):
 
     names: tuple[str, ...] = ("text", "words")
     most_tokens = 512  # the pipeline's own
+    thinking = True
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, encoders: TextEncoders) -> None:
         self.tokenizer, self.encoders = tokenizer, encoders
@@ -45,16 +46,54 @@ class Chat(Encoding):
         return self._states(prompts, encoder, layer=-2, most=self.most_tokens)
 
     def _states(self, prompts: Sequence[str], encoder: nn.Module, *, layer: int, most: int) -> list[Tensor]:
-        options = {"padding": True, "truncation": True, "max_length": most, "return_tensors": "pt"}
+        """Return what one layer says of each prompt (tokens, width)."""
+        states, masks = self._layers(prompts, encoder, most)
+        return [row[mask.bool()] for row, mask in zip(states[layer], masks, strict=True)]
+
+    def _layers(
+        self, prompts: Sequence[str], encoder: nn.Module, most: int, *, filled: bool = False
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return what each layer says (n, tokens, width), after the embeddings, and which tokens are no filling.
+
+        As many tokens as the longest prompt has, or the most where they are to be `filled` up.
+        """
+        options = {
+            "padding": "max_length" if filled else True,
+            "truncation": True,
+            "max_length": most,
+            "return_tensors": "pt",
+        }
         read = self.tokenizer([self._asking(prompt) for prompt in prompts], **options)
         told = {name: read[name].to(next(encoder.parameters()).device) for name in ("input_ids", "attention_mask")}
-        states = encoder(**told, output_hidden_states=True).hidden_states[layer]
-        return [row[mask.bool()] for row, mask in zip(states, told["attention_mask"], strict=True)]
+        body = cast(Any, encoder).base_model  # without a head: nobody asks for the next word
+        return body(**told, output_hidden_states=True, use_cache=False).hidden_states, told["attention_mask"]
 
     def _asking(self, prompt: str) -> str:
         said: Any = [{"role": "user", "content": prompt}]
-        options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True}
+        options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": self.thinking}
         return str(self.tokenizer.apply_chat_template(said, **options))
+
+
+class Layered(Chat):
+    """FLUX.2 klein's text encoder: hidden states of three layers of Qwen 3 side by side, which is not asked to think.
+
+    `text` (n, most_tokens, 3 widths): what a prompt is filled up with is told too, as the network learned it.
+    """
+
+    names: tuple[str, ...] = ("text",)
+    thinking = False
+    LAYERS = (9, 18, 27)  # the pipeline's own
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Batch:
+        """Return `text`."""
+        with self.encoders.held() as (encoder,):
+            states, _ = self._layers(prompts, encoder, self.most_tokens, filled=True)
+            return {"text": torch.cat([states[layer] for layer in self.LAYERS], dim=-1)}
+
+    def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
+        """Return the pipeline's arguments."""
+        return {"prompt_embeds": wanted["text"], "negative_prompt_embeds": unwanted["text"]}
 
 
 class Described(Chat):

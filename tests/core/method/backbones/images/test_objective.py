@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from PIL import Image
 
 from core.errors import JobFailure
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.backbones.images.folder import Folder
+from core.method.backbones.images.forms import FORMS
 from core.method.backbones.images.objective import Ddpm, Flow
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -115,6 +118,12 @@ def test_a_flow_is_learned_where_its_scheduler_shifts_a_logit_normal_draw(config
             )
             scheduler.set_timesteps(sigmas=[place], mu=mu)
             assert found == pytest.approx(float(scheduler.sigmas[0]), rel=1e-5)
+
+
+def test_flux_2_is_learned_where_its_pipeline_draws_in_so_many_steps_that_it_shifts_for_their_sake_no_more() -> None:
+    objective = FORMS["flux2-klein"].objective(FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True).config)
+    for found, (rows, columns) in zip(objective.at(0.5, SIZES).tolist(), SIZES.tolist(), strict=True):
+        assert math.log(found / (1 - found)) == pytest.approx(compute_empirical_mu(rows * columns, 200), rel=1e-4)
 
 
 NAMES = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, FluxPipeline
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Flux2KleinPipeline, FluxPipeline
 from PIL import Image
 from torch import Tensor
 from transformers import (
@@ -76,7 +76,7 @@ def test_pictures_are_those_that_the_whole_pipeline_draws(
     qwen = name == "qwen-image"  # which guides only where it is told what to steer away from
     asked = {"true_cfg_scale": 2.5, "negative_prompt": ""} if qwen else {"guidance_scale": 2.5}
     theirs = pipeline(
-        ["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, generator=generators, **asked
+        prompt=["a cat", ""], height=SIDE, width=SIDE, num_inference_steps=4, generator=generators, **asked
     ).images
     for mine, wanted in zip(ours, theirs, strict=True):
         assert max(abs(a - b) for a, b in zip(mine.tobytes(), wanted.tobytes(), strict=True)) <= 1
@@ -102,6 +102,10 @@ def test_the_loss_of_a_flow_is_what_its_pipelines_own_pieces_compute(
 
 def latents_of(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
     settings = vae.config
+    if hasattr(vae, "bn"):
+        latent = vae.encode(pixels).latent_dist
+        place, spread = (Flux2KleinPipeline._patchify_latents(each) for each in (latent.mean, latent.std))
+        return vae.bn.eval()(place + spread * noise)
     if settings.get("latents_mean") is not None:
         latent = vae.encode(pixels.unsqueeze(2)).latent_dist
         mean, spread = (torch.tensor(each).view(1, -1, 1, 1) for each in (settings.latents_mean, settings.latents_std))
@@ -126,6 +130,15 @@ def flux(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     return FluxPipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)
 
 
+def flux2_klein(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+    text, text_ids = pipeline.encode_prompt(list(WORDS))
+    rows, columns = noisy.shape[2:]
+    packed, ids = pipeline.prepare_latents(len(noisy), 4, SIDE, SIDE, noisy.dtype, noisy.device, None, noisy)
+    told = {"encoder_hidden_states": text, "txt_ids": text_ids, "img_ids": ids}
+    found = pipeline.transformer(packed, timestep=steps / 1000, **told).sample
+    return pipeline._unpack_latents_with_ids(found, ids, rows, columns)
+
+
 def zimage(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     captions, _ = pipeline.encode_prompt(list(WORDS), do_classifier_free_guidance=False)
     found = pipeline.transformer(list(noisy.unsqueeze(2).unbind()), (1000 - steps) / 1000, captions).sample
@@ -145,6 +158,7 @@ def qwen_image(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
 PREDICTED = {
     "StableDiffusion3Pipeline": sd3,
     "FluxPipeline": flux,
+    "Flux2KleinPipeline": flux2_klein,
     "ZImagePipeline": zimage,
     "QwenImagePipeline": qwen_image,
 }
