@@ -37,7 +37,9 @@ def image_pipeline(weights: Path, adapter: Path | None = None):
     """Load the backbone as any user of diffusers would, and the adapter with `load_lora_weights`."""
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
+    index = json.loads((weights / "model_index.json").read_text())
+    absent = {name: None for name, part in index.items() if part == [None, None]}  # an encoder that it does without
+    pipeline = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32, **absent)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
         pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)

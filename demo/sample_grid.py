@@ -7,6 +7,8 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image, ImageDraw
 
+from demo.check import image_pipeline
+
 PROMPTS = (
     "emoji of smiling face with sunglasses",
     "emoji of crying face",
@@ -31,10 +33,9 @@ ENLARGE, GAP, LABEL_WIDTH = 2, 4, 220
 
 def load(weights: Path) -> DiffusionPipeline:
     """Load the pipeline in single precision, a diffusion's with a fast solver."""
-    pipeline = DiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
+    pipeline = image_pipeline(weights)
     if isinstance(pipeline.scheduler, DDPMScheduler):
         pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
