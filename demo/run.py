@@ -55,8 +55,7 @@ def parse() -> argparse.Namespace:
         "--family", choices=sorted(FAMILIES), default="images", help="what to adapt: image or text backbone"
     )
     parser.add_argument(
-        "--backbone",
-        help="its id, as `albatross backbones list` has it; emoji-ldm and emoji-flow come with the service",
+        "--backbone", help="its id, as `albatross backbones list` has it; default: one that comes with the service"
     )
     parser.add_argument(
         "--references",

@@ -27,11 +27,6 @@ class Introduction:
 
 BUILT_IN: Mapping[str, Introduction] = MappingProxyType(
     {
-        "emoji-flow": Introduction(
-            "Emoji, larger",
-            "A small flow-matching transformer of emoji, 64 by 64 pixels, that comes with the service.",
-            "Trying out how this works with sharper pictures, without a GPU.",
-        ),
         "emoji-ldm": Introduction(
             "Emoji",
             "A small model of emoji, 32 by 32 pixels, that comes with the service.",

@@ -1,4 +1,4 @@
-"""Pre-train one of the backbones of 64 pixels; an interrupted run resumes, and both share an autoencoder."""
+"""Pre-train one of the backbones of 64 pixels on the autoencoder that both share; an interrupted run resumes."""
 
 import argparse
 import copy
@@ -19,6 +19,7 @@ from demo.emoji_ldm.pool import read_images, read_items
 from demo.emoji_ldm.pretrain import reported, save_state, trained_vae
 
 RECIPES = {"flow": FLOW, "xl": XL}
+VAE = Path(__file__).resolve().parent / "vae"
 VAE_BATCH = 16
 
 
@@ -30,7 +31,7 @@ class Options:
     pool: Path
     work: Path
     output: Path
-    vae_steps: int
+    vae_steps: int | None
     steps: int | None
     save_every: int
     seed: int
@@ -41,6 +42,14 @@ class Options:
     def recipe(self) -> Recipe:
         """How the network is built and learns."""
         return RECIPES[self.network]
+
+
+def autoencoder(options: Options, images: torch.Tensor) -> AutoencoderKL:
+    """Load the autoencoder that is shipped, or train another where its steps are asked for."""
+    if options.vae_steps is None:
+        return AutoencoderKL.from_pretrained(VAE)
+    steps = options.vae_steps, options.save_every, options.seed
+    return trained_vae(build_vae, images, options.work, steps, PEAK_RATE / 2, VAE_BATCH)
 
 
 def latent_pool(options: Options, vae: AutoencoderKL, images: torch.Tensor) -> LatentPool:
@@ -105,7 +114,7 @@ def read_options() -> Options:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for resumable state")
     parser.add_argument("--output", type=Path, required=True, help="where the pipeline is written")
-    parser.add_argument("--vae-steps", type=int, default=1600, help="autoencoder steps")
+    parser.add_argument("--vae-steps", type=int, help="train another autoencoder than the one here, in so many steps")
     parser.add_argument("--steps", type=int, help="steps of the network; unset: as its recipe has it")
     parser.add_argument("--save-every", type=int, default=250, help="steps between saved states")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and draws")
@@ -120,8 +129,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     images = read_images(options.pool, read_items(options.pool))
-    steps = options.vae_steps, options.save_every, options.seed
-    vae = trained_vae(build_vae, images, options.work, steps, PEAK_RATE / 2, VAE_BATCH).eval()
+    vae = autoencoder(options, images).eval()
     print(f"autoencoder error {reconstruction_error(vae, images):.5f}", flush=True)
     train_network(options, vae, latent_pool(options, vae, images))
 
