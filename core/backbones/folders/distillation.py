@@ -66,7 +66,7 @@ def distilled(
         return Distilled(note)
     count = int(steps[1]) if steps is not None else kind.steps
     guided = "without guidance" if kind.guidance <= 1 else f"with a guidance of {kind.guidance:g}"
-    drawn = f" Pictures are drawn with it in {count} step{'s' * (count > 1)} and {guided}."
+    drawn = f" It is made to draw in {count} step{'s' * (count > 1)} and {guided}."
     return Distilled(note + drawn, {"sample_steps": count, "guidance": kind.guidance})
 
 

@@ -56,11 +56,11 @@ def test_a_distilled_model_is_known_and_drawn_with_as_it_is_made_for(
 def test_the_sentence_names_what_is_better_trained() -> None:
     found = distilled("Z-Image-Turbo", {}, {"_class_name": "ZImagePipeline"})
     assert found is not None
-    assert found.note.endswith("better trained on Z-Image. Pictures are drawn with it in 8 steps and without guidance.")
+    assert found.note.endswith("better trained on Z-Image. It is made to draw in 8 steps and without guidance.")
 
     told = distilled("flux-turbo-1step", {"guidance_embeds": True}, {"_class_name": "FluxPipeline"})
     assert told is not None
-    assert told.note.endswith("Pictures are drawn with it in 1 step and with a guidance of 3.5.")
+    assert told.note.endswith("It is made to draw in 1 step and with a guidance of 3.5.")
 
 
 def test_a_folder_of_schnell_is_registered_with_the_steps_that_it_is_made_for(tmp_path: Path) -> None:
