@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     AnyBackbone = DiffusionBackbone | LanguageBackbone
 
-CLOSE = 1e-5  # of the effect, in float32
+CLOSE = 5e-5  # of the effect, in float32; how much a CPU rounds off depends on its kernels
 RUNS = 3
 
 
