@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 DRAWS = 8
+MEASURED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline")
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,15 @@ def image_pipeline(weights: Path, adapter: Path | None = None):
     return pipeline
 
 
+def unmeasured(weights: Path) -> str | None:
+    """The class of a pipeline that `image_loss` can't be told of; None where it can."""
+    root = json.loads((weights / "model_index.json").read_text())["_class_name"]
+    return None if root in MEASURED else str(root)
+
+
 @torch.no_grad()
 def image_loss(pipeline, items: Sequence[tuple[Image.Image, str]], seed: int = 7) -> float:
-    """Mean error of noise, or of a flow's direction, over the items and DRAWS fixed draws, stratified by timestep."""
+    """Mean error of noise, velocity or a flow's direction, over the items and DRAWS draws, stratified by timestep."""
     flow = hasattr(pipeline, "transformer")
     latents = clean_latents(pipeline, [image for image, _ in items])
     error = flow_error if flow else noise_error
@@ -77,13 +84,21 @@ def clean_latents(pipeline, images: Sequence[Image.Image]) -> torch.Tensor:
 
 
 def noise_error(pipeline, latents: torch.Tensor, noise: torch.Tensor, share: torch.Tensor, told) -> float:
-    """The error of the noise that a U-Net predicts, at these shares of its timesteps."""
+    """The error of the noise or velocity that a U-Net predicts, at these shares of its timesteps."""
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
     steps = (share * scheduler.config.num_train_timesteps).long()
-    predicted = pipeline.unet(scheduler.add_noise(latents, noise, steps), steps, told[0]).sample
-    return (predicted - noise).square().mean().item()
+    velocity = scheduler.config.prediction_type == "v_prediction"
+    wanted = scheduler.get_velocity(latents, noise, steps) if velocity else noise
+    added = None
+    if pipeline.unet.config.addition_embed_type == "text_time":  # of SDXL: the caption as a whole, and the sizes
+        side = latents.shape[-1] * pipeline.vae_scale_factor
+        sizes = torch.tensor([[side, side, 0, 0, side, side]] * len(latents), dtype=latents.dtype)
+        added = {"text_embeds": told[2], "time_ids": sizes}
+    noisy = scheduler.add_noise(latents, noise, steps)
+    predicted = pipeline.unet(noisy, steps, told[0], added_cond_kwargs=added).sample
+    return (predicted - wanted).square().mean().item()
 
 
 def flow_error(pipeline, latents: torch.Tensor, noise: torch.Tensor, share: torch.Tensor, told) -> float:

@@ -55,7 +55,9 @@ def parse() -> argparse.Namespace:
         "--family", choices=sorted(FAMILIES), default="images", help="what to adapt: image or text backbone"
     )
     parser.add_argument(
-        "--backbone", help="its id, as `albatross backbones list` has it; default: one that comes with the service"
+        "--backbone",
+        help="its id, as `albatross backbones list --data DATA` has it, DATA being that of --data; "
+        "default: one that comes with the service",
     )
     parser.add_argument(
         "--references",
@@ -131,13 +133,28 @@ def fetch(client: openai.OpenAI, job_id: str, what: str, **query: object) -> lis
             return rows
 
 
-def measure(family: str, job_model: str, adapter: Path, heldout: Path, data: Path):
-    """Load the adapter with plain library calls and compare losses on held-out references."""
+def backbone_folder(family: str, backbone: str, data: Path) -> Path:
+    """Where a backbone lies; ends the demo where it is not here, or where its losses can't be told afterwards."""
     from core.backbones.registry import Registry
+    from core.errors import NotFound
     from core.settings import Settings
     from demo import check
 
-    weights = Path(Registry.load(Settings(data=data)).get(job_model).path)
+    try:
+        record = Registry.load(Settings(data=data)).get(backbone)
+    except NotFound as error:
+        raise SystemExit(f"{error.message} It is looked for in {data}; say with --data where else it is.") from error
+    if record.kind != family:
+        raise SystemExit(f"{backbone} is a backbone of {record.kind}: say --family {record.kind}.")
+    if family == "images" and (root := check.unmeasured(record.path)) is not None:
+        raise SystemExit(f"The demo measures losses of {', '.join(check.MEASURED)}, and {backbone} is a {root}.")
+    return record.path
+
+
+def measure(family: str, weights: Path, adapter: Path, heldout: Path):
+    """Load the adapter with plain library calls and compare losses on held-out references."""
+    from demo import check
+
     if family == "images":
         return check.image_effect(weights, adapter, check.captioned_images(heldout))
     return check.text_effect(weights, adapter, check.read_rows(heldout))
@@ -172,6 +189,8 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> tuple[P
     references = arguments.references or family["references"]
     heldout = arguments.heldout or family["heldout"]
     out = arguments.out or Path("demo-report" if arguments.family == "images" else "demo-report-text")
+    backbone = arguments.backbone or str(family["backbone"])
+    weights = backbone_folder(arguments.family, backbone, arguments.data)
     out.mkdir(parents=True, exist_ok=True)
 
     name, content = packed(references)
@@ -183,11 +202,7 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> tuple[P
     )
     bat = {"preset": family["preset"]} | ({"trigger": family["trigger"]} if family["trigger"] else {})
     job = client.fine_tuning.jobs.create(
-        model=arguments.backbone or str(family["backbone"]),
-        training_file=file.id,
-        suffix="demo",
-        seed=arguments.seed,
-        extra_body={"bat": bat},
+        model=backbone, training_file=file.id, suffix="demo", seed=arguments.seed, extra_body={"bat": bat}
     )
     print(f"Created {job.id} on {job.model}")
     job = follow(client, job.id)
@@ -196,7 +211,7 @@ def demonstrate(client: openai.OpenAI, arguments: argparse.Namespace) -> tuple[P
     form = "diffusers" if arguments.family == "images" else "peft"
     adapter = download(client, str(job.fine_tuned_model), form, out)
     print(f"Downloaded {job.fine_tuned_model} to {adapter}")
-    effect = measure(arguments.family, job.model, adapter, heldout, arguments.data)
+    effect = measure(arguments.family, weights, adapter, heldout)
     print(f"Loss on held-out references: {effect.before:.4f} before, {effect.after:.4f} after ({effect.change:+.1%})")
     overfitted = []
     if arguments.family == "images":

@@ -64,7 +64,7 @@ Guidance = Annotated[
         min=0,
         max=MOST_GUIDANCE,
         metavar="G",
-        help="how much guidance it draws with, 0 or 1 for none; unset: as its family",
+        help="guidance that its pipeline is told, 1 for none, of Z-Image 0; unset: as its family",
     ),
 ]
 Targets = Annotated[

@@ -143,11 +143,19 @@ def _described(
         called=called or brought.hub_name,
         notes=notes,
     )
+    _check_drawn(record, brought)
+    return record.model_copy(update=brought.words)
+
+
+def _check_drawn(record: BackboneRecord, brought: Brought) -> None:
+    """Raise InvalidInput for what is said of pictures where there are none, or where their pipeline does otherwise."""
     for option in ("resolution", "sample_steps", "guidance") if record.kind == "texts" else ():
         if getattr(brought, option) is not None:
             words = f"A model of texts has no pictures; leave --{option.replace('_', '-')} out."
             raise InvalidInput(words, code="contradiction", param=option)
-    return record.model_copy(update=brought.words)
+    if record.kind == "images" and (brought.guidance or 0) > 1 and json_object(record.path, INDEX).get("is_distilled"):
+        words = "A distilled model of this family is drawn without guidance whatever is said; leave --guidance out."
+        raise InvalidInput(words, code="contradiction", param="guidance")
 
 
 def _convert(file: Path, brought: Brought, registry: Registry, settings: Settings) -> BackboneRecord:

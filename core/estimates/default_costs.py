@@ -59,6 +59,7 @@ LAUNCH_SECONDS = 38e-6
 DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
 # The same of families that are drawn in others; a backbone may be registered with its own.
 DRAWN = {"sd3": (28, 2), "flux1": (28, 1), "flux2-klein": (50, 2), "qwen-image": (50, 2), "z-image": (50, 2)}
+UNGUIDED = {"z-image": 0}  # the most guidance that is none; of others it is 1
 RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
 ALL_PARTS = {
     "sd1": 1.24,
@@ -199,7 +200,7 @@ def _floors(size: BackboneSize, draws: int) -> dict[str, float]:
 def _drawn(record: BackboneRecord) -> tuple[int, int]:
     """Return the steps of a picture, and the samples of each: as a backbone is registered, else as its family draws."""
     steps, samples = DRAWN.get(record.family, (DENOISED, GUIDED))
-    unguided = record.defaults.get("guidance", GUIDED) <= 1
+    unguided = record.defaults.get("guidance", GUIDED) <= UNGUIDED.get(record.family, 1)
     return int(record.defaults.get("sample_steps", steps)), 1 if unguided else samples
 
 

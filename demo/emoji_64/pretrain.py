@@ -45,10 +45,13 @@ class Options:
 
 
 def autoencoder(options: Options, images: torch.Tensor) -> AutoencoderKL:
-    """Load the autoencoder that is shipped, or train another where its steps are asked for."""
-    if options.vae_steps is None:
+    """Load the autoencoder that is shipped, or train another where its steps are asked for.
+
+    A run that has trained one goes on with it, whatever is asked then: its network knows no other's latents.
+    """
+    if options.vae_steps is None and not (options.work / "vae").exists():
         return AutoencoderKL.from_pretrained(VAE)
-    steps = options.vae_steps, options.save_every, options.seed
+    steps = options.vae_steps or 0, options.save_every, options.seed
     return trained_vae(build_vae, images, options.work, steps, PEAK_RATE / 2, VAE_BATCH)
 
 

@@ -57,6 +57,7 @@ def convert_transformer(file: Path, base: Path, made: str, dtype: str, target: P
     held = sum(tensor.numel() for tensor in loaded.state_dict().values())
     if (over := _numbers(file) - held) != 0:
         raise ValueError(f"{over:,} of its numbers have no place in a transformer of that size")
+    loaded.register_to_config(_name_or_path="")  # its base's, which may say that it is distilled, or edits
     loaded.save_pretrained(target / TRANSFORMER, safe_serialization=True)
 
 

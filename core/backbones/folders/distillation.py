@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 Config = Mapping[str, object]
 
 NAMED = re.compile(
-    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell"
-    r"|klein[-_. ]?\d+b",  # those of FLUX.2 that are not distilled are called klein-base
+    r"turbo|lightning|\blcm\b|[-_]lcm|hyper(?=[-_ .]|\d|$|sd)|dmd2|(?<!de-)(?<!de_)(?<!un)distill|schnell",
     re.IGNORECASE,
 )
-UNDISTILLED = re.compile(r"klein[-_. ]?base", re.IGNORECASE)
+# FLUX.2's that are called by their size alone are distilled; others are klein-base-4B, or flux2Klein_9bBase elsewhere.
+KLEIN = re.compile(r"klein[-_. ]?\d+b", re.IGNORECASE)
+UNDISTILLED = re.compile(r"klein[-_. ]?(\d+b[-_. ]?)?base(?!d)|(de[-_]|un)distill", re.IGNORECASE)
 STEPS = re.compile(r"(?<!\d)([1-9]\d?)[-_ ]?steps?(?![a-z])", re.IGNORECASE)
 OPEN = re.compile(r"openflux|flex", re.IGNORECASE)  # children of FLUX.1-schnell that were trained to draw in many again
 
@@ -54,7 +55,7 @@ def distilled(
     `network` is that of what is adapted, `index` what model_index.json says.
     """
     index, scheduler, named = index or {}, scheduler or {}, f"{name} {network.get('_name_or_path', '')}"
-    if not (NAMED.search(named) or _told(named, network, index, scheduler)):
+    if not (_by_name(named) or _told(named, network, index, scheduler)):
         return None
     kind, steps = _kind(network, index), STEPS.search(named)
     base = "the model that it was distilled from" if kind is None else kind.base
@@ -75,9 +76,13 @@ def index_for(name: str, index: Config) -> Config:
 
     FLUX.2 klein's says whether the transformer is distilled, as the file does not.
     """
-    if "is_distilled" not in index or not (UNDISTILLED.search(name) or NAMED.search(name)):
+    if "is_distilled" not in index or not (UNDISTILLED.search(name) or _by_name(name)):
         return index
     return {**index, "is_distilled": UNDISTILLED.search(name) is None}
+
+
+def _by_name(named: str) -> bool:
+    return NAMED.search(named) is not None or (KLEIN.search(named) is not None and not UNDISTILLED.search(named))
 
 
 def _kind(network: Config, index: Config) -> _Kind | None:

@@ -89,6 +89,7 @@ def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base
     ("distilled", "called", "drawing"),
     [
         (True, "flux-2-klein-base-4b", {}),
+        (True, "flux2Klein_4bBase", {}),
         (False, "flux-2-klein-4b", {"sample_steps": 4, "guidance": 1.0}),
         (True, "cats", {"sample_steps": 4, "guidance": 1.0}),
     ],
@@ -98,6 +99,7 @@ def test_a_transformer_of_klein_is_distilled_or_not_whatever_lends_its_other_par
 ) -> None:
     base, data = Path(shutil.copytree(made / "flux2-klein", tmp_path / "base")), tmp_path / "data"
     change(base / "model_index.json", is_distilled=distilled)
+    change(base / "transformer/config.json", _name_or_path=f"FLUX.2-klein-{'' if distilled else 'base-'}4B")
     assert cli.main(["backbones", "add", "base", str(base), *said(data)]) == 0
     file = Path(shutil.copy(made / "flux2-klein.safetensors", tmp_path / f"{called}.safetensors"))
     assert cli.main(["backbones", "add", "mine", str(file), "--base", "base", *said(data)]) == 0

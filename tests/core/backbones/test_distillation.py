@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli import __main__ as cli
 from core.backbones.folders.distillation import distilled
 from core.backbones.record import describe
 from tests.core.backbones.test_folders import change
@@ -30,6 +31,11 @@ DEV: dict[str, object] = {"shift": 3.0, "use_dynamic_shifting": True}
         ("Flux2KleinPipeline", "FLUX.2-klein-base-4B", {}, {"is_distilled": False}, {}, None),
         ("Flux2KleinPipeline", "flux-2-klein-base-9b", {}, {}, {}, None),
         ("Flux2KleinPipeline", "flux-2-klein-9b", {}, {"is_distilled": False}, {}, (4, 1.0)),
+        ("Flux2KleinPipeline", "flux2Klein_9b", {}, {}, {}, (4, 1.0)),
+        ("Flux2KleinPipeline", "flux2Klein_9bBase", {}, {}, {}, None),
+        ("Flux2KleinPipeline", "klein-4b-de-distilled", {}, {}, {}, None),
+        ("Flux2KleinPipeline", "klein-4b-based-cats", {}, {}, {}, (4, 1.0)),
+        ("Flux2KleinPipeline", "klein-base-4b-8steps-lightning", {}, {}, {}, (8, 1.0)),
         ("Flux2KleinPipeline", "my-klein", {}, {"is_distilled": False}, {}, None),
         ("ZImagePipeline", "Z-Image-Turbo", {}, {}, {"shift": 3.0}, (8, 0.0)),
         ("ZImagePipeline", "Z-Image", {}, {}, {"shift": 3.0}, None),
@@ -76,7 +82,9 @@ def test_a_folder_of_schnell_is_registered_with_the_steps_that_it_is_made_for(tm
     assert "better trained on FLUX.1-dev" in record.notes[0]
 
 
-def test_a_folder_of_distilled_klein_is_drawn_in_its_steps_and_never_guided(tmp_path: Path) -> None:
+def test_a_folder_of_distilled_klein_is_drawn_in_its_steps_and_never_guided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from core.method.backbones.images.diffusion import DiffusionBackbone
 
     folder = write_images("flux2-klein", tmp_path / "renamed")
@@ -85,6 +93,11 @@ def test_a_folder_of_distilled_klein_is_drawn_in_its_steps_and_never_guided(tmp_
     record = describe("x", folder, licence="CC0")
     assert record.defaults == {"sample_steps": 4, "guidance": 1.0}
     assert any("better trained on FLUX.2-klein-base" in note for note in record.notes)
+    said = ["--licence", "CC0", "--data", str(tmp_path / "data")]
+    assert cli.main(["backbones", "add", "x", str(folder), "--guidance", "4", *said]) == 2
+    assert "leave --guidance out" in capsys.readouterr().err
+    assert cli.main(["backbones", "add", "x", str(folder), "--guidance", "1", "--sample-steps", "6", *said]) == 0
+    assert "in 6 steps, with a guidance of 1" in capsys.readouterr().out
     options = {"form": record.form, "resolution": SIDE, "target_modules": record.target_modules}
     backbone = DiffusionBackbone.load(folder, **options)
     plain, guided = (backbone.sample(["a cat"], seed=0, steps=2, guidance=each)[0] for each in (1.0, 4.0))

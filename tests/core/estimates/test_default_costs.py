@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from diffusers import StableDiffusion3Pipeline, ZImagePipeline
 
 from core.backbones.families import ROWS
 from core.backbones.memory_needs import GIB
@@ -117,6 +119,17 @@ def test_pictures_take_the_steps_and_the_guidance_that_a_backbone_is_drawn_with(
         for record in (usual, turbo)
     )
     assert many / few == pytest.approx(100 / 8)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize(("family", "pipeline"), [("z-image", ZImagePipeline), ("sd3", StableDiffusion3Pipeline)])
+def test_a_second_sample_is_foretold_where_the_pipeline_is_guided(
+    family: str, pipeline: type[Any], guidance: float
+) -> None:
+    """Z-Image's counts its guidance from 0, and others from 1."""
+    record = EMOJI.model_copy(update={"family": family, "defaults": {"guidance": guidance}})
+    guided = pipeline.do_classifier_free_guidance.fget(SimpleNamespace(_guidance_scale=guidance))
+    assert BackboneSize.of(record, 20_000_000_000).passes[1] == (2 if guided else 1)
 
 
 def test_pictures_are_foretold_in_the_steps_in_which_every_family_draws() -> None:
