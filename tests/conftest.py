@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,22 +270,6 @@ def _unprivileged(folder: Path) -> int | None:
             continue
         parent.chmod(parent.stat().st_mode | 0o011)
     return user.pw_uid
-
-
-@contextmanager
-def unprivileged() -> Iterator[Path]:
-    """Give a folder and be its owner in the block, an ordinary user, whom unlike root modes of files hold back."""
-    root = os.geteuid() == 0
-    with tempfile.TemporaryDirectory() as folder:
-        if root:
-            user = pwd.getpwnam("nobody")
-            os.chown(folder, user.pw_uid, user.pw_gid)
-            os.seteuid(user.pw_uid)
-        try:
-            yield Path(folder)
-        finally:
-            if root:
-                os.seteuid(0)
 
 
 def answers(url: str) -> bool:

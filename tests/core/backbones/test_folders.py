@@ -15,8 +15,8 @@ from core.backbones.folders.inspecting import inspect_folder
 from core.backbones.licences import read_licence
 from core.backbones.record import describe
 from core.errors import InvalidInput
-from tests.conftest import unprivileged
 from tests.core.backbones.headers import HIDDEN, PROJECTIONS, decoder, write_texts, write_weights
+from tests.other_user import unprivileged
 
 Edit = Callable[[Path], object]
 PHI = {

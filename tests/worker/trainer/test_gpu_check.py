@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from core.errors import Unavailable
+from tests.other_user import as_nobody
 from worker.protocol import Checked
 from worker.trainer import gpu_check
 from worker.trainer.gpu_check import NONE_VISIBLE
 from worker.trainer.gpu_use import UseReports, use
-
-NOBODY = 65534
 
 
 @pytest.mark.parametrize(
@@ -91,11 +90,8 @@ def test_a_device_file_that_is_missing_is_named(files: Path) -> None:
 def test_a_device_file_that_this_user_may_not_open_is_named(files: Path, shut: list[str], named: str | None) -> None:
     for name in shut:
         (files / name).chmod(0o600)
-    os.seteuid(NOBODY)
-    try:
+    with as_nobody():
         found = gpu_check.closed(files)
-    finally:
-        os.seteuid(0)
     assert (found is None) == (named is None)
     if found is not None:
         assert found.code == "gpu_not_permitted"
