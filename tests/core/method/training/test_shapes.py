@@ -153,15 +153,17 @@ def test_stacked_runs_of_all_shapes_are_separate_runs(tiny_diffusion: DiffusionB
             tiny_diffusion, own, Protection(0.5, examples=batch), 2, NONE, run, ShapesInTurn.of(batch, 5)
         )
 
-    stacked = tiny_diffusion.lora.new(4, 4.0, runs=3, seed=5)
+    stacked, begun = (tiny_diffusion.lora.new(4, 4.0, runs=3, seed=5) for _ in range(2))
     joined = SideBySide([stream(run) for run in range(3)])
     together = list(Training(tiny_diffusion, stacked, joined, learning_rate=1e-3, max_steps=6))
     for run in range(3):
         alone = tiny_diffusion.lora.new(4, 4.0, seed=5)
         steps = list(Training(tiny_diffusion, alone, stream(run), learning_rate=1e-3, max_steps=6))
         assert steps[-1].loss[0] == pytest.approx(together[-1].loss[run], abs=1e-5)
-        for ours, theirs in zip(stacked.select(run).parameters(), alone.parameters(), strict=True):
-            assert torch.allclose(ours, theirs, atol=1e-5)
+        # Adam takes whole steps where gradients are next to nothing, so that single numbers show how a CPU rounds
+        learned = zip(stacked.select(run).parameters(), alone.parameters(), begun.select(run).parameters(), strict=True)
+        for ours, theirs, start in learned:
+            assert (ours - theirs).norm() < 1e-3 * (theirs - start).norm()
 
 
 @pytest.mark.slow
