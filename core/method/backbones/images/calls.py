@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from diffusers import FluxPipeline
@@ -51,18 +51,18 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
 
 
 def flux2(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
-    """Call a Flux2Transformer2DModel; distilled guidance is at 1, where it is off.
+    """Call a Flux2Transformer2DModel, which in FLUX.2 klein is told no guidance.
 
     A token lies at four coordinates: of a picture rows and columns are the second and third, of a text its place is the
     last.
     """
-    text, config = told["text"].to(noisy.dtype), cast(Any, network.config)
+    text = told["text"].to(noisy.dtype)
     rows, columns = noisy.shape[2:]
     predicted = network(
         noisy.flatten(2).transpose(1, 2),
         encoder_hidden_states=text,
         timestep=timestep,
-        guidance=torch.ones_like(timestep) if config.guidance_embeds else None,
+        guidance=None,
         img_ids=_grid(1, rows, columns, 1, device=noisy.device),
         txt_ids=_grid(1, 1, 1, text.shape[1], device=noisy.device),
     ).sample
