@@ -72,6 +72,7 @@ SIZES: Mapping[str, Size] = {
         },
         STABLE_DIFFUSION_TOLD,
     ),
+    "flux2-dev": Size("flux2", Flux2Transformer2DModel, {}, {"text": (512, 15_360)}, PATCHED),
     "flux2-klein-4b": Size(
         "flux2-klein",
         Flux2Transformer2DModel,

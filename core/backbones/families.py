@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["images", "texts"]
-Form = Literal["sd", "sdxl", "sd3", "flux", "flux2-klein", "zimage", "qwen-image"]
+Form = Literal["sd", "sdxl", "sd3", "flux", "flux2", "flux2-klein", "zimage", "qwen-image"]
 Objective = Literal["epsilon", "v_prediction", "flow"]
 Adapted = Literal["unet", "transformer"]
 DeviceClass = Literal["cpu", "cuda"]
@@ -91,6 +91,13 @@ QWEN_IMAGE_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 FLUX2_KLEIN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {**ZIMAGE_PARTS, "transformer": frozenset({"Flux2Transformer2DModel"}), "vae": frozenset({"AutoencoderKLFlux2"})}
 )
+FLUX2_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        **FLUX2_KLEIN_PARTS,
+        "text_encoder": frozenset({"Mistral3ForConditionalGeneration"}),
+        "tokenizer": frozenset({"PixtralProcessor"}),
+    }
+)
 UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "safety_checker": frozenset({"StableDiffusionSafetyChecker"}),
@@ -115,6 +122,7 @@ FLUX_DOUBLE = tuple(f"transformer_blocks.*.attn.{each}" for each in (*PICTURE_ST
 FLUX_ATTENTION = (*FLUX_DOUBLE, *(f"single_transformer_blocks.*.attn.{each}" for each in ("to_q", "to_k", "to_v")))
 # In FLUX.2's later blocks attention and its feed-forward layer, which see the same, have one matrix in and one out.
 FLUX2_SINGLE = tuple(f"single_transformer_blocks.*.attn.{each}" for each in ("to_qkv_mlp_proj", "to_out"))
+FLUX2_ATTENTION = (*FLUX_DOUBLE, *FLUX2_SINGLE)
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 GATED = ("gate_proj", "up_proj", "down_proj")
 EXPORTS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
@@ -240,12 +248,13 @@ ROWS = (
         exported=WITHOUT_KOHYA,
     ),
     _flow("flux1", "FLUX.1", "FluxPipeline", "flux", FLUX_ATTENTION, FLUX_PARTS),
+    _flow("flux2", "FLUX.2-dev", "Flux2Pipeline", "flux2", FLUX2_ATTENTION, FLUX2_PARTS, exported=WITHOUT_KOHYA),
     _flow(
         "flux2-klein",
         "FLUX.2 klein",
         "Flux2KleinPipeline",
         "flux2-klein",
-        (*FLUX_DOUBLE, *FLUX2_SINGLE),
+        FLUX2_ATTENTION,
         FLUX2_KLEIN_PARTS,
         exported=WITHOUT_KOHYA,
     ),

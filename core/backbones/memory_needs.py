@@ -25,10 +25,14 @@ KEPT = {
     "sdxl": (7.3, 9.27, 1024, 2_567_463_684),
     "sd3": (13.85, 21.45, 1024, 8_056_627_520),
     "flux1": (21.7, 37.2, 1024, 11_901_408_320),
+    "flux2": (72.0, 121.7, 1024, 32_223_281_152),
     "flux2-klein": (15.9, 26.95, 1024, 3_875_544_576),
     "qwen-image": (24.8, 37.8, 1024, 20_430_401_088),
     "z-image": (28.1, 34.5, 1024, 6_154_908_736),
 }
+# The places of a caption beside those of a picture, of PLACE_SIDE pixels each, where they are as many for any picture.
+WORDS = {"sd3": 333, "flux1": 512, "flux2": 512, "flux2-klein": 512}
+PLACE_SIDE = 16
 # How what is kept goes with a network's parameters: a smaller U-Net has fewer channels or layers alike; a transformer
 # has its width squared in its parameters, and once in what it keeps (SD 3.5 medium keeps .52 of large, with .28 of it).
 GROWTH = {"sd1": 1.0, "sd2": 1.0, "sdxl": 1.0}
@@ -96,7 +100,8 @@ def kept_of_picture(family: str, side: int | None, count: int, device_class: str
     """
     small, large, usual_side, usual_count = KEPT[family]
     smaller = (count / usual_count) ** GROWTH.get(family, TRANSFORMERS_GROWTH)
-    share = (side or usual_side) ** 2 / usual_side**2 * smaller
+    words = WORDS.get(family, 0) * PLACE_SIDE**2
+    share = ((side or usual_side) ** 2 + words) / (usual_side**2 + words) * smaller
     return int((small if device_class == "cuda" else large) * GIB * share)
 
 

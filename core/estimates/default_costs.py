@@ -47,7 +47,14 @@ UNSIZED = ("load",)
 # Operations of a pass forward for each parameter: of a picture of 512 px (.68e12 for SD 1.5), and of a token.
 FORWARD: Mapping[Kind, float] = {"images": 700.0, "texts": 2.0}
 # And of transformers, whose parameters are used once a token: benchmarks/gpu/flows.py counts them.
-FORWARD_OF = {"sd3": 1000.0, "flux1": 1800.0, "flux2-klein": 2640.0, "qwen-image": 820.0, "z-image": 2230.0}
+FORWARD_OF = {
+    "sd3": 1000.0,
+    "flux1": 1800.0,
+    "flux2": 2730.0,
+    "flux2-klein": 2640.0,
+    "qwen-image": 820.0,
+    "z-image": 2230.0,
+}
 # Passes forward that a call of each kind is worth; weights are frozen, so a pass backward is one.
 PASSES: Mapping[str, float] = {"step": 2.0, "evaluation": 1.0, "gradient": 2.0, "score": 2.0}
 CARD = 989e12  # operations a second of an H100 in bfloat16, dense
@@ -58,7 +65,14 @@ LAUNCHES: Mapping[str, float] = {"step": 42.0, "evaluation": 12.0, "gradient": 4
 LAUNCH_SECONDS = 38e-6
 DENOISED, GUIDED, ANSWERED = 20, 2, 48  # steps of a picture, samples of each step, tokens of an answer
 # The same of families that are drawn in others; a backbone may be registered with its own.
-DRAWN = {"sd3": (28, 2), "flux1": (28, 1), "flux2-klein": (50, 2), "qwen-image": (50, 2), "z-image": (50, 2)}
+DRAWN = {
+    "sd3": (28, 2),
+    "flux1": (28, 1),
+    "flux2": (50, 1),
+    "flux2-klein": (50, 2),
+    "qwen-image": (50, 2),
+    "z-image": (50, 2),
+}
 UNGUIDED = {"z-image": 0}  # the most guidance that is none; of others it is 1
 RECOMPUTED_TIME, RECOMPUTED_SHARE = 4 / 3, 0.25  # of a step that computes twice what it does not keep
 ALL_PARTS = {
@@ -67,6 +81,7 @@ ALL_PARTS = {
     "sdxl": 1.35,
     "sd3": 1.7,
     "flux1": 1.42,
+    "flux2": 1.75,
     "flux2-klein": 2.06,
     "qwen-image": 1.41,
     "z-image": 1.67,
@@ -77,6 +92,7 @@ ADAPTED = {  # numbers of an adapter of rank 1, and parameters of the network
     "sdxl": (1_451_520, 2_567_463_684),
     "sd3": (1_288_960, 8_056_627_520),
     "flux1": (1_634_304, 11_901_408_320),
+    "flux2": (5_210_112, 32_223_281_152),
     "flux2-klein": (1_167_360, 3_875_544_576),
     "qwen-image": (2_211_840, 20_430_401_088),
     "z-image": (921_600, 6_154_908_736),

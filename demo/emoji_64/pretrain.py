@@ -83,7 +83,7 @@ def train_network(options: Options, vae: AutoencoderKL, pool: LatentPool) -> Non
     torch.manual_seed(options.seed + 1)
     network = recipe.build(pool.captions.whole.shape[1]).to(options.device)
     average = Average(list(network.parameters()))
-    optimizer = torch.optim.AdamW(average.parameters, recipe.rates[0], weight_decay=1e-4, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(average.parameters, recipe.rates[0], weight_decay=1e-4, betas=(0.9, 0.99), fused=True)
     file, start = options.work / f"{options.network}-state.pt", 0
     if file.exists():
         state = torch.load(file, weights_only=True, map_location=options.device)

@@ -85,7 +85,6 @@ def planted(folder: Path, database_url: str | None = None, *, works: bool = True
         database_url=database_url,
         trainer=f"{sys.executable} {trainer.__file__}",
         sandbox="off",
-        lease_seconds=4,
         heartbeat_seconds=0.2,
         active_job_limit=1000,
         jobs_per_minute=1000,

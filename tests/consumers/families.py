@@ -125,6 +125,7 @@ def flux2(settings: Any, generator: torch.Generator) -> dict[str, Any]:
     return {
         "hidden_states": torch.randn(2, 16, settings.in_channels, generator=generator),
         "timestep": torch.tensor([0.02, 0.7]),
+        "guidance": torch.ones(2) if settings.guidance_embeds else None,
         "encoder_hidden_states": torch.randn(2, 24, settings.joint_attention_dim, generator=generator),
         "txt_ids": torch.cartesian_prod(one, one, one, torch.arange(24)),
         "img_ids": torch.cartesian_prod(one, torch.arange(4), torch.arange(4), one),

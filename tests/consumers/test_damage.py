@@ -25,8 +25,7 @@ def test_a_job_whose_file_was_damaged_fails_and_publishes_nothing(
     tiny_diffusion_folder: Path, tmp_path: Path, form: str
 ) -> None:
     trainer = f"{sys.executable} {damaging_trainer.__file__} {form}"
-    patient = {"stall_seconds": 60.0, "lease_seconds": 60.0}  # a real trainer may keep a small machine busy for seconds
-    chosen = settings(tmp_path / "data").model_copy(update={"trainer": trainer, **patient})
+    chosen = settings(tmp_path / "data").model_copy(update={"trainer": trainer})
     migrate(chosen.database)
     engine = connect(chosen.database)
     floor = Floor(chosen, sessions(engine), storage(chosen))

@@ -15,7 +15,7 @@ from core.method.backbones.images.forms import FORMS
 from core.method.formats import diffusers, merged, peft
 from tests.consumers.strangers import run_stranger
 from tests.core.method.formats.test_formats import HEADER, drawn, image_witness
-from tests.families.images import FLOWS, IMAGES, SIDE, write_images
+from tests.families.images import FLOWS, IMAGES, SIDE, readable, write_images
 
 pytestmark = pytest.mark.slow
 PROMPTS, SEED, STEPS, GUIDANCE = ["a cat", "a round ball"], 3, 4, 2.5
@@ -35,7 +35,8 @@ def test_a_pipeline_draws_with_each_file_what_is_drawn_here(name: str, tmp_path:
         pictures = backbone.sample(PROMPTS, seed=SEED, steps=STEPS, guidance=GUIDANCE)
     np.savez(tmp_path / "case.npz", pictures=np.stack([np.asarray(picture) for picture in pictures]))
     (tmp_path / "case.json").write_text(json.dumps(asked(name)))
-    off = json.loads(run_stranger("drawing.py", folder, tmp_path, tmp_path / "case", cwd=tmp_path).splitlines()[-1])
+    read = readable(folder, tmp_path / "read")
+    off = json.loads(run_stranger("drawing.py", read, tmp_path, tmp_path / "case", cwd=tmp_path).splitlines()[-1])
     effect = off.pop("none")
     assert off.keys() == {"diffusers", "peft", "merged"}
     assert max(off.values()) <= 1

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.families.texts import CHATML, tokens
-from tests.tiny_backbones import LETTERS, random_diffusion, spelling_vocabulary, text_encoder_configuration
+from tests.families.encoders import (
+    clip,
+    clip_tokenizer,
+    mistral_tokenizer,
+    mistral_vision,
+    qwen3,
+    qwen3_config,
+    qwen_tokenizer,
+    qwen_vision,
+    t5_encoder,
+    t5_tokenizer,
+)
+from tests.tiny_backbones import random_diffusion
 
 if TYPE_CHECKING:
     from diffusers import (
         AutoencoderKL,
+        AutoencoderKLFlux2,
         Flux2KleinPipeline,
+        Flux2Pipeline,
+        Flux2Transformer2DModel,
         FluxPipeline,
         QwenImagePipeline,
         StableDiffusion3Pipeline,
         ZImagePipeline,
-    )
-    from transformers import (
-        CLIPTextModelWithProjection,
-        CLIPTokenizer,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2Tokenizer,
-        Qwen3Config,
-        Qwen3Model,
-        T5EncoderModel,
-        T5TokenizerFast,
     )
 
 HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
@@ -89,17 +93,62 @@ def random_flux() -> FluxPipeline:
 
 
 def random_flux2_klein() -> Flux2KleinPipeline:
-    """FLUX.2-klein-base in small: one block of two streams, two of one, and an encoder as deep as it is read."""
+    """FLUX.2-klein-base in small, and an encoder as deep as it is read."""
     import torch
-    from diffusers import (
-        AutoencoderKLFlux2,
-        FlowMatchEulerDiscreteScheduler,
-        Flux2KleinPipeline,
-        Flux2Transformer2DModel,
-    )
+    from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
     from transformers import Qwen3ForCausalLM
 
     torch.manual_seed(7)
+    return Flux2KleinPipeline(
+        vae=patched_vae(),
+        transformer=flux2_transformer(guided=False),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, **BY_TOKENS),
+        text_encoder=Qwen3ForCausalLM(qwen3_config(hidden_size=16, intermediate_size=24, num_hidden_layers=28)),
+        tokenizer=qwen_tokenizer(),
+    )
+
+
+def random_flux2() -> Flux2Pipeline:
+    """FLUX.2-dev in small, with the tokenizer of its processor alone, which itself needs torchvision."""
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, Flux2Pipeline
+
+    torch.manual_seed(8)
+    return Flux2Pipeline(
+        vae=patched_vae(),
+        transformer=flux2_transformer(guided=True),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, **BY_TOKENS),
+        text_encoder=mistral_vision(),
+        tokenizer=mistral_tokenizer(),
+    )
+
+
+def flux2_transformer(*, guided: bool) -> Flux2Transformer2DModel:
+    """One block of two streams and two of one."""
+    import torch
+    from diffusers import Flux2Transformer2DModel
+
+    transformer = Flux2Transformer2DModel(
+        **HEADS,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guided,
+    )
+    with torch.no_grad():  # else next to nothing of a block is let through
+        for name, weight in transformer.named_parameters():
+            if "stream_modulation" in name:
+                weight.mul_(10)
+    return transformer
+
+
+def patched_vae() -> AutoencoderKLFlux2:
+    """A VAE that norms its latents by what it has seen."""
+    from diffusers import AutoencoderKLFlux2
+
     vae = AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
@@ -110,27 +159,7 @@ def random_flux2_klein() -> Flux2KleinPipeline:
     )
     vae.bn.running_mean.normal_(0, 0.3)
     vae.bn.running_var.uniform_(0.5, 2.0)
-    transformer = Flux2Transformer2DModel(
-        **HEADS,
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=2,
-        joint_attention_dim=48,
-        timestep_guidance_channels=32,
-        axes_dims_rope=(4, 4, 4, 4),
-        guidance_embeds=False,
-    )
-    with torch.no_grad():  # else next to nothing of a block is let through
-        for name, weight in transformer.named_parameters():
-            if "stream_modulation" in name:
-                weight.mul_(10)
-    return Flux2KleinPipeline(
-        transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, **BY_TOKENS),
-        vae=vae,
-        text_encoder=Qwen3ForCausalLM(qwen3_config(hidden_size=16, intermediate_size=24, num_hidden_layers=28)),
-        tokenizer=qwen_tokenizer(),
-    )
+    return vae
 
 
 def random_zimage() -> ZImagePipeline:
@@ -188,75 +217,9 @@ def random_qwen_image() -> QwenImagePipeline:
     )
 
 
-def qwen_vision() -> Qwen2_5_VLForConditionalGeneration:
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10_000.0}
-    sides = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    text = {"vocab_size": len(tokens()), **sides, **heads, "rope_parameters": rope}
-    eyes = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
-    marks = dict.fromkeys(("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"), 0)
-    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=eyes, **marks))
-
-
-def qwen3() -> Qwen3Model:
-    from transformers import Qwen3Model
-
-    return Qwen3Model(qwen3_config(hidden_size=32, intermediate_size=48, num_hidden_layers=2))
-
-
-def qwen3_config(**sides: int) -> Qwen3Config:
-    from transformers import Qwen3Config
-
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
-    return Qwen3Config(vocab_size=len(tokens()), **sides, **heads)
-
-
-def qwen_tokenizer() -> Qwen2Tokenizer:
-    """A tokenizer of bytes that writes a chat as Qwen's do, with a thought where none is asked for."""
-    from transformers import Qwen2Tokenizer
-
-    marks = {"eos_token": "<|im_end|>", "pad_token": "<pad>", "unk_token": "<pad>"}
-    vocabulary = {token: number for number, token in enumerate(tokens())}
-    made = Qwen2Tokenizer(vocab=vocabulary, merges=[], additional_special_tokens=["<|im_start|>"], **marks)
-    made.chat_template = CHATML + "{% if enable_thinking is false %}{{ '<think></think>' }}{% endif %}"
-    return made
-
-
 def shifted_vae() -> AutoencoderKL:
     """A VAE whose latents are shifted before they are scaled."""
     from diffusers import AutoencoderKL
 
     own: dict[str, Any] = {name: value for name, value in random_diffusion().vae.config.items() if name[0] != "_"}
     return AutoencoderKL(**own | {"scaling_factor": 1.5, "shift_factor": 0.06})
-
-
-def clip(width: int) -> CLIPTextModelWithProjection:
-    from transformers import CLIPTextModelWithProjection
-
-    configuration = text_encoder_configuration(spelling_vocabulary())
-    configuration.hidden_size = width
-    return CLIPTextModelWithProjection(configuration)
-
-
-def clip_tokenizer(**options: Any) -> CLIPTokenizer:
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer(vocab=spelling_vocabulary(), merges=[], model_max_length=24, **options)
-
-
-def t5_encoder(width: int) -> T5EncoderModel:
-    from transformers import T5Config, T5EncoderModel
-
-    words = len(LETTERS) + 4
-    sides = {"d_model": width, "d_kv": 8, "d_ff": 48, "num_heads": 2, "num_layers": 2}
-    return T5EncoderModel(T5Config(vocab_size=words, feed_forward_proj="gated-gelu", **sides))
-
-
-def t5_tokenizer() -> T5TokenizerFast:
-    """A tokenizer of letters, as T5 has one of pieces."""
-    from transformers import T5TokenizerFast
-
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0), *((letter, -3.0) for letter in LETTERS)]
-    return T5TokenizerFast(vocab=pieces, extra_ids=0)

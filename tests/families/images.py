@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.families.flows import random_flux, random_flux2_klein, random_qwen_image, random_sd3, random_zimage
+from tests.families.flows import (
+    random_flux,
+    random_flux2,
+    random_flux2_klein,
+    random_qwen_image,
+    random_sd3,
+    random_zimage,
+)
 from tests.tiny_backbones import random_diffusion, spelling_vocabulary, text_encoder_configuration
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 SIDE = 16  # pixels
+PROCESSOR, TOKENIZER = ["transformers", "PixtralProcessor"], ["transformers", "TokenizersBackend"]
 TIME_IDS = 6  # numbers of SDXL: the picture's size, where it was cut, the size that is drawn
 
 
@@ -34,6 +43,7 @@ IMAGES: Mapping[str, ImageFamily] = {
     "sd3": ImageFamily("sd3", "flow", adapted=17),
     "sd3-without-t5": ImageFamily("sd3", "flow", adapted=17),
     "flux1": ImageFamily("flux1", "flow", adapted=14),
+    "flux2": ImageFamily("flux2", "flow", adapted=12),
     "flux2-klein": ImageFamily("flux2-klein", "flow", adapted=12),
     "z-image": ImageFamily("z-image", "flow", adapted=8),
     "qwen-image": ImageFamily("qwen-image", "flow", adapted=12),
@@ -45,7 +55,32 @@ FLOWS = tuple(name for name, row in IMAGES.items() if row.prediction == "flow")
 def write_images(name: str, folder: Path) -> Path:
     """Write a folder of the family with random weights."""
     random_pipeline(name).save_pretrained(folder)
+    if name == "flux2":
+        _name_processor(folder)
     return folder
+
+
+def readable(folder: Path, place: Path) -> Path:
+    """Return a folder that diffusers reads without torchvision: one that names the tokenizer of its processor."""
+    index = json.loads((folder / "model_index.json").read_text())
+    if index["tokenizer"] != PROCESSOR:
+        return folder
+    place.mkdir()
+    for each in folder.iterdir():
+        (place / each.name).symlink_to(each)
+    (place / "model_index.json").unlink()
+    (place / "model_index.json").write_text(json.dumps(index | {"tokenizer": TOKENIZER}))
+    return place
+
+
+def _name_processor(folder: Path) -> None:
+    """Name the processor that the tokenizer of FLUX.2-dev is a part of, and write what it says of pictures."""
+    file = folder / "model_index.json"
+    index = json.loads(file.read_text())
+    assert index["tokenizer"] == TOKENIZER
+    file.write_text(json.dumps(index | {"tokenizer": PROCESSOR}))
+    said = {"image_processor_type": "PixtralImageProcessor", "processor_class": PROCESSOR[1]}
+    (folder / "tokenizer/preprocessor_config.json").write_text(json.dumps(said))
 
 
 def random_pipeline(name: str) -> Any:
@@ -60,6 +95,7 @@ FLOW_PIPELINES: Mapping[str, Callable[[], Any]] = {
     "sd3": random_sd3,
     "sd3-without-t5": lambda: random_sd3(t5=False),
     "flux1": random_flux,
+    "flux2": random_flux2,
     "flux2-klein": random_flux2_klein,
     "z-image": random_zimage,
     "qwen-image": random_qwen_image,

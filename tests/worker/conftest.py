@@ -31,6 +31,10 @@ def floor(tmp_path: Path) -> Iterator[Floor]:
 
 @pytest.fixture
 def plant(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> Iterator[Floor]:
-    """A floor that real workers and dispatchers share, with a real broker between them; on SQLite unless asked."""
+    """A floor that real workers and dispatchers share, with a real broker between them; on SQLite unless asked.
+
+    Its leases are short, for those who kill workers and wait until their jobs are taken over.
+    """
     url = None if getattr(request, "param", "sqlite") == "sqlite" else request.getfixturevalue("postgresql").fresh()
-    yield from furnished(settings(tmp_path / "data", url, valkey_url))
+    chosen = settings(tmp_path / "data", url, valkey_url)
+    yield from furnished(chosen.model_copy(update={"lease_seconds": 4.0, "stall_seconds": 3.0}))

@@ -1,4 +1,4 @@
-"""A shop floor for worker tests: settings with short leases, a database, a store, references, and jobs to claim."""
+"""A shop floor for worker tests: settings, a database, a store, references, and jobs to claim."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def settings(folder: Path, database_url: str | None = None, broker_url: str | No
         broker_url=broker_url,
         trainer=FAST_TRAINER,
         share_trainers=True,  # or the fast trainer could keep no diary
-        lease_seconds=4,
+        lease_seconds=60,  # a busy machine may stand still for seconds
         heartbeat_seconds=0.5,
         dispatcher_seconds=0.3,
         wake_again_seconds=1,
         retry_seconds=0.1,
         cancel_grace_seconds=3,
-        stall_seconds=3,
+        stall_seconds=60,
         min_image_side=8,
     )
 

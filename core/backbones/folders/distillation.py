@@ -39,6 +39,7 @@ class _Kind:
 KINDS = {
     "StableDiffusion3Pipeline": _Kind(4, 0.0, "Stable Diffusion 3.5 Large"),
     "FluxPipeline": _Kind(4, 0.0, "FLUX.1-dev"),
+    "Flux2Pipeline": _Kind(8, 2.5, "FLUX.2-dev"),
     "Flux2KleinPipeline": _Kind(4, 1.0, "FLUX.2-klein-base"),
     "QwenImagePipeline": _Kind(8, 1.0, "Qwen-Image"),
     "ZImagePipeline": _Kind(8, 0.0, "Z-Image"),

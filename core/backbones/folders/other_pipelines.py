@@ -7,10 +7,6 @@ import re
 from core.backbones.families import ROWS
 
 CAPTIONS_ALONE = ", and training here shows it captions alone"
-UNREAD = (
-    "its prompts are read by a processor of pictures (PixtralProcessor) that needs torchvision, which Albatross does "
-    "without"
-)
 EDITED = f"it repaints or edits pictures that it is given{CAPTIONS_ALONE}"
 # What a pipeline is made for, by a part of its class; the first that fits is told.
 PURPOSES = tuple(
@@ -41,7 +37,6 @@ PURPOSES = tuple(
             f"it draws from pictures that it is given{CAPTIONS_ALONE}",
         ),
         (r"LatentConsistency|FluxSchnell|Sprint|Distilled", "it is distilled to few steps"),
-        (r"^Flux2Pipeline", f"it draws from words, but {UNREAD}"),
         (
             r"Flux|StableDiffusion|ZImage|QwenImage|Lumina|Sana|AuraFlow|Chroma|HiDream|Krea|CogView|PixArt|Kandinsky"
             r"|Hunyuan|Bria|Kolors|LongCatImage|Ovis|Ideogram|GlmImage|ErnieImage|PRX|Cascade|Wuerstchen|UnCLIP|^IF"

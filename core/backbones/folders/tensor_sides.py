@@ -15,7 +15,7 @@ VAE_FIRST = "encoder.conv_in.weight"
 CLIP_FIRST = "embeddings.token_embedding.weight"
 T5_FIRST = "shared.weight"
 DECODER_FIRST = "embed_tokens.weight"
-DECODERS = {"qwen3", "qwen2_5_vl"}
+DECODERS = {"qwen3", "qwen2_5_vl", "mistral3"}
 # Of each transformer, the first tensor of a picture, and how many places of its channels that sees at once; its sides
 # are its inner width and those.
 FIRST = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from core.backbones.folders.other_pipelines import CAPTIONS_ALONE, EDITED, UNREAD, instead
+from core.backbones.folders.other_pipelines import CAPTIONS_ALONE, EDITED, instead
 from core.backbones.folders.weights import Weight
 
 ADAPTER = re.compile(r"lora_(up|down|A|B|unet|te)|hada_w|lokr_|\.dora_scale|oft_blocks|(^|\.)alpha$")
@@ -18,7 +18,6 @@ FLUX_CHANNELS = {
     128: f"it draws from edges or depths that it is given (FLUX.1 Canny or Depth){CAPTIONS_ALONE}",
     384: f"it repaints a part of pictures that it is given (FLUX.1 Fill){CAPTIONS_ALONE}",
 }
-TOLD_GUIDANCE = re.compile(r"(^|\.)(guidance_in|guidance_embedder)\.")  # FLUX.2-dev is, and FLUX.2 klein is not
 FLUX_FIRST = re.compile(r"(^|\.)(img_in|x_embedder)\.weight$")
 # A part of a tensor's name, what the file is, and the class whose relatives are named.
 TRANSFORMERS = (
@@ -95,9 +94,7 @@ def unfit(weights: Mapping[str, Weight]) -> str | None:
 
 
 def _not_taken(weights: Mapping[str, Weight], root: str) -> str | None:
-    """Say why a transformer of FLUX is not taken: it is given pictures, or nothing here reads its prompts."""
-    if root == "Flux2Pipeline" and any(TOLD_GUIDANCE.search(name) for name in weights):
-        return f"it is the transformer of FLUX.2-dev, and {UNREAD}"
+    """Say why a transformer of FLUX.1 is not taken: it is given pictures."""
     first = next((each for name, each in weights.items() if FLUX_FIRST.search(name)), None)
     if root != "FluxPipeline" or first is None or len(first.shape) != 2:
         return None

@@ -61,7 +61,7 @@ def check_base(file: TransformerFile, base: BackboneRecord) -> None:
     if not fits(file, base):
         words = f"The file is {file.what}, and {base.id} is of the family {row.name}."
         raise InvalidInput(words, code="contradiction", param="base")
-    guided = bool(json_object(base.path, "transformer/config.json").get("guidance_embeds"))
+    guided = bool(json_object(base.path, "transformer/config.json").get("guidance_embeds", "Flux2" in file.made))
     if "Flux" in file.made and guided != file.guided:
         one, other = ("is", "is not") if file.guided else ("is not", "is")
         words = f"The file's transformer {one} told how much guidance to follow, and that of {base.id} {other}"

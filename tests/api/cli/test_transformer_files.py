@@ -17,7 +17,7 @@ from tests.core.backbones.test_folders import change
 from tests.core.backbones.z_image_file import write_z_image
 from tests.families.images import SIDE, random_pipeline, write_images
 
-NAMES = ("sd3", "flux1", "flux2-klein", "qwen-image", "z-image")
+NAMES = ("sd3", "flux1", "flux2", "flux2-klein", "qwen-image", "z-image")
 PREFIX = "model.diffusion_model."
 
 
@@ -37,8 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transformer.save_pretrained(place / f"{name}-child")
         if name == "sd3":
             write_sd3(transformer, place / "sd3.safetensors", PREFIX, {"modelspec.license": "mit"})
-        elif name == "flux2-klein":
-            write_flux2(transformer, place / "flux2-klein.safetensors")
+        elif name.startswith("flux2"):
+            write_flux2(transformer, place / f"{name}.safetensors")
         elif name == "z-image":
             write_z_image(transformer, place / "z-image.safetensors")
         else:

@@ -10,6 +10,8 @@ NAMES = {
     "context_embedder.": "txt_in.",
     "time_guidance_embed.timestep_embedder.linear_1.": "time_in.in_layer.",
     "time_guidance_embed.timestep_embedder.linear_2.": "time_in.out_layer.",
+    "time_guidance_embed.guidance_embedder.linear_1.": "guidance_in.in_layer.",
+    "time_guidance_embed.guidance_embedder.linear_2.": "guidance_in.out_layer.",
     "_modulation_img.linear.": "_modulation_img.lin.",
     "_modulation_txt.linear.": "_modulation_txt.lin.",
     "single_stream_modulation.linear.": "single_stream_modulation.lin.",

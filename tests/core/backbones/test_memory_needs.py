@@ -72,6 +72,7 @@ def test_an_example_takes_what_a_network_of_full_size_keeps_of_it() -> None:
         ("sd3.5-large", "sd3"),
         ("sd3.5-medium", "sd3"),
         ("flux1", "flux1"),
+        ("flux2-dev", "flux2"),
         ("flux2-klein-4b", "flux2-klein"),
         ("qwen-image", "qwen-image"),
         ("z-image", "z-image"),
@@ -91,6 +92,7 @@ def test_a_transformer_of_full_size_keeps_needs_and_computes_what_is_said(name: 
     finally:
         torch.nn.functional.scaled_dot_product_attention = before  # type: ignore[assignment]
     assert kept_of_picture(family, 1024, found["params"], "cuda") / GIB == pytest.approx(found["saved_gib"], rel=0.1)
+    assert kept_of_picture(family, 512, found["params"], "cuda") / GIB == pytest.approx(smaller["saved_gib"], rel=0.1)
     adapter = BackboneSize("images", family, 0, found["params"], found["modules"]).adapter
     assert 16 * adapter == pytest.approx(found["D"], rel=0.1)
     assert FORWARD_OF[family] * found["params"] == pytest.approx(smaller["flop"], rel=0.1)

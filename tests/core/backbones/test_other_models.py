@@ -75,7 +75,7 @@ def test_a_pipeline_of_videos_is_refused_as_one(images: Path, root: str) -> None
     ("root", "words"),
     [
         ("CogView4Pipeline", "draws from words, but its family is not taken yet"),
-        ("Flux2Pipeline", r"needs torchvision.*; bring FLUX\.2 klein \(Flux2KleinPipeline\) or FLUX\.1 .*instead"),
+        ("Flux3Pipeline", r"not taken yet; bring FLUX\.2-dev \(Flux2Pipeline\) or FLUX\.2 klein .*instead"),
         ("ChromaPipeline", "draws from words, but its family is not taken yet"),
         ("StableAudioPipeline", "makes sounds"),
         ("LatentConsistencyModelPipeline", "distilled"),
@@ -144,7 +144,6 @@ BESIDE = "model.diffusion_model."
         ({"double_blocks.0.img_attn.qkv.weight": (8, 8), "img_in.weight": (8, 384)}, "repaints a part.*FLUX.1 Fill"),
         ({f"{BESIDE}double_blocks.0.img_mlp.0.weight": (8, 8), f"{BESIDE}img_in.weight": (8, 128)}, "Canny or Depth"),
         ({"double_stream_modulation_img.lin.weight": (8, 8), "double_blocks.0.img_mlp.0.weight": (8, 8)}, "FLUX.2"),
-        ({f"{BESIDE}double_stream_modulation_img.lin.weight": (8, 8), f"{BESIDE}guidance_in.a": (8,)}, "FLUX.2-dev"),
         ({f"{BESIDE}distilled_guidance_layer.in_proj.bias": (8,), f"{BESIDE}double_blocks.0.a": (8,)}, "Chroma"),
         ({"txt_in.individual_token_refiner.blocks.0.mlp.fc1.weight": (8, 8)}, "makes videos .HunyuanVideo"),
         ({f"{BESIDE}head.modulation": (1, 2, 8)}, "makes videos .Wan"),

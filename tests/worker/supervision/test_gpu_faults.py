@@ -22,7 +22,6 @@ def gpu_floor(floor: Floor) -> Floor:
     """Where trainers compute on a GPU, as they say, which is broken as long as there is the file `broken`."""
     broken = floor.settings.data / "broken"
     floor.settings.__dict__ |= {"device": "cuda", "trainer": f"{sys.executable} {fast_trainer.__file__} {broken}"}
-    floor.settings.__dict__ |= {"stall_seconds": 60.0}  # a trainer takes its time to start on a busy machine
     return floor
 
 

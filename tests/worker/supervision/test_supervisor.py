@@ -161,6 +161,7 @@ def test_a_draining_worker_gives_the_job_back_uncounted(floor: Floor) -> None:
 
 
 def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog: pytest.LogCaptureFixture) -> None:
+    floor.settings.__dict__["stall_seconds"] = 3.0
     job_id = floor.job("stall-score")
     floor.supervise()
     job = floor.get(job_id)
@@ -377,6 +378,7 @@ def test_the_trainer_inherits_no_secrets_and_is_offline(floor: Floor, monkeypatc
 
 
 def test_a_worker_that_cannot_renew_its_lease_stops_by_itself(floor: Floor) -> None:
+    floor.settings.__dict__["lease_seconds"] = 4.0
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
     pid = floor.wait_for_stage("train")

@@ -38,8 +38,7 @@ CANARY = "canary2c9e44x"
 @pytest.fixture
 def real_floor(tiny_diffusion_folder: Path, tmp_path: Path) -> Iterator[Floor]:
     """A floor with the trainer that users have, and a backbone of the true class, tiny."""
-    patient = {"stall_seconds": 60.0, "lease_seconds": 60.0}  # a real trainer may keep a small machine busy for seconds
-    chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "share_trainers": False, **patient})
+    chosen = settings(tmp_path / "data").model_copy(update={"trainer": None, "share_trainers": False})
     migrate(chosen.database)
     engine = connect(chosen.database)
     floor = Floor(chosen, sessions(engine), storage(chosen))

@@ -51,18 +51,19 @@ def flux(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Te
 
 
 def flux2(network: nn.Module, noisy: Tensor, timestep: Tensor, told: Batch) -> Tensor:
-    """Call a Flux2Transformer2DModel, which in FLUX.2 klein is told no guidance.
+    """Call a Flux2Transformer2DModel, which in FLUX.2 klein is told no guidance; elsewhere it is at 1, where it is off.
 
     A token lies at four coordinates: of a picture rows and columns are the second and third, of a text its place is the
     last.
     """
     text = told["text"].to(noisy.dtype)
     rows, columns = noisy.shape[2:]
+    config: Any = network.config
     predicted = network(
         noisy.flatten(2).transpose(1, 2),
         encoder_hidden_states=text,
         timestep=timestep,
-        guidance=None,
+        guidance=torch.ones_like(timestep) if config.guidance_embeds else None,
         img_ids=_grid(1, rows, columns, 1, device=noisy.device),
         txt_ids=_grid(1, 1, 1, text.shape[1], device=noisy.device),
     ).sample

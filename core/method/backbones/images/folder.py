@@ -12,7 +12,7 @@ import torch
 import transformers
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, ModelMixin
 from torch import nn
-from transformers import CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import JobFailure
 from core.method.backbones.images.conditioners.encoders import TextEncoders
@@ -56,8 +56,13 @@ class Folder:
         return CLIPTokenizer.from_pretrained(self.path, subfolder=part, local_files_only=True)
 
     def other_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
-        """Read a tokenizer of another kind, as model_index.json names it."""
-        return self.named(part).from_pretrained(self.path, subfolder=part, local_files_only=True)
+        """Read a tokenizer of another kind, as model_index.json names it; of a processor of words and pictures its own.
+
+        What such a processor does to words its tokenizer does alone, and only it needs torchvision.
+        """
+        processor = self.index()[part][1].endswith("Processor")
+        made = AutoTokenizer if processor else self.named(part)
+        return made.from_pretrained(self.path, subfolder=part, local_files_only=True)
 
     def named(self, part: str) -> Any:
         """Return the class of transformers that model_index.json names for a part; only known ones are registered."""

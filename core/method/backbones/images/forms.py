@@ -14,6 +14,7 @@ from diffusers import (
     AutoencoderKLQwenImage,
     DiffusionPipeline,
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -31,7 +32,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5EncoderMo
 
 from core.method.backbones.images import calls, sights
 from core.method.backbones.images.calls import Call
-from core.method.backbones.images.conditioners.chat import Chat, Described, Layered
+from core.method.backbones.images.conditioners.chat import Chat, Described, Layered, Reasoned
 from core.method.backbones.images.conditioners.clip import Clip, ClipPair
 from core.method.backbones.images.conditioners.conditioner import Conditioner
 from core.method.backbones.images.conditioners.t5 import ClipPairT5, ClipT5
@@ -40,7 +41,7 @@ from core.method.backbones.images.latents import Latents, NormedLatents, PackedL
 from core.method.backbones.images.objective import Ddpm, Flow, Objective
 from core.method.backbones.images.sights import Sights
 
-FormName = Literal["sd", "sdxl", "sd3", "flux", "flux2-klein", "zimage", "qwen-image"]
+FormName = Literal["sd", "sdxl", "sd3", "flux", "flux2", "flux2-klein", "zimage", "qwen-image"]
 Parts = tuple[DiffusionPipeline, Conditioner]
 
 
@@ -138,6 +139,18 @@ def _flux(folder: Folder) -> Parts:
     return pipeline, ClipT5(*tokenizers, folder.encoders(classes))
 
 
+def _flux2(folder: Folder) -> Parts:
+    tokenizer = folder.other_tokenizer("tokenizer")
+    pipeline = Flux2Pipeline(
+        scheduler=folder.flow(),
+        vae=folder.vae(torch.float32, AutoencoderKLFlux2),
+        text_encoder=None,
+        tokenizer=tokenizer,
+        transformer=folder.network("transformer", Flux2Transformer2DModel),
+    )
+    return pipeline, Reasoned(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+
+
 def _flux2_klein(folder: Folder) -> Parts:
     tokenizer = folder.other_tokenizer("tokenizer")
     pipeline = Flux2KleinPipeline(
@@ -176,22 +189,15 @@ def _qwen_image(folder: Folder) -> Parts:
 
 
 STREAMS: dict[str, Any] = {"sights": sights.STREAMS, "part": "transformer", "objective": Flow}
+PATCHED = STREAMS | {"objective": partial(Flow, patch=1), "latents": PatchedLatents}  # a latent is a patch already
 FORMS: Mapping[FormName, Form] = MappingProxyType(
     {
         "sd": Form(_sd, calls.unet, sights.UNET),
         "sdxl": Form(_sdxl, calls.unet, sights.UNET),
         "sd3": Form(_sd3, calls.sd3, **STREAMS, steps=28, guidance=7.0),
         "flux": Form(_flux, calls.flux, **STREAMS, latents=PackedLatents, steps=28, guidance=3.5),
-        "flux2-klein": Form(
-            _flux2_klein,
-            calls.flux2,
-            sights.STREAMS,
-            "transformer",
-            partial(Flow, patch=1),  # its latents are patched already
-            PatchedLatents,
-            steps=50,
-            guidance=4.0,
-        ),
+        "flux2": Form(_flux2, calls.flux2, **PATCHED, steps=50, guidance=4.0),
+        "flux2-klein": Form(_flux2_klein, calls.flux2, **PATCHED, steps=50, guidance=4.0),
         "qwen-image": Form(
             _qwen_image,
             calls.qwen_image,

@@ -54,7 +54,7 @@ class PackedLatents(Latents):
 class PatchedLatents(Latents):
     """Latents of which 2 x 2 places are one with four times the channels, each normed by the VAE's running statistics.
 
-    A pipeline that draws them gives them back as the VAE has them.
+    FLUX.2 klein's pipeline gives them back as the VAE has them, and that of FLUX.2-dev as they are, place by place.
     """
 
     def __init__(self, vae: AutoencoderKLFlux2) -> None:
@@ -67,15 +67,22 @@ class PatchedLatents(Latents):
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and spread (n, c, h, w) of the latents of pictures (n, 3, H, W) in -1..1."""
         latent = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist
-        norm = self.vae.bn
-        mean, variance = (each.view(1, -1, 1, 1) for each in (norm.running_mean, norm.running_var))
-        spread = (variance + self.vae.config.batch_norm_eps).sqrt()
+        mean, spread = self._norm()
         place, width = (functional.pixel_unshuffle(each, PATCH) for each in (latent.mean, latent.std))
         return (place - mean) / spread, width / spread
 
     def pictures(self, drawn: Tensor, rows: int, columns: int) -> Sequence[Image.Image]:
-        """Return the pictures of what a pipeline has drawn."""
+        """Return the pictures of what a pipeline has drawn, `rows` x `columns` of our latents each."""
+        if drawn.ndim == 3:  # pictures, places, channels
+            mean, spread = self._norm()
+            normed = drawn.transpose(1, 2).unflatten(2, (rows, columns))
+            drawn = functional.pixel_shuffle(normed * spread.to(normed) + mean.to(normed), PATCH)
         return self._decoded(drawn)
+
+    def _norm(self) -> tuple[Tensor, Tensor]:
+        """Return the mean and the spread of each channel of a patch, (1, c, 1, 1)."""
+        mean, variance = (each.view(1, -1, 1, 1) for each in (self.vae.bn.running_mean, self.vae.bn.running_var))
+        return mean, (variance + self.vae.config.batch_norm_eps).sqrt()
 
 
 class NormedLatents(Latents):

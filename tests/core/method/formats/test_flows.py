@@ -105,7 +105,7 @@ def test_a_file_of_kohyas_names_of_qwen_image_is_taken_by_its_pipeline(load: Loa
 
 
 def test_why_there_is_no_file_of_kohyas_names_is_said(load: Load) -> None:
-    for name in ("sd3", "z-image", "flux2-klein"):
+    for name in ("sd3", "z-image", "flux2", "flux2-klein"):
         assert "ComfyUI, which would read them, reads the diffusers file" in str(kohya.refusal(load(name)))
     assert "It is 32 wide, with 1 and 2 blocks" in str(kohya.refusal(load("flux1")))
 

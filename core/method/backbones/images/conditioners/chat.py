@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+from diffusers.pipelines.flux2.pipeline_flux2 import format_input
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from core.method.backbones.backbone import Batch
 from core.method.backbones.images.conditioners.encoders import Encoding, TextEncoders
@@ -39,7 +40,7 @@ class Chat(Encoding):
 
     def tokens(self, prompt: str) -> int:
         """Count the tokens of a prompt, with all that is asked around it, before it is cut."""
-        return len(self.tokenizer(self._asking(prompt)).input_ids)
+        return len(self._tokenized([prompt]).input_ids[0])
 
     def _read(self, prompts: Sequence[str], encoder: nn.Module) -> list[Tensor]:
         """Return what is told of each prompt (tokens, width)."""
@@ -63,10 +64,16 @@ class Chat(Encoding):
             "max_length": most,
             "return_tensors": "pt",
         }
-        read = self.tokenizer([self._asking(prompt) for prompt in prompts], **options)
+        read = self._tokenized(prompts, **options)
         told = {name: read[name].to(next(encoder.parameters()).device) for name in ("input_ids", "attention_mask")}
         body = cast(Any, encoder).base_model  # without a head: nobody asks for the next word
         return body(**told, output_hidden_states=True, use_cache=False).hidden_states, told["attention_mask"]
+
+    def _tokenized(self, prompts: Sequence[str], **options: Any) -> BatchEncoding:
+        """Return the tokens of each asking; what begins as all texts do is not begun once more."""
+        askings, first = [self._asking(prompt) for prompt in prompts], self.tokenizer.bos_token
+        begun = first is not None and askings[0].startswith(first)
+        return self.tokenizer(askings, add_special_tokens=not begun, **options)
 
     def _asking(self, prompt: str) -> str:
         said: Any = [{"role": "user", "content": prompt}]
@@ -88,12 +95,30 @@ class Layered(Chat):
     def encode(self, prompts: Sequence[str]) -> Batch:
         """Return `text`."""
         with self.encoders.held() as (encoder,):
-            states, _ = self._layers(prompts, encoder, self.most_tokens, filled=True)
-            return {"text": torch.cat([states[layer] for layer in self.LAYERS], dim=-1)}
+            return {"text": torch.cat([self._side_by_side(prompt, encoder) for prompt in prompts])}
+
+    def _side_by_side(self, prompt: str, encoder: nn.Module) -> Tensor:
+        """Return what the layers say of one prompt, (1, tokens, widths): every layer's of many would be gigabytes."""
+        states, _ = self._layers([prompt], encoder, self.most_tokens, filled=True)
+        return torch.cat([states[layer] for layer in self.LAYERS], dim=-1)
 
     def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
         """Return the pipeline's arguments."""
         return {"prompt_embeds": wanted["text"], "negative_prompt_embeds": unwanted["text"]}
+
+
+class Reasoned(Layered):
+    """FLUX.2-dev's text encoder: hidden states of three layers of Mistral 3, which is told to reason about words."""
+
+    LAYERS = (10, 20, 30)  # the pipeline's own
+
+    def asked(self, wanted: Batch, unwanted: Batch) -> dict[str, Any]:
+        """Return the pipeline's arguments: its guidance is told to the network, which steers away from nothing."""
+        return {"prompt_embeds": wanted["text"]}
+
+    def _asking(self, prompt: str) -> str:
+        [said] = format_input([prompt])
+        return str(self.tokenizer.apply_chat_template(said, tokenize=False))
 
 
 class Described(Chat):

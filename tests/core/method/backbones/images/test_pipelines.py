@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Mistral3ForConditionalGeneration,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Model,
     T5EncoderModel,
@@ -27,7 +28,7 @@ from core.backbones.record import BackboneRecord, describe
 from core.method.backbones.backbone import first_lines, join, part_of, take
 from core.method.backbones.images.diffusion import DiffusionBackbone
 from core.method.training.batches import Captions, drawn_lines
-from tests.families.images import FLOWS, IMAGES, UNETS, write_images
+from tests.families.images import FLOWS, IMAGES, UNETS, readable, write_images
 
 pytestmark = pytest.mark.slow
 SIDE = 16
@@ -53,10 +54,10 @@ def backbone(record: BackboneRecord) -> DiffusionBackbone:
 
 
 @pytest.fixture
-def pipeline(name: str, record: BackboneRecord) -> Any:
+def pipeline(name: str, record: BackboneRecord, tmp_path: Path) -> Any:
     """The whole pipeline, read by itself, with the sampler that is used here."""
     left_out = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-without-t5" else {}
-    whole: Any = DiffusionPipeline.from_pretrained(record.path, **left_out)
+    whole: Any = DiffusionPipeline.from_pretrained(readable(record.path, tmp_path / name), **left_out)
     if name in UNETS:
         whole.scheduler = DPMSolverMultistepScheduler.from_config(whole.scheduler.config)
     whole.set_progress_bar_config(disable=True)
@@ -130,13 +131,16 @@ def flux(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     return FluxPipeline._unpack_latents(found, SIDE, SIDE, pipeline.vae_scale_factor)
 
 
-def flux2_klein(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
+def flux2(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
     text, text_ids = pipeline.encode_prompt(list(WORDS))
     rows, columns = noisy.shape[2:]
     packed, ids = pipeline.prepare_latents(len(noisy), 4, SIDE, SIDE, noisy.dtype, noisy.device, None, noisy)
     told = {"encoder_hidden_states": text, "txt_ids": text_ids, "img_ids": ids}
+    sides: tuple[int, ...] = (rows, columns)
+    if pipeline.transformer.config.guidance_embeds:
+        told["guidance"], sides = torch.ones(len(noisy)), ()
     found = pipeline.transformer(packed, timestep=steps / 1000, **told).sample
-    return pipeline._unpack_latents_with_ids(found, ids, rows, columns)
+    return pipeline._unpack_latents_with_ids(found, ids, *sides)
 
 
 def zimage(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
@@ -158,7 +162,8 @@ def qwen_image(pipeline: Any, noisy: Tensor, steps: Tensor) -> Tensor:
 PREDICTED = {
     "StableDiffusion3Pipeline": sd3,
     "FluxPipeline": flux,
-    "Flux2KleinPipeline": flux2_klein,
+    "Flux2Pipeline": flux2,
+    "Flux2KleinPipeline": flux2,
     "ZImagePipeline": zimage,
     "QwenImagePipeline": qwen_image,
 }
@@ -229,7 +234,14 @@ def test_features_of_many_pictures_are_those_of_each_and_tell_them_apart(backbon
         assert (together[0] - together[1]).norm() > 1e-3
 
 
-ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, Qwen3Model, Qwen2_5_VLForConditionalGeneration)
+ENCODERS = (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5EncoderModel,
+    Qwen3Model,
+    Qwen2_5_VLForConditionalGeneration,
+    Mistral3ForConditionalGeneration,
+)
 
 
 def encoder_parameters() -> int:
