@@ -35,7 +35,8 @@ def load(weights: Path) -> DiffusionPipeline:
     """Load the pipeline in single precision, a diffusion's with a fast solver."""
     pipeline = image_pipeline(weights)
     if isinstance(pipeline.scheduler, DDPMScheduler):
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+        last = {"timestep_spacing": "trailing"} if pipeline.scheduler.config.rescale_betas_zero_snr else {}
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, **last)
     return pipeline
 
 

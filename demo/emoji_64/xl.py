@@ -1,4 +1,4 @@
-"""The U-Net: a small one of Stable Diffusion XL, which learns to predict noise."""
+"""The U-Net: a small one of Stable Diffusion XL, which learns to predict velocity."""
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
@@ -6,7 +6,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from demo.emoji_64.latents import Batch
 from demo.emoji_64.model import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SIDE, Recipe
-from demo.emoji_ldm.model import build_scheduler
+from demo.emoji_ldm import model as emoji_ldm
 
 WIDTHS = (48, 96, 160)
 HEADS = (2, 4, 5)
@@ -37,8 +37,18 @@ def build_unet(text_width: int) -> UNet2DConditionModel:
     )
 
 
-def noise_loss(unet: UNet2DConditionModel, batch: Batch) -> torch.Tensor:
-    """Compute the epsilon prediction error at uniform timesteps."""
+def build_scheduler() -> DDPMScheduler:
+    """Build emoji-ldm's noise schedule with velocity as the target, and no signal left at its end.
+
+    Colours and outlines are decided where there is next to none: noise as the target hardly teaches them there, and
+    pictures take their tint from the noise that they begin with (Lin et al. 2305.08891).
+    """
+    whole = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    return DDPMScheduler.from_config(emoji_ldm.build_scheduler().config, **whole)
+
+
+def velocity_loss(unet: UNet2DConditionModel, batch: Batch) -> torch.Tensor:
+    """Compute the error of the velocity (Salimans & Ho 2202.00512) at uniform timesteps."""
     device, latents, scheduler = unet.device, batch.latents, build_scheduler()
     noise = torch.randn(latents.shape, generator=batch.draw)
     timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),), generator=batch.draw)
@@ -49,7 +59,7 @@ def noise_loss(unet: UNet2DConditionModel, batch: Batch) -> torch.Tensor:
         torch.cat([batch.states] * 2, dim=-1).to(device),
         added_cond_kwargs={"text_embeds": batch.whole.to(device), "time_ids": sizes.to(device)},
     ).sample
-    return (predicted.float() - noise.to(device)).square().mean()
+    return (predicted.float() - scheduler.get_velocity(latents, noise, timesteps).to(device)).square().mean()
 
 
 def build_pipeline(
@@ -58,11 +68,10 @@ def build_pipeline(
     """Join the components; both places for a CLIP hold the same one, in the first without what projects the whole."""
     first = CLIPTextModel(text_encoder.config)
     first.load_state_dict(text_encoder.text_model.state_dict())
-    scheduler: DDPMScheduler = build_scheduler()
     return StableDiffusionXLPipeline(
         vae=vae,
         unet=unet,
-        scheduler=scheduler,
+        scheduler=build_scheduler(),
         text_encoder=first.to(text_encoder.dtype),
         tokenizer=tokenizer,
         text_encoder_2=text_encoder,
@@ -72,4 +81,4 @@ def build_pipeline(
     )
 
 
-XL = Recipe(build_unet, noise_loss, build_pipeline, rates=(1.2e-3, 2e-5, 100), steps=5000)
+XL = Recipe(build_unet, velocity_loss, build_pipeline, rates=(1.2e-3, 2e-5, 100), steps=5000)

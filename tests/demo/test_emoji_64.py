@@ -73,6 +73,7 @@ def test_what_a_recipe_writes_is_brought_and_draws_and_an_interrupted_run_goes_o
     assert vae == same
     record = describe("emoji", tmp_path / network, licence=LICENCE)
     assert (record.family, record.form, record.resolution, record.parameters) == (family, family, 64, parameters)
+    assert record.objective == {"flow": "flow", "xl": "v_prediction"}[network]
     backbone = DiffusionBackbone.load(
         record.path, form=record.form, resolution=record.resolution, target_modules=record.target_modules
     )
