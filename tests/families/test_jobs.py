@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.cli.__main__ import main
 from core.accounts import api_keys
+from core.backbones.families import family
 from core.database.engine import connect, sessions
 from core.database.migrations import migrate
 from core.database.tables import Job
@@ -171,6 +172,15 @@ def test_every_file_is_read_alike_by_its_consumers(
     assert errors.pop("none") == pytest.approx(1)
     assert errors.keys() == read_of(name)
     assert max(errors.values()) <= 1e-3
+
+
+def test_a_file_that_no_adapter_of_the_family_has_is_no_reason_to_warn(
+    name: str, service: Service, undisturbed: Ended
+) -> None:
+    events = service.http.get(f"/v1/fine_tuning/jobs/{undisturbed.job['id']}/events", params={"limit": 100}).json()
+    told = {event["level"] for event in events["data"] if event["message"].startswith("There is no kohya file")}
+    level = "warn" if name in IMAGES and "kohya" in family(IMAGES[name].id).exports else "info"
+    assert told == ({level} if name in UNNAMED else set())
 
 
 def test_a_job_whose_trainer_was_killed_ends_with_the_same_adapter(

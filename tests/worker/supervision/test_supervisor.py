@@ -384,7 +384,7 @@ def test_a_worker_that_cannot_renew_its_lease_stops_by_itself(floor: Floor) -> N
     pid = floor.wait_for_stage("train")
     with floor.sessions.begin() as session:
         session.execute(text("ALTER TABLE job RENAME TO away"))
-    floor.wait(lambda: gone(pid), floor.settings.lease_seconds + 1)
+    floor.wait(lambda: gone(pid))
     with floor.sessions.begin() as session:
         session.execute(text("ALTER TABLE away RENAME TO job"))
     work.join(15)

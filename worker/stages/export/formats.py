@@ -12,6 +12,7 @@ from typing import Any
 
 from core.adapters import card as cards
 from core.adapters.card import CARD_FILE, Format
+from core.backbones.families import family
 from core.backbones.record import BackboneRecord
 from core.jobs.event_codes import EventCode
 from core.method.backbones.images.diffusion import DiffusionBackbone
@@ -20,7 +21,7 @@ from core.method.backbones.texts.language import LanguageBackbone
 from core.method.formats import diffusers, gguf, kohya, merged, peft
 from core.method.formats.witness import AnyBackbone, Witness, failure
 from core.method.lora.adapter import Adapter
-from worker.protocol import Json, Line, Message
+from worker.protocol import Json, Level, Line, Message
 from worker.stages.context import Context, ProgressClock
 from worker.stages.export.serving import README, readme
 from worker.stages.export.usage import usage
@@ -71,7 +72,9 @@ def write_formats(
         else:
             made.left_out[form] = refusal
             words = f"There is no {form} file of this adapter: {refusal}"
-            yield Message("export", words, "warn", {"format": form}, EventCode.FORMAT_LEFT_OUT)
+            # where no adapter of the family has such a file there is nothing to be warned of
+            level: Level = "warn" if form in family(context.record.family).exports else "info"
+            yield Message("export", words, level, {"format": form}, EventCode.FORMAT_LEFT_OUT)
         yield pace.at(begun + number)
     return made
 
