@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.backbones import chat_template
-from core.backbones.families import FAMILIES, ROWS, T5_TOKENIZER, UNUSED_PARTS, Family, Form, Objective
+from core.backbones.families import FAMILIES, PROCESSOR, ROWS, T5_TOKENIZER, UNUSED_PARTS, Family, Form, Objective
 from core.backbones.folders.distillation import Distilled, distilled
 from core.backbones.folders.files import (
     all_files,
@@ -163,14 +163,14 @@ def _check_tokenizers(parts: Mapping[str, frozenset[str]], files: Collection[str
 
 def _check_template(folder: Path, family: Family) -> None:
     """Raise InvalidInput where captions are written as a chat and nothing says how: jobs would fail by it."""
-    if family.form not in CHATS or chat_template.there(folder / "tokenizer"):
+    if family.form not in CHATS:
         return
-    processed = any(each.endswith("Processor") for each in family.parts["tokenizer"])
-    if not (processed and (folder / TEMPLATE).is_file()):
+    if family.parts["tokenizer"] == PROCESSOR and (folder / TEMPLATE).is_file():
+        if not isinstance(json_object(folder, TEMPLATE).get("chat_template"), str):
+            raise refused(f"{TEMPLATE} holds no template; fetch it again")
+    elif not chat_template.there(folder / "tokenizer"):
         words = "tokenizer has no chat template, in which captions are written; fetch tokenizer/chat_template.jinja too"
         raise refused(words)
-    if not isinstance(json_object(folder, TEMPLATE).get("chat_template"), str):
-        raise refused(f"{TEMPLATE} holds no template; fetch it again")
 
 
 def _other_part(part: str, value: list[object], known: Collection[str], root: str) -> str:
