@@ -49,6 +49,11 @@ class ChatFacts(BaseModel):
 WITHOUT = ChatFacts(template=False, system=True, tools=False)
 
 
+def there(folder: Path) -> bool:
+    """Tell whether a tokenizer's folder has a template that is taken where nobody names another."""
+    return "default" in _templates(folder, _config(folder))
+
+
 def facts(folder: Path) -> ChatFacts:
     """Render probes with a folder's template; only that text is trusted to run, in jinja's sandbox."""
     config = _config(folder)

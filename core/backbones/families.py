@@ -91,12 +91,9 @@ QWEN_IMAGE_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 FLUX2_KLEIN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {**ZIMAGE_PARTS, "transformer": frozenset({"Flux2Transformer2DModel"}), "vae": frozenset({"AutoencoderKLFlux2"})}
 )
+PROCESSOR = frozenset({"PixtralProcessor"})  # of words and pictures, which has the tokenizer and needs torchvision
 FLUX2_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        **FLUX2_KLEIN_PARTS,
-        "text_encoder": frozenset({"Mistral3ForConditionalGeneration"}),
-        "tokenizer": frozenset({"PixtralProcessor"}),
-    }
+    {**FLUX2_KLEIN_PARTS, "text_encoder": frozenset({"Mistral3ForConditionalGeneration"}), "tokenizer": PROCESSOR}
 )
 UNUSED_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
     {

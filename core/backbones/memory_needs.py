@@ -94,15 +94,24 @@ def _adapter(found: Inspected) -> int:
 
 
 def kept_of_picture(family: str, side: int | None, count: int, device_class: str) -> int:
-    """Return the bytes that a network of a family keeps of one picture; `count` is its parameters.
+    """Return the bytes that a network of a family keeps of one picture and its caption; `count` is its parameters.
 
     One that is smaller than the family's usual network keeps less.
     """
+    places = ((side or KEPT[family][2]) / PLACE_SIDE) ** 2
+    return int((places + WORDS.get(family, 0)) * _kept_of_place(family, count, device_class))
+
+
+def kept_of_caption(family: str, count: int, device_class: str) -> int:
+    """Return how many of these bytes are of the caption, where it has as many places beside any picture."""
+    return int(WORDS.get(family, 0) * _kept_of_place(family, count, device_class))
+
+
+def _kept_of_place(family: str, count: int, device_class: str) -> float:
     small, large, usual_side, usual_count = KEPT[family]
     smaller = (count / usual_count) ** GROWTH.get(family, TRANSFORMERS_GROWTH)
-    words = WORDS.get(family, 0) * PLACE_SIDE**2
-    share = ((side or usual_side) ** 2 + words) / (usual_side**2 + words) * smaller
-    return int((small if device_class == "cuda" else large) * GIB * share)
+    places = (usual_side / PLACE_SIDE) ** 2 + WORDS.get(family, 0)
+    return (small if device_class == "cuda" else large) * GIB * smaller / places
 
 
 def kept_of_token(layers: int, hidden: int, inner: int, words: int, device_class: str) -> int:

@@ -45,6 +45,7 @@ class Costs:
     copies: float  # checkpoints that a job keeps
     floors: Mapping[str, float] = field(default_factory=dict)  # seconds that one call takes at least
     evaluated_bytes: float = 0.0  # what a token of an evaluation takes beside the weights, where none was measured
+    captioned_bytes: float = 0.0  # what is kept of a picture's caption, whatever its size, where none was measured
 
     def of(self, kind: str, amount: Amount, rank: int) -> float:
         """Return the seconds of an amount of work; 0 for what was never measured."""
@@ -72,7 +73,12 @@ class Costs:
         step, held = distilled(shape, work)
         passes = [(work[stage][kind], 0.0) for stage, kind in GREEDY if kind in work[stage]]
         passes.append((step, held * vocabulary * DISTILLED_BYTES))
-        peaks = (_product(_features(MEMORY, amount, shape.rank), self.memory) + more for amount, more in passes)
+        peaks = (
+            _product(_features(MEMORY, amount, shape.rank), self.memory)
+            + amount.size / shape.area * self.captioned_bytes
+            + more
+            for amount, more in passes
+        )
         return max(self.least_memory, self._evaluating(work, shape), *(int(peak) for peak in peaks))
 
     def _evaluating(self, work: Workload, shape: JobSize) -> int:

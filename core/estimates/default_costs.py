@@ -12,7 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.backbones.families import DeviceClass, Kind
-from core.backbones.memory_needs import ADAPTED_BYTES, LOGIT_BYTES, kept_of_picture, kept_of_token, text_sides
+from core.backbones.memory_needs import (
+    ADAPTED_BYTES,
+    LOGIT_BYTES,
+    kept_of_caption,
+    kept_of_picture,
+    kept_of_token,
+    text_sides,
+)
 from core.backbones.record import BackboneRecord
 from core.estimates.costs import FEATURES, Costs
 from core.estimates.sizes import TYPICAL_SIDE, JobSize
@@ -149,21 +156,27 @@ class BackboneSize:
         return numbers * (self.parameters / parameters) ** 0.5  # both sides of a matrix grow with its root
 
     def kept(self, device_class: DeviceClass) -> float:
-        """Return the bytes that a pass keeps of a picture of 512 px, or of a token."""
+        """Return the bytes that a pass keeps of a picture of 512 px without its caption, or of a token."""
         if self.kind == "images":
-            return kept_of_picture(self.family, TYPICAL_SIDE, self.parameters, device_class)
+            whole = kept_of_picture(self.family, TYPICAL_SIDE, self.parameters, device_class)
+            return whole - self.captioned(device_class)
         return kept_of_token(*self.sides, device_class)
+
+    def captioned(self, device_class: DeviceClass) -> float:
+        """Return the bytes that a pass keeps of the caption of a picture of any size."""
+        return kept_of_caption(self.family, self.parameters, device_class) if self.kind == "images" else 0.0
 
 
 def thumb_prices(usual: JobSize, device: str, size: BackboneSize) -> Costs:
     """Return prices for a backbone of such a size; `usual` is a job that leaves everything to the service."""
     device_class: DeviceClass = "cuda" if device == "cuda" else "cpu"
-    kept, numbers = size.kept(device_class), size.adapter
+    kept, captioned, numbers = size.kept(device_class), size.captioned(device_class), size.adapter
     on_device = device_class == "cuda"
     if on_device:
         weights = 2 * size.parameters * ALL_PARTS.get(size.family, 1.0)
         least = weights + ADAPTED_BYTES * numbers * usual.rank * usual.folds
-        kept *= RECOMPUTED_SHARE if size.parameters > RECOMPUTED_ABOVE else 1.0
+        share = RECOMPUTED_SHARE if size.parameters > RECOMPUTED_ABOVE else 1.0
+        kept, captioned = kept * share, captioned * share
     else:
         weights = LIBRARIES + float(size.weights_bytes)
         least = weights + size.weights_bytes / 2
@@ -181,6 +194,7 @@ def thumb_prices(usual: JobSize, device: str, size: BackboneSize) -> Costs:
         copies=COPIES,
         floors=_floors(size, usual.draws_eval) if on_device else {},
         evaluated_bytes=LOGIT_BYTES["cuda"] * size.sides[-1] if on_device and size.kind == "texts" else 0.0,
+        captioned_bytes=captioned,
     )
 
 

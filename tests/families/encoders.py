@@ -57,7 +57,8 @@ def mistral_tokenizer() -> PreTrainedTokenizerFast:
     from tokenizers import processors
 
     made: PreTrainedTokenizerFast = tokenizer_of(TextFamily("mistral3", MISTRAL_PARTS))
-    made.bos_token, made.padding_side = "<bos>", "left"
+    made.bos_token = "<bos>"
+    made.padding_side = made.init_kwargs["padding_side"] = "left"  # an attribute alone is not written
     beginning = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokens().index("<bos>"))])
     made.backend_tokenizer.post_processor = beginning
     return made

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.backbones.families import FAMILIES, ROWS, T5_TOKENIZER, UNUSED_PARTS, Family, Objective
+from core.backbones import chat_template
+from core.backbones.families import FAMILIES, PROCESSOR, ROWS, T5_TOKENIZER, UNUSED_PARTS, Family, Form, Objective
 from core.backbones.folders.distillation import Distilled, distilled
 from core.backbones.folders.files import (
     all_files,
@@ -37,6 +38,8 @@ OPEN_CLIP_WIDTH = 1024  # of the text encoder of Stable Diffusion 2.x; 1.x has o
 USUAL_SIDE = 128  # of latents, where a transformer's configuration says none: what its pipeline draws by itself
 LATENT_CHANNELS = 4
 HALF = "fp16"
+CHATS: frozenset[Form] = frozenset({"zimage", "flux2", "flux2-klein"})  # whose captions are written as a chat
+TEMPLATE = "tokenizer/chat_template.json"  # which processors read, and tokenizers do not
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def read_pipeline(folder: Path, called: str | None = None) -> PipelineFolder:
     variant = _variant(folder, parts)
     files = ["model_index.json", *opened(folder, everything, parts)]
     _check_tokenizers(parts, files)
+    _check_template(folder, family)
     found = {part: _weight_files(folder, STEMS[part], variant) for part in STEMS if part in parts}
     weight_indexes = {name for name in files if ".index." in name}
     files = [name for name in files if name not in weight_indexes]
@@ -155,6 +159,18 @@ def _check_tokenizers(parts: Mapping[str, frozenset[str]], files: Collection[str
             raise refused(f"{part} has no tokenizer.json; load it once with transformers and save it there")
         if not pair <= set(files):
             raise refused(f"{part} has neither tokenizer.json, nor vocab.json and merges.txt; fetch it again")
+
+
+def _check_template(folder: Path, family: Family) -> None:
+    """Raise InvalidInput where captions are written as a chat and nothing says how: jobs would fail by it."""
+    if family.form not in CHATS:
+        return
+    if family.parts["tokenizer"] == PROCESSOR and (folder / TEMPLATE).is_file():
+        if not isinstance(json_object(folder, TEMPLATE).get("chat_template"), str):
+            raise refused(f"{TEMPLATE} holds no template; fetch it again")
+    elif not chat_template.there(folder / "tokenizer"):
+        words = "tokenizer has no chat template, in which captions are written; fetch tokenizer/chat_template.jinja too"
+        raise refused(words)
 
 
 def _other_part(part: str, value: list[object], known: Collection[str], root: str) -> str:

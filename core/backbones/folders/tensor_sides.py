@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.backbones.folders.files import json_object
+from core.backbones.folders.language import text_config
 from core.backbones.folders.refusal import refused
 from core.backbones.folders.weights import Weight
 
@@ -46,7 +47,9 @@ def _expected(part: str, config: Config, weights: Mapping[str, Weight]) -> tuple
         return VAE_FIRST, (_first(config), config.get("in_channels"), 3, 3)
     if config.get("model_type") == "t5":
         return T5_FIRST, (config.get("vocab_size"), config.get("d_model"))
-    first, prefix = (DECODER_FIRST, "model") if config.get("model_type") in DECODERS else (CLIP_FIRST, "text_model")
+    first, prefix = CLIP_FIRST, "text_model"
+    if config.get("model_type") in DECODERS:
+        first, prefix, config = DECODER_FIRST, "model", text_config(config)
     name = next((each for each in weights if each.endswith(first)), f"{prefix}.{first}")
     return name, (config.get("vocab_size"), config.get("hidden_size"))
 

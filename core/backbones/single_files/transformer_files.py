@@ -61,8 +61,7 @@ def check_base(file: TransformerFile, base: BackboneRecord) -> None:
     if not fits(file, base):
         words = f"The file is {file.what}, and {base.id} is of the family {row.name}."
         raise InvalidInput(words, code="contradiction", param="base")
-    guided = bool(json_object(base.path, "transformer/config.json").get("guidance_embeds", "Flux2" in file.made))
-    if "Flux" in file.made and guided != file.guided:
+    if not _guided_alike(file, base):
         one, other = ("is", "is not") if file.guided else ("is not", "is")
         words = f"The file's transformer {one} told how much guidance to follow, and that of {base.id} {other}"
         raise InvalidInput(f"{words}; name a base of the same kind.", code="contradiction", param="base")
@@ -73,9 +72,16 @@ def fits(file: TransformerFile, base: BackboneRecord) -> bool:
     return file.made in family(base.family).parts.get("transformer", frozenset())
 
 
+def _guided_alike(file: TransformerFile, base: BackboneRecord) -> bool:
+    """Tell whether both transformers are told how much guidance to follow, or neither is."""
+    said = json_object(base.path, "transformer/config.json").get("guidance_embeds", "Flux2" in file.made)
+    return "Flux" not in file.made or bool(said) == file.guided
+
+
 def no_base(file: TransformerFile, records: Iterable[BackboneRecord]) -> InvalidInput:
     """Return the error for a transformer that is brought without the backbone that has its other parts."""
-    known = [record.id for record in records if fits(file, record)]
+    there = [each for each in records if fits(file, each) and (each.path / "transformer/config.json").is_file()]
+    known = [record.id for record in there if _guided_alike(file, record)]
     words = f"say with --base which backbone has its other parts ({', '.join(known)})"
     if not known:
         words = "none that has its other parts is here yet: add such a diffusers folder first, and name it with --base"

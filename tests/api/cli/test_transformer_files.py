@@ -130,6 +130,7 @@ def test_what_does_not_go_together_is_refused_by_what_would(
     schnell = Path(shutil.copytree(made / "flux1", tmp_path / "schnell"))
     change(schnell / "transformer/config.json", guidance_embeds=False)
     assert cli.main(["backbones", "add", "schnell", str(schnell), *said(data)]) == 0
+    assert "say with --base which backbone has its other parts (flux1-base)" in refused(capsys, data, flux)
     assert "that of schnell is not; name a base of the same kind" in refused(capsys, data, flux, "--base", "schnell")
     wider = Path(shutil.copytree(made / "sd3", tmp_path / "wider"))
     change(wider / "transformer/config.json", num_layers=3)

@@ -27,6 +27,8 @@ DEV: dict[str, object] = {"shift": 3.0, "use_dynamic_shifting": True}
         ("FluxPipeline", "schnell-00steps", {}, {}, {}, (4, 0.0)),
         ("FluxPipeline", "OpenFLUX.1", {"guidance_embeds": False}, {}, SCHNELL, None),
         ("FluxPipeline", "flux-dev-de-distill", {"guidance_embeds": False}, {}, DEV, None),
+        ("Flux2Pipeline", "FLUX.2-dev", {}, {}, DEV, None),
+        ("Flux2Pipeline", "FLUX.2-dev-Turbo", {}, {}, DEV, (8, 2.5)),
         ("Flux2KleinPipeline", "x", {}, {"is_distilled": True}, {}, (4, 1.0)),
         ("Flux2KleinPipeline", "FLUX.2-klein-base-4B", {}, {"is_distilled": False}, {}, None),
         ("Flux2KleinPipeline", "flux-2-klein-base-9b", {}, {}, {}, None),

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from diffusers import StableDiffusion3Pipeline, ZImagePipeline
 
-from core.backbones.families import ROWS
-from core.backbones.memory_needs import GIB
+from core.backbones.families import ROWS, DeviceClass
+from core.backbones.memory_needs import GIB, kept_of_picture
 from core.disk import ROOT
 from core.estimates.default_costs import DENOISED, DRAWN, GUIDED, BackboneSize, thumb_prices
 from core.estimates.estimator import Estimator, usual_shape
@@ -77,6 +77,17 @@ def test_a_large_backbone_takes_its_weights_its_adapters_and_what_it_keeps() -> 
     assert prices.least_memory == pytest.approx(weights, rel=0.01)
     assert prices.memory[0] == pytest.approx(weights + adapters, rel=0.02)
     assert prices.memory[1] < LLAMA_8B.kept("cuda") / 2
+
+
+@pytest.mark.parametrize("side", [512, 1024, 1536])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_pictures_and_their_captions_take_what_is_kept_of_them_in_any_size(device: DeviceClass, side: int) -> None:
+    """A caption of FLUX.1 is as long beside a small picture as beside a large one."""
+    size = BackboneSize("images", "flux1", 34_000_000_000, 11_901_408_320, 266)
+    shape = replace(PICTURES, resolution=side, batch_size=4, folds=1, scored=False, share=0.0)
+    prices, work = thumb_prices(shape, device, size), workload(shape, DataSize(8), Steps(400, 0, 1200))
+    kept = 4 * kept_of_picture("flux1", side, size.parameters, device) * (0.25 if device == "cuda" else 1)
+    assert prices.peak_memory(work, shape) - prices.memory[0] == pytest.approx(kept)
 
 
 def test_evaluated_texts_take_all_their_logits_at_once() -> None:

@@ -6,16 +6,18 @@ They are run in a folder with the file. Where the backbone has no hub name, its 
 from __future__ import annotations
 
 from core.adapters.card import Format
-from core.backbones.families import family
+from core.backbones.families import PROCESSOR, family
 from core.backbones.record import BackboneRecord
 
 BASE = "base.gguf"  # the backbone itself, for llama.cpp
+PROCESSED = "# its prompts are read by a processor that needs torchvision, which diffusers does not install"
 
 
 def usage(form: Format, file: str, record: BackboneRecord, root: str) -> str:
     """Return the lines for a file of this format; `root` is the class of the backbone's network."""
     lines = _of_pictures(form, file, record, root) if record.kind == "images" else _of_texts(form, file, record, root)
-    return "\n".join(lines) + "\n"
+    noted = [PROCESSED] if family(record.family).parts.get("tokenizer") == PROCESSOR else []
+    return "\n".join([*noted, *lines]) + "\n"
 
 
 def text_loader(record: BackboneRecord, root: str) -> str:

@@ -12,7 +12,7 @@ import torch
 import transformers
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, ModelMixin
 from torch import nn
-from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase, TokenizersBackend
 
 from core.errors import JobFailure
 from core.method.backbones.images.conditioners.encoders import TextEncoders
@@ -58,11 +58,17 @@ class Folder:
     def other_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         """Read a tokenizer of another kind, as model_index.json names it; of a processor of words and pictures its own.
 
-        What such a processor does to words its tokenizer does alone, and only it needs torchvision.
+        What such a processor does to words its tokenizer does alone, and only it needs torchvision. It is read as
+        PixtralProcessor reads it: from tokenizer.json whatever class is named beside it, and with the template of
+        chat_template.json where that is there.
         """
         processor = self.index()[part][1].endswith("Processor")
-        made = AutoTokenizer if processor else self.named(part)
-        return made.from_pretrained(self.path, subfolder=part, local_files_only=True)
+        made = TokenizersBackend if processor else self.named(part)
+        read: PreTrainedTokenizerBase = made.from_pretrained(self.path, subfolder=part, local_files_only=True)
+        template = self.path / part / "chat_template.json"
+        if processor and template.is_file():
+            read.chat_template = json.loads(template.read_text(encoding="utf-8"))["chat_template"]
+        return read
 
     def named(self, part: str) -> Any:
         """Return the class of transformers that model_index.json names for a part; only known ones are registered."""

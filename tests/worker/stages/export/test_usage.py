@@ -73,6 +73,11 @@ def test_a_transformers_files_are_for_programs_that_draw_with_it() -> None:
     assert "stable-diffusion-webui" not in usage("kohya", "a.safetensors", record("flux1"), "FluxTransformer2DModel")
 
 
+def test_a_pipeline_that_needs_torchvision_says_so() -> None:
+    needing = {id for id in FAMILIES if "torchvision" in usage("peft", "a.zip", record(id), family(id).roots[0])}
+    assert needing == {"flux2"}
+
+
 def test_a_model_that_reads_pictures_too_is_loaded_whole() -> None:
     for form in ("peft", "merged"):
         assert "AutoModelForImageTextToText" in usage(form, "a.zip", record("gemma3"), "Gemma3ForConditionalGeneration")
