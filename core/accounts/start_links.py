@@ -43,7 +43,7 @@ def make(data: Path, account: str | None = None, seconds: float = LINK_SECONDS) 
     """Make a link for the account of this name, or for this machine's own; returns the token, shown only once."""
     folder = _folder(data)
     for path in folder.glob("*"):
-        if _expires_at(path) < time.time():
+        if _read(path)[0] < time.time():
             path.unlink(missing_ok=True)
     token = secrets.token_urlsafe(32)
     write_json(folder / _hash(token), {"account": account, "expires_at": time.time() + seconds})
@@ -53,9 +53,10 @@ def make(data: Path, account: str | None = None, seconds: float = LINK_SECONDS) 
 def swap(session: Session, data: Path, token: str) -> Started:
     """Take the link for a key of its account, in the caller's transaction; Forbidden where it can't be taken."""
     path = _folder(data) / _hash(token)
-    if _expires_at(path) < time.time():
+    end, name = _read(path)
+    if end < time.time():
         raise _used()
-    name = json.loads(path.read_bytes())["account"] or _local_account(session)
+    name = name or _local_account(session)
     expires_at = now(session) + KEY_SECONDS
     key = api_keys.create(session, KEY_NAME, account=name, expires_at=expires_at)
     account = session.scalars(select(Account.id).where(Account.name == name)).one()
@@ -93,12 +94,16 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _expires_at(path: Path) -> float:
-    """Return when a link ends: at no time where there is none, or its file can't be read."""
+def _read(path: Path) -> tuple[float, str | None]:
+    """Return when a link ends and the name of its account; at no time where there is none, or its file can't be read.
+
+    It is read at once: another one may take it away at any moment.
+    """
     try:
-        return float(json.loads(path.read_bytes())["expires_at"])
+        said = json.loads(path.read_bytes())
+        return float(said["expires_at"]), said["account"]
     except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+        return 0.0, None
 
 
 def _used() -> Forbidden:

@@ -98,7 +98,10 @@ def _tool(entry: object, where: str, remarks: Remarks) -> Tool:
     keys.check_part(entry, where, remarks)
     if not isinstance(entry["function"], dict):
         raise ValueError(f"the function of {where} is not an object with a name")
-    return _function(keys.given(entry["function"]), where, remarks)
+    function = keys.given(entry["function"])
+    if function.get("type", "function") != "function":  # some write it a second time, where it says nothing
+        remarks.ignored.add("type of a tool's function")
+    return _function(function, where, remarks)
 
 
 def _check_kind(entry: Mapping[str, Any], where: str) -> None:

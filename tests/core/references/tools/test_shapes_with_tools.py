@@ -379,6 +379,7 @@ BASES += [(READ["ShareGPT, with tools in a string"][0], ["conversations", place]
 @example(BASES[2], "weight", 0)
 @example(BASES[3], "train", False)
 @example(BASES[6], "return", {})
+@example(BASES[6], "type", [])
 def test_any_key_within_tools_and_calls_is_used_known_or_refused(
     base: tuple[Row, list[str | int]], key: str, value: object
 ) -> None:
