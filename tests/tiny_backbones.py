@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SMALL_VAE = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "block_out_channels": (16, 32),
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 8,
+}
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?:'-"
 
 
@@ -81,15 +89,7 @@ def random_diffusion() -> StableDiffusionPipeline:
     torch.manual_seed(0)
     vocabulary = spelling_vocabulary()
     return StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=8,
-            sample_size=16,
-        ),
+        vae=AutoencoderKL(**SMALL_VAE, sample_size=16),
         text_encoder=CLIPTextModel(text_encoder_configuration(vocabulary)),
         tokenizer=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=24),
         unet=UNet2DConditionModel(

@@ -16,7 +16,7 @@ from tests.families.encoders import (
     t5_encoder,
     t5_tokenizer,
 )
-from tests.tiny_backbones import random_diffusion
+from tests.tiny_backbones import SMALL_VAE, random_diffusion
 
 if TYPE_CHECKING:
     from diffusers import (
@@ -149,14 +149,7 @@ def patched_vae() -> AutoencoderKLFlux2:
     """A VAE that norms its latents by what it has seen."""
     from diffusers import AutoencoderKLFlux2
 
-    vae = AutoencoderKLFlux2(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-    )
+    vae = AutoencoderKLFlux2(**SMALL_VAE)
     vae.bn.running_mean.normal_(0, 0.3)
     vae.bn.running_var.uniform_(0.5, 2.0)
     return vae

@@ -378,13 +378,13 @@ def test_the_trainer_inherits_no_secrets_and_is_offline(floor: Floor, monkeypatc
 
 
 def test_a_worker_that_cannot_renew_its_lease_stops_by_itself(floor: Floor) -> None:
-    floor.settings.__dict__["lease_seconds"] = 4.0
+    floor.settings.__dict__["lease_seconds"] = 12.0  # of which it works on for three quarters
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
     pid = floor.wait_for_stage("train")
     with floor.sessions.begin() as session:
         session.execute(text("ALTER TABLE job RENAME TO away"))
-    floor.wait(lambda: gone(pid))
+    floor.wait(lambda: gone(pid), floor.settings.lease_seconds + 1)
     with floor.sessions.begin() as session:
         session.execute(text("ALTER TABLE away RENAME TO job"))
     work.join(15)

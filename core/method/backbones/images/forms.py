@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers import (
+    AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     DiffusionPipeline,
@@ -18,6 +19,7 @@ from diffusers import (
     Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
+    ModelMixin,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
@@ -139,53 +141,44 @@ def _flux(folder: Folder) -> Parts:
     return pipeline, ClipT5(*tokenizers, folder.encoders(classes))
 
 
-def _flux2(folder: Folder) -> Parts:
+def _chat(
+    folder: Folder,
+    pipeline: type[DiffusionPipeline],
+    network: type[ModelMixin],
+    conditioner: type[Chat],
+    vae: type[ModelMixin] = AutoencoderKL,
+    **more: object,
+) -> Parts:
+    """Read a folder whose prompts are written as a chat for a language model, its one text encoder."""
     tokenizer = folder.other_tokenizer("tokenizer")
-    pipeline = Flux2Pipeline(
+    made: Any = pipeline
+    read = made(
         scheduler=folder.flow(),
-        vae=folder.vae(torch.float32, AutoencoderKLFlux2),
+        vae=folder.vae(torch.float32, vae),
         text_encoder=None,
         tokenizer=tokenizer,
-        transformer=folder.network("transformer", Flux2Transformer2DModel),
+        transformer=folder.network("transformer", network),
+        **more,
     )
-    return pipeline, Reasoned(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+    return read, conditioner(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+
+
+def _flux2(folder: Folder) -> Parts:
+    return _chat(folder, Flux2Pipeline, Flux2Transformer2DModel, Reasoned, AutoencoderKLFlux2)
 
 
 def _flux2_klein(folder: Folder) -> Parts:
-    tokenizer = folder.other_tokenizer("tokenizer")
-    pipeline = Flux2KleinPipeline(
-        scheduler=folder.flow(),
-        vae=folder.vae(torch.float32, AutoencoderKLFlux2),
-        text_encoder=None,
-        tokenizer=tokenizer,
-        transformer=folder.network("transformer", Flux2Transformer2DModel),
-        is_distilled=bool(folder.index().get("is_distilled", False)),
-    )
-    return pipeline, Layered(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+    distilled = bool(folder.index().get("is_distilled", False))
+    classes = Flux2KleinPipeline, Flux2Transformer2DModel, Layered, AutoencoderKLFlux2
+    return _chat(folder, *classes, is_distilled=distilled)
 
 
 def _zimage(folder: Folder) -> Parts:
-    tokenizer = folder.other_tokenizer("tokenizer")
-    pipeline = ZImagePipeline(
-        scheduler=folder.flow(),
-        vae=folder.vae(torch.float32),
-        text_encoder=None,
-        tokenizer=tokenizer,
-        transformer=folder.network("transformer", ZImageTransformer2DModel),
-    )
-    return pipeline, Chat(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+    return _chat(folder, ZImagePipeline, ZImageTransformer2DModel, Chat)
 
 
 def _qwen_image(folder: Folder) -> Parts:
-    tokenizer = folder.other_tokenizer("tokenizer")
-    pipeline = QwenImagePipeline(
-        scheduler=folder.flow(),
-        vae=folder.vae(torch.float32, AutoencoderKLQwenImage),
-        text_encoder=None,
-        tokenizer=tokenizer,
-        transformer=folder.network("transformer", QwenImageTransformer2DModel),
-    )
-    return pipeline, Described(tokenizer, folder.encoders({"text_encoder": folder.named("text_encoder")}))
+    return _chat(folder, QwenImagePipeline, QwenImageTransformer2DModel, Described, AutoencoderKLQwenImage)
 
 
 STREAMS: dict[str, Any] = {"sights": sights.STREAMS, "part": "transformer", "objective": Flow}
