@@ -20,6 +20,7 @@ from core.errors import AlbatrossError, Conflict, NotFound, StorageUnavailable
 from core.storage.keys import edits_prefix
 
 R = TypeVar("R")
+EDITS = 3  # of a file, while one reading of it goes on
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,17 @@ def write(
     with suppress(StorageUnavailable):  # then it goes with the file
         services.storage.delete_prefix(old.storage_key if anew else key)
     return answer
+
+
+def through_edits(read: Callable[[], R]) -> R:
+    """Look up a file's row and read its bytes; again where they were gone, for an edit may have put others there."""
+    for _ in range(EDITS):
+        try:
+            return read()
+        except NotFound as error:
+            if error.code != "file_gone":
+                raise
+    return read()
 
 
 def fetch(services: Services, file: File, path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import AccountDep, JobRequestDep, ServicesDep
+from api.dependencies import AccountDep, JobRequestDep, Services, ServicesDep
+from api.file_versions import through_edits
 from api.http.openapi import body_of
 from api.lookups import check_files, find_backbone
 from api.schemas.estimates import EstimateObject
@@ -22,6 +23,10 @@ def estimate_job(body: JobRequestDep, services: ServicesDep, account: AccountDep
 
     The body is that of a create call and is checked as that is. Nothing is stored, and no job is made.
     """
+    return through_edits(lambda: _estimated(body, services, account))
+
+
+def _estimated(body: JobRequest, services: Services, account: str) -> EstimateObject:
     record = find_backbone(services, body.model)
     with services.reading.begin() as session:
         training, data = check_files(session, services, account, body, record, lock=False)

@@ -16,7 +16,7 @@ from api.item_places import ITEM
 from api.lookups import find_file
 from api.schemas.items import ItemObject
 from api.schemas.shared import Page
-from core.database.tables import Json
+from core.database.tables import File, Json
 from core.references.files import names
 from core.uploads.reader import ShownItem
 
@@ -39,13 +39,18 @@ async def list_items(
 
 
 def _list(services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool) -> Page[ItemObject]:
-    with services.reading.begin() as session:
-        file = file_versions.upload(find_file(session, account, file_id))
-    if start > file.items:
-        raise unknown_cursor()
     with tempfile.TemporaryDirectory(dir=file_versions.folder_of(services, account), prefix=f"{file_id}-") as folder:
         path = Path(folder) / "references"
-        file_versions.fetch(services, file, path)
+
+        def fetched() -> File:
+            with services.reading.begin() as session:
+                file = file_versions.upload(find_file(session, account, file_id))
+            if start > file.items:
+                raise unknown_cursor()
+            file_versions.fetch(services, file, path)
+            return file
+
+        file = file_versions.through_edits(fetched)
         shown = services.reader.show(path, start, limit, thumbnails=thumbnails)
     return page([_item(item, file.findings) for item in shown], start + len(shown) < file.items)
 

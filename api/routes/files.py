@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from api import file_versions
 from api.dependencies import AccountDep, AfterDep, Caller, CallerDep, OrderDep, Services, ServicesDep
 from api.http import downloads
 from api.http.multipart import Upload, holding, receive
@@ -108,11 +109,15 @@ def read_content(
     file_id: str, services: ServicesDep, account: AccountDep, redirect: downloads.RedirectDep = True
 ) -> Response:
     """Send the bytes: of an upload what is kept of it, of a result the result."""
-    with services.reading.begin() as session:
-        file = find_file(session, account, file_id)
-    extension = EXTENSIONS.get(file.kind or "")
-    name = f"{Path(file.filename).stem}{extension}" if extension else file.filename
-    return downloads.send(services.storage, file.storage_key, name, file.bytes, file.sha256, redirect=redirect)
+
+    def sent() -> Response:
+        with services.reading.begin() as session:
+            file = find_file(session, account, file_id)
+        extension = EXTENSIONS.get(file.kind or "")
+        name = f"{Path(file.filename).stem}{extension}" if extension else file.filename
+        return downloads.send(services.storage, file.storage_key, name, file.bytes, file.sha256, redirect=redirect)
+
+    return file_versions.through_edits(sent)
 
 
 def _position(session: Session, account: str, file_id: str) -> tuple[float, str]:

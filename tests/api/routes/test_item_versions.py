@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from api import file_versions
 from api.dependencies import Services
 from core.accounts import api_keys
 from core.database.tables import Account, File
+from core.storage.local import LocalStorage
 from tests.api.item_edits import add, done, items, kept_whole, named, noise, put, remove, upload, zipped
 from tests.api.server import Service, pictures, png, refused
 
@@ -33,6 +36,33 @@ def test_who_knows_another_version_is_told_and_a_job_keeps_its_file(http: httpx.
     refused(put(http, image_file, "item-1", "b.png", png(11)), 409, "file_in_use")
     assert refused(remove(http, image_file, "item-1"), 409, "file_in_use")
     assert len(items(http, image_file)) == 5
+
+
+@pytest.mark.parametrize("path", ["items", "content", "estimate"])
+def test_who_reads_a_file_while_an_edit_replaces_its_bytes_has_those_of_the_edit(
+    http: httpx.Client, image_file: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    reads, edits = {name: getattr(LocalStorage, name) for name in ("fetch", "open", "read")}, list[int]()
+
+    def overtaken(name: str) -> Callable[..., Any]:
+        def read(storage: LocalStorage, *asked: Any) -> Any:
+            if not edits:
+                edits.append(0)  # the edit itself reads too
+                edits[0] = remove(http, image_file, "item-1").status_code
+            return reads[name](storage, *asked)
+
+        return read
+
+    before = http.get(f"/v1/files/{image_file}").json()
+    for name in reads:
+        monkeypatch.setattr(LocalStorage, name, overtaken(name))
+    if path == "estimate":
+        answer = http.post(f"{JOBS}/estimate", json={"model": "tiny-images", "training_file": image_file})
+    else:
+        answer = http.get(f"/v1/files/{image_file}/{path}")
+    assert (edits, answer.status_code) == ([200], 200), answer.text
+    if path == "items":
+        assert len(answer.json()["data"]) == before["bat"]["items"] - 1
 
 
 @pytest.mark.slow
