@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-text demo-record serve system test test-tail test-all test-page page-pictures clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-pictures bench-presets bench-voice check-reports page-vendor bench-page bench-load bench-uploads bench-erasure gpu-check clean
+.PHONY: help demo demo-text demo-record serve system test test-tail test-long test-all test-page page-pictures clients chaos states kills lint audit fuzz fuzz-api bench-method bench-method-quick bench-pictures bench-presets bench-voice check-reports page-vendor bench-page bench-load bench-uploads bench-erasure gpu-check clean
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,12 +85,15 @@ system:  ## As root on Debian: bubblewrap for the sandbox; nginx, openssl, curl,
 	test -z "$$missing" || { apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap nginx-light openssl curl systemd chromium; }
 
 test: $(VENV)/.test $(VENV)/.eye clients  ## Everything real, once: SQLite, PostgreSQL, Valkey, S3, real processes, real small models
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not long"
 
 test-tail: $(VENV)/.test clients  ## What `make test` leaves out: other clients and databases, a short storm, kills, fuzzing
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not long"
 
-test-all: test test-tail  ## Both: every test there is
+test-long: $(VENV)/.test clients  ## Before a release: whole jobs of every family, every format, whole experiments (about an hour)
+	$(PYTEST) -m long
+
+test-all: test test-tail test-long  ## All three: every test there is
 
 test-page: $(VENV)/.test  ## The page in a real Chromium, all of it: what visitors do, whom they must not hurt, and who cannot see
 	$(PYTEST) --no-skips tests/page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import pwd
@@ -37,6 +38,7 @@ from core.storage.interface import Storage
 pytest_plugins = ["tests.tiny_backbones"]
 
 START_SECONDS = 60
+FROZEN, MANY_MODULES = pytest.StashKey[int](), 200
 ACCESS, SECRET = "test-access", "test-secret"
 
 
@@ -54,6 +56,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("no_skips"):
         report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let no collection of garbage look again at modules that have been loaded: in all there are a million objects."""
+    if len(sys.modules) > item.session.stash.get(FROZEN, 0) + MANY_MODULES:
+        gc.collect()
+        gc.freeze()
+        item.session.stash[FROZEN] = len(sys.modules)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def shell(script: str, folder: Path, variables: dict[str, str]) -> str:
 
 def answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/healthz").status_code == 200
+        return httpx.get(f"{address}/healthz", verify=False).status_code == 200
     except httpx.TransportError:
         return False
 

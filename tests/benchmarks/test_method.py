@@ -25,7 +25,7 @@ def without_times(result: dict) -> dict:
     return {name: [{k: v for k, v in row.items() if k != "seconds"} for row in rows] for name, rows in result.items()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_experiment_compares_all_arms_by_all_rules_and_repeats_exactly(short: None, tmp_path: Path) -> None:
     result = experiment(SETTING, tmp_path)
     rows = result["records"]

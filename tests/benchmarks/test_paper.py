@@ -235,7 +235,7 @@ def test_an_experiment_on_texts_leaves_a_figure_a_record_and_sentences(texts: li
     assert json.loads((tmp_path / "out/record.json").read_text()) == record
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_experiment_that_is_stopped_goes_on_and_comes_to_the_same(texts: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.paper", *texts, "--data", str(tmp_path / "data")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as going:
@@ -255,7 +255,7 @@ def test_an_experiment_that_is_stopped_goes_on_and_comes_to_the_same(texts: list
     assert json.loads((tmp_path / "anew/record.json").read_text()) == whole
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_experiment_on_pictures_is_judged_by_an_encoder_of_its_own(
     tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:

@@ -73,7 +73,7 @@ def test_a_run_that_two_studies_share_is_counted_once() -> None:
     assert once([*arms, {**arms[0], "seed": 1}])[-1]["seed"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_the_demos_backbone_makes_itself_is_held_against_its_own_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

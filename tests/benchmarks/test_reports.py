@@ -17,6 +17,8 @@ from core.findings.pictures import cut_off
 from core.findings.texts.cut_texts import CutText, findings
 from core.settings import Settings
 
+WHEN = {"tone-fast": (), "subject-two-steps": pytest.mark.slow, "paper-text": pytest.mark.slow}  # each takes a minute
+
 
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
@@ -36,7 +38,7 @@ def faults(verdict: Verdict) -> list[str]:
     return [f"{fault.sentence.where}: {fault.what}: {fault.sentence.text}" for fault in verdict.faults]
 
 
-@pytest.mark.parametrize("name", [QUICK[0], *(pytest.param(name, marks=pytest.mark.slow) for name in QUICK[1:])])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=WHEN.get(name, pytest.mark.long)) for name in QUICK])
 def test_no_sentence_of_a_job_is_false(furnished: tuple[Path, Settings], name: str) -> None:
     place, settings = furnished
     verdict = check(run(ORDERS[name], place, settings), [settings.presets_folder])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +26,11 @@ RARE = {"sd3-without-t5"}  # whose quick tests are those of another, but for how
 CHATS = [("Ahoy?", "Arr!"), ("Who goes there?", "Nobody but the tide."), ("Well", "Aye, aye, Captain")]
 EXAMPLES = len(CHATS)
 Folder = Callable[[str], Path]
+
+
+def at_length(*sooner: str) -> list[Any]:
+    """Return all families as parameters of tests that take a minute each: those named in the tail, the others later."""
+    return [name if name in sooner else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from tests.api.cli.test_backups import serving, upload
 from tests.api.cli.test_serve import descendants
 from tests.api.server import chats, pictures
 from tests.consumers.strangers import Reader, strange_reader
-from tests.families.conftest import NAMES, Folder
+from tests.families.conftest import Folder, at_length
 from tests.families.images import FLOWS, IMAGES, SIDE, readable
 
 pytestmark = pytest.mark.slow
@@ -120,6 +120,17 @@ class Service:
                     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="module", params=at_length("sdxl", "z-image", "llama"))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def chosen_of(session: pytest.Session) -> list[str]:
+    """Return the families whose tests of this file are to run."""
+    here = (item for item in session.items if isinstance(item, pytest.Function) and item.path == Path(__file__))
+    return sorted({str(item.callspec.params["name"]) for item in here})
+
+
 def draw_in_few_steps(settings: Settings) -> None:
     """Most of a tiny job's time is drawing: let its backbone be registered as one that is distilled is."""
     registered = json.loads(settings.registry_file.read_text())
@@ -130,11 +141,13 @@ def draw_in_few_steps(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, folder_of: Folder) -> Iterator[Service]:
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, folder_of: Folder
+) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("families")
     chosen = Settings(data=folder / "data", save_seconds=0, retry_seconds=0.1, min_image_side=8, active_job_limit=100)
     migrate(chosen.database)
-    for name in NAMES:
+    for name in chosen_of(request.session):
         side = ["--resolution", str(SIDE)] if name in IMAGES else []
         main(["backbones", "add", name, str(folder_of(name)), "--licence", "CC0", "--data", str(chosen.data), *side])
     draw_in_few_steps(chosen)

@@ -8,7 +8,7 @@ import pytest
 
 from core.backbones.record import BackboneRecord, describe
 from core.errors import InvalidInput
-from tests.families.conftest import Folder
+from tests.families.conftest import Folder, at_length
 from tests.families.images import IMAGES, SIDE
 from worker.commands.candidates.making import write_generated
 from worker.commands.candidates.order import Order
@@ -16,6 +16,11 @@ from worker.stages.pool import load
 
 pytestmark = pytest.mark.slow
 AMOUNT = 4
+
+
+@pytest.fixture(scope="module", params=at_length("sd1", "flux1", "llama"))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,8 @@ class Plant:
     patience: float = PATIENCE  # seconds
 
     def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.Client(base_url=self.address, headers=headers, timeout=60, verify=False)
 
     def upload(self, name: str, content: bytes) -> str:
         with self.http() as http:

@@ -52,7 +52,10 @@ def tried(family: str, *more: str) -> Results:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["texts", pytest.param("images", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("texts", marks=pytest.mark.slow), pytest.param("images", marks=pytest.mark.long)],
+)
 def seen(request: pytest.FixtureRequest) -> tuple[str, Results]:
     return request.param, tried(request.param)
 
@@ -86,7 +89,7 @@ def test_a_step_launches_no_more_than_it_did(seen: tuple[str, Results]) -> None:
     assert {name: amount for name, amount in found.items() if amount > MOST_LAUNCHED[family][name]} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["texts", "images"])
 def test_no_whole_stage_mixes_devices(family: str) -> None:
     assert failures(tried(family, "--whole")) == {}

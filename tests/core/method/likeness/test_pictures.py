@@ -92,7 +92,7 @@ def test_nearly_all_changed_pictures_are_found(change: str) -> None:
     assert found(list(opened(POOL, OTHERS).values())[::8], CHANGES[change]) >= HITS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_of_all_pairs_of_pictures_two_are_taken_for_kin() -> None:
     pictures = opened(POOL, OTHERS)
     names, views = list(pictures), [Views.of(image) for image in pictures.values()]
