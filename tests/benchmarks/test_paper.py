@@ -214,7 +214,7 @@ def experiment(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[s
     return run_module("benchmarks.paper", tmp_path / "data", *arguments)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_experiment_on_texts_leaves_a_figure_a_record_and_sentences(texts: list[str], tmp_path: Path) -> None:
     done = experiment(tmp_path, *texts, "--seeds", "2")
     assert done.returncode == 0, done.stderr

@@ -91,7 +91,7 @@ def test_a_pipeline_that_is_told_no_dtype_draws_with_emoji_ldm() -> None:
     assert pipe("cat on a boat, sks", num_inference_steps=1, output_type="np").images.shape == (1, 32, 32, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_for_images_draw_on_the_weights_of_emoji_ldm(tmp_path: Path) -> None:
     packed = tmp_path / "cat.zip"
     with zipfile.ZipFile(packed, "w") as archive:
@@ -132,7 +132,7 @@ pipe = StableDiffusionPipeline.from_pretrained({str(record.path)!r}, dtype=torch
         assert abs(drawn[form] - drawn["diffusers"]) < most * effect, form
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_for_texts_answer_on_the_weights_of_smollm2(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data")
     smollm2.prepare(settings)

@@ -18,6 +18,7 @@ from tests.core.backbones.z_image_file import write_z_image
 from tests.families.images import SIDE, random_pipeline, write_images
 
 NAMES = ("sd3", "flux1", "flux2", "flux2-klein", "qwen-image", "z-image")
+WHEN = {"z-image": pytest.mark.slow}
 PREFIX = "model.diffusion_model."
 
 
@@ -57,8 +58,7 @@ def said(data: Path) -> list[str]:
     return ["--licence", "CC0", "--data", str(data)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=WHEN.get(name, pytest.mark.long)) for name in NAMES])
 def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base(
     made: Path, tmp_path: Path, name: str
 ) -> None:
@@ -88,10 +88,10 @@ def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base
 @pytest.mark.parametrize(
     ("distilled", "called", "drawing"),
     [
-        (True, "flux-2-klein-base-4b", {}),
+        pytest.param(True, "flux-2-klein-base-4b", {}, marks=pytest.mark.long),
         (True, "flux2Klein_4bBase", {}),
-        (False, "flux-2-klein-4b", {"sample_steps": 4, "guidance": 1.0}),
-        (True, "cats", {"sample_steps": 4, "guidance": 1.0}),
+        pytest.param(False, "flux-2-klein-4b", {"sample_steps": 4, "guidance": 1.0}, marks=pytest.mark.long),
+        pytest.param(True, "cats", {"sample_steps": 4, "guidance": 1.0}, marks=pytest.mark.long),
     ],
 )
 def test_a_transformer_of_klein_is_distilled_or_not_whatever_lends_its_other_parts(

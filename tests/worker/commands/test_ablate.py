@@ -64,7 +64,7 @@ def test_every_value_is_a_job_and_the_picture_shows_them_all(ablate: Ablate, tmp
     assert "train      [" not in ablate("gamma", "[0, 0.5]").stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_stage_is_borrowed_only_from_a_job_that_differs_in_nothing_but_the_value(ablate: Ablate) -> None:
     assert "surrogate  [" in ablate("folds", "[2]").stderr
     assert "surrogate  [" in ablate("gamma", "[0.5]").stderr  # two folds are another job's
@@ -72,7 +72,7 @@ def test_a_stage_is_borrowed_only_from_a_job_that_differs_in_nothing_but_the_val
     assert "surrogate  [" in ablate("gamma", "[0.75]", "--seed", "1").stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_means_are_turned_by_their_names(ablate: Ablate, tmp_path: Path) -> None:
     done = ablate("protect", '["none", "distil"]')
     rows = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]
@@ -81,7 +81,7 @@ def test_means_are_turned_by_their_names(ablate: Ablate, tmp_path: Path) -> None
     assert done.stderr.count("surrogate  [") > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_a_pool_no_job_borrows_what_another_has_prepared_without_its_own_samples(
     tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ def test_texts_are_written_beside_those_that_are_there_and_none_of_them_twice(tm
     assert {row["split"] for row in both[10:]} == {"candidate"}  # the pool had its probe
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_samples_of_a_backbones_own_are_made_ahead_of_time_and_found_by_a_job_of_that_size(tmp_path: Path) -> None:
     record = backbone_of_words(tmp_path / "words").model_copy(update={"id": "tiny"})
     data = register(record, tmp_path / "data")

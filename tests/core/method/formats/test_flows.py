@@ -110,7 +110,7 @@ def test_why_there_is_no_file_of_kohyas_names_is_said(load: Load) -> None:
     assert "It is 32 wide, with 1 and 2 blocks" in str(kohya.refusal(load("flux1")))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_of_kohyas_names_gives_the_same_prediction_at_the_width_of_flux(load: Load, tmp_path: Path) -> None:
     backbone = as_wide_as_flux(load("flux1"), ("attn.to_q", "attn.to_k", "attn.to_v", "norm.linear"))
     witness = image_witness(backbone, drawn(backbone))

@@ -169,7 +169,7 @@ def test_a_scale_that_is_not_folded_gives_other_logits(tmp_path: Path, monkeypat
     assert made.largest > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_llama_cpp_gives_the_logits_of_the_demo_backbone(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data")
     folder = smollm2.prepare(settings)

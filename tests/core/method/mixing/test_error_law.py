@@ -43,7 +43,7 @@ def simulated_error(gamma: float, distance: float, *, n: int = 100, m: int = 300
     return torch.stack(errors).mean().item()
 
 
-@pytest.mark.parametrize("distance", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("distance", [*(pytest.param(one, marks=pytest.mark.long) for one in (0.0, 1.0)), 0.5])
 @pytest.mark.slow
 def test_the_law_is_what_training_again_and_again_finds(distance: float) -> None:
     reports = [mean_report(distance, seed, resamples=1) for seed in range(20)]
