@@ -142,12 +142,14 @@ def test_rooms_import_only_the_lines_below_their_own(table: str, inside: str) ->
     assert list(against(table, inside)) == []
 
 
+@pytest.mark.slow
 def test_core_knows_neither_door_and_the_doors_do_not_know_each_other() -> None:
     assert offences(modules("core"), ("api", "worker", "demo", "tests", "benchmarks")) == []
     assert offences(modules("api"), ("worker", "demo", "tests", "benchmarks")) == []
     assert offences(modules("worker"), ("api", "demo", "tests", "benchmarks")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("house", [*HOUSES, "benchmarks", "demo", "tests"])
 def test_what_is_imported_of_ours_is_there(house: str) -> None:
     ours = (*HOUSES, "benchmarks", "demo", "tests")

@@ -40,6 +40,7 @@ def saved_by_the_guide(folder: Path, variables: dict[str, str]) -> list[str]:
     return said([sys.executable, folder / "save.py"], variables).splitlines()
 
 
+@pytest.mark.slow
 def test_jobs_with_their_files_events_and_checkpoints_are_saved(plant: Plant, tmp_path: Path) -> None:
     client = plant.service.openai()
     file = client.files.create(file=("old.jsonl", chats()), purpose="fine-tune")
@@ -71,6 +72,7 @@ def test_evals_and_dates_are_saved_where_there_are_any(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "saved/items-run_1.jsonl").read_text())["id"] == "item_1"
 
 
+@pytest.mark.slow
 def test_what_the_guide_records_is_taken_by_an_upload_and_trains_a_job(plant: Plant, tmp_path: Path) -> None:
     record(tmp_path)
     code = blocks("python")[2]

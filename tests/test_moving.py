@@ -39,6 +39,7 @@ def test_every_block_is_run_by_a_test_below() -> None:
     assert [kind for kind, _ in BLOCKS] == [*leaving, "python", "sh", "sh", "python", "sh", "sh", "python", "python"]
 
 
+@pytest.mark.slow
 def test_the_python_of_the_guide_works_from_top_to_bottom(plant: Plant, tmp_path: Path) -> None:
     (tmp_path / "chats.jsonl").write_bytes(chats())
     variables = plant.environment()

@@ -299,6 +299,7 @@ def everything_seen(scene: Scene) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_no_canary_is_heard_of_outside(scene: Scene, s3: str) -> None:
     def note_command_lines() -> None:
         for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from PIL import Image
 
 from core.settings import Settings
@@ -34,6 +35,7 @@ def upload(http: httpx.Client, content: bytes) -> httpx.Response:
     return http.post("/v1/files", files={"file": ("a.jpg", content)}, data={"purpose": "fine-tune"}, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_dies_is_a_400_and_others_take_their_turn(tmp_path: Path) -> None:
     with serving(Settings(data=tmp_path, readers=2)) as service, service.http() as http, ThreadPoolExecutor(5) as pool:
         assert upload(http, png()).status_code == 200

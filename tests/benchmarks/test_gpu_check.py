@@ -19,6 +19,7 @@ def check(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so_in_a_sentence() -> None:
     done = check()
     assert (done.returncode, done.stdout.count("\n")) == (1, 1)

@@ -31,6 +31,7 @@ def said(name: str) -> list[str]:
     return [str(chat["messages"][1]["content"]) for chat in SETS[name].chats()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_a_subjects_own_pictures_are_accepted(name: str) -> None:
     verdicts = subject_judge(name).asked([small(picture) for picture in SETS[name].pictures()])
@@ -38,6 +39,7 @@ def test_a_subjects_own_pictures_are_accepted(name: str) -> None:
     assert mean_score(verdicts) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_what_the_backbone_knows_of_the_class_is_not_the_subject(name: str) -> None:
     [verdict] = subject_judge(name).asked([POOL[SUBJECTS[name]]])
@@ -46,6 +48,7 @@ def test_what_the_backbone_knows_of_the_class_is_not_the_subject(name: str) -> N
     assert verdict.score < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_another_subject_is_not_this_one(name: str) -> None:
     others = [small(SETS[other].pictures()[0]) for other in SUBJECTS if other != name]

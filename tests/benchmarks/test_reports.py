@@ -38,6 +38,7 @@ def faults(verdict: Verdict) -> list[str]:
     return [f"{fault.sentence.where}: {fault.what}: {fault.sentence.text}" for fault in verdict.faults]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=WHEN.get(name, pytest.mark.long)) for name in QUICK])
 def test_no_sentence_of_a_job_is_false(furnished: tuple[Path, Settings], name: str) -> None:
     place, settings = furnished
@@ -101,6 +102,7 @@ def test_a_reason_that_the_parameters_contradict_is_found(told: Path) -> None:
     assert {fault.sentence.where for fault in check(told).faults} == {"parameters.rank", "parameters.alpha"}
 
 
+@pytest.mark.slow
 def test_answers_in_a_shape_are_counted_anew_and_not_as_the_report_counts_them(
     furnished: tuple[Path, Settings], tmp_path: Path
 ) -> None:

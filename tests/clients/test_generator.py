@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.clients.plant import HERE, Plant, placed, said
 
 
+@pytest.mark.slow
 def test_a_client_is_generated_and_works(plant: Plant, chat_file: Path, tmp_path: Path) -> None:
     document = tmp_path / "openapi.json"
     document.write_bytes(httpx.get(f"{plant.service.address}/openapi.json").content)

@@ -65,6 +65,7 @@ def jobs_of(http: httpx.Client, file_id: str) -> list[str]:
     return [row["id"] for row in rows if row["training_file"] == file_id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both", ["sqlite"], indirect=True)  # what differs here are the clients
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("loss", [Trouble.LOST_ANSWER, Trouble.LATE_CALL])
@@ -78,6 +79,7 @@ def test_whatever_is_lost_on_the_way_there_is_one_job(
     assert jobs_of(http, file_id) == [job_id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("losses", LOSSES, ids=" then ".join)
 def test_two_losses_in_a_row_make_one_job(
     both: Plant, proxy: Proxy, http: httpx.Client, file_id: str, losses: tuple[Trouble, Trouble]

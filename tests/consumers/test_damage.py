@@ -20,6 +20,7 @@ from worker.protocol import Message
 from worker.stages import run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["kohya", pytest.param("merged", marks=pytest.mark.slow)])
 def test_a_job_whose_file_was_damaged_fails_and_publishes_nothing(
     tiny_diffusion_folder: Path, tmp_path: Path, form: str
@@ -50,6 +51,7 @@ def make_text_job(tiny_language_folder: Path, tmp_path: Path) -> MakeJob:
     return text_jobs(tiny_language_folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_text_job_without_a_place_in_llama_cpp_succeeds_with_the_other_formats_and_says_so(
     make_text_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

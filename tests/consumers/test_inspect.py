@@ -32,6 +32,7 @@ def told(file: Path, capsys: pytest.CaptureFixture[str], status: int = 0) -> str
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGE_FILES)
 def test_a_file_of_an_image_adapter_says_what_it_is_and_where_from(
     name: str, image_job: JobFolder, capsys: pytest.CaptureFixture[str]
@@ -52,6 +53,7 @@ def test_a_file_of_an_image_adapter_says_what_it_is_and_where_from(
     assert "note The backbone had no hub name when this adapter was made, so files that name it say tiny" in said
 
 
+@pytest.mark.slow
 def test_a_gguf_adapter_says_the_same(text_job: JobFolder, capsys: pytest.CaptureFixture[str]) -> None:
     said = told(text_job.stage("export") / "adapter.gguf", capsys)
     said = " ".join(said.split())

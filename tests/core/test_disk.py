@@ -119,6 +119,7 @@ def test_a_hash_is_kept_until_the_file_changes(tmp_path: Path) -> None:
     assert (hash_once(path, 1, 3) == hash_file(path), hash_once(path, 2, 3) == hash_file(path)) == (False, True)
 
 
+@pytest.mark.slow
 def test_no_other_module_flushes_or_renames_by_itself() -> None:
     calls = {f"os.{name}" for name in ("fsync", "fdatasync", "replace", "rename", "renames")} | {"tempfile.mkstemp"}
     paths = [path for house in ("api", "core", "worker") for path in (ROOT / house).rglob("*.py")]

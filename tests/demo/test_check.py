@@ -24,6 +24,7 @@ FAMILIES = ("sd1", "sd2-v", "sdxl", "sd3", "sd3-without-t5")
 ITEMS = [(Image.new("RGB", (SIDE, SIDE), "red"), "a cat"), (Image.new("RGB", (SIDE, SIDE), "blue"), "a dog")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_loss_that_the_demo_tells_is_that_of_a_jobs_own_backbone(tmp_path: Path, name: str) -> None:
     folder = write_images(name, tmp_path / name)
@@ -42,6 +43,7 @@ def test_the_loss_that_the_demo_tells_is_that_of_a_jobs_own_backbone(tmp_path: P
     assert image_loss(image_pipeline(folder), ITEMS) == pytest.approx(sum(losses) / DRAWS, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_measured_or_known_not_to_be(tmp_path: Path) -> None:
     for name in IMAGES:
         root = unmeasured(write_images(name, tmp_path / name))

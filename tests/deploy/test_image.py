@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -84,6 +85,7 @@ def test_the_layer_before_the_code_installs_all_that_pyproject_names() -> None:
     assert set(installed_first("worker")) == least | set(told["project"]["optional-dependencies"]["worker"])
 
 
+@pytest.mark.slow
 def test_the_worker_image_has_all_that_the_code_imports() -> None:
     names = {name for room in CODE for file in (ROOT / room).rglob("*.py") for name in foreign_imports(file)}
     has, brought = closure(installed_first("worker")), packages_distributions()
@@ -92,6 +94,7 @@ def test_the_worker_image_has_all_that_the_code_imports() -> None:
     assert {"torch", "fastapi"} <= names
 
 
+@pytest.mark.slow
 def test_the_processes_of_the_api_image_start_with_what_it_has() -> None:
     has = closure(installed_first())
     absent = [

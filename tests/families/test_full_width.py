@@ -129,6 +129,7 @@ TEXTS: Mapping[str, tuple[str, str, dict[str, Any], int, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TEXTS)
 def test_a_text_model_has_its_modules_and_its_size(model: str) -> None:
     import torch

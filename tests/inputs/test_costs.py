@@ -129,6 +129,7 @@ def cost(content: bytes, folder: Path) -> tuple[str, float, int]:
     return answer, seconds / yardstick, growth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WORST)
 def test_a_bad_file_costs_little(tmp_path: Path, what: str) -> None:
     answer, sums, growth = cost(WORST[what](), tmp_path)

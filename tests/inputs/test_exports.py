@@ -87,6 +87,7 @@ def of_datasets() -> Files:
 EXPORTS = (of_macos, of_powershell, of_kohya, of_ai_toolkit, of_datasets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.__name__)
 def test_a_hundred_captioned_photos_are_taken_at_the_first_try(export: Callable[[], Files], tmp_path: Path) -> None:
     path = tmp_path / "cats.zip"

@@ -112,6 +112,7 @@ ADAPTERS = [
 ]
 
 
+@pytest.mark.slow
 @table(ADAPTERS)
 def test_weights_that_are_uploaded(scene: Scene, case: Case) -> None:
     case.check(scene)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from core.database.tables import Adapter, Job, JobState, new_id
@@ -229,6 +230,7 @@ def test_calls_at_the_wrong_time(scene: Scene, case: Case) -> None:
         assert answer.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.slow
 def test_c104_a_cancel_that_races_the_end_of_its_job_leaves_one_of_the_two(scene: Scene) -> None:
     seen = set()
     with ThreadPoolExecutor(1) as worker:
@@ -299,6 +301,7 @@ def on_a_full_disk(folder: Path) -> Iterator[Service]:
     listener.close()
 
 
+@pytest.mark.slow
 def test_c105_a_full_disk_is_answered_503(tmp_path: Path) -> None:
     with on_a_full_disk(tmp_path) as service:
         scene = Scene(service)

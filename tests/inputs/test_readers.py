@@ -67,6 +67,7 @@ rows = st.one_of(
 )
 
 
+@pytest.mark.slow
 @fast
 @given(lines=st.lists(rows, max_size=8), ascii_only=st.booleans())
 def test_rows_are_taken_or_refused(read_file: Reader, lines: list[object], ascii_only: bool) -> None:
@@ -85,6 +86,7 @@ def test_plain_text_is_taken_or_refused(read_file: Reader, text: str) -> None:
     read_file(text.encode())
 
 
+@pytest.mark.slow
 @fast
 @given(value=anything, seed=seeds, damaged=st.booleans())
 def test_json_is_taken_or_refused(read_json: Reader, value: object, seed: int, damaged: bool) -> None:
@@ -92,6 +94,7 @@ def test_json_is_taken_or_refused(read_json: Reader, value: object, seed: int, d
     read_json(mutate(body, Random(seed)) if damaged else body)
 
 
+@pytest.mark.slow
 @fast
 @given(
     parts=st.lists(st.tuples(fields, st.binary(max_size=300), st.none() | names), max_size=10),
@@ -108,6 +111,7 @@ def test_a_form_is_taken_or_refused(parts: list[tuple[str, bytes, str | None]], 
         reader(whole[: int(len(whole) * cut)] if cut < 0.5 else whole)
 
 
+@pytest.mark.slow
 @fast
 @given(seed=seeds, name=names, piece=st.sampled_from([1, 7, 1000]))
 def test_a_damaged_form_is_taken_or_refused(seed: int, name: str, piece: int) -> None:
@@ -116,6 +120,7 @@ def test_a_damaged_form_is_taken_or_refused(seed: int, name: str, piece: int) ->
         reader(mutate(whole, Random(seed)))
 
 
+@pytest.mark.slow
 @fast
 @given(kind=st.text() | st.text().map(lambda text: f"multipart/form-data; boundary={text}"))
 def test_a_form_of_any_type_is_taken_or_refused(kind: str) -> None:

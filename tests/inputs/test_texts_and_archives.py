@@ -78,6 +78,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 @table(TEXTS)
 def test_texts_that_are_refused(scene: Scene, case: Case) -> None:
     case.check(scene)
@@ -192,6 +193,7 @@ ARCHIVES = [
 ]
 
 
+@pytest.mark.slow
 @table(ARCHIVES)
 def test_archives_that_are_refused(scene: Scene, case: Case) -> None:
     case.check(scene)

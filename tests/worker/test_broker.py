@@ -41,6 +41,7 @@ def broker(socket: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
 MET = ("Couldn't ack", "Connection to broker lost", "Cannot connect to")
 
 
+@pytest.mark.slow
 def test_a_worker_hears_again_after_a_broker_that_is_lost_before_a_message_is_acknowledged(
     plant: Floor, socket: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_worker_hears_again_after_a_broker_that_is_lost_before_a_message_is_ac
             plant.wait_for(plant.job(), "SUCCEEDED", 30)
 
 
+@pytest.mark.slow
 def test_a_busy_worker_takes_no_messages_and_hears_again_when_it_is_free_though_the_broker_was_lost(
     plant: Floor, socket: Path
 ) -> None:

@@ -27,6 +27,7 @@ def crammed(floor: Floor) -> Iterator[Floor]:
         subprocess.run(["umount", work], check=True)
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_room_and_says_so(crammed: Floor) -> None:
     job_id = crammed.job()
     crammed.supervise()

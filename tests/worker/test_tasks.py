@@ -45,6 +45,7 @@ def another_child(plant: Floor, pid: int, lost: int) -> set[int]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_wake_up_starts_a_job_at_once_and_one_serves_many(plant: Floor) -> None:
     with plant.worker():
         plant.wait(lambda: bool(workers(plant)))
@@ -74,6 +75,7 @@ def test_a_job_of_a_killed_worker_goes_on_elsewhere_from_its_last_stage(plant: F
         assert invariants.broken_invariants(session) == []
 
 
+@pytest.mark.slow
 @on_each_database
 def test_a_worker_that_is_told_to_end_hands_its_job_back_and_leaves(plant: Floor, pytestconfig: pytest.Config) -> None:
     for number in range(1, 1 + pytestconfig.getoption("--drains")):
@@ -91,6 +93,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back_and_leaves(plant: Floor
         plant.order("cancel", job_id)
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_workers_fails_and_others_go_on(plant: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALBATROSS_SANDBOX", "off")  # from within it a trainer can't reach its worker
     poison = plant.job("kill-surrogate")
@@ -150,6 +153,7 @@ def furthest(plant: Floor, job_id: str) -> tuple[int, int]:
     return (STAGES.index(job.furthest_stage), job.furthest_step) if job.furthest_stage else (-1, 0)
 
 
+@pytest.mark.slow
 def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:
     job_id = plant.job()
     with plant.dispatcher(), plant.worker():
@@ -160,6 +164,7 @@ def test_lost_and_doubled_wake_ups_do_no_harm(plant: Floor) -> None:
     assert len({folder for _, _, folder in plant.stages()}) == 1
 
 
+@pytest.mark.slow
 def test_a_child_that_is_slow_to_start_on_a_busy_machine_is_waited_for(plant: Floor) -> None:
     with plant.worker() as worker, plant.dispatcher():
         plant.wait_for(plant.job(), "SUCCEEDED")
@@ -173,6 +178,7 @@ def test_a_child_that_is_slow_to_start_on_a_busy_machine_is_waited_for(plant: Fl
         plant.wait(lambda: children(worker.pid) == [slow])
 
 
+@pytest.mark.slow
 # not on SQLite: who is frozen inside a transaction there keeps its one write lock, and everybody waits
 @pytest.mark.parametrize("plant", ["postgresql"], indirect=True)
 def test_a_frozen_worker_that_wakes_up_late_changes_nothing(plant: Floor) -> None:

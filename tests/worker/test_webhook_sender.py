@@ -70,6 +70,7 @@ def states(floor: Floor) -> list[str]:
         return list(session.scalars(select(WebhookDelivery.state)))
 
 
+@pytest.mark.slow
 def test_a_dispatcher_that_is_killed_in_the_middle_leaves_the_request_to_the_next(
     floor: Floor, receiver: Receiver
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_dispatcher_that_is_killed_in_the_middle_leaves_the_request_to_the_nex
     assert receiver.arrived[0].body == receiver.arrived[1].body
 
 
+@pytest.mark.slow
 def test_several_dispatchers_send_each_event_once(floor: Floor, receiver: Receiver) -> None:
     for account in ("acct-1", "acct-2", "acct-3"):
         endpoint(floor, receiver, account)
@@ -97,6 +99,7 @@ def test_several_dispatchers_send_each_event_once(floor: Floor, receiver: Receiv
     assert len(receiver.ids()) == len(set(receiver.ids())) == 12
 
 
+@pytest.mark.slow
 def test_a_dispatcher_that_is_told_to_stop_finishes_what_it_has_in_hand(floor: Floor, receiver: Receiver) -> None:
     endpoint(floor, receiver)
     receiver.script.append("drip")

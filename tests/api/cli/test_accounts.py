@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from core.accounts import api_keys
 from core.database.engine import connect, sessions
 from core.database.tables import Erasure
@@ -34,6 +36,7 @@ def opens(data: Path, key: str) -> frozenset[str]:
         engine.dispose()
 
 
+@pytest.mark.slow
 def test_keys_are_listed_rotated_and_revoked(tmp_path: Path) -> None:
     old = made(tmp_path, "keys", "create", "alice", "--scope", "read").splitlines()[-1]
     public = old.split("_")[1]
@@ -51,6 +54,7 @@ def test_keys_are_listed_rotated_and_revoked(tmp_path: Path) -> None:
     assert actions == ["key.create", "key.rotate", "key.revoke"]
 
 
+@pytest.mark.slow
 def test_an_account_is_limited_and_erased_and_its_receipt_is_checked(tmp_path: Path) -> None:
     key = made(tmp_path, "keys", "create", "alice").splitlines()[-1]
     made(tmp_path, "accounts", "limit", "alice", "--gigabytes", "2", "--gpu-hours", "3")

@@ -52,6 +52,7 @@ def test_every_command_explains_itself_with_examples(capsys: pytest.CaptureFixtu
         assert all(option.help for option in command.params), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train", "calibrate", "ablate", "compare", "pools build"])
 def test_a_command_of_the_worker_shows_its_own_options_and_examples(name: str) -> None:
     shown = run(*name.split(), "--help")
@@ -84,6 +85,7 @@ def test_a_setting_that_cannot_be_used_is_named_without_a_traceback(tmp_path: Pa
     assert len(failed.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
     made = run("keys", "create", "alice", "--data", str(tmp_path / "new"))
     assert made.returncode == 0, made.stderr
@@ -94,6 +96,7 @@ def test_a_key_is_alone_on_the_last_line_and_works(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 100])
 def test_a_name_that_is_none_is_one_line_of_error(tmp_path: Path, name: str) -> None:
     failed = run("keys", "create", name, "--data", str(tmp_path))
@@ -102,6 +105,7 @@ def test_a_name_that_is_none_is_one_line_of_error(tmp_path: Path, name: str) -> 
     assert len(failed.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_line_of_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         failed = run("serve", "--data", str(tmp_path), "--port", str(taken.getsockname()[1]))
@@ -109,6 +113,7 @@ def test_a_port_that_is_taken_is_one_line_of_error(tmp_path: Path) -> None:
     assert "choose another with --port" in failed.stderr
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_data_folder_too(tmp_path: Path) -> None:
     assert run("keys", "create", "bob", ALBATROSS_DATA=str(tmp_path / "there")).returncode == 0
     assert (tmp_path / "there/albatross.db").is_file()
@@ -165,6 +170,7 @@ def test_a_preset_that_cannot_be_used_is_told_before_anything_starts(tmp_path: P
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "environment", "told"),
     [
@@ -184,6 +190,7 @@ def test_what_cannot_be_meant_is_said_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_candidate_pools_are_listed_without_a_word_of_the_libraries(tmp_path: Path) -> None:
     done = run("pools", "list", "--data", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")

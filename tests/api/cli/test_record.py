@@ -71,6 +71,7 @@ def recorded(prompts: Path) -> list[str]:
     return [row["messages"][0]["content"] for row in rows_of(file)] if file.is_file() else []
 
 
+@pytest.mark.slow
 def test_a_recording_says_what_is_there_what_it_took_and_what_comes_next(old: ChatEndpoint, prompts: Path) -> None:
     done = run(old, prompts)
     assert done.returncode == 0, done.stderr
@@ -82,6 +83,7 @@ def test_a_recording_says_what_is_there_what_it_took_and_what_comes_next(old: Ch
     assert sorted(recorded(prompts)) == sorted(prompts.read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_after_kill_9_only_what_is_missing_is_asked(old: ChatEndpoint, prompts: Path) -> None:
     old.troubles, old.share = (Trouble.LIMIT, Trouble.FAIL, Trouble.CUT), 0.2
     old.answer = lambda body: (time.sleep(0.2), pirate(body))[1]
@@ -115,6 +117,7 @@ def test_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(old: ChatEndpoint,
     assert len(recorded(prompts)) == len(old.calls) < PROMPTS
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_and_asks_nothing(old: ChatEndpoint, prompts: Path) -> None:
     done = run(old, prompts, "--dry-run", "--n", 2, "--max-tokens", 10)
     assert done.stdout.splitlines()[0] == f"{PROMPTS} prompts with 2 answers each; 0 recorded."
@@ -127,6 +130,7 @@ def test_a_dry_run_counts_and_asks_nothing(old: ChatEndpoint, prompts: Path) -> 
     assert "tokens out, as the recorded answers have" in again.stdout
 
 
+@pytest.mark.slow
 def test_several_answers_of_a_prompt_are_each_asked_once(old: ChatEndpoint, prompts: Path) -> None:
     run(old, prompts)
     assert run(old, prompts, "--n", 3).returncode == 0
@@ -135,6 +139,7 @@ def test_several_answers_of_a_prompt_are_each_asked_once(old: ChatEndpoint, prom
     assert len({(row["recorded"]["prompt"], row["recorded"]["sample"]) for row in map(json.loads, lines)}) == len(lines)
 
 
+@pytest.mark.slow
 def test_what_was_cut_or_refused_is_left_out_told_and_asked_again_on_request(old: ChatEndpoint, prompts: Path) -> None:
     prompts.write_text("long story?\nbad idea?\nWhere is west?\nWho sails?\nWhat floats?\n")
     done = run(old, prompts, "--held-out", 0)
@@ -159,6 +164,7 @@ def test_prompts_that_stay_unanswered_are_named_and_the_exit_says_so(old: ChatEn
     assert len(recorded(prompts)) == PROMPTS - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "changed", "told"),
     [

@@ -118,6 +118,7 @@ def answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_service_that_is_killed(tree: Tree) -> None:
     everything = descendants(tree.process.pid)
     assert set(tree.children().values()) <= everything
@@ -126,6 +127,7 @@ def test_nothing_outlives_a_service_that_is_killed(tree: Tree) -> None:
     assert eventually(lambda: not any(map(lives, everything)), 10), [pid for pid in everything if lives(pid)]
 
 
+@pytest.mark.slow
 def test_a_key_made_beside_a_running_service_works_and_a_second_service_does_not(tree: Tree) -> None:
     made = subprocess.run(
         command("keys", "create", "me", "--data", str(tree.data)), cwd=ROOT, check=True, capture_output=True, text=True
@@ -178,6 +180,7 @@ def test_a_link_is_made_only_for_a_service_that_runs(tmp_path: Path) -> None:
         address_of_running(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "on_terminal", "shown"),
     [("127.0.0.1", True, True), ("::1", True, True), ("127.0.0.1", False, False), ("0.0.0.0", True, False)],

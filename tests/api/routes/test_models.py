@@ -73,6 +73,7 @@ def cpu_seconds(http: httpx.Client) -> float:
     return min(spent)
 
 
+@pytest.mark.slow
 def test_four_times_as_many_adapters_take_about_four_times_as_long_to_list(service: Service) -> None:
     for account, count in (("some", 400), ("many", 1600)):
         stock(service, account, count)

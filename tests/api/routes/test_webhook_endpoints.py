@@ -129,6 +129,7 @@ def test_a_job_that_succeeds_is_told_of_once_and_both_libraries_believe_it(
         unwrap(client, arrived, SECRET + "A" * 44)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [500, 302, "close", "silence"])
 def test_what_did_not_arrive_is_sent_again_under_the_same_id(
     service: Service, client: openai.OpenAI, http: httpx.Client, receiver: Receiver, image_file: str, trouble: int | str

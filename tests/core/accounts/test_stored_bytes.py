@@ -146,6 +146,7 @@ class Walk:
         return self.random.choice(found) if found else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_the_count_is_that_of_the_rows_after_every_step(database: Sessions, local: Storage, seed: int) -> None:
     accounts(database)

@@ -131,6 +131,7 @@ def damage(folder: Path, how: str) -> None:
             (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -175,6 +176,7 @@ def test_a_backup_does_not_go_into_what_it_copies(settings: Settings, tmp_path: 
         backup.backup(settings, tmp_path / place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

@@ -206,6 +206,7 @@ class Failing:
         return call
 
 
+@pytest.mark.slow
 def test_an_erasure_that_breaks_off_anywhere_is_taken_up_again(database: Sessions, store: Storage) -> None:
     number = ask(database, "job", worked(database, store))
     failing = Failing(store, 2)

@@ -19,6 +19,7 @@ from tests.core.ledger import Sessions
 ROW = measured(SMALL, Steps(12, 24, 16))
 
 
+@pytest.mark.slow
 def test_measurements_come_and_go_with_their_migration_and_workers_stay(database: Sessions, database_url: str) -> None:
     with database.begin() as session:
         at = now(session)

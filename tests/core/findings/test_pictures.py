@@ -107,6 +107,7 @@ def test_a_picture_of_which_nothing_can_be_seen_is_named_once(read: Read) -> Non
     assert set(flat) == {"single_colour"}
 
 
+@pytest.mark.slow
 def test_what_was_scaled_down_is_told_with_both_sizes(read: Read) -> None:
     wide = packed(landscape().resize((9000, 5)).resize((9000, 4400), Image.Resampling.NEAREST), "JPEG")
     given = codes(read(four() | {"wide.jpg": wide}))

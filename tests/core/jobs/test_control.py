@@ -92,6 +92,7 @@ def test_an_account_with_one_job_waits_for_at_most_one_of_an_account_with_many(d
     assert served.account_id == "one"
 
 
+@pytest.mark.slow
 def test_accounts_are_served_in_turn_and_nobody_starves(database: Sessions) -> None:
     for number in range(60):
         queued(database, f"acct-{0 if number < 50 else number}")

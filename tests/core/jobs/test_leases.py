@@ -157,6 +157,7 @@ WAYS_OUT: dict[str, Callable[[Session, Claim], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [*WAYS_OUT, "crash"])
 def test_whatever_a_cancelled_job_does_next_it_ends_cancelled(database: Sessions, way: str) -> None:
     held = running(database)
@@ -243,6 +244,7 @@ def test_what_must_never_be_is_found(database: Sessions) -> None:
         assert invariants.broken_invariants(session) == ["a succeeded job has no adapter"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

@@ -71,6 +71,7 @@ def race(url: str) -> list[str]:
     return [job_id for answer in answers for job_id in json.loads(answer)]
 
 
+@pytest.mark.slow
 def test_eight_processes_claim_each_job_once_and_overrun_no_accounts_limit(
     database: Sessions, database_url: str
 ) -> None:
@@ -95,6 +96,7 @@ def apply(sessions: Sessions, move: str, held: Claim) -> object:
         return WRITES[move](session, held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", ["cancel", "reap", "fail", "release", "retry", "finish"])
 def test_a_move_that_races_with_the_end_comes_before_or_after_it(
     database: Sessions, rival: str, pytestconfig: pytest.Config
@@ -142,6 +144,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=20))
 def test_no_order_of_moves_breaks_a_jobs_history(database: Sessions, steps: list[tuple[str, int]]) -> None:

@@ -10,6 +10,7 @@ from core.jobs import reports
 from tests.core.ledger import WRITES, Sessions, cancel, claim, everything, finish, lose_lease, reap, running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITES)
 def test_a_late_writer_with_an_old_claim_changes_nothing(database: Sessions, write: str) -> None:
     old = running(database)
@@ -23,6 +24,7 @@ def test_a_late_writer_with_an_old_claim_changes_nothing(database: Sessions, wri
     assert everything(database) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITES)
 def test_the_holder_of_the_lease_is_let_in(database: Sessions, write: str) -> None:
     held = running(database)
@@ -34,6 +36,7 @@ def test_the_holder_of_the_lease_is_let_in(database: Sessions, write: str) -> No
     assert everything(database) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITES)
 def test_an_ended_job_takes_no_more_writes(database: Sessions, write: str) -> None:
     held = running(database)

@@ -139,6 +139,7 @@ class Life(RuleBasedStateMachine):
         self.pausing = job.pause_requested_at is not None
 
 
+@pytest.mark.slow
 def test_no_order_of_events_makes_a_state_that_can_not_be(
     database_url: str, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -170,6 +170,7 @@ RULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "changes", "budget"), RULES)
 def test_every_rule_publishes_a_deep_copy_of_the_step_it_names(tiny_language, rule, changes, budget) -> None:
     """Train once to the end with every step's hash on record, then let the rule run: the hashes must agree."""
@@ -286,6 +287,7 @@ def test_a_sampled_pool_gives_its_candidates_the_scores_they_have_in_the_whole_p
     assert torch.allclose(part[scored], whole[scored], rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["random", "cosine", "datainf"])
 def test_other_scores_select_as_many(tiny_language, score: str) -> None:
     references, candidates = tiny_language.encode(TONES), tiny_language.encode(PLAIN)
@@ -307,6 +309,7 @@ def test_closing_a_run_half_way_leaves_the_backbone_as_it_was(tiny_language) -> 
     run.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' scheduler with numpy 2
 def test_pictures_are_drawn_for_every_kept_step_and_decide_for_auto(tiny_diffusion) -> None:
     references, snapshots = tiny_diffusion.encode(REDS), {}

@@ -106,6 +106,7 @@ with AnswerFile(Path(sys.argv[1]), MODEL) as file:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_sentence_and_what_is_there_stays_whole(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     root = ROOT

@@ -182,6 +182,7 @@ def test_what_was_sent_along_and_does_not_change_training_is_learned_from(tmp_pa
     assert next(rows_of(file))["recorded"]["sent"] == {"response_format": {"type": "json_object"}}
 
 
+@pytest.mark.slow
 @given(st.text(), st.text(), st.dictionaries(st.sampled_from(["refusal", "tool_calls"]), st.text()))
 def test_an_upload_takes_the_file_whatever_prompts_and_answers_hold(
     tmp_path_factory: pytest.TempPathFactory, asked: str, said: str, more: dict[str, str]

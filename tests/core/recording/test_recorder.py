@@ -231,6 +231,7 @@ BODIES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", BODIES)
 def test_an_answer_of_no_known_shape_is_no_answer_and_ends_nothing(body: str) -> None:
     with asking(lambda _: body, patience=1) as (_, recorder):

@@ -108,6 +108,7 @@ def faults(database: sessionmaker[Session]) -> list[BaseException]:
     return found
 
 
+@pytest.mark.slow
 def test_no_error_shows_what_it_was_given(database: sessionmaker[Session]) -> None:
     for fault in faults(database):
         try:

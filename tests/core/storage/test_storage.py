@@ -64,6 +64,7 @@ def test_deleting_a_prefix_leaves_other_jobs_alone(store: Storage) -> None:
         assert file.read() == b"1"
 
 
+@pytest.mark.slow
 def test_two_who_delete_the_same_at_once_do_no_harm(store: Storage) -> None:
     for round in range(10):
         for number in range(15):

@@ -181,6 +181,7 @@ def test_a_refusal_comes_back_as_it_is(
     assert (type(caught.value), caught.value.code) == (kind, code)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_is_killed_costs_its_upload_and_no_other(reading: Callable[..., Reader], tmp_path: Path) -> None:
     reader = reading()
     ask(reader, tmp_path, picture())
@@ -192,6 +193,7 @@ def test_a_decoder_that_is_killed_costs_its_upload_and_no_other(reading: Callabl
     assert server() == first
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_killed(reading: Callable[..., Reader], tmp_path: Path) -> None:
     reader = reading(reader_cpu_seconds=2)
     ask(reader, tmp_path, picture())

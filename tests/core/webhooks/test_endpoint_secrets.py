@@ -101,6 +101,7 @@ def test_a_change_of_keys_holds_a_few_rows_at_once_and_goes_on_where_it_was_stop
     assert "whsec_" not in stored(database)
 
 
+@pytest.mark.slow
 def test_one_secret_that_no_key_opens_keeps_none_of_the_others(database: Sessions) -> None:
     with_old_secrets(database)
     endpoint_secrets.reencrypt(database, BEFORE)

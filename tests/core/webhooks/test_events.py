@@ -56,6 +56,7 @@ def by_worker(sessions: Sessions, job_id: str, what: str) -> None:
             assert leases.fail(session, Claim(job_id, 1), "diverged", "Lower it.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "type"),
     [("finish", "succeeded"), ("fail", "failed"), ("crash", "failed"), ("expire", "failed"), ("cancel", "cancelled")],
@@ -121,6 +122,7 @@ def test_signatures_are_those_of_standard_webhooks_with_each_secret_in_force(dat
     assert len(told["webhook-signature"].split()) == 2
 
 
+@pytest.mark.slow
 def test_nobody_is_told_of_what_is_erased_and_nothing_of_it_stays(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
     endpoint(database)
     held = running(database)
@@ -133,6 +135,7 @@ def test_nobody_is_told_of_what_is_erased_and_nothing_of_it_stays(database: Sess
     assert set(hits(database, held.job_id)) <= {"audit", "erasure", "usage"}
 
 
+@pytest.mark.slow
 def test_an_erased_account_is_sent_nothing_and_leaves_no_endpoint(database: Sessions, store) -> None:  # type: ignore[no-untyped-def]
     claimed = one_claimed(database)
     assert record_outcome(database, claimed, REFUSED)

@@ -85,6 +85,7 @@ def test_a_trainer_that_counts_nothing_leaves_no_measurement(floor: Floor) -> No
         assert session.scalars(select(Measurement)).all() == []
 
 
+@pytest.mark.slow
 def test_a_job_whose_measurement_is_nonsense_succeeds_all_the_same(floor: Floor) -> None:
     job = floor.job(suffix="babble")
     floor.supervise()

@@ -60,6 +60,7 @@ class Page(html.parser.HTMLParser):
         self.words.append(data)
 
 
+@pytest.mark.slow
 def test_every_question_stands_side_by_side_and_figures_are_apart_for_what_was_held_out(
     data: Path, adapter: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_where_all_was_trained_on_it_says_that_it_may_be_memory(data: Path, adap
     assert "9 questions more were not asked; --limit 0 asks all." in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

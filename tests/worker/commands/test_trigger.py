@@ -34,6 +34,7 @@ def test_words_are_measured_in_three_places_and_the_better_one_is_registered(
     assert Registry.load(Settings(data=data)).get("tiny").trigger_hint == "zwx"
 
 
+@pytest.mark.slow
 def test_the_word_of_a_built_in_backbone_is_not_written(tmp_path: Path) -> None:
     done = run_module("worker.commands.trigger", tmp_path, "emoji-ldm", "--write")
     assert done.returncode == 2

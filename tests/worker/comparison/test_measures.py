@@ -34,6 +34,7 @@ def test_a_loss_a_token_counts_tokens_and_not_answers() -> None:
     assert (loss.before, loss.after) == (2.5, 1.0)
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_truth_in_about_95_of_100_experiments() -> None:
     draw = np.random.default_rng(1)
     held = 0

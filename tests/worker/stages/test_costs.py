@@ -55,6 +55,7 @@ def test_the_work_of_an_image_job_is_the_work_that_was_foretold(
     assert sum(found.seconds.values()) == pytest.approx(3600.0)
 
 
+@pytest.mark.slow
 def test_the_work_of_a_text_job_is_the_work_that_was_foretold(make_text_job: MakeJob) -> None:
     folder = make_text_job()
     found = gauged(folder, list(run(folder)))
@@ -63,12 +64,14 @@ def test_the_work_of_a_text_job_is_the_work_that_was_foretold(make_text_job: Mak
     assert found.characters > 0
 
 
+@pytest.mark.slow
 def test_every_stage_says_how_much_memory_it_took(finished_image_job: tuple[JobFolder, list[Line]]) -> None:
     found = gauged(*finished_image_job)
     assert all(found.work[stage]["memory"]["host"] > 100_000_000 for stage in STAGES)
     assert fitted([found]).peak_memory(workload(found.shape, found.data, found.steps), found.shape) > 100_000_000
 
 
+@pytest.mark.slow
 def test_a_job_that_went_on_elsewhere_is_not_measured(finished_image_job: tuple[JobFolder, list[Line]]) -> None:
     folder, lines = finished_image_job
     gauge = JobMeasurement(
@@ -79,6 +82,7 @@ def test_a_job_that_went_on_elsewhere_is_not_measured(finished_image_job: tuple[
     assert gauge.measured("job", 60.0, folder) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["precision", "checkpointing"])
 def test_a_job_that_asks_for_other_memory_measures_nothing_for_others(
     finished_image_job: tuple[JobFolder, list[Line]], asked: str

@@ -131,6 +131,7 @@ def test_a_text_is_cut_behind_its_last_sentence(text: str, kept: str) -> None:
     assert to_last_sentence(text) == kept
 
 
+@pytest.mark.slow
 def test_the_command_lists_pools_and_names_an_unknown_backbone(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "worker.commands.pools", *arguments, "--data", str(tmp_path)]

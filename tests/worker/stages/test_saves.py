@@ -61,6 +61,7 @@ def told(lines: list[Line], stage: str) -> list[int]:
     return [row["step"] for line in lines if isinstance(line, Metrics) and line.stage == stage for row in line.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pytest.param("images", marks=pytest.mark.slow), "texts"])
 def test_a_job_that_is_stopped_after_every_few_lines_gives_the_same_files(
     make_image_job: MakeJob, make_text_job: MakeJob, kind: str
@@ -187,6 +188,7 @@ def test_a_save_of_before_there_were_settings_of_memory_is_gone_on_from(make_tex
         assert (fingerprint(folder) == saved) is taken, changes
 
 
+@pytest.mark.slow
 def test_a_run_that_a_version_with_other_rules_left_begins_anew_and_its_curve_with_it(make_text_job: MakeJob) -> None:
     whole, folder = make_text_job("whole"), make_text_job("left")
     list(run(whole))
@@ -205,6 +207,7 @@ def test_a_run_that_a_version_with_other_rules_left_begins_anew_and_its_curve_wi
     same(whole, folder)
 
 
+@pytest.mark.slow
 def test_a_finished_stage_leaves_no_saves(make_text_job: MakeJob, tmp_path: Path) -> None:
     folder = make_text_job()
     folder.write_spec(folder.spec() | {"save_seconds": 0.0})

@@ -83,6 +83,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return image.size
 
 
+@pytest.mark.slow
 def test_shapes_and_masks_are_prepared_and_told(make_shaped_job: MakeJob) -> None:
     folder = make_shaped_job(**SHAPED)
     said = messages(list(prepare(Context(folder))))
@@ -139,12 +140,14 @@ def test_a_job_prepared_before_there_were_shapes_has_squares(make_shaped_job: Ma
     assert Context(folder).shapes == ((16, 16),)
 
 
+@pytest.mark.slow
 def test_a_black_mask_ends_the_job_and_names_its_picture(tiny_diffusion_folder: Path, tmp_path: Path) -> None:
     folder = shaped_jobs(tiny_diffusion_folder, tmp_path, blank=True)(**SHAPED)
     with pytest.raises(JobFailure, match=r"Nothing would be learned of 6\.png: its mask is black throughout"):
         list(prepare(Context(folder)))
 
 
+@pytest.mark.slow
 def test_a_black_mask_of_a_validation_picture_is_not_said_to_be_learned(
     make_shaped_job: MakeJob, tmp_path: Path
 ) -> None:
@@ -221,6 +224,7 @@ def judged_by_others(folder: JobFolder, place: Path) -> JobFolder:
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_see_through_is_a_mask_in_every_shape_where_a_job_asks_for_it(
     tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_an_image_job_leaves_everything_that_it_promises(finished_image_job: Fin
     assert "cover" not in read(folder, "export/report.json")  # which is for people
 
 
+@pytest.mark.slow
 def test_progress_only_grows_and_its_estimates_are_times(finished_image_job: Finished) -> None:
     _, lines = finished_image_job
     for stage in STAGES:
@@ -76,6 +77,7 @@ def test_a_job_on_a_device_with_hardly_any_room_computes_one_by_one_and_says_so(
     assert all(": 1 of " in words for words in told)
 
 
+@pytest.mark.slow
 def test_candidates_and_samples_have_what_a_reader_needs(finished_image_job: Finished) -> None:
     folder, _ = finished_image_job
     candidates = read(folder, "score/influence.json")
@@ -93,6 +95,7 @@ def test_candidates_and_samples_have_what_a_reader_needs(finished_image_job: Fin
     assert len({row["image"] for row in samples}) == len(samples)
 
 
+@pytest.mark.slow
 def test_the_curves_are_a_table_under_the_wires_names(finished_image_job: Finished) -> None:
     folder, _ = finished_image_job
     with (folder.stage("export") / "metrics.csv").open() as file:
@@ -171,6 +174,7 @@ def test_references_that_are_all_the_same_still_give_an_adapter_and_a_warning(ma
     assert "No reference could be held out" in outcome["reasons"]["confidence"]
 
 
+@pytest.mark.slow
 def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_image_job: Finished) -> None:
     folder, lines = finished_image_job
     outcome = read(folder, "export/manifest.json")["outcome"]
@@ -187,6 +191,7 @@ def test_the_report_says_of_every_reference_and_figure_what_it_means(finished_im
     assert steps == list(range(len(steps)))
 
 
+@pytest.mark.slow
 def test_numbers_that_decide_nothing_are_on_the_card_alone(finished_image_job: Finished) -> None:
     folder, _ = finished_image_job
     assert "mixing" not in read(folder, "score/decision.json")
@@ -294,6 +299,7 @@ def test_computing_passes_twice_changes_no_number(make_image_job: MakeJob, make_
         assert all(torch.equal(tensor, second[name]) for name, tensor in first.items()), file
 
 
+@pytest.mark.slow
 def test_target_modules_that_nothing_flows_through_are_left_out_and_told(
     make_text_job: MakeJob, tmp_path: Path
 ) -> None:
@@ -324,6 +330,7 @@ def prepared(folder: JobFolder) -> list[Message]:
     return found
 
 
+@pytest.mark.slow
 def test_a_kept_step_is_told_before_training_goes_on_and_is_the_file_that_the_job_leaves(
     finished_image_job: Finished,
 ) -> None:
@@ -344,6 +351,7 @@ def test_a_kept_step_is_told_before_training_goes_on_and_is_the_file_that_the_jo
         assert (folder.kept / checkpoint_file(line.step)).samefile(folder.path / rows[line.step]["file"])
 
 
+@pytest.mark.slow
 def test_what_the_outcome_will_tell_is_told_as_soon_as_its_stage_is_done(finished_image_job: Finished) -> None:
     folder, lines = finished_image_job
     outcome = read(folder, "export/manifest.json")["outcome"]

@@ -77,6 +77,7 @@ def test_a_gpu_that_says_itself_that_it_fails_is_not_believed_to_be_well(gpu_flo
     assert (gpu_floor.get(job_id).state, gpu_floor.health.fit) == ("QUEUED", False)
 
 
+@pytest.mark.slow
 def test_a_gpu_that_fails_at_two_jobs_in_a_row_is_out_of_service(gpu_floor: Floor) -> None:
     first = gpu_floor.job("fault-score")
     attempts(gpu_floor, 1)
@@ -89,6 +90,7 @@ def test_a_gpu_that_fails_at_two_jobs_in_a_row_is_out_of_service(gpu_floor: Floo
     assert "failed at two jobs in a row" in problem.message
 
 
+@pytest.mark.slow
 def test_a_job_that_is_computed_to_its_end_makes_up_for_a_fault(gpu_floor: Floor) -> None:
     gpu_floor.order("cancel", gpu_floor.job("fault-score"))
     for suffix in ("fault-score", None, "fault-score"):

@@ -70,6 +70,7 @@ def test_what_a_result_points_to_can_be_read_back(floor: Floor) -> None:
             assert file.read().decode() == artifact.name.removeprefix("export/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["prepare", "train", "export"])
 def test_a_killed_trainer_costs_one_stage_and_no_more(floor: Floor, stage: str) -> None:
     job_id = floor.job(f"die-{stage}")
@@ -118,6 +119,7 @@ def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     assert floor.warm_trainer().pid == floor.wait_for_stage("train")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_warm_trainer_is_handed_on_within_one_account_only(floor: Floor, *, shared: bool) -> None:
     floor.settings.__dict__["share_trainers"] = shared
@@ -139,6 +141,7 @@ def test_a_work_folder_that_was_erased_and_made_again_has_another_trainer(floor:
     assert floor.warm_trainer().pid != before  # the old one would look for its jobs in the folder that is gone
 
 
+@pytest.mark.slow
 def test_a_trainer_that_does_not_stop_is_killed(floor: Floor) -> None:
     job_id = floor.job("hang-train")
     work = in_background(floor, "train")
@@ -160,6 +163,7 @@ def test_a_draining_worker_gives_the_job_back_uncounted(floor: Floor) -> None:
     assert job.not_before <= job.heartbeat_at
 
 
+@pytest.mark.slow
 def test_a_stalled_trainer_shows_its_stacks_and_is_replaced(floor: Floor, caplog: pytest.LogCaptureFixture) -> None:
     floor.settings.__dict__["stall_seconds"] = 3.0
     job_id = floor.job("stall-score")
@@ -208,6 +212,7 @@ def steps_of(floor: Floor, stage: str) -> list[int]:
     return [int(line.split()[2]) for line in lines if line.split()[1] == stage]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["surrogate", "train"])
 def test_a_killed_trainer_goes_on_from_its_last_save(floor: Floor, stage: str) -> None:
     floor.job(f"die-{stage}")
@@ -260,6 +265,7 @@ def test_what_was_done_while_the_store_was_slow_is_kept_when_a_job_is_paused(
     assert {row.name.split("/")[0] for row in kept if row.kind == "stage"} == set(STAGES[:4])
 
 
+@pytest.mark.slow
 def test_a_job_that_may_spend_no_more_gpu_seconds_ends_and_says_so(floor: Floor) -> None:
     job_id = floor.job("slow-train", reserved_seconds=6.0)
     floor.supervise()
@@ -271,6 +277,7 @@ def test_a_job_that_may_spend_no_more_gpu_seconds_ends_and_says_so(floor: Floor)
     assert spent["train"] > spent["prepare"] > 0
 
 
+@pytest.mark.slow
 def test_a_passing_fault_is_tried_again_and_the_history_says_so(floor: Floor) -> None:
     job_id = floor.job("pass-surrogate")
     floor.supervise()
@@ -336,6 +343,7 @@ def test_a_backbone_that_is_gone_ends_the_job(floor: Floor) -> None:
     assert (floor.get(job_id).state, floor.get(job_id).error_code) == ("FAILED", "backbone_unavailable")
 
 
+@pytest.mark.slow
 def test_parameters_are_resolved_once_and_kept_over_attempts(floor: Floor) -> None:
     job_id = floor.job("pass-train")
     floor.supervise()
@@ -359,6 +367,7 @@ def test_one_trainer_serves_jobs_of_one_backbone_and_another_one_the_next(floor:
     assert not gone(int(pids[1]))
 
 
+@pytest.mark.slow
 def test_an_idle_trainer_gives_up_its_memory(floor: Floor) -> None:
     floor.settings.__dict__["trainer_idle_seconds"] = 0.2
     floor.job()
@@ -404,6 +413,7 @@ def test_what_dead_attempts_left_on_the_disk_is_swept_and_nothing_else(floor: Fl
     assert sorted(path.name for path in work.iterdir()) == [mine.name, "drain-x"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_trainer_has_put_where_the_next_attempt_works_leads_nobody_out(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

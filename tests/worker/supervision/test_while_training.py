@@ -65,6 +65,7 @@ def test_samples_and_kept_steps_are_stored_while_a_job_trains_and_stay_where_it_
     assert told_of_kept(floor, job_id) == [(kept[step].id, step) for step in (3, 5)]
 
 
+@pytest.mark.slow
 def test_a_job_that_goes_on_has_what_it_has_shown_and_at_its_end_only_the_whole_set(floor: Floor) -> None:
     job_id = half_shown(floor, "pause")
     before = listed(floor, job_id)[5]

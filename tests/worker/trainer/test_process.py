@@ -40,6 +40,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
     return "\n".join(write(record) for record in caplog.records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["nonsense", "bytes", "stage", "field", "deep", "long", "code"])
 def test_nothing_that_it_says_comes_into_the_log(floor: Floor, how: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")

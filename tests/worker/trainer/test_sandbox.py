@@ -266,6 +266,7 @@ def test_an_ordinary_user_can_hide_folders_too() -> None:
     assert seen.stdout == f"{pwd.getpwnam('nobody').pw_uid}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_bubblewrap")
 def test_without_bubblewrap_there_is_a_notice_and_jobs_run(floor: Floor, caplog: pytest.LogCaptureFixture) -> None:
     sandbox.announce(floor.settings)
@@ -277,6 +278,7 @@ def test_without_bubblewrap_there_is_a_notice_and_jobs_run(floor: Floor, caplog:
     assert floor.get(job_id).state == "SUCCEEDED"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_bubblewrap")
 def test_a_worker_that_requires_it_does_not_start_without(floor: Floor) -> None:
     floor.settings.__dict__["sandbox"] = "require"

@@ -108,6 +108,7 @@ def test_a_real_job_shows_its_way_its_samples_and_what_is_known_while_it_runs(re
     assert [row for row in floor.rows(Artifact, job_id) if row.kind == LIVE] == []
 
 
+@pytest.mark.slow
 def test_the_real_trainer_takes_jobs_to_their_end_and_keeps_its_backbone(
     real_floor: Floor, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,6 +216,7 @@ def children() -> set[int]:
     return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caption", ["none", "colours"])
 def test_a_picture_that_only_the_trainer_finds_damaged_ends_the_job_and_not_the_trainer(
     real_floor: Floor, caption: str

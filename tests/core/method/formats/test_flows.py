@@ -48,6 +48,7 @@ def load(folders: Callable[[str], Path]) -> Load:
     return loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_file_gives_the_same_prediction(
     name: str, load: Load, folders: Callable[[str], Path], tmp_path: Path
@@ -61,6 +62,7 @@ def test_every_file_gives_the_same_prediction(
     assert merged.verify(witness, folders(name), tmp_path / "merged") < CLOSE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_whole_pipeline_takes_the_file_by_its_own_call(name: str, load: Load, tmp_path: Path) -> None:
     backbone = load(name)

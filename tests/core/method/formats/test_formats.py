@@ -147,6 +147,7 @@ def spoil_a_number(tensors: dict[str, torch.Tensor]) -> None:
     tensors[name].view(-1)[0] = torch.nan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lose_a_half, lose_a_module, change_the_scale, spoil_a_number])
 @pytest.mark.parametrize("form", ["peft", "diffusers", "kohya"])
 def test_a_damaged_file_is_caught_and_its_format_named(

@@ -77,6 +77,7 @@ def test_every_image_format_is_exact_in_bfloat16(images: Witness, tmp_path: Path
         assert verify() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lose_a_half, lose_a_module, change_the_scale, spoil_a_number])
 @pytest.mark.parametrize("form", ["peft", "diffusers", "kohya"])
 def test_damage_is_caught_in_bfloat16(images: Witness, tmp_path: Path, damage: Damage, form: str) -> None:

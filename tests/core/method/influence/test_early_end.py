@@ -118,6 +118,7 @@ def test_a_small_sample_and_a_draw_have_no_first_part() -> None:
     assert [first_part(sampled) for sampled in (1, 96, 97, 961)] == [1, 96, 96, 97]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["related", "noise"])
 @pytest.mark.parametrize("stop", [2, 5, 6, 7, 9])
 def test_scoring_that_is_stopped_anywhere_ends_as_if_it_had_not_been(
@@ -145,6 +146,7 @@ def test_a_state_of_the_version_before_is_not_taken_for_scores_in_this_order(noi
     assert scoring.notes == anew.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [2, 4])
 @pytest.mark.parametrize("sources", [1, 24])
 def test_noise_passes_for_agreement_about_as_seldom_as_it_should(folds: int, sources: int) -> None:

@@ -72,6 +72,7 @@ def scores(
     return ready.target, ready.direction, ready.score(*candidates_of(backbone, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", FAMILIES, indirect=True)
 @pytest.mark.parametrize(
     ("amount", "pooled"), [(3, True), *(pytest.param(*more, marks=pytest.mark.slow) for more in MORE)]

@@ -126,6 +126,7 @@ def test_the_training_gradient_ranks_nothing(task: tuple[Data, Data, Data]) -> N
     assert spearman(own, gains) < spearman(scores_of(*task), gains) - 0.3
 
 
+@pytest.mark.slow
 def test_the_literal_bartlett_plug_in_prefers_poison_and_the_full_score_does_not() -> None:
     """B3 and B4 against the mean gain over 150 reference sets; a third of the pool is poisoned."""
     generator = torch.Generator().manual_seed(1)

@@ -92,6 +92,7 @@ def test_a_share_says_where_it_comes_from() -> None:
     assert (alone.gamma, "A mixture can't be tried" in alone.reason) == (0.0, True)
 
 
+@pytest.mark.slow
 def test_more_of_the_same_helps_more_than_other_data(tiny_language) -> None:
     p = parameters("texts", folds=2, surrogate_steps=40, batch_size=4, learning_rate=1e-2)
     references = tiny_language.encode(TONES[:4])

@@ -318,6 +318,7 @@ def test_any_profile_of_primaries_gives_the_colours_that_sums_give(space: Screen
     assert numpy.abs(shown - wanted).max() <= (2 if picture.changes else 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(SCREENS)
 def test_numbers_in_a_png_give_what_a_profile_of_them_gives(space: Screen) -> None:
@@ -338,6 +339,7 @@ TABLES = st.builds(
 TAGS = st.dictionaries(st.sampled_from([b"A2B0", b"A2B1", b"rTRC", b"rXYZ", b"kTRC", b"desc", b"chad"]), TABLES)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from([P3.profile(), icc.press(3), icc.grey(1.8)]),
@@ -356,6 +358,7 @@ def test_a_damaged_profile_never_does_harm(
     check(decoded(content))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TAGS, st.sampled_from([b"RGB ", b"GRAY", b"CMYK"]), st.sampled_from([b"XYZ ", b"Lab "]))
 def test_a_profile_of_absurd_tables_never_does_harm(tags: dict[bytes, bytes], space: bytes, connection: bytes) -> None:

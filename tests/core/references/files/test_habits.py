@@ -101,6 +101,7 @@ def test_captions_that_are_too_long_together_are_told_and_never_fail_the_job(tmp
     assert packing.read_packed(tmp_path / "packed", "set.zip", Settings(data=tmp_path)).items[0].caption is not None
 
 
+@pytest.mark.slow
 def test_a_table_with_a_caption_for_one_image_in_each_of_its_lines_costs_little(read_zip: ReadZip) -> None:
     table = "".join(f'{{"file": "a", "text": "{number}"}}\n' for number in range(30_000))
     begun = time.process_time()
@@ -154,6 +155,7 @@ def test_an_archive_in_a_folder_is_said_to_be_left_out(tmp_path: Path) -> None:
     assert "unpack it" in finding(found, "archive_left_out").fix
 
 
+@pytest.mark.slow
 def test_folders_within_folders_by_the_hundred_cost_little(read_zip: ReadZip) -> None:
     deep = "/".join("a" * 470)
     files = {f"img/{number}.png": drawn(number) for number in range(3)}

@@ -135,6 +135,7 @@ def scene(width: int, height: int) -> Image.Image:
     return Image.linear_gradient("L").resize((width, height)).convert("RGB")
 
 
+@pytest.mark.slow
 def test_a_phones_photo_of_48_megapixels_is_taken_at_half_its_size() -> None:
     picture, image = decoded(packed(scene(8064, 6048), "JPEG"))
     assert image.size == (4032, 3024)

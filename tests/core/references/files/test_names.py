@@ -17,6 +17,7 @@ FORMS = st.sampled_from(("NFC", "NFD", "NFKC", "NFKD"))
 SEPARATORS = st.sampled_from(("/", "\\", "//", "/./"))
 
 
+@pytest.mark.slow
 @given(st.lists(PART, min_size=1, max_size=4), FORMS, SEPARATORS)
 def test_a_file_is_found_by_its_name_in_any_form_with_any_separator(
     parts: list[str], form: str, separator: str

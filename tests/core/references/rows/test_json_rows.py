@@ -44,6 +44,7 @@ def test_rows_are_the_same_in_every_layout_and_another_one_is_noticed(layout: st
     assert [notice.detail for notice in notices] == ([noticed] if noticed else [])
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.text(), st.text() | st.lists(st.text())), min_size=1), st.integers(0, 4))
 def test_any_rows_are_the_same_in_every_layout(given: list[dict[str, object]], layout: int) -> None:
     lines = [json.dumps(row) for row in given]

@@ -253,6 +253,7 @@ BASES: list[tuple[dict[str, Any], list[str | int]]] = [
 ]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(BASES), st.text() | st.sampled_from(KNOWN), values)
 @example(BASES[2], "weight", 1)
 @example(BASES[3], "train", 0)

@@ -67,6 +67,7 @@ def until(folder: JobFolder, stage: str) -> list[Line]:
     return lines
 
 
+@pytest.mark.slow
 def test_a_job_on_its_own_samples_scores_nothing_and_is_protected_on_them(make_image_job: MakeJob) -> None:
     folder = with_samples(make_image_job(**OWN, gamma=0.5, sample_prompts=["a dog"]))
     lines = until(folder, "trial")
