@@ -66,8 +66,6 @@ def read_pipeline(folder: Path, called: str | None = None) -> PipelineFolder:
     parts = _parts(json_object(folder, "model_index.json"), family)
     variant = _variant(folder, parts)
     files = ["model_index.json", *opened(folder, everything, parts)]
-    _check_tokenizers(parts, files)
-    _check_template(folder, family)
     found = {part: _weight_files(folder, STEMS[part], variant) for part in STEMS if part in parts}
     weight_indexes = {name for name in files if ".index." in name}
     files = [name for name in files if name not in weight_indexes]
@@ -94,10 +92,16 @@ def read_pipeline(folder: Path, called: str | None = None) -> PipelineFolder:
 
 
 def check_pipeline(folder: Path) -> Family:
-    """Return the family that a folder's configuration names; raise InvalidInput where it is none that is taken."""
+    """Return the family that a folder names; raise InvalidInput where it is none that is taken, whatever its weights.
+
+    What the hub has is looked at so before its weights are fetched.
+    """
     index = json_object(folder, "model_index.json")
     family = _family(folder, index)
     _check_parts(folder, index, family)
+    parts = _parts(index, family)
+    _check_tokenizers(parts, opened(folder, all_files(folder), parts))
+    _check_template(folder, family)
     return family
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.backbones.folders.inspecting import check_class
 from core.backbones.record import describe
 from core.errors import InvalidInput
 from core.method.backbones.images.conditioners.chat import Reasoned
@@ -45,6 +46,17 @@ def test_a_tokenizer_without_a_chat_template_is_refused(written: Path, tmp_path:
         describe("x", folder, licence="CC0")
     change(folder / "tokenizer/tokenizer_config.json", chat_template=template)
     assert describe("x", folder, licence="CC0").family == name
+
+
+def test_what_is_missing_beside_weights_is_said_before_they_are_there(written: Path, tmp_path: Path) -> None:
+    folder, _ = without_template(written, "z-image", tmp_path / "z-image")
+    for weights in folder.rglob("*.safetensors"):
+        weights.unlink()
+    with pytest.raises(InvalidInput, match="no chat template"):
+        check_class(folder)
+    (folder / "tokenizer/tokenizer.json").unlink()
+    with pytest.raises(InvalidInput, match=r"tokenizer has neither tokenizer\.json, nor"):
+        check_class(folder)
 
 
 def test_a_template_that_only_processors_read_is_one_of_a_processor_alone(written: Path, tmp_path: Path) -> None:
