@@ -17,7 +17,7 @@ from core.findings.pictures import cut_off
 from core.findings.texts.cut_texts import CutText, findings
 from core.settings import Settings
 
-WHEN = {"tone-fast": (), "subject-two-steps": pytest.mark.slow, "paper-text": pytest.mark.slow}  # each takes a minute
+SOONER = ("tone-fast", "subject-two-steps", "paper-text")  # each takes a minute
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def faults(verdict: Verdict) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(name, marks=WHEN.get(name, pytest.mark.long)) for name in QUICK])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SOONER else pytest.mark.long) for name in QUICK]
+)
 def test_no_sentence_of_a_job_is_false(furnished: tuple[Path, Settings], name: str) -> None:
     place, settings = furnished
     verdict = check(run(ORDERS[name], place, settings), [settings.presets_folder])

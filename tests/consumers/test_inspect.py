@@ -65,6 +65,7 @@ def test_a_gguf_adapter_says_the_same(text_job: JobFolder, capsys: pytest.Captur
     assert "had no hub name" not in said
 
 
+@pytest.mark.slow
 def test_merged_weights_and_a_card_say_where_they_come_from(
     text_job: JobFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +89,7 @@ def ups(tensors: dict) -> list[str]:
     return sorted(name for name in tensors if name.endswith("lora_up.weight"))
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_file_is_said(
     image_job: JobFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +111,7 @@ def test_what_is_wrong_with_a_file_is_said(
     assert "checked" not in said
 
 
+@pytest.mark.slow
 def test_what_a_file_lacks_and_a_card_of_another_adapter_are_told(
     image_job: JobFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest
     assert "No such file or directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @given(strategies.data())
 def test_any_damage_is_taken_or_refused(image_job: JobFolder, text_job: JobFolder, data: strategies.DataObject) -> None:
     names = {"adapter-kohya.safetensors": image_job, "adapter.gguf": text_job}

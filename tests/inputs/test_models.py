@@ -7,11 +7,13 @@ import json
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from tests.api.server import png
-from tests.inputs.catalogue import FILES, Case, Scene, job, post_job, table, upload
+from tests.inputs.catalogue import FILES, Answer, Case, Scene, job, post_job, table, upload
 from tests.inputs.files import zipped
 
 MODELS = [
@@ -76,20 +78,33 @@ def torch_zip() -> bytes:
 
 
 NAME = "unet.to_q.lora_A.weight"
-WEIGHTS: list[tuple[str, str, bytes]] = [
-    ("C88", "a header of 2**63 bytes", safetensors({}, length=2**63)),
-    ("C88", "200 MB", safetensors({NAME: tensor(0, 200_000_000)}, b"\0" * 200_000_000)),
-    ("C88", "7 bytes", b"\x07\0\0\0\0\0\0"),
-    ("C89", "a hole", safetensors({NAME: tensor(4, 8)}, b"\0" * 8)),
-    ("C89", "an overlap", safetensors({NAME: tensor(), f"{NAME}2": tensor(2, 6)}, b"\0" * 6)),
-    ("C89", "a tail", safetensors({NAME: tensor()}, b"\0" * 9)),
-    ("C89", "a shape that overflows", safetensors({NAME: tensor(shape=[2**62, 2**62])}, b"\0" * 4)),
-    ("C90", "500,000 tensors", safetensors({f"{n}": tensor() for n in range(500_000)}, b"\0" * 4)),
-    ("C91", "names that lead elsewhere", safetensors({"../../etc": tensor(), "__proto__": tensor()}, b"\0" * 4)),
-    ("C91", "a name of 10 kB", safetensors({"x" * 10_000: tensor()}, b"\0" * 4)),
-    ("C92", "weights that are no numbers", safetensors({NAME: tensor()}, struct.pack("<f", float("nan")))),
-    ("C93", "1 MB about itself", safetensors({"__metadata__": {"a": "<b>" * 333_333}, NAME: tensor()}, b"\0" * 4)),
+# made when they are sent, for some are large
+WEIGHTS: list[tuple[str, str, Callable[[], bytes]]] = [
+    ("C88", "a header of 2**63 bytes", lambda: safetensors({}, length=2**63)),
+    ("C88", "200 MB", lambda: safetensors({NAME: tensor(0, 200_000_000)}, b"\0" * 200_000_000)),
+    ("C88", "7 bytes", lambda: b"\x07\0\0\0\0\0\0"),
+    ("C89", "a hole", lambda: safetensors({NAME: tensor(4, 8)}, b"\0" * 8)),
+    ("C89", "an overlap", lambda: safetensors({NAME: tensor(), f"{NAME}2": tensor(2, 6)}, b"\0" * 6)),
+    ("C89", "a tail", lambda: safetensors({NAME: tensor()}, b"\0" * 9)),
+    ("C89", "a shape that overflows", lambda: safetensors({NAME: tensor(shape=[2**62, 2**62])}, b"\0" * 4)),
+    ("C90", "500,000 tensors", lambda: safetensors({f"{n}": tensor() for n in range(500_000)}, b"\0" * 4)),
+    (
+        "C91",
+        "names that lead elsewhere",
+        lambda: safetensors({"../../etc": tensor(), "__proto__": tensor()}, b"\0" * 4),
+    ),
+    ("C91", "a name of 10 kB", lambda: safetensors({"x" * 10_000: tensor()}, b"\0" * 4)),
+    ("C92", "weights that are no numbers", lambda: safetensors({NAME: tensor()}, struct.pack("<f", float("nan")))),
+    (
+        "C93",
+        "1 MB about itself",
+        lambda: safetensors({"__metadata__": {"a": "<b>" * 333_333}, NAME: tensor()}, b"\0" * 4),
+    ),
 ]
+
+
+def _sent(content: Callable[[], bytes], scene: Scene) -> Answer:
+    return scene.upload(content(), "lora.safetensors")
 
 
 ADAPTERS = [
@@ -102,7 +117,7 @@ ADAPTERS = [
         Case(
             number,
             what,
-            upload(content, "lora.safetensors"),
+            partial(_sent, content),
             400,
             "unsupported_media",
             why="weights are never taken, whatever they hold",

@@ -18,7 +18,6 @@ from tests.core.backbones.z_image_file import write_z_image
 from tests.families.images import SIDE, random_pipeline, write_images
 
 NAMES = ("sd3", "flux1", "flux2", "flux2-klein", "qwen-image", "z-image")
-WHEN = {"z-image": pytest.mark.slow}
 PREFIX = "model.diffusion_model."
 
 
@@ -58,7 +57,8 @@ def said(data: Path) -> list[str]:
     return ["--licence", "CC0", "--data", str(data)]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=WHEN.get(name, pytest.mark.long)) for name in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.long) for name in NAMES[:-1]), NAMES[-1]])
 def test_a_transformer_alone_becomes_a_backbone_with_the_other_parts_of_its_base(
     made: Path, tmp_path: Path, name: str
 ) -> None:

@@ -41,7 +41,9 @@ def messages(path: Path) -> Iterator[ast.Call]:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in sources("worker") if any(messages(path))], ids=lambda path: path.stem
+    "path",
+    [path for path in sources("worker") if f"{Message.__name__}(" in path.read_text()],
+    ids=lambda path: path.stem,
 )
 def test_every_sentence_of_a_stage_says_what_it_is(path: Path) -> None:
     fields = list(Message.__dataclass_fields__)

@@ -109,6 +109,7 @@ def test_the_curves_are_a_table_under_the_wires_names(finished_image_job: Finish
     assert not any(row["cs_step"] for row in rows if row not in speaking)
 
 
+@pytest.mark.slow
 def test_a_resumed_job_gives_the_same_adapter_to_the_bit(make_image_job: MakeJob) -> None:
     folder = make_image_job()
     list(run(folder))

@@ -35,6 +35,7 @@ def attempts(floor: Floor, count: int) -> None:
         time.sleep(floor.settings.retry_seconds * 2)
 
 
+@pytest.mark.slow
 def test_the_first_fault_costs_a_try_in_a_fresh_trainer(gpu_floor: Floor) -> None:
     job_id = gpu_floor.job("glitch-score")
     attempts(gpu_floor, 1)
@@ -61,6 +62,7 @@ def test_a_worker_whose_gpu_fails_again_takes_itself_out_and_the_job_goes_on_els
     assert "simplest of computations" in problem.message
 
 
+@pytest.mark.slow
 def test_a_job_that_makes_a_good_gpu_fail_ends_and_takes_no_worker_with_it(gpu_floor: Floor) -> None:
     job_id = gpu_floor.job("fault-score")
     attempts(gpu_floor, 2)
@@ -102,6 +104,7 @@ def test_a_job_that_is_computed_to_its_end_makes_up_for_a_fault(gpu_floor: Floor
     assert gpu_floor.health.fit
 
 
+@pytest.mark.slow
 def test_a_trainer_that_dies_on_a_gpu_that_is_broken_then_takes_the_worker_out(gpu_floor: Floor) -> None:
     job_id = gpu_floor.job("die-score")
     broken(gpu_floor).touch()
@@ -122,6 +125,7 @@ def test_a_gpu_that_others_hold_is_tried_again_and_one_that_fails_is_not(
     assert health.fitness.problem() == Problem(code, "What is wrong.", lasting)
 
 
+@pytest.mark.slow
 def test_what_a_job_takes_of_a_gpu_is_shown_while_it_runs_and_told_at_its_end(gpu_floor: Floor) -> None:
     with gpu_floor.sessions.begin() as session:
         at = now(session)

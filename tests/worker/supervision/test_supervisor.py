@@ -60,6 +60,7 @@ def test_a_job_ends_with_one_adapter_and_its_files_in_order(floor: Floor) -> Non
     assert list((floor.settings.data / "work").glob("*/ftjob*")) == []
 
 
+@pytest.mark.slow
 def test_what_a_result_points_to_can_be_read_back(floor: Floor) -> None:
     job_id = floor.job()
     floor.supervise()
@@ -84,6 +85,7 @@ def test_a_killed_trainer_costs_one_stage_and_no_more(floor: Floor, stage: str) 
     assert stages_of(floor, 2)[0] == stage
 
 
+@pytest.mark.slow
 def test_a_job_whose_stages_are_all_stored_needs_no_trainer(floor: Floor) -> None:
     job_id = floor.job()
     with floor.sessions.begin() as session:  # publishing fails once, after the last stage is stored
@@ -98,6 +100,7 @@ def test_a_job_whose_stages_are_all_stored_needs_no_trainer(floor: Floor) -> Non
     assert stages_of(floor, 2) == []
 
 
+@pytest.mark.slow
 def test_a_stage_whose_stored_file_is_damaged_is_done_again(floor: Floor) -> None:
     job_id = floor.job("pass-train")
     floor.supervise()
@@ -109,6 +112,7 @@ def test_a_stage_whose_stored_file_is_damaged_is_done_again(floor: Floor) -> Non
     assert stages_of(floor, 2) == ["score", "trial", "train", "export"]
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_leaves_the_trainer_warm(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")
@@ -185,6 +189,7 @@ def test_a_fault_of_the_job_ends_it_with_a_reason(floor: Floor) -> None:
     assert job.error_message
 
 
+@pytest.mark.slow
 def test_a_job_that_diverges_is_tried_once_more_with_half_the_learning_rate(floor: Floor) -> None:
     job_id = floor.job("diverge-train", bat={"max_steps": 7, "learning_rate": 0.01})
     floor.supervise()
@@ -242,6 +247,7 @@ def test_a_paused_job_keeps_what_it_has_and_goes_on_when_resumed(floor: Floor) -
     assert steps_of(floor, "train") == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_what_was_done_while_the_store_was_slow_is_kept_when_a_job_is_paused(
     floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +294,7 @@ def test_a_passing_fault_is_tried_again_and_the_history_says_so(floor: Floor) ->
     assert "Going on after prepare: what earlier attempts finished is still good." in floor.events(job_id)
 
 
+@pytest.mark.slow
 def test_a_late_writer_is_fenced_and_changes_nothing(floor: Floor) -> None:
     job_id = floor.job("slow-train")
     work = in_background(floor, "train")

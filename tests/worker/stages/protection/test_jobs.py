@@ -82,6 +82,7 @@ def test_a_job_on_its_own_samples_scores_nothing_and_is_protected_on_them(make_i
     assert len(used.examples["mean"]) == FEWEST
 
 
+@pytest.mark.slow
 def test_a_quarter_of_its_own_samples_is_the_probe_of_a_backbone_without_a_pool(make_image_job: MakeJob) -> None:
     folder = with_samples(without_pool(make_image_job(**OWN, gamma=0.5, sample_prompts=["a dog"])))
     until(folder, "trial")
@@ -108,6 +109,7 @@ def test_without_protection_a_probe_of_own_samples_is_there_only_where_they_were
     assert protection.noted(Context(folder)) == {}
 
 
+@pytest.mark.slow
 def test_a_job_that_began_before_samples_were_held_out_goes_on_with_all_of_them(make_image_job: MakeJob) -> None:
     folder = with_samples(without_pool(make_image_job(**OWN, gamma=0.5, sample_prompts=["a dog"])))
     until(folder, "score")
@@ -138,6 +140,7 @@ def test_captions_that_protect_are_encoded_while_text_encoders_are_there_and_nam
     assert not torch.equal(used.captions["text"][0], used.captions["text"][1])
 
 
+@pytest.mark.slow
 def test_a_trigger_that_every_caption_holds_leaves_none_to_protect_under_and_the_job_says_so(
     make_image_job: MakeJob,
 ) -> None:
