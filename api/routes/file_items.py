@@ -39,19 +39,19 @@ async def list_items(
 
 
 def _list(services: Services, account: str, file_id: str, start: int, limit: int, thumbnails: bool) -> Page[ItemObject]:
-    with tempfile.TemporaryDirectory(dir=file_versions.folder_of(services, account), prefix=f"{file_id}-") as folder:
-        path = Path(folder) / "references"
-
-        def fetched() -> File:
-            with services.reading.begin() as session:
-                file = file_versions.upload(find_file(session, account, file_id))
-            if start > file.items:
-                raise unknown_cursor()
+    def read() -> tuple[File, list[ShownItem]]:
+        with services.reading.begin() as session:
+            file = file_versions.upload(find_file(session, account, file_id))
+        if start > file.items:
+            raise unknown_cursor()
+        with tempfile.TemporaryDirectory(
+            dir=file_versions.folder_of(services, account), prefix=f"{file_id}-"
+        ) as folder:
+            path = Path(folder) / "references"
             file_versions.fetch(services, file, path)
-            return file
+            return file, services.reader.show(path, start, limit, thumbnails=thumbnails)
 
-        file = file_versions.through_edits(fetched)
-        shown = services.reader.show(path, start, limit, thumbnails=thumbnails)
+    file, shown = file_versions.through_edits(read)
     return page([_item(item, file.findings) for item in shown], start + len(shown) < file.items)
 
 
