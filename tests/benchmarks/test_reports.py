@@ -17,7 +17,7 @@ from core.findings.pictures import cut_off
 from core.findings.texts.cut_texts import CutText, findings
 from core.settings import Settings
 
-SOONER = ("tone-fast", "subject-two-steps", "paper-text")  # each takes a minute
+SOONER = ("tone-fast", "paper-text")  # each takes a minute
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ OLDER = [pytest.param(generation, marks=pytest.mark.slow) for generation in GENE
 each_generation = pytest.mark.parametrize("generation", [*OLDER, "3"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @each_generation
 @pytest.mark.parametrize(("kind", "strict"), [("sync", "strict"), ("async", "")])
 def test_no_answer_differs_from_what_the_client_requires_but_for_the_status_paused(

@@ -79,7 +79,7 @@ def test_whatever_is_lost_on_the_way_there_is_one_job(
     assert jobs_of(http, file_id) == [job_id]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("losses", LOSSES, ids=" then ".join)
 def test_two_losses_in_a_row_make_one_job(
     both: Plant, proxy: Proxy, http: httpx.Client, file_id: str, losses: tuple[Trouble, Trouble]

@@ -106,7 +106,7 @@ def test_the_commands_for_images_draw_on_the_weights_of_emoji_ldm(tmp_path: Path
     assert "files that name it say emoji-ldm" in " ".join(said.split())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_lines_that_the_api_shows_load_every_file_onto_emoji_ldm(tmp_path: Path) -> None:
     packed = tmp_path / "cat.zip"
     with zipfile.ZipFile(packed, "w") as archive:

@@ -180,7 +180,7 @@ def single_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sd1", "sd2"])
+@pytest.mark.parametrize("name", ["sd1", pytest.param("sd2", marks=pytest.mark.long)])
 def test_a_single_file_becomes_the_folder_that_it_was_made_from(
     single_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

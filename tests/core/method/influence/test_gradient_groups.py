@@ -75,7 +75,7 @@ def scores(
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", FAMILIES, indirect=True)
 @pytest.mark.parametrize(
-    ("amount", "pooled"), [(3, True), *(pytest.param(*more, marks=pytest.mark.slow) for more in MORE)]
+    ("amount", "pooled"), [(3, True), *(pytest.param(*more, marks=pytest.mark.long) for more in MORE)]
 )
 @pytest.mark.parametrize("mode", CURVED)
 def test_groups_of_modules_give_the_scores_of_the_whole(
@@ -112,7 +112,7 @@ def test_modules_are_packed_in_their_order_and_none_is_lost(tiny_language: Backb
         assert (len(groups) == 1) == (rows * whole <= floats)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rows_of_a_group_take_a_part_of_the_memory(tiny_diffusion: Backbone) -> None:
     adapter = tiny_diffusion.lora.new(16, 16.0, seed=1)
     batch, draws = latents(tiny_diffusion, 6), tiny_diffusion.fixed_draws(16, 6, seed=0)

@@ -164,7 +164,7 @@ def surrogates(backbone: DiffusionBackbone) -> tuple[list[float], list[Tensor]]:
     return [loss for row in found.curves.seen for loss in row], found.adapter.parameters()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_surrogates_and_the_final_run_end_where_they_end_with_more_memory(tiny_diffusion: DiffusionBackbone) -> None:
     def run() -> tuple[list[float], list[Tensor]]:
         p, kept = parameters("images", max_steps=4), dict[int, Adapter]()
@@ -210,7 +210,7 @@ def test_samples_are_drawn_in_smaller_pieces_where_they_do_not_fit(
         assert backbone.memory.news[0].startswith("Drawing samples: 3 samples at once did not fit")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("work", WORK)
 def test_work_goes_on_within_a_real_limit_of_bytes(backbone: Backbone, work: Callable[[Any], Tensor]) -> None:
     whole, peak = work(backbone), peak_bytes(lambda: work(backbone))
