@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -35,6 +36,9 @@ from core.settings import Settings
 from core.storage.factory import storage as make_storage
 from core.storage.interface import Storage
 
+# a machine may stand still for a second: what is tried is held to be right, not to be fast
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 pytest_plugins = ["tests.tiny_backbones"]
 
 START_SECONDS = 60

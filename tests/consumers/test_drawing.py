@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 PROMPTS, SEED, STEPS, GUIDANCE = ["a cat", "a round ball"], 3, 4, 2.5
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "z-image" else pytest.mark.long) for name in FLOWS]
+)
 def test_a_pipeline_draws_with_each_file_what_is_drawn_here(name: str, tmp_path: Path) -> None:
     folder, form = write_images(name, tmp_path / "backbone"), family(IMAGES[name].id).form
     assert form is not None

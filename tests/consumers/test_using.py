@@ -86,7 +86,7 @@ def in_halves(text_encoder: Path) -> None:
     assert json.loads((text_encoder / "config.json").read_text())["dtype"] == "float16"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_for_images_draw_with_the_adapter(
     image_job: JobFolder, tiny_diffusion_folder: Path, tmp_path: Path
 ) -> None:
@@ -114,7 +114,7 @@ def spoken_job(tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_for_texts_answer_with_the_adapter(spoken_job: JobFolder, tmp_path: Path) -> None:
     for name in ("backbone", "base.gguf"):
         (tmp_path / name).symlink_to(spoken_job.path.parent / name)

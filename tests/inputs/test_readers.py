@@ -19,7 +19,7 @@ from tests.inputs.readers import Reader, file_reader, form_reader, json_reader
 from tests.inputs.wire import ending, form, part
 
 CPU_SECONDS = 2.0
-fast = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+fast = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 2**32 - 1)
 SEVERAL = Layout({"sha256": 100, "caption": 200}, most_files=3)
 names = st.text() | st.sampled_from(NASTY).map(lambda nasty: nasty.decode("latin-1"))

@@ -145,7 +145,7 @@ STEPS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, max_size=20))
 def test_no_order_of_moves_breaks_a_jobs_history(database: Sessions, steps: list[tuple[str, int]]) -> None:
     """`late` moves carry the claim before the last one."""

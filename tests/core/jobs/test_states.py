@@ -150,7 +150,6 @@ def test_no_order_of_events_makes_a_state_that_can_not_be(
     chosen = settings(
         max_examples=max(1, wanted // STEPS_AN_EXAMPLE),
         stateful_step_count=STEPS_AN_EXAMPLE,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
         derandomize=wanted < 10_000,

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.method.backbones.backbone import IGNORED
@@ -109,7 +109,6 @@ def test_answers_that_have_only_their_shape_in_common_are_no_copies() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2])), min_size=2, max_size=6))
-@settings(deadline=None)
 def test_texts_are_grouped_as_by_looking_at_every_pair(kinds: list[tuple[int, int]]) -> None:
     questions, answers = [draw(20, 1), draw(20, 2), draw(300, 3)], [draw(40, 4), draw(40, 5), draw(5, 6)]
     groups = near_duplicate_references(rows(*((questions[q], answers[a]) for q, a in kinds)))

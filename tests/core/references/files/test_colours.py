@@ -306,7 +306,7 @@ SCREENS = st.builds(
 LEVELS = st.lists(st.integers(0, 255), min_size=3 * 64, max_size=3 * 64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCREENS, LEVELS)
 def test_any_profile_of_primaries_gives_the_colours_that_sums_give(space: Screen, levels: list[int]) -> None:
     image = Image.frombytes("RGB", (16, 4), bytes(levels)).resize((32, 16), Image.Resampling.NEAREST)
@@ -319,7 +319,7 @@ def test_any_profile_of_primaries_gives_the_colours_that_sums_give(space: Screen
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCREENS)
 def test_numbers_in_a_png_give_what_a_profile_of_them_gives(space: Screen) -> None:
     exponent = space.exponent or 2.2
@@ -340,7 +340,7 @@ TAGS = st.dictionaries(st.sampled_from([b"A2B0", b"A2B1", b"rTRC", b"rXYZ", b"kT
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([P3.profile(), icc.press(3), icc.grey(1.8)]),
     st.lists(st.tuples(st.integers(0, 2_000), st.binary(min_size=1, max_size=8)), max_size=6),
@@ -359,7 +359,7 @@ def test_a_damaged_profile_never_does_harm(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TAGS, st.sampled_from([b"RGB ", b"GRAY", b"CMYK"]), st.sampled_from([b"XYZ ", b"Lab "]))
 def test_a_profile_of_absurd_tables_never_does_harm(tags: dict[bytes, bytes], space: bytes, connection: bytes) -> None:
     profile = icc.assembled("absurd", tags, space=space, kind=b"prtr", connection=connection)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.disk import ROOT
@@ -374,7 +374,6 @@ BASES += [(GEMINI, ["contents", 2, "parts", 0, "functionResponse"]), (GEMINI, ["
 BASES += [(READ["ShareGPT, with tools in a string"][0], ["conversations", place]) for place in (1, 2)]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(BASES), st.text() | st.sampled_from(NAMED), values)
 @example(BASES[2], "weight", 0)
 @example(BASES[3], "train", False)
@@ -404,7 +403,6 @@ def test_any_key_within_tools_and_calls_is_used_known_or_refused(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), values))
 def test_any_arguments_and_any_schema_come_back_as_they_were_or_are_refused(value: dict[str, object]) -> None:
     try:

@@ -240,7 +240,7 @@ words = st.text("the thin red cat é漢👩 \n", min_size=1, max_size=60).filter
 
 
 @given(st.lists(words, min_size=2, max_size=8), st.none() | words, st.integers(90, 400), st.sets(st.integers(0, 8)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_is_cut_the_last_answer_and_its_question_stay_longest(
     said: list[str], system: str | None, room: int, unlearned: set[int]
 ) -> None:

@@ -76,7 +76,7 @@ words = st.text("the thin red cat:-<>/é漢👩 \n", min_size=1, max_size=40).fi
 @given(
     said=st.lists(words, min_size=2, max_size=6), system=st.none() | words, unlearned=st.sets(st.sampled_from([1, 3]))
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_of_any_chat_exactly_the_answers_and_their_ends_are_learned(
     name: str, said: list[str], system: str | None, unlearned: set[int]
 ) -> None:
@@ -102,7 +102,7 @@ def test_of_any_chat_exactly_the_answers_and_their_ends_are_learned(
 
 @pytest.mark.parametrize("name", NAMES)
 @given(said=st.lists(words, min_size=2, max_size=6), system=st.none() | words, room=st.integers(60, 260))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_cut_fits_and_is_learned_under_every_template(
     name: str, said: list[str], system: str | None, room: int
 ) -> None:
