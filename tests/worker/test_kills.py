@@ -89,10 +89,10 @@ def claimed(floor: Floor, job_id: str) -> list[float]:
 def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
     plant: Floor, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    delays, done, needed = list[float](), 0, 0
+    delays, done, needed, rounds = list[float](), 0, 0, pytestconfig.getoption("--kills")
     with plant.dispatcher(), ExitStack() as stack:
         staff = workers(plant, stack)
-        for _ in range(pytestconfig.getoption("--kills")):
+        for _ in range(rounds):
             for reached in POINTS.values():
                 job_id = plant.job()
                 job = watched(plant, job_id, reached)
@@ -104,21 +104,23 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
                     beaten = plant.get(job_id).heartbeat_at or 0.0
                     if plant.wait_for(job_id, "SUCCEEDED", 60).attempt == 2:
                         delays.append(claimed(plant, job_id)[1] - beaten)
-                plant.wait_for(job_id, "SUCCEEDED", 60)
+                attempts = plant.wait_for(job_id, "SUCCEEDED", 60).attempt
                 assert len(plant.rows(Adapter, job_id)) == 1
-                done, needed = done + len(steps(plant, job_id)), needed + NEEDED
+                made = len(steps(plant, job_id))
+                assert made <= NEEDED + fast_trainer.STEPS * (attempts - 1)  # of each attempt the stage it was in
+                done, needed = done + made, needed + NEEDED
     with plant.sessions() as session:
         assert broken_invariants(session) == []
     tidy(plant)
     assert leavings(plant) == []
     with capsys.disabled():
-        if pytestconfig.getoption("--kills") > 1:
+        if rounds > 1:
             print(
                 f"\n{len(delays)} kills: next claim after {max(delays):.1f} s at most, {done / needed - 1:.1%} repeated"
             )
     assert delays
     assert max(delays) < plant.settings.lease_seconds + MARGIN_SECONDS
-    assert done <= 1.1 * needed
+    assert rounds == 1 or done <= 1.1 * needed  # over many kills, for where one comes is chance
 
 
 SUPERVISOR = """

@@ -69,12 +69,12 @@ def test_an_example_takes_what_a_network_of_full_size_keeps_of_it() -> None:
 @pytest.mark.parametrize(
     ("name", "family"),
     [
-        ("sd3.5-large", "sd3"),
-        ("sd3.5-medium", "sd3"),
-        ("flux1", "flux1"),
-        ("flux2-dev", "flux2"),
+        pytest.param("sd3.5-large", "sd3", marks=pytest.mark.long),
+        pytest.param("sd3.5-medium", "sd3", marks=pytest.mark.long),
+        pytest.param("flux1", "flux1", marks=pytest.mark.long),
+        pytest.param("flux2-dev", "flux2", marks=pytest.mark.long),
         ("flux2-klein-4b", "flux2-klein"),
-        ("qwen-image", "qwen-image"),
+        pytest.param("qwen-image", "qwen-image", marks=pytest.mark.long),
         ("z-image", "z-image"),
     ],
 )

@@ -50,7 +50,7 @@ def ablating(record: BackboneRecord, tmp_path: Path, bat: dict[str, object]) -> 
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_value_is_a_job_and_the_picture_shows_them_all(ablate: Ablate, tmp_path: Path) -> None:
     done = ablate("gamma", "[0, 0.5]")
     rows = json.loads((tmp_path / "out/ablation.json").read_text())["rows"]

@@ -253,7 +253,7 @@ def test_a_gamma_that_was_asked_for_is_not_tried(make_image_job: MakeJob) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", ["cs_fluctuation", "max_steps"])
+@pytest.mark.parametrize("stop", ["cs_fluctuation", pytest.param("max_steps", marks=pytest.mark.long)])
 def test_only_the_default_rule_lets_the_pictures_choose(make_image_job: MakeJob, stop: str) -> None:
     folder = make_image_job(stop=stop, max_steps=4)
     list(run(folder))
@@ -275,7 +275,7 @@ def test_a_text_job_answers_its_prompts_at_the_named_steps(make_text_job: MakeJo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["int8", "nf4"])
+@pytest.mark.parametrize("precision", [pytest.param("int8", marks=pytest.mark.long), "nf4"])
 def test_a_job_on_a_backbone_held_in_fewer_bits_gives_files_that_work(make_image_job: MakeJob, precision: str) -> None:
     folder = make_image_job(precision=precision, checkpointing=True)
     lines = list(run(folder))

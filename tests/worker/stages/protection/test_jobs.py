@@ -233,7 +233,7 @@ def test_own_samples_are_trained_in_the_shapes_of_the_job(tiny_diffusion_folder:
     assert len({tuple(size) for size in offered.examples["size"].tolist()}) == len(shapes)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_emoji_backbone_is_protected_on_pictures_that_it_draws(tmp_path: Path) -> None:
     record = read_record(ROOT / "demo/emoji_ldm/weights").model_copy(update={"pool": None})
     references = tmp_path / "references"
