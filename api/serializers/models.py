@@ -24,7 +24,7 @@ def backbone_object(record: BackboneRecord, aliases: list[str], measured: Collec
         resolution=record.resolution if record.kind == "images" else None,
         description=told.description,
         good_for=told.good_for,
-        measured_here=(record.id, record.revision) in measured,
+        measured_here=(record.id, record.measured_as) in measured,
         pool=PoolObject.model_validate(asdict(pool)) if pool else None,
         family=record.family,
         licence=record.licence,

@@ -106,6 +106,11 @@ class BackboneRecord(BaseModel):
         """Say in how many steps and with how much guidance pictures are drawn, where its family's own are not taken."""
         return {name: self.defaults[name] for name in ("sample_steps", "guidance") if name in self.defaults}
 
+    @property
+    def measured_as(self) -> str:
+        """Name what measurements of jobs are of: the files, and how pictures are drawn where that was chosen."""
+        return " ".join([self.revision, *(f"{name}={value:g}" for name, value in self.drawing.items())])
+
 
 def describe(
     id: str,

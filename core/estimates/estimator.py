@@ -50,7 +50,7 @@ class Estimator:
     @classmethod
     def of(cls, session: Session, record: BackboneRecord, device: str | None) -> Estimator:
         """Read what was measured."""
-        return cls(record, measurements.recent(session, record.id, record.revision, device), device)
+        return cls(record, measurements.recent(session, record.id, record.measured_as, device), device)
 
     @property
     def measured(self) -> bool:
@@ -92,7 +92,7 @@ class Estimators:
 
     def of(self, session: Session, record: BackboneRecord, device: str | None) -> Estimator:
         """Return what `Estimator.of` does."""
-        key = record.model_dump_json(), device, measurements.newest(session, record.id, record.revision)
+        key = record.model_dump_json(), device, measurements.newest(session, record.id, record.measured_as)
         if key not in self._kept:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
@@ -157,7 +157,7 @@ def long_texts(
     """Say which of a new job's texts are probably too long, as its estimate does."""
     if not sizes:
         return None
-    guess = token_guess(measurements.recent(session, record.id, record.revision, device))
+    guess = token_guess(measurements.recent(session, record.id, record.measured_as, device))
     return probably_too_long(sizes, guess, TokenLimit.of(request, record, device_class(device)))
 
 

@@ -22,7 +22,7 @@ def expected(session: Session, record: BackboneRecord, request: BatRequest, unkn
     The middle one counts: what one account's job has stored must not keep out another's. Merged weights come on top:
     they are as large as the backbone.
     """
-    mine = (Measurement.backbone == record.id) & (Measurement.revision == record.revision)
+    mine = (Measurement.backbone == record.id) & (Measurement.revision == record.measured_as)
     newest = select(Measurement.data).where(mine, Measurement.source == "job")
     rows = session.scalars(newest.order_by(Measurement.created_at.desc(), Measurement.id).limit(LOOKED_AT)).all()
     rank = request.rank if isinstance(request.rank, int) else 0

@@ -67,7 +67,7 @@ def command(
     migrate(settings.database)
     with sessions(connect(settings.database)).begin() as session:
         for measured in reversed(found):
-            measurements.add(session, record.id, record.revision, measured)
+            measurements.add(session, record.id, record.measured_as, measured)
     if (slowed := max(measured.slowed for measured in found)) > BUSY_SLOWDOWN:
         print(BUSY_NOTE.format(slowed), file=sys.stderr)
     print(f"Measured {record.id} on {found[0].device}; estimates and running jobs go by it from now on.")

@@ -98,7 +98,7 @@ class JobMeasurement:
                 with sessions.begin() as session:
                     if not folder.spec()["parameters"]["merged"]:
                         measured = measured.with_stored(stored_bytes.of_job(session, job_id))
-                    measurements.add(session, record.id, record.revision, measured)
+                    measurements.add(session, record.id, record.measured_as, measured)
         except (SQLAlchemyError, OSError, KeyError, TypeError, ValueError) as error:  # the trainer's words are its own
             log.warning("what the job took was not kept: %s", type(error).__name__)
 

@@ -12,9 +12,11 @@ from core.database.engine import connect, now, sessions
 from core.database.migrations import migrate
 from core.database.tables import Measurement, Worker
 from core.estimates import measurements
+from core.estimates.estimator import Estimator
 from core.estimates.sizes import Steps
 from tests.core.estimates.measured import OTHER, SMALL, measured
 from tests.core.ledger import Sessions
+from tests.core.parameters.test_resolving import EMOJI
 
 ROW = measured(SMALL, Steps(12, 24, 16))
 
@@ -76,6 +78,14 @@ def test_a_tokens_length_in_characters_is_the_median_of_what_was_measured() -> N
     whole = {**rows[1].work["prepare"], "facts": {"references_tokens": 300, "references_whole": 700}}  # most was cut
     cut = replace(rows[1], work={**rows[1].work, "prepare": whole})
     assert measurements.tokens_per_character([cut]) == pytest.approx(0.7)
+
+
+def test_what_was_measured_is_of_pictures_that_were_drawn_so(database: Sessions) -> None:
+    slower = EMOJI.model_copy(update={"defaults": {**EMOJI.defaults, "sample_steps": 50}})
+    rate = EMOJI.model_copy(update={"defaults": {**EMOJI.defaults, "learning_rate": 1e-4}})
+    with database.begin() as session:
+        measurements.add(session, EMOJI.id, EMOJI.measured_as, ROW)
+        assert [Estimator.of(session, one, ROW.device).measured for one in (EMOJI, slower, rate)] == [True, False, True]
 
 
 def test_a_row_of_another_version_is_passed_over(database: Sessions) -> None:

@@ -34,7 +34,7 @@ def test_a_calibration_run_makes_estimates_that_rest_on_it(tiny_diffusion_folder
     assert not list((data / "work").iterdir())
     record = Registry.load(settings).get("tiny")
     with sessions(connect(settings.database))() as session:
-        rows = measurements.recent(session, "tiny", record.revision, hardware(settings))
+        rows = measurements.recent(session, "tiny", record.measured_as, hardware(settings))
         estimator = Estimator.of(session, record, hardware(settings))
     assert [row.source for row in rows] == ["calibration"] * 2
     assert {row.shape.rank for row in rows} == {8, 32}
