@@ -89,7 +89,7 @@ def test_what_the_guide_records_is_taken_by_an_upload_and_trains_a_job(plant: Pl
     assert job.training_file.startswith("file-")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_comparison_of_the_guide_writes_its_page(
     tiny_language: LanguageBackbone, tiny_language_folder: Path, tmp_path: Path
 ) -> None:

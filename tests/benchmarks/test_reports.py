@@ -17,8 +17,6 @@ from core.findings.pictures import cut_off
 from core.findings.texts.cut_texts import CutText, findings
 from core.settings import Settings
 
-SOONER = ("tone-fast", "paper-text")  # each takes a minute
-
 
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
@@ -39,9 +37,7 @@ def faults(verdict: Verdict) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SOONER else pytest.mark.long) for name in QUICK]
-)
+@pytest.mark.parametrize("name", [QUICK[0], *(pytest.param(name, marks=pytest.mark.long) for name in QUICK[1:])])
 def test_no_sentence_of_a_job_is_false(furnished: tuple[Path, Settings], name: str) -> None:
     place, settings = furnished
     verdict = check(run(ORDERS[name], place, settings), [settings.presets_folder])
@@ -104,7 +100,7 @@ def test_a_reason_that_the_parameters_contradict_is_found(told: Path) -> None:
     assert {fault.sentence.where for fault in check(told).faults} == {"parameters.rank", "parameters.alpha"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_answers_in_a_shape_are_counted_anew_and_not_as_the_report_counts_them(
     furnished: tuple[Path, Settings], tmp_path: Path
 ) -> None:

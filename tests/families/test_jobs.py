@@ -120,7 +120,7 @@ class Service:
                     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(scope="module", params=at_length("sdxl", "z-image", "llama"))
+@pytest.fixture(scope="module", params=at_length("z-image", "llama"))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -94,7 +94,9 @@ def test_of_a_job_whose_worker_was_killed_no_byte_remains(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", sorted(POINTS))
+@pytest.mark.parametrize(
+    "point", ["save", *(pytest.param(one, marks=pytest.mark.long) for one in sorted(POINTS) if one != "save")]
+)
 def test_no_byte_remains_wherever_the_worker_was_killed_and_whatever_was_erased(
     plant: Floor, tmp_path: Path, temporary: Path, valkey_url: str, point: str
 ) -> None:

@@ -84,7 +84,7 @@ def claimed(floor: Floor, job_id: str) -> list[float]:
         return list(session.scalars(select(JobEvent.created_at).where(moves).order_by(JobEvent.seq)))
 
 
-@pytest.mark.parametrize("plant", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("plant", [pytest.param("sqlite", marks=pytest.mark.long), "postgresql"], indirect=True)
 @pytest.mark.slow
 def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
     plant: Floor, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]

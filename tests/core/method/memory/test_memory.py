@@ -79,7 +79,7 @@ WORK: list[Callable[[Any], Tensor]] = [evaluated, scored, curved, differentiated
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", WORK)
-@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_what_a_device_refuses_is_computed_in_smaller_pieces_with_the_same_result(
     backbone: Backbone, work: Callable[[Any], Tensor], most: int
 ) -> None:

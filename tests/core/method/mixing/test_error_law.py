@@ -62,7 +62,7 @@ def test_like_data_helps_and_unlike_data_harms() -> None:
     assert alike.break_even > unlike.break_even
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fewer_gradients_make_wider_intervals_and_fewer_verdicts() -> None:
     few = [report_of_so_many(3, 4, seed) for seed in range(30)]
     many = [report_of_so_many(160, 160, seed) for seed in range(3)]
