@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def new(tab: Tab, _: dict[str, str]) -> None:
 def new_pictures(tab: Tab, _: dict[str, str]) -> None:
     tab.open("/new")
     tab.give(pictures(5))
-    expect(tab.page.get_by_role("heading", name=re.compile("^5 pictures"))).to_be_visible()
+    tab.counted("5 pictures")
     tab.page.get_by_text("Settings for those who know them").click()
     expect(tab.page.get_by_label("rank", exact=True)).to_be_visible()
 
@@ -48,7 +47,7 @@ def new_pictures(tab: Tab, _: dict[str, str]) -> None:
 def new_texts(tab: Tab, _: dict[str, str]) -> None:
     tab.open("/new")
     tab.give(texts(5))
-    expect(tab.page.get_by_role("heading", name=re.compile("^5 texts"))).to_be_visible()
+    tab.counted("5 texts")
 
 
 def adapters(tab: Tab, _: dict[str, str]) -> None:
