@@ -90,7 +90,7 @@ test: $(VENV)/.test $(VENV)/.eye clients  ## Everything real, once: SQLite, Post
 test-tail: $(VENV)/.test clients  ## What `make test` leaves out: other clients and databases, a short storm, kills, fuzzing
 	$(PYTEST) -m "slow and not long"
 
-test-long: $(VENV)/.test clients  ## Before a release: whole jobs of every family, every format, whole experiments (about an hour)
+test-long: $(VENV)/.test clients  ## Before a release: whole jobs of every family, every format, whole experiments
 	$(PYTEST) -m long
 
 test-all: test test-tail test-long  ## All three: every test there is
