@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,11 @@ from core.database.invariants import broken_invariants
 from core.database.tables import Adapter, Artifact, Job, JobEvent
 from core.disk import DRAFT
 from core.erasure.retention import Tidier
+from core.errors import NotFound
 from core.parameters.schedule import STAGES
 from tests.worker import fast_trainer
 from tests.worker.floor import ROOT, Floor, environment, kill
+from worker.job_folder import DONE, SAVES
 
 NEEDED = fast_trainer.STEPS * len(STAGES)
 MARGIN_SECONDS = 15.0
@@ -40,9 +42,27 @@ def stored(floor: Floor, job_id: str, name: str) -> bool:
         return session.get(Artifact, (job_id, name)) is not None
 
 
+def standing(floor: Floor, job_id: str) -> dict[str, int]:
+    """The steps that are stored: all of a finished stage, and of the one in work those that its save holds."""
+    with floor.sessions() as session:
+        keys = {row.name: row.storage_key for row in session.scalars(select(Artifact).where(Artifact.job_id == job_id))}
+    found = {stage: fast_trainer.STEPS for stage in STAGES if f"{stage}/{DONE}" in keys}
+    for name, key in keys.items():
+        if name.startswith(f"{SAVES}/") and name.endswith("/step.json"):
+            with suppress(NotFound):  # the next save has replaced it
+                found[name.split("/")[1].rpartition("-")[0]] = int(floor.storage.read(key))
+    return found
+
+
+def repeated(floor: Floor, job_id: str, known: dict[str, int]) -> list[str]:
+    """What attempts after the first have done of that again."""
+    later = (line for line in steps(floor, job_id) if not line.startswith(f"{job_id}-e1 "))
+    return [line for line in later if int(line.split()[2]) <= known.get(line.split()[1], 0)]
+
+
 POINTS: dict[str, Callable[[Floor, str], bool]] = {
     "claim": lambda floor, job_id: floor.get(job_id).attempt == 1,
-    "step": lambda floor, job_id: sum(" train " in line for line in steps(floor, job_id)) >= 4,
+    "step": lambda floor, job_id: standing(floor, job_id).get("train", 0) >= 4,
     "save": lambda floor, job_id: len(steps(floor, job_id)) > 12 and drafts(floor, job_id),
     "upload": lambda floor, job_id: stored(floor, job_id, "score/done.json"),
     "commit": lambda floor, job_id: stored(floor, job_id, "export/done.json"),
@@ -99,16 +119,16 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
                 if job.state == "RUNNING" and job.worker_id is not None:
                     holder = staff.pop(int(job.worker_id.rpartition(":")[2]))
                     kill(holder)
+                    known = standing(plant, job_id)
                     replaced = stack.enter_context(plant.worker())
                     staff[replaced.pid] = replaced
                     beaten = plant.get(job_id).heartbeat_at or 0.0
                     if plant.wait_for(job_id, "SUCCEEDED", 60).attempt == 2:
                         delays.append(claimed(plant, job_id)[1] - beaten)
-                attempts = plant.wait_for(job_id, "SUCCEEDED", 60).attempt
+                    assert repeated(plant, job_id, known) == []
+                plant.wait_for(job_id, "SUCCEEDED", 60)
                 assert len(plant.rows(Adapter, job_id)) == 1
-                made = len(steps(plant, job_id))
-                assert made <= attempts * NEEDED  # no attempt does more than all of it
-                done, needed = done + made, needed + NEEDED
+                done, needed = done + len(steps(plant, job_id)), needed + NEEDED
     with plant.sessions() as session:
         assert broken_invariants(session) == []
     tidy(plant)
@@ -120,7 +140,8 @@ def test_a_job_of_a_killed_worker_goes_on_in_time_and_repeats_little(
             )
     assert delays
     assert max(delays) < plant.settings.lease_seconds + MARGIN_SECONDS
-    assert rounds == 1 or done <= 1.1 * needed  # over many kills, for where one comes is chance
+    # what is not stored yet hangs on how fast the machine is, and on where the kill came: few kills say nothing of it
+    assert rounds == 1 or done <= 1.1 * needed
 
 
 SUPERVISOR = """
