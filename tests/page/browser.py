@@ -73,16 +73,10 @@ class Tab:
         self.page.get_by_label(label).first.fill(words)
 
     def give(self, files: Sequence[FilePayload], button: str = "choose files") -> None:
-        """Choose files in the dialog that the button opens; until then nothing has jumped."""
-        self.stands_still()
+        """Choose files in the dialog that the button opens."""
         with self.page.expect_file_chooser() as chooser:
             self.press(button)
         chooser.value.set_files(files)
-
-    def counted(self, words: str) -> None:
-        """Wait until the page counts so many files, whose coming is no jump however late it is."""
-        number(self.page, words)
-        self.page.evaluate("window.shifts = []")
 
     def expect(self, pattern: str = REFUSED) -> None:
         """Forget faults that a test has caused on purpose."""

@@ -27,7 +27,7 @@ def test_a_start_link_and_files_become_a_job_in_a_few_touches(
         tab.key = page.evaluate("sessionStorage.getItem('albatross.key')")
         assert "start" not in page.evaluate("location.href")
         tab.give(given(6))
-        tab.counted(f"6 {kind}")
+        expect(page.get_by_role("heading", name=re.compile(rf"^6 {kind}"))).to_be_visible()
         expect(page.get_by_text(re.compile(r"^About \d|^About a"))).to_be_visible()
         chosen = page.get_by_role("group", name=re.compile("model")).get_by_role("radio", checked=True)
         model = chosen.locator("xpath=..").inner_text()
