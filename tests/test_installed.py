@@ -29,6 +29,7 @@ DATA = (
     "core/backbones/single_files",
     "core/parameters/presets",
     "migrations",
+    "demo/emoji_64",
     "demo/emoji_ldm",
     "demo/texts",
     "demo/old_model",

@@ -24,7 +24,7 @@ from core.disk import ROOT, write_json
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
 
-BUILT_IN = {"emoji-ldm": ROOT / "demo/emoji_ldm/weights"}
+BUILT_IN = {"emoji-flow": ROOT / "demo/emoji_64/weights/flow", "emoji-ldm": ROOT / "demo/emoji_ldm/weights"}
 # under {data}/backbones, after `albatross backbones prepare ID`; each with its hub name, which older records do not say
 PREPARED = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 

@@ -19,7 +19,7 @@ from demo.emoji_ldm.pool import read_images, read_items
 from demo.emoji_ldm.pretrain import reported, save_state, trained_vae
 
 RECIPES = {"flow": FLOW, "xl": XL}
-VAE = Path(__file__).resolve().parent / "vae"
+VAE = Path(__file__).resolve().parent / "weights/flow/vae"
 VAE_BATCH = 16
 
 
