@@ -64,7 +64,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let no collection of garbage look again at modules that have been loaded: in all there are half a million objects."""
+    """Let no collection of garbage look again at modules that have been loaded: they are half a million objects."""
     if len(sys.modules) > item.session.stash.get(FROZEN, 0) + MANY_MODULES:
         gc.collect()
         gc.freeze()

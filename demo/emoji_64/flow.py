@@ -1,7 +1,12 @@
 """The transformer: a small one of Stable Diffusion 3, which learns by flow matching."""
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from demo.emoji_64.latents import Batch
@@ -10,6 +15,7 @@ from demo.emoji_64.model import LATENT_CHANNELS, LATENT_SIDE, Recipe
 PATCH = 2
 HEADS, HEAD_WIDTH, BLOCKS = 6, 32, 6
 TIMESTEPS = 1000
+ABSENT = 256  # zeros that StableDiffusion3Pipeline puts where a T5 would speak
 
 
 def build_transformer(text_width: int) -> SD3Transformer2DModel:
@@ -30,6 +36,50 @@ def build_transformer(text_width: int) -> SD3Transformer2DModel:
     )
 
 
+class LastCounts(TorchFunctionMode):
+    """Let the last token of every attention count as often as it stands for others that are its equals.
+
+    Equal tokens stay equal through joint attention, and n of them weigh as one whose logit is larger by log n.
+    """
+
+    def __init__(self, tokens: int, times: int) -> None:
+        super().__init__()
+        self.bias = torch.zeros(1, 1, 1, tokens)
+        self.bias[..., -1] = math.log(times)
+
+    def __torch_function__(
+        self, function: Callable, types: Sequence[type], args: Sequence = (), kwargs: Mapping | None = None
+    ) -> object:
+        """Pass every call on, one of attention with the bias."""
+        more = {}
+        if function is scaled_dot_product_attention:
+            more = {"attn_mask": self.bias.to(args[0])}
+        return function(*args, **{**(kwargs or {}), **more})
+
+
+def predict(
+    transformer: SD3Transformer2DModel,
+    noisy: torch.Tensor,
+    timesteps: torch.Tensor,
+    states: torch.Tensor,
+    whole: torch.Tensor,
+) -> torch.Tensor:
+    """Predict as in the pipeline, where ABSENT zeros follow the words: they are equal, so one is computed for all.
+
+    States are (B, tokens, width) and whole captions (B, width) of one encoder, which stands for both.
+    """
+    device = transformer.device
+    told = pad(torch.cat([states] * 2, dim=-1), (0, 0, 0, 1))
+    pictures = (noisy.shape[-1] // PATCH) ** 2
+    with LastCounts(pictures + told.shape[1], ABSENT):
+        return transformer(
+            hidden_states=noisy.to(device),
+            timestep=timesteps.to(device),
+            encoder_hidden_states=told.to(device),
+            pooled_projections=torch.cat([whole] * 2, dim=-1).to(device),
+        ).sample
+
+
 def flow_loss(transformer: SD3Transformer2DModel, batch: Batch) -> torch.Tensor:
     """Compute the error of the velocity n - x at (1 - s) x + s n, with s logit-normal (Esser et al. 2403.03206)."""
     device, latents = transformer.device, batch.latents
@@ -37,14 +87,7 @@ def flow_loss(transformer: SD3Transformer2DModel, batch: Batch) -> torch.Tensor:
     place = torch.randn(len(latents), generator=batch.draw).sigmoid()
     share = place[:, None, None, None]
     noisy, wanted = (1 - share) * latents + share * noise, noise - latents
-    # both encoders are one here, and where a T5 would speak there are as many zeros
-    twice = torch.cat([batch.states] * 2, dim=-1)
-    predicted = transformer(
-        hidden_states=noisy.to(device),
-        timestep=(TIMESTEPS * place).to(device),
-        encoder_hidden_states=torch.cat([twice, torch.zeros_like(twice)], dim=1).to(device),
-        pooled_projections=torch.cat([batch.whole] * 2, dim=-1).to(device),
-    ).sample
+    predicted = predict(transformer, noisy, TIMESTEPS * place, batch.states, batch.whole)
     return (predicted.float() - wanted.to(device)).square().mean()
 
 
