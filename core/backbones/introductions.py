@@ -27,11 +27,6 @@ class Introduction:
 
 BUILT_IN: Mapping[str, Introduction] = MappingProxyType(
     {
-        "emoji-flow": Introduction(
-            "Emoji, 64 pixels",
-            "A small flow-matching transformer of emoji, 64 by 64 pixels, that comes with the service.",
-            "Seeing what the drawings become, without a GPU; slower than the one of 32 pixels.",
-        ),
         "emoji-ldm": Introduction(
             "Emoji",
             "A small model of emoji, 32 by 32 pixels, that comes with the service.",
