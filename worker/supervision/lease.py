@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.database.engine import now
-from core.jobs import leases
+from core.jobs import leases, reports
 from core.jobs.leases import Claim
 from core.parameters.schedule import STAGES
 from core.settings import Settings
@@ -68,6 +69,7 @@ class Lease:
         self._sessions, self._settings = sessions, settings
         self._position = self._written = Position("prepare")
         self._renewed = time.monotonic()
+        self._telling = threading.Lock()  # from taking a position until it is written: no older one follows a newer
         self._lost, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(
             target=copy_context().run, args=(self._renew_until_ended,), name="heartbeat", daemon=True
@@ -101,6 +103,12 @@ class Lease:
         """Note where the job stands; the next heartbeat tells."""
         self._position = position
 
+    def note(self, course: Json | None) -> None:
+        """Write the way through the stages down at once; raises LeaseLost as `write` does."""
+        with self._telling:
+            self._position = replace(self._position, course=course)
+            self.write(partial(reports.note_course, claim=self._claim, course=course))
+
     def check(self) -> None:
         """Raise LeaseLost where the lease is lost, or may be by the time of the next write."""
         if self._lost.is_set() or time.monotonic() - self._renewed > SAFE_SHARE * self._settings.lease_seconds:
@@ -130,7 +138,8 @@ class Lease:
             age = time.monotonic() - self._renewed
             news = self._position is not self._written
             if age >= self._settings.heartbeat_seconds or (news and age >= PROGRESS_SECONDS):
-                self._renew()
+                with self._telling:
+                    self._renew()
 
     def _renew(self) -> None:
         began, position = time.monotonic(), self._position

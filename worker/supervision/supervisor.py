@@ -160,7 +160,7 @@ class Supervisor:
         """Have the trainer leave the job, and store what it has saved; one that does not within the grace is killed."""
         if self._trainer is None or not self._trainer.alive:
             return
-        self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
+        self.lease.note(self._measurement.course())
         if not save:
             self._trainer.stop(self.settings.cancel_grace_seconds, lambda line: None)
             return
@@ -260,7 +260,7 @@ class Supervisor:
             case StageDone():
                 self._measurement.note(line)
                 self._stage_files.upload(line.stage, self.lease)
-                self.lease.write(partial(reports.note_course, claim=self.claim, course=self._measurement.course()))
+                self.lease.note(self._measurement.course())
             case Saved() | Sampled() | Kept():
                 self._stage_files.take(line, self.lease)
             case Failed():

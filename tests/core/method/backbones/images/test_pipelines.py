@@ -5,10 +5,12 @@ Of those that learn by flow matching also the loss is computed by the pipeline's
 
 from __future__ import annotations
 
-import gc
+import functools
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -244,20 +246,37 @@ ENCODERS = (
 )
 
 
-def encoder_parameters() -> int:
-    """How many numbers of text encoders this process holds."""
-    held = [each for each in gc.get_objects() if type(each) in ENCODERS]
-    return sum(tensor.numel() for each in held for tensor in each.parameters())
+@pytest.fixture
+def encoder_parameters(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Tell how many numbers of text encoders are held, of those that were made since the test began.
+
+    By weak references: to look through all objects breaks tuples that other threads are making (SystemError).
+    """
+    held: WeakSet[torch.nn.Module] = WeakSet()
+
+    def watch(kind: type[torch.nn.Module]) -> None:
+        make = kind.__init__
+
+        @functools.wraps(make)
+        def made(self: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+            make(self, *args, **kwargs)
+            held.add(self)
+
+        monkeypatch.setattr(kind, "__init__", made)
+
+    for kind in ENCODERS:
+        watch(kind)
+    return lambda: sum(tensor.numel() for each in held for tensor in each.parameters())
 
 
-def test_text_encoders_are_held_only_while_something_is_encoded(backbone: DiffusionBackbone) -> None:
-    gc.collect()  # of what other tests have left
-    before = encoder_parameters()
+def test_text_encoders_are_held_only_while_something_is_encoded(
+    backbone: DiffusionBackbone, encoder_parameters: Callable[[], int]
+) -> None:
     with backbone.encoding():
         batch = backbone.encode(ITEMS)
         backbone.prompts.hold([None, "a cat"])
-        assert encoder_parameters() > before + 10_000
-    assert encoder_parameters() == before
+        assert encoder_parameters() > 10_000
+    assert encoder_parameters() == 0
     draw = backbone.random_draw(3, torch.Generator().manual_seed(2))
     seen: list[int] = []
     backbone.network.register_forward_pre_hook(lambda *_: seen.append(encoder_parameters()))
@@ -266,14 +285,14 @@ def test_text_encoders_are_held_only_while_something_is_encoded(backbone: Diffus
     backbone.sample(["a cat"], seed=1, steps=2)
     backbone.features(PICTURES)
     assert len(seen) >= 3
-    assert set(seen) == {before}
+    assert set(seen) == {0}
 
 
-def test_a_prompt_that_is_not_held_brings_the_encoders_back_for_a_moment(backbone: DiffusionBackbone) -> None:
-    gc.collect()
-    before = encoder_parameters()
+def test_a_prompt_that_is_not_held_brings_the_encoders_back_for_a_moment(
+    backbone: DiffusionBackbone, encoder_parameters: Callable[[], int]
+) -> None:
     first = backbone.sample(["a cat"], seed=1, steps=2)
-    assert encoder_parameters() == before
+    assert encoder_parameters() == 0
     backbone.prompts.forget()
     assert backbone.sample(["a cat"], seed=1, steps=2)[0].tobytes() == first[0].tobytes()
 
