@@ -27,6 +27,11 @@ class Introduction:
 
 BUILT_IN: Mapping[str, Introduction] = MappingProxyType(
     {
+        "emoji-flow": Introduction(
+            "Emoji, 64 pixels",
+            "A small flow-matching transformer of emoji, 64 by 64 pixels, that comes with the service.",
+            "Larger drawings than the other's, without a GPU; a job takes several times as long.",
+        ),
         "emoji-ldm": Introduction(
             "Emoji",
             "A small model of emoji, 32 by 32 pixels, that comes with the service.",

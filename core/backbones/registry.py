@@ -24,7 +24,8 @@ from core.disk import ROOT, write_json
 from core.errors import Conflict, InvalidInput, JobFailure, NotFound
 from core.settings import Settings
 
-BUILT_IN = {"emoji-ldm": ROOT / "demo/emoji_ldm/weights"}
+# the quickest first
+BUILT_IN = {"emoji-ldm": ROOT / "demo/emoji_ldm/weights", "emoji-flow": ROOT / "demo/emoji_64/weights/flow"}
 # under {data}/backbones, after `albatross backbones prepare ID`; each with its hub name, which older records do not say
 PREPARED = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
@@ -50,8 +51,9 @@ class Registry:
 
     def __iter__(self) -> Iterator[BackboneRecord]:
         """Yield what an operator has added, then what comes along to try it with: the first is offered first."""
-        shipped = BUILT_IN.keys() | PREPARED.keys()
-        return iter(sorted(self._records.values(), key=lambda record: (record.id in shipped, record.id)))
+        shipped = [*BUILT_IN, *PREPARED]
+        added = sorted(self._records.keys() - set(shipped))
+        return (self._records[id] for id in [*added, *shipped] if id in self._records)
 
     def find(self, name: str) -> BackboneRecord | None:
         """Return the record of this id, or the one that the name is an alias of; None where there is none."""

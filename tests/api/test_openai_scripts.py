@@ -86,7 +86,7 @@ def test_an_alias_is_a_name_of_a_backbone(tmp_path) -> None:
         assert http.post(JOBS, json=body).json()["model"] == "tiny-texts"
         assert http.get("/v1/models/gpt-4o-mini").json()["id"] == "tiny-texts"
         aliases = {row["id"]: row["bat"]["aliases"] for row in http.get("/v1/models").json()["data"]}
-        assert aliases == {"emoji-ldm": [], "tiny-images": [], "tiny-texts": ["gpt-4o-mini"]}
+        assert aliases == {"emoji-flow": [], "emoji-ldm": [], "tiny-images": [], "tiny-texts": ["gpt-4o-mini"]}
         assert http.get("/v1/models/tiny-images").json()["id"] == "tiny-images"  # a backbone's own name comes first
         refused(http.delete("/v1/models/gpt-4o-mini"), 403, "not_yours")
         for name in ("gone", "gpt-4.1"):

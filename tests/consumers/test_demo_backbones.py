@@ -16,9 +16,8 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from core.backbones.record import BackboneRecord
+from core.backbones.record import BackboneRecord, read_record
 from core.backbones.registry import BUILT_IN, Registry
-from core.disk import ROOT
 from core.method.lora.adapter import Adapter
 from core.settings import Settings
 from tests.consumers.page import put_on_the_hub, work
@@ -86,14 +85,16 @@ def published(record: BackboneRecord, packed: Path, folder: Path, name: str) -> 
     return context
 
 
-@pytest.mark.parametrize(("folder", "side"), [(BUILT_IN["emoji-ldm"], 32), (ROOT / "demo/emoji_64/weights/flow", 64)])
-def test_a_pipeline_that_is_told_no_dtype_draws_with_the_demos_backbones(folder: Path, side: int) -> None:
-    index = json.loads((folder / "model_index.json").read_text())
+@pytest.mark.parametrize("id", sorted(BUILT_IN))
+def test_a_pipeline_that_is_told_no_dtype_draws_with_what_comes_along(id: str) -> None:
+    record = read_record(BUILT_IN[id])
+    index = json.loads((record.path / "model_index.json").read_text())
     left_out = {name: None for name, part in index.items() if part == [None, None]}
-    pipe = DiffusionPipeline.from_pretrained(folder, **left_out)
+    pipe = DiffusionPipeline.from_pretrained(record.path, **left_out)
     parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     assert len(parts) >= 3
     assert {part.dtype for part in parts} == {torch.float32}
+    side = record.resolution
     drawn = pipe("cat on a boat, sks", height=side, width=side, num_inference_steps=1, output_type="np").images
     assert drawn.shape == (1, side, side, 3)
 

@@ -4,8 +4,9 @@ The optimum of the denoising loss is not that of the pictures: on our test backb
 its held-out loss was best, and all did at several times that step. What ends the good range of a subject is
 swallowing: unrelated prompts turn into it. A style is looked for on contents that were never trained, in features of
 how a picture is drawn; what ends its range is that contents are lost. All is measured in the backbone's own feature
-space, on fixed-seed samples, on one scale: 0 is what the same prompts drew before training, 1 is the mean of the
-references. That is likeness of features; it does not say what a person recognises. The rule is our own.
+space, on fixed-seed samples, on one scale: 0 is what the same prompts drew before training, 1 is the references: their
+mean, or of subjects where a backbone tells details apart, how alike these are among the references. That is likeness of
+features; it does not say what a person recognises. The rule is our own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ FAR = (
 )
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 SEEN = 0.005  # of the way: what is less is told as nothing
+MOST_REFERENCES = 24  # whose details are compared, evenly of all: those of hundreds would fill memory
+LEAST_WAY = 0.01  # of a cosine, between the details of before and those of the references
 
 
 class PictureBackbone(Drawer, Protocol):
@@ -48,6 +51,9 @@ class PictureBackbone(Drawer, Protocol):
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return features (n, f) of the frozen backbone: what pictures show."""
+
+    def details(self, images: Sequence[Image.Image]) -> Tensor | None:
+        """Return features of what pictures show in detail (n, places, f), unit length; None: `features` are to do."""
 
     def style_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return features (n, f) of the frozen backbone: how pictures are drawn."""
@@ -197,7 +203,16 @@ class _Measure:
         self._seen = backbone.style_features if style else backbone.features
         target = self._seen(references)
         self._ways = [_Way(target, self._seen(images)) if images else None for images in self.before]
+        self._details = [] if style else self._compared(references)
         self._contents = backbone.features(self.before[0]) if style else None
+
+    def _compared(self, references: Sequence[Image.Image]) -> list[_Details | None]:
+        """Return how details of both lists are compared; nothing where the backbone tells of none."""
+        shown = self.backbone.details(references[:: -(-len(references) // MOST_REFERENCES)])
+        if shown is None:
+            return []
+        before = [self.backbone.details(images) if images else None for images in self.before]
+        return [None if each is None else _Details(shown, each) for each in before]
 
     def draw(self, adapter: Adapter | None, known: Sequence[Image.Image]) -> list[list[Image.Image]]:
         """Return what the prompts draw under the adapter: the subject's, and the unrelated ones'."""
@@ -215,13 +230,18 @@ class _Measure:
         pairs = [tuple(zip(*pair, strict=True)) for pair in zip(self.asked, drawn, strict=True)]
         if step == 0:
             return Pictures(0, pairs[0], pairs[1], 0.0, 0.0, 0.0)
-        seen = [self._seen(images) if images else None for images in drawn]
-        (subject, other), (own, others) = self._ways, seen
-        similarity = subject.gone(own) if subject is not None and own is not None else 0.0
-        swallowed, drift = 0.0, 0.0
-        if other is not None and others is not None:
-            swallowed, drift = other.gone(others), other.drift(others)
+        (similarity, _), (swallowed, drift) = (self._moved(place, images) for place, images in enumerate(drawn))
         return Pictures(step, pairs[0], pairs[1], similarity, swallowed, drift, self._content(drawn[0]))
+
+    def _moved(self, place: int, drawn: Sequence[Image.Image]) -> tuple[float, float]:
+        """Return which share of the way to the references pictures of one list have gone, and how far in any."""
+        way = self._ways[place]
+        if way is None:
+            return 0.0, 0.0
+        now, details = self._seen(drawn), self._details[place] if self._details else None
+        shown = None if details is None else self.backbone.details(drawn)
+        gone = way.gone(now) if details is None or shown is None else details.gone(shown)
+        return gone, way.drift(now)
 
     def _content(self, drawn: Sequence[Image.Image]) -> float:
         """Return the share of pictures whose nearest from before training is one of the same prompt.
@@ -252,3 +272,33 @@ class _Way:
         """Return how far the pictures moved in any direction, relative to how much they differed among themselves."""
         spread = (self.before - self.before.mean(0)).norm(dim=1).mean().clamp_min(1e-12)
         return float((now - self.before).norm(dim=1).mean() / spread)
+
+
+class _Details:
+    """How alike the details of some pictures and of the references are, wherever in a picture they lie.
+
+    Each place of the ones is compared with the place of the others that is most like it, and the other way round
+    (symmetric chamfer, by cosines): what is smudged is like nothing in the references, and a blank picture has little
+    of what they show. 1 is how alike the references are among themselves. Our own.
+    """
+
+    def __init__(self, references: Tensor, before: Tensor) -> None:
+        self._references = references
+        self._begin = self._alike(before)
+        everyone = range(len(references))
+        apart = ((references[[k]], references[[n for n in everyone if n != k]]) for k in everyone)
+        found = [_nearest(one, others) for one, others in apart if len(others)] or [1.0]
+        self._way = max(LEAST_WAY, sum(found) / len(found) - self._begin)
+
+    def gone(self, now: Tensor) -> float:
+        """Return which share of the way the pictures have gone: 0 before training, 1 at the references."""
+        return (self._alike(now) - self._begin) / self._way
+
+    def _alike(self, pictures: Tensor) -> float:
+        return (_nearest(pictures, self._references) + _nearest(self._references, pictures)) / 2
+
+
+def _nearest(pictures: Tensor, others: Tensor) -> float:
+    """Return the mean cosine of places of pictures (n, p, f) and the places of others (m, q, f) most like them."""
+    there = others.flatten(0, 1)
+    return sum(float((one @ there.T).amax(1).mean()) for one in pictures) / len(pictures)

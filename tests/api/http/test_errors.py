@@ -129,7 +129,7 @@ def test_a_fine_tuned_model_is_no_backbone_and_that_is_said_of_no_other_name(
 ) -> None:
     error = refused(create(model="ft:gpt-4o-mini-2024-07-18:acme::abc"), 400, "model_not_found")
     assert "training starts from a backbone, never from one of them" in error["message"]
-    assert "Known: emoji-ldm, tiny-images, tiny-texts" in error["message"]
+    assert "Known: emoji-flow, emoji-ldm, tiny-images, tiny-texts" in error["message"]
     assert "fine-tuned" not in refused(create(model="gpt-4o-mini"), 400, "model_not_found")["message"]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 SEEN_AT_ONCE = 8
+MOST_PLACES = 16  # of a side, of which details are kept apart
 Look = Callable[[Sequence[Image.Image]], object]  # runs the network once over pictures
 Read = Callable[[Any], Tensor]  # what a block gave, as (n, channels, places)
 
@@ -27,6 +30,36 @@ def means_and_spreads(shallow: nn.Module, read: Read, images: Sequence[Image.Ima
     """
     parts = _activations(shallow, read, images, look)
     return torch.cat([torch.cat([part.mean(2), part.std(2)], dim=1) for part in parts])
+
+
+def places(middle: nn.Module, read: Read, images: Sequence[Image.Image], look: Look, shape: tuple[int, int]) -> Tensor:
+    """Return a middle block's activations of each place and between places, (n, 4 places, f) of unit length.
+
+    That is which details images show. Half a place further a detail gives other activations, so it is looked at there
+    too. `shape` are the rows and columns of latents, of which a transformer may take 2 x 2 as one.
+    """
+    seen = [_grid(middle, read, images, look, shape)]
+    rows, columns = seen[0].shape[1:3]
+    for right, down in ((1, 0), (0, 1), (1, 1)):
+        moved = [_moved(image, right / (2 * columns), down / (2 * rows)) for image in images]
+        seen.append(_grid(middle, read, moved, look, shape))
+    return normalize(torch.cat([grid.flatten(1, 2) for grid in seen], dim=1), dim=2)
+
+
+def _grid(middle: nn.Module, read: Read, images: Sequence[Image.Image], look: Look, shape: tuple[int, int]) -> Tensor:
+    """Return activations (n, rows, columns, f); beyond MOST_PLACES of a side neighbours are one place by their mean."""
+    parts = []
+    for part in _activations(middle, read, images, look):
+        rows = shape[0] // math.isqrt(math.prod(shape) // part.shape[2])
+        grid = part.unflatten(2, (rows, -1))
+        fewer = adaptive_avg_pool2d(grid, (min(rows, MOST_PLACES), min(grid.shape[3], MOST_PLACES)))
+        parts.append(fewer.permute(0, 2, 3, 1))
+    return torch.cat(parts)
+
+
+def _moved(image: Image.Image, right: float, down: float) -> Image.Image:
+    """Move an image by shares of its sides; what leaves it comes back at the other side."""
+    return ImageChops.offset(image, round(right * image.width), round(down * image.height))
 
 
 def _activations(block: nn.Module, read: Read, images: Sequence[Image.Image], look: Look) -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.method.backbones.backbone import LENGTHS, Batch, Draw, Item, take
 from core.method.backbones.counting import counted
-from core.method.backbones.images.activations import means, means_and_spreads
+from core.method.backbones.images.activations import means, means_and_spreads, places
 from core.method.backbones.images.conditioners.conditioner import Conditioner, Frame
 from core.method.backbones.images.folder import Folder
 from core.method.backbones.images.forms import FORMS, FormName, read
@@ -289,6 +289,11 @@ class DiffusionBackbone:
     def style_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Return its view of how images are drawn, (n, f)."""
         return means_and_spreads(self.sights.shallow(self.network), self._read, images, self._look)
+
+    def details(self, images: Sequence[Image.Image]) -> Tensor | None:
+        """Return its view of details of images, (n, places, f) of unit length; None where `features` are to do."""
+        block, shape = self.sights.middle(self.network), self._places
+        return places(block, self._read, images, self._look, shape) if self.sights.detailed else None
 
     def _read(self, given: Any) -> Tensor:
         """Read what a block gave of pictures in the size that they are looked at."""

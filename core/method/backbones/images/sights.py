@@ -15,11 +15,16 @@ Find = Callable[[Any], Any]  # a block of a network
 
 @dataclass(frozen=True)
 class Sights:
-    """The middle block of a network, a shallow one, and how what they give is read."""
+    """The middle block of a network, a shallow one, and how what they give is read.
+
+    `detailed` says whether pictures are compared place by place. The mean over a transformer's tokens was as near to
+    the references for smudged faces as for clean ones; of U-Nets nobody has compared both.
+    """
 
     middle: Find
     shallow: Find
     read: Read
+    detailed: bool = True
 
 
 def of_map(given: Tensor | tuple[Tensor, ...], _places: int) -> Tensor:
@@ -51,6 +56,7 @@ UNET = Sights(
     middle=lambda network: network.mid_block or network.down_blocks[-1],  # small SDXLs have no middle
     shallow=lambda network: network.down_blocks[0],
     read=of_map,
+    detailed=False,
 )
 STREAMS = Sights(middle=_middle, shallow=lambda network: network.transformer_blocks[0], read=of_streams)
 JOINED = Sights(

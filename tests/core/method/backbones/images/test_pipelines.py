@@ -236,6 +236,22 @@ def test_features_of_many_pictures_are_those_of_each_and_tell_them_apart(backbon
         assert (together[0] - together[1]).norm() > 1e-3
 
 
+def test_details_are_told_by_transformers_as_many_as_a_picture_has_places(
+    name: str, backbone: DiffusionBackbone
+) -> None:
+    square = backbone.details(PICTURES)
+    assert (square is None) == (name in UNETS)
+    if square is None:
+        return
+    backbone.drawn_size = (2 * SIDE, SIDE)
+    wide = backbone.details(PICTURES)
+    assert wide is not None
+    assert (len(square), len(wide), wide.shape[1]) == (3, 3, 2 * square.shape[1])
+    for details in (square, wide):
+        assert torch.allclose(details.norm(dim=2), torch.ones(1), atol=1e-5)
+        assert (details[0] - details[1]).norm() > 1e-3
+
+
 ENCODERS = (
     CLIPTextModel,
     CLIPTextModelWithProjection,
