@@ -139,7 +139,8 @@ class Lease:
             news = self._position is not self._written
             if age >= self._settings.heartbeat_seconds or (news and age >= PROGRESS_SECONDS):
                 with self._telling:
-                    self._renew()
+                    if not self._lost.is_set():  # which it may be since, by who wrote meanwhile
+                        self._renew()
 
     def _renew(self) -> None:
         began, position = time.monotonic(), self._position

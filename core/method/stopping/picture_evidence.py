@@ -4,9 +4,9 @@ The optimum of the denoising loss is not that of the pictures: on our test backb
 its held-out loss was best, and all did at several times that step. What ends the good range of a subject is
 swallowing: unrelated prompts turn into it. A style is looked for on contents that were never trained, in features of
 how a picture is drawn; what ends its range is that contents are lost. All is measured in the backbone's own feature
-space, on fixed-seed samples, on one scale: 0 is what the same prompts drew before training, 1 is the references: their
-mean, or of subjects where a backbone tells details apart, how alike these are among the references. That is likeness of
-features; it does not say what a person recognises. The rule is our own.
+space, on fixed-seed samples, on one scale: 0 is what the same prompts drew before training, 1 is the references, by
+their mean, or of a subject by their details where a backbone tells these. That is likeness of features; it does not say
+what a person recognises. The rule is our own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -33,8 +34,8 @@ MIN_SIMILARITY = 0.1  # below this best similarity the pictures do not show what
 # Share of the most contents recognised at any step that a step must keep, for a style: the backbone's own features lose
 # sight of them early (at half of them an unrelated encoder told all of a duotone's contents apart).
 KEPT_CONTENT = 0.5
-# Below this best similarity the job says that the backbone may be unable to do it; by eye, on three styles of which
-# one, that plain runs did not learn either, stayed below .65 and one that is plainly there came to .72.
+# Below this best similarity of means the job says that the backbone may be unable to do it; by eye, on three styles of
+# which one, that plain runs did not learn either, stayed below .65 and one that is plainly there came to .72.
 FAR_WAY = 2 / 3
 FAR = (
     "The pictures go less than two thirds of the way even at best: this backbone may be unable to draw what the "
@@ -43,7 +44,7 @@ FAR = (
 SCALE = "0 is before training and 1 the references; it does not say what a person recognises."
 SEEN = 0.005  # of the way: what is less is told as nothing
 MOST_REFERENCES = 24  # whose details are compared, evenly of all: those of hundreds would fill memory
-LEAST_WAY = 0.01  # of a cosine, between the details of before and those of the references
+LEAST_WAY = 1e-6  # of a cosine, from the details of before to those of the references
 
 
 class PictureBackbone(Drawer, Protocol):
@@ -70,6 +71,7 @@ class Pictures:
     swallowed: float  # unrelated prompts, the same scale
     drift: float  # how far unrelated pictures moved in any direction, relative to how much they differ
     content: float = 1.0  # share of the subject's pictures that are still nearest to what their own prompt drew before
+    by_details: bool = False  # whether similarity and swallowed are: even clean pictures are far from 1 then
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def choose(judged: Sequence[Pictures], named: int, *, style: bool = False, besid
         )
     found = _style(judged, beside=beside) if style else _subject(judged, best, beside=beside)
     begin = "" if found.published_step is None else chosen_by_samples(found.published_step, named)
-    return PictureEvidence(found.published_step, f"{begin}{found.reason}{f' {FAR}' if best < FAR_WAY else ''}")
+    far = f" {FAR}" if best < FAR_WAY and not judged[0].by_details else ""
+    return PictureEvidence(found.published_step, f"{begin}{found.reason}{far}")
 
 
 def _subject(judged: Sequence[Pictures], best: float, *, beside: bool) -> PictureEvidence:
@@ -212,7 +215,7 @@ class _Measure:
         if shown is None:
             return []
         before = [self.backbone.details(images) if images else None for images in self.before]
-        return [None if each is None else _Details(shown, each) for each in before]
+        return [None if each is None else _Details(shown, each, self.backbone.device) for each in before]
 
     def draw(self, adapter: Adapter | None, known: Sequence[Image.Image]) -> list[list[Image.Image]]:
         """Return what the prompts draw under the adapter: the subject's, and the unrelated ones'."""
@@ -231,7 +234,8 @@ class _Measure:
         if step == 0:
             return Pictures(0, pairs[0], pairs[1], 0.0, 0.0, 0.0)
         (similarity, _), (swallowed, drift) = (self._moved(place, images) for place, images in enumerate(drawn))
-        return Pictures(step, pairs[0], pairs[1], similarity, swallowed, drift, self._content(drawn[0]))
+        content, by_details = self._content(drawn[0]), bool(self._details)
+        return Pictures(step, pairs[0], pairs[1], similarity, swallowed, drift, content, by_details)
 
     def _moved(self, place: int, drawn: Sequence[Image.Image]) -> tuple[float, float]:
         """Return which share of the way to the references pictures of one list have gone, and how far in any."""
@@ -279,26 +283,22 @@ class _Details:
 
     Each place of the ones is compared with the place of the others that is most like it, and the other way round
     (symmetric chamfer, by cosines): what is smudged is like nothing in the references, and a blank picture has little
-    of what they show. 1 is how alike the references are among themselves. Our own.
+    of what they show. Our own.
     """
 
-    def __init__(self, references: Tensor, before: Tensor) -> None:
-        self._references = references
+    def __init__(self, references: Tensor, before: Tensor, device: torch.device) -> None:
+        self._references, self._device = references.flatten(0, 1).to(device), device
         self._begin = self._alike(before)
-        everyone = range(len(references))
-        apart = ((references[[k]], references[[n for n in everyone if n != k]]) for k in everyone)
-        found = [_nearest(one, others) for one, others in apart if len(others)] or [1.0]
-        self._way = max(LEAST_WAY, sum(found) / len(found) - self._begin)
 
     def gone(self, now: Tensor) -> float:
-        """Return which share of the way the pictures have gone: 0 before training, 1 at the references."""
-        return (self._alike(now) - self._begin) / self._way
+        """Return which share of the way the pictures have gone: 0 before training, 1 where they are the references."""
+        return (self._alike(now) - self._begin) / max(LEAST_WAY, 1 - self._begin)
 
     def _alike(self, pictures: Tensor) -> float:
-        return (_nearest(pictures, self._references) + _nearest(self._references, pictures)) / 2
-
-
-def _nearest(pictures: Tensor, others: Tensor) -> float:
-    """Return the mean cosine of places of pictures (n, p, f) and the places of others (m, q, f) most like them."""
-    there = others.flatten(0, 1)
-    return sum(float((one @ there.T).amax(1).mean()) for one in pictures) / len(pictures)
+        """Return the mean cosine of each place and the most like it, of pictures (n, p, f) and of the references."""
+        found, theirs = [], self._references.new_full((len(self._references),), -1.0)
+        for one in pictures:
+            likeness = one.to(self._device) @ self._references.T
+            found.append(likeness.amax(1).mean())
+            theirs = torch.maximum(theirs, likeness.amax(0))
+        return float((torch.stack(found).mean() + theirs.mean()) / 2)

@@ -11,6 +11,8 @@ from PIL import Image, ImageChops
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
+from core.method.backbones.images.views import Size, View
+
 SEEN_AT_ONCE = 8
 MOST_PLACES = 16  # of a side, of which details are kept apart
 Look = Callable[[Sequence[Image.Image]], object]  # runs the network once over pictures
@@ -32,12 +34,16 @@ def means_and_spreads(shallow: nn.Module, read: Read, images: Sequence[Image.Ima
     return torch.cat([torch.cat([part.mean(2), part.std(2)], dim=1) for part in parts])
 
 
-def places(middle: nn.Module, read: Read, images: Sequence[Image.Image], look: Look, shape: tuple[int, int]) -> Tensor:
+def places(
+    middle: nn.Module, read: Read, images: Sequence[Image.Image], look: Look, size: Size, shape: tuple[int, int]
+) -> Tensor:
     """Return a middle block's activations of each place and between places, (n, 4 places, f) of unit length.
 
     That is which details images show. Half a place further a detail gives other activations, so it is looked at there
-    too. `shape` are the rows and columns of latents, of which a transformer may take 2 x 2 as one.
+    too. Images are looked at in a `size` in pixels; `shape` are the rows and columns of its latents, of which a
+    transformer may take 2 x 2 as one.
     """
+    images = [View.of({"image": image}, size).seen for image in images]
     seen = [_grid(middle, read, images, look, shape)]
     rows, columns = seen[0].shape[1:3]
     for right, down in ((1, 0), (0, 1), (1, 1)):

@@ -292,8 +292,8 @@ class DiffusionBackbone:
 
     def details(self, images: Sequence[Image.Image]) -> Tensor | None:
         """Return its view of details of images, (n, places, f) of unit length; None where `features` are to do."""
-        block, shape = self.sights.middle(self.network), self._places
-        return places(block, self._read, images, self._look, shape) if self.sights.detailed else None
+        block, sides = self.sights.middle(self.network), (self.drawn_size, self._places)
+        return places(block, self._read, images, self._look, *sides) if self.sights.detailed else None
 
     def _read(self, given: Any) -> Tensor:
         """Read what a block gave of pictures in the size that they are looked at."""

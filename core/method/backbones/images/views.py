@@ -43,10 +43,14 @@ class View:
         cut = top * height // self.window[1], left * width // self.window[0]
         return Frame((self.image.height, self.image.width), cut, (height, width))
 
+    @property
+    def seen(self) -> Image.Image:
+        """What is seen, in the size that it is seen in."""
+        return self.image.convert("RGB").crop(self._box).resize(self.size, Image.Resampling.LANCZOS)
+
     def pixels(self) -> Tensor:
         """Return what is seen, (3, h, w) in -1..1."""
-        seen = self.image.convert("RGB").crop(self._box).resize(self.size, Image.Resampling.LANCZOS)
-        pixels = torch.frombuffer(bytearray(seen.tobytes()), dtype=torch.uint8)
+        pixels = torch.frombuffer(bytearray(self.seen.tobytes()), dtype=torch.uint8)
         return pixels.reshape(self.size[1], self.size[0], 3).permute(2, 0, 1).float() / 127.5 - 1
 
     def weights(self, rows: int, columns: int) -> Tensor:

@@ -1,5 +1,7 @@
 """The step that the pictures favour, on made-up measurements."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.method.stopping import picture_evidence
@@ -96,6 +98,8 @@ def test_pictures_that_go_less_than_two_thirds_of_the_way_are_told_of(style: boo
     assert far.published_step == near.published_step == 150
     assert "less than two thirds of the way" in far.reason
     assert "less than two thirds of the way" not in near.reason
+    detailed = [replace(one, by_details=True) for one in judged((100, 0.3, 0.0), (150, 0.5, 0.0))]
+    assert "less than two thirds" not in choose(detailed, style=style).reason  # clean ones are no nearer than that
 
 
 def test_a_subject_that_never_shows_leaves_the_step_alone() -> None:
