@@ -177,7 +177,7 @@ def _convert_transformer(
     """Make a folder of a transformer alone: its other parts are links to those of a backbone that has them."""
     _refuse(brought, objective="a whole checkpoint's", config="a whole checkpoint's")
     if brought.base is None:
-        raise no_base(transformer, registry)
+        raise no_base(transformer, registry.added)
     base = registry.get(brought.base)
     check_base(transformer, base)
     licence = licence_of(transformer, brought.licence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -51,9 +52,13 @@ class Registry:
 
     def __iter__(self) -> Iterator[BackboneRecord]:
         """Yield what an operator has added, then what comes along to try it with: the first is offered first."""
-        shipped = [*BUILT_IN, *PREPARED]
-        added = sorted(self._records.keys() - set(shipped))
-        return (self._records[id] for id in [*added, *shipped] if id in self._records)
+        shipped = (self._records[id] for id in (*BUILT_IN, *PREPARED) if id in self._records)
+        return chain(self.added, shipped)
+
+    @property
+    def added(self) -> list[BackboneRecord]:
+        """What an operator has added, by id."""
+        return [record for id, record in sorted(self._records.items()) if id not in BUILT_IN and id not in PREPARED]
 
     def find(self, name: str) -> BackboneRecord | None:
         """Return the record of this id, or the one that the name is an alias of; None where there is none."""
