@@ -30,7 +30,7 @@ BUILT_IN: Mapping[str, Introduction] = MappingProxyType(
         "emoji-flow": Introduction(
             "Emoji, 64 pixels",
             "A small flow-matching transformer of emoji, 64 by 64 pixels, that comes with the service.",
-            "Larger drawings than the other's, without a GPU; a job takes several times as long.",
+            "Trying larger drawings without a GPU; a job takes far longer than one of 32 pixels.",
         ),
         "emoji-ldm": Introduction(
             "Emoji",

@@ -214,8 +214,9 @@ class _Measure:
         shown = self.backbone.details(references[:: -(-len(references) // MOST_REFERENCES)])
         if shown is None:
             return []
+        shown = shown.to(self.backbone.device)  # once for both lists
         before = [self.backbone.details(images) if images else None for images in self.before]
-        return [None if each is None else _Details(shown, each, self.backbone.device) for each in before]
+        return [None if each is None else _Details(shown, each) for each in before]
 
     def draw(self, adapter: Adapter | None, known: Sequence[Image.Image]) -> list[list[Image.Image]]:
         """Return what the prompts draw under the adapter: the subject's, and the unrelated ones'."""
@@ -286,8 +287,8 @@ class _Details:
     of what they show. Our own.
     """
 
-    def __init__(self, references: Tensor, before: Tensor, device: torch.device) -> None:
-        self._references, self._device = references.flatten(0, 1).to(device), device
+    def __init__(self, references: Tensor, before: Tensor) -> None:
+        self._references = references.flatten(0, 1)
         self._begin = self._alike(before)
 
     def gone(self, now: Tensor) -> float:
@@ -298,7 +299,7 @@ class _Details:
         """Return the mean cosine of each place and the most like it, of pictures (n, p, f) and of the references."""
         found, theirs = [], self._references.new_full((len(self._references),), -1.0)
         for one in pictures:
-            likeness = one.to(self._device) @ self._references.T
+            likeness = one.to(self._references.device) @ self._references.T
             found.append(likeness.amax(1).mean())
             theirs = torch.maximum(theirs, likeness.amax(0))
         return float((torch.stack(found).mean() + theirs.mean()) / 2)

@@ -66,6 +66,8 @@ def test_a_slow_heartbeat_writes_no_older_way_over_what_was_noted_meanwhile(floo
         noted.set()
         release.join()
         beaten = floor.get(job_id).heartbeat_at
-        while floor.get(job_id).heartbeat_at == beaten:  # the next one has no older way either
+        until = time.monotonic() + 60
+        while floor.get(job_id).heartbeat_at == beaten and time.monotonic() < until:
             time.sleep(0.05)
+        assert floor.get(job_id).heartbeat_at != beaten  # and the next one has no older way either
     assert floor.get(job_id).course == {"overall": 0.9}
